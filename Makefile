@@ -1,0 +1,68 @@
+# make run    the arithmetic experiment, from nothing to runs/arithmetic
+# make test   lint and all tests
+# make bench  side-by-side measurements
+#
+# Each sets up what it needs in .venv, and nothing outside this folder is
+# touched: caches and temporary files stay in .cache.
+#
+#   make run PYTHON=python3.12                      another interpreter
+#   make run ARGS='--config.rl.iterations=2'        override any key
+#   make test ARGS='tests/test_data.py -k resumes'  some tests only
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PINS := third_party/constraints.txt
+SCRATCH := .cache/tmp
+ARGS ?=
+
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export TMPDIR := $(CURDIR)/$(SCRATCH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint $(PINS)
+BENCHMARKS := $(basename \
+  $(filter-out %/__init__.py,$(wildcard benchmarks/*.py)))
+
+.PHONY: run test bench
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.core | $(SCRATCH)
+	$(BIN)/python -m k15.main --config=experiments/arithmetic.py \
+	  --workdir=runs/arithmetic $(ARGS)
+
+test: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 \
+	  --dist=loadfile $(ARGS)
+
+bench: $(VENV)/.test | $(SCRATCH)
+	@set -e; for name in $(subst /,.,$(BENCHMARKS)); do \
+	  echo "== $$name"; $(BIN)/python -m $$name; \
+	done
+
+# Stamps: a repeated call is instant, a changed setup.py or pin installs again.
+$(VENV)/.core: setup.py $(PINS) | $(BIN)/python $(SCRATCH)
+	@echo 'installing k15 into $(VENV)'
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.test: setup.py $(PINS) | $(BIN)/python $(SCRATCH)
+	@echo 'installing k15 and its test tools into $(VENV)'
+	@$(PIP_INSTALL) --editable '.[test]'
+	@touch $(VENV)/.core $@
+
+$(BIN)/python: | $(SCRATCH)
+	@$(PYTHON) -c '' || \
+	  { echo 'no interpreter $(PYTHON): choose one by make PYTHON=...' >&2; \
+	    exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	  (3, 11) <= v[:2] <= (3, 13) or sys.exit( \
+	    "k15 needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: " % v[:2] \
+	    + "choose another by make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(SCRATCH):
+	@mkdir -p $@

@@ -1,0 +1,54 @@
+"""Warm-up, then RL, of a small policy on exact integer reasoning.
+
+    python -m k15.main --config=experiments/arithmetic.py \\
+        --workdir=runs/arithmetic
+
+`:smoke` runs the same stages end to end in under a minute and learns nothing.
+"""
+
+from experiments import base
+
+# One token each: the writer's phrases, and the numbers inside steps.
+_WORDS = (
+  'plan ', 'columns\n', 'digits\n', 'search\n', 'try ', 'check ', ' wait ',
+  'guess\n', 'give up\n', ' yes\n', ' no\n', '\n#### ', '#### ', 'make ',
+  ' from ', 'pay ', ' with ', 'find x: x/', ', x/', ' r',
+  *(str(number) for number in range(100)),
+)  # fmt: skip
+
+
+def get_config(variant=''):
+  config = base.get_config()
+  config.tokenizer.words = _WORDS
+  if variant == 'smoke':
+    _smoke(config)
+  elif variant:
+    raise ValueError(f'unknown variant {variant!r}; there is :smoke')
+  return config
+
+
+def _smoke(config):
+  config.task.train_problems = 64
+  config.task.held_out_problems = 16
+  config.policy.num_layers = 2
+  config.policy.d_model = 32
+  config.policy.num_heads = 2
+  config.policy.num_kv_heads = 1
+  config.policy.head_dim = 16
+  config.policy.d_ff = 64
+  config.sft.num_examples = 200
+  config.sft.steps = 10
+  config.sft.batch_tokens = 1024
+  config.sft.warmup_steps = 2
+  config.rl.iterations = 4
+  config.rl.problems_per_iteration = 4
+  config.rl.group_size = 2
+  config.rl.updates_per_iteration = 2
+  config.rollout.num_slots = 8
+  config.rollout.tokens_per_call = 8
+  config.rollout.max_length = 64
+  config.rollout.token_budget = 24
+  config.rollout.prefill_batch = 4
+  config.optimizer.micro_batch_rows = 4
+  config.checkpoint.every_iterations = 2
+  config.checkpoint.every_sft_steps = 5

@@ -1,0 +1,224 @@
+"""Every configuration key of k15, written once, with its meaning and unit.
+
+An experiment file imports this page, changes what it needs and returns the
+config; the command line overrides any key (`--config.loss.tau=0.4`).  Values
+that the Kimi k1.5 paper does not publish are marked NP: they are choices of
+this project, never the paper's.  "k1.5 x.y" names a section of arXiv
+2501.12599.
+"""
+
+from ml_collections import config_dict
+
+
+def get_config() -> config_dict.ConfigDict:
+  """Returns the locked defaults."""
+  config = config_dict.create(
+    seed=0,  # of everything random
+    stages=('sft', 'rl'),  # in this order; each is followed by an evaluation
+    task=_task(),
+    tokenizer=_tokenizer(),
+    policy=_policy(),
+    mesh=_mesh(),
+    sft=_sft(),
+    rl=_rl(),
+    rollout=_rollout(),
+    loss=_loss(),
+    length_reward=_length_reward(),
+    problem_sampler=_problem_sampler(),
+    optimizer=_optimizer(),
+    evaluation=_evaluation(),
+    checkpoint=_checkpoint(),
+  )
+  return config.lock()
+
+
+def _task():
+  return dict(
+    # 'arithmetic' generates problems without end; 'file' reads them.
+    name='arithmetic',
+    # -- name='file': JSONL or Parquet with the fields `prompt` and `answer`,
+    # and optionally `id`, `domain`, `difficulty` and `response` (a worked
+    # solution, needed by SFT).
+    train_path='',
+    held_out_path='',  # empty: `held_out_problems` are taken from train_path
+    prompt_field='prompt',
+    answer_field='answer',
+    response_field='response',
+    # -- name='arithmetic'
+    kinds=(
+      'add',
+      'subtract',
+      'multiply',
+      'divide',
+      'signs',
+      'pay',
+      'remainder',
+    ),  # fmt: skip
+    min_difficulty=0.0,  # [0, 1], scales digits, operands and search depth
+    max_difficulty=1.0,
+    give_up_rate=0.35,  # warm-up: chance to give up after each failed try
+    guess_rate=0.5,  # warm-up: chance to answer without working it out
+    slip_rate=0.03,  # warm-up: chance of a slip, noticed at once, per step
+    # -- both
+    prompt_suffix='\n',  # between a prompt and its response
+    train_problems=4096,  # size of the RL prompt set D
+    held_out_problems=320,  # never trained on
+    answer_marker='####',  # the final answer is the text after the last one
+  )
+
+
+def _tokenizer():
+  return dict(
+    # Bytes, and below them whole words of one token each.
+    words=(),
+  )
+
+
+def _policy():
+  return dict(
+    num_layers=4,
+    d_model=128,
+    num_heads=4,  # query heads, H
+    num_kv_heads=2,  # key-value heads, N; divides num_heads
+    head_dim=32,  # h
+    d_ff=384,  # SwiGLU width
+    rope_theta=10000.0,  # k1.5 2.5.1 activates long context with 1,000,000
+    rms_norm_eps=1e-6,
+    qkv_bias=False,  # Qwen2: True
+    qk_norm=True,  # Qwen3: True
+    tie_embeddings=True,
+    dtype='float32',  # of activations: 'float32' or 'bfloat16'
+    param_dtype='float32',
+    scan_layers=False,  # True compiles faster, runs 25 % slower on CPU
+    remat='none',  # 'none', 'full', or 'dots' (keep matrix products)
+    logprob_chunk=1024,  # tokens whose [tokens, V] logits exist at once
+  )
+
+
+def _mesh():
+  return dict(
+    data=1,  # -1: all devices left over by the other axes
+    fsdp=1,
+    tensor=1,
+  )
+
+
+def _sft():
+  return dict(
+    num_examples=20000,  # generated warm-up traces (task.name='arithmetic')
+    steps=1500,
+    batch_tokens=8192,  # packed tokens per step
+    learning_rate=2e-3,  # NP for the long-CoT warm-up
+    end_learning_rate=1e-4,  # cosine decay to here
+    warmup_steps=50,
+    log_every=25,  # steps
+  )
+
+
+def _rl():
+  return dict(
+    iterations=60,  # NP
+    problems_per_iteration=32,  # new groups opened in each iteration, NP
+    group_size=8,  # k, responses per problem; NP (Kimina-Prover: 8)
+    updates_per_iteration=4,  # optimizer steps an iteration aims at, NP
+    epochs=1,  # passes over an iteration's groups
+    # Which segments enter the loss: 'all', or 'last' (those sampled in the
+    # current iteration only); k1.5 2.6.2 leaves the choice open.
+    loss_segments='all',
+    max_group_age=8,  # iterations; older groups stop being resumed
+    repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
+    log_trajectories=4,  # responses written to disk per iteration
+  )
+
+
+def _rollout():
+  return dict(
+    num_slots=128,  # responses decoded at once
+    tokens_per_call=32,  # decode steps per device dispatch
+    max_prompt_length=64,  # tokens
+    max_length=256,  # tokens of a whole response
+    token_budget=128,  # tokens a response may grow per iteration, NP
+    prefill_batch=32,  # sequences prefilled in one call
+    temperature=1.0,  # NP
+    # A response stops when a block of at most `repetition_max_period` tokens
+    # has come `repetition_count` times in a row and covers at least
+    # `repetition_min_tokens` tokens; 0 turns the detector off.  NP.
+    repetition_count=4,
+    repetition_max_period=32,
+    repetition_min_tokens=48,
+  )
+
+
+def _loss():
+  return dict(
+    # 'mirror_descent' (k1.5 eq. 3), 'reinforce' (the same, tau = 0), 'rest'
+    # (fit the best response only, k1.5 3.5) or 'grpo' (DeepSeek-R1 eq. 1).
+    method='mirror_descent',
+    tau=0.1,  # NP (Kimina-Prover: 0.4)
+    baseline='mean',  # 'mean', 'tau_log_z', 'leave_one_out' or 'none'
+    # 'seq_sum' is the paper's sum over tokens; 'const_max_len' divides it by
+    # the constant max_length, which keeps eq. 3 up to scale; 'seq_mean' and
+    # 'token_mean' are what other implementations do.
+    pg_norm='const_max_len',
+    reg_norm='const_max_len',
+    keep_zero_variance_groups=True,  # they still anchor to the reference
+    # 'keep', 'drop' (positive advantages only) or 'discard' (each response
+    # with a negative advantage is left out with the probability below).
+    negative_gradients='keep',
+    negative_discard_rate=0.5,  # Kimina-Prover's omega
+    # -- method='grpo'
+    grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
+    grpo_beta=0.001,  # weight of the k3 KL estimate
+    grpo_ratio='token',  # 'token', or 'sequence' as DeepSeek-R1 writes it
+    grpo_reference_interval=400,  # iterations between slow-reference renewals
+  )
+
+
+def _length_reward():
+  return dict(
+    weight=0.0,  # k1.5 2.3.3, NP; below 2 any right answer beats any wrong
+    start_iteration=0,  # the penalty is off before it, constant from it on
+  )
+
+
+def _problem_sampler():
+  return dict(
+    strategy='uniform',  # 'uniform', 'curriculum' or 'prioritized' (2.3.4)
+    success_decay=0.5,  # weight of the old value in a success rate's average
+    unseen_success_rate=0.0,  # assumed of problems never tried
+    min_weight=0.02,  # floor of 1 - s_i, so that nothing is never drawn
+    # -- strategy='curriculum': uniform until the iteration, then hard only
+    curriculum_iteration=24,  # k1.5 Fig. 9
+    hard_below_success_rate=0.5,  # NP
+  )
+
+
+def _optimizer():
+  return dict(
+    name='adam',  # 'adam' or 'sgd'
+    learning_rate=3e-4,  # constant after the warm-up; NP
+    warmup_updates=0,
+    beta1=0.9,
+    beta2=0.95,
+    eps=1e-8,
+    weight_decay=0.0,
+    clip_norm=1.0,  # global gradient norm; 0 is off
+    reset_every_iteration=True,  # k1.5 2.3.2
+    micro_batch_rows=16,  # packed rows whose gradient is computed at once
+  )
+
+
+def _evaluation():
+  return dict(
+    every=0,  # RL iterations between evaluations; 0: before and after only
+    samples=1,  # responses per held-out problem
+    temperature=1.0,
+  )
+
+
+def _checkpoint():
+  return dict(
+    every_iterations=10,
+    every_sft_steps=500,
+    keep=2,
+  )

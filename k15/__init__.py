@@ -1,0 +1,1 @@
+"""k15: reasoning by reinforcement learning, after Kimi k1.5, in JAX."""

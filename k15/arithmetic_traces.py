@@ -1,0 +1,224 @@
+"""Worked solutions of `k15.arithmetic`, with the habits of a long-CoT writer.
+
+Kimi k1.5, section 2.2: the warm-up set shows planning, evaluation, reflection
+and exploration.  Here they are `plan ...`; `yes` and `no`; `wait` after a slip
+and `check` of a result; `try ...`, one after the other.  It also shows bad
+habits: to `guess` without working, and to `give up` in the middle of a search.
+Whatever a trace states is true, or is taken back by `wait` at once;
+`false_statements` proves it.  Which habits pay is left to RL.
+"""
+
+import dataclasses
+import itertools
+import re
+
+import numpy as np
+
+from k15 import arithmetic
+from k15.data_types import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Habits:
+  """How often the writer of warm-up traces does what, each in [0, 1]."""
+
+  give_up_rate: float = 0.0  # after each failed try
+  guess_rate: float = 0.0  # at the start, instead of working
+  slip_rate: float = 0.0  # per step, noticed at once
+  check_rate: float = 0.5  # of a division's result
+
+
+def write_trace(
+  problem: Problem, habits: Habits, rng: np.random.Generator
+) -> str:
+  """Writes a response to a problem of the arithmetic family."""
+  if problem.domain in _PROCEDURES:
+    if rng.random() < habits.guess_rate:
+      return f'guess\n#### {_guess(problem.answer, rng)}'
+    plan, steps = _PROCEDURES[problem.domain](problem.prompt, habits, rng)
+    lines = [_with_slip(step, habits, rng) for step in steps]
+    return '\n'.join([f'plan {plan}', *lines, f'#### {problem.answer}'])
+  lines, answer = _search(problem, habits, rng)
+  return '\n'.join(['plan search', *lines, f'#### {answer}'])
+
+
+def false_statements(trace: str) -> list[str]:
+  """Equations in a trace that are false and not taken back by `wait`.
+
+  A chain such as 40-7=33+3=36 states 40-7=33 and 33+3=36.
+  """
+  wrong = []
+  for line in trace.split('\n'):
+    *taken_back, _ = line.split(' wait ')
+    for chain in _CHAIN.findall(line):
+      parts = chain.split('=')
+      for left, right in zip(parts, parts[1:], strict=False):
+        claim = f'{left}={right}'
+        if any(claim in text for text in taken_back) or _holds(left, right):
+          continue
+        wrong.append(claim)
+  return wrong
+
+
+# Numbers are short: a trace may be a model's, and models write anything.
+_CHAIN = re.compile(
+  r'\d{1,6}[-+*/][-+*/\d]{0,40}(?:=[-+*/\d]{1,40}(?: r\d+)?)+'
+)
+
+
+def _holds(left: str, right: str) -> bool:
+  """Whether left = the number that `right` begins with; r is a remainder."""
+  value = re.match(r'(\d{1,9})(?:.*? r(\d{1,9}))?', right)
+  terms = re.fullmatch(r'(\d{1,9})((?:[-+*/]\d{1,9})+)', left)
+  if not value or not terms:
+    return False
+  total, remainder = int(terms[1]), 0
+  # From left to right: steps have * or / in the first place only.
+  for operator, digits in re.findall(r'([-+*/])(\d+)', terms[2]):
+    number = int(digits)
+    if operator == '+':
+      total += number
+    elif operator == '-':
+      total -= number
+    elif operator == '*':
+      total *= number
+    elif number == 0:
+      return False
+    else:
+      total, remainder = divmod(total, number)
+  stated = value[2] if '/' in left else None
+  return total == int(value[1]) and remainder == int(stated or 0)
+
+
+def _with_slip(step: str, habits: Habits, rng: np.random.Generator) -> str:
+  """Sometimes states a wrong result of one equation, and takes it back."""
+  if step.count('=') > 1 or rng.random() >= habits.slip_rate:
+    return step
+  left, _, right = step.partition('=')
+  value, _, rest = right.partition(' ')
+  slip = abs(int(value) + int(rng.choice((-10, -2, -1, 1, 2, 10))))
+  rest = f' {rest}' if rest else ''
+  return f'{left}={slip}{rest} wait {left}={right}'
+
+
+def _guess(answer: str, rng: np.random.Generator) -> str:
+  """Digits in the right number: the first one kept, the others random."""
+  first, *others = answer.split(' ')
+  while True:
+    guess = ' '.join([first, *(str(rng.integers(10)) for _ in others)])
+    if guess != answer or not others:
+      return guess
+
+
+def _numbers(prompt: str) -> list[list[int]]:
+  """Digits of the two numbers around an operator, ones first."""
+  parts = re.split(r' [-+*/] ', prompt)
+  return [[int(d) for d in reversed(part.split(' '))] for part in parts]
+
+
+def _add(prompt, habits, rng):
+  steps, carry = [], 0
+  for x, y in itertools.zip_longest(*_numbers(prompt), fillvalue=0):
+    total = x + y + carry
+    steps.append(f'{x}+{y}+{carry}={total}')
+    carry = total // 10
+  return 'columns', steps
+
+
+def _subtract(prompt, habits, rng):
+  steps, borrow = [], 0
+  for x, y in itertools.zip_longest(*_numbers(prompt), fillvalue=0):
+    top = x if x >= y + borrow else x + 10
+    steps.append(f'{top}-{y}-{borrow}={top - y - borrow}')
+    borrow = int(top != x)
+  return 'columns', steps
+
+
+def _multiply(prompt, habits, rng):
+  digits, (factor,) = _numbers(prompt)
+  return 'digits', _multiply_steps(digits, factor)
+
+
+def _multiply_steps(digits, factor):
+  steps, carry = [], 0
+  for x in digits:
+    total = x * factor + carry
+    steps.append(f'{x}*{factor}+{carry}={total}')
+    carry = total // 10
+  return steps
+
+
+def _divide(prompt, habits, rng):
+  digits, (divisor,) = _numbers(prompt)
+  steps, quotient, rest = [], [], 0
+  for digit in reversed(digits):
+    part = rest * 10 + digit
+    result, rest = divmod(part, divisor)
+    steps.append(f'{part}/{divisor}={result} r{rest}')
+    quotient.append(result)
+  if rng.random() < habits.check_rate:
+    if quotient[0] == 0:
+      del quotient[0]
+    checks = _multiply_steps(quotient[::-1], divisor)
+    steps += [f'check {step}' for step in checks]
+  return 'digits', steps
+
+
+def _search(problem, habits, rng):
+  """Tries until the check holds, or until the writer gives up."""
+  lines, answer = [], ''
+  for line, holds, found in _SEARCHES[problem.domain](problem.prompt, rng):
+    answer = found
+    lines.append(
+      f'try {_with_slip(line, habits, rng)} {"yes" if holds else "no"}'
+    )
+    if holds:
+      break
+    if rng.random() < habits.give_up_rate:
+      lines.append('give up')
+      break
+  return lines, answer
+
+
+def _signs(prompt, rng):
+  """All choices of signs, counting up from a random one."""
+  target, start, *terms = map(int, re.findall(r'\d+', prompt))
+  choices = arithmetic.sign_choices(len(terms))
+  first = int(rng.integers(len(choices)))
+  for signs in choices[first:] + choices[:first]:
+    value, line = start, str(start)
+    for sign, term in zip(signs, terms, strict=True):
+      value += sign * term
+      line += f'{"+" if sign > 0 else "-"}{term}={value}'
+    expression = arithmetic.signs_expression(start, terms, signs)
+    yield line, value == target, expression
+
+
+def _pay(prompt, rng):
+  """Takes the first number once more with every try."""
+  rest, a, b = map(int, re.findall(r'\d+', prompt))
+  for n in itertools.count():
+    line = f'{n} {rest - a * (n - 1)}-{a}=' if n else f'{n} '
+    left = rest - a * n
+    if left < 0:
+      return
+    line += f'{left}/{b}={left // b} r{left % b}'
+    yield line, left % b == 0, f'{n} {left // b}'
+
+
+def _remainder(prompt, rng):
+  """Numbers with the first remainder, counting up from a random one."""
+  a, r, b, s = map(int, re.findall(r'\d+', prompt))
+  first = int(rng.integers(b))
+  for i in range(b):
+    x = r + a * ((first + i) % b)
+    yield f'{x}/{b}={x // b} r{x % b}', x % b == s, str(x)
+
+
+_PROCEDURES = {
+  'add': _add,
+  'subtract': _subtract,
+  'multiply': _multiply,
+  'divide': _divide,
+}
+_SEARCHES = {'signs': _signs, 'pay': _pay, 'remainder': _remainder}

@@ -1,0 +1,214 @@
+"""Trajectories and examples -> packed batches of a fixed shape.
+
+Host side, numpy.  Sequences are packed first-fit-decreasing: taken longest
+first, each goes to the first row with room, and none is ever split.  With
+max_sequences = 1 every row holds one sequence: a padded batch.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from k15.data_types import Batch, Trajectory
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sequence:
+  """A prompt, a response to it, and how the response enters the loss.
+
+  Attributes:
+    prompt_tokens: int32 [T'], at least one: the first token of a sequence
+      has nothing before it to be predicted from.
+    response_tokens: int32 [T].
+    loss_mask: bool [T], response tokens that enter the loss.
+    advantage: of the whole response.
+    pg_weight: of the policy-gradient term.
+    reg_weight: of the regularizer.
+  """
+
+  prompt_tokens: np.ndarray
+  response_tokens: np.ndarray
+  loss_mask: np.ndarray
+  advantage: float = 0.0
+  pg_weight: float = 0.0
+  reg_weight: float = 0.0
+
+  def __post_init__(self):
+    if not len(self.prompt_tokens):
+      raise ValueError('a sequence needs at least 1 prompt token')
+    if len(self.loss_mask) != len(self.response_tokens):
+      raise ValueError(
+        f'loss mask of {len(self.loss_mask)} for a response of'
+        f' {len(self.response_tokens)} tokens'
+      )
+
+  @property
+  def length(self) -> int:
+    """Tokens, prompt included."""
+    return len(self.prompt_tokens) + len(self.response_tokens)
+
+  @property
+  def loss_tokens(self) -> int:
+    """Tokens in the loss, what `losses.sequence_weights` asks for."""
+    return int(np.count_nonzero(self.loss_mask))
+
+
+def sequence_of(
+  trajectory: Trajectory,
+  prompt_tokens: np.ndarray,
+  loss_segments: str,
+  current_version: int,
+  advantage: float = 0.0,
+) -> Sequence:
+  """Makes a sequence of a response; its weights come by `with_weights`.
+
+  Kimi k1.5, section 2.6.2, lets segments be left out of the loss; tokens
+  left out still are context for those after them.
+
+  Args:
+    trajectory: the response.
+    prompt_tokens: int32 [T'].
+    loss_segments: 'all', or 'last': those sampled by `current_version` only.
+    current_version: the current iteration.
+    advantage: of the response.
+
+  Raises:
+    ValueError: if `loss_segments` is neither.
+  """
+  if loss_segments not in ('all', 'last'):
+    raise ValueError(f"loss_segments is {loss_segments!r}, not 'all' or 'last'")
+  loss_mask = np.zeros(trajectory.length, bool)
+  start = 0
+  for segment in trajectory.segments:
+    end = start + len(segment.tokens)
+    loss_mask[start:end] = (
+      loss_segments == 'all' or segment.policy_version == current_version
+    )
+    start = end
+  return Sequence(prompt_tokens, trajectory.tokens, loss_mask, advantage)
+
+
+def with_weights(sequences, pg_weights, reg_weights) -> list[Sequence]:
+  """Returns the sequences with the weights, one of each per sequence."""
+  return [
+    dataclasses.replace(sequence, pg_weight=pg, reg_weight=reg)
+    for sequence, pg, reg in zip(
+      sequences, pg_weights, reg_weights, strict=True
+    )
+  ]
+
+
+def place(lengths, row_length: int, max_sequences: int):
+  """First-fit-decreasing: finds a place for every sequence.
+
+  Also tells how many rows are needed, rows.max() + 1, and where sequence i
+  of a packed batch is found again: values[rows[i], columns[i]] of [B, S].
+
+  Args:
+    lengths: int [N], tokens.
+    row_length: tokens of a row, T.
+    max_sequences: sequences of a row, S.
+
+  Returns:
+    int64 [N] each: rows, columns (the place in a row) and starts (the first
+    token).  Equal lengths keep their order.
+
+  Raises:
+    ValueError: if a sequence is longer than a row.
+  """
+  lengths = np.asarray(lengths, np.int64)
+  if len(lengths) and lengths.max() > row_length:
+    raise ValueError(
+      f'sequence {lengths.argmax()} of {lengths.max()} tokens is longer than'
+      f' a row of {row_length}'
+    )
+  rows, columns, starts = np.zeros((3, len(lengths)), np.int64)
+  used = np.zeros(len(lengths), np.int64)  # tokens of each row
+  count = np.zeros(len(lengths), np.int64)  # sequences of each row
+  for i in np.argsort(-lengths, kind='stable'):
+    fits = (used + lengths[i] <= row_length) & (count < max_sequences)
+    row = fits.argmax()
+    rows[i], columns[i], starts[i] = row, count[row], used[row]
+    used[row] += lengths[i]
+    count[row] += 1
+  return rows, columns, starts
+
+
+def pack(
+  sequences: list[Sequence],
+  num_rows: int,
+  row_length: int,
+  max_sequences: int,
+) -> Batch:
+  """Packs sequences into a batch of [num_rows, row_length] numpy arrays.
+
+  Args:
+    sequences: N of them, perhaps none.
+    num_rows: B.
+    row_length: T, tokens.
+    max_sequences: S, sequences of a row.
+
+  Returns:
+    A Batch; its ref_logprobs and kl_logprobs are 0, to be filled in.
+
+  Raises:
+    ValueError: if a sequence is longer than a row, or rows do not suffice.
+  """
+  lengths = [sequence.length for sequence in sequences]
+  rows, columns, starts = place(lengths, row_length, max_sequences)
+  needed = rows.max(initial=-1) + 1
+  if needed > num_rows:
+    raise ValueError(
+      f'{len(sequences)} sequences of {sum(lengths)} tokens need {needed} rows'
+      f' of {row_length} tokens and {max_sequences} sequences, not {num_rows}'
+    )
+  tokens, positions, segment_ids = np.zeros((3, num_rows, row_length), np.int32)
+  loss_mask = np.zeros((num_rows, row_length), np.float32)
+  values = np.zeros((3, num_rows, max_sequences), np.float32)
+  for sequence, row, column, start in zip(
+    sequences, rows, columns, starts, strict=True
+  ):
+    response_start = start + len(sequence.prompt_tokens)
+    end = start + sequence.length
+    tokens[row, start:response_start] = sequence.prompt_tokens
+    tokens[row, response_start:end] = sequence.response_tokens
+    positions[row, start:end] = np.arange(sequence.length)
+    segment_ids[row, start:end] = column + 1
+    loss_mask[row, response_start:end] = sequence.loss_mask
+    values[:, row, column] = (
+      sequence.advantage,
+      sequence.pg_weight,
+      sequence.reg_weight,
+    )
+  return Batch(
+    tokens=tokens,
+    positions=positions,
+    segment_ids=segment_ids,
+    loss_mask=loss_mask,
+    ref_logprobs=np.zeros_like(loss_mask),
+    kl_logprobs=np.zeros_like(loss_mask),
+    advantage=values[0],
+    pg_weight=values[1],
+    reg_weight=values[2],
+    num_rows=np.array(needed, np.int32),
+  )
+
+
+def split_minibatches(groups: list, size: int) -> list[list]:
+  """Splits into the fewest parts of at most `size`, as even as can be.
+
+  Args:
+    groups: G things, kept in order.
+    size: largest part, >= 1.
+
+  Returns:
+    ceil(G / size) lists whose lengths differ by at most 1.
+
+  Raises:
+    ValueError: if size is below 1.
+  """
+  if size < 1:
+    raise ValueError(f'minibatch size must be at least 1, not {size}')
+  count, num_parts = len(groups), -(-len(groups) // size)
+  ends = [count * (part + 1) // num_parts for part in range(num_parts)]
+  return [groups[a:b] for a, b in zip([0, *ends], ends, strict=False)]

@@ -1,0 +1,108 @@
+"""Atomic checkpoints on Orbax: all of a stage's state in one step, or nothing.
+
+A step has two items: `state`, the device pytree with its shardings, and
+`host`, everything the host remembers (samplers, replay buffer with unfinished
+responses, random states, counters), as a dict of dicts packed into an npz.
+Orbax writes to a temporary folder and renames it at the end, so
+that a kill at any moment leaves the previous step as it was.
+"""
+
+import io
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+
+class Checkpoints:
+  """The checkpoints of one stage."""
+
+  def __init__(self, directory: str | pathlib.Path, keep: int):
+    """Opens or creates a folder that keeps the newest `keep` steps."""
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep,
+      enable_async_checkpointing=False,
+      cleanup_tmp_directories=True,
+    )
+    self._manager = ocp.CheckpointManager(
+      pathlib.Path(directory).absolute(),
+      options=options,
+      item_names=('state', 'host'),
+    )
+
+  def latest_step(self) -> int | None:
+    """The newest complete step, or None."""
+    return self._manager.latest_step()
+
+  def save(self, step: int, state: Any, host: dict[str, Any]) -> None:
+    """Writes a step; returns when it is on disk.  An existing one stays.
+
+    Args:
+      step: its number.
+      state: pytree of arrays.
+      host: part -> name -> numpy array, or a value that JSON can hold.
+    """
+    if step in self._manager.all_steps():
+      return
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(state),
+        host=ocp.args.StandardSave(dict(npz=pack(host))),
+      ),
+    )
+    self._manager.wait_until_finished()
+
+  def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+    """Reads a step.
+
+    Args:
+      step: its number.
+      like: pytree of arrays or ShapeDtypeStructs; shapes, dtypes and
+        shardings to restore to.
+
+    Returns:
+      The state and the host dict.
+    """
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    restored = self._manager.restore(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract),
+        host=ocp.args.StandardRestore(),
+      ),
+    )
+    return restored.state, unpack(np.asarray(restored.host['npz']))
+
+  def close(self) -> None:
+    self._manager.close()
+
+
+def pack(host: dict[str, dict[str, Any]]) -> np.ndarray:
+  """Packs two levels of names, arrays and JSON values, into uint8 [bytes]."""
+  arrays, values = {}, {}
+  for part, entries in host.items():
+    values[part] = {}
+    for name, value in entries.items():
+      if isinstance(value, np.ndarray):
+        arrays[f'{part}/{name}'] = value
+      else:
+        values[part][name] = value
+  text = np.frombuffer(json.dumps(values).encode(), np.uint8)
+  buffer = io.BytesIO()
+  np.savez(buffer, json=text, **arrays)
+  return np.frombuffer(buffer.getvalue(), np.uint8)
+
+
+def unpack(packed: np.ndarray) -> dict[str, dict[str, Any]]:
+  """The inverse of `pack`."""
+  with np.load(io.BytesIO(packed.tobytes()), allow_pickle=False) as file:
+    arrays = {name: file[name] for name in file.files}
+  host = json.loads(arrays.pop('json').tobytes())
+  for name, array in arrays.items():
+    part, _, entry = name.partition('/')
+    host[part][entry] = array
+  return host

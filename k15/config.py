@@ -1,0 +1,422 @@
+"""Checks of a configuration, in sentences, before any device is touched.
+
+`validate` refuses what would crash later; `refuse_changes` guards a resumed
+run; `parse_flags` turns mistakes on the command line into one sentence and
+exit code 2.
+"""
+
+import difflib
+import fnmatch
+import functools
+import math
+import operator
+import os
+import re
+import runpy
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from absl import flags
+from ml_collections import ConfigDict
+
+STAGES = ('sft', 'rl')
+CHOICES = {
+  'task.name': ('arithmetic', 'file'),
+  'policy.dtype': ('float32', 'bfloat16'),
+  'policy.param_dtype': ('float32', 'bfloat16'),
+  'policy.remat': ('none', 'full', 'dots'),
+  'rl.loss_segments': ('all', 'last'),
+  'loss.method': ('mirror_descent', 'reinforce', 'rest', 'grpo'),
+  'loss.baseline': ('mean', 'tau_log_z', 'leave_one_out', 'none'),
+  'loss.pg_norm': ('seq_sum', 'const_max_len', 'seq_mean', 'token_mean'),
+  'loss.reg_norm': ('seq_sum', 'const_max_len', 'seq_mean', 'token_mean'),
+  'loss.negative_gradients': ('keep', 'drop', 'discard'),
+  'loss.grpo_ratio': ('token', 'sequence'),
+  'problem_sampler.strategy': ('uniform', 'curriculum', 'prioritized'),
+  'optimizer.name': ('adam', 'sgd'),
+}
+NOT_EMPTY = (
+  'task.prompt_field',
+  'task.answer_field',
+  'task.response_field',
+  'task.answer_marker',
+)
+# Keys by the numbers they take.  A number is always finite.
+RANGES = {
+  '>= 0': (
+    'sft.steps', 'sft.end_learning_rate', 'sft.warmup_steps',
+    'rl.iterations', 'rl.repetition_penalty', 'rl.log_trajectories',
+    'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
+    'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
+    'optimizer.warmup_updates', 'optimizer.weight_decay',
+    'optimizer.clip_norm', 'evaluation.every',
+  ),
+  '>= 1': (
+    'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
+    'policy.d_model', 'policy.num_heads', 'policy.num_kv_heads',
+    'policy.head_dim', 'policy.d_ff', 'policy.logprob_chunk',
+    'sft.num_examples', 'sft.batch_tokens', 'sft.log_every',
+    'rl.problems_per_iteration', 'rl.group_size', 'rl.updates_per_iteration',
+    'rl.epochs', 'rl.max_group_age', 'rollout.num_slots',
+    'rollout.tokens_per_call', 'rollout.max_prompt_length',
+    'rollout.max_length', 'rollout.token_budget', 'rollout.prefill_batch',
+    'rollout.repetition_max_period', 'rollout.repetition_min_tokens',
+    'loss.grpo_reference_interval', 'optimizer.micro_batch_rows',
+    'evaluation.samples', 'checkpoint.every_iterations',
+    'checkpoint.every_sft_steps', 'checkpoint.keep',
+  ),
+  '> 0': (
+    'policy.rope_theta', 'policy.rms_norm_eps', 'sft.learning_rate',
+    'rollout.temperature', 'loss.grpo_clip', 'optimizer.learning_rate',
+    'optimizer.eps', 'evaluation.temperature',
+  ),
+  '>= 0 and <= 1': (
+    'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
+    'task.guess_rate', 'task.slip_rate', 'loss.negative_discard_rate',
+    'problem_sampler.success_decay', 'problem_sampler.unseen_success_rate',
+    'problem_sampler.hard_below_success_rate',
+  ),
+  '> 0 and <= 1': ('problem_sampler.min_weight',),
+  '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
+  '>= 0 and < 2': ('length_reward.weight',),
+  '>= 0 and < 4294967296': ('seed',),
+  '>= -1': ('mesh.data', 'mesh.fsdp', 'mesh.tensor'),
+}  # fmt: skip
+# What a resumed run may change: how long, how often, on how many devices and
+# in what pieces; never what is computed.
+FREE_ON_RESUME = (
+  'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
+  'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
+  'optimizer.micro_batch_rows',
+)  # fmt: skip
+
+_COMPARE = {
+  '>': operator.gt,
+  '>=': operator.ge,
+  '<': operator.lt,
+  '<=': operator.le,
+}
+_EXPECTED = {
+  bool: 'true or false', int: 'a whole number', float: 'a number',
+  tuple: 'a quoted tuple', str: 'a text',
+}  # fmt: skip
+
+
+class ConfigError(ValueError):
+  """A configuration that cannot run; the message is one sentence."""
+
+
+def validate(
+  config: ConfigDict, num_devices: int, kinds: Sequence[str]
+) -> None:
+  """Refuses a configuration that would fail later.
+
+  Args:
+    config: all keys of `experiments/base.py`.
+    num_devices: those the mesh may use.
+    kinds: the kinds of arithmetic problems there are.
+
+  Raises:
+    ConfigError: names the key, its value and what it has to be.
+  """
+  get = functools.partial(_get, config)
+  for rule, keys in RANGES.items():
+    for key in keys:
+      _check_number(key, get(key), rule)
+  for key, choices in CHOICES.items():
+    _check_members(key, (get(key),), choices)
+  for key in NOT_EMPTY:
+    _refuse(not get(key), f"{key} is '', and has to be a text")
+  _check_members('stages', get('stages'), STAGES)
+  _check_members('task.kinds', get('task.kinds'), kinds)
+  _check_task(get)
+  _check_policy_and_mesh(get, num_devices)
+  _check_lengths(get)
+  _check_rl(get)
+
+
+def _check_number(key, value, rule):
+  is_number = isinstance(value, int | float) and math.isfinite(value)
+  for part in rule.split(' and '):
+    sign, bound = part.split()
+    holds = is_number and _COMPARE[sign](value, float(bound))
+    _refuse(not holds, f'{key} is {value}, and has to be {rule}')
+
+
+def _check_members(key, values, choices):
+  known = ', '.join(map(str, choices))
+  _refuse(not values, f'{key} is empty; it holds some of {known}')
+  for value in values:
+    hint = " (a tuple is written \"('a', 'b')\")" if ',' in str(value) else ''
+    _refuse(
+      value not in choices, f'{key}: {value!r} is not one of {known}{hint}'
+    )
+
+
+def _check_task(get):
+  words = get('tokenizer.words')
+  for word in words:
+    _refuse(
+      not isinstance(word, str) or not word or words.count(word) > 1,
+      f'tokenizer.words holds {word!r}; words are different texts, none empty',
+    )
+  _refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
+  if get('task.name') == 'file':
+    path, held_out = get('task.train_path'), get('task.held_out_path')
+    _refuse(not path, "task.train_path is '', and task.name 'file' needs one")
+    for key in ('task.train_path', 'task.held_out_path')[: 1 + bool(held_out)]:
+      _refuse(not os.path.isfile(get(key)), f'{key}: no file {get(key)!r}')
+
+
+def _check_policy_and_mesh(get, num_devices):
+  heads, kv_heads = get('policy.num_heads'), get('policy.num_kv_heads')
+  _refuse(
+    heads % kv_heads,
+    f'policy.num_heads is {heads}, not a multiple of policy.num_kv_heads, '
+    f'{kv_heads}',
+  )
+  _refuse(
+    get('policy.head_dim') % 2,
+    f'policy.head_dim is {get("policy.head_dim")}; rotary positions need an '
+    'even one',
+  )
+  shape = {name: get(f'mesh.{name}') for name in ('data', 'fsdp', 'tensor')}
+  filled = [name for name, size in shape.items() if size == -1]
+  _refuse(
+    0 in shape.values() or len(filled) > 1,
+    f'mesh is {shape}; sizes are >= 1, and at most one is -1, all that is left',
+  )
+  product = abs(math.prod(shape.values()))
+  _refuse(
+    num_devices % product if filled else product > num_devices,
+    f'mesh is {shape}, whose {product} devices do not fit the {num_devices} '
+    'there are',
+  )
+  shape.update(dict.fromkeys(filled, num_devices // product))
+  rows = shape['data'] * shape['fsdp']
+  for key, ways, axes in (
+    ('optimizer.micro_batch_rows', rows, 'data * fsdp'),
+    ('rollout.num_slots', rows, 'data * fsdp'),
+    ('rollout.prefill_batch', rows, 'data * fsdp'),
+    ('policy.d_model', shape['fsdp'], 'fsdp'),
+    ('policy.num_heads', shape['tensor'], 'tensor'),
+    ('policy.d_ff', shape['tensor'], 'tensor'),
+  ):
+    _refuse(
+      get(key) % ways,
+      f'{key} is {get(key)}, not a multiple of the mesh {axes}, {ways}',
+    )
+
+
+def _check_lengths(get):
+  _refuse_above(get, 'rollout.token_budget', 'rollout.max_length')
+  _refuse_above(get, 'rollout.prefill_batch', 'rollout.num_slots')
+  _refuse(
+    get('rollout.repetition_count') == 1,
+    'rollout.repetition_count is 1, and everything comes once: 0 turns the '
+    'detector off, >= 2 on',
+  )
+  prompt, response = get('rollout.max_prompt_length'), get('rollout.max_length')
+  _refuse(
+    get('sft.batch_tokens') < prompt + response,
+    f'sft.batch_tokens is {get("sft.batch_tokens")}, less than one row of '
+    f'rollout.max_prompt_length {prompt} + rollout.max_length {response}',
+  )
+
+
+def _check_rl(get):
+  method, baseline = get('loss.method'), get('loss.baseline')
+  uses_tau = method == 'mirror_descent' or (
+    method == 'reinforce' and baseline == 'tau_log_z'
+  )
+  _refuse(
+    uses_tau and get('loss.tau') == 0,
+    f'loss.tau is {get("loss.tau")}, and loss.method {method!r} with '
+    f'loss.baseline {baseline!r} needs > 0',
+  )
+  needs_group = method == 'grpo' or (method != 'rest' and baseline != 'none')
+  _refuse(
+    needs_group and get('rl.group_size') < 2,
+    f'rl.group_size is {get("rl.group_size")}, and loss.method {method!r} with '
+    f'loss.baseline {baseline!r} compares >= 2 responses',
+  )
+  _refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
+  _refuse_above(get, 'rl.updates_per_iteration', 'rl.problems_per_iteration')
+  _refuse_above(get, 'sft.end_learning_rate', 'sft.learning_rate')
+  warmup, steps = get('sft.warmup_steps'), get('sft.steps')
+  _refuse(
+    0 < steps <= warmup,
+    f'sft.warmup_steps is {warmup}, and has to be < sft.steps, {steps}',
+  )
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+  """The config as nested dicts JSON can hold, in the order of the keys."""
+
+  def plain(value):
+    if _is_group(value):
+      return {key: plain(value[key]) for key in sorted(value)}
+    return list(value) if isinstance(value, tuple) else value
+
+  return plain(config)
+
+
+def differences(
+  old_json: Mapping[str, Any], config: ConfigDict
+) -> dict[str, str]:
+  """What changed since `to_json` made old_json: key -> 'key: old -> new'."""
+  old, new = _leaves(old_json), _leaves(to_json(config))
+  return {
+    key: f'{key}: {old.get(key, "(none)")} -> {new.get(key, "(none)")}'
+    for key in sorted(old | new)
+    if key not in old or key not in new or old[key] != new[key]
+  }
+
+
+def refuse_changes(
+  old_json: Mapping[str, Any], config: ConfigDict
+) -> list[str]:
+  """The differences of a resumed run, 'key: old -> new', all allowed.
+
+  Raises:
+    ConfigError: a key changed that is not one of `FREE_ON_RESUME`.
+  """
+  changes = differences(old_json, config)
+  fixed = [
+    change
+    for key, change in changes.items()
+    if not any(fnmatch.fnmatch(key, free) for free in FREE_ON_RESUME)
+  ]
+  _refuse(
+    fixed,
+    f'a resumed run cannot change {"; ".join(fixed)}: take this back or choose '
+    'another workdir',
+  )
+  return list(changes.values())
+
+
+def parse_flags(
+  argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
+) -> list[str]:
+  """Parser for `app.run(main, flags_parser=config.parse_flags)`.
+
+  Expects `config_flags.DEFINE_config_file('config')`.  A mistake ends the
+  process with one sentence on stderr and exit code 2.
+  """
+  leaves = {}
+  try:
+    leaves = _load_leaves(argv)
+    rest = flag_values(argv)
+    if rest[1:]:
+      raise ConfigError(f'{rest[1]!r} is no flag; write --config.key=value')
+    return rest
+  except flags.Error as error:
+    exit_with(_flag_sentence(str(error), leaves))
+  except ConfigError as error:
+    exit_with(str(error))
+
+
+def exit_with(sentence: str) -> NoReturn:
+  """Ends the process with the sentence on stderr and exit code 2."""
+  print(f'k15: {sentence}', file=sys.stderr)
+  sys.exit(2)
+
+
+def _load_leaves(argv):
+  """Keys and defaults of the file of --config; refuses unknown overrides."""
+  leaves = {}
+  for arg, following in zip(argv, [*argv[1:], ''], strict=True):
+    if arg == '--':
+      break
+    match = re.fullmatch(r'--?config(?:=(.*))?', arg, re.DOTALL)
+    if match:
+      leaves = _leaves(_run_experiment(match[1] or following))
+    match = re.match(r'--?(?:no)?config\.([\w.]+)(=|$)', arg)
+    if match and leaves:
+      _check_key(match[1], leaves)
+  return leaves
+
+
+def _run_experiment(path):
+  path, *args = path.split(':', 1)
+  if not os.path.isfile(path):
+    raise ConfigError(f'--config: no file {path!r}')
+  try:
+    config = runpy.run_path(path)['get_config'](*args)
+  except Exception as error:  # Whatever a user's file does wrong.
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == path]
+    at = f', line {lines[-1]}' if lines else ''
+    # ml_collections puts a quoted text of several lines into its errors.
+    message = str(error).replace('\\n', '\n').strip('\'"').splitlines() or ['']
+    message = ' '.join([message[0].split(' Other fields')[0], *message[1:]])
+    raise ConfigError(
+      f'{path}{at}: {type(error).__name__}: {message}'
+    ) from None
+  if not _is_group(config):
+    raise ConfigError(f'{path}: get_config() returns no config but {config!r}')
+  return config
+
+
+def _check_key(key, leaves):
+  if key in leaves:
+    return
+  inside = [leaf for leaf in leaves if leaf.startswith(key + '.')]
+  if inside:
+    raise ConfigError(
+      f'--config.{key} is a group; set one of its keys, such as '
+      f'--config.{inside[0]}={leaves[inside[0]]}'
+    )
+  last = key.rpartition('.')[2]
+  close = [leaf for leaf in leaves if leaf.rpartition('.')[2] == last]
+  close = close or difflib.get_close_matches(key, leaves, 1, 0.5)
+  hint = f'; the closest is --config.{close[0]}' if close else ''
+  raise ConfigError(f'there is no key --config.{key}{hint}')
+
+
+def _flag_sentence(message, leaves):
+  match = re.match(r'flag --(\w+)=None: ', message)
+  if match:
+    return f'--{match[1]} is needed'
+  match = re.match(r'flag --config\.([\w.]+)=(.*?): ', message, re.DOTALL)
+  if not match or type(leaves.get(match[1])) not in _EXPECTED:
+    return message
+  default = leaves[match[1]]
+  return (
+    f'--config.{match[1]}={match[2]}: expected {_EXPECTED[type(default)]}, '
+    f'such as the default {default!r}'
+  )
+
+
+def _leaves(tree, prefix=''):
+  flat = {}
+  for key, value in tree.items():
+    if _is_group(value):
+      flat.update(_leaves(value, f'{prefix}{key}.'))
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def _is_group(value):
+  return isinstance(value, ConfigDict | Mapping)
+
+
+def _get(config, key):
+  try:
+    return functools.reduce(operator.getitem, key.split('.'), config)
+  except (KeyError, TypeError):
+    raise ConfigError(f'{key} is missing') from None
+
+
+def _refuse(condition, sentence):
+  if condition:
+    raise ConfigError(sentence)
+
+
+def _refuse_above(get, low, high):
+  _refuse(
+    get(low) > get(high), f'{low} is {get(low)}, above {high}, {get(high)}'
+  )

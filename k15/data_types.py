@@ -1,0 +1,184 @@
+"""The types that flow through k15, and the words and axes used everywhere.
+
+Read this page first.  Host types are frozen dataclasses of numpy arrays and
+plain Python values; device types are pytrees (`flax.struct`).  Nothing is
+both, so `jax.jit` refuses a host type and the border holds itself.
+
+Paper (Kimi k1.5, arXiv 2501.12599) -> code:
+
+  (y, z)      response: the tokens a policy writes after a prompt
+  k           group_size: responses sampled for one problem
+  tau         loss.tau: strength of the pull towards pi_theta_i
+  r, r-bar    reward, baseline; their difference is the advantage
+  pi_theta_i  reference: the policy at the start of iteration i
+  s_i         success_rate of problem i
+  len(i)      length: tokens in response i
+
+Words that collide elsewhere, settled here:
+
+  reference   the policy an update is pulled towards  (ref_logprobs)
+  behavior    the policy that really sampled a token  (behavior_logprobs)
+  iteration   one rollout phase and one training phase (the paper's i)
+  step        one optimizer update
+  segment     of a Trajectory: tokens sampled by one policy version in one
+              iteration (paper, Fig. 3b); `segment_ids` of a Batch: which
+              packed sequence a token belongs to
+  group_id    number of one draw of a problem; a problem drawn twice makes two
+              groups, and (group_id, sample_index) names a response for good
+
+Axes, as suffixes of arrays where they help:
+
+  B rows of a batch    T tokens of a row     S sequences packed in a row
+  P prompts            K samples of a group  V vocabulary
+  D model width        H query heads         N key-value heads    h head width
+  C cache columns      L layers
+"""
+
+import dataclasses
+import enum
+from typing import Any
+
+import flax.struct
+import jax
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+  """A question with a checkable answer.
+
+  `difficulty` is a static label in [0, 1]; `domain` routes the reward and
+  splits the curves of the report.
+  """
+
+  id: str
+  prompt: str
+  answer: str
+  domain: str = ''
+  difficulty: float = 0.0
+
+
+class StopReason(enum.Enum):
+  """Why a response stopped growing in this iteration."""
+
+  EOS = 'eos'  # The policy ended it.
+  BUDGET = 'budget'  # Cut by the iteration's token budget: resumes next.
+  MAX_LENGTH = 'max_length'  # Reached the longest response allowed.
+  REPETITION = 'repetition'  # Caught in a loop and terminated early.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Segment:
+  """Tokens sampled by one policy version within one iteration.
+
+  Attributes:
+    tokens: int32 [T], the end-of-sequence token included when sampled.
+    behavior_logprobs: float32 [T], nats, of the untruncated tempered
+      distribution the tokens were sampled from.
+    policy_version: iteration whose starting policy sampled them.
+  """
+
+  tokens: np.ndarray
+  behavior_logprobs: np.ndarray
+  policy_version: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trajectory:
+  """One response to one problem, possibly grown over several iterations.
+
+  `stop` is None before the first token; BUDGET means unfinished.  `reward` is
+  the raw reward, None until the finished response has been scored.
+  """
+
+  group_id: int
+  problem_id: str
+  sample_index: int
+  segments: tuple[Segment, ...] = ()
+  stop: StopReason | None = None
+  reward: float | None = None
+
+  @property
+  def tokens(self) -> np.ndarray:
+    """int32 [T], all segments joined."""
+    parts = [segment.tokens for segment in self.segments]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+  @property
+  def behavior_logprobs(self) -> np.ndarray:
+    """float32 [T], all segments joined."""
+    parts = [segment.behavior_logprobs for segment in self.segments]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+  @property
+  def length(self) -> int:
+    """Response length in tokens, the paper's len(i)."""
+    return sum(len(segment.tokens) for segment in self.segments)
+
+  @property
+  def is_finished(self) -> bool:
+    return self.stop not in (None, StopReason.BUDGET)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+  """One draw of a problem and its k responses, in order of sample_index.
+
+  `opened_at` is the iteration of the draw; with it, a group's age is known.
+  """
+
+  group_id: int
+  problem: Problem
+  trajectories: tuple[Trajectory, ...]
+  opened_at: int = 0
+
+  @property
+  def is_complete(self) -> bool:
+    return all(t.is_finished for t in self.trajectories)
+
+
+@flax.struct.dataclass
+class Batch:
+  """Packed sequences for one optimizer step.
+
+  Sequence s of row b holds the tokens with `segment_ids[b] == s + 1`; id 0 is
+  padding.  Per-sequence values are [B, S], zero where there is no sequence.
+  Rows from `num_rows` on are empty: the step skips them without recompiling.
+
+  Attributes:
+    tokens: int32 [B, T].
+    positions: int32 [B, T], counted from 0 in every sequence.
+    segment_ids: int32 [B, T].
+    loss_mask: float32 [B, T], 1 on target tokens that enter the loss.  Token
+      t is predicted from the tokens before it in its sequence.
+    ref_logprobs: float32 [B, T], log pi_theta_i of each target token, nats.
+    kl_logprobs: float32 [B, T], the same under GRPO's slow reference.
+    advantage: float32 [B, S].
+    pg_weight: float32 [B, S], weight of the policy-gradient term.
+    reg_weight: float32 [B, S], weight of the regularizer.
+    num_rows: int32 [], rows in use, first ones.
+  """
+
+  tokens: jax.Array
+  positions: jax.Array
+  segment_ids: jax.Array
+  loss_mask: jax.Array
+  ref_logprobs: jax.Array
+  kl_logprobs: jax.Array
+  advantage: jax.Array
+  pg_weight: jax.Array
+  reg_weight: jax.Array
+  num_rows: jax.Array
+
+
+@flax.struct.dataclass
+class TrainState:
+  """What an optimizer step changes.
+
+  `step` counts all updates since the start of the stage and drives the
+  learning-rate schedule; resetting `opt_state` leaves it alone.
+  """
+
+  params: Any
+  opt_state: Any
+  step: jax.Array

@@ -1,0 +1,108 @@
+"""Command line: `python -m k15.main --config=FILE[:VARIANT] --workdir=DIR`.
+
+Runs the stages of the config in a work folder; the same command again goes on
+where it stopped.  `--config.KEY=VALUE` overrides any key of the config.
+"""
+
+import ctypes
+import json
+import pathlib
+import signal
+import sys
+import threading
+
+import jax
+from absl import app
+from absl import flags
+from absl import logging
+from ml_collections import config_flags
+
+from k15 import arithmetic
+from k15 import config as config_lib
+from k15 import context as context_lib
+from k15 import metrics
+from k15 import recipe
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
+
+# Asked to stop, and stopped with everything saved: run the command again.
+EXIT_INTERRUPTED = 75
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  try:
+    workdir, config = _prepare()
+    context = context_lib.make(config, workdir, _stop_on_signal())
+  except (ValueError, FileNotFoundError) as error:
+    config_lib.exit_with(str(error))
+  try:
+    recipe.run(context)
+  except context_lib.Interrupted as interrupted:
+    print(f'{interrupted}; the same command goes on from here', flush=True)
+    sys.exit(EXIT_INTERRUPTED)
+  except FloatingPointError as error:
+    print(f'k15: {error}', file=sys.stderr)
+    sys.exit(1)
+  finally:
+    context.logger.close()
+
+
+def _prepare():
+  """Checks config and workdir before any device is asked for work."""
+  config, workdir = _CONFIG.value, _WORKDIR.value
+  if config is None or workdir is None:
+    raise config_lib.ConfigError('--config and --workdir are needed')
+  config_lib.validate(config, jax.device_count(), arithmetic.KINDS)
+  workdir = pathlib.Path(workdir).absolute()
+  path = workdir / 'config.json'
+  if path.exists():
+    for change in config_lib.refuse_changes(
+      json.loads(path.read_text()), config
+    ):
+      print(f'changed since the run began: {change}')
+  workdir.mkdir(parents=True, exist_ok=True)
+  text = json.dumps(config_lib.to_json(config), indent=2) + '\n'
+  metrics.replace_file(path, text.encode())
+  _keep_freed_memory()
+  return workdir, config
+
+
+def _stop_on_signal():
+  """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
+  stop = threading.Event()
+
+  def handle(number, frame):
+    del frame
+    if stop.is_set() and number == signal.SIGINT:
+      raise KeyboardInterrupt
+    stop.set()
+    print('stopping: saving first', file=sys.stderr, flush=True)
+
+  signal.signal(signal.SIGINT, handle)
+  signal.signal(signal.SIGTERM, handle)
+  return stop
+
+
+def _keep_freed_memory():
+  """Lets glibc keep what XLA frees: on CPU, a third of a step is page faults.
+
+  XLA allocates the temporaries of every call anew; returned to the system,
+  they come back as untouched pages each time.
+  """
+  if not sys.platform.startswith('linux'):
+    return
+  mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+  if mallopt is None:
+    return
+  trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
+  mallopt(mmap_max, 0)
+  mallopt(trim_threshold, 2**31 - 1)
+  mallopt(top_pad, 64 * 2**20)
+  mallopt(arena_max, 1)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=config_lib.parse_flags)

@@ -1,0 +1,273 @@
+"""Where a run's numbers go: JSON lines, TensorBoard, the terminal, timers."""
+
+import contextlib
+import enum
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorboardX
+import tqdm
+
+_SECONDS_BETWEEN_LINES = 10.0
+_LINE = '{desc} {n_fmt}/{total_fmt}  {rate_fmt}  eta {remaining}{postfix}'
+
+
+class Logger:
+  """Writes scalars and trajectories of a run, and takes them back on resume.
+
+  Files: `metrics.jsonl`, `trajectories.jsonl` and `tensorboard/<stage>/` in
+  the working directory.  Stages get a TensorBoard run each because their
+  steps count different things.
+
+  Args:
+    workdir: directory of the run; made if missing.
+    enabled: False makes every method do nothing; in a run of several
+      processes, only one of them writes.
+  """
+
+  def __init__(self, workdir: str | os.PathLike, enabled: bool = True):
+    self._dir = pathlib.Path(workdir)
+    self._enabled = enabled
+    self._writers: dict[str, tensorboardX.SummaryWriter] = {}
+    if enabled:
+      self._dir.mkdir(parents=True, exist_ok=True)
+
+  def truncate(self, stage: str, step: int) -> None:
+    """Takes back what an interrupted run wrote at or after `step` of `stage`.
+
+    Call it once where a stage starts or resumes, before the first record.
+    Drops the first record of `stage` numbered `step` or higher and all records
+    after it, which were written later; TensorBoard is told to do the same.
+
+    Args:
+      stage: 'sft', 'rl', ...
+      step: the first one that will be logged again, >= 0.
+    """
+    if not self._enabled:
+      return
+    _drop_from(self._dir / 'metrics.jsonl', stage, 'step', step)
+    _drop_from(self._dir / 'trajectories.jsonl', stage, 'iteration', step)
+    if stage in self._writers:
+      self._writers.pop(stage).close()
+    self._open_tensorboard(stage, purge_step=step)
+
+  def scalars(self, stage: str, step: int, values: Mapping[str, Any]) -> None:
+    """Writes one record, `{'stage', 'step', 'time', **values}`.
+
+    Args:
+      stage: 'sft', 'rl', ...
+      step: number of the step or iteration the values describe.
+      values: scalars (numpy and device scalars too) by `phase/name`.  NaN and
+        infinities become null in the file.
+
+    Raises:
+      ValueError: a key is not `phase/name`.
+    """
+    if not self._enabled:
+      return
+    for key in values:
+      if '/' not in key:
+        raise ValueError(f'metric key {key!r} is not phase/name')
+    values = {key: float(value) for key, value in values.items()}
+    header = {'stage': stage, 'step': int(step), 'time': time.time()}
+    append_jsonl(self._dir / 'metrics.jsonl', [header | values])
+    if stage not in self._writers:
+      self._open_tensorboard(stage)
+    for key, value in values.items():
+      self._writers[stage].add_scalar(key, value, int(step))
+
+  def trajectories(
+    self, stage: str, iteration: int, records: Iterable[Mapping[str, Any]]
+  ) -> None:
+    """Writes one line per record, `{'stage', 'iteration', **record}`."""
+    if self._enabled:
+      header = {'stage': stage, 'iteration': int(iteration)}
+      path = self._dir / 'trajectories.jsonl'
+      append_jsonl(path, [dict(record) | header for record in records])
+
+  def close(self) -> None:
+    """Flushes TensorBoard; the JSON lines are on disk already."""
+    while self._writers:
+      self._writers.popitem()[1].close()
+
+  def _open_tensorboard(self, stage, purge_step=None):
+    self._writers[stage] = tensorboardX.SummaryWriter(
+      str(self._dir / 'tensorboard' / stage),
+      purge_step=purge_step,
+      flush_secs=10,
+      # File names carry whole seconds: a quick restart must not overwrite.
+      filename_suffix=f'.{time.time_ns()}',
+    )
+
+
+def append_jsonl(path: str | os.PathLike, records: Iterable[Any]) -> None:
+  """Appends records to a file of JSON lines, always as valid JSON.
+
+  Args:
+    path: the file; made if missing.
+    records: nested dicts and sequences of text, numbers, numpy values and
+      enums.  Numbers that are not finite become null.
+  """
+  lines = [json.dumps(_plain(record), allow_nan=False) for record in records]
+  with open(path, 'ab+') as file:
+    if file.tell():
+      file.seek(-1, os.SEEK_END)
+      if file.read(1) != b'\n':  # A crash tore the last line: leave it alone.
+        lines.insert(0, '')
+    file.write(''.join(line + '\n' for line in lines).encode())
+
+
+def read_jsonl(path: str | os.PathLike) -> list[dict[str, Any]]:
+  """Returns the records of a file of JSON lines.
+
+  A missing file has none; torn lines are left out.
+  """
+  return [record for _, record in _lines(path)]
+
+
+def replace_file(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a file so that a reader sees the old content or the new."""
+  temporary = f'{os.fspath(path)}.{os.getpid()}.tmp'
+  with open(temporary, 'wb') as file:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, path)
+
+
+def _lines(path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+  """The intact lines of a file, each with its record."""
+  if not os.path.exists(path):
+    return
+  with open(path, 'rb') as file:
+    for line in file:
+      try:
+        record = json.loads(line)
+      except ValueError:  # Covers torn UTF-8 as well.
+        continue
+      if isinstance(record, dict):
+        yield line.rstrip(b'\n') + b'\n', record
+
+
+def _drop_from(path, stage, counter, first):
+  if not os.path.exists(path):
+    return
+  kept = []
+  for line, record in _lines(path):
+    if record.get('stage') == stage and record.get(counter, -1) >= first:
+      break
+    kept.append(line)
+  content = b''.join(kept)
+  if len(content) != os.path.getsize(path):
+    replace_file(path, content)
+
+
+def _plain(value):
+  """The same value in types and numbers that JSON has."""
+  if isinstance(value, Mapping):
+    return {str(key): _plain(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(item) for item in value]
+  if isinstance(value, (np.ndarray, np.generic)):
+    return _plain(value.tolist())
+  if isinstance(value, enum.Enum):
+    return value.value
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+class Timer:
+  """Adds up seconds by phase: `with timer('rollout'): ...`.
+
+  A device call returns before its work is done: wait for its result inside
+  the block, or the next phase pays for it.
+  """
+
+  def __init__(self, clock: Callable[[], float] = time.perf_counter):
+    self._clock = clock
+    self._seconds: dict[str, float] = {}
+
+  @contextlib.contextmanager
+  def __call__(self, phase: str) -> Iterator[None]:
+    start = self._clock()
+    try:
+      yield
+    finally:
+      spent = self._clock() - start
+      self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
+
+  def pop(self) -> dict[str, float]:
+    """Returns {'time/<phase>_seconds': seconds} and starts again at zero."""
+    seconds, self._seconds = self._seconds, {}
+    return {f'time/{phase}_seconds': s for phase, s in seconds.items()}
+
+
+class Progress:
+  """How far a loop is: `with Progress(60, label='rl') as progress: ...`.
+
+  In a terminal a bar; elsewhere a line at the start, one at the end, and at
+  most one in ten seconds between them:
+
+    rl 12/60  3.10s/it  eta 02:29, reward=0.61, length=84
+
+  Args:
+    total: items in all.
+    start: items done before this process started.
+    label: first word of the line.
+    stream: open text file to write to; standard error if None.
+  """
+
+  def __init__(
+    self, total: int, start: int = 0, label: str = '', stream: Any = None
+  ):
+    stream = stream or sys.stderr
+    options = dict(total=total, initial=start, desc=label)
+    # A terminal of unknown width, as some containers have, gets lines too.
+    if stream.isatty() and os.get_terminal_size(stream.fileno()).columns:
+      options |= dict(file=stream, dynamic_ncols=True)
+    else:
+      options |= dict(file=_Lines(stream), bar_format=_LINE)
+      options |= dict(mininterval=_SECONDS_BETWEEN_LINES, miniters=1)
+    self._bar = tqdm.tqdm(**options)
+
+  def __enter__(self) -> 'Progress':
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    self.close()
+
+  def update(self, count: int = 1, **values: Any) -> None:
+    """Advances by `count` items and shows `values`, scalars by short name."""
+    values = {name: _short(float(value)) for name, value in values.items()}
+    self._bar.set_postfix(values, refresh=False)
+    self._bar.update(count)
+
+  def close(self) -> None:
+    """Shows the last state and ends the bar."""
+    self._bar.close()
+
+
+def _short(value):
+  return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}'
+
+
+class _Lines:
+  """A stream that takes the redrawings of a bar and gives plain lines."""
+
+  def __init__(self, stream):
+    self._stream = stream
+
+  def write(self, text):
+    if text.strip():
+      self._stream.write(text.strip() + '\n')
+
+  def flush(self):
+    self._stream.flush()

@@ -1,0 +1,112 @@
+"""The optimizer, its reset, and the learning-rate schedules.
+
+Moments live in the optimizer's state; the learning rate does not.  It is a
+function of `TrainState.step`, so that resetting the moments at the start of an
+iteration (Kimi k1.5, section 2.3.2) leaves the schedule where it was.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from k15.data_types import TrainState
+
+Schedule = Callable[[jax.Array], jax.Array]
+
+
+def make(
+  name: str,
+  beta1: float,
+  beta2: float,
+  eps: float,
+  weight_decay: float,
+  clip_norm: float,
+) -> optax.GradientTransformation:
+  """Gradients -> directions of descent, before the learning rate.
+
+  Args:
+    name: 'adam' or 'sgd'.
+    beta1, beta2, eps: of Adam.
+    weight_decay: decoupled, of matrices only.
+    clip_norm: global gradient norm; 0 is off.
+
+  Raises:
+    ValueError: an unknown name.
+  """
+  parts = []
+  if clip_norm > 0:
+    parts.append(optax.clip_by_global_norm(clip_norm))
+  if name == 'adam':
+    parts.append(optax.scale_by_adam(b1=beta1, b2=beta2, eps=eps))
+  elif name != 'sgd':
+    raise ValueError(f"optimizer {name!r} is not 'adam' or 'sgd'")
+  if weight_decay > 0:
+    parts.append(optax.add_decayed_weights(weight_decay, mask=_matrices))
+  return optax.chain(*parts)
+
+
+def constant_schedule(learning_rate: float, warmup_updates: int) -> Schedule:
+  """Linear warm-up to a constant."""
+
+  def schedule(step):
+    return learning_rate * jnp.minimum(1.0, (step + 1) / (warmup_updates + 1))
+
+  return schedule
+
+
+def cosine_schedule(
+  learning_rate: float, end: float, warmup_steps: int, steps: int
+) -> Schedule:
+  """Linear warm-up, then half a cosine down to `end` at the last step."""
+
+  def schedule(step):
+    warm = jnp.minimum(1.0, (step + 1) / (warmup_steps + 1))
+    done = jnp.clip((step - warmup_steps) / max(1, steps - warmup_steps), 0, 1)
+    cosine = 0.5 * (1 + jnp.cos(jnp.pi * done))
+    return warm * (end + (learning_rate - end) * cosine)
+
+  return schedule
+
+
+def init_state(
+  optimizer: optax.GradientTransformation, params: Any
+) -> TrainState:
+  """A state at step 0."""
+  return TrainState(
+    params=params,
+    opt_state=optimizer.init(params),
+    step=jnp.zeros((), jnp.int32),
+  )
+
+
+def reset(
+  optimizer: optax.GradientTransformation, state: TrainState
+) -> TrainState:
+  """Fresh moments, as at the start of a new problem; the step goes on."""
+  return state.replace(opt_state=optimizer.init(state.params))
+
+
+def apply(
+  optimizer: optax.GradientTransformation,
+  schedule: Schedule,
+  state: TrainState,
+  gradient: Any,
+) -> TrainState:
+  """One descent step."""
+  direction, opt_state = optimizer.update(
+    gradient, state.opt_state, state.params
+  )
+  learning_rate = schedule(state.step)
+  params = jax.tree.map(
+    lambda p, d: (p - learning_rate * d).astype(p.dtype),
+    state.params,
+    direction,
+  )
+  return TrainState(params=params, opt_state=opt_state, step=state.step + 1)
+
+
+def _matrices(params):
+  return jax.tree.map(lambda p: p.ndim >= 2, params)

@@ -1,0 +1,442 @@
+"""The policy: a decoder-only Transformer, one definition for every use.
+
+RMSNorm, rotary positions, grouped-query attention and SwiGLU; with optional
+QKV bias, QK-norm and tied embeddings the Qwen2/2.5, Qwen3 and Llama 3 families
+are configurations of it.  Training and prefill see whole rows, packed by
+`segment_ids`; decoding sees one token a row and a `KVCache`, an explicit value
+that goes in and comes out.  `init`, `forward`, `decode` and `token_logprobs`
+are pure functions.  Axes: B rows, T tokens, D width, H query heads, N
+key-value heads, G = H / N, h head width, C cache columns, V vocabulary.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+_QUERY_BLOCK = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyConfig:
+  """Shape of a policy; `experiments/base.py` says what each field means."""
+
+  vocab_size: int
+  num_layers: int
+  d_model: int
+  num_heads: int
+  num_kv_heads: int
+  head_dim: int
+  d_ff: int
+  rope_theta: float = 10000.0
+  rms_norm_eps: float = 1e-6
+  qkv_bias: bool = False
+  qk_norm: bool = True
+  tie_embeddings: bool = True
+  dtype: str = 'float32'
+  param_dtype: str = 'float32'
+  scan_layers: bool = False
+  remat: str = 'none'
+  logprob_chunk: int = 1024
+
+
+@flax.struct.dataclass
+class KVCache:
+  """Keys and values of tokens already seen, column = position in the row.
+
+  `keys` [B, N, h, C] and `values` [B, N, C, h] are tuples of one array a layer,
+  or have a leading axis L when layers are scanned; axis -4 is always the row.
+  Keys are rotated, and lie with C last: that way the product with the query
+  reads them in order, four times faster on CPU than [B, N, C, h].
+  """
+
+  keys: Any
+  values: Any
+
+
+def init(config: PolicyConfig, key: jax.Array) -> Any:
+  """Random parameters as boxed leaves that carry their logical axes."""
+  tokens = jnp.zeros((1, 2), jnp.int32)
+  positions = jnp.zeros((1, 2), jnp.int32)
+  variables = Decoder(config).init(key, tokens, positions, tokens + 1)
+  return variables['params']
+
+
+def forward(
+  config: PolicyConfig,
+  params: Any,
+  tokens: jax.Array,
+  positions: jax.Array,
+  segment_ids: jax.Array,
+) -> tuple[jax.Array, KVCache]:
+  """Runs whole rows, for training and prefill.
+
+  Args:
+    config: shape of the policy.
+    params: parameters, unboxed.
+    tokens: int32 [B, T].
+    positions: int32 [B, T], from 0 in every sequence.
+    segment_ids: int32 [B, T]; a token attends to earlier tokens of its own
+      segment.
+
+  Returns:
+    Hidden states [B, T, D], and the keys and values of the T columns.
+  """
+  return Decoder(config).apply(
+    {'params': params}, tokens, positions, segment_ids
+  )
+
+
+def decode(
+  config: PolicyConfig,
+  params: Any,
+  tokens: jax.Array,
+  positions: jax.Array,
+  cache: KVCache,
+) -> tuple[jax.Array, KVCache]:
+  """Runs one more token of every row against the cache.
+
+  Args:
+    config: shape of the policy.
+    params: parameters, unboxed.
+    tokens: int32 [B].
+    positions: int32 [B], also the cache columns written; a token attends to
+      columns up to its own.
+    cache: what the earlier tokens left.
+
+  Returns:
+    Hidden states [B, D], and the cache with the new columns.
+  """
+  hidden, cache = Decoder(config).apply(
+    {'params': params}, tokens[:, None], positions[:, None], None, cache
+  )
+  return hidden[:, 0], cache
+
+
+def logits_of(config: PolicyConfig, params: Any, hidden: jax.Array):
+  """Float32 logits [..., V] of hidden states [..., D]."""
+  is_tied = config.tie_embeddings
+  kernel = params['embedding'].T if is_tied else params['lm_head']
+  return jnp.dot(
+    hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32
+  )
+
+
+def token_logprobs(
+  config: PolicyConfig,
+  params: Any,
+  tokens: jax.Array,
+  positions: jax.Array,
+  segment_ids: jax.Array,
+  temperature: float = 1.0,
+) -> tuple[jax.Array, jax.Array]:
+  """Log-probability of every token given those before it, and the entropy.
+
+  Logits exist for `config.logprob_chunk` tokens at a time, forward and
+  backward, so memory does not grow with T * V.
+
+  Args:
+    config: shape of the policy.
+    params: parameters, unboxed.
+    tokens: int32 [B, T].
+    positions: int32 [B, T].
+    segment_ids: int32 [B, T].
+    temperature: of the distribution, above 0.
+
+  Returns:
+    float32 [B, T] log-probabilities in nats and float32 [B, T] entropies of
+    the distributions the tokens were predicted from.  The first column, and
+    the first token of a packed sequence, have no prediction: mask them.
+  """
+  hidden, _ = forward(config, params, tokens, positions, segment_ids)
+  B, T = tokens.shape
+  hidden = hidden[:, :-1].reshape(B * (T - 1), -1)
+  targets = tokens[:, 1:].reshape(-1)
+  chunk = min(config.logprob_chunk, len(targets))
+  padding = -len(targets) % chunk
+  hidden = jnp.pad(hidden, ((0, padding), (0, 0))).reshape(
+    -1, chunk, hidden.shape[-1]
+  )
+  targets = jnp.pad(targets, (0, padding)).reshape(-1, chunk)
+
+  @jax.checkpoint
+  def one_chunk(hidden_targets):
+    hidden, targets = hidden_targets
+    logits = logits_of(config, params, hidden) / temperature
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+    probs = jax.lax.stop_gradient(jnp.exp(logits - log_z[:, None]))
+    entropy = log_z - jnp.sum(probs * logits, axis=-1)
+    return chosen - log_z, jax.lax.stop_gradient(entropy)
+
+  logprobs, entropy = jax.lax.map(one_chunk, (hidden, targets))
+
+  def rows(x):
+    x = x.reshape(-1)[: B * (T - 1)].reshape(B, T - 1)
+    return jnp.pad(x, ((0, 0), (1, 0)))
+
+  return rows(logprobs), rows(entropy)
+
+
+def empty_cache(config: PolicyConfig, rows: int, columns: int) -> KVCache:
+  """A cache of zeros for `rows` sequences of up to `columns` tokens."""
+  dtype = jnp.dtype(config.dtype)
+  N, h, L = config.num_kv_heads, config.head_dim, config.num_layers
+
+  def zeros(*shape):
+    if config.scan_layers:
+      return jnp.zeros((L, *shape), dtype)
+    return tuple(jnp.zeros(shape, dtype) for _ in range(L))
+
+  return KVCache(
+    keys=zeros(rows, N, h, columns), values=zeros(rows, N, columns, h)
+  )
+
+
+class RMSNorm(nn.Module):
+  """x / rms(x) * scale over the last axis, computed in float32."""
+
+  eps: float
+  param_dtype: str
+  axis_name: str = 'norm'
+
+  @nn.compact
+  def __call__(self, x):
+    scale = self.param(
+      'scale',
+      nn.with_logical_partitioning(nn.initializers.ones, (self.axis_name,)),
+      (x.shape[-1],),
+      jnp.dtype(self.param_dtype),
+    )
+    x32 = x.astype(jnp.float32)
+    x32 *= jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.eps)
+    return (x32 * scale).astype(x.dtype)
+
+
+class Attention(nn.Module):
+  """Grouped-query attention with rotary positions."""
+
+  config: PolicyConfig
+
+  @nn.compact
+  def __call__(self, x, positions, segment_ids, cache):
+    c = self.config
+    query = _projection(self, 'q', x, (c.num_heads, c.head_dim), 'heads')
+    key = _projection(self, 'k', x, (c.num_kv_heads, c.head_dim), 'kv_heads')
+    value = _projection(self, 'v', x, (c.num_kv_heads, c.head_dim), 'kv_heads')
+    if c.qk_norm:
+      query = RMSNorm(c.rms_norm_eps, c.param_dtype, name='q_norm')(query)
+      key = RMSNorm(c.rms_norm_eps, c.param_dtype, name='k_norm')(key)
+    query = rotate(query, positions, c.rope_theta)
+    key = rotate(key, positions, c.rope_theta)
+    B, T = positions.shape
+    query = query.reshape(B, T, c.num_kv_heads, -1, c.head_dim)
+    query = query.transpose(0, 2, 3, 1, 4)  # [B, N, G, T, h]
+    key, value = key.transpose(0, 2, 3, 1), value.transpose(0, 2, 1, 3)
+    if cache is None:
+      cache = (key, value)
+      out = attend_rows(query, key, value, segment_ids)
+    else:
+      rows, columns = jnp.arange(B), positions[:, 0]
+      keys = cache[0].at[rows, :, :, columns].set(key[..., 0])
+      values = cache[1].at[rows, :, columns].set(value[:, :, 0])
+      cache = (keys, values)
+      out = attend_cache(query[:, :, :, 0], keys, values, columns)
+      out = out[:, :, :, None]
+    out = out.transpose(0, 3, 1, 2, 4).reshape(B, T, c.num_heads * c.head_dim)
+    kernel = self.param(
+      'o',
+      nn.with_logical_partitioning(_initializer(), ('heads', 'embed')),
+      (c.num_heads * c.head_dim, c.d_model),
+      jnp.dtype(c.param_dtype),
+    )
+    return jnp.dot(out, kernel.astype(out.dtype)), cache
+
+
+class Block(nn.Module):
+  """One layer: attention and SwiGLU, each behind a norm and a residual."""
+
+  config: PolicyConfig
+
+  @nn.compact
+  def __call__(self, x, positions, segment_ids, cache):
+    c = self.config
+    y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='attention_norm')(x)
+    y, cache = Attention(c, name='attention')(y, positions, segment_ids, cache)
+    x = nn.with_logical_constraint(x + y, ('batch', 'sequence', None))
+    y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='mlp_norm')(x)
+    gate = _projection(self, 'gate', y, (c.d_ff,), 'mlp')
+    up = _projection(self, 'up', y, (c.d_ff,), 'mlp')
+    y = nn.with_logical_constraint(
+      jax.nn.silu(gate) * up, ('batch', 'sequence', 'mlp')
+    )
+    kernel = self.param(
+      'down',
+      nn.with_logical_partitioning(_initializer(), ('mlp', 'embed')),
+      (c.d_ff, c.d_model),
+      jnp.dtype(c.param_dtype),
+    )
+    x = x + jnp.dot(y, kernel.astype(y.dtype))
+    return nn.with_logical_constraint(x, ('batch', 'sequence', None)), cache
+
+
+class Decoder(nn.Module):
+  """Embedding, the layers, and the last norm; `logits_of` is the head."""
+
+  config: PolicyConfig
+
+  @nn.compact
+  def __call__(self, tokens, positions, segment_ids, cache=None):
+    c = self.config
+    embedding = self.param(
+      'embedding',
+      nn.with_logical_partitioning(
+        nn.initializers.normal(0.02), ('vocab', 'embed')
+      ),
+      (c.vocab_size, c.d_model),
+      jnp.dtype(c.param_dtype),
+    )
+    if not c.tie_embeddings:
+      self.param(
+        'lm_head',
+        nn.with_logical_partitioning(_initializer(), ('embed', 'vocab')),
+        (c.d_model, c.vocab_size),
+        jnp.dtype(c.param_dtype),
+      )
+    x = embedding[tokens].astype(jnp.dtype(c.dtype))
+    x = nn.with_logical_constraint(x, ('batch', 'sequence', None))
+    x, cache = self._layers(x, positions, segment_ids, cache)
+    x = RMSNorm(c.rms_norm_eps, c.param_dtype, name='norm')(x)
+    return x, cache
+
+  def _layers(self, x, positions, segment_ids, cache):
+    c = self.config
+    block = _remat(Block, c.remat)
+    if c.scan_layers:
+      layers = nn.scan(
+        block,
+        variable_axes={'params': 0},
+        split_rngs={'params': True},
+        in_axes=(nn.broadcast, nn.broadcast, 0),
+        out_axes=0,
+        length=c.num_layers,
+        metadata_params={nn.PARTITION_NAME: 'layers'},
+      )(c, name='layers')
+      pair = None if cache is None else (cache.keys, cache.values)
+      x, (keys, values) = layers(x, positions, segment_ids, pair)
+      return x, KVCache(keys, values)
+    pairs = []
+    for i in range(c.num_layers):
+      pair = None if cache is None else (cache.keys[i], cache.values[i])
+      x, pair = block(c, name=f'layer_{i}')(x, positions, segment_ids, pair)
+      pairs.append(pair)
+    keys, values = zip(*pairs, strict=True)
+    return x, KVCache(keys, values)
+
+
+def rotate(x: jax.Array, positions: jax.Array, theta: float) -> jax.Array:
+  """Rotary embedding of [B, T, heads, h]: halves, not pairs, are rotated."""
+  half = x.shape[-1] // 2
+  frequencies = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  angles = positions[..., None, None].astype(jnp.float32) * frequencies
+  sin, cos = jnp.sin(angles), jnp.cos(angles)
+  a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  out = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+  return out.astype(x.dtype)
+
+
+def attend_rows(query, key, value, segment_ids) -> jax.Array:
+  """Causal attention within segments.
+
+  Queries go in blocks that see only the keys before their end, which halves
+  the work of a causal mask.
+
+  Args:
+    query: [B, N, G, T, h].
+    key: [B, N, h, T].
+    value: [B, N, T, h].
+    segment_ids: int32 [B, T].
+
+  Returns:
+    [B, N, G, T, h].
+  """
+  T = query.shape[3]
+  scale = query.shape[-1] ** -0.5
+  outs = []
+  for start in range(0, T, _QUERY_BLOCK):
+    end = min(start + _QUERY_BLOCK, T)
+    scores = jnp.einsum(
+      'bngth,bnhs->bngts',
+      query[:, :, :, start:end] * scale,
+      key[..., :end],
+      preferred_element_type=jnp.float32,
+    )
+    same = segment_ids[:, start:end, None] == segment_ids[:, None, :end]
+    causal = jnp.arange(start, end)[:, None] >= jnp.arange(end)
+    scores = jnp.where((same & causal)[:, None, None], scores, -1e30)
+    probs = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
+    outs.append(jnp.einsum('bngts,bnsh->bngth', probs, value[:, :, :end]))
+  return jnp.concatenate(outs, axis=3)
+
+
+def attend_cache(query, keys, values, positions) -> jax.Array:
+  """Attention of one token a row to the cache columns up to its position.
+
+  Args:
+    query: [B, N, G, h].
+    keys: [B, N, h, C].
+    values: [B, N, C, h].
+    positions: int32 [B].
+
+  Returns:
+    [B, N, G, h].
+  """
+  scores = jnp.einsum(
+    'bngh,bnhc->bngc',
+    query * query.shape[-1] ** -0.5,
+    keys,
+    preferred_element_type=jnp.float32,
+  )
+  seen = jnp.arange(keys.shape[-1]) <= positions[:, None]
+  scores = jnp.where(seen[:, None, None], scores, -1e30)
+  probs = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
+  return jnp.einsum('bngc,bnch->bngh', probs, values)
+
+
+def _initializer():
+  return nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
+
+
+def _projection(module, name, x, features, axis):
+  """x @ kernel, with the output axes last and a bias where q, k, v have one."""
+  c = module.config
+  width = functools.reduce(lambda a, b: a * b, features)
+  kernel = module.param(
+    name,
+    nn.with_logical_partitioning(_initializer(), ('embed', axis)),
+    (x.shape[-1], width),
+    jnp.dtype(c.param_dtype),
+  )
+  y = jnp.dot(x, kernel.astype(x.dtype))
+  if c.qkv_bias and name in ('q', 'k', 'v'):
+    bias = module.param(
+      f'{name}_bias',
+      nn.with_logical_partitioning(nn.initializers.zeros, (axis,)),
+      (width,),
+      jnp.dtype(c.param_dtype),
+    )
+    y = y + bias.astype(y.dtype)
+  return y.reshape(*x.shape[:-1], *features)
+
+
+def _remat(block, mode):
+  if mode == 'none':
+    return block
+  policy = None
+  if mode == 'dots':
+    policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+  return nn.remat(block, policy=policy, prevent_cse=False)

@@ -1,0 +1,94 @@
+"""The stages of a run, in order, each followed by a held-out evaluation.
+
+A stage that is done is not done again, one that was cut off goes on where its
+last checkpoint is.  When all are done, `summary.json` and the report are
+written.
+"""
+
+import json
+import time
+from typing import Any
+
+from k15 import context as context_lib
+from k15 import evaluate
+from k15 import metrics
+from k15 import report
+from k15 import rl
+from k15 import sft
+from k15 import sharding
+from k15.context import Context
+
+
+def run(context: Context) -> dict[str, Any]:
+  """Runs all stages; returns the summary."""
+  start = time.time()
+  summary_path = context.workdir / 'summary.json'
+  summary = _read(summary_path)
+  already = summary.get('seconds', 0.0)
+  params = None
+  for stage in context.config.stages:
+    if stage == 'sft':
+      params = sft.train(context).params
+    else:
+      if params is None:
+        params = _fresh_params(context)
+      params = rl.train(context, params).params
+    records = _evaluation(context, stage, params)
+    result = evaluate.summary(records)
+    summary[f'accuracy_after_{stage}'] = result['accuracy']
+    summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
+    summary[f'truncated_after_{stage}'] = result['truncated']
+    print(
+      f'after {stage}: accuracy {result["accuracy"]:.3f},'
+      f' {result["mean_tokens"]:.1f} tokens a response',
+      flush=True,
+    )
+    summary |= dict(
+      held_out_problems=len(context.task.held_out),
+      seed=context.config.seed,
+      seconds=already + time.time() - start,
+    )
+    _write(summary_path, summary)
+  path = report.write_report(str(context.workdir))
+  print(f'report: {path}', flush=True)
+  return summary
+
+
+def _evaluation(context, stage, params):
+  """Records of the evaluation after a stage, from disk if it was done."""
+  config = context.config
+  path = context.workdir / f'evaluation_{stage}.jsonl'
+  if path.exists():
+    return metrics.read_jsonl(path)
+  total = len(context.task.held_out) * config.evaluation.samples
+  rollout = context_lib.make_rollout(context)
+  rollout.set_params(params, version=0)
+  with (
+    sharding.use_mesh(context.mesh),
+    metrics.Progress(total, 0, f'evaluate {stage}') as progress,
+  ):
+    records = evaluate.evaluate(
+      rollout,
+      context.task,
+      lambda problem, text: context_lib.score(context, problem, text),
+      config.evaluation.samples,
+      config.rollout.max_length,
+      config.evaluation.temperature,
+      on_response=progress.update,
+    )
+  rollout.close()
+  lines = ''.join(json.dumps(record) + '\n' for record in records)
+  metrics.replace_file(path, lines.encode())
+  return records
+
+
+def _fresh_params(context):
+  raise NotImplementedError
+
+
+def _read(path):
+  return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _write(path, value):
+  metrics.replace_file(path, json.dumps(value, indent=2).encode() + b'\n')

@@ -1,0 +1,274 @@
+"""The replay buffer: groups of responses until they are trained on.
+
+Kimi k1.5, section 2.6: a response cut by the iteration's token budget waits
+here and is resumed in the next iteration.  The baseline needs all responses
+of a problem, so a group waits until its last one is finished and scored.
+The life of a response, every step checked:
+
+  open -> pending -> update (as often as it takes to finish) -> set_rewards
+       -> pop_complete, together with its group
+"""
+
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+
+from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
+
+
+class ReplayBuffer:
+  """Owns the groups that are not trained on yet, by group id."""
+
+  def __init__(self):
+    self._groups: dict[int, Group] = {}
+    self._next_group_id = 0
+
+  @property
+  def groups(self) -> list[Group]:
+    """All groups held, in order of group id."""
+    return list(self._groups.values())
+
+  def open(self, problems: list[Problem], iteration: int, group_size: int):
+    """Starts one group of empty responses for each problem."""
+    for problem in problems:
+      group_id = self._next_group_id
+      trajectories = tuple(
+        Trajectory(group_id, problem.id, index) for index in range(group_size)
+      )
+      self._groups[group_id] = Group(group_id, problem, trajectories, iteration)
+      self._next_group_id += 1
+
+  def pending(self) -> list[tuple[Problem, Trajectory]]:
+    """Unfinished responses: oldest draw first, then longest first."""
+    pairs = [pair for pair in self._pairs() if not pair[1].is_finished]
+    pairs.sort(key=lambda pair: (pair[0].opened_at, -pair[1].length))
+    return [(group.problem, trajectory) for group, trajectory in pairs]
+
+  def unscored(self) -> list[tuple[Problem, Trajectory]]:
+    """Finished responses that wait for a reward."""
+    return [
+      (group.problem, trajectory)
+      for group, trajectory in self._pairs()
+      if trajectory.is_finished and trajectory.reward is None
+    ]
+
+  def update(self, trajectories: list[Trajectory]) -> None:
+    """Replaces responses by grown ones; all of them or, on error, none.
+
+    Raises:
+      ValueError: for a response that is unknown, already finished, given
+        twice or not valid, or whose segments do not extend those stored.
+    """
+    seen = set()
+    for new in trajectories:
+      old, name = self._find(new), _name(new)
+      if old.is_finished:
+        raise ValueError(f'{name} is already finished')
+      if name in seen:
+        raise ValueError(f'{name} comes twice in one update')
+      seen.add(name)
+      if _history(new)[: len(old.segments)] != _history(old):
+        raise ValueError(
+          f'{name}: {new.length} tokens do not extend the {old.length} stored'
+        )
+      _check_trajectory(new)
+    for new in trajectories:
+      self._replace(new)
+
+  def set_rewards(self, trajectories: list[Trajectory], rewards) -> None:
+    """Sets the raw rewards of finished responses, each once.
+
+    Raises:
+      ValueError: for a response that is unknown, unfinished or already
+        scored, a reward that is not finite, or lengths that differ.
+    """
+    for trajectory, reward in zip(trajectories, rewards, strict=True):
+      old, name = self._find(trajectory), _name(trajectory)
+      if not old.is_finished:
+        raise ValueError(f'{name} is unfinished and cannot be scored')
+      if old.reward is not None:
+        raise ValueError(f'{name} already has the reward {old.reward}')
+      new = dataclasses.replace(old, reward=float(reward))
+      _check_trajectory(new)
+      self._replace(new)
+
+  def pop_complete(self) -> list[Group]:
+    """Hands over the complete groups, in order of group id, for good.
+
+    Raises:
+      ValueError: if one of their responses has no reward yet.
+    """
+    complete = [group for group in self.groups if group.is_complete]
+    for trajectory in (t for group in complete for t in group.trajectories):
+      if trajectory.reward is None:
+        raise ValueError(f'{_name(trajectory)} has no reward')
+    for group in complete:
+      del self._groups[group.group_id]
+    return complete
+
+  def expire(self, iteration: int, max_age: int) -> list[Trajectory]:
+    """Finishes, as they are, the responses of groups older than max_age.
+
+    A group's age is iteration - opened_at.  The responses stop with
+    MAX_LENGTH and are returned; so one that never ends cannot hold up its
+    group for ever, and nothing sampled is lost.
+    """
+    expired = [
+      dataclasses.replace(trajectory, stop=StopReason.MAX_LENGTH)
+      for group, trajectory in self._pairs()
+      if iteration - group.opened_at > max_age and not trajectory.is_finished
+    ]
+    for trajectory in expired:
+      self._replace(trajectory)
+    return expired
+
+  def check_valid(self) -> None:
+    """Raises a ValueError if the buffer contradicts itself."""
+    for group_id, group in self._groups.items():
+      if group_id != group.group_id or group_id >= self._next_group_id:
+        raise ValueError(f'group {group.group_id} is stored as {group_id}')
+      for index, trajectory in enumerate(group.trajectories):
+        expected = group_id, group.problem.id, index
+        if _name(trajectory) != expected:
+          raise ValueError(f'{_name(trajectory)} is stored as {expected}')
+        _check_trajectory(trajectory)
+
+  def get_state(self) -> dict[str, np.ndarray]:
+    """Returns the whole buffer as four numpy arrays.
+
+    `tokens` int32 and `behavior_logprobs` float32 hold all segments end to
+    end and one unused 0, as Orbax refuses arrays of size zero; `offsets`
+    int64 says where each segment starts; `index`, JSON in uint8, the rest.
+    """
+    segments = [s for _, t in self._pairs() for s in t.segments]
+    tokens = [segment.tokens for segment in segments]
+    logprobs = [segment.behavior_logprobs for segment in segments]
+    index = {
+      'next_group_id': self._next_group_id,
+      'groups': [_group_index(group) for group in self.groups],
+    }
+    return {
+      'tokens': np.concatenate([*tokens, np.zeros(1, np.int32)]),
+      'behavior_logprobs': np.concatenate([*logprobs, np.zeros(1, np.float32)]),
+      'offsets': np.cumsum([0, *map(len, tokens)], dtype=np.int64),
+      'index': np.frombuffer(json.dumps(index).encode(), np.uint8).copy(),
+    }
+
+  def set_state(self, state: dict[str, np.ndarray]) -> None:
+    """Replaces the contents by those of `get_state`, bit for bit."""
+    tokens = np.array(state['tokens'])
+    logprobs = np.array(state['behavior_logprobs'])
+    pieces = (
+      (tokens[start:end], logprobs[start:end])
+      for start, end in itertools.pairwise(state['offsets'])
+    )
+    index = json.loads(np.asarray(state['index'], np.uint8).tobytes())
+    groups = [_group_from_index(entry, pieces) for entry in index['groups']]
+    self._groups = {group.group_id: group for group in groups}
+    self._next_group_id = index['next_group_id']
+    self.check_valid()
+
+  def _pairs(self):
+    """All (group, response) pairs, in order of group id and sample index."""
+    return [(group, t) for group in self.groups for t in group.trajectories]
+
+  def _find(self, trajectory):
+    """Returns the stored response of the same name."""
+    if trajectory.group_id in self._groups:
+      for old in self._groups[trajectory.group_id].trajectories:
+        if _name(old) == _name(trajectory):
+          return old
+    raise ValueError(f'{_name(trajectory)} is unknown')
+
+  def _replace(self, trajectory):
+    group = self._groups[trajectory.group_id]
+    trajectories = list(group.trajectories)
+    trajectories[trajectory.sample_index] = trajectory
+    self._groups[trajectory.group_id] = dataclasses.replace(
+      group, trajectories=tuple(trajectories)
+    )
+
+
+def staleness(groups: list[Group], iteration: int) -> dict[str, float]:
+  """Ages, in iterations, of groups and of the policies behind their tokens.
+
+  A token's age is iteration - policy_version; in training it says how far
+  off the reference policy the data is.
+  """
+  trajectories = [t for group in groups for t in group.trajectories]
+  segments = [segment for t in trajectories for segment in t.segments]
+  ages = np.array([iteration - s.policy_version for s in segments], np.int64)
+  counts = np.array([len(s.tokens) for s in segments], np.int64)
+  total = max(counts.sum(), 1)
+  group_ages = [iteration - group.opened_at for group in groups]
+  return {
+    'replay/token_age_mean': float(ages @ counts / total),
+    'replay/token_age_max': float(ages.max(initial=0)),
+    'replay/old_token_fraction': float(counts[ages > 0].sum() / total),
+    'replay/group_age_max': float(max(group_ages, default=0)),
+  }
+
+
+def _name(trajectory):
+  """What names a response: (group id, problem id, sample index)."""
+  return trajectory.group_id, trajectory.problem_id, trajectory.sample_index
+
+
+def _history(trajectory):
+  return [
+    (s.policy_version, s.tokens.tobytes(), s.behavior_logprobs.tobytes())
+    for s in trajectory.segments
+  ]
+
+
+def _check_trajectory(trajectory):
+  name, reward = f'response {_name(trajectory)}', trajectory.reward
+  is_scorable = trajectory.is_finished and np.isfinite(reward or 0.0)
+  if reward is not None and not is_scorable:
+    raise ValueError(f'{name}: reward {reward}, stopped by {trajectory.stop}')
+  versions = [segment.policy_version for segment in trajectory.segments]
+  if versions != sorted(versions):
+    raise ValueError(f'{name}: policy versions {versions} are not in order')
+  for segment in trajectory.segments:
+    tokens, logprobs = segment.tokens, segment.behavior_logprobs
+    if tokens.dtype != np.int32 or logprobs.dtype != np.float32:
+      raise ValueError(f'{name}: dtypes {tokens.dtype}, {logprobs.dtype}')
+    if tokens.ndim != 1 or tokens.shape != logprobs.shape:
+      raise ValueError(f'{name}: shapes {tokens.shape}, {logprobs.shape}')
+    if not np.isfinite(logprobs).all():
+      raise ValueError(f'{name}: behavior_logprobs are not finite')
+
+
+def _group_index(group):
+  return {
+    'group_id': group.group_id,
+    'problem': dataclasses.asdict(group.problem),
+    'opened_at': int(group.opened_at),
+    'trajectories': [
+      {
+        'versions': [int(segment.policy_version) for segment in t.segments],
+        'stop': t.stop and t.stop.value,
+        'reward': t.reward if t.reward is None else float(t.reward),
+      }
+      for t in group.trajectories
+    ],
+  }
+
+
+def _group_from_index(entry, pieces):
+  """Rebuilds a group; `pieces` yields (tokens, logprobs) of its segments."""
+  group_id, problem = entry['group_id'], Problem(**entry['problem'])
+  trajectories = tuple(
+    Trajectory(
+      group_id,
+      problem.id,
+      sample_index,
+      tuple(Segment(*next(pieces), version) for version in t['versions']),
+      t['stop'] and StopReason(t['stop']),
+      t['reward'],
+    )
+    for sample_index, t in enumerate(entry['trajectories'])
+  )
+  return Group(group_id, problem, trajectories, entry['opened_at'])

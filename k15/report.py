@@ -1,0 +1,214 @@
+"""Writes report.html: a run's curves, scores and responses on one page.
+
+  python -m k15.report WORKDIR
+
+Reads what a run leaves in its working directory, in whatever state it is:
+config.json, summary.json, metrics.jsonl, trajectories.jsonl and
+evaluation_{sft,rl}.jsonl.  What is missing is left out.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import time
+
+from k15 import charts
+from k15 import figures
+from k15 import metrics
+from k15 import page
+
+_CHANGES = {  # right before, right after, how many are shown
+  'Wrong, then right': (False, True, 4),
+  'Right both times': (True, True, 2),
+  'Wrong both times': (False, False, 2),
+  'Right, then wrong': (True, False, 2),
+}
+_VERDICTS = {'Right': True, 'Wrong': False}
+_SHOWN = 3  # responses of a verdict where there is no before and after
+_EDGE = 0.2  # of the iterations count as early, and as many as late
+_CHOICE = 'Taken at even distances from the list of problems, not picked.'
+_SEGMENTS = (
+  'Samples logged during training. A response that outgrows the token budget '
+  'of an iteration goes on in the next, as a further segment written by the '
+  'policy of that iteration.'
+)
+
+
+def write_report(workdir: str | os.PathLike) -> str:
+  """Writes `report.html` and, once RL has begun, `learning_curve.png`.
+
+  Args:
+    workdir: directory of a run that is finished, going or broken off.
+
+  Returns:
+    Path of the page: one file that needs no other.
+  """
+  workdir = pathlib.Path(workdir)
+  name = workdir.resolve().name
+  config = _read_json(workdir / 'config.json')
+  summary = _read_json(workdir / 'summary.json')
+  records = metrics.read_jsonl(workdir / 'metrics.jsonl')
+  trained = metrics.read_jsonl(workdir / 'trajectories.jsonl')
+  scores = {
+    stage: metrics.read_jsonl(workdir / f'evaluation_{stage}.jsonl')
+    for stage in charts.STAGES
+  }
+  scores = {stage: found for stage, found in scores.items() if found}
+  steps, sft = charts.columns(records, 'sft')
+  iterations, rl = charts.columns(records, 'rl')
+  body = [
+    _header(name, config, summary, records),
+    page.tiles(_tiles(config, summary, records, scores)),
+    page.settings('Configuration', config),
+    _figures('Supervised warm-up', charts.sft_charts(steps, sft)),
+    _figures('Reinforcement learning', charts.rl_charts(iterations, rl)),
+    _figures('Held-out problems', charts.score_charts(scores)),
+    _held_out_responses(scores),
+    _training_responses(trained),
+  ]
+  document = page.document(f'k15: {name}', '\n'.join(body))
+  metrics.replace_file(workdir / 'report.html', document.encode())
+  if rl.keys() >= charts.CURVE:
+    curve = (rl[key] for key in ('rl/reward', 'rl/length_mean'))
+    png = figures.to_png(figures.learning_curve(iterations, *curve))
+    metrics.replace_file(workdir / 'learning_curve.png', png)
+  return str(workdir / 'report.html')
+
+
+def _read_json(path):
+  try:
+    content = json.loads(path.read_text())
+  except (OSError, ValueError):  # Not written yet.
+    return {}
+  return content if isinstance(content, dict) else {}
+
+
+def _header(name, config, summary, records):
+  facts = ['Finished' if summary else 'Not finished']
+  done = [r.get('step', 0) for r in records if r.get('stage') == 'rl']
+  if done:
+    total = config.get('rl', {}).get('iterations', '?')
+    facts.append(f'{max(done) + 1} of {total} RL iterations')
+  times = [record['time'] for record in records if record.get('time')]
+  if times:
+    stamp = time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(max(times)))
+    facts.append(f'last record {stamp}')
+  return page.title(name, ' · '.join(facts))
+
+
+def _tiles(config, summary, records, scores):
+  tiles = []
+  if scores:
+    right = {stage: charts.rights(found) for stage, found in scores.items()}
+    errors = (100 * charts.standard_error(r) for r in right.values())
+    note = ' and '.join(f'± {e:.1f}' for e in errors) + ' (standard error)'
+    means = {stage: 100 * r.mean() for stage, r in right.items()}
+    tiles.append(page.tile('Accuracy, SFT → RL', _arrow(means, ' %'), note))
+    means = {s: charts.lengths(found).mean() for s, found in scores.items()}
+    note = 'mean tokens, right and wrong'
+    tiles.append(page.tile('Length, SFT → RL', _arrow(means), note))
+    found = next(iter(scores.values()))
+    problems = len({record.get('problem_id') for record in found})
+    note = f'{len(found)} responses each time'
+    tiles.append(page.tile('Held-out problems', str(problems), note))
+  times = [record['time'] for record in records if record.get('time')]
+  minutes = summary.get('minutes')
+  if minutes is None and times:
+    minutes = (max(times) - min(times)) / 60
+  if minutes is not None:
+    tiles.append(page.tile('Minutes', f'{minutes:.1f}', 'wall clock'))
+  if 'seed' in config:
+    tiles.append(page.tile('Seed', str(config['seed'])))
+  return tiles
+
+
+def _arrow(means, unit=''):
+  """Before and after RL, open where a stage has no evaluation yet."""
+  shown = (f'{means[s]:.1f}' if s in means else '…' for s in charts.STAGES)
+  return ' → '.join(shown) + unit
+
+
+def _figures(title, found):
+  cards = [
+    page.card(name, figures.to_png(figure), caption)
+    for name, figure, caption in found
+  ]
+  return page.section(title, [page.cards(cards)])
+
+
+def _held_out_responses(scores):
+  """The same problems before and after; one evaluation while RL is going."""
+  if len(scores) == len(charts.STAGES):
+    parts = _before_and_after(scores)
+  else:
+    parts = [
+      part
+      for stage, found in scores.items()
+      for part in _by_verdict(found, charts.STAGES[stage])
+    ]
+  return page.section('Responses to held-out problems', parts, _CHOICE)
+
+
+def _before_and_after(scores):
+  sft, rl = (
+    {record.get('problem_id'): record for record in reversed(scores[stage])}
+    for stage in charts.STAGES
+  )  # The first response to each problem.
+  both = [name for name in reversed(sft) if name in rl]
+  change = {n: (charts.is_right(sft[n]), charts.is_right(rl[n])) for n in both}
+  parts = []
+  for title, (was, now, shown) in _CHANGES.items():
+    names = [name for name in both if change[name] == (was, now)]
+    if names:
+      parts.append(page.heading(title, f'{len(names)} of {len(both)} problems'))
+    for name in _spread(names, shown):
+      pair = [
+        page.response('after SFT', sft[name], was),
+        page.response('after RL', rl[name], now),
+      ]
+      parts.append(page.sample(sft[name], pair))
+  return parts
+
+
+def _by_verdict(records, label=''):
+  """Some right and some wrong ones, with what share of all they are."""
+  parts = []
+  for title, verdict in _VERDICTS.items():
+    chosen = [r for r in records if charts.is_right(r) == verdict]
+    if chosen:
+      count = f'{len(chosen)} of {len(records)} responses'
+      parts.append(page.heading(title, count))
+    for record in _spread(chosen, _SHOWN):
+      written_by = label or f'iteration {record.get("iteration")}'
+      response = page.response(written_by, record, verdict)
+      parts.append(page.sample(record, [response]))
+  return parts
+
+
+def _training_responses(records):
+  """Early iterations on the left, late ones on the right."""
+  scored = [r for r in records if r.get('reward') is not None]
+  iterations = sorted({r.get('iteration', 0) for r in scored})
+  edge = max(1, round(_EDGE * len(iterations)))
+  periods = {'Early': iterations[:edge], 'Late': iterations[edge:][-edge:]}
+  sides = []
+  for name, period in periods.items():
+    if period:
+      chosen = [r for r in scored if r.get('iteration', 0) in period]
+      title = f'{name}: iterations {period[0]} to {period[-1]}'
+      sides.append((title, _by_verdict(chosen)))
+  parts = [page.columns(sides)] if sides else []
+  return page.section('Responses from training', parts, _SEGMENTS)
+
+
+def _spread(items, count):
+  """At most `count` items at even distances, the first among them."""
+  count = min(count, len(items))
+  return [items[i * len(items) // count] for i in range(count)]
+
+
+if __name__ == '__main__':
+  if len(sys.argv) != 2:
+    sys.exit('usage: python -m k15.report WORKDIR')
+  print(write_report(sys.argv[1]))

@@ -1,0 +1,404 @@
+"""Reinforcement learning, one iteration after the other: Kimi k1.5, 2.3, 2.6.
+
+An iteration is a rollout phase and a training phase.  Its first policy,
+pi_theta_i, samples the responses and is the reference of all its updates.
+Everything that outlives an iteration is in `Stage` and in the checkpoint.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from k15 import batching
+from k15 import checkpoint
+from k15 import context as context_lib
+from k15 import length_reward
+from k15 import losses
+from k15 import metrics
+from k15 import optimizer as optimizer_lib
+from k15 import problem_sampler
+from k15 import replay
+from k15 import rl_metrics
+from k15 import sharding
+from k15 import update
+from k15.context import Context
+from k15.data_types import Batch, Group, StopReason, TrainState
+from k15.rollout import partial
+
+
+@dataclasses.dataclass(eq=False)
+class Stage:
+  """What one iteration hands to the next, and the functions it calls.
+
+  `kl_params` is GRPO's slow reference, None elsewhere.
+  """
+
+  context: Context
+  rollout: Any
+  sampler: problem_sampler.ProblemSampler
+  buffer: replay.ReplayBuffer
+  state: TrainState
+  kl_params: Any
+  step: Any
+  logprobs: Any
+  optimizer: Any
+  timer: metrics.Timer
+
+
+def train(context: Context, params: Any) -> TrainState:
+  """Runs the stage from the given weights, or what is left of it."""
+  config = context.config
+  checkpoints = checkpoint.Checkpoints(
+    context.workdir / 'checkpoints' / 'rl', config.checkpoint.keep
+  )
+  start = checkpoints.latest_step() or 0
+  stage = _make_stage(context, params)
+  if start:
+    device, host = checkpoints.restore(start, _device_state(stage))
+    stage.state, stage.kl_params = device['train'], device['kl_params']
+    stage.sampler.set_state(host['sampler'])
+    stage.buffer.set_state(host['buffer'])
+  if start < config.rl.iterations:
+    context.logger.truncate('rl', start)
+    with sharding.use_mesh(context.mesh):
+      _iterations(stage, start, checkpoints)
+  stage.rollout.close()
+  checkpoints.close()
+  return stage.state
+
+
+def _iterations(stage, start, checkpoints):
+  config, stop = stage.context.config, stage.context.stop
+  stage.rollout.set_params(stage.state.params, version=start)
+  stage.rollout.warm_up()
+  stage.timer.pop()
+  total = config.rl.iterations
+  with metrics.Progress(total, start, 'rl') as progress:
+    for iteration in range(start, total):
+      before = _host_state(stage)
+      values = run_iteration(stage, iteration)
+      if values is None:  # Interrupted before any update.
+        checkpoints.save(iteration, _device_state(stage), before)
+        raise context_lib.Interrupted(f'rl: saved before iteration {iteration}')
+      done = iteration + 1
+      due = done % config.checkpoint.every_iterations == 0 or done == total
+      if due or stop.is_set():
+        with stage.timer('checkpoint'):
+          checkpoints.save(done, _device_state(stage), _host_state(stage))
+      stage.context.logger.scalars('rl', iteration, values | stage.timer.pop())
+      progress.update(
+        reward=values.get('rl/reward', float('nan')),
+        length=values['rl/length_mean'],
+      )
+      if stop.is_set() and done < total:
+        raise context_lib.Interrupted(f'rl: saved after iteration {iteration}')
+
+
+def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
+  """One iteration; its metrics, or None if it was interrupted in its rollout.
+
+  After an interruption the state is as before, but not the host's memory.
+  """
+  config = stage.context.config
+  buffer, timer = stage.buffer, stage.timer
+  stage.rollout.set_params(stage.state.params, version=iteration)
+  buffer.expire(iteration, config.rl.max_group_age)
+  drawn = stage.sampler.draw(config.rl.problems_per_iteration, iteration)
+  problems = [stage.context.task.train[i] for i in drawn]
+  buffer.open(problems, iteration, config.rl.group_size)
+  with timer('rollout'):
+    sampled = _rollout(stage)
+  if sampled is None:
+    return None
+  buffer.update(sampled)
+  with timer('reward'):
+    _score(stage)
+  groups = buffer.pop_complete()
+  values = rl_metrics.of_rollout(sampled, stage.rollout.pop_stats())
+  if groups:
+    _record_success(stage, groups)
+    values |= rl_metrics.of_groups(groups) | _train_on(stage, groups, iteration)
+    values |= replay.staleness(groups, iteration)
+    _log_trajectories(stage, groups, iteration)
+  values['replay/open_groups'] = len(buffer.groups)
+  return values | stage.sampler.metrics()
+
+
+def total_rewards(config: Any, groups: list[Group], iteration: int):
+  """Raw reward, length reward and repetition penalty, float64 [P, K]."""
+  rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
+  lengths = np.array([[t.length for t in g.trajectories] for g in groups])
+  repeats = np.array(
+    [[t.stop is StopReason.REPETITION for t in g.trajectories] for g in groups]
+  )
+  weight = length_reward.length_weight(
+    iteration, config.length_reward.weight, config.length_reward.start_iteration
+  )
+  shaped = length_reward.total_rewards(rewards, lengths, weight)
+  return shaped - config.rl.repetition_penalty * repeats
+
+
+def advantages(config: Any, rewards_P_K: np.ndarray, rng: np.random.Generator):
+  """Advantages of the configured method, and which responses enter the loss."""
+  c = config.loss
+  if c.method == 'rest':
+    values = losses.rest_advantages(rewards_P_K)
+  elif c.method == 'grpo':
+    values = losses.group_normalized(rewards_P_K)
+  else:
+    values = losses.advantages(rewards_P_K, c.baseline, c.tau)
+  values, keep = losses.apply_negative_gradients(
+    values, c.negative_gradients, c.negative_discard_rate, rng
+  )
+  if not c.keep_zero_variance_groups:
+    keep &= (rewards_P_K != rewards_P_K[:, :1]).any(axis=1, keepdims=True)
+  return values, keep
+
+
+def make_loss(config: Any) -> update.Loss:
+  """The loss of the configured method, for `update.make_step`."""
+  c = config.loss
+  # Without the pull, mirror descent is REINFORCE; with the advantage 1 for the
+  # best response and 0 for the others, that is ReST.
+  tau = c.tau if c.method == 'mirror_descent' else 0.0
+
+  def mirror_descent(logprobs, rows):
+    return losses.policy_mirror_descent(
+      logprobs,
+      rows.ref_logprobs,
+      rows.segment_ids,
+      rows.loss_mask,
+      rows.advantage,
+      rows.pg_weight,
+      rows.reg_weight,
+      tau,
+    )
+
+  def grpo(logprobs, rows):
+    return losses.grpo(
+      logprobs,
+      rows.ref_logprobs,
+      rows.kl_logprobs,
+      rows.segment_ids,
+      rows.loss_mask,
+      rows.advantage,
+      rows.pg_weight,
+      rows.reg_weight,
+      c.grpo_clip,
+      c.grpo_beta,
+      c.grpo_ratio,
+    )
+
+  return grpo if c.method == 'grpo' else mirror_descent
+
+
+def make_batches(
+  context: Context, groups: list[Group], iteration: int
+) -> list[Batch]:
+  """Packs the groups of an iteration, a batch per update, all of one shape."""
+  config = context.config
+  rng = np.random.default_rng([config.seed, 3, iteration])
+  values, keep = advantages(
+    config, total_rewards(config, groups, iteration), rng
+  )
+  size = -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
+  batches = []
+  for _ in range(config.rl.epochs):
+    order = rng.permutation(len(groups))
+    for part in batching.split_minibatches(list(order), size):
+      picked = [(groups[i], values[i], keep[i]) for i in part]
+      batches.append(_pack(context, picked, iteration, size))
+  return batches
+
+
+def _pack(context, picked, iteration, size):
+  """Packs some groups with their advantages [K] and keep masks [K]."""
+  config = context.config
+  sequences, kept = [], []
+  for group, advantages_K, keep_K in picked:
+    prompt = context.task.encode_prompt(group.problem.prompt)
+    for trajectory, advantage, keep in zip(
+      group.trajectories, advantages_K, keep_K, strict=True
+    ):
+      sequences.append(
+        batching.sequence_of(
+          trajectory, prompt, config.rl.loss_segments, iteration, advantage
+        )
+      )
+      kept.append(bool(keep) and trajectory.length > 0)
+  lengths = np.array([s.loss_tokens for s in sequences]) * np.array(kept)
+  max_length = config.rollout.max_length
+  sequences = batching.with_weights(
+    sequences,
+    losses.sequence_weights(lengths, config.loss.pg_norm, max_length),
+    losses.sequence_weights(lengths, config.loss.reg_norm, max_length),
+  )
+  micro = config.optimizer.micro_batch_rows
+  return batching.pack(
+    [s for s, length in zip(sequences, lengths, strict=True) if length > 0],
+    num_rows=-(-size * config.rl.group_size // micro) * micro,
+    row_length=config.rollout.max_prompt_length + max_length,
+    max_sequences=size * config.rl.group_size,
+  )
+
+
+def _make_stage(context, params):
+  config = context.config
+  o = config.optimizer
+  optimizer = optimizer_lib.make(
+    o.name, o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm
+  )
+  state = context_lib.init_state(context, optimizer, config.seed)
+  layout = jax.tree.map(lambda x: x.sharding, state.params)
+  state = state.replace(params=sharding.reshard(params, layout))
+  uses_kl = config.loss.method == 'grpo' and config.loss.grpo_beta > 0
+  shared = (context.policy, o.micro_batch_rows)
+  temperature = config.rollout.temperature
+  return Stage(
+    context=context,
+    rollout=context_lib.make_rollout(context),
+    sampler=problem_sampler.ProblemSampler(
+      len(context.task.train),
+      **config.problem_sampler,
+      difficulty=[problem.difficulty for problem in context.task.train],
+      seed=config.seed,
+    ),
+    buffer=replay.ReplayBuffer(),
+    state=state,
+    kl_params=jax.tree.map(lambda x: x.copy(), params) if uses_kl else None,
+    step=update.make_step(
+      context.policy,
+      make_loss(config),
+      optimizer,
+      optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
+      o.micro_batch_rows,
+      temperature,
+    ),
+    logprobs=update.make_logprobs(*shared, temperature),
+    optimizer=optimizer,
+    timer=metrics.Timer(),
+  )
+
+
+def _rollout(stage):
+  """Grows every pending response; None if the run is to stop."""
+  config = stage.context.config.rollout
+  sampled = []
+  for trajectory in partial.run(
+    stage.rollout,
+    stage.buffer.pending(),
+    stage.context.task.encode_prompt,
+    config.token_budget,
+    config.max_length,
+    config.temperature,
+  ):
+    sampled.append(trajectory)
+    if stage.context.stop.is_set():
+      return None
+  return sampled
+
+
+def _score(stage):
+  """Scores what has finished; success rates and metrics see this raw reward."""
+  unscored = stage.buffer.unscored()
+  tokenizer = stage.context.task.tokenizer
+  rewards = [
+    context_lib.score(stage.context, problem, tokenizer.decode(t.tokens))
+    for problem, t in unscored
+  ]
+  stage.buffer.set_rewards([t for _, t in unscored], rewards)
+
+
+def _record_success(stage, groups):
+  index = {p.id: i for i, p in enumerate(stage.context.task.train)}
+  stage.sampler.record(
+    [index[group.problem.id] for group in groups],
+    [np.mean([t.reward for t in group.trajectories]) for group in groups],
+  )
+
+
+def _train_on(stage, groups, iteration):
+  """All updates of an iteration; pi_theta_i is the reference of each."""
+  config, timer = stage.context.config, stage.timer
+  with timer('batch'):
+    batches = make_batches(stage.context, groups, iteration)
+  is_due = iteration and iteration % config.loss.grpo_reference_interval == 0
+  if stage.kl_params is not None and is_due:
+    stage.kl_params = jax.tree.map(lambda x: x.copy(), stage.state.params)
+  with timer('ref_logprobs'):
+    batches = _with_ref_logprobs(stage, batches)
+  if config.optimizer.reset_every_iteration:
+    stage.state = optimizer_lib.reset(stage.optimizer, stage.state)
+  results = []
+  with timer('update'):
+    for i, batch in enumerate(batches):
+      is_first = i == 0
+      stage.state, values = stage.step(stage.state, batch, is_first)
+      values = {name: float(value) for name, value in values.items()}
+      _refuse_non_finite(stage.context, iteration, values, batch)
+      results.append(values)
+  return rl_metrics.of_updates(results)
+
+
+def _with_ref_logprobs(stage, batches):
+  """log pi_theta_i of every target, before any update.
+
+  The first batch is trained on by pi_theta_i itself and needs none, unless a
+  later epoch comes back to its responses.
+  """
+  filled = []
+  for i, batch in enumerate(batches):
+    if i > 0:
+      logprobs = stage.logprobs(stage.state.params, batch)
+      batch = batch.replace(ref_logprobs=logprobs)
+    if stage.kl_params is not None:
+      logprobs = stage.logprobs(stage.kl_params, batch)
+      batch = batch.replace(kl_logprobs=logprobs)
+    filled.append(batch)
+  return jax.block_until_ready(filled)
+
+
+def _device_state(stage):
+  return dict(train=stage.state, kl_params=stage.kl_params)
+
+
+def _host_state(stage):
+  return dict(
+    buffer=stage.buffer.get_state(), sampler=stage.sampler.get_state()
+  )
+
+
+def _log_trajectories(stage, groups, iteration):
+  """Writes some responses to disk: those of the first groups, one each."""
+  task = stage.context.task
+  records = []
+  for i, group in enumerate(groups[: stage.context.config.rl.log_trajectories]):
+    t = group.trajectories[i % len(group.trajectories)]
+    records.append(
+      dict(
+        problem_id=group.problem.id,
+        prompt=group.problem.prompt,
+        answer=group.problem.answer,
+        domain=group.problem.domain,
+        difficulty=group.problem.difficulty,
+        response=task.tokenizer.decode(t.tokens),
+        reward=t.reward,
+        length=t.length,
+        stop=t.stop.value,
+        versions=[s.policy_version for s in t.segments],
+        segments=[len(s.tokens) for s in t.segments],
+      )
+    )
+  stage.context.logger.trajectories('rl', iteration, records)
+
+
+def _refuse_non_finite(context, iteration, values, batch):
+  if np.isfinite(values['loss']) and np.isfinite(values['grad_norm']):
+    return
+  path = update.save_batch(context.workdir, f'rl-{iteration}', batch)
+  raise FloatingPointError(
+    f'rl iteration {iteration}: loss {values["loss"]}, gradient norm'
+    f' {values["grad_norm"]}; the batch is in {path}'
+  )

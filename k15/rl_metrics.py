@@ -1,0 +1,82 @@
+"""Metrics of an RL iteration, computed from what it sampled and learnt."""
+
+from typing import Any
+
+import numpy as np
+
+from k15.data_types import Group, StopReason, Trajectory
+
+_LEVELS = ('easy', 'medium', 'hard')
+
+
+def of_rollout(
+  sampled: list[Trajectory], stats: dict[str, int]
+) -> dict[str, float]:
+  """Lengths and stop reasons of all that was sampled in the iteration.
+
+  `rl/length_mean` is over finished responses, whole.
+  """
+  finished = [t for t in sampled if t.is_finished]
+  lengths = np.array([t.length for t in finished] or [0])
+  values = {
+    f'rl/stop_{reason.value}': np.mean([t.stop is reason for t in sampled])
+    for reason in StopReason
+  }
+  values |= {f'rollout/{name}': count for name, count in stats.items()}
+  return values | {
+    'rl/length_mean': lengths.mean(),
+    'rl/length_p95': np.percentile(lengths, 95),
+    'rl/responses_sampled': len(sampled),
+  }
+
+
+def of_groups(groups: list[Group]) -> dict[str, float]:
+  """Raw rewards of the groups trained on, whole and by kind, and lengths."""
+  rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
+  lengths = np.array([[t.length for t in g.trajectories] for g in groups])
+  per_group = rewards.mean(axis=1)
+  values = {
+    'rl/reward': rewards.mean(),
+    'rl/zero_variance_groups': np.mean((rewards == rewards[:, :1]).all(axis=1)),
+    'rl/groups': len(groups),
+  }
+  levels = np.array([_level(g.problem.difficulty) for g in groups])
+  for name in _LEVELS:
+    if (levels == name).any():
+      values[f'rl/reward_{name}'] = per_group[levels == name].mean()
+  domains = np.array([g.problem.domain for g in groups])
+  for name in sorted(set(domains) - {''}):
+    values[f'rl/reward_domain_{name}'] = per_group[domains == name].mean()
+  for name, mask in (('correct', rewards > 0), ('wrong', rewards <= 0)):
+    if mask.any():
+      values[f'rl/length_{name}'] = lengths[mask].mean()
+  return values
+
+
+def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
+  """Joins the metrics of an iteration's updates.
+
+  The log-ratio l_j is that of a whole response at the time it is trained on:
+  0 in the first update, what the earlier updates have done in the others.
+  """
+  total = {name: sum(result[name] for result in results) for name in results[0]}
+  sequences, tokens = max(total['sequences'], 1), max(total['tokens'], 1)
+  values = {
+    'rl/loss': total['loss'] / len(results),
+    'rl/entropy': total['entropy_sum'] / tokens,
+    'rl/log_ratio_mean': total['log_ratio_sum'] / sequences,
+    'rl/log_ratio_rms': (total['log_ratio_sq_sum'] / sequences) ** 0.5,
+    'rl/log_ratio_max': max(r['log_ratio_abs_max'] for r in results),
+    'rl/grad_norm': total['grad_norm'] / len(results),
+    'rl/learning_rate': results[-1]['learning_rate'],
+    'rl/updates': len(results),
+    'rl/tokens_trained': total['tokens'],
+    'rl/responses_trained': total['sequences'],
+  }
+  if 'kl_sum' in total:
+    values['rl/kl'] = total['kl_sum'] / sequences
+  return values
+
+
+def _level(difficulty):
+  return _LEVELS[min(2, int(difficulty * 3))]

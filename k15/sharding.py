@@ -1,0 +1,190 @@
+"""Where arrays live: the mesh, the rules from logical to mesh axes, shardings.
+
+Arrays name what each of their axes means ('embed', 'heads', 'batch'); `RULES`
+alone says over which mesh axes that is split.  Parameters carry their names in
+the boxes of `nn.with_logical_partitioning`; activations are constrained by
+`constrain` or `nn.with_logical_constraint` under `use_mesh`.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.sharding import AxisType
+from jax.sharding import Mesh
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+
+AXES = ('data', 'fsdp', 'tensor')
+
+# Parameters split over 'fsdp' (gathered for use) and 'tensor' (never
+# gathered); rows of a batch and slots of the rollout over both outer axes.
+RULES = (
+  ('batch', ('data', 'fsdp')),
+  ('slots', ('data', 'fsdp')),
+  ('embed', 'fsdp'),
+  ('vocab', 'tensor'),
+  ('heads', 'tensor'),
+  ('kv_heads', 'tensor'),  # whole on every device where it does not divide
+  ('mlp', 'tensor'),
+  ('head_dim', None),
+  ('sequence', None),
+  ('layers', None),
+  ('norm', None),
+)
+
+LogicalAxes = Sequence[str | None]
+
+
+def make_mesh(
+  data: int,
+  fsdp: int,
+  tensor: int,
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """A mesh with the axes 'data', 'fsdp' and 'tensor'.
+
+  Args:
+    data, fsdp, tensor: sizes; at most one is -1: all devices left over.
+    devices: those to use, all by default.  A smaller mesh takes the first.
+
+  Raises:
+    ValueError: the sizes do not fit the devices.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  shape, count = [data, fsdp, tensor], len(devices)
+  name = dict(zip(AXES, shape, strict=True))
+  if shape.count(-1) > 1 or any(n < 1 and n != -1 for n in shape):
+    raise ValueError(f'mesh {name}: sizes are positive, and at most one is -1')
+  if -1 in shape:
+    rest = -math.prod(shape)
+    if count % rest:
+      raise ValueError(f'mesh {name}: {rest} does not divide {count} devices')
+    shape[shape.index(-1)] = count // rest
+  size = math.prod(shape)
+  if size > count:
+    raise ValueError(f'mesh {name} needs {size} devices, there are {count}')
+  # Auto leaves the choice of intermediate shardings to the compiler; the
+  # default of jax 0.10 is Explicit, which puts shardings into types.
+  return jax.make_mesh(
+    tuple(shape), AXES, (AxisType.Auto,) * 3, devices=devices[:size]
+  )
+
+
+@contextlib.contextmanager
+def use_mesh(mesh: Mesh) -> Iterator[None]:
+  """Within it, jitted functions obey their logical constraints.
+
+  It belongs to the calling thread: every thread that calls a jitted function
+  of its own enters it.
+  """
+  with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
+    yield
+
+
+def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
+  """Asks the compiler for this layout; outside jit and `use_mesh`, returns x.
+
+  Args:
+    x: an array.
+    logical_axes: a name of `RULES` or None for each axis of x.
+
+  Raises:
+    ValueError: more or fewer names than axes.
+  """
+  if len(logical_axes) != x.ndim:
+    raise ValueError(_miscounted(logical_axes, x.shape))
+  if not isinstance(x, jax.core.Tracer):
+    return x
+  return nn.with_logical_constraint(x, tuple(logical_axes))
+
+
+def sharding_of(
+  mesh: Mesh, logical_axes: LogicalAxes, shape: Sequence[int]
+) -> NamedSharding:
+  """Layout of one array.
+
+  Args:
+    mesh: of `make_mesh`.
+    logical_axes: a name of `RULES` or None for each axis.
+    shape: of the array.
+
+  Raises:
+    ValueError: an unknown name, a wrong number of names, or an axis that its
+      mesh axes do not divide ('kv_heads' is left whole instead).
+  """
+  if len(logical_axes) != len(shape):
+    raise ValueError(_miscounted(logical_axes, shape))
+  rules = dict(RULES)
+  spec = []
+  for name, size in zip(logical_axes, shape, strict=True):
+    if name is not None and name not in rules:
+      raise ValueError(f'unknown logical axis {name!r}; known: {list(rules)}')
+    mesh_axes = rules.get(name)
+    ways = _size(mesh, mesh_axes)
+    if size % ways and name != 'kv_heads':
+      raise ValueError(
+        f'axis {name!r} of {size} does not divide over {ways} devices '
+        f'({mesh_axes})'
+      )
+    spec.append(None if size % ways else mesh_axes)
+  return NamedSharding(mesh, PartitionSpec(*spec))
+
+
+def tree_shardings(mesh: Mesh, logical_axes: Any, shapes: Any) -> Any:
+  """`sharding_of` for whole trees.
+
+  Args:
+    mesh: of `make_mesh`.
+    logical_axes: tree whose leaves are tuples of names.
+    shapes: the same tree with arrays or `jax.ShapeDtypeStruct` as leaves.
+  """
+  return jax.tree.map(
+    lambda axes, x: sharding_of(mesh, axes, x.shape),
+    logical_axes,
+    shapes,
+    is_leaf=lambda axes: type(axes) is tuple,
+  )
+
+
+def param_shardings(mesh: Mesh, boxed_params: Any) -> Any:
+  """Layouts of parameters that carry their axes, in the unboxed structure.
+
+  Works as well on a whole state: optax keeps the boxes in its moments.
+
+  Args:
+    mesh: of `make_mesh`.
+    boxed_params: abstract or real parameters, in boxes of
+      `nn.with_logical_partitioning`; leaves without a box are replicated.
+  """
+
+  def one(leaf):
+    if isinstance(leaf, nn.Partitioned):
+      return sharding_of(mesh, leaf.names, leaf.value.shape)
+    return NamedSharding(mesh, PartitionSpec())
+
+  return jax.tree.map(
+    one, boxed_params, is_leaf=lambda x: isinstance(x, nn.Partitioned)
+  )
+
+
+def reshard(tree: Any, shardings: Any) -> Any:
+  """Moves arrays to other layouts or another mesh; values do not change."""
+  return jax.device_put(tree, shardings)
+
+
+def _size(mesh, mesh_axes):
+  if mesh_axes is None:
+    return 1
+  names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes
+  return math.prod(mesh.shape[name] for name in names)
+
+
+def _miscounted(logical_axes, shape):
+  return (
+    f'{len(logical_axes)} logical axes {tuple(logical_axes)} for the '
+    f'{len(shape)} axes of shape {tuple(shape)}'
+  )

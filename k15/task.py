@@ -1,0 +1,116 @@
+"""The problems of a run: what to train on, what to hold out, what to imitate.
+
+`build` turns `config.task` into a `Task`: from the endless arithmetic family,
+or from a user's own file.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from k15 import arithmetic
+from k15 import arithmetic_traces
+from k15 import data
+from k15.data_types import Problem
+from k15.tokenizer import ByteTokenizer
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+  """Problems and examples, and how text becomes tokens.
+
+  Attributes:
+    tokenizer: of prompts and responses.
+    prompt_suffix: text between a prompt and its response.
+    train: the RL prompt set D.
+    held_out: problems no stage trains on.
+    examples: warm-up solutions of training problems, perhaps none.
+  """
+
+  tokenizer: ByteTokenizer
+  prompt_suffix: str
+  train: list[Problem]
+  held_out: list[Problem]
+  examples: list[data.Example]
+
+  def encode_prompt(self, prompt: str) -> np.ndarray:
+    """int32 [T]."""
+    return self.tokenizer.encode(prompt + self.prompt_suffix)
+
+
+def build(config: Any) -> Task:
+  """Makes the task of a config; the same for the same config and seed.
+
+  Raises:
+    ValueError: a file that is missing or malformed, with the line's number;
+      a prompt longer than `rollout.max_prompt_length`.
+  """
+  tokenizer = ByteTokenizer(config.tokenizer.words)
+  make = _arithmetic if config.task.name == 'arithmetic' else _file
+  train, held_out, examples = make(config)
+  task = Task(
+    tokenizer=tokenizer,
+    prompt_suffix=config.task.prompt_suffix,
+    train=train,
+    held_out=held_out,
+    examples=examples,
+  )
+  for problem in train + held_out:
+    length = len(task.encode_prompt(problem.prompt))
+    if length > config.rollout.max_prompt_length:
+      raise ValueError(
+        f'the prompt of {problem.id!r} has {length} tokens, more than'
+        f' rollout.max_prompt_length = {config.rollout.max_prompt_length}'
+      )
+  return task
+
+
+def sft_pairs(task: Task, max_length: int) -> tuple[list, int]:
+  """Token pairs (prompt, response) of the examples that fit, and the misses."""
+  eos = np.array([task.tokenizer.eos_id], np.int32)
+  pairs = [
+    (
+      task.encode_prompt(example.problem.prompt),
+      np.concatenate([task.tokenizer.encode(example.response), eos]),
+    )
+    for example in task.examples
+  ]
+  kept = [pair for pair in pairs if len(pair[1]) <= max_length]
+  return kept, len(pairs) - len(kept)
+
+
+def _arithmetic(config):
+  t = config.task
+  draw = (t.kinds, t.min_difficulty, t.max_difficulty)
+  train = arithmetic.make_problems(t.train_problems, *draw, False, config.seed)
+  held_out = arithmetic.make_problems(
+    t.held_out_problems, *draw, True, config.seed
+  )
+  habits = arithmetic_traces.Habits(t.give_up_rate, t.guess_rate, t.slip_rate)
+  rng = np.random.default_rng([config.seed, 2])
+  problems = arithmetic.stream(*draw, rng)
+  examples = []
+  for problem in problems:
+    if len(examples) == config.sft.num_examples:
+      break
+    trace = arithmetic_traces.write_trace(problem, habits, rng)
+    examples.append(data.Example(problem, trace))
+  return train, held_out, examples
+
+
+def _file(config):
+  t = config.task
+  fields = (t.prompt_field, t.answer_field, t.response_field, t.answer_marker)
+  examples = data.read_problems(t.train_path, *fields)
+  if t.held_out_path:
+    held_out = data.read_problems(t.held_out_path, *fields)
+    held_out = held_out[: t.held_out_problems]
+    examples, _ = data.remove_overlap(examples, held_out)
+  else:
+    examples, held_out = data.split_held_out(
+      examples, t.held_out_problems, config.seed
+    )
+  train = [example.problem for example in examples][: t.train_problems]
+  worked = [e for e in examples if e.response is not None]
+  return train, [e.problem for e in held_out], worked

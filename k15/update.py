@@ -1,0 +1,152 @@
+"""The only gradient step: micro-batches, metrics, donation.
+
+SFT, RL and its baselines differ by the loss alone.  A batch has a fixed shape;
+only the rows in use are computed, `micro_batch_rows` at a time, by a loop whose
+length is data: neither padding nor recompilation is paid for.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from k15 import losses
+from k15 import optimizer as optimizer_lib
+from k15 import policy
+from k15.data_types import Batch, TrainState
+
+# (logprobs [B, T], rows) -> (loss to minimise, metrics)
+Loss = Callable[[jax.Array, Batch], tuple[jax.Array, dict[str, jax.Array]]]
+
+
+def make_step(
+  config: policy.PolicyConfig,
+  loss: Loss,
+  optimizer: optax.GradientTransformation,
+  schedule: optimizer_lib.Schedule,
+  micro_batch_rows: int,
+  temperature: float = 1.0,
+) -> Callable[
+  [TrainState, Batch, bool], tuple[TrainState, dict[str, jax.Array]]
+]:
+  """Returns the jitted step (state, batch, ref_is_current) -> (state, metrics).
+
+  The state is donated: compute everything that needs the old weights before.
+  `ref_is_current` says that the state still is the reference, as at the first
+  step of an iteration: its own log-probabilities then are the reference's, and
+  `batch.ref_logprobs` is not read.
+
+  Args:
+    config: shape of the policy.
+    loss: a sum over sequences, so that micro-batches add up.
+    optimizer, schedule: see `k15.optimizer`.
+    micro_batch_rows: rows whose gradient is computed at once; divides the
+      rows of the batch.
+    temperature: the policy's distribution is taken at; that of the rollout.
+  """
+
+  def loss_of_rows(params, rows, ref_is_current):
+    logprobs, entropy = policy.token_logprobs(
+      config, params, rows.tokens, rows.positions, rows.segment_ids, temperature
+    )
+    rows = rows.replace(
+      ref_logprobs=jnp.where(
+        ref_is_current, jax.lax.stop_gradient(logprobs), rows.ref_logprobs
+      )
+    )
+    value, metrics = loss(logprobs, rows)
+    metrics |= dict(
+      loss=value,
+      entropy_sum=jnp.sum(entropy * rows.loss_mask),
+      token_accuracy_sum=jnp.sum((logprobs > jnp.log(0.5)) * rows.loss_mask),
+    )
+    return value, jax.lax.stop_gradient(metrics)
+
+  grad = jax.grad(loss_of_rows, has_aux=True)
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def step(state, batch, ref_is_current):
+    num_micro = _num_micro_batches(batch, micro_batch_rows)
+
+    def add_micro_batch(i, total):
+      rows = take_rows(batch, i * micro_batch_rows, micro_batch_rows)
+      gradient, metrics = grad(state.params, rows, ref_is_current)
+      return (
+        jax.tree.map(jnp.add, total[0], gradient),
+        losses.merge_metrics(total[1], metrics),
+      )
+
+    first = take_rows(batch, 0, micro_batch_rows)
+    zeros = jax.tree.map(
+      lambda x: jnp.zeros(x.shape, x.dtype),
+      jax.eval_shape(grad, state.params, first, ref_is_current),
+    )
+    gradient, metrics = jax.lax.fori_loop(0, num_micro, add_micro_batch, zeros)
+    metrics |= dict(
+      grad_norm=optax.global_norm(gradient),
+      learning_rate=schedule(state.step),
+    )
+    return optimizer_lib.apply(optimizer, schedule, state, gradient), metrics
+
+  return step
+
+
+def make_logprobs(
+  config: policy.PolicyConfig, micro_batch_rows: int, temperature: float = 1.0
+) -> Callable[[Any, Batch], jax.Array]:
+  """Returns the jitted (params, batch) -> float32 [B, T] log-probabilities."""
+
+  @jax.jit
+  def logprobs(params, batch):
+    def one_micro_batch(i, out):
+      start = i * micro_batch_rows
+      rows = take_rows(batch, start, micro_batch_rows)
+      values, _ = policy.token_logprobs(
+        config,
+        params,
+        rows.tokens,
+        rows.positions,
+        rows.segment_ids,
+        temperature,
+      )
+      return jax.lax.dynamic_update_slice_in_dim(out, values, start, axis=0)
+
+    zeros = jnp.zeros(batch.tokens.shape, jnp.float32)
+    num_micro = _num_micro_batches(batch, micro_batch_rows)
+    return jax.lax.fori_loop(0, num_micro, one_micro_batch, zeros)
+
+  return logprobs
+
+
+def take_rows(batch: Batch, start: jax.Array, count: int) -> Batch:
+  """The rows [start, start + count) of a batch."""
+  rows = batch.replace(num_rows=None)
+  return jax.tree.map(
+    lambda x: jax.lax.dynamic_slice_in_dim(x, start, count, axis=0), rows
+  )
+
+
+def save_batch(workdir: pathlib.Path, name: str, batch: Batch) -> pathlib.Path:
+  """Writes a batch to `failed-<name>.npz` in the workdir, for a post-mortem."""
+  path = workdir / f'failed-{name}.npz'
+  fields = {
+    field.name: np.asarray(getattr(batch, field.name))
+    for field in dataclasses.fields(batch)
+  }
+  np.savez(path, **fields)
+  return path
+
+
+def _num_micro_batches(batch, micro_batch_rows):
+  rows = batch.tokens.shape[0]
+  if rows % micro_batch_rows:
+    raise ValueError(
+      f'micro-batches of {micro_batch_rows} do not divide {rows} rows'
+    )
+  return -(-batch.num_rows // micro_batch_rows)

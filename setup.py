@@ -1,0 +1,44 @@
+"""Packaging of k15; tool settings are in pyproject.toml.
+
+The ranges say what k15 is written for; third_party/constraints.txt pins the
+exact versions that `make run` and `make test` install.
+"""
+
+import setuptools
+
+setuptools.setup(
+  name='k15',
+  version='0.1.0',
+  description='The Kimi k1.5 reinforcement learning recipe in JAX',
+  packages=setuptools.find_packages(
+    include=['k15', 'k15.*', 'experiments', 'experiments.*', 'launch']
+  ),
+  python_requires='>=3.11,<3.14',
+  install_requires=[
+    'absl-py>=2.3,<3',
+    'flax>=0.12.8,<0.13',
+    'grain>=0.2.18,<0.3',
+    'jax>=0.10,<0.11',
+    'matplotlib>=3.10,<4',
+    'ml-collections>=1.1,<2',
+    'numpy>=2.3,<3',
+    'optax>=0.2.8,<0.3',
+    'orbax-checkpoint>=0.12,<0.13',
+    'pyarrow>=21',
+    'sympy>=1.14,<2',
+    'tensorboardX>=2.6,<3',
+    'tqdm>=4.67,<5',
+  ],
+  extras_require={
+    'test': [
+      'pytest>=8,<10',
+      'pytest-xdist>=3.6,<4',
+      'ruff>=0.17,<0.18',
+      'tensorboard>=2.20,<3',
+    ],
+    'serve': ['google-jetstream==0.2.2'],
+    'launch': ['xmanager>=0.8.5,<0.9'],
+    'tpu': ['jax[tpu]>=0.10,<0.11'],
+    'gpu': ['jax[cuda12]>=0.10,<0.11'],
+  },
+)

@@ -1,0 +1,429 @@
+"""Every refused value is one sentence that names the key and the numbers."""
+
+import copy
+import json
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import base
+from k15 import config as config_lib
+
+KINDS = base.get_config().task.kinds
+# Any text will do, or a rule of their own looks at them.
+FREE = {'task.train_path', 'task.held_out_path', 'task.prompt_suffix'}
+
+
+def _config(**changes):
+  """Defaults with some keys changed; '__' stands for the dot."""
+  config = base.get_config()
+  for key, value in changes.items():
+    group, _, name = key.partition('__')
+    if name:
+      config[group][name] = value
+    else:
+      config[group] = value
+  return config
+
+
+def _refusal(num_devices=8, **changes):
+  with pytest.raises(config_lib.ConfigError) as error:
+    config_lib.validate(_config(**changes), num_devices, KINDS)
+  sentence = str(error.value)
+  assert '\n' not in sentence
+  return sentence
+
+
+def test_defaults_are_valid():
+  config_lib.validate(base.get_config(), 1, KINDS)
+
+
+def test_every_key_is_judged():
+  judged = set(config_lib.CHOICES) | set(config_lib.NOT_EMPTY) | FREE
+  judged |= {'stages', 'task.kinds', 'tokenizer.words'}
+  judged |= {key for keys in config_lib.RANGES.values() for key in keys}
+  leaves = {}
+
+  def walk(tree, prefix):
+    for key, value in tree.items():
+      if hasattr(value, 'items'):
+        walk(value, f'{prefix}{key}.')
+      else:
+        leaves[prefix + key] = value
+
+  walk(base.get_config(), '')
+  assert judged <= set(leaves)
+  assert {k for k in leaves if k not in judged} == {
+    k for k in leaves if isinstance(leaves[k], bool)
+  }
+
+
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    (dict(loss__tau=-1.0), 'loss.tau is -1.0, and has to be >= 0'),
+    (dict(loss__tau=float('nan')), 'loss.tau is nan, and has to be >= 0'),
+    (
+      dict(optimizer__learning_rate=float('inf')),
+      'optimizer.learning_rate is inf, and has to be > 0',
+    ),
+    (
+      dict(length_reward__weight=2.0),
+      'length_reward.weight is 2.0, and has to be >= 0 and < 2',
+    ),
+    (
+      dict(task__slip_rate=1.5),
+      'task.slip_rate is 1.5, and has to be >= 0 and <= 1',
+    ),
+    (
+      dict(problem_sampler__min_weight=0.0),
+      'problem_sampler.min_weight is 0.0, and has to be > 0 and <= 1',
+    ),
+    (
+      dict(optimizer__beta2=1.0),
+      'optimizer.beta2 is 1.0, and has to be >= 0 and < 1',
+    ),
+    (
+      dict(rollout__temperature=0.0),
+      'rollout.temperature is 0.0, and has to be > 0',
+    ),
+    (dict(rl__iterations=-1), 'rl.iterations is -1, and has to be >= 0'),
+    (dict(rollout__num_slots=0), 'rollout.num_slots is 0, and has to be >= 1'),
+    (dict(seed=-1), 'seed is -1, and has to be >= 0 and < 4294967296'),
+  ],
+)
+def test_numbers(changes, sentence):
+  assert _refusal(**changes) == sentence
+
+
+@pytest.mark.parametrize(
+  ('changes', 'parts'),
+  [
+    (
+      dict(loss__method='ppo'),
+      ("'ppo'", 'mirror_descent, reinforce, rest, grpo'),
+    ),
+    (dict(policy__dtype='float16'), ("'float16'", 'float32, bfloat16')),
+    (dict(stages=()), ('stages is empty', 'sft, rl')),
+    (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
+    (dict(stages=(1,)), ('stages: 1 is not one of sft, rl',)),
+    (dict(task__kinds=()), ('task.kinds is empty', 'add')),
+    (dict(task__kinds=('add', 'cube')), ("'cube'", 'subtract')),
+    (dict(task__answer_marker=''), ("task.answer_marker is ''",)),
+    (dict(tokenizer__words=('a', '')), ("tokenizer.words holds ''",)),
+    (dict(tokenizer__words=('a', 'a')), ("tokenizer.words holds 'a'",)),
+    (dict(tokenizer__words=(3,)), ('tokenizer.words holds 3',)),
+  ],
+)
+def test_texts_and_tuples(changes, parts):
+  sentence = _refusal(**changes)
+  assert all(part in sentence for part in parts), sentence
+
+
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    (
+      dict(task__min_difficulty=0.5, task__max_difficulty=0.25),
+      'task.min_difficulty is 0.5, above task.max_difficulty, 0.25',
+    ),
+    (
+      dict(policy__num_heads=4, policy__num_kv_heads=3),
+      'policy.num_heads is 4, not a multiple of policy.num_kv_heads, 3',
+    ),
+    (
+      dict(policy__head_dim=33),
+      'policy.head_dim is 33; rotary positions need an even one',
+    ),
+    (
+      dict(rollout__token_budget=257),
+      'rollout.token_budget is 257, above rollout.max_length, 256',
+    ),
+    (
+      dict(rollout__num_slots=16),
+      'rollout.prefill_batch is 32, above rollout.num_slots, 16',
+    ),
+    (
+      dict(rollout__repetition_count=1),
+      'rollout.repetition_count is 1, and everything comes once: 0 turns the '
+      'detector off, >= 2 on',
+    ),
+    (
+      dict(sft__batch_tokens=319),  # A row is 64 + 256 = 320 tokens.
+      'sft.batch_tokens is 319, less than one row of '
+      'rollout.max_prompt_length 64 + rollout.max_length 256',
+    ),
+    (
+      dict(rl__problems_per_iteration=5000),
+      'rl.problems_per_iteration is 5000, above task.train_problems, 4096',
+    ),
+    (
+      dict(rl__updates_per_iteration=33),
+      'rl.updates_per_iteration is 33, above rl.problems_per_iteration, 32',
+    ),
+    (
+      dict(sft__end_learning_rate=0.5),
+      'sft.end_learning_rate is 0.5, above sft.learning_rate, 0.002',
+    ),
+    (
+      dict(sft__steps=50),
+      'sft.warmup_steps is 50, and has to be < sft.steps, 50',
+    ),
+  ],
+)
+def test_keys_against_each_other(changes, sentence):
+  assert _refusal(**changes) == sentence
+
+
+def test_no_sft_steps_need_no_warmup():
+  config_lib.validate(_config(sft__steps=0), 1, KINDS)
+
+
+@pytest.mark.parametrize(
+  ('method', 'baseline', 'tau_0', 'group_1'),
+  [  # Whether tau = 0 and group_size = 1 are refused.
+    ('mirror_descent', 'mean', True, True),
+    ('mirror_descent', 'none', True, False),
+    ('reinforce', 'mean', False, True),
+    ('reinforce', 'tau_log_z', True, True),
+    ('reinforce', 'none', False, False),
+    ('rest', 'mean', False, False),
+    ('grpo', 'none', False, True),
+  ],
+)
+def test_tau_and_group_size_by_method(method, baseline, tau_0, group_1):
+  chosen = dict(loss__method=method, loss__baseline=baseline)
+  for change, refused, number in (
+    (dict(loss__tau=0.0), tau_0, 'loss.tau is 0.0'),
+    (dict(rl__group_size=1), group_1, 'rl.group_size is 1'),
+  ):
+    if refused:
+      sentence = _refusal(**chosen, **change)
+      assert number in sentence
+      assert repr(method) in sentence
+    else:
+      config_lib.validate(_config(**chosen, **change), 1, KINDS)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'parts'),
+  [
+    (dict(mesh__data=16), ('16 devices', 'the 8')),
+    (dict(mesh__data=-1, mesh__tensor=3), ('3 devices', 'the 8')),
+    (dict(mesh__data=-1, mesh__fsdp=-1), ('at most one is -1',)),
+    (dict(mesh__tensor=0), ('sizes are >= 1',)),
+    (dict(mesh__tensor=-2), ('mesh.tensor is -2', '>= -1')),
+    (
+      dict(mesh__data=-1, optimizer__micro_batch_rows=12),
+      ('optimizer.micro_batch_rows is 12', 'data * fsdp, 8'),
+    ),
+    (
+      dict(mesh__data=2, mesh__fsdp=4, rollout__num_slots=36),
+      ('rollout.num_slots is 36', 'data * fsdp, 8'),
+    ),
+    (
+      dict(mesh__fsdp=3, policy__d_model=128, optimizer__micro_batch_rows=3)
+      | dict(rollout__num_slots=3, rollout__prefill_batch=3),
+      ('policy.d_model is 128', 'fsdp, 3'),
+    ),
+    (dict(mesh__tensor=8), ('policy.num_heads is 4', 'tensor, 8')),
+    (dict(mesh__tensor=4, policy__d_ff=386), ('policy.d_ff is 386', '4')),
+  ],
+)
+def test_mesh(changes, parts):
+  sentence = _refusal(8, **changes)
+  assert all(part in sentence for part in parts), sentence
+
+
+def test_meshes_that_fit():
+  for changes, devices in (
+    (dict(mesh__data=-1), 8),
+    (dict(mesh__data=-1, mesh__fsdp=2, mesh__tensor=2), 8),
+    (dict(mesh__data=2), 8),  # The first two of eight.
+  ):
+    config_lib.validate(_config(**changes), devices, KINDS)
+
+
+def test_files_of_problems(tmp_path):
+  path = tmp_path / 'train.jsonl'
+  assert "task.train_path is ''" in _refusal(task__name='file')
+  chosen = dict(task__name='file', task__train_path=str(path))
+  assert _refusal(**chosen) == f'task.train_path: no file {str(path)!r}'
+  path.write_text('')
+  config_lib.validate(_config(**chosen), 1, KINDS)
+  assert 'task.held_out_path: no file' in _refusal(
+    **chosen, task__held_out_path='gone.jsonl'
+  )
+
+
+def test_a_replaced_group_must_be_complete():
+  with pytest.raises(config_lib.ConfigError, match=r'^loss.tau is missing$'):
+    config_lib.validate(_config(loss=dict(method='rest')), 1, KINDS)
+
+
+def test_json_round_trip_has_no_differences():
+  config = base.get_config()
+  written = json.loads(json.dumps(config_lib.to_json(config)))
+  assert config_lib.differences(written, config) == {}
+  assert written['stages'] == ['sft', 'rl']
+  assert list(written) == sorted(written)
+
+
+def test_a_resumed_run_may_change_some_keys():
+  old = config_lib.to_json(base.get_config())
+  free = _config(rl__iterations=80, checkpoint__keep=3, mesh__data=-1)
+  assert config_lib.refuse_changes(old, free) == [
+    'checkpoint.keep: 2 -> 3',
+    'mesh.data: 1 -> -1',
+    'rl.iterations: 60 -> 80',
+  ]
+  mixed = _config(rl__iterations=80, loss__tau=0.4, stages=('rl',))
+  with pytest.raises(config_lib.ConfigError) as error:
+    config_lib.refuse_changes(old, mixed)
+  assert str(error.value) == (
+    "a resumed run cannot change loss.tau: 0.1 -> 0.4; stages: ['sft', 'rl'] "
+    "-> ['rl']: take this back or choose another workdir"
+  )
+
+
+def test_keys_that_came_or_went_are_differences():
+  old = copy.deepcopy(config_lib.to_json(base.get_config()))
+  old['loss']['gone'] = old['loss'].pop('tau')
+  assert config_lib.differences(old, base.get_config()) == {
+    'loss.gone': 'loss.gone: 0.1 -> (none)',
+    'loss.tau': 'loss.tau: (none) -> 0.1',
+  }
+
+
+def _parse(*arguments):
+  """Parses a command line the way main does; the values of the flags."""
+  argv = ['main', *arguments]
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
+  flags.DEFINE_string('workdir', '', 'where', flag_values=values)
+  flags.mark_flag_as_required('config', flag_values=values)
+  rest = config_lib.parse_flags(argv, values)
+  assert rest == ['main']
+  return values
+
+
+def _parse_error(capsys, *arguments):
+  with pytest.raises(SystemExit) as stopped:
+    _parse(*arguments)
+  assert stopped.value.code == 2
+  sentence = capsys.readouterr().err
+  assert sentence.startswith('k15: ')
+  assert sentence.count('\n') == 1
+  return sentence[5:-1]
+
+
+BASE = f'--config={base.__file__}'
+
+
+def test_command_line_overrides():
+  values = _parse(
+    BASE,
+    '--config.loss.tau=0.4',
+    '--config.rl.group_size',
+    '4',
+    '--noconfig.policy.qk_norm',
+    "--config.stages=('rl',)",
+    '--workdir=w',
+  )
+  assert values.config.loss.tau == 0.4
+  assert values.config.rl.group_size == 4
+  assert not values.config.policy.qk_norm
+  assert values.config.stages == ('rl',)
+  assert values.workdir == 'w'
+
+
+@pytest.mark.parametrize(
+  ('argument', 'sentence'),
+  [
+    (
+      '--config.loss.tao=1',
+      'there is no key --config.loss.tao; the closest is --config.loss.tau',
+    ),
+    (
+      '--config.tau=1',
+      'there is no key --config.tau; the closest is --config.loss.tau',
+    ),
+    (
+      '--config.los.tau=1',
+      'there is no key --config.los.tau; the closest is --config.loss.tau',
+    ),
+    ('--config.zzzz=1', 'there is no key --config.zzzz'),
+    (
+      '--config.length_reward={}',
+      '--config.length_reward is a group; set one of its keys, such as '
+      '--config.length_reward.start_iteration=0',
+    ),
+    (
+      '--config.loss.tau=abc',
+      '--config.loss.tau=abc: expected a number, such as the default 0.1',
+    ),
+    (
+      '--config.rl.group_size=8.5',
+      '--config.rl.group_size=8.5: expected a whole number, such as the '
+      'default 8',
+    ),
+    (
+      '--config.policy.qk_norm=maybe',
+      '--config.policy.qk_norm=maybe: expected true or false, such as the '
+      'default True',
+    ),
+    (
+      "--config.stages=('sft',",
+      "--config.stages=('sft',: expected a quoted tuple, such as the default "
+      "('sft', 'rl')",
+    ),
+    ('--config.loss.tau', 'Missing value for flag --config.loss.tau'),
+    ('stray', "'stray' is no flag; write --config.key=value"),
+  ],
+)
+def test_mistakes_on_the_command_line(capsys, argument, sentence):
+  assert _parse_error(capsys, BASE, argument) == sentence
+
+
+def test_unknown_and_missing_flags_and_files(capsys):
+  assert _parse_error(capsys) == '--config is needed'
+  assert 'wordkir' in _parse_error(capsys, BASE, '--wordkir=3')
+  assert _parse_error(capsys, '--config=gone.py') == (
+    "--config: no file 'gone.py'"
+  )
+  assert 'before a value for --config' in _parse_error(
+    capsys, '--config.loss.tau=1', BASE
+  )
+
+
+@pytest.mark.parametrize(
+  ('line', 'parts'),
+  [
+    ('config.loss.tao = 1', ('line 4: AttributeError: Key "tao" does not',)),
+    (
+      'config.los.tau = 1',
+      (
+        'line 4: ',
+        'Did you mean "loss" instead',
+      ),
+    ),
+    ('config.loss.tau = "a"', ('line 4: TypeError', 'tau')),
+    ('1 / 0', ('line 4: ZeroDivisionError: division by zero',)),
+    ('config.loss.tau = = 1', ('SyntaxError', 'line 4')),
+    ('config = None', ('get_config() returns no config but None',)),
+  ],
+)
+def test_mistakes_in_an_experiment_file(capsys, tmp_path, line, parts):
+  path = tmp_path / 'mine.py'
+  path.write_text(
+    'from experiments import base\n'
+    'def get_config():\n'
+    '  config = base.get_config()\n'
+    f'  {line}\n'
+    '  return config\n'
+  )
+  sentence = _parse_error(capsys, f'--config={path}')
+  assert str(path) in sentence
+  assert all(part in sentence for part in parts), sentence
+  assert len(sentence) < 400

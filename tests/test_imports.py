@@ -1,0 +1,139 @@
+"""The table of who may import whom, and no work while a page is imported."""
+
+import ast
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+OURS = ('k15', 'experiments', 'launch')
+
+EQUATIONS = (
+  'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
+  'arithmetic', 'arithmetic_traces', 'curation', 'long2short',
+)  # fmt: skip
+DEVICES = (
+  'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
+  'checkpoint', 'metrics', 'hf',
+)  # fmt: skip
+STAGES = ('sft', 'rl', 'preference')
+REPORTS = ('report', 'page', 'figures', 'charts')
+BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
+BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
+BELOW_STAGES = [*BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics']
+BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
+
+# Page or folder of k15 -> the pages and folders of k15 it may import.
+MAY_IMPORT = {
+  'data_types': [],
+  'config': [],
+  **{page: ['data_types', *EQUATIONS] for page in EQUATIONS},
+  'rewards': ['data_types', 'rewards'],
+  **{page: ['data_types', *DEVICES] for page in DEVICES},
+  'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
+  'rollout': [*BELOW_ROLLOUT, 'rollout'],
+  'task': BELOW_ROLLOUT,
+  'evaluate': BELOW_EVALUATE,
+  'context': BELOW_EVALUATE,
+  'rl_metrics': ['data_types', *EQUATIONS],
+  **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
+  'recipe': [*BELOW_RECIPE, *REPORTS],
+  **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
+  'main': [*BELOW_RECIPE, *REPORTS, 'recipe', 'config'],
+}
+PAGES = sorted(
+  path.relative_to(ROOT)
+  for name in OURS
+  for path in (ROOT / name).rglob('*.py')
+)
+TREES = {page: ast.parse((ROOT / page).read_text()) for page in PAGES}
+DEVICE_WORK = (
+  'jnp.', 'jax.numpy.', 'jax.random.', 'jax.device', 'jax.local_device',
+  'jax.make_mesh', 'jax.lax.', 'jax.nn.',
+)  # fmt: skip
+
+
+def _imports(tree):
+  """(node, dotted name) of everything a tree imports."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      yield from ((node, alias.name) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f'line {node.lineno}: a relative import'
+      yield from ((node, f'{node.module}.{a.name}') for a in node.names)
+
+
+def _place(page):
+  """Row of the table: 'rollout' for k15/rollout/engine.py."""
+  return page.with_suffix('').parts[1]
+
+
+def _at_import(node):
+  """Every node that runs when the page is imported."""
+  for child in ast.iter_child_nodes(node):
+    if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+      defaults = [*child.args.defaults, *child.args.kw_defaults]
+      for part in [*defaults, *getattr(child, 'decorator_list', [])]:
+        if part is not None:
+          yield part
+          yield from _at_import(part)
+    else:
+      yield child
+      yield from _at_import(child)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=str)
+def test_imports_follow_the_table(page):
+  top, place = page.parts[0], _place(page)
+  for node, name in _imports(TREES[page]):
+    root, _, rest = name.partition('.')
+    where = f'{page}:{node.lineno} imports {name}'
+    assert root != 'jetstream' or page.name == 'jetstream_adapter.py', where
+    if root in OURS:
+      assert node in TREES[page].body, f'{where} inside a block'
+    if top == 'k15' and root in OURS:
+      assert root == 'k15', where
+      assert place in MAY_IMPORT, f'{page} has no row in the table'
+      assert rest.split('.')[0] in MAY_IMPORT[place], where
+    if top == 'experiments':
+      known = ('ml_collections', 'experiments')
+      assert root in known or root in sys.stdlib_module_names, where
+    if top == 'launch' and root == 'k15':
+      assert page.name == 'plan.py', where
+
+
+@pytest.mark.parametrize('page', PAGES, ids=str)
+def test_modules_are_imported_not_names_except_types(page):
+  for node, name in _imports(TREES[page]):
+    if name.split('.')[0] not in OURS or isinstance(node, ast.Import):
+      continue
+    path = ROOT.joinpath(*name.split('.'))
+    is_module = path.is_dir() or path.with_suffix('.py').is_file()
+    is_type = name.rpartition('.')[2][0].isupper()
+    assert is_module or is_type, f'{page}:{node.lineno} imports {name}'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=str)
+def test_no_device_work_while_importing(page):
+  for node in _at_import(TREES[page]):
+    if isinstance(node, ast.Call):
+      called = ast.unparse(node.func)
+      assert called == 'jnp.dtype' or not called.startswith(DEVICE_WORK), (
+        f'{page}:{node.lineno} calls {called} when imported'
+      )
+
+
+def test_the_walk_sees_what_runs_at_import():
+  tree = ast.parse(
+    'a = jnp.a()\n'
+    'def f(x=jnp.b()):\n  jnp.hidden()\n'
+    'class C:\n  y: int = jnp.c()\n  def g(self): jnp.hidden()\n'
+    'h = lambda z=jnp.d(): jnp.hidden()\n'
+    '@jnp.e()\ndef i(): pass\n'
+    'if x:\n  jnp.f()\n'
+  )
+  calls = [n for n in _at_import(tree) if isinstance(n, ast.Call)]
+  assert sorted(ast.unparse(n.func) for n in calls) == [
+    f'jnp.{letter}' for letter in 'abcdef'
+  ]

@@ -1,0 +1,45 @@
+"""Tests of k15/page.py."""
+
+from k15 import page
+
+
+def test_text_is_escaped_and_shows_what_would_hide():
+  assert page.text('<b a="1">&\'') == '&lt;b a=&quot;1&quot;&gt;&amp;&#x27;'
+  # NUL, escape, right-to-left override, half a surrogate pair.
+  hidden = '\x00\x1b\u202e\ud800'
+  assert page.text(hidden) == '\\u0000\\u001b\\u202e\\ud800'
+  assert page.text('a\n\tπ → 数') == 'a\n\tπ → 数'
+  assert page.text(None) == 'None'
+
+
+def test_a_long_response_keeps_its_ends():
+  record = {'response': 'a' * 5000 + '<' * 3000, 'length': 8000, 'stop': 'eos'}
+  markup = page.response('after RL', record, True)
+  assert markup.count('aaaa') == 1600 // 4
+  assert markup.count('&lt;') == 500
+  assert '… 5,900 characters …' in markup
+
+
+def test_a_response_names_its_verdict_and_segments():
+  record = {'response': 'x', 'length': 137, 'stop': 'repetition'}
+  whole = page.response('v', record | {'segments': [137]}, True)
+  assert 'class="badge right"' in whole and 'policy' not in whole
+  grown = record | {'segments': [128, 9], 'versions': [4, 5]}
+  markup = page.response('v', grown, False)
+  assert 'class="badge wrong"' in markup
+  assert '137 tokens · stop: repetition' in markup
+  assert '128 (policy 4) + 9 (policy 5)' in markup
+
+
+def test_a_section_without_content_is_left_out():
+  assert page.section('Empty', ['', page.cards([])]) == ''
+  assert '<h2>Full</h2>' in page.section('Full', ['content'])
+
+
+def test_settings_are_folded_and_grouped():
+  values = {'seed': 0, 'stages': ['sft', 'rl'], 'loss': {'tau': '<0.1>'}}
+  markup = page.settings('Configuration', values)
+  assert markup.startswith('<details>')
+  assert '<caption>loss</caption>' in markup and '&lt;0.1&gt;' in markup
+  assert 'sft, rl' in markup
+  assert page.settings('Configuration', {}) == ''
