@@ -6,6 +6,7 @@
 # touched: caches and temporary files stay in .cache.
 #
 #   make run PYTHON=python3.12                      another interpreter
+#   make run CONFIG=experiments/arithmetic.py:smoke WORKDIR=runs/smoke
 #   make run ARGS='--config.rl.iterations=2'        override any key
 #   make test ARGS='tests/test_data.py -k resumes'  some tests only
 
@@ -14,6 +15,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINS := third_party/constraints.txt
 SCRATCH := .cache/tmp
+CONFIG ?= experiments/arithmetic.py
+WORKDIR ?= runs/arithmetic
 ARGS ?=
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
@@ -30,8 +33,7 @@ BENCHMARKS := $(basename \
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
-	$(BIN)/python -m k15.main --config=experiments/arithmetic.py \
-	  --workdir=runs/arithmetic $(ARGS)
+	$(BIN)/python -m k15.main --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
 
 test: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from experiments import base
 # One token each: the writer's phrases, and the numbers inside steps.
 _WORDS = (
   'plan ', 'columns\n', 'digits\n', 'search\n', 'try ', 'check ', ' wait ',
-  'guess\n', 'give up\n', ' yes\n', ' no\n', '\n#### ', '#### ', 'make ',
+  ' so ', ' want ', 'guess\n', 'give up\n', ' yes\n', ' no\n', '\n#### ', '#### ', 'make ',
   ' from ', 'pay ', ' with ', 'find x: x/', ', x/', ' r',
   *(str(number) for number in range(100)),
 )  # fmt: skip
@@ -20,6 +20,19 @@ _WORDS = (
 def get_config(variant=''):
   config = base.get_config()
   config.tokenizer.words = _WORDS
+  config.policy.num_layers = 3
+  config.sft.num_examples = 60000
+  config.sft.steps = 2000
+  config.sft.batch_tokens = 2048
+  config.rl.iterations = 36
+  config.optimizer.learning_rate = 1.5e-4
+  config.rollout.max_prompt_length = 24
+  config.rollout.max_length = 256
+  config.rollout.token_budget = 128
+  config.rollout.num_slots = 64
+  config.rollout.tokens_per_call = 32
+  config.rollout.prefill_batch = 32
+  config.optimizer.micro_batch_rows = 8
   if variant == 'smoke':
     _smoke(config)
   elif variant:

@@ -108,8 +108,9 @@ def _sft():
     num_examples=20000,  # generated warm-up traces (task.name='arithmetic')
     steps=1500,
     batch_tokens=8192,  # packed tokens per step
-    learning_rate=2e-3,  # NP for the long-CoT warm-up
-    end_learning_rate=1e-4,  # cosine decay to here
+    optimizer='muon',  # 'muon', 'adam' or 'sgd'
+    learning_rate=1e-2,  # NP for the long-CoT warm-up
+    end_learning_rate=3e-4,  # cosine decay to here
     warmup_steps=50,
     log_every=25,  # steps
   )
@@ -195,7 +196,7 @@ def _problem_sampler():
 
 def _optimizer():
   return dict(
-    name='adam',  # 'adam' or 'sgd'
+    name='adam',  # 'adam', 'muon' or 'sgd'
     learning_rate=3e-4,  # constant after the warm-up; NP
     warmup_updates=0,
     beta1=0.9,

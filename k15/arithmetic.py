@@ -106,13 +106,13 @@ def make_problems(
   raise ValueError(f'found only {len(problems)} of {count} distinct problems')
 
 
-def digits_of(number: int) -> str:
+def digits_of(number: int, width: int = 1) -> str:
   """Digits apart, as problems and answers of the procedures write numbers.
 
   Each digit is then a token of its own, while numbers below 100 inside a step
-  are one token each.
+  are one token each.  Zeros in front fill up to `width` digits.
   """
-  return ' '.join(str(number))
+  return ' '.join(str(number).zfill(width))
 
 
 def signs_expression(start: int, terms: list[int], signs: list[int]) -> str:
@@ -128,13 +128,16 @@ def _number(digits: int, rng: np.random.Generator) -> int:
 
 def _add(level, rng):
   a, b = (_number(int(rng.integers(2, level + 3)), rng) for _ in range(2))
-  return f'{digits_of(a)} + {digits_of(b)}', digits_of(a + b)
+  width = len(str(max(a, b)))
+  prompt = f'{digits_of(a, width)} + {digits_of(b, width)}'
+  return prompt, digits_of(a + b)
 
 
 def _subtract(level, rng):
   a, b = (_number(int(rng.integers(2, level + 3)), rng) for _ in range(2))
   a, b = max(a, b), min(a, b)
-  return f'{digits_of(a)} - {digits_of(b)}', digits_of(a - b)
+  prompt = f'{digits_of(a)} - {digits_of(b, len(str(a)))}'
+  return prompt, digits_of(a - b)
 
 
 def _multiply(level, rng):

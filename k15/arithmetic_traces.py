@@ -25,7 +25,7 @@ class Habits:
   give_up_rate: float = 0.0  # after each failed try
   guess_rate: float = 0.0  # at the start, instead of working
   slip_rate: float = 0.0  # per step, noticed at once
-  check_rate: float = 0.5  # of a division's result
+  check_rate: float = 0.2  # of a division's result
 
 
 def write_trace(
@@ -91,10 +91,10 @@ def _holds(left: str, right: str) -> bool:
 
 
 def _with_slip(step: str, habits: Habits, rng: np.random.Generator) -> str:
-  """Sometimes states a wrong result of one equation, and takes it back."""
-  if step.count('=') > 1 or rng.random() >= habits.slip_rate:
+  """Sometimes states a wrong last result first, and takes it back."""
+  if rng.random() >= habits.slip_rate:
     return step
-  left, _, right = step.partition('=')
+  left, _, right = step.rpartition('=')
   value, _, rest = right.partition(' ')
   slip = abs(int(value) + int(rng.choice((-10, -2, -1, 1, 2, 10))))
   rest = f' {rest}' if rest else ''
@@ -117,19 +117,22 @@ def _numbers(prompt: str) -> list[list[int]]:
 
 
 def _add(prompt, habits, rng):
-  steps, carry = [], 0
-  for x, y in itertools.zip_longest(*_numbers(prompt), fillvalue=0):
+  steps, carry, done = [], 0, ''
+  for x, y in zip(*_numbers(prompt), strict=True):
     total = x + y + carry
-    steps.append(f'{x}+{y}+{carry}={total}')
-    carry = total // 10
-  return 'columns', steps
+    carry, digit = divmod(total, 10)
+    done = f'{digit} {done}'.rstrip()
+    steps.append(f'{x}+{y}={x + y}+{total - x - y}={total} so {done}')
+  return 'columns', _with_carry(steps, carry)
 
 
 def _subtract(prompt, habits, rng):
-  steps, borrow = [], 0
-  for x, y in itertools.zip_longest(*_numbers(prompt), fillvalue=0):
+  steps, borrow, done = [], 0, ''
+  for x, y in zip(*_numbers(prompt), strict=True):
     top = x if x >= y + borrow else x + 10
-    steps.append(f'{top}-{y}-{borrow}={top - y - borrow}')
+    digit = top - y - borrow
+    done = f'{digit} {done}'.rstrip()
+    steps.append(f'{top}-{y}={top - y}-{borrow}={digit} so {done}')
     borrow = int(top != x)
   return 'columns', steps
 
@@ -140,11 +143,20 @@ def _multiply(prompt, habits, rng):
 
 
 def _multiply_steps(digits, factor):
-  steps, carry = [], 0
+  steps, carry, done = [], 0, ''
   for x in digits:
     total = x * factor + carry
-    steps.append(f'{x}*{factor}+{carry}={total}')
-    carry = total // 10
+    old_carry = carry
+    carry, digit = divmod(total, 10)
+    done = f'{digit} {done}'.rstrip()
+    steps.append(f'{x}*{factor}={x * factor}+{old_carry}={total} so {done}')
+  return _with_carry(steps, carry)
+
+
+def _with_carry(steps, carry):
+  """Puts a last carry in front of the result of the last step."""
+  if carry:
+    steps[-1] = steps[-1].replace(' so ', f' so {carry} ')
   return steps
 
 
@@ -154,11 +166,11 @@ def _divide(prompt, habits, rng):
   for digit in reversed(digits):
     part = rest * 10 + digit
     result, rest = divmod(part, divisor)
-    steps.append(f'{part}/{divisor}={result} r{rest}')
-    quotient.append(result)
+    if quotient or result:
+      quotient.append(result)
+    done = ' '.join(map(str, quotient)) or '0'
+    steps.append(f'{part}/{divisor}={result} r{rest} so {done}')
   if rng.random() < habits.check_rate:
-    if quotient[0] == 0:
-      del quotient[0]
     checks = _multiply_steps(quotient[::-1], divisor)
     steps += [f'check {step}' for step in checks]
   return 'digits', steps
@@ -191,7 +203,7 @@ def _signs(prompt, rng):
       value += sign * term
       line += f'{"+" if sign > 0 else "-"}{term}={value}'
     expression = arithmetic.signs_expression(start, terms, signs)
-    yield line, value == target, expression
+    yield f'{line} want {target}', value == target, expression
 
 
 def _pay(prompt, rng):
@@ -212,7 +224,7 @@ def _remainder(prompt, rng):
   first = int(rng.integers(b))
   for i in range(b):
     x = r + a * ((first + i) % b)
-    yield f'{x}/{b}={x // b} r{x % b}', x % b == s, str(x)
+    yield f'{x}/{b}={x // b} r{x % b} want {s}', x % b == s, str(x)
 
 
 _PROCEDURES = {

@@ -35,7 +35,8 @@ CHOICES = {
   'loss.negative_gradients': ('keep', 'drop', 'discard'),
   'loss.grpo_ratio': ('token', 'sequence'),
   'problem_sampler.strategy': ('uniform', 'curriculum', 'prioritized'),
-  'optimizer.name': ('adam', 'sgd'),
+  'optimizer.name': ('adam', 'muon', 'sgd'),
+  'sft.optimizer': ('adam', 'muon', 'sgd'),
 }
 NOT_EMPTY = (
   'task.prompt_field',
@@ -332,6 +333,7 @@ def _load_leaves(argv):
       break
     match = re.fullmatch(r'--?config(?:=(.*))?', arg, re.DOTALL)
     if match:
+      _refuse(leaves, '--config is given twice')
       leaves = _leaves(_run_experiment(match[1] or following))
     match = re.match(r'--?(?:no)?config\.([\w.]+)(=|$)', arg)
     if match and leaves:

@@ -4,7 +4,6 @@ Runs the stages of the config in a work folder; the same command again goes on
 where it stopped.  `--config.KEY=VALUE` overrides any key of the config.
 """
 
-import ctypes
 import json
 import pathlib
 import signal
@@ -20,6 +19,7 @@ from ml_collections import config_flags
 from k15 import arithmetic
 from k15 import config as config_lib
 from k15 import context as context_lib
+from k15 import host_memory
 from k15 import metrics
 from k15 import recipe
 
@@ -36,7 +36,9 @@ def main(argv: list[str]) -> None:
   try:
     workdir, config = _prepare()
     context = context_lib.make(config, workdir, _stop_on_signal())
-  except (ValueError, FileNotFoundError) as error:
+    # Not before the data were read: what never began binds no later run.
+    _write_config(workdir, config)
+  except (ValueError, OSError) as error:
     config_lib.exit_with(str(error))
   try:
     recipe.run(context)
@@ -63,11 +65,13 @@ def _prepare():
       json.loads(path.read_text()), config
     ):
       print(f'changed since the run began: {change}')
-  workdir.mkdir(parents=True, exist_ok=True)
-  text = json.dumps(config_lib.to_json(config), indent=2) + '\n'
-  metrics.replace_file(path, text.encode())
-  _keep_freed_memory()
+  host_memory.keep_freed()
   return workdir, config
+
+
+def _write_config(workdir, config):
+  text = json.dumps(config_lib.to_json(config), indent=2) + '\n'
+  metrics.replace_file(workdir / 'config.json', text.encode())
 
 
 def _stop_on_signal():
@@ -84,24 +88,6 @@ def _stop_on_signal():
   signal.signal(signal.SIGINT, handle)
   signal.signal(signal.SIGTERM, handle)
   return stop
-
-
-def _keep_freed_memory():
-  """Lets glibc keep what XLA frees: on CPU, a third of a step is page faults.
-
-  XLA allocates the temporaries of every call anew; returned to the system,
-  they come back as untouched pages each time.
-  """
-  if not sys.platform.startswith('linux'):
-    return
-  mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-  if mallopt is None:
-    return
-  trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
-  mallopt(mmap_max, 0)
-  mallopt(trim_threshold, 2**31 - 1)
-  mallopt(top_pad, 64 * 2**20)
-  mallopt(arena_max, 1)
 
 
 if __name__ == '__main__':

@@ -22,9 +22,9 @@ _LINE = '{desc} {n_fmt}/{total_fmt}  {rate_fmt}  eta {remaining}{postfix}'
 class Logger:
   """Writes scalars and trajectories of a run, and takes them back on resume.
 
-  Files: `metrics.jsonl`, `trajectories.jsonl` and `tensorboard/<stage>/` in
-  the working directory.  Stages get a TensorBoard run each because their
-  steps count different things.
+  Files: `metrics.jsonl`, `trajectories.jsonl`, `groups.jsonl` and
+  `tensorboard/<stage>/` in the working directory.  Stages get a TensorBoard
+  run each because their steps count different things.
 
   Args:
     workdir: directory of the run; made if missing.
@@ -53,7 +53,8 @@ class Logger:
     if not self._enabled:
       return
     _drop_from(self._dir / 'metrics.jsonl', stage, 'step', step)
-    _drop_from(self._dir / 'trajectories.jsonl', stage, 'iteration', step)
+    for name in ('trajectories.jsonl', 'groups.jsonl'):
+      _drop_from(self._dir / name, stage, 'iteration', step)
     if stage in self._writers:
       self._writers.pop(stage).close()
     self._open_tensorboard(stage, purge_step=step)
@@ -87,15 +88,23 @@ class Logger:
     self, stage: str, iteration: int, records: Iterable[Mapping[str, Any]]
   ) -> None:
     """Writes one line per record, `{'stage', 'iteration', **record}`."""
-    if self._enabled:
-      header = {'stage': stage, 'iteration': int(iteration)}
-      path = self._dir / 'trajectories.jsonl'
-      append_jsonl(path, [dict(record) | header for record in records])
+    self._append('trajectories.jsonl', stage, iteration, records)
+
+  def groups(
+    self, stage: str, iteration: int, records: Iterable[Mapping[str, Any]]
+  ) -> None:
+    """Writes one such line per group that was trained on."""
+    self._append('groups.jsonl', stage, iteration, records)
 
   def close(self) -> None:
     """Flushes TensorBoard; the JSON lines are on disk already."""
     while self._writers:
       self._writers.popitem()[1].close()
+
+  def _append(self, name, stage, iteration, records):
+    if self._enabled:
+      header = {'stage': stage, 'iteration': int(iteration)}
+      append_jsonl(self._dir / name, [dict(r) | header for r in records])
 
   def _open_tensorboard(self, stage, purge_step=None):
     self._writers[stage] = tensorboardX.SummaryWriter(

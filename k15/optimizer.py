@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from k15.data_types import TrainState
 
@@ -28,7 +29,7 @@ def make(
   """Gradients -> directions of descent, before the learning rate.
 
   Args:
-    name: 'adam' or 'sgd'.
+    name: 'adam', 'sgd', or 'muon' (matrices by Muon, the rest by Adam).
     beta1, beta2, eps: of Adam.
     weight_decay: decoupled, of matrices only.
     clip_norm: global gradient norm; 0 is off.
@@ -41,8 +42,15 @@ def make(
     parts.append(optax.clip_by_global_norm(clip_norm))
   if name == 'adam':
     parts.append(optax.scale_by_adam(b1=beta1, b2=beta2, eps=eps))
-  elif name != 'sgd':
-    raise ValueError(f"optimizer {name!r} is not 'adam' or 'sgd'")
+  elif name == 'muon':
+    muon = optax.contrib.muon(
+      learning_rate=1.0, adam_b1=beta1, adam_b2=beta2, eps=eps
+    )
+    parts += [muon, optax.scale(-1.0)]  # undoes optax's descending sign
+  elif name == 'sgd':
+    parts.append(optax.identity())  # a chain needs a link
+  else:
+    raise ValueError(f"optimizer {name!r} is not 'adam', 'muon' or 'sgd'")
   if weight_decay > 0:
     parts.append(optax.add_decayed_weights(weight_decay, mask=_matrices))
   return optax.chain(*parts)

@@ -9,6 +9,8 @@ import json
 import time
 from typing import Any
 
+import optax
+
 from k15 import context as context_lib
 from k15 import evaluate
 from k15 import metrics
@@ -28,12 +30,13 @@ def run(context: Context) -> dict[str, Any]:
   params = None
   for stage in context.config.stages:
     if stage == 'sft':
-      params = sft.train(context).params
+      state = sft.train(context)
     else:
       if params is None:
         params = _fresh_params(context)
-      params = rl.train(context, params).params
-    records = _evaluation(context, stage, params)
+      state = rl.train(context, params)
+    params = state.params
+    records = _evaluation(context, stage, state)
     result = evaluate.summary(records)
     summary[f'accuracy_after_{stage}'] = result['accuracy']
     summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
@@ -54,19 +57,31 @@ def run(context: Context) -> dict[str, Any]:
   return summary
 
 
-def _evaluation(context, stage, params):
-  """Records of the evaluation after a stage, from disk if it was done."""
+def _evaluation(context, stage, state):
+  """Records of the evaluation after a stage, from disk if it was done.
+
+  A run that goes on for longer, or is asked for other samples, is evaluated
+  again: each record says which state it is of.
+  """
   config = context.config
   path = context.workdir / f'evaluation_{stage}.jsonl'
-  if path.exists():
-    return metrics.read_jsonl(path)
   total = len(context.task.held_out) * config.evaluation.samples
+  facts = dict(step=int(state.step), temperature=config.evaluation.temperature)
+  records = metrics.read_jsonl(path)
+  if len(records) == total and records[0].items() >= facts.items():
+    return records
   rollout = context_lib.make_rollout(context)
-  rollout.set_params(params, version=0)
+  rollout.set_params(state.params, version=0)
   with (
     sharding.use_mesh(context.mesh),
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
   ):
+
+    def on_response():
+      progress.update()
+      if context.stop.is_set():
+        raise context_lib.Interrupted(f'{stage}: saved, not evaluated yet')
+
     records = evaluate.evaluate(
       rollout,
       context.task,
@@ -74,16 +89,19 @@ def _evaluation(context, stage, params):
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
-      on_response=progress.update,
+      on_response=on_response,
     )
   rollout.close()
+  records = [facts | record for record in records]
   lines = ''.join(json.dumps(record) + '\n' for record in records)
   metrics.replace_file(path, lines.encode())
   return records
 
 
 def _fresh_params(context):
-  raise NotImplementedError
+  """Random weights, for RL without a warm-up."""
+  seed = context.config.seed
+  return context_lib.init_state(context, optax.identity(), seed).params
 
 
 def _read(path):

@@ -82,17 +82,18 @@ def _iterations(stage, start, checkpoints):
       if values is None:  # Interrupted before any update.
         checkpoints.save(iteration, _device_state(stage), before)
         raise context_lib.Interrupted(f'rl: saved before iteration {iteration}')
-      done = iteration + 1
-      due = done % config.checkpoint.every_iterations == 0 or done == total
-      if due or stop.is_set():
-        with stage.timer('checkpoint'):
-          checkpoints.save(done, _device_state(stage), _host_state(stage))
+      # Logged before it is saved: what is saved is never run, or logged, again.
       stage.context.logger.scalars('rl', iteration, values | stage.timer.pop())
+      done, stopping = iteration + 1, stop.is_set()
+      due = done % config.checkpoint.every_iterations == 0 or done == total
+      if due or stopping:
+        with stage.timer('checkpoint'):  # Shown with the next iteration.
+          checkpoints.save(done, _device_state(stage), _host_state(stage))
       progress.update(
         reward=values.get('rl/reward', float('nan')),
         length=values['rl/length_mean'],
       )
-      if stop.is_set() and done < total:
+      if stopping and done < total:
         raise context_lib.Interrupted(f'rl: saved after iteration {iteration}')
 
 
@@ -122,6 +123,8 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     values |= rl_metrics.of_groups(groups) | _train_on(stage, groups, iteration)
     values |= replay.staleness(groups, iteration)
     _log_trajectories(stage, groups, iteration)
+    records = rl_metrics.group_records(groups)
+    stage.context.logger.groups('rl', iteration, records)
   values['replay/open_groups'] = len(buffer.groups)
   return values | stage.sampler.metrics()
 

@@ -53,6 +53,26 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   return values
 
 
+def group_records(groups: list[Group]) -> list[dict[str, Any]]:
+  """What was trained on, one record per group: the lines of groups.jsonl.
+
+  Lists are in order of sample_index; a (group_id, sample_index) is trained on
+  in one iteration and in no other.
+  """
+  return [
+    dict(
+      group_id=group.group_id,
+      problem_id=group.problem.id,
+      opened_at=group.opened_at,
+      samples=[t.sample_index for t in group.trajectories],
+      rewards=[t.reward for t in group.trajectories],
+      lengths=[t.length for t in group.trajectories],
+      stops=[t.stop.value for t in group.trajectories],
+    )
+    for group in groups
+  ]
+
+
 def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
   """Joins the metrics of an iteration's updates.
 

@@ -29,7 +29,8 @@ def train(context: Context) -> TrainState:
   )
   batches, start = None, checkpoints.latest_step() or 0
   if start < config.steps:
-    batches = _batches(context)
+    context.logger.truncate('sft', start)
+    batches = _batches(context, start)
   if start:
     state, host = checkpoints.restore(start, state)
     if batches is not None:
@@ -44,7 +45,6 @@ def train(context: Context) -> TrainState:
 def _steps(context, optimizer, state, batches, start, checkpoints):
   config, every = context.config.sft, context.config.checkpoint.every_sft_steps
   step = _make_step(context, optimizer)
-  context.logger.truncate('sft', start)
   timer = metrics.Timer()
   with metrics.Progress(config.steps, start, 'sft') as progress:
     for i in range(start, config.steps):
@@ -58,12 +58,12 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
       progress.update(loss=logged['sft/loss'])
       if i % config.log_every == 0 or i + 1 == config.steps:
         context.logger.scalars('sft', i, logged | timer.pop())
-      done = i + 1 == config.steps
-      if done or (i + 1) % every == 0 or context.stop.is_set():
+      done, stopping = i + 1 == config.steps, context.stop.is_set()
+      if done or (i + 1) % every == 0 or stopping:
         checkpoints.save(
           i + 1, state, dict(data=dict(state=batches.get_state()))
         )
-      if context.stop.is_set() and not done:
+      if stopping and not done:
         raise context_lib.Interrupted(f'sft: saved after step {i + 1}')
   return state
 
@@ -96,17 +96,17 @@ def _make_step(context, optimizer):
 def _optimizer(config):
   o = config.optimizer
   return optimizer_lib.make(
-    o.name, o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm
+    config.sft.optimizer, o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm
   )
 
 
-def _batches(context):
+def _batches(context, start):
   rollout = context.config.rollout
   row_length = rollout.max_prompt_length + rollout.max_length
   pairs, dropped = task_lib.sft_pairs(context.task, rollout.max_length)
-  context.logger.scalars(
-    'sft', 0, {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
-  )
+  if start == 0:
+    counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
+    context.logger.scalars('sft', 0, counts)
   rows = max(1, context.config.sft.batch_tokens // row_length)
   micro = context.config.optimizer.micro_batch_rows
   rows = -(-rows // micro) * micro

@@ -163,6 +163,8 @@ def param_shardings(mesh: Mesh, boxed_params: Any) -> Any:
 
   def one(leaf):
     if isinstance(leaf, nn.Partitioned):
+      if not hasattr(leaf.value, 'shape'):
+        return leaf.value  # optax puts a hole where another rule applies
       return sharding_of(mesh, leaf.names, leaf.value.shape)
     return NamedSharding(mesh, PartitionSpec())
 

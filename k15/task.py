@@ -43,8 +43,10 @@ def build(config: Any) -> Task:
   """Makes the task of a config; the same for the same config and seed.
 
   Raises:
-    ValueError: a file that is missing or malformed, with the line's number;
-      a prompt longer than `rollout.max_prompt_length`.
+    ValueError: a malformed file, with the line's number; a prompt longer than
+      `rollout.max_prompt_length`; too few problems for an iteration, or no
+      worked solution for SFT.
+    FileNotFoundError: no such file.
   """
   tokenizer = ByteTokenizer(config.tokenizer.words)
   make = _arithmetic if config.task.name == 'arithmetic' else _file
@@ -63,7 +65,26 @@ def build(config: Any) -> Task:
         f'the prompt of {problem.id!r} has {length} tokens, more than'
         f' rollout.max_prompt_length = {config.rollout.max_prompt_length}'
       )
+  _check_enough(config, task)
   return task
+
+
+def _check_enough(config, task):
+  """Refuses what a stage would trip over later."""
+  wanted = config.rl.problems_per_iteration
+  if 'rl' in config.stages and len(task.train) < wanted:
+    raise ValueError(
+      f'there are {len(task.train)} training problems, fewer than'
+      f' rl.problems_per_iteration = {wanted}'
+    )
+  # The end-of-sequence token needs a place too.
+  most = config.rollout.max_length - 1
+  lengths = (len(task.tokenizer.encode(e.response)) for e in task.examples)
+  if 'sft' in config.stages and not any(n <= most for n in lengths):
+    raise ValueError(
+      f"stage 'sft' has nothing to learn from: {len(task.examples)} worked"
+      f' solutions, none of at most rollout.max_length - 1 = {most} tokens'
+    )
 
 
 def sft_pairs(task: Task, max_length: int) -> tuple[list, int]:

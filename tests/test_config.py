@@ -388,6 +388,7 @@ def test_mistakes_on_the_command_line(capsys, argument, sentence):
 
 def test_unknown_and_missing_flags_and_files(capsys):
   assert _parse_error(capsys) == '--config is needed'
+  assert _parse_error(capsys, BASE, BASE) == '--config is given twice'
   assert 'wordkir' in _parse_error(capsys, BASE, '--wordkir=3')
   assert _parse_error(capsys, '--config=gone.py') == (
     "--config: no file 'gone.py'"

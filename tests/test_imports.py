@@ -28,6 +28,7 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 MAY_IMPORT = {
   'data_types': [],
   'config': [],
+  'host_memory': [],
   **{page: ['data_types', *EQUATIONS] for page in EQUATIONS},
   'rewards': ['data_types', 'rewards'],
   **{page: ['data_types', *DEVICES] for page in DEVICES},
@@ -40,7 +41,7 @@ MAY_IMPORT = {
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
-  'main': [*BELOW_RECIPE, *REPORTS, 'recipe', 'config'],
+  'main': [*BELOW_RECIPE, *REPORTS, 'recipe', 'config', 'host_memory'],
 }
 PAGES = sorted(
   path.relative_to(ROOT)

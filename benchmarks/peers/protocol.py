@@ -5,6 +5,7 @@ the prefix `BENCH `; every other line is the libraries' own chatter.
 """
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -18,16 +19,14 @@ PREFIX = 'BENCH '
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def start_worker(python, script, timeout=300, env=None, nice=0):
-  """Start `python script` and wait for it to be ready.
+def start_worker(command, timeout=300, env=None, cwd=None):
+  """Start a worker and wait for it to be ready.
 
   Returns a namespace whose `ready` holds what the worker said of itself.
   """
-  command = [str(python), '-u', str(script)]
-  if nice:
-    command = ['nice', '-n', str(nice)] + command
   process = subprocess.Popen(
-    command,
+    [str(word) for word in command],
+    cwd=cwd,
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
@@ -51,11 +50,11 @@ def start_worker(python, script, timeout=300, env=None, nice=0):
 
 
 def start_peer(root, peer, **options):
-  """Start the worker of `peer` ("trl" or "tunix") from the venvs at root."""
+  """Start the worker of `peer`, 'trl' or 'tunix', from the venvs at root."""
   python = pathlib.Path(root).absolute() / peer / 'bin' / 'python'
   if not python.exists():
-    raise FileNotFoundError('%s: run setup_peers.py first' % python)
-  return start_worker(python, HERE / (peer + '_worker.py'), **options)
+    raise FileNotFoundError(f'{python}: run setup_peers.py first')
+  return start_worker([python, '-u', HERE / f'{peer}_worker.py'], **options)
 
 
 def ask(worker, command, timeout):
@@ -68,19 +67,17 @@ def ask(worker, command, timeout):
     worker.process.stdin.write(json.dumps(command) + '\n')
     worker.process.stdin.flush()
   except OSError:
-    raise _failure(worker, 'is gone, asked for %s' % command) from None
+    raise _failure(worker, f'is gone, asked for {command}') from None
   reply = _next_answer(worker, timeout, json.dumps(command))
   if 'error' in reply:
-    raise _failure(worker, '%s: %s' % (command, reply['error']))
+    raise _failure(worker, f'{command}: {reply["error"]}')
   return reply
 
 
 def stop(worker, grace=10):
   """Let the worker end by itself, then end it."""
-  try:
+  with contextlib.suppress(OSError):
     worker.process.stdin.close()
-  except OSError:
-    pass
   try:
     worker.process.wait(grace)
   except subprocess.TimeoutExpired:
@@ -109,11 +106,11 @@ def _next_answer(worker, timeout, what):
     reply = worker.answers.get(timeout=timeout)
   except queue.Empty:
     _kill(worker)
-    raise _failure(worker, 'took over %s s: %s' % (timeout, what)) from None
+    raise _failure(worker, f'took over {timeout} s: {what}') from None
   if reply is None:
     worker.process.wait()
     raise _failure(
-      worker, 'ended with status %s: %s' % (worker.process.returncode, what)
+      worker, f'ended with status {worker.process.returncode}: {what}'
     )
   return reply
 
@@ -125,4 +122,4 @@ def _failure(worker, what):
     # The traceback of an answered error is still on its way.
     time.sleep(0.2)
   tail = ''.join(list(worker.chatter)[-40:])
-  return RuntimeError('benchmark worker %s\n%s' % (what, tail))
+  return RuntimeError(f'benchmark worker {what}\n{tail}')

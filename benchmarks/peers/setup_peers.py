@@ -34,7 +34,8 @@ def stamp_path(root, peer):
 
 
 def stamp_text(peer):
-  python = '%d.%d' % sys.version_info[:2]
+  major, minor = sys.version_info[:2]
+  python = f'{major}.{minor}'
   return json.dumps({'python': python, 'pins': PINS[peer]}, indent=1) + '\n'
 
 
@@ -51,7 +52,7 @@ def is_ready(root, peer):
 def make_venv(root, peer):
   """Create the environment, or reuse it when its stamp holds these pins."""
   if is_ready(root, peer):
-    print('%s: ready' % peer)
+    print(f'{peer}: ready')
     return
   start = time.time()
   stamp_path(root, peer).unlink(missing_ok=True)
@@ -68,7 +69,7 @@ def make_venv(root, peer):
     ]
     subprocess.run(pip + packages, check=True)
   stamp_path(root, peer).write_text(stamp_text(peer))
-  print('%s: installed in %.0f s' % (peer, time.time() - start))
+  print(f'{peer}: installed in {time.time() - start:.0f} s')
 
 
 def main(argv=None):

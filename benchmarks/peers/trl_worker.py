@@ -174,7 +174,7 @@ def continuous_batches(model, size):
         continuous_batching_config=config,
       ) as manager,
     ):
-      for prompt, length in zip(prompts, lengths):
+      for prompt, length in zip(prompts, lengths, strict=True):
         manager.add_request(prompt, max_new_tokens=length)
       made = collect(manager, len(lengths))
     assert made == sum(lengths), (made, sum(lengths))

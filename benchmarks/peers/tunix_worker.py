@@ -164,7 +164,7 @@ def cluster_config(tokens):
   # TRL clips at the norm of 1 by default; both sides do the same work.
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-5))
   return rl_cluster.ClusterConfig(
-    role_to_mesh={role: mesh for role in rl_cluster.Role},
+    role_to_mesh=dict.fromkeys(rl_cluster.Role, mesh),
     rollout_engine='vanilla',
     training_config=rl_cluster.RLTrainingConfig(
       actor_optimizer=optimizer, eval_every_n_steps=10**9, max_steps=1_000_000

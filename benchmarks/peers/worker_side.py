@@ -1,6 +1,6 @@
-"""What both peer workers share: the wire, the prompts, the long tail.
+"""What all workers share: the wire, the prompts, the long tail.
 
-Standard library only, because it runs under either peer's interpreter.
+Standard library only, because it runs under every peer's interpreter.
 """
 
 import json
@@ -58,7 +58,7 @@ def serve(out, operations, leave_on=(), fresh=False):
 def failure(error):
   """The answer for an operation that raised; the traceback is chatter."""
   traceback.print_exc()
-  return {'error': '%s: %s' % (type(error).__name__, error)}
+  return {'error': f'{type(error).__name__}: {error}'}
 
 
 def random_prompts(seed, count=PROMPTS):
@@ -90,7 +90,9 @@ def since(start):
   A loaded machine shows in `preempted`, how often another process took a
   core away: such a measurement is better repeated than believed.
   """
-  seconds, cpu, preempted = (now - then for now, then in zip(mark(), start))
+  seconds, cpu, preempted = (
+    now - then for now, then in zip(mark(), start, strict=True)
+  )
   return {'seconds': seconds, 'cpu_seconds': cpu, 'preempted': preempted}
 
 
@@ -134,7 +136,7 @@ def trial_times(strategies, lengths):
       run(lengths, False)
       seconds[name] = since(start)['seconds']
     except Exception:
-      print('long_tail strategy %s failed:' % name, file=sys.stderr)
+      print(f'long_tail strategy {name} failed:', file=sys.stderr)
       traceback.print_exc()
   if not seconds:
     raise RuntimeError('every long_tail strategy failed')

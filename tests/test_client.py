@@ -1,0 +1,299 @@
+"""Continuous batching: the same tokens, whatever shares the machine."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from k15 import policy
+from k15.rollout import client
+from k15.rollout import engine as engine_lib
+
+CONFIG = policy.PolicyConfig(
+  vocab_size=64,
+  num_layers=1,
+  d_model=32,
+  num_heads=4,
+  num_kv_heads=2,
+  head_dim=8,
+  d_ff=48,
+)
+EOS, PAD = 1, 0
+COLUMNS = 48
+
+
+@functools.cache
+def make_engine(num_slots=3, tokens_per_call=4, prefill_batch=2):
+  return engine_lib.PolicyEngine(
+    config=CONFIG,
+    num_slots=num_slots,
+    columns=COLUMNS,
+    tokens_per_call=tokens_per_call,
+    prefill_batch=prefill_batch,
+    eos_id=EOS,
+    repetition_count=4,
+    repetition_max_period=4,
+    repetition_min_tokens=12,
+  )
+
+
+class Spy:
+  """An engine that notes the decode steps of every call."""
+
+  def __init__(self, engine):
+    self._engine = engine
+    self.steps = []
+
+  def __getattr__(self, name):
+    return getattr(self._engine, name)
+
+  def generate(self, params, state, wanted):
+    assert np.asarray(state.is_live).any()
+    state, made = self._engine.generate(params, state, wanted)
+    self.steps.append(int(made.steps))
+    return state, made
+
+
+@pytest.fixture(scope='module')
+def params():
+  boxed = jax.eval_shape(lambda k: policy.init(CONFIG, k), jax.random.key(0))
+  rng = np.random.default_rng(1)
+  return jax.tree.map(
+    lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), jnp.float32),
+    nn.unbox(boxed),
+  )
+
+
+def request(group_id, sample_index, length=5, budget=12, **changes):
+  rng = np.random.default_rng([group_id, length])
+  settings = dict(
+    group_id=group_id,
+    sample_index=sample_index,
+    prompt=rng.integers(2, 64, length).astype(np.int32),
+    response=np.zeros(0, np.int32),
+    budget=budget,
+    temperature=1.5,
+  )
+  return client.Request(**settings | changes)
+
+
+def mixed_requests():
+  """Six prompts of both buckets, two samples each, budgets 3 to 14."""
+  return [
+    request(g, s, length=(1, 5, 9, 30, 33, 34)[g], budget=3 + g + 6 * s)
+    for g in range(6)
+    for s in range(2)
+  ]
+
+
+def make_rollout(params, engine=None):
+  rollout = client.LocalRollout(engine or make_engine(), jax.random.key(5))
+  rollout.set_params(params, version=4)
+  return rollout
+
+
+def name(item):
+  return item.group_id, item.sample_index
+
+
+def answer(params, requests, engine=None):
+  completions = make_rollout(params, engine).generate(requests)
+  return {name(c.request): c for c in completions}
+
+
+@pytest.fixture(scope='module')
+def alone(params):
+  """Every mixed request on its own, with nothing beside it."""
+  out = {}
+  for r in mixed_requests():
+    out |= answer(params, [r])
+  return out
+
+
+def assert_same(completions, expected):
+  assert set(completions) == set(expected)
+  for key, completion in completions.items():
+    assert completion.stop == expected[key].stop
+    assert completion.policy_version == 4
+    np.testing.assert_array_equal(completion.tokens, expected[key].tokens)
+    np.testing.assert_allclose(
+      completion.logprobs, expected[key].logprobs, atol=1e-5
+    )
+
+
+def test_slots_are_reused_and_leak_nothing(params, alone):
+  # Twelve requests in three slots: each slot serves about four.
+  assert_same(answer(params, mixed_requests()), alone)
+
+
+@pytest.mark.parametrize(
+  'shape', [(1, 4, 2), (16, 4, 2), (3, 1, 2), (3, 32, 1), (5, 7, 8)], ids=str
+)
+def test_shapes_of_the_engine_change_no_token(params, alone, shape):
+  assert_same(answer(params, mixed_requests(), make_engine(*shape)), alone)
+
+
+@pytest.mark.parametrize('seed', range(2))
+def test_the_order_of_requests_changes_no_token(params, alone, seed):
+  order = np.random.default_rng(seed).permutation(12)
+  requests = mixed_requests()
+  assert_same(answer(params, [requests[i] for i in order]), alone)
+
+
+def test_samples_of_a_prompt_differ_and_share_one_prefill(params):
+  rollout = make_rollout(params)
+  requests = [request(0, s, length=7) for s in range(8)]
+  completions = list(rollout.generate(requests))
+  assert len({tuple(c.tokens) for c in completions}) == 8
+  stats = rollout.pop_stats()
+  assert stats['prefill_calls'] == 1
+  assert stats['prefill_tokens'] == 7
+  assert stats['tokens'] == sum(len(c.tokens) for c in completions)
+  assert not rollout.pop_stats()  # Popped is popped.
+
+
+def test_prompts_of_one_bucket_are_prefilled_together(params):
+  rollout = make_rollout(params)
+  # Lengths 1, 5, 9, 30 fit in the bucket of 32, 33 and 34 in that of 48; two
+  # prompts a call.
+  list(rollout.generate(mixed_requests()))
+  stats = rollout.pop_stats()
+  assert stats['prefill_calls'] == 3
+  assert stats['prefill_tokens'] == 1 + 5 + 9 + 30 + 33 + 34
+
+
+def test_no_call_decodes_nothing(params):
+  spy = Spy(make_engine())
+  rollout = make_rollout(params, spy)
+  completions = list(rollout.generate(mixed_requests()))
+  assert min(spy.steps) >= 1
+  stats = rollout.pop_stats()
+  assert stats['generate_calls'] == len(spy.steps)
+  assert stats['decode_steps'] == sum(spy.steps)
+  # With more responses than slots waiting, slots stand free at the end only.
+  longest = max(len(c.tokens) for c in completions)
+  assert sum(spy.steps) <= stats['tokens'] / 3 + longest
+  assert list(rollout.generate([])) == []
+  assert not rollout.pop_stats()
+
+
+def test_a_segmented_run_equals_one_in_one_go(params):
+  whole = answer(params, [request(g, 0, budget=23) for g in range(5)])
+  for g in range(5):
+    tokens, logprobs = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    stop = engine_lib.EXHAUSTED
+    while stop == engine_lib.EXHAUSTED and len(tokens) < 23:
+      budget = min(5, 23 - len(tokens))
+      segment = request(g, 0, response=tokens, budget=budget)
+      ((_, piece),) = answer(params, [segment]).items()
+      assert 1 <= len(piece.tokens) <= budget
+      tokens = np.concatenate([tokens, piece.tokens])
+      logprobs = np.concatenate([logprobs, piece.logprobs])
+      stop = piece.stop
+    np.testing.assert_array_equal(tokens, whole[g, 0].tokens)
+    np.testing.assert_allclose(logprobs, whole[g, 0].logprobs, atol=1e-5)
+    assert stop == whole[g, 0].stop
+
+
+def test_logprobs_are_those_of_the_training_forward(params):
+  temperature = 3.0  # so that rare ids are sampled too
+  requests = [
+    request(g, 0, length=6, budget=COLUMNS - 6, temperature=temperature)
+    for g in range(24)
+  ]
+  completions = answer(params, requests, make_engine(16, 32, 2)).values()
+  rows = np.zeros((3, 24, COLUMNS), np.int32)
+  for row, completion in enumerate(completions):
+    length = 6 + len(completion.tokens)
+    rows[0, row, :6] = completion.request.prompt
+    rows[0, row, 6:length] = completion.tokens
+    rows[1, row, :length] = np.arange(length)
+    rows[2, row, :length] = 1
+  logprobs, _ = jax.jit(policy.token_logprobs, static_argnums=0)(
+    CONFIG, params, *rows, temperature
+  )
+  sampled = set()
+  for row, completion in enumerate(completions):
+    end = 6 + len(completion.tokens)
+    np.testing.assert_allclose(
+      completion.logprobs, logprobs[row, 6:end], atol=1e-5
+    )
+    sampled |= set(completion.tokens.tolist())
+  assert {PAD, EOS} <= sampled
+
+
+def test_completions_say_what_happened(params, alone):
+  for (group_id, sample_index), completion in alone.items():
+    budget = 3 + group_id + 6 * sample_index
+    assert completion.tokens.dtype == np.int32
+    assert completion.logprobs.dtype == np.float32
+    assert len(completion.tokens) == len(completion.logprobs) <= budget
+    assert (completion.logprobs < 0).all()
+    ended = completion.tokens[-1] == EOS
+    assert ended == (completion.stop == engine_lib.ENDED)
+    if completion.stop == engine_lib.EXHAUSTED:
+      assert len(completion.tokens) == budget
+    assert EOS not in completion.tokens[:-1]
+
+
+def test_temperatures_belong_to_requests(params):
+  cold = [request(0, s, temperature=0.01) for s in range(3)]
+  hot = [request(0, s, temperature=1.5) for s in range(3, 6)]
+  completions = answer(params, cold + hot, make_engine(16, 4, 2))
+  assert len({tuple(completions[0, s].tokens) for s in range(3)}) == 1
+  assert len({tuple(completions[0, s].tokens) for s in range(3, 6)}) == 3
+
+
+def test_new_weights_count_from_the_next_call(params):
+  rollout = make_rollout(params)
+  stream = rollout.generate([request(0, s, budget=6) for s in range(4)])
+  first = next(stream)
+  rollout.set_params(jax.tree.map(lambda x: -x, params), version=5)
+  assert {c.policy_version for c in (first, *stream)} == {4}
+  (after,) = rollout.generate([request(0, 0, budget=6)])
+  assert after.policy_version == 5
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (dict(prompt=np.zeros(0, np.int32)), 'response 7/2 has an empty prompt'),
+    (dict(budget=0), 'response 7/2 has a budget of 0 tokens'),
+    (dict(budget=-3), 'a budget of -3 tokens'),
+    (dict(temperature=0.0), 'response 7/2 has temperature 0.0'),
+    (dict(temperature=-1.0), 'temperature -1.0'),
+    (dict(temperature=float('nan')), 'temperature nan'),
+    (
+      dict(length=40, budget=9),
+      'response 7/2: 40 tokens and a budget of 9 do not fit in 48 columns',
+    ),
+    (
+      dict(length=30, budget=9, response=np.zeros(10, np.int32)),
+      '40 tokens and a budget of 9 do not fit in 48 columns',
+    ),
+  ],
+)
+def test_refused_requests(params, changes, message):
+  rollout = make_rollout(params)
+  good, bad = request(0, 0), request(7, 2, **changes)
+  with pytest.raises(ValueError, match=message):
+    next(rollout.generate([good, bad]))
+  assert not rollout.pop_stats()  # Refused before anything was computed.
+
+
+def test_the_last_column_is_used(params):
+  completions = answer(params, [request(9, 0, length=44, budget=4)])
+  assert 1 <= len(completions[9, 0].tokens) <= 4
+
+
+def test_without_weights_there_is_no_answer(params):
+  rollout = client.LocalRollout(make_engine(), jax.random.key(0))
+  with pytest.raises(ValueError, match='generate before set_params'):
+    next(rollout.generate([request(0, 0)]))
+  rollout.set_params(params, version=0)
+  rollout.close()
+  with pytest.raises(ValueError, match='there are no weights'):
+    next(rollout.generate([request(0, 0)]))

@@ -1,0 +1,92 @@
+"""Records in order, numbers by hand, and the same answers every time."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+import small_run
+
+from k15 import context as context_lib
+from k15 import evaluate
+from k15.data_types import Problem
+from k15.rollout import client
+from k15.rollout import engine
+from k15.task import Task
+from k15.tokenizer import ByteTokenizer
+
+
+class _Backwards:
+  """Answers every request, the last one first, by its sample's number."""
+
+  def generate(self, requests):
+    for r in reversed(requests):
+      tokens = np.full(2 + r.sample_index, ord('7'), np.int32)
+      stop = engine.EXHAUSTED if r.sample_index else engine.ENDED
+      logprobs = np.zeros(len(tokens), np.float32)
+      yield client.Completion(r, tokens, logprobs, stop, 0)
+
+
+def _task():
+  problems = [Problem('a', '1?', '77'), Problem('b', '2?', '777', 'd', 0.5)]
+  return Task(ByteTokenizer(()), '\n', [], problems, [])
+
+
+def test_records_are_in_order_of_problem_and_sample():
+  done = []
+  records = evaluate.evaluate(
+    _Backwards(),
+    _task(),
+    lambda problem, text: float(text == problem.answer),
+    samples=2,
+    max_length=3,
+    temperature=1.0,
+    on_response=lambda: done.append(1),
+  )
+  assert len(done) == 4
+  names = [(r['problem_id'], r['sample']) for r in records]
+  assert names == [('a', 0), ('a', 1), ('b', 0), ('b', 1)]
+  assert [r['reward'] for r in records] == [1, 0, 0, 1]
+  assert [r['length'] for r in records] == [2, 3, 2, 3]
+  # Three tokens are the longest allowed: not a budget that is renewed.
+  assert [r['stop'] for r in records] == ['eos', 'max_length'] * 2
+  assert records[3] == dict(
+    problem_id='b', sample=1, prompt='2?', answer='777', response='777',
+    reward=1.0, length=3, stop='max_length', domain='d', difficulty=0.5,
+  )  # fmt: skip
+
+
+def test_summary_by_hand():
+  records = [
+    dict(reward=r, length=n, stop=s)
+    for r, n, s in ((1, 10, 'eos'), (0, 20, 'max_length'), (0, 30, 'eos'))
+  ]
+  assert evaluate.summary(records) == dict(
+    accuracy=pytest.approx(1 / 3),
+    mean_tokens=20.0,
+    p95_tokens=pytest.approx(29.0),  # 20 + 0.9 * (30 - 20)
+    truncated=pytest.approx(1 / 3),
+  )
+
+
+def test_the_same_weights_give_the_same_answers(tmp_path):
+  context = small_run.make_context(tmp_path)
+  rollout = context_lib.make_rollout(context)
+  params = context_lib.init_state(context, optax.identity(), 0).params
+
+  def answers():
+    rollout.set_params(params, version=0)
+    return evaluate.evaluate(
+      rollout, context.task, lambda p, t: 0.0, 2, 16, 1.0
+    )
+
+  first = answers()
+  # Whatever was asked in between, random numbers come from the ids.
+  key = jax.random.key(0)
+  other = client.LocalRollout(rollout._engine, jax.random.fold_in(key, 1))
+  other.set_params(params, version=9)
+  prompt = np.array([1, 2], np.int32)
+  list(other.generate([client.Request(0, 0, prompt, prompt[:0], 3)]))
+  rollout = other
+  assert answers() == first
+  assert len({r['response'] for r in first}) > len(first) // 2
+  context.logger.close()

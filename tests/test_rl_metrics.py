@@ -1,0 +1,113 @@
+"""Numbers by hand for what the curves of a run are made of."""
+
+import numpy as np
+import pytest
+
+from k15 import rl_metrics
+from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
+
+
+def _trajectory(length, stop=StopReason.EOS, reward=None, index=0, group_id=0):
+  segment = Segment(np.zeros(length, np.int32), np.zeros(length, np.float32), 0)
+  return Trajectory(group_id, 'p', index, (segment,), stop, reward)
+
+
+def _group(group_id, rewards, lengths, domain, difficulty):
+  problem = Problem('p', 'q', 'a', domain, difficulty)
+  trajectories = tuple(
+    _trajectory(length, reward=reward, index=i, group_id=group_id)
+    for i, (reward, length) in enumerate(zip(rewards, lengths, strict=True))
+  )
+  return Group(group_id, problem, trajectories, opened_at=5)
+
+
+def test_rollout_counts_stops_of_all_and_lengths_of_the_finished():
+  sampled = [
+    _trajectory(2),
+    _trajectory(6, StopReason.MAX_LENGTH),
+    _trajectory(100, StopReason.BUDGET),
+    _trajectory(4, StopReason.REPETITION),
+  ]
+  values = rl_metrics.of_rollout(sampled, dict(tokens=7))
+  assert values['rl/length_mean'] == 4  # (2 + 6 + 4) / 3
+  assert values['rl/length_p95'] == pytest.approx(5.8)  # 4 + 0.9 * (6 - 4)
+  assert values['rl/responses_sampled'] == 4
+  assert values['rollout/tokens'] == 7
+  for stop in ('eos', 'budget', 'max_length', 'repetition'):
+    assert values[f'rl/stop_{stop}'] == 0.25
+
+
+def test_a_rollout_that_finished_nothing_has_length_zero():
+  values = rl_metrics.of_rollout([_trajectory(9, StopReason.BUDGET)], {})
+  assert values['rl/length_mean'] == values['rl/length_p95'] == 0
+
+
+def test_groups_by_level_domain_and_verdict():
+  values = rl_metrics.of_groups(
+    [
+      _group(0, (1.0, 0.0), (10, 20), 'add', 0.1),
+      _group(1, (1.0, 1.0), (30, 50), 'pay', 1.0),
+      _group(2, (0.0, 0.0), (4, 6), 'add', 0.5),
+    ]
+  )
+  assert values['rl/reward'] == 0.5
+  assert values['rl/groups'] == 3
+  assert values['rl/zero_variance_groups'] == pytest.approx(2 / 3)
+  assert values['rl/reward_easy'] == 0.5
+  assert values['rl/reward_medium'] == 0.0
+  assert values['rl/reward_hard'] == 1.0
+  assert values['rl/reward_domain_add'] == 0.25
+  assert values['rl/reward_domain_pay'] == 1.0
+  assert values['rl/length_correct'] == 30  # (10 + 30 + 50) / 3
+  assert values['rl/length_wrong'] == 10  # (20 + 4 + 6) / 3
+
+
+def test_what_is_absent_has_no_number():
+  values = rl_metrics.of_groups([_group(0, (1.0, 1.0), (1, 1), '', 0.0)])
+  assert 'rl/length_wrong' not in values
+  assert 'rl/reward_hard' not in values
+  assert not any(key.startswith('rl/reward_domain') for key in values)
+
+
+def test_group_records_name_each_response():
+  group = _group(7, (1.0, 0.0), (10, 20), 'add', 0.1)
+  assert rl_metrics.group_records([group]) == [
+    dict(
+      group_id=7,
+      problem_id='p',
+      opened_at=5,
+      samples=[0, 1],
+      rewards=[1.0, 0.0],
+      lengths=[10, 20],
+      stops=['eos', 'eos'],
+    )
+  ]
+
+
+def test_updates_are_joined():
+  def update(**values):
+    return (
+      dict(
+        loss=1.0, entropy_sum=8.0, tokens=4.0, sequences=2.0,
+        log_ratio_sum=0.0, log_ratio_sq_sum=0.0, log_ratio_abs_max=0.0,
+        grad_norm=3.0, learning_rate=0.1,
+      )
+      | values
+    )  # fmt: skip
+
+  second = update(
+    loss=3.0, log_ratio_sum=-2.0, log_ratio_sq_sum=16.0, log_ratio_abs_max=3.0,
+    learning_rate=0.2,
+  )  # fmt: skip
+  values = rl_metrics.of_updates([update(), second])
+  assert values['rl/loss'] == 2.0
+  assert values['rl/entropy'] == 2.0  # 16 / 8 tokens
+  assert values['rl/log_ratio_mean'] == -0.5  # -2 / 4 responses
+  assert values['rl/log_ratio_rms'] == 2.0  # sqrt(16 / 4)
+  assert values['rl/log_ratio_max'] == 3.0
+  assert values['rl/learning_rate'] == 0.2
+  assert values['rl/updates'] == 2
+  assert values['rl/responses_trained'] == 4
+  assert 'rl/kl' not in values
+  with_kl = [update(kl_sum=1.0), update(kl_sum=3.0)]
+  assert rl_metrics.of_updates(with_kl)['rl/kl'] == 1.0

@@ -1,0 +1,170 @@
+"""Draws against probabilities."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from k15.rollout import sampling
+
+sample = jax.jit(sampling.sample)
+invert = jax.jit(sampling._invert)
+LARGEST = np.float32(1) - np.float32(2**-24)  # the largest float32 below 1
+
+
+def keys_of(rows, group=0):
+  return sampling.response_keys(
+    jax.random.key(0), jnp.full(rows, group), jnp.arange(rows)
+  )
+
+
+def random_logits(rows, vocabulary, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.normal(0, 1.5, (rows, vocabulary)).astype(np.float32)
+
+
+def log_softmax(logits):
+  logits = np.asarray(logits, np.float64)
+  return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize('vary', ['response', 'position'])
+def test_frequencies_are_the_probabilities(vary):
+  N, V, temperature = 20000, 50, 1.3
+  logits = random_logits(1, V)
+  positions = np.arange(N) if vary == 'position' else np.zeros(N)
+  keys = keys_of(N) if vary == 'response' else keys_of(1)[jnp.zeros(N, int)]
+  tokens, _ = sample(
+    np.repeat(logits, N, axis=0),
+    np.full(N, temperature, np.float32),
+    keys,
+    positions.astype(np.int32),
+  )
+  expected = N * np.exp(log_softmax(logits[0] / temperature))
+  assert expected.min() > 5  # so that the statistic is chi-square
+  counts = np.bincount(tokens, minlength=V)
+  # 49 degrees of freedom: beyond 85.4 in one case of a thousand.
+  assert ((counts - expected) ** 2 / expected).sum() < 85.4
+
+
+@pytest.mark.parametrize('V', [1, 2, 31, 32, 33, 64, 100, 1000])
+def test_inversion_equals_a_search_in_the_cumulative_sum(V):
+  N = 200
+  rng = np.random.default_rng(V)
+  probs = rng.dirichlet(np.full(V, 0.3), N).astype(np.float32)
+  uniform = rng.random(N).astype(np.float32)
+  tokens = np.asarray(invert(probs, uniform))
+  assert tokens.dtype == np.int32
+  sums = np.cumsum(probs.astype(np.float64), axis=1)
+  target = uniform * sums[:, -1]
+  rows = np.arange(N)
+  before = np.where(tokens > 0, sums[rows, tokens - 1], 0.0)
+  # Float32 sums of numbers below 1 are right to about 1e-6.
+  assert (before <= target + 1e-6).all()
+  assert (target < sums[rows, tokens] + 1e-6).all()
+
+
+@pytest.mark.parametrize('V', [5, 32, 50, 96])
+@pytest.mark.parametrize('uniform', [0.0, 0.5, LARGEST])
+def test_certain_tokens_are_drawn_for_every_number(V, uniform):
+  probs = np.eye(V, dtype=np.float32)
+  tokens = invert(probs, np.full(V, uniform, np.float32))
+  np.testing.assert_array_equal(tokens, np.arange(V))
+
+
+def test_ends_of_the_unit_interval():
+  # The first and last tokens have no probability, nor have whole blocks.
+  probs = np.zeros((1, 200), np.float32)
+  probs[0, [40, 41, 150]] = 0.25, 0.25, 0.5
+  for uniform, token in [
+    (0.0, 40),
+    (0.2499, 40),
+    (0.25, 41),  # The first whose cumulative sum exceeds the number.
+    (0.4999, 41),
+    (0.5, 150),
+    (float(LARGEST), 150),
+  ]:
+    assert invert(probs, np.array([uniform], np.float32))[0] == token
+
+
+def test_a_token_without_probability_is_never_drawn():
+  rng = np.random.default_rng(0)
+  N, V = 5000, 77
+  probs = rng.dirichlet(np.full(V, 0.2), N).astype(np.float32)
+  probs[rng.random((N, V)) < 0.7] = 0
+  probs[:, -1] = 0
+  probs[np.arange(N), rng.integers(0, V - 1, N)] += 0.01
+  # Numbers that fall on the edges, where rounding decides.
+  sums = np.cumsum(probs, axis=1)
+  edge = sums[np.arange(N), rng.integers(0, V, N)] / sums[:, -1]
+  for uniform in (rng.random(N), np.minimum(edge, LARGEST), np.zeros(N)):
+    tokens = np.asarray(invert(probs, uniform.astype(np.float32)))
+    assert (probs[np.arange(N), tokens] > 0).all()
+
+
+def test_logprobs_are_those_of_the_tempered_distribution():
+  rows, V = 6, 50
+  logits = random_logits(rows, V)
+  temperatures = np.array([0.1, 0.5, 1, 1, 2, 10], np.float32)
+  tokens, logprobs = sample(
+    logits, temperatures, keys_of(rows), np.arange(rows, dtype=np.int32)
+  )
+  expected = log_softmax(logits / temperatures[:, None])
+  np.testing.assert_allclose(
+    logprobs, expected[np.arange(rows), tokens], atol=1e-5
+  )
+
+
+def test_extreme_logits():
+  logits = np.zeros((3, 40), np.float32)
+  logits[0, 7] = 1e4  # certain
+  logits[1, :] = -np.inf
+  logits[1, 39] = 0.0  # masked by hand
+  logits[2] -= 1e4  # uniform, far down
+  tokens, logprobs = sample(
+    logits, np.ones(3, np.float32), keys_of(3), np.arange(3, dtype=np.int32)
+  )
+  assert tokens[0] == 7
+  assert tokens[1] == 39
+  np.testing.assert_allclose(logprobs, [0, 0, -np.log(40)], atol=1e-3)
+
+
+def test_a_low_temperature_takes_the_largest():
+  logits = random_logits(8, 50)
+  tokens, _ = sample(
+    logits,
+    np.full(8, 1e-3, np.float32),
+    keys_of(8),
+    np.zeros(8, np.int32),
+  )
+  np.testing.assert_array_equal(tokens, logits.argmax(1))
+
+
+def test_a_draw_does_not_depend_on_its_place_in_the_batch():
+  rows = 16
+  logits, keys = random_logits(rows, 50), keys_of(rows)
+  temperatures = np.linspace(0.5, 2, rows).astype(np.float32)
+  positions = np.arange(rows, dtype=np.int32) % 5
+  arguments = logits, temperatures, keys, positions
+  tokens, logprobs = sample(*arguments)
+  order = np.random.default_rng(0).permutation(rows)
+  moved, moved_logprobs = sample(*(x[order] for x in arguments))
+  np.testing.assert_array_equal(moved, tokens[order])
+  np.testing.assert_array_equal(moved_logprobs, logprobs[order])
+  for row in (0, 9):
+    alone, _ = sample(*(x[row : row + 1] for x in arguments))
+    assert alone[0] == tokens[row]
+
+
+def test_every_response_and_position_has_numbers_of_its_own():
+  def uniform(group, index, position):
+    keys = sampling.response_keys(
+      jax.random.key(3), jnp.array([group]), jnp.array([index])
+    )
+    return float(jax.random.uniform(jax.random.fold_in(keys[0], position)))
+
+  places = [(g, i, p) for g in (0, 1, 2) for i in (0, 1, 2) for p in (0, 1, 2)]
+  assert len({uniform(*place) for place in places}) == len(places)
+  assert uniform(1, 2, 0) == uniform(1, 2, 0)
+  # Ids of evaluations lie far up, but within int32.
+  assert uniform(1 << 30, 0, 0) != uniform(0, 0, 0)

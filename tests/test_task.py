@@ -1,0 +1,161 @@
+"""From a config to problems: generated ones, and those of a user's file."""
+
+import json
+import pathlib
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import small_run
+
+from experiments import base
+from k15 import task as task_lib
+
+GSM8K = pathlib.Path(__file__).resolve().parents[2] / 'shared/data/gsm8k'
+
+
+def _arithmetic(**changes):
+  config = base.get_config()
+  config.task.train_problems = 40
+  config.task.held_out_problems = 10
+  config.sft.num_examples = 30
+  for key, value in changes.items():
+    group, _, name = key.partition('__')
+    config[group][name] = value
+  return config
+
+
+def test_arithmetic_has_the_sizes_asked_for_and_no_overlap():
+  task = task_lib.build(_arithmetic())
+  assert (len(task.train), len(task.held_out)) == (40, 10)
+  assert len(task.examples) == 30
+  held_out = {problem.prompt for problem in task.held_out}
+  assert not held_out & {problem.prompt for problem in task.train}
+  assert not held_out & {e.problem.prompt for e in task.examples}
+
+
+def test_the_same_config_builds_the_same_task():
+  first, second = (task_lib.build(_arithmetic()) for _ in range(2))
+  assert first.train == second.train
+  assert first.held_out == second.held_out
+  assert first.examples == second.examples
+  config = _arithmetic()
+  config.seed = 1
+  assert task_lib.build(config).train != first.train
+
+
+def test_a_file_is_split(tmp_path):
+  task = task_lib.build(small_run.make_config(tmp_path))
+  assert (len(task.train), len(task.held_out)) == (26, 4)  # 30 lines
+  assert len(task.examples) == 26
+  assert (
+    task.encode_prompt('1+1').tobytes()
+    == task.tokenizer.encode('1+1\n').tobytes()
+  )
+
+
+def test_the_prompt_set_is_cut_to_size(tmp_path):
+  config = small_run.make_config(tmp_path, task__train_problems=5)
+  assert len(task_lib.build(config).train) == 5
+
+
+def test_parquet_with_fields_of_other_names_and_its_own_held_out_file(tmp_path):
+  rows = dict(question=['1+1', '1+2', '1+3', '1+4'], solution=list('2345'))
+  path, held_out = tmp_path / 'a.parquet', tmp_path / 'held_out.jsonl'
+  pyarrow.parquet.write_table(pa.table(rows), path)
+  held_out.write_text(json.dumps(dict(question=' 1+2 ', solution=3)))
+  config = small_run.make_config(
+    tmp_path,
+    task__train_path=str(path),
+    task__held_out_path=str(held_out),
+    task__prompt_field='question',
+    task__answer_field='solution',
+    stages=('rl',),
+    rl__problems_per_iteration=3,
+  )
+  task = task_lib.build(config)
+  # The held-out prompt leaves the training side.
+  assert [problem.answer for problem in task.train] == ['2', '4', '5']
+  assert [problem.answer for problem in task.held_out] == ['3']
+  assert task.examples == []
+
+
+@pytest.mark.skipif(not GSM8K.is_dir(), reason=f'no GSM8K in {GSM8K}')
+def test_gsm8k_as_it_comes(tmp_path):
+  lines = (GSM8K / 'train.jsonl').read_text().splitlines()[:50]
+  path = tmp_path / 'gsm8k.jsonl'
+  path.write_text('\n'.join(lines))
+  config = small_run.make_config(
+    tmp_path,
+    task__train_path=str(path),
+    task__prompt_field='question',
+    task__response_field='answer',
+    task__held_out_problems=10,
+    rollout__max_prompt_length=600,
+    rollout__max_length=900,
+    sft__batch_tokens=1500,
+  )
+  task = task_lib.build(config)
+  assert (len(task.train), len(task.held_out)) == (40, 10)
+  assert all(p.answer.replace(',', '').isdigit() for p in task.train)
+  assert all('####' in example.response for example in task.examples)
+
+
+def test_responses_end_and_those_too_long_are_counted(tmp_path):
+  task = task_lib.build(small_run.make_config(tmp_path))
+  pairs, dropped = task_lib.sft_pairs(task, max_length=7)
+  # '#### 7' and the end are 7 tokens, '#### 17' and the end 8.
+  assert dropped == sum(
+    e.problem.answer >= '11' for e in task.examples if len(e.response) > 6
+  )
+  assert all(len(response) <= 7 for _, response in pairs)
+  assert all(r[-1] == task.tokenizer.eos_id for _, r in pairs)
+
+
+@pytest.mark.parametrize(
+  ('line', 'sentence'),
+  [
+    ('{"prompt": "1+1"', 'line 2: not JSON'),
+    ('{"prompt": "1+1"}', "line 2: no field 'answer'"),
+    ('{"prompt": 3, "answer": "4"}', "line 2: field 'prompt' is a int"),
+  ],
+)
+def test_a_malformed_line_is_named(tmp_path, line, sentence):
+  path = tmp_path / 'bad.jsonl'
+  path.write_text('{"prompt": "0+0", "answer": "0"}\n' + line)
+  config = small_run.make_config(tmp_path, task__train_path=str(path))
+  with pytest.raises(ValueError) as error:
+    task_lib.build(config)
+  assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    (
+      dict(rollout__max_prompt_length=3),
+      'has 4 tokens, more than rollout.max_prompt_length = 3',
+    ),
+    (
+      dict(rl__problems_per_iteration=27),
+      '26 training problems, fewer than rl.problems_per_iteration = 27',
+    ),
+    (
+      dict(rollout__max_length=4),
+      '26 worked solutions, none of at most rollout.max_length - 1 = 3 tokens',
+    ),
+    (
+      dict(task__response_field='solution'),
+      "stage 'sft' has nothing to learn from: 0 worked solutions",
+    ),
+    (
+      dict(task__held_out_problems=30),
+      '30 held-out problems of 30 distinct prompts leave none to train on',
+    ),
+  ],
+)
+def test_what_a_stage_would_trip_over_is_refused(tmp_path, changes, sentence):
+  config = small_run.make_config(tmp_path, **changes)
+  with pytest.raises(ValueError) as error:
+    task_lib.build(config)
+  assert sentence in str(error.value)
