@@ -211,7 +211,8 @@ def hit(
   if not run.is_going:
     return None
   run.process.send_signal(number)
-  run.process.wait()
+  if run.process.wait() == 0:  # Done before the signal was.
+    return None
   is_killed = number == signal.SIGKILL
   return 'save' if is_killed and run.is_saving else phase or _OTHER
 
@@ -338,8 +339,8 @@ def _expected_codes(number, phase):
   if number == signal.SIGKILL:
     return (-signal.SIGKILL,)
   if phase == _OTHER:  # Perhaps before anyone listened.
-    return (_EXIT_INTERRUPTED, -number, 1, 0)
-  return (_EXIT_INTERRUPTED, 0)
+    return (_EXIT_INTERRUPTED, -number, 1)
+  return (_EXIT_INTERRUPTED,)
 
 
 def main() -> int:

@@ -314,10 +314,11 @@ def parse(argv):
   add('--ops', nargs='+', choices=OPS, default=OPS)
   add('--tokens', nargs='+', type=int, default=[128, 512])
   add('--repeats', type=int, default=5)
-  add('--first-steps', type=int, default=3, help='processes of each library')
-  add('--longest', type=int, default=1024, help='cuts the long tail')
+  add('--first-steps', type=int, default=3, help='processes each')
+  add('--longest', type=int, default=1024, help='cuts long_tail')
   add('--budget', type=int, default=128, help='tokens, of partial rollouts')
-  add('--peers', nargs='*', choices=['trl', 'tunix'], default=['trl', 'tunix'])
+  peers = ['trl', 'tunix']
+  add('--peers', nargs='*', choices=peers, default=peers)
   add('--root', type=pathlib.Path, default=setup_peers.DEFAULT_ROOT)
   add('--way', nargs='*', default=[], metavar='LIBRARY=WAY',
       help='long_tail: measure this way of batching, try no others')  # fmt: skip

@@ -91,6 +91,7 @@ def make_rollout(context: Context) -> client.LocalRollout:
       repetition_count=r.repetition_count,
       repetition_max_period=r.repetition_max_period,
       repetition_min_tokens=r.repetition_min_tokens,
+      fuse_projections=context.mesh.shape['tensor'] == 1,
     ),
     key=jax.random.fold_in(jax.random.key(context.config.seed), 1),
   )

@@ -3,8 +3,15 @@
 One layer of width 16 on a file of 30 problems.
 """
 
+import atexit
+import functools
 import json
+import shutil
+import tempfile
 import threading
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import base
 from k15 import context as context_lib
@@ -19,6 +26,7 @@ CHANGES = dict(
   policy__head_dim=8,
   policy__d_ff=32,
   sft__steps=4,
+  sft__optimizer='adam',
   sft__batch_tokens=64,
   sft__warmup_steps=1,
   sft__log_every=1,
@@ -64,6 +72,18 @@ def make_config(folder, **changes):
 
 def make_context(folder, workdir='run', **changes):
   """A context of `make_config` in folder / workdir."""
+  _compile_once()
   folder.mkdir(exist_ok=True, parents=True)
   config = make_config(folder, **changes)
   return context_lib.make(config, folder / workdir, threading.Event())
+
+
+@functools.cache
+def _compile_once():
+  """Programs are shared by all contexts of the process, as files."""
+  folder = tempfile.mkdtemp(prefix='k15-programs-')
+  atexit.register(shutil.rmtree, folder, ignore_errors=True)
+  jax.config.update('jax_compilation_cache_dir', folder)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+  compilation_cache.reset_cache()

@@ -240,7 +240,7 @@ def test_completions_say_what_happened(params, alone):
 
 
 def test_temperatures_belong_to_requests(params):
-  cold = [request(0, s, temperature=0.01) for s in range(3)]
+  cold = [request(0, s, temperature=1e-4) for s in range(3)]
   hot = [request(0, s, temperature=1.5) for s in range(3, 6)]
   completions = answer(params, cold + hot, make_engine(16, 4, 2))
   assert len({tuple(completions[0, s].tokens) for s in range(3)}) == 1

@@ -259,7 +259,7 @@ def test_nothing_compiles_after_warm_up(params, caplog):
 
 
 @pytest.mark.parametrize('sizes', [(2, 1, 1), (1, 2, 2)], ids=str)
-def test_a_mesh_changes_no_token(params, caplog, sizes):
+def test_a_mesh_changes_no_token(params, sizes):
   requests = [request(i, length=3 + i % 3, budget=6 + i) for i in range(5)]
   expected = answer(make_engine(), params, *requests)
   mesh = sharding.make_mesh(*sizes)
@@ -268,15 +268,8 @@ def test_a_mesh_changes_no_token(params, caplog, sizes):
   rollout = client.LocalRollout(make_engine(columns=47), KEY)
   with sharding.use_mesh(mesh):
     rollout.set_params(sharded, version=0)
-    rollout.warm_up()
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
-      done = {c.request.sample_index: c for c in rollout.generate(requests)}
+    done = {c.request.sample_index: c for c in rollout.generate(requests)}
   for completion in expected:
     got = done[completion.request.sample_index]
     np.testing.assert_array_equal(got.tokens, completion.tokens)
     np.testing.assert_allclose(got.logprobs, completion.logprobs, atol=1e-5)
-  messages = [record.getMessage() for record in caplog.records]
-  ours = 'prefill', 'insert', 'generate'
-  assert not [
-    m for m in messages if 'Compiling' in m and any(n in m for n in ours)
-  ]

@@ -44,8 +44,8 @@ def test_logged_numbers(whole):
   for row in rows[1:]:
     assert row['sft/tokens'] > 0
     assert 0 <= row['sft/token_accuracy'] <= 1
-    # Of at most 257 tokens: no more than log 257 nats, whatever is learnt.
-    assert 0 < row['sft/entropy'] <= np.log(300)
+    # Near log 320, the vocabulary, when nothing is learnt yet.
+    assert 0 < row['sft/entropy'] <= 6.0
 
 
 def test_an_interrupted_stage_goes_on_bit_for_bit(whole, tmp_path):

@@ -116,6 +116,7 @@ class PolicyEngine:
     eos_id: token that ends a response.
     repetition_count, repetition_max_period, repetition_min_tokens: as in
       `experiments/base.py`.
+    fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
   """
 
   config: policy.PolicyConfig
@@ -127,6 +128,7 @@ class PolicyEngine:
   repetition_count: int = 0
   repetition_max_period: int = 1
   repetition_min_tokens: int = 0
+  fuse_projections: bool = True
 
   @property
   def buckets(self) -> tuple[int, ...]:
@@ -183,31 +185,38 @@ class PolicyEngine:
     """
     state, rows, slots = decode_state, request.rows, request.slots
 
-    def copy(cache, new, column_axis):
+    def copy(layer, new, column_axis):
       # Columns past the prompt keep what an earlier response left there; they
       # are overwritten before they are seen.
-      width = new.shape[column_axis]
-      lead = (slice(None),) * (cache.ndim - 4)
-      inner = [slice(None)] * 4
-      inner[0], inner[column_axis] = slots, slice(0, width)
       picked = jnp.take(new, rows, axis=new.ndim - 4)
-      return cache.at[(*lead, *inner)].set(picked, mode='drop')
+      blocks, start = [], 0
+      for block in layer:
+        end = min(start + block.shape[column_axis], new.shape[column_axis])
+        if start < end:
+          piece = jax.lax.slice_in_dim(picked, start, end, axis=column_axis)
+          where = [slice(None)] * block.ndim
+          where[block.ndim - 4] = slots
+          where[column_axis] = slice(0, end - start)
+          block = block.at[tuple(where)].set(piece, mode='drop')
+        blocks.append(block)
+        start += block.shape[column_axis]
+      return tuple(blocks)
+
+    def copy_layers(cache, new, column_axis):
+      if self.config.scan_layers:
+        return copy(cache, new, column_axis)
+      return tuple(
+        copy(layer, new_layer, column_axis)
+        for layer, new_layer in zip(cache, new, strict=True)
+      )
 
     def put(old, new):
       return old.at[slots].set(new, mode='drop')
 
     return DecodeState(
       cache=policy.KVCache(
-        keys=jax.tree.map(
-          functools.partial(copy, column_axis=-1),
-          state.cache.keys,
-          prefix.cache.keys,
-        ),
-        values=jax.tree.map(
-          functools.partial(copy, column_axis=-2),
-          state.cache.values,
-          prefix.cache.values,
-        ),
+        keys=copy_layers(state.cache.keys, prefix.cache.keys, -1),
+        values=copy_layers(state.cache.values, prefix.cache.values, -2),
       ),
       tokens=put(state.tokens, prefix.tokens[rows]),
       positions=put(state.positions, prefix.positions[rows]),
@@ -235,6 +244,8 @@ class PolicyEngine:
         stopped in this call, so that their slots can be refilled at once.
     """
     S, K = self.num_slots, self.tokens_per_call
+    if self.fuse_projections:
+      params = policy.fuse_projections(params)
     made = DecodedTokens(
       tokens=jnp.zeros((S, K), jnp.int32),
       logprobs=jnp.zeros((S, K), jnp.float32),
@@ -287,12 +298,14 @@ class PolicyEngine:
       stop=stop,
       steps=made.steps + 1,
     )
+    is_live = live & (stop == RUNNING)
     state = state.replace(
       cache=cache,
       tokens=tokens,
-      positions=positions,
+      # A free slot writes and reads column 0 only, which costs least.
+      positions=jnp.where(is_live, positions, 0),
       budgets=budgets,
-      is_live=live & (stop == RUNNING),
+      is_live=is_live,
       runs=runs,
       recent=recent,
     )

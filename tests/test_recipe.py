@@ -1,0 +1,89 @@
+"""Stages in order, none twice, and numbers of the state they are of."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import small_run
+
+from k15 import context as context_lib
+from k15 import metrics
+from k15 import recipe
+
+# One iteration, in which all responses finish.
+SHORT = dict(rl__iterations=1, rollout__token_budget=16)
+
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+  """A whole run: its folder and summary."""
+  folder = tmp_path_factory.mktemp('recipe')
+  context = small_run.make_context(folder, **SHORT)
+  return folder, recipe.run(context)
+
+
+def _files(workdir):
+  names = ('metrics.jsonl', 'trajectories.jsonl', 'groups.jsonl')
+  names += ('evaluation_sft.jsonl', 'evaluation_rl.jsonl')
+  return {name: (workdir / name).read_bytes() for name in names}
+
+
+def test_summary(done):
+  folder, summary = done
+  assert summary == json.loads((folder / 'run/summary.json').read_text())
+  assert summary['held_out_problems'] == 4
+  assert summary['seed'] == 0
+  assert summary['seconds'] > 0
+  for stage in ('sft', 'rl'):
+    records = metrics.read_jsonl(folder / f'run/evaluation_{stage}.jsonl')
+    assert len(records) == 4
+    rewards = [record['reward'] for record in records]
+    assert summary[f'accuracy_after_{stage}'] == np.mean(rewards)
+    lengths = [record['length'] for record in records]
+    assert summary[f'mean_tokens_after_{stage}'] == np.mean(lengths)
+
+
+def test_a_finished_run_is_left_alone(done):
+  folder, summary = done
+  before = _files(folder / 'run')
+  again = recipe.run(small_run.make_context(folder, **SHORT))
+  assert again | {'seconds': 0} == summary | {'seconds': 0}
+  assert _files(folder / 'run') == before
+
+
+def test_a_longer_run_is_evaluated_again(done, tmp_path):
+  folder, _ = done
+  before = metrics.read_jsonl(folder / 'run/evaluation_rl.jsonl')
+  context = small_run.make_context(
+    folder, **SHORT | dict(rl__iterations=2, evaluation__samples=2)
+  )
+  recipe.run(context)
+  after = metrics.read_jsonl(folder / 'run/evaluation_rl.jsonl')
+  assert len(after) == 2 * len(before)
+  assert len(metrics.read_jsonl(folder / 'run/evaluation_sft.jsonl')) == 8
+
+
+def test_a_request_to_stop_does_not_wait_for_the_evaluation(tmp_path):
+  context = small_run.make_context(tmp_path, stages=('rl',), rl__iterations=0)
+  context.stop.set()
+  with pytest.raises(context_lib.Interrupted, match='rl: saved, not evaluated'):
+    recipe.run(context)
+  assert not (context.workdir / 'evaluation_rl.jsonl').exists()
+
+
+def test_rl_alone_starts_from_random_weights(tmp_path):
+  context = small_run.make_context(tmp_path, stages=('rl',), rl__iterations=1)
+  summary = recipe.run(context)
+  assert 'accuracy_after_sft' not in summary
+  assert 0 <= summary['accuracy_after_rl'] <= 1
+  assert (context.workdir / 'report.html').exists()
+
+
+def test_random_weights_lie_over_the_mesh(tmp_path):
+  context = small_run.make_context(
+    tmp_path, mesh__fsdp=2, rollout__prefill_batch=2
+  )
+  params = recipe._fresh_params(context)
+  specs = {str(x.sharding.spec) for x in jax.tree.leaves(params)}
+  assert any('fsdp' in spec for spec in specs)

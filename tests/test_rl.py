@@ -1,0 +1,337 @@
+"""Iterations by hand, interrupted ones bit for bit, each method once."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import optax
+import pytest
+import small_run
+
+from k15 import checkpoint
+from k15 import context as context_lib
+from k15 import metrics
+from k15 import recipe
+from k15 import rl
+from k15 import sharding
+from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
+
+
+def _odd(context, problem, text):
+  """A reward that even an untrained policy gets now and then."""
+  return float(len(text) % 2)
+
+
+@pytest.fixture
+def rewarded(monkeypatch):
+  monkeypatch.setattr(context_lib, 'score', _odd)
+
+
+def _params(context):
+  seed = context.config.seed
+  return context_lib.init_state(context, optax.identity(), seed).params
+
+
+def _train(folder, **changes):
+  context = small_run.make_context(folder, **changes)
+  state = rl.train(context, _params(context))
+  return context, state
+
+
+def _same(left, right):
+  jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def _is_same(left, right):
+  pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+  return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def _rows(workdir, name='metrics.jsonl'):
+  return [
+    {k: v for k, v in r.items() if not k.startswith('time')}
+    for r in metrics.read_jsonl(workdir / name)
+  ]
+
+
+def _group(group_id, rewards, lengths, stops=None, versions=(0,)):
+  """Responses whose segments, one per version, share the length evenly."""
+  stops = stops or [StopReason.EOS] * len(rewards)
+  trajectories = []
+  for i, (reward, length) in enumerate(zip(rewards, lengths, strict=True)):
+    part = length // len(versions)
+    segments = tuple(
+      Segment(
+        np.arange(part, dtype=np.int32) + 40 + 7 * i,
+        np.zeros(part, np.float32),
+        version,
+      )
+      for version in versions
+    )
+    trajectories.append(
+      Trajectory(group_id, f'p{group_id}', i, segments, stops[i], reward)
+    )
+  problem = Problem(f'p{group_id}', f'{group_id}+1', 'x')
+  return Group(group_id, problem, tuple(trajectories))
+
+
+def test_total_rewards_by_hand(tmp_path):
+  config = small_run.make_config(
+    tmp_path,
+    length_reward__weight=1.0,
+    length_reward__start_iteration=2,
+    rl__repetition_penalty=0.25,
+  )
+  repeats = [StopReason.EOS, StopReason.REPETITION, StopReason.EOS]
+  groups = [_group(0, (1.0, 0.0, 1.0), (2, 4, 6), repeats)]
+  early = rl.total_rewards(config, groups, 1)
+  np.testing.assert_allclose(early, [[1.0, -0.25, 1.0]])
+  # lambda = 0.5 - (len - 2) / 4 = 0.5, 0, -0.5; a wrong one gets min(0, 0).
+  late = rl.total_rewards(config, groups, 2)
+  np.testing.assert_allclose(late, [[1.5, -0.25, 0.5]])
+
+
+@pytest.mark.parametrize(
+  ('method', 'expected'),
+  [
+    ('mirror_descent', [[0.5, -0.5, -0.5, 0.5], [0, 0, 0, 0]]),
+    ('reinforce', [[0.5, -0.5, -0.5, 0.5], [0, 0, 0, 0]]),
+    ('rest', [[1, 0, 0, 0], [1, 0, 0, 0]]),
+    # The standard deviation of 1, 0, 0, 1 is 0.5.
+    ('grpo', [[1, -1, -1, 1], [0, 0, 0, 0]]),
+  ],
+)
+def test_advantages_of_each_method(tmp_path, method, expected):
+  config = small_run.make_config(tmp_path, loss__method=method)
+  rewards = np.array([[1.0, 0, 0, 1], [1, 1, 1, 1]])
+  values, keep = rl.advantages(config, rewards, np.random.default_rng(0))
+  np.testing.assert_allclose(values, expected)
+  assert keep.all()
+
+
+def test_groups_without_variance_and_negative_ones_leave_if_asked(tmp_path):
+  rewards = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+  config = small_run.make_config(
+    tmp_path, loss__keep_zero_variance_groups=False
+  )
+  rng = np.random.default_rng(0)
+  _, keep = rl.advantages(config, rewards, rng)
+  np.testing.assert_array_equal(keep, [[True] * 2, [False] * 2, [False] * 2])
+  config.loss.negative_gradients = 'drop'
+  values, keep = rl.advantages(config, rewards, rng)
+  np.testing.assert_allclose(values[0], [0.5, 0.0])
+  np.testing.assert_array_equal(keep[0], [True, False])
+
+
+def test_batches_of_an_iteration_have_one_shape(tmp_path):
+  context = small_run.make_context(tmp_path)
+  groups = [_group(i, (1.0, 0.0), (4, 6)) for i in range(7)]
+  batches = rl.make_batches(context, groups, 0)
+  # 4 problems in 2 updates: 2 groups each, so 7 groups make 4 updates.
+  assert len(batches) == 4
+  shapes = [jax.tree.map(np.shape, batch) for batch in batches]
+  assert all(shape == shapes[0] for shape in shapes)
+  assert batches[0].tokens.shape == (4, 32)  # 2 * 2 rows of 16 + 16 tokens
+  trained = sum(int((batch.pg_weight > 0).sum()) for batch in batches)
+  assert trained == 14
+
+
+def test_a_group_left_out_is_in_no_batch(tmp_path):
+  context = small_run.make_context(
+    tmp_path, loss__keep_zero_variance_groups=False
+  )
+  groups = [_group(0, (1.0, 0.0), (4, 6)), _group(1, (1.0, 1.0), (4, 6))]
+  (batch,) = rl.make_batches(context, groups, 0)
+  assert batch.loss_mask.sum() == 10
+  # Left out, but counted in N: 1 / (4 responses * 16 tokens).
+  weights = batch.pg_weight[batch.pg_weight > 0]
+  np.testing.assert_allclose(weights, [1 / 64] * 2)
+
+
+def test_loss_of_the_last_segments_is_that_of_the_suffix(tmp_path):
+  context = small_run.make_context(tmp_path, rl__loss_segments='last')
+  group = _group(0, (1.0, 0.0), (4, 6), versions=(0, 1))
+  (batch,) = rl.make_batches(context, [group], 1)
+  # What iteration 0 wrote moves into the prompt.
+  prompt = len(context.task.encode_prompt(group.problem.prompt))
+  loss = rl.make_loss(context.config)
+  logprobs = jax.random.normal(jax.random.key(0), batch.tokens.shape)
+  value, values = loss(logprobs, batch)
+  assert values['tokens'] == 2 + 3
+  by_hand = 0.0
+  for trajectory, advantage in zip(
+    group.trajectories, (0.5, -0.5), strict=True
+  ):
+    half = trajectory.length // 2
+    row, start = _find(batch, trajectory.tokens)
+    suffix = slice(start + half, start + 2 * half)
+    log_pi = float(logprobs[row, suffix].sum())
+    weight = 1 / (2 * 16)  # two responses, max_length 16
+    by_hand += weight * (-advantage * log_pi + 0.1 / 2 * log_pi**2)
+    assert start % 32 >= prompt
+  assert float(value) == pytest.approx(by_hand, rel=1e-5)
+
+
+def _find(batch, tokens):
+  """Row and first column of a response in a batch."""
+  for row, values in enumerate(np.asarray(batch.tokens)):
+    for start in range(len(values) - len(tokens) + 1):
+      if (values[start : start + len(tokens)] == tokens).all():
+        return row, start
+  raise AssertionError('not in the batch')
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """Three iterations in one go."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(context_lib, 'score', _odd)
+    return _train(tmp_path_factory.mktemp('rl'))
+
+
+def test_partial_rollouts_span_iterations(whole):
+  rows = _rows(whole[0].workdir)
+  assert [r['step'] for r in rows] == [0, 1, 2]
+  assert rows[0]['rl/stop_budget'] > 0  # 16 tokens do not fit in 6
+  groups = _rows(whole[0].workdir, 'groups.jsonl')
+  assert any(g['iteration'] > g['opened_at'] for g in groups)
+  assert sum(r.get('rl/groups', 0) for r in rows) == len(groups)
+  updates = [r for r in rows if 'rl/loss' in r]
+  assert updates and all(r['rl/grad_norm'] > 0 for r in updates)
+
+
+def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
+  context = small_run.make_context(tmp_path, rollout__token_budget=16)
+  stage = rl._make_stage(context, _params(context))
+  with sharding.use_mesh(context.mesh):
+    rl.run_iteration(stage, 0)
+    rl.run_iteration(stage, 1)
+    with _no_compilation():
+      for iteration in range(2, 5):
+        rl.run_iteration(stage, iteration)
+
+
+class _no_compilation:
+  """Fails if anything is compiled within it."""
+
+  def __enter__(self):
+    self.names = []
+
+    def note(name, seconds, **_):
+      if name.endswith('backend_compile_duration'):
+        self.names.append(name)
+
+    self.note = note
+    jax.monitoring.register_event_duration_secs_listener(note)
+
+  def __exit__(self, *exception):
+    jax.monitoring.unregister_event_duration_listener(self.note)
+    assert not self.names
+
+
+def test_a_stage_cut_in_two_is_the_same_bit_for_bit(whole, rewarded, tmp_path):
+  _train(tmp_path, rl__iterations=1)
+  context, state = _train(tmp_path)
+  _same(state, whole[1])
+  for name in ('metrics.jsonl', 'trajectories.jsonl', 'groups.jsonl'):
+    assert _rows(context.workdir, name) == _rows(whole[0].workdir, name)
+
+
+def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
+  whole, monkeypatch, tmp_path
+):
+  _train_until = small_run.make_context(tmp_path)
+  stop, seen = _train_until.stop, []
+
+  def score(context, problem, text):
+    seen.append(text)
+    return _odd(context, problem, text)
+
+  monkeypatch.setattr(context_lib, 'score', score)
+  original = rl.partial.run
+
+  def run(rollout, *args):
+    for i, trajectory in enumerate(original(rollout, *args)):
+      if rollout._version == 1 and i == 2:
+        stop.set()
+      yield trajectory
+
+  monkeypatch.setattr(rl.partial, 'run', run)
+  with pytest.raises(context_lib.Interrupted, match='saved before iteration 1'):
+    rl.train(_train_until, _params(_train_until))
+  monkeypatch.setattr(rl.partial, 'run', original)
+  context, state = _train(tmp_path)
+  _same(state, whole[1])
+  assert _rows(context.workdir) == _rows(whole[0].workdir)
+  groups = _rows(context.workdir, 'groups.jsonl')
+  assert groups == _rows(whole[0].workdir, 'groups.jsonl')
+
+
+def test_stopping_after_an_iteration_says_so(rewarded, monkeypatch, tmp_path):
+  context = small_run.make_context(tmp_path, checkpoint__every_iterations=100)
+  original = rl.run_iteration
+
+  def run_iteration(stage, iteration):
+    values = original(stage, iteration)
+    context.stop.set()
+    return values
+
+  monkeypatch.setattr(rl, 'run_iteration', run_iteration)
+  with pytest.raises(context_lib.Interrupted, match='saved after iteration 0'):
+    rl.train(context, _params(context))
+  folder = context.workdir / 'checkpoints' / 'rl'
+  checkpoints = checkpoint.Checkpoints(folder, 2)
+  assert checkpoints.latest_step() == 1
+  checkpoints.close()
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    dict(loss__method='mirror_descent'),
+    dict(loss__method='reinforce', loss__baseline='leave_one_out'),
+    dict(loss__method='rest'),
+    dict(loss__method='grpo', loss__grpo_beta=0.0, loss__pg_norm='seq_mean'),
+    dict(loss__method='grpo', loss__grpo_beta=0.1, loss__reg_norm='seq_mean'),
+  ],
+  ids=lambda changes: '-'.join(str(v) for v in changes.values()),
+)
+def test_each_method_learns_from_an_iteration(rewarded, tmp_path, changes):
+  context, state = _train(
+    tmp_path, rl__iterations=1, rollout__token_budget=16, **changes
+  )
+  assert not _is_same(state.params, _params(context))
+  (row,) = _rows(context.workdir)
+  assert row['rl/updates'] == state.step == 2
+  assert ('rl/kl' in row) == (changes['loss__method'] == 'grpo')
+
+
+def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
+  monkeypatch.setattr(context_lib, 'score', lambda *_: 0.0)
+  context, state = _train(
+    tmp_path,
+    rl__iterations=1,
+    rollout__token_budget=16,
+    loss__method='rest',
+  )
+  _same(state.params, _params(context))
+
+
+def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
+  context = small_run.make_context(tmp_path, rollout__token_budget=16)
+  stage = rl._make_stage(context, _params(context))
+  groups = [_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
+  poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
+  stage.state = stage.state.replace(params=poisoned)
+  with pytest.raises(FloatingPointError, match='rl iteration 5: loss') as error:
+    rl._train_on(stage, groups, 5)
+  path = context.workdir / 'failed-rl-5.npz'
+  assert str(path) in str(error.value)
+  with np.load(path) as batch:
+    assert batch['loss_mask'].sum() == 20
+    assert set(batch) == {f.name for f in dataclasses.fields(rl.Batch)}
+
+
+def test_random_weights_are_those_of_the_seed(tmp_path):
+  context = small_run.make_context(tmp_path)
+  _same(recipe._fresh_params(context), _params(context))
