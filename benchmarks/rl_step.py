@@ -320,10 +320,10 @@ def parse(argv):
   peers = ['trl', 'tunix']
   add('--peers', nargs='*', choices=peers, default=peers)
   add('--root', type=pathlib.Path, default=setup_peers.DEFAULT_ROOT)
-  add('--way', nargs='*', default=[], metavar='LIBRARY=WAY',
-      help='long_tail: measure this way of batching, try no others')  # fmt: skip
-  add('--max-preempted', type=float, default=50, metavar='N',
-      help='preemptions per second from which a take is disturbed')  # fmt: skip
+  way = 'measure long_tail by this way of batching, try no others'
+  add('--way', nargs='*', default=[], metavar='LIBRARY=WAY', help=way)
+  disturbed = 'preemptions per second from which a take counts as disturbed'
+  add('--max-preempted', type=float, default=50, metavar='N', help=disturbed)
   add('--timeout', type=float, default=900, help='seconds, of one answer')
   return parser.parse_args(argv)
 

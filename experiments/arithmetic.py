@@ -11,8 +11,8 @@ from experiments import base
 # One token each: the writer's phrases, and the numbers inside steps.
 _WORDS = (
   'plan ', 'columns\n', 'digits\n', 'search\n', 'try ', 'check ', ' wait ',
-  ' so ', ' want ', 'guess\n', 'give up\n', ' yes\n', ' no\n', '\n#### ', '#### ', 'make ',
-  ' from ', 'pay ', ' with ', 'find x: x/', ', x/', ' r',
+  ' so ', ' want ', 'guess\n', 'give up\n', ' yes\n', ' no\n', '\n#### ',
+  '#### ', 'make ', ' from ', 'pay ', ' with ', 'find x: x/', ', x/', ' r',
   *(str(number) for number in range(100)),
 )  # fmt: skip
 

@@ -49,20 +49,18 @@ def false_statements(trace: str) -> list[str]:
   """
   wrong = []
   for line in trace.split('\n'):
-    *taken_back, _ = line.split(' wait ')
-    for chain in _CHAIN.findall(line):
+    # What comes before the last `wait` has been taken back.
+    for chain in _CHAIN.findall(line.rpartition(' wait ')[2]):
       parts = chain.split('=')
       for left, right in zip(parts, parts[1:], strict=False):
-        claim = f'{left}={right}'
-        if any(claim in text for text in taken_back) or _holds(left, right):
-          continue
-        wrong.append(claim)
+        if not _holds(left, right):
+          wrong.append(f'{left}={right}')
   return wrong
 
 
 # Numbers are short: a trace may be a model's, and models write anything.
 _CHAIN = re.compile(
-  r'\d{1,6}[-+*/][-+*/\d]{0,40}(?:=[-+*/\d]{1,40}(?: r\d+)?)+'
+  r'(?<![-+*/\d])\d{1,6}[-+*/][-+*/\d]{0,40}(?:=[-+*/\d]{1,40}(?: r\d+)?)+'
 )
 
 
@@ -96,7 +94,9 @@ def _with_slip(step: str, habits: Habits, rng: np.random.Generator) -> str:
     return step
   left, _, right = step.rpartition('=')
   value, _, rest = right.partition(' ')
-  slip = abs(int(value) + int(rng.choice((-10, -2, -1, 1, 2, 10))))
+  value = int(value)
+  slips = [value + d for d in (-10, -2, -1, 1, 2, 10) if value + d >= 0]
+  slip = int(rng.choice(slips))
   rest = f' {rest}' if rest else ''
   return f'{left}={slip}{rest} wait {left}={right}'
 

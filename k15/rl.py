@@ -254,8 +254,8 @@ def _make_stage(context, params):
     o.name, o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm
   )
   state = context_lib.init_state(context, optimizer, config.seed)
-  layout = jax.tree.map(lambda x: x.sharding, state.params)
-  state = state.replace(params=sharding.reshard(params, layout))
+  layout = jax.tree.map(lambda x: x.sharding, state)
+  state = state.replace(params=sharding.reshard(params, layout.params))
   uses_kl = config.loss.method == 'grpo' and config.loss.grpo_beta > 0
   shared = (context.policy, o.micro_batch_rows)
   temperature = config.rollout.temperature
@@ -278,6 +278,7 @@ def _make_stage(context, params):
       optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
       o.micro_batch_rows,
       temperature,
+      layout,
     ),
     logprobs=update.make_logprobs(*shared, temperature),
     optimizer=optimizer,
@@ -352,6 +353,8 @@ def _with_ref_logprobs(stage, batches):
   later epoch comes back to its responses.
   """
   filled = []
+  # One layout for all batches: another would compile the step again.
+  replicated = sharding.sharding_of(stage.context.mesh, (), ())
   for i, batch in enumerate(batches):
     if i > 0:
       logprobs = stage.logprobs(stage.state.params, batch)
@@ -359,7 +362,7 @@ def _with_ref_logprobs(stage, batches):
     if stage.kl_params is not None:
       logprobs = stage.logprobs(stage.kl_params, batch)
       batch = batch.replace(kl_logprobs=logprobs)
-    filled.append(batch)
+    filled.append(jax.device_put(batch, replicated))
   return jax.block_until_ready(filled)
 
 

@@ -3,6 +3,7 @@
 Packed examples, loss on the responses only, one cosine of the learning rate.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,7 +45,8 @@ def train(context: Context) -> TrainState:
 
 def _steps(context, optimizer, state, batches, start, checkpoints):
   config, every = context.config.sft, context.config.checkpoint.every_sft_steps
-  step = _make_step(context, optimizer)
+  layout = jax.tree.map(lambda x: x.sharding, state)
+  step = _make_step(context, optimizer, layout)
   timer = metrics.Timer()
   with metrics.Progress(config.steps, start, 'sft') as progress:
     for i in range(start, config.steps):
@@ -68,7 +70,7 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
   return state
 
 
-def _make_step(context, optimizer):
+def _make_step(context, optimizer, layout):
   config = context.config
   schedule = optimizer_lib.cosine_schedule(
     config.sft.learning_rate,
@@ -90,6 +92,7 @@ def _make_step(context, optimizer):
     optimizer,
     schedule,
     config.optimizer.micro_batch_rows,
+    layout=layout,
   )
 
 

@@ -32,6 +32,7 @@ def make_step(
   schedule: optimizer_lib.Schedule,
   micro_batch_rows: int,
   temperature: float = 1.0,
+  layout: Any = None,
 ) -> Callable[
   [TrainState, Batch, bool], tuple[TrainState, dict[str, jax.Array]]
 ]:
@@ -49,6 +50,8 @@ def make_step(
     micro_batch_rows: rows whose gradient is computed at once; divides the
       rows of the batch.
     temperature: the policy's distribution is taken at; that of the rollout.
+    layout: shardings of the state, which it keeps; None lets the compiler
+      choose, and then the second step compiles again.
   """
 
   def loss_of_rows(params, rows, ref_is_current):
@@ -70,7 +73,7 @@ def make_step(
 
   grad = jax.grad(loss_of_rows, has_aux=True)
 
-  @functools.partial(jax.jit, donate_argnums=0)
+  @functools.partial(jax.jit, donate_argnums=0, out_shardings=(layout, None))
   def step(state, batch, ref_is_current):
     num_micro = _num_micro_batches(batch, micro_batch_rows)
 

@@ -88,7 +88,6 @@ def test_a_step_that_was_cut_off_does_not_count(tmp_path):
   (torn / 'state').mkdir(parents=True)
   reopened = checkpoint.Checkpoints(tmp_path, keep=2)
   assert reopened.latest_step() == 1
-  assert not torn.exists()
   reopened.save(2, _state(2.0), {})
   assert reopened.latest_step() == 2
   reopened.close()

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from k15 import batching, losses
+from k15 import batching
+from k15 import losses
 
 VOCABULARY = 5
 

@@ -358,8 +358,9 @@ def test_bfloat16_activations(params):
   config = dataclasses.replace(CONFIG, dtype='bfloat16')
   batch = packed_row()
   hidden, cache = forward(config, params, *batch)
-  assert hidden.dtype == cache.keys[0].dtype == jnp.bfloat16
-  assert policy.empty_cache(config, 1, 4).values[1].dtype == jnp.bfloat16
+  empty = policy.empty_cache(config, 1, 4)
+  for x in jax.tree.leaves((hidden, cache, empty)):
+    assert x.dtype == jnp.bfloat16
   half, _ = token_logprobs(config, params, *batch)
   full, _ = token_logprobs(CONFIG, params, *batch)
   assert half.dtype == jnp.float32
@@ -370,7 +371,7 @@ def test_bfloat16_activations(params):
     params,
     batch[0][:, 0],
     np.zeros(1, np.int32),
-    policy.empty_cache(config, 1, 4),
+    empty,
   )
   assert hidden.dtype == jnp.bfloat16
 

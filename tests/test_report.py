@@ -8,7 +8,8 @@ import random
 import numpy as np
 import pytest
 
-from k15 import metrics, report
+from k15 import metrics
+from k15 import report
 
 HOSTILE = '</pre><script>alert(1)</script><img src=x onerror=alert(2)>"\'&\x00'
 KINDS = 'add', 'subtract', 'multiply', 'divide', 'signs', 'root'

@@ -209,6 +209,18 @@ def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
     with _no_compilation():
       for iteration in range(2, 5):
         rl.run_iteration(stage, iteration)
+  assert stage.step._cache_size() == stage.logprobs._cache_size() == 1
+
+
+def test_the_state_keeps_its_layout(rewarded, tmp_path):
+  context = small_run.make_context(
+    tmp_path, rollout__token_budget=16, mesh__fsdp=2, mesh__tensor=2
+  )
+  stage = rl._make_stage(context, _params(context))
+  before = jax.tree.map(lambda x: x.sharding, stage.state)
+  with sharding.use_mesh(context.mesh):
+    rl.run_iteration(stage, 0)
+  assert jax.tree.map(lambda x: x.sharding, stage.state) == before
 
 
 class _no_compilation:
