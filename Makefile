@@ -1,6 +1,7 @@
 # make run    the arithmetic experiment, from nothing to runs/arithmetic
 # make test   lint and all tests
-# make bench  side-by-side measurements
+# make bench  side-by-side measurements against other libraries
+# make kill   kills a run 20 times; the end has to be the same, bit for bit
 #
 # Each sets up what it needs in .venv, and nothing outside this folder is
 # touched: caches and temporary files stay in .cache.
@@ -27,9 +28,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint $(PINS)
 BENCHMARKS := $(basename \
-  $(filter-out %/__init__.py,$(wildcard benchmarks/*.py)))
+  $(filter-out %/__init__.py benchmarks/k15_% benchmarks/kill_resume.py, \
+  $(wildcard benchmarks/*.py)))
 
-.PHONY: run test bench
+.PHONY: run test bench kill
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
@@ -44,6 +46,9 @@ bench: $(VENV)/.test | $(SCRATCH)
 	@set -e; for name in $(subst /,.,$(BENCHMARKS)); do \
 	  echo "== $$name"; $(BIN)/python -m $$name; \
 	done
+
+kill: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/python -m benchmarks.kill_resume --kills=20 $(ARGS)
 
 # Stamps: a repeated call is instant, a changed setup.py or pin installs again.
 $(VENV)/.core: setup.py $(PINS) | $(BIN)/python $(SCRATCH)

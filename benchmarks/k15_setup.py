@@ -118,6 +118,6 @@ def make_session(params, problems, settings, end=side.END):
   """The stage of `k15.rl`, with weights of its own: its updates consume them,
   and the numbers of its iterations."""
   copies = jax.tree.map(lambda x: x.copy(), params)
-  stage = rl._make_stage(make_context(problems, settings, end), copies)
+  stage = rl.make_stage(make_context(problems, settings, end), copies)
   jax.block_until_ready(stage.state)
   return stage, itertools.count()

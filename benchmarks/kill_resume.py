@@ -394,6 +394,7 @@ def _compare(harness, names):
   rewards = [g['rewards'] for g in expected['groups.jsonl']]
   return dict(
     runs=len(names),
+    values_compared=len(expected),
     responses=sum(map(len, rewards)),
     mean_reward=float(np.mean(rewards)),
     mismatches=len(mismatches),

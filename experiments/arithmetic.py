@@ -21,6 +21,7 @@ def get_config(variant=''):
   config = base.get_config()
   config.tokenizer.words = _WORDS
   config.policy.num_layers = 3
+  config.policy.logprob_chunk = 4096
   config.sft.num_examples = 60000
   config.sft.steps = 2000
   config.sft.batch_tokens = 2048

@@ -183,7 +183,6 @@ def token_logprobs(
   )
   targets = jnp.pad(targets, (0, padding)).reshape(-1, chunk)
 
-  @jax.checkpoint
   def one_chunk(hidden_targets):
     hidden, targets = hidden_targets
     logits = logits_of(config, params, hidden) / temperature
@@ -193,7 +192,13 @@ def token_logprobs(
     entropy = log_z - jnp.sum(probs * logits, axis=-1)
     return chosen - log_z, jax.lax.stop_gradient(entropy)
 
-  logprobs, entropy = jax.lax.map(one_chunk, (hidden, targets))
+  if len(hidden) == 1:
+    logprobs, entropy = one_chunk((hidden[0], targets[0]))
+  else:
+    # Recomputed in the backward pass, or all chunks' logits would be kept.
+    logprobs, entropy = jax.lax.map(
+      jax.checkpoint(one_chunk), (hidden, targets)
+    )
 
   def rows(x):
     x = x.reshape(-1)[: B * (T - 1)].reshape(B, T - 1)

@@ -32,7 +32,8 @@ from k15.rollout import partial
 class Stage:
   """What one iteration hands to the next, and the functions it calls.
 
-  `kl_params` is GRPO's slow reference, None elsewhere.
+  `kl_params` is GRPO's slow reference, None elsewhere; `problem_index` finds a
+  training problem by its id.
   """
 
   context: Context
@@ -45,6 +46,7 @@ class Stage:
   logprobs: Any
   optimizer: Any
   timer: metrics.Timer
+  problem_index: dict[str, int]
 
 
 def train(context: Context, params: Any) -> TrainState:
@@ -54,7 +56,7 @@ def train(context: Context, params: Any) -> TrainState:
     context.workdir / 'checkpoints' / 'rl', config.checkpoint.keep
   )
   start = checkpoints.latest_step() or 0
-  stage = _make_stage(context, params)
+  stage = make_stage(context, params)
   if start:
     device, host = checkpoints.restore(start, _device_state(stage))
     stage.state, stage.kl_params = device['train'], device['kl_params']
@@ -247,7 +249,8 @@ def _pack(context, picked, iteration, size):
   )
 
 
-def _make_stage(context, params):
+def make_stage(context: Context, params: Any) -> Stage:
+  """Everything iterations need, starting from the given weights."""
   config = context.config
   o = config.optimizer
   optimizer = optimizer_lib.make(
@@ -283,6 +286,7 @@ def _make_stage(context, params):
     logprobs=update.make_logprobs(*shared, temperature),
     optimizer=optimizer,
     timer=metrics.Timer(),
+    problem_index={p.id: i for i, p in enumerate(context.task.train)},
   )
 
 
@@ -316,9 +320,8 @@ def _score(stage):
 
 
 def _record_success(stage, groups):
-  index = {p.id: i for i, p in enumerate(stage.context.task.train)}
   stage.sampler.record(
-    [index[group.problem.id] for group in groups],
+    [stage.problem_index[group.problem.id] for group in groups],
     [np.mean([t.reward for t in group.trajectories]) for group in groups],
   )
 
@@ -340,7 +343,7 @@ def _train_on(stage, groups, iteration):
     for i, batch in enumerate(batches):
       is_first = i == 0
       stage.state, values = stage.step(stage.state, batch, is_first)
-      values = {name: float(value) for name, value in values.items()}
+      values = {k: float(v) for k, v in jax.device_get(values).items()}
       _refuse_non_finite(stage.context, iteration, values, batch)
       results.append(values)
   return rl_metrics.of_updates(results)

@@ -54,7 +54,7 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
         batch = _batch(next(batches))
       with timer('update'):
         state, values = step(state, batch, False)
-        values = {name: float(value) for name, value in values.items()}
+        values = {k: float(v) for k, v in jax.device_get(values).items()}
       _refuse_non_finite(context, i, values, batch)
       logged = _metrics(values)
       progress.update(loss=logged['sft/loss'])

@@ -85,12 +85,18 @@ def make_step(
         losses.merge_metrics(total[1], metrics),
       )
 
-    first = take_rows(batch, 0, micro_batch_rows)
-    zeros = jax.tree.map(
-      lambda x: jnp.zeros(x.shape, x.dtype),
-      jax.eval_shape(grad, state.params, first, ref_is_current),
-    )
-    gradient, metrics = jax.lax.fori_loop(0, num_micro, add_micro_batch, zeros)
+    if batch.tokens.shape[0] == micro_batch_rows:
+      rows = batch.replace(num_rows=None)
+      gradient, metrics = grad(state.params, rows, ref_is_current)
+    else:
+      first = take_rows(batch, 0, micro_batch_rows)
+      zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype),
+        jax.eval_shape(grad, state.params, first, ref_is_current),
+      )
+      gradient, metrics = jax.lax.fori_loop(
+        0, num_micro, add_micro_batch, zeros
+      )
     metrics |= dict(
       grad_norm=optax.global_norm(gradient),
       learning_rate=schedule(state.step),

@@ -202,7 +202,7 @@ def test_partial_rollouts_span_iterations(whole):
 
 def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
   context = small_run.make_context(tmp_path, rollout__token_budget=16)
-  stage = rl._make_stage(context, _params(context))
+  stage = rl.make_stage(context, _params(context))
   with sharding.use_mesh(context.mesh):
     rl.run_iteration(stage, 0)
     rl.run_iteration(stage, 1)
@@ -216,7 +216,7 @@ def test_the_state_keeps_its_layout(rewarded, tmp_path):
   context = small_run.make_context(
     tmp_path, rollout__token_budget=16, mesh__fsdp=2, mesh__tensor=2
   )
-  stage = rl._make_stage(context, _params(context))
+  stage = rl.make_stage(context, _params(context))
   before = jax.tree.map(lambda x: x.sharding, stage.state)
   with sharding.use_mesh(context.mesh):
     rl.run_iteration(stage, 0)
@@ -331,7 +331,7 @@ def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
 
 def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
   context = small_run.make_context(tmp_path, rollout__token_budget=16)
-  stage = rl._make_stage(context, _params(context))
+  stage = rl.make_stage(context, _params(context))
   groups = [_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
   poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
   stage.state = stage.state.replace(params=poisoned)

@@ -311,6 +311,7 @@ class PolicyEngine:
     )
     return state, made
 
+  @functools.partial(jax.jit, static_argnums=0)
   def init_decode_state(self) -> DecodeState:
     """Slots that are all free."""
     S, P = self.num_slots, self.repetition_max_period
