@@ -164,7 +164,7 @@ def test_texts_and_tuples(changes, parts):
     ),
     (
       dict(sft__end_learning_rate=0.5),
-      'sft.end_learning_rate is 0.5, above sft.learning_rate, 0.002',
+      'sft.end_learning_rate is 0.5, above sft.learning_rate, 0.01',
     ),
     (
       dict(sft__steps=50),
