@@ -131,6 +131,11 @@ def validate(
   for key in NOT_EMPTY:
     _refuse(not get(key), f"{key} is '', and has to be a text")
   _check_members('stages', get('stages'), STAGES)
+  stages = get('stages')
+  _refuse(
+    stages != tuple(s for s in STAGES if s in stages),
+    f'stages is {stages}, and has to keep the order {STAGES}, each once',
+  )
   _check_members('task.kinds', get('task.kinds'), kinds)
   _check_task(get)
   _check_policy_and_mesh(get, num_devices)

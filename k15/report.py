@@ -85,7 +85,11 @@ def _read_json(path):
 
 
 def _header(name, config, summary, records):
-  facts = ['Finished' if summary else 'Not finished']
+  stages = config.get('stages', ())
+  is_finished = summary and all(
+    f'accuracy_after_{s}' in summary for s in stages
+  )
+  facts = ['Finished' if is_finished else 'Not finished']
   done = [r.get('step', 0) for r in records if r.get('stage') == 'rl']
   if done:
     total = config.get('rl', {}).get('iterations', '?')
@@ -113,11 +117,11 @@ def _tiles(config, summary, records, scores):
     note = f'{len(found)} responses each time'
     tiles.append(page.tile('Held-out problems', str(problems), note))
   times = [record['time'] for record in records if record.get('time')]
-  minutes = summary.get('minutes')
-  if minutes is None and times:
-    minutes = (max(times) - min(times)) / 60
-  if minutes is not None:
-    tiles.append(page.tile('Minutes', f'{minutes:.1f}', 'wall clock'))
+  seconds = summary.get('seconds')
+  if seconds is None and times:
+    seconds = max(times) - min(times)
+  if seconds is not None:
+    tiles.append(page.tile('Minutes', f'{seconds / 60:.1f}', 'wall clock'))
   if 'seed' in config:
     tiles.append(page.tile('Seed', str(config['seed'])))
   return tiles

@@ -6,6 +6,7 @@ Everything that outlives an iteration is in `Stage` and in the checkpoint.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 from k15 import batching
 from k15 import checkpoint
 from k15 import context as context_lib
+from k15 import evaluate
 from k15 import length_reward
 from k15 import losses
 from k15 import metrics
@@ -84,9 +86,12 @@ def _iterations(stage, start, checkpoints):
       if values is None:  # Interrupted before any update.
         checkpoints.save(iteration, _device_state(stage), before)
         raise context_lib.Interrupted(f'rl: saved before iteration {iteration}')
+      done, stopping = iteration + 1, stop.is_set()
+      every = config.evaluation.every
+      if every and done % every == 0:
+        values |= _evaluate(stage)
       # Logged before it is saved: what is saved is never run, or logged, again.
       stage.context.logger.scalars('rl', iteration, values | stage.timer.pop())
-      done, stopping = iteration + 1, stop.is_set()
       due = done % config.checkpoint.every_iterations == 0 or done == total
       if due or stopping:
         with stage.timer('checkpoint'):  # Shown with the next iteration.
@@ -306,6 +311,23 @@ def _rollout(stage):
     if stage.context.stop.is_set():
       return None
   return sampled
+
+
+def _evaluate(stage):
+  """Held-out accuracy and length of the policy after the iteration."""
+  config = stage.context.config
+  stage.rollout.set_params(stage.state.params, version=0)
+  with stage.timer('evaluation'):
+    records = evaluate.evaluate(
+      stage.rollout,
+      stage.context.task,
+      functools.partial(context_lib.score, stage.context),
+      config.evaluation.samples,
+      config.rollout.max_length,
+      config.evaluation.temperature,
+    )
+  stage.rollout.pop_stats()
+  return {f'evaluation/{k}': v for k, v in evaluate.summary(records).items()}
 
 
 def _score(stage):

@@ -286,10 +286,12 @@ def test_scanned_layers_equal_unrolled_ones(params, scanned):
   assert boxed['layers']['attention']['q'].names == ('layers', 'embed', 'heads')
 
 
+@pytest.mark.parametrize('cache_block', [128, 5])  # one block; 5 + 5 + 2
 @pytest.mark.parametrize('is_scanned', [False, True])
 def test_decoding_token_by_token_equals_the_forward(
-  params, scanned, is_scanned
+  params, scanned, is_scanned, cache_block, monkeypatch
 ):
+  monkeypatch.setattr(policy, 'CACHE_BLOCK', cache_block)
   config, params = scanned if is_scanned else (CONFIG, params)
   batch = whole_rows(2, 9)
   expected, _ = forward(config, params, *batch)
@@ -304,6 +306,21 @@ def test_decoding_token_by_token_equals_the_forward(
     np.testing.assert_allclose(
       hidden, expected[np.arange(2), columns], atol=1e-5
     )
+
+
+@pytest.mark.parametrize('has_bias', [False, True])
+def test_joined_projections_change_nothing(has_bias):
+  config = dataclasses.replace(CONFIG, qkv_bias=has_bias, num_layers=1)
+  params = random_params(config)
+  joined = policy.fuse_projections(params)
+  attention = joined['layer_0']['attention']
+  assert 'q_k_v' in attention and 'q' not in attention
+  batch = whole_rows(2, 6)
+  np.testing.assert_allclose(
+    forward(config, joined, *batch)[0],
+    forward(config, params, *batch)[0],
+    atol=1e-5,
+  )
 
 
 @pytest.mark.parametrize('is_scanned', [False, True])

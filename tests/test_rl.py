@@ -279,6 +279,17 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
   assert groups == _rows(whole[0].workdir, 'groups.jsonl')
 
 
+def test_evaluations_in_between_change_nothing_else(
+  whole, rewarded, tmp_path
+):
+  context, state = _train(tmp_path, evaluation__every=2)
+  rows = _rows(context.workdir)
+  # After the second of three iterations, and in no other.
+  assert ['evaluation/accuracy' in row for row in rows] == [False, True, False]
+  assert 0 <= rows[1]['evaluation/accuracy'] <= 1
+  _same(state.params, whole[1].params)
+
+
 def test_stopping_after_an_iteration_says_so(rewarded, monkeypatch, tmp_path):
   context = small_run.make_context(tmp_path, checkpoint__every_iterations=100)
   original = rl.run_iteration
