@@ -26,7 +26,7 @@ _SFT = (
     {'sft/token_accuracy': 'token accuracy'},
     'fraction of tokens',
     dict(xlabel='step', smooth=False, colors=figures.COLORS[2:]),
-    'Tokens of worked solutions that the policy finds the most likely.',
+    'Tokens of worked solutions given a probability above one half.',
   ),
 )
 _RL = (

@@ -279,9 +279,7 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
   assert groups == _rows(whole[0].workdir, 'groups.jsonl')
 
 
-def test_evaluations_in_between_change_nothing_else(
-  whole, rewarded, tmp_path
-):
+def test_evaluations_in_between_change_nothing_else(whole, rewarded, tmp_path):
   context, state = _train(tmp_path, evaluation__every=2)
   rows = _rows(context.workdir)
   # After the second of three iterations, and in no other.
