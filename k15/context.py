@@ -77,6 +77,14 @@ def init_state(
   return make_state(key)
 
 
+def make_optimizer(config: Any, name: str) -> optax.GradientTransformation:
+  """The named optimizer with the settings all stages share."""
+  o = config.optimizer
+  return optimizer_lib.make(
+    name, o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm
+  )
+
+
 def make_rollout(context: Context) -> client.LocalRollout:
   """The rollout of the config, without weights yet."""
   r = context.config.rollout

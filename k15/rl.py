@@ -258,9 +258,7 @@ def make_stage(context: Context, params: Any) -> Stage:
   """Everything iterations need, starting from the given weights."""
   config = context.config
   o = config.optimizer
-  optimizer = optimizer_lib.make(
-    o.name, o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm
-  )
+  optimizer = context_lib.make_optimizer(config, o.name)
   state = context_lib.init_state(context, optimizer, config.seed)
   layout = jax.tree.map(lambda x: x.sharding, state)
   state = state.replace(params=sharding.reshard(params, layout.params))

@@ -23,7 +23,7 @@ from k15.data_types import Batch, TrainState
 def train(context: Context) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state."""
   config = context.config.sft
-  optimizer = _optimizer(context.config)
+  optimizer = context_lib.make_optimizer(context.config, config.optimizer)
   state = context_lib.init_state(context, optimizer, context.config.seed)
   checkpoints = checkpoint.Checkpoints(
     context.workdir / 'checkpoints' / 'sft', context.config.checkpoint.keep
@@ -93,13 +93,6 @@ def _make_step(context, optimizer, layout):
     schedule,
     config.optimizer.micro_batch_rows,
     layout=layout,
-  )
-
-
-def _optimizer(config):
-  o = config.optimizer
-  return optimizer_lib.make(
-    config.sft.optimizer, o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm
   )
 
 
