@@ -34,6 +34,7 @@ SETTINGS = {
   'policy.head_dim': 64,
   'policy.d_ff': 768,
   'policy.rope_theta': 1e6,
+  'policy.logprob_chunk': 16384,  # all logits at once: the vocabulary is small
   'task.prompt_suffix': '',
   'rl.problems_per_iteration': side.PROMPTS,
   'rl.group_size': side.SAMPLES,
