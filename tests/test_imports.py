@@ -18,7 +18,7 @@ DEVICES = (
   'checkpoint', 'metrics', 'hf',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference')
-REPORTS = ('report', 'page', 'figures', 'charts')
+REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [*BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics']
