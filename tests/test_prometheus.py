@@ -39,7 +39,7 @@ def make():
 def test_a_scrape_reads_the_numbers_of_the_moment(make):
   values = dict(slots=64, live=3, queued=7, tokens=100, version=5, other=1)
   values |= dict(prefill_seconds=0.5, decode_seconds=2.25)
-  values |= dict(weight_update_seconds=1.5, weight_update_bytes=2.5e9)
+  values |= dict(updates=2, update_seconds=1.5, update_bytes=2.5e9)
   exporter = make(lambda: values)
   found = scrape(exporter)
   assert found == dict(
@@ -52,8 +52,9 @@ def test_a_scrape_reads_the_numbers_of_the_moment(make):
     weight_version=5,
     prefill_seconds_total=0.5,
     decode_seconds_total=2.25,
-    last_weight_update_seconds=1.5,
-    last_weight_update_bytes=2.5e9,
+    weight_updates_total=2,
+    weight_update_seconds_total=1.5,
+    weight_update_bytes_total=2.5e9,
   )
   values['live'] = 4
   assert scrape(exporter)['slots_live'] == 4

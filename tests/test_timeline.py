@@ -15,7 +15,9 @@ class Stop(enum.IntEnum):
   EXHAUSTED = 2
 
 
-def event(slot, start, kind='decode', version=3, stop=Stop.RUNNING, sample=0):
+def event(
+  slot, start, kind='decode', version=3, stop=Stop.RUNNING, sample=0, tokens=4
+):
   """One second and four tokens of response 7/sample in a slot."""
   return types.SimpleNamespace(
     slot=slot,
@@ -25,7 +27,7 @@ def event(slot, start, kind='decode', version=3, stop=Stop.RUNNING, sample=0):
     group_id=7,
     sample_index=sample,
     version=version,
-    tokens=4,
+    tokens=tokens,
     stop=stop,
   )
 
@@ -64,6 +66,15 @@ def test_a_new_version_or_response_begins_a_span(path):
   line.write()
   found = [(s['version'], s['sample_index']) for s in metrics.read_jsonl(path)]
   assert found == [(3, 0), (4, 0), (4, 1)]
+
+
+def test_a_stop_from_outside_ends_a_span_where_it_decoded_last(path):
+  line = timeline.Timeline(path)
+  line.record(event(0, 0.0))
+  line.record(event(0, 9.0, stop=Stop.EXHAUSTED, tokens=0))
+  line.write()
+  ((stop, end),) = [(s['stop'], s['end']) for s in metrics.read_jsonl(path)]
+  assert (stop, end) == ('exhausted', 1.0)
 
 
 def test_only_the_last_versions_and_so_many_spans_are_kept(path):

@@ -24,14 +24,6 @@ _GAUGES = {
   'live': ('slots_live', 'Slots that hold a response.'),
   'queued': ('queued', 'Requests that wait for a slot.'),
   'version': ('weight_version', 'Policy version that samples now.'),
-  'weight_update_seconds': (
-    'last_weight_update_seconds',
-    'What the last weight update took, from its first byte to its use.',
-  ),
-  'weight_update_bytes': (
-    'last_weight_update_bytes',
-    'Size of the last weight update.',
-  ),
   'staleness_mean': (
     'segment_staleness_mean',
     'Versions behind the present one, mean over the tokens of live responses.',
@@ -50,7 +42,12 @@ _COUNTERS = {
   'prefill_seconds': ('prefill_seconds', 'Time spent in prefill.'),
   'decode_seconds': ('decode_seconds', 'Time spent in decoding.'),
   'interrupted': ('interrupted', 'Responses interrupted before their end.'),
-  'weight_updates': ('weight_updates', 'Weight updates applied.'),
+  'updates': ('weight_updates', 'Weight updates applied.'),
+  'update_bytes': ('weight_update_bytes', 'Bytes of the weight updates.'),
+  'update_seconds': (
+    'weight_update_seconds',
+    'Time of the weight updates, from the first byte to their use.',
+  ),
 }
 
 

@@ -55,8 +55,10 @@ class Timeline:
     )
     before = self._open.get(span['slot'])
     if before and _goes_on(before, span):
-      before['end'], before['stop'] = span['end'], span['stop']
-      before['tokens'] += span['tokens']
+      before['stop'] = span['stop']
+      if span['tokens']:  # None: the response was stopped from outside.
+        before['end'] = span['end']
+        before['tokens'] += span['tokens']
     else:
       self._spans.append(span)
       self._open[span['slot']] = span
