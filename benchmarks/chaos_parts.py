@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 _RESET_ON_CLOSE = struct.pack('ii', 1, 0)  # SO_LINGER: a reset, not a farewell
 
@@ -114,7 +115,8 @@ class Service:
   starts: int = 0
   process: subprocess.Popen | None = None
 
-  def start(self) -> None:
+  def start(self, **options: Any) -> None:
+    """Options are those of `subprocess.Popen`."""
     with open(self.log, 'a') as log:
       self.process = subprocess.Popen(
         self.command,
@@ -122,6 +124,7 @@ class Service:
         env=os.environ | dict(self.environment),
         stdout=log,
         stderr=log,
+        **options,
       )
     self.starts += 1
 
