@@ -1,6 +1,5 @@
 """Decodes many responses at once, in fixed slots: the device side of rollout.
 
-The methods have the names and the meaning of JetStream's Engine API.
 `prefill` computes keys and values of prompts; `insert` puts a prefilled prompt
 into slots, several samples of one prompt side by side; `generate` decodes up
 to `tokens_per_call` tokens in every live slot with one dispatch.  A response
@@ -24,9 +23,11 @@ import jax.numpy as jnp
 from k15 import policy
 from k15.rollout import repetition
 from k15.rollout import sampling
+from k15.rollout.requests import MAX_STOP_IDS, Stop
 
-# Why a slot stopped, as `DecodedTokens.stop` says it.
-RUNNING, ENDED, EXHAUSTED, REPEATED = range(4)
+# Why a slot stopped, as `DecodedTokens.stop` says it; plain numbers for jax.
+RUNNING, ENDED = int(Stop.RUNNING), int(Stop.ENDED)
+EXHAUSTED, REPEATED = int(Stop.EXHAUSTED), int(Stop.REPEATED)
 
 
 @flax.struct.dataclass
@@ -48,18 +49,22 @@ class SlotRequest:
   Attributes:
     rows: int32 [n], of the Prefix.
     slots: int32 [n]; out of range: no effect.
-    group_ids, sample_indices: int32 [n], they seed the sampling.
+    seeds: uint32 [n, 2], the words of each run's threefry key.
+    group_ids, sample_indices: int32 [n], with `seeds` they seed the sampling.
     budgets: int32 [n], tokens the response may still grow.
     temperatures: float32 [n].
+    stop_ids: int32 [n, MAX_STOP_IDS], tokens that end it; -1 is none.
     runs, recent: int32 [n, max_period], the repetition detector's memory.
   """
 
   rows: Any
   slots: Any
+  seeds: Any
   group_ids: Any
   sample_indices: Any
   budgets: Any
   temperatures: Any
+  stop_ids: Any
   runs: Any
   recent: Any
 
@@ -77,6 +82,7 @@ class DecodeState:
   positions: jax.Array
   budgets: jax.Array
   temperatures: jax.Array
+  stop_ids: jax.Array
   keys: jax.Array
   is_live: jax.Array
   runs: jax.Array
@@ -104,7 +110,7 @@ class DecodedTokens:
 
 
 @dataclasses.dataclass(frozen=True)
-class PolicyEngine:
+class SlotDecoder:
   """Decodes with a policy; holds shapes and settings, no arrays.
 
   Attributes:
@@ -113,7 +119,7 @@ class PolicyEngine:
     columns: longest prompt and response together, in tokens.
     tokens_per_call: decode steps of one `generate` at most.
     prefill_batch: rows of one `prefill`, and of one `insert`.
-    eos_id: token that ends a response.
+    eos_id: token that ends a response, unless its request names others.
     repetition_count, repetition_max_period, repetition_min_tokens: as in
       `experiments/base.py`.
     fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
@@ -173,7 +179,6 @@ class PolicyEngine:
     prefix: Prefix,
     decode_state: DecodeState,
     request: SlotRequest,
-    key: jax.Array,
   ) -> DecodeState:
     """Starts responses in slots; see `SlotRequest`.
 
@@ -181,7 +186,6 @@ class PolicyEngine:
       prefix: of `prefill`.
       decode_state: consumed.
       request: which row of the prefix goes where; n = prefill_batch.
-      key: of the run.
     """
     state, rows, slots = decode_state, request.rows, request.slots
 
@@ -222,9 +226,14 @@ class PolicyEngine:
       positions=put(state.positions, prefix.positions[rows]),
       budgets=put(state.budgets, request.budgets),
       temperatures=put(state.temperatures, request.temperatures),
+      stop_ids=put(state.stop_ids, request.stop_ids),
       keys=put(
         state.keys,
-        sampling.response_keys(key, request.group_ids, request.sample_indices),
+        sampling.response_keys(
+          jax.random.wrap_key_data(request.seeds, impl='threefry2x32'),
+          request.group_ids,
+          request.sample_indices,
+        ),
       ),
       is_live=put(state.is_live, True),
       runs=put(state.runs, request.runs),
@@ -287,7 +296,8 @@ class PolicyEngine:
     )
     stop = jnp.where(budgets <= 0, EXHAUSTED, RUNNING)
     stop = jnp.where(repeats, REPEATED, stop)
-    stop = jnp.where(tokens == self.eos_id, ENDED, stop)
+    ends = jnp.any(tokens[:, None] == state.stop_ids, axis=-1)
+    stop = jnp.where(ends, ENDED, stop)
     stop = jnp.where(live, stop, made.stop)
     column = jax.lax.broadcasted_iota(jnp.int32, made.tokens.shape, 1)
     here = (column == made.steps) & live[:, None]
@@ -311,6 +321,15 @@ class PolicyEngine:
     )
     return state, made
 
+  @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+  def free(self, decode_state: DecodeState, slots: jax.Array) -> DecodeState:
+    """Stops decoding in the slots bool [S]; consumes the state."""
+    state = decode_state
+    return state.replace(
+      positions=jnp.where(slots, 0, state.positions),
+      is_live=state.is_live & ~slots,
+    )
+
   @functools.partial(jax.jit, static_argnums=0)
   def init_decode_state(self) -> DecodeState:
     """Slots that are all free."""
@@ -321,7 +340,8 @@ class PolicyEngine:
       positions=jnp.zeros(S, jnp.int32),
       budgets=jnp.zeros(S, jnp.int32),
       temperatures=jnp.ones(S, jnp.float32),
-      keys=jax.random.split(jax.random.key(0), S),
+      stop_ids=jnp.full((S, MAX_STOP_IDS), -1, jnp.int32),
+      keys=jax.random.split(jax.random.key(0, impl='threefry2x32'), S),
       is_live=jnp.zeros(S, bool),
       runs=jnp.zeros((S, P), jnp.int32),
       recent=jnp.full((S, P), repetition.NO_TOKEN, jnp.int32),
