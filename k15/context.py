@@ -17,7 +17,7 @@ from k15 import task as task_lib
 from k15.data_types import Problem, TrainState
 from k15.rewards import exact_answer
 from k15.rollout import client
-from k15.rollout import engine
+from k15.rollout import slots
 
 
 class Interrupted(Exception):
@@ -89,7 +89,7 @@ def make_rollout(context: Context) -> client.LocalRollout:
   """The rollout of the config, without weights yet."""
   r = context.config.rollout
   return client.LocalRollout(
-    engine.PolicyEngine(
+    slots.SlotDecoder(
       config=context.policy,
       num_slots=r.num_slots,
       columns=r.max_prompt_length + r.max_length,
