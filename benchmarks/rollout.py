@@ -36,10 +36,12 @@ import sys
 import numpy as np
 
 from benchmarks import rl_step
+from benchmarks import rollout_drivers
 from benchmarks import rollout_sides as sides
 from benchmarks.peers import worker_side as side
 from k15 import host_memory
 from k15 import sharding
+from k15.rollout import driver as driver_lib
 
 
 def take_turns(runs, repeats):
@@ -99,18 +101,22 @@ def throughput(session, args):
 def drivers(session, args):
   """Stock driver and ours, and what ours wastes."""
   count = args.batches * args.slots
-  runs = {
-    'stock': sides.drive(session, sides.STOCK, count, args.tokens),
-    'driver': sides.drive(session, sides.OURS, count, args.tokens),
-  }
+  stock = rollout_drivers.Stock(args)
+  ours = rollout_drivers.Drive(session, driver_lib.RolloutDriver)
   try:
-    takes = take_turns({n: r.run for n, r in runs.items()}, args.repeats)
+    takes = take_turns(
+      {
+        'stock': lambda: stock.run(count, args.tokens),
+        'driver': lambda: ours.run(count, args.tokens),
+      },
+      args.repeats,
+    )
     interrupt_calls = max(
-      runs['driver'].interrupt_calls() for _ in range(args.repeats)
+      ours.interrupt_calls(args.slots, args.tokens) for _ in range(args.repeats)
     )
   finally:
-    for run in runs.values():
-      run.close()
+    stock.close()
+    ours.close()
   found = speeds(takes)
   calls = args.batches * -(-args.tokens // session.tokens_per_call)
   wasted = max(take['calls'] for take in takes['driver']) - calls
@@ -231,6 +237,7 @@ def parse(argv):
   parts = ('throughput', 'drivers', 'long_tail')
   add('--parts', nargs='+', choices=parts, default=parts)
   add('--serve', type=int, help='be the worker, at this port')
+  add('--stock', action='store_true', help='be the stock driver')
   return parser.parse_args(argv)
 
 
@@ -240,6 +247,9 @@ def main(argv=None):
   session = sides.Session(args)
   if args.serve is not None:
     sides.serve(session, args.serve)
+    return
+  if args.stock:
+    rollout_drivers.serve_stock(session)
     return
   print(
     f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {args.slots}'

@@ -1,11 +1,11 @@
 """What `benchmarks.rollout` measures: the sides, as functions to be timed."""
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import subprocess
 import sys
-import threading
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,12 @@ class Session:
     self.tokens_per_call = self.context.config.rollout.tokens_per_call
     self.params, self.version = setup.make_params(), 0
     self.bytes = sum(x.nbytes for x in jax.tree.leaves(self.params))
+
+  def slots(self):
+    """What decodes; nothing but its budget ends a response."""
+    context = self.context
+    slots = context_lib.make_slots(context.config, context.policy, context.mesh)
+    return dataclasses.replace(slots, eos_id=side.END)
 
   def local(self, **settings):
     """A `LocalRollout` with the weights."""
@@ -141,11 +147,10 @@ def answer_all(rollout, count, tokens):
 def serve(session, port):
   """Is the worker; ends when its standard input closes."""
   context = session.context
-  slots = context_lib.make_slots(
-    context.config, context.policy, context.mesh, side.END
-  )
   layout = context_lib.param_layout(context.policy, context.mesh)
-  server = server_lib.RolloutServer(slots, layout, context.mesh, port=port)
+  server = server_lib.RolloutServer(
+    session.slots(), layout, context.mesh, port=port
+  )
   server.start()
   print('ready', flush=True)
   sys.stdin.read()
@@ -166,11 +171,7 @@ def worker(session, args):
   try:
     if process.stdout.readline() != 'ready\n':
       raise RuntimeError(f'the worker ended: {process.wait()}')
-    context = session.context
-    slots = context_lib.make_slots(
-      context.config, context.policy, context.mesh, side.END
-    )
-    shape = service_lib.shape_of(slots)
+    shape = service_lib.shape_of(session.slots())
     rollout = remote_lib.RemoteRollout(
       [workers_lib.RemoteWorker(f'127.0.0.1:{port}', shape.settings)],
       jax.random.key(1),
