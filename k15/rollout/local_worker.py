@@ -1,6 +1,7 @@
 """A worker of a `RemoteRollout` in this process: a driver, and no copies."""
 
 import collections
+import contextlib
 import threading
 from typing import Any
 
@@ -46,7 +47,8 @@ class LocalWorker:
         warm_up(self._slots, params)
       scheduler.set_params(params, header.version, header.live_requests)
 
-    self._swap = self._driver.command(swap)
+    with contextlib.suppress(RuntimeError):  # Over: `state` says so.
+      self._swap = self._driver.command(swap)
 
   def serve(self, run: Run, share: Share | None) -> None:
     """Works on a run in the background."""
@@ -60,7 +62,7 @@ class LocalWorker:
   def leave(self, run: Run) -> None:
     """The run is over; samples that nobody waits for are cancelled."""
     _, submitted = self._runs.pop(run)
-    if self._driver.is_alive:
+    with contextlib.suppress(RuntimeError):
       self._driver.command(lambda scheduler: scheduler.cancel(submitted))
 
   def close(self) -> None:
@@ -69,7 +71,11 @@ class LocalWorker:
 
   def pop_stats(self) -> dict[str, float]:
     """Counts since the last call."""
-    values = self._driver.command(lambda scheduler: scheduler.stats()).result()
+    try:
+      stats = self._driver.command(lambda scheduler: scheduler.stats())
+      values = stats.result()
+    except RuntimeError:
+      return {}
     new = {name: values[name] - self._seen[name] for name in client.COUNTS}
     self._seen.update(new)
     return new
@@ -77,19 +83,19 @@ class LocalWorker:
   def _serve(self, run, share):
     _, submitted = self._runs[run]
     while works := run.take(share):
-      for work in (work for context in works for work in context):
-        rest = work.rest()
-        submitted.append(rest)
+      for context in works:
+        by_request = {work.rest(): work for work in context}
+        submitted += by_request
 
-        def deliver(chunk, work=work):
-          run.accept(share, work, chunk)
+        def deliver(chunk, by_request=by_request):
+          run.accept(share, by_request[chunk.request], chunk)
 
         try:
-          self._driver.submit(rest, deliver)
+          self._driver.submit_all(list(by_request), deliver)
         except ValueError as error:
           run.fail(error)
           return
-        except RuntimeError:
+        except RuntimeError:  # The driver is over.
           run.leave(share)
           return
 

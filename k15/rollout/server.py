@@ -126,6 +126,9 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
         ('grpc.max_receive_message_length', 16 * limits.message_bytes),
         ('grpc.max_send_message_length', 16 * limits.message_bytes),
         ('grpc.so_reuseport', 0),
+        # Finds clients whose host is gone; their samples are cancelled.
+        ('grpc.keepalive_time_ms', 60_000),
+        ('grpc.keepalive_timeout_ms', 60_000),
       ],
     )
     self._grpc_server.add_generic_rpc_handlers((self._service.handlers(),))

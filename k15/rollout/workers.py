@@ -98,9 +98,11 @@ class RemoteWorker:
 
   def pop_stats(self) -> dict[str, float]:
     """Counts since the last call; without those of a server that died."""
-    if self.is_ready:
-      with contextlib.suppress(grpc.RpcError):
-        self._note_counts(self._get_stats(), is_new=False)
+    stub = self._stub
+    if stub and self.is_ready:
+      # A ValueError: the channel was closed just now.
+      with contextlib.suppress(grpc.RpcError, ValueError):
+        self._note_counts(self._get_stats(stub), is_new=False)
     with self._lock:
       stats, self._stats = dict(self._stats), collections.Counter()
     return stats
@@ -148,7 +150,8 @@ class RemoteWorker:
         if self._stub is None:
           self._channel = access_lib.open_channel(self.name, self._access)
           self._stub = wire.Stub(self._channel)
-      stats = self._get_stats()
+        stub = self._stub
+      stats = self._get_stats(stub)
       if stats.settings != self._settings:
         self._lose(
           f'it runs settings {stats.settings}, this trainer {self._settings}:'
@@ -158,9 +161,12 @@ class RemoteWorker:
       header = snapshot.header
       if (stats.trainer, stats.version) != (header.trainer, header.version):
         self.state = f'sending it version {header.version}'
-        self._push(snapshot)
+        self._push(stub, snapshot)
     except grpc.RpcError as error:
       self._lose(_sentence(error))
+      return
+    except ValueError as error:  # The channel was closed just now.
+      self._lose(str(error))
       return
     self._note_counts(stats, is_new=True)
     with self._lock:
@@ -170,10 +176,10 @@ class RemoteWorker:
         self.is_ready = self.is_settled = True
         self.state, self._wait = 'ready', _RETRY_SECONDS[0]
 
-  def _push(self, snapshot):
+  def _push(self, stub, snapshot):
     """Sends weights; as long as the worker lives, it may take its time."""
     start = time.monotonic()
-    sending = self._stub.UpdateWeights.future(
+    sending = stub.UpdateWeights.future(
       snapshot.messages(), metadata=self._access.metadata
     )
     while True:
@@ -182,7 +188,7 @@ class RemoteWorker:
         break
       except grpc.FutureTimeoutError:
         try:
-          self._get_stats()
+          self._get_stats(stub)
         except grpc.RpcError:
           sending.cancel()
           raise
@@ -193,8 +199,8 @@ class RemoteWorker:
         update_seconds=time.monotonic() - start,
       )
 
-  def _get_stats(self):
-    return self._stub.Stats(
+  def _get_stats(self, stub):
+    return stub.Stats(
       pb.Nothing(), timeout=self._silence, metadata=self._access.metadata
     )
 
