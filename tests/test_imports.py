@@ -34,6 +34,7 @@ MAY_IMPORT = {
   **{page: ['data_types', *DEVICES] for page in DEVICES},
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
+  'rollout/server': [*BELOW_STAGES, 'config'],  # A command of its own.
   'task': BELOW_ROLLOUT,
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
@@ -67,7 +68,8 @@ def _imports(tree):
 
 def _place(page):
   """Row of the table: 'rollout' for k15/rollout/engine.py."""
-  return page.with_suffix('').parts[1]
+  own = '/'.join(page.with_suffix('').parts[1:])
+  return own if own in MAY_IMPORT else page.with_suffix('').parts[1]
 
 
 def _at_import(node):

@@ -18,7 +18,7 @@ from k15.rollout import scheduler as scheduler_lib
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Completion, Request, SlotEvent
 
-_COUNTS = (
+COUNTS = (
   'tokens', 'decode_steps', 'generate_calls', 'prefill_calls',
   'prefill_tokens',
 )  # fmt: skip
@@ -86,8 +86,8 @@ class LocalRollout:
     while not scheduler.is_idle:
       chunks = scheduler.step()
       stats = scheduler.stats()
-      self._stats.update({k: stats[k] - seen[k] for k in _COUNTS})
-      seen.update({k: stats[k] - seen[k] for k in _COUNTS})
+      self._stats.update({k: stats[k] - seen[k] for k in COUNTS})
+      seen.update({k: stats[k] - seen[k] for k in COUNTS})
       for chunk in chunks:
         completion = gatherer.add(chunk)
         if completion:

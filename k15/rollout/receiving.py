@@ -9,7 +9,7 @@ torn, late or sent twice changes nothing.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -26,21 +26,14 @@ _NO_WEIGHTS = (0, -1)
 class WeightsKeeper:
   """Receives weights for one driver."""
 
-  def __init__(
-    self,
-    driver: Any,
-    layout: Any,
-    on_first: Callable[[Any], None] = lambda params: None,
-  ):
+  def __init__(self, driver: Any, layout: Any):
     """Starts without weights.
 
     Args:
       driver: a `RolloutDriver`.
       layout: pytree of `jax.ShapeDtypeStruct` with shardings: parameters.
-      on_first: called with the first weights on the driver's thread, before
-        they serve; compiles.
     """
-    self._driver, self._layout, self._on_first = driver, layout, on_first
+    self._driver, self._layout = driver, layout
     self._order, self._sha256, self._loaded = _NO_WEIGHTS, b'', False
     self._incoming = _NO_WEIGHTS
     self._receiving = None
@@ -91,7 +84,7 @@ class WeightsKeeper:
       ValueError, OSError: as `weight_files.read`.
     """
     params, version = weight_files.read(path, self._layout)
-    self._driver.command(self._swap_in(params, version)).result()
+    self._driver.command(_swap_in(params, version)).result()
     self._order, self._loaded = (0, version), True
     return version
 
@@ -197,9 +190,7 @@ class WeightsKeeper:
       self._is_new(header, order)  # Another may have been quicker.
       is_other = self._loaded and order[0] != self._order[0]
       loaded, self._loaded = self._loaded, self._loaded and not is_other
-      swap_in = self._swap_in(
-        params, order[1], header.live_requests, is_other, loaded
-      )
+      swap_in = _swap_in(params, order[1], header.live_requests, is_other)
       try:
         await asyncio.wrap_future(self._driver.command(swap_in))
         while header.live_requests == 'drain' and not await self._serves(order):
@@ -215,17 +206,16 @@ class WeightsKeeper:
     version = self._driver.command(lambda scheduler: scheduler.version)
     return await asyncio.wrap_future(version) >= order[1]
 
-  def _swap_in(self, params, version, live='', is_other=False, is_loaded=False):
-    """The command that lets parameters serve."""
 
-    def swap_in(scheduler):
-      if is_other:  # Nobody waits for the samples of the earlier trainer.
-        scheduler.forget()
-      if not is_loaded:
-        self._on_first(params)
-      scheduler.set_params(params, version, live or 'interrupt')
+def _swap_in(params, version, live='', is_other=False):
+  """The command that lets parameters serve."""
 
-    return swap_in
+  def swap_in(scheduler):
+    if is_other:  # Nobody waits for the samples of the earlier trainer.
+      scheduler.forget()
+    scheduler.set_params(params, version, live or 'interrupt')
+
+  return swap_in
 
 
 async def _header(messages):

@@ -26,6 +26,10 @@ from k15.rollout.requests import Completion, Request
 _REPORT_SECONDS = 5.0
 
 
+class NoWorker(RuntimeError):
+  """No worker has been there for as long as patience lasts."""
+
+
 class RemoteRollout:
   """Spreads requests over workers; see `LocalRollout` for the methods."""
 
@@ -84,7 +88,7 @@ class RemoteRollout:
     """Waits for the workers; they compile by themselves.
 
     Raises:
-      RuntimeError: there was none for as long as patience lasts.
+      NoWorker: there was none for as long as patience lasts.
     """
     # Those that can be reached share the work from the start.
     self._wait(lambda: all(w.is_settled for w in self._workers))
@@ -105,8 +109,8 @@ class RemoteRollout:
 
     Raises:
       ValueError: no weights were set, or a request does not fit.
-      RuntimeError: there was no worker for as long as patience lasts, or a
-        request failed wherever it was tried.
+      NoWorker: there was none for as long as patience lasts.
+      RuntimeError: a request failed wherever it was tried.
     """
     if self._snapshot is None:
       raise ValueError('generate before set_params: there are no weights')
@@ -152,7 +156,7 @@ class RemoteRollout:
       waited += 0.02
       states = '; '.join(f'{w.name}: {w.state}' for w in self._workers)
       if waited >= self._patience:
-        raise RuntimeError(
+        raise NoWorker(
           f'no rollout worker for {self._patience:g} seconds: {states}'
         )
       if waited - said >= _REPORT_SECONDS:

@@ -105,6 +105,11 @@ class Scheduler:
     """Drops requests; their last chunks.  Unknown ones are ignored."""
     return self._end(requests, Stop.CANCELLED)
 
+  def forget(self) -> None:
+    """Cancels everything; the versions of another trainer begin anew."""
+    self.cancel(list(self._works))
+    self._pending, self.version = None, -1
+
   def pop_ended(self) -> list[Chunk]:
     """What interrupt and cancel returned since the last call or step."""
     ended, self._ended = self._ended, []

@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import jax
+import numpy as np
 from absl import app
 from absl import flags
 from absl import logging
@@ -25,14 +26,14 @@ from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import sharding
 from k15.rollout import access as access_lib
-from k15.rollout import backend
 from k15.rollout import jetstream_adapter
+from k15.rollout import local_worker
 from k15.rollout import receiving
 from k15.rollout import service as service_lib
-from k15.rollout import workers
+from k15.rollout import weights
 from k15.rollout.access import Access
-from k15.rollout.service import Limits
-from k15.rollout.slots import SlotDecoder
+from k15.rollout.engine import PolicyEngine
+from k15.rollout.streams import Limits
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Weights to begin with.')
@@ -53,9 +54,8 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
 
   def __init__(
     self,
-    slots: SlotDecoder,
+    engine: PolicyEngine,
     layout: Any,
-    mesh: jax.sharding.Mesh | None = None,
     host: str = '127.0.0.1',
     port: int = 0,
     access: Access = Access(),  # noqa: B008  (it is frozen)
@@ -65,9 +65,8 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
     """Listens once it is started.
 
     Args:
-      slots: what decodes.
+      engine: what it serves.
       layout: pytree of `jax.ShapeDtypeStruct` with shardings: parameters.
-      mesh: of devices, None for one device.
       host, port: to listen on; port 0 is any that is free.
       access: who may call.
       limits: what it takes on.
@@ -86,10 +85,15 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
       target=self._loop.run_forever, name='rollout server', daemon=True
     )
     self._loop_thread.start()
-    self._driver = self.driver = workers.make_driver(slots, mesh, record)
-    self.keeper = receiving.WeightsKeeper(self.driver, layout, _warm_up(slots))
+    self._engine, self._layout = engine, layout
+    shape = service_lib.shape_of(engine.slots)
+    limits = service_lib.at_least(limits, shape)
+    self._driver = self.driver = local_worker.make_driver(
+      engine, limits.requests, record
+    )
+    self.keeper = receiving.WeightsKeeper(self.driver, layout)
     self._service = service_lib.RolloutService(
-      self.driver, self.keeper, service_lib.shape_of(slots), limits
+      self.driver, self.keeper, shape, limits
     )
     try:
       self.port = self._call(self._listen(host, port, access, limits))
@@ -97,6 +101,14 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
       self.driver.stop()
       self._end_loop()
       raise
+
+  def warm_up(self) -> None:
+    """Compiles every shape, so that nothing compiles later."""
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._layout)
+    params = weights.place(zeros, self._layout)
+    self.driver.command(
+      lambda _: local_worker.warm_up(self._engine.slots, params)
+    ).result()
 
   def stop(self) -> None:
     """Ends streams with UNAVAILABLE, then the driver."""
@@ -114,10 +126,15 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
         ('grpc.max_receive_message_length', 16 * limits.message_bytes),
         ('grpc.max_send_message_length', 16 * limits.message_bytes),
         ('grpc.so_reuseport', 0),
+        # Finds clients whose host is gone; their samples are cancelled.
+        ('grpc.keepalive_time_ms', 60_000),
+        ('grpc.keepalive_timeout_ms', 60_000),
       ],
     )
     self._grpc_server.add_generic_rpc_handlers((self._service.handlers(),))
-    jetstream_adapter.add_orchestrator(self.driver, self._grpc_server)
+    jetstream_adapter.jetstream_pb2_grpc.add_OrchestratorServicer_to_server(
+      jetstream_adapter.LLMOrchestrator(self.driver), self._grpc_server
+    )
     address = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     return access_lib.add_port(self._grpc_server, address, access)
 
@@ -144,13 +161,14 @@ def main(argv: list[str]) -> None:
   try:
     server = make(_CONFIG.value, _HOST.value, _PORT.value)
     version = -1
+    server.warm_up()
     if _CHECKPOINT.value:
       version = server.keeper.load(_CHECKPOINT.value)
     server.start()
   except (ValueError, OSError) as error:
     config_lib.exit_with(str(error))
-  weights = f'weights of step {version}' if version >= 0 else 'no weights yet'
-  print(f'rollout worker on {_HOST.value}:{server.port}, {weights}', flush=True)
+  has = f'weights of step {version}' if version >= 0 else 'no weights yet'
+  print(f'rollout worker on {_HOST.value}:{server.port}, {has}', flush=True)
   while server.driver.is_alive and not stop.wait(1.0):
     pass
   error = server.driver.error
@@ -172,24 +190,15 @@ def make(config: Any, host: str, port: int) -> RolloutServer:
     context_lib.make_policy(config),
     sharding.make_mesh(**config.mesh),
   )
+  slots = context_lib.make_slots(config, policy, mesh)
   return RolloutServer(
-    context_lib.make_slots(config, policy, mesh),
+    context_lib.make_engine(config, slots, mesh),
     context_lib.param_layout(policy, mesh),
-    mesh,
     host,
     port,
     context_lib.make_access(config),
     Limits(r.max_requests, r.max_tokens, r.max_message_bytes),
   )
-
-
-def _warm_up(slots):
-  def warm_up(params):
-    own = backend.SlotBackend(slots)
-    own.set_params(params)
-    own.warm_up()
-
-  return warm_up
 
 
 if __name__ == '__main__':

@@ -8,8 +8,7 @@ of its decode loop.
 import asyncio
 import dataclasses
 import functools
-import threading
-from collections.abc import Callable
+import queue
 from typing import Any
 
 import grpc
@@ -18,28 +17,11 @@ from k15.rollout import requests as requests_lib
 from k15.rollout import rollout_pb2 as pb
 from k15.rollout import wire
 from k15.rollout.receiving import WeightsKeeper
-from k15.rollout.requests import Chunk, Request, Stop
 from k15.rollout.slots import SlotDecoder
+from k15.rollout.streams import Limits
+from k15.rollout.streams import Load
+from k15.rollout.streams import Stream
 from k15.rollout.wire import Refused
-
-_REPLY_BYTES = 1 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-  """What one worker takes on.
-
-  Attributes:
-    requests: queued or live, of all clients; at least 4 for each slot.
-    tokens: of their contexts and budgets together; likewise.
-    message_bytes: of one message.
-    wait_seconds: longest wait for promised weights.
-  """
-
-  requests: int = 4096
-  tokens: int = 1 << 26
-  message_bytes: int = 4 << 20
-  wait_seconds: float = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +47,15 @@ def shape_of(slots: SlotDecoder) -> Shape:
   return Shape(slots.num_slots, slots.columns, config.vocab_size, settings)
 
 
+def at_least(limits: Limits, shape: Shape) -> Limits:
+  """Raises limits so far that one client with all slots is never refused."""
+  return dataclasses.replace(
+    limits,
+    requests=max(limits.requests, 4 * shape.slots),
+    tokens=max(limits.tokens, 4 * shape.slots * shape.columns),
+  )
+
+
 class RolloutService:
   """Answers the calls of `rollout.proto`."""
 
@@ -72,15 +63,9 @@ class RolloutService:
     self, driver: Any, keeper: WeightsKeeper, shape: Shape, limits: Limits
   ):
     """Serves what a `RolloutDriver` decodes with the weights of a keeper."""
-    # One client with all slots, and what it keeps at hand, is never refused.
-    limits = dataclasses.replace(
-      limits,
-      requests=max(limits.requests, 4 * shape.slots),
-      tokens=max(limits.tokens, 4 * shape.slots * shape.columns),
-    )
     self._driver, self._keeper = driver, keeper
     self._shape, self._limits = shape, limits
-    self._load = _Load(limits)
+    self._load = Load(limits)
     self._streams = set()
     self._values = {}
 
@@ -97,7 +82,7 @@ class RolloutService:
 
   async def Submit(self, messages, context):
     """Writes chunks as they come, and a heartbeat when none do."""
-    stream = _Stream(asyncio.get_running_loop(), self._load)
+    stream = Stream(asyncio.get_running_loop(), self._load)
     self._streams.add(stream)
     reader = asyncio.create_task(self._read(messages, stream))
     try:
@@ -204,15 +189,20 @@ class RolloutService:
       raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
 
   def _submit(self, parsed, stream):
-    self._load.add([request for request, _ in parsed])
-    for request, at_maximum in parsed:
-      deliver = stream.add(request, at_maximum)
-      try:
-        self._driver.submit(request, deliver)
-      except ValueError as error:
-        raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
-      except RuntimeError as error:
-        raise Refused(grpc.StatusCode.UNAVAILABLE, str(error)) from None
+    requests = [request for request, _ in parsed]
+    self._load.add(requests)
+    deliver = stream.add(parsed)
+    try:
+      self._driver.submit_all(requests, deliver)
+      return
+    except ValueError as error:
+      refused = Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+    except queue.Full as error:
+      refused = Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+    except RuntimeError as error:
+      refused = Refused(grpc.StatusCode.UNAVAILABLE, str(error))
+    self._load.remove(requests)
+    raise refused
 
   async def _end(self, names, end):
     wanted = {(name.group_id, name.sample_index) for name in names.names}
@@ -249,125 +239,6 @@ class RolloutService:
       raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
     except RuntimeError as error:
       raise Refused(grpc.StatusCode.UNAVAILABLE, str(error)) from None
-
-
-class _Load:
-  """How much is queued or live; counted on any thread."""
-
-  def __init__(self, limits):
-    self._limits, self._lock, self._sizes = limits, threading.Lock(), {}
-    self.requests = self.tokens = 0
-
-  def add(self, requests: list[Request]) -> None:
-    """Counts them all, or refuses them all with RESOURCE_EXHAUSTED."""
-    sizes = {r: len(r.prompt) + len(r.response) + r.budget for r in requests}
-    tokens, limits = sum(sizes.values()), self._limits
-    with self._lock:
-      if (
-        self.requests + len(requests) > limits.requests
-        or self.tokens + tokens > limits.tokens
-      ):
-        raise Refused(
-          grpc.StatusCode.RESOURCE_EXHAUSTED,
-          f'{len(requests)} requests of {tokens} tokens beside'
-          f' {self.requests} of {self.tokens} that wait or are live; this'
-          f' worker takes {limits.requests} of {limits.tokens}',
-        )
-      self._sizes |= sizes
-      self.requests += len(requests)
-      self.tokens += tokens
-
-  def remove(self, requests: list[Request]) -> None:
-    """Counts them no more; for the second time, nothing happens."""
-    with self._lock:
-      for request in requests:
-        size = self._sizes.pop(request, None)
-        if size is not None:
-          self.requests -= 1
-          self.tokens -= size
-
-
-class _Stream:
-  """Between the driver's thread and the writer of one Submit call."""
-
-  def __init__(self, loop, load):
-    self._loop, self._load = loop, load
-    self._live, self._count = {}, 0  # request -> at_maximum
-    self._chunks, self._woken, self._event = [], False, asyncio.Event()
-    self._lock = threading.Lock()
-    self._heartbeat, self._refused, self._is_closed = None, None, False
-
-  @property
-  def is_over(self) -> bool:
-    """Whether nothing more will come."""
-    return self._is_closed and not self._live and not self._chunks
-
-  def unfinished(self) -> list[Request]:
-    with self._lock:
-      return list(self._live)
-
-  def beat(self, seconds: float) -> None:
-    """Sets how long the stream may be silent; the first time only."""
-    if self._heartbeat is None and seconds > 0:
-      self._heartbeat = min(max(seconds, 0.05), 60.0)
-      self._event.set()
-
-  def close(self) -> None:
-    """No more samples will be added."""
-    self._is_closed = True
-    self._event.set()
-
-  def refuse(self, refused: Refused) -> None:
-    """Ends the stream with a status."""
-    self._refused = self._refused or refused
-    self._event.set()
-
-  def add(self, request: Request, at_maximum: bool) -> Callable[[Chunk], None]:
-    """Counts a sample in; where the driver delivers its chunks."""
-    sample, self._count = self._count, self._count + 1
-    with self._lock:
-      self._live[request] = at_maximum
-    return functools.partial(self._deliver, sample, at_maximum)
-
-  def _deliver(self, sample, at_maximum, chunk):
-    message = wire.message_of(sample, chunk, at_maximum)
-    with self._lock:
-      self._chunks.append(message)
-      if chunk.stop != Stop.RUNNING:
-        self._live.pop(chunk.request, None)
-      wake, self._woken = not self._woken, True
-    if chunk.stop != Stop.RUNNING:
-      self._load.remove([chunk.request])
-    if wake:
-      self._loop.call_soon_threadsafe(self._event.set)
-
-  async def replies(self) -> list[pb.SubmitReply]:
-    """Waits for chunks; an empty reply if they take too long."""
-    timed_out = False
-    try:
-      await asyncio.wait_for(self._event.wait(), self._heartbeat)
-    except TimeoutError:
-      timed_out = True
-    self._event.clear()
-    with self._lock:
-      chunks, self._chunks, self._woken = self._chunks, [], False
-    if self._refused:
-      raise self._refused
-    if timed_out and not chunks:
-      return [pb.SubmitReply()]
-    return _bundled(chunks)
-
-
-def _bundled(chunks):
-  """Chunks in replies of about `_REPLY_BYTES`."""
-  replies, size = [], _REPLY_BYTES
-  for chunk in chunks:
-    if size >= _REPLY_BYTES:
-      replies.append(pb.SubmitReply())
-      size = 0
-    replies[-1].chunks.append(chunk)
-    size += len(chunk.tokens) + len(chunk.logprobs)
-  return replies
 
 
 def _guarded(method):

@@ -123,12 +123,12 @@ def requests_of(group: pb.Group) -> list[Request]:
   ]
 
 
-def message_of(sample: int, chunk: Chunk, at_maximum: bool) -> pb.Chunk:
-  """A chunk of the sample of that number in its stream.
+def message_of(chunk: Chunk, sample: int, at_maximum: bool) -> pb.Chunk:
+  """A chunk as a message.
 
   Args:
-    sample: its number.
     chunk: of the scheduler.
+    sample: its number in the stream.
     at_maximum: its budget ends where the response reaches `max_length`.
   """
   finish = int(chunk.stop)

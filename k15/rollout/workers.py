@@ -1,10 +1,9 @@
-"""The workers of a `RemoteRollout`, each with a thread that looks after it.
+"""A worker of a `RemoteRollout` at an address, and the thread that keeps it.
 
-`RemoteWorker` is a server at an address.  Its keeper connects, sends the
+The keeper connects, sends the
 newest weights, and watches the stream of samples: a worker that gives no sign
 of life is given up, whether it died, hangs or cannot be reached, and is tried
-again and again in case it comes back.  `LocalWorker` is a driver in this
-process, for mixtures of both.
+again and again in case it comes back.
 """
 
 import collections
@@ -15,26 +14,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
-import jax
 
-from k15 import sharding
 from k15.rollout import access as access_lib
-from k15.rollout import backend
-from k15.rollout import driver as driver_lib
+from k15.rollout import client
 from k15.rollout import rollout_pb2 as pb
 from k15.rollout import wire
 from k15.rollout.access import Access
 from k15.rollout.dispatch import Run
 from k15.rollout.dispatch import Share
-from k15.rollout.slots import SlotDecoder
 from k15.rollout.weights import Snapshot
 
 _TICK_SECONDS = 0.1
 _RETRY_SECONDS = (0.2, 2.0)  # between attempts: first, longest
-_COUNTS = (
-  'tokens', 'decode_steps', 'generate_calls', 'prefill_calls',
-  'prefill_tokens',
-)  # fmt: skip
 
 
 class RemoteWorker:
@@ -107,9 +98,11 @@ class RemoteWorker:
 
   def pop_stats(self) -> dict[str, float]:
     """Counts since the last call; without those of a server that died."""
-    if self.is_ready:
-      with contextlib.suppress(grpc.RpcError):
-        self._note_counts(self._get_stats(), is_new=False)
+    stub = self._stub
+    if stub and self.is_ready:
+      # A ValueError: the channel was closed just now.
+      with contextlib.suppress(grpc.RpcError, ValueError):
+        self._note_counts(self._get_stats(stub), is_new=False)
     with self._lock:
       stats, self._stats = dict(self._stats), collections.Counter()
     return stats
@@ -157,7 +150,8 @@ class RemoteWorker:
         if self._stub is None:
           self._channel = access_lib.open_channel(self.name, self._access)
           self._stub = wire.Stub(self._channel)
-      stats = self._get_stats()
+        stub = self._stub
+      stats = self._get_stats(stub)
       if stats.settings != self._settings:
         self._lose(
           f'it runs settings {stats.settings}, this trainer {self._settings}:'
@@ -167,9 +161,12 @@ class RemoteWorker:
       header = snapshot.header
       if (stats.trainer, stats.version) != (header.trainer, header.version):
         self.state = f'sending it version {header.version}'
-        self._push(snapshot)
+        self._push(stub, snapshot)
     except grpc.RpcError as error:
       self._lose(_sentence(error))
+      return
+    except ValueError as error:  # The channel was closed just now.
+      self._lose(str(error))
       return
     self._note_counts(stats, is_new=True)
     with self._lock:
@@ -179,10 +176,10 @@ class RemoteWorker:
         self.is_ready = self.is_settled = True
         self.state, self._wait = 'ready', _RETRY_SECONDS[0]
 
-  def _push(self, snapshot):
+  def _push(self, stub, snapshot):
     """Sends weights; as long as the worker lives, it may take its time."""
     start = time.monotonic()
-    sending = self._stub.UpdateWeights.future(
+    sending = stub.UpdateWeights.future(
       snapshot.messages(), metadata=self._access.metadata
     )
     while True:
@@ -191,7 +188,7 @@ class RemoteWorker:
         break
       except grpc.FutureTimeoutError:
         try:
-          self._get_stats()
+          self._get_stats(stub)
         except grpc.RpcError:
           sending.cancel()
           raise
@@ -202,15 +199,15 @@ class RemoteWorker:
         update_seconds=time.monotonic() - start,
       )
 
-  def _get_stats(self):
-    return self._stub.Stats(
+  def _get_stats(self, stub):
+    return stub.Stats(
       pb.Nothing(), timeout=self._silence, metadata=self._access.metadata
     )
 
   def _note_counts(self, stats, is_new):
     """Adds what was counted since the last time; from 0 after a restart."""
     with self._lock:
-      for name in _COUNTS:
+      for name in client.COUNTS:
         value = int(stats.values.get(name, 0))
         seen = self._seen.get(name, value if is_new else 0)
         self._stats[name] += value - (seen if seen <= value else 0)
@@ -280,100 +277,6 @@ class RemoteWorker:
         sent += context
         size += added
       yield message
-
-
-class LocalWorker:
-  """A `RolloutDriver` in this process; attributes as of `RemoteWorker`."""
-
-  def __init__(self, driver: Any, slots: int):
-    """Takes a driver that nobody else uses."""
-    self.name, self.slots = 'local', slots
-    self._driver, self._swap = driver, None
-    self._runs, self._seen = {}, collections.Counter()
-
-  @property
-  def state(self) -> str:
-    if not self._driver.is_alive:
-      return f'broken: {self._driver.error!r}'
-    return 'ready' if self.is_ready else 'waiting for weights'
-
-  @property
-  def is_ready(self) -> bool:
-    return bool(self._swap and self._swap.done() and self._driver.is_alive)
-
-  @property
-  def is_settled(self) -> bool:
-    return self.is_ready or not self._driver.is_alive
-
-  def set_weights(self, snapshot: Snapshot, params: Any) -> None:
-    """Uses the very arrays of the trainer, without a copy."""
-    header = snapshot.header
-    self._swap = self._driver.command(
-      lambda scheduler: scheduler.set_params(
-        params, header.version, header.live_requests
-      )
-    )
-
-  def serve(self, run: Run, share: Share | None) -> None:
-    """Works on a run in the background."""
-    if share is None:
-      (share,) = run.join([self.slots])
-    self._runs[run] = share, []
-    threading.Thread(
-      target=self._serve, args=(run, share), name='local', daemon=True
-    ).start()
-
-  def leave(self, run: Run) -> None:
-    """The run is over; samples that nobody waits for are cancelled."""
-    _, submitted = self._runs.pop(run)
-    if self._driver.is_alive:
-      self._driver.command(lambda scheduler: scheduler.cancel(submitted))
-
-  def close(self) -> None:
-    """Stops the driver."""
-    self._driver.stop()
-
-  def pop_stats(self) -> dict[str, float]:
-    """Counts since the last call."""
-    values = self._driver.command(lambda scheduler: scheduler.stats()).result()
-    new = {name: values[name] - self._seen[name] for name in _COUNTS}
-    self._seen.update(new)
-    return new
-
-  def _serve(self, run, share):
-    _, submitted = self._runs[run]
-    while works := run.take(share):
-      for work in (work for context in works for work in context):
-        rest = work.rest()
-        submitted.append(rest)
-
-        def deliver(chunk, work=work):
-          run.accept(share, work, chunk)
-
-        try:
-          self._driver.submit(rest, deliver)
-        except ValueError as error:
-          run.fail(error)
-          return
-        except RuntimeError:
-          run.leave(share)
-          return
-
-
-def make_driver(
-  slots: SlotDecoder, mesh: jax.sharding.Mesh | None, record: Any = None
-) -> driver_lib.RolloutDriver:
-  """A driver whose thread knows the mesh; `record` as of `Scheduler`."""
-  driver = driver_lib.RolloutDriver(backend.SlotBackend(slots), record)
-  if mesh is not None:
-    # A mesh belongs to a thread; that of the driver keeps it for good.
-    driver.command(lambda _: sharding.use_mesh(mesh).__enter__()).result()
-  return driver
-
-
-def local_worker(slots: SlotDecoder, mesh: jax.sharding.Mesh) -> LocalWorker:
-  """A worker in this process."""
-  return LocalWorker(make_driver(slots, mesh), slots.num_slots)
 
 
 def _sentence(error):
