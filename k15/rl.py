@@ -76,7 +76,7 @@ def train(context: Context, params: Any) -> TrainState:
 def _iterations(stage, start, checkpoints):
   config, stop = stage.context.config, stage.context.stop
   stage.rollout.set_params(stage.state.params, version=start)
-  stage.rollout.warm_up()
+  stage.rollout.warm_up(longest_context(config.rollout))
   stage.timer.pop()
   total = config.rl.iterations
   with metrics.Progress(total, start, 'rl') as progress:
@@ -134,6 +134,15 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     stage.context.logger.groups('rl', iteration, records)
   values['replay/open_groups'] = len(buffer.groups)
   return values | stage.sampler.metrics()
+
+
+def longest_context(rollout: Any) -> int:
+  """Tokens of the longest context a rollout of this config prefills.
+
+  Only a budget below the maximum length leaves responses to be resumed.
+  """
+  resumes = rollout.token_budget < rollout.max_length
+  return rollout.max_prompt_length + resumes * rollout.max_length
 
 
 def total_rewards(config: Any, groups: list[Group], iteration: int):

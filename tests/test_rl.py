@@ -8,6 +8,7 @@ import optax
 import pytest
 import small_run
 
+from experiments import base
 from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import metrics
@@ -356,3 +357,12 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
 def test_random_weights_are_those_of_the_seed(tmp_path):
   context = small_run.make_context(tmp_path)
   _same(recipe._fresh_params(context), _params(context))
+
+
+def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
+  rollout = base.get_config().rollout
+  rollout.max_prompt_length, rollout.max_length = 24, 128
+  rollout.token_budget = 128
+  assert rl.longest_context(rollout) == 24
+  rollout.token_budget = 127
+  assert rl.longest_context(rollout) == 24 + 128

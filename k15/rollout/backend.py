@@ -123,9 +123,13 @@ class SlotBackend:
     )
     return jax.device_get(made)
 
-  def warm_up(self) -> None:
-    """Compiles every shape, so that nothing compiles later; slots are idle."""
-    for bucket in self._decoder.buckets:
+  def warm_up(self, longest_context: int | None = None) -> None:
+    """Compiles every shape, so that nothing compiles later; slots are idle.
+
+    Shapes of contexts beyond `longest_context`, if given, are left out.
+    """
+    longest = self.bucket_of(longest_context or self._decoder.columns)
+    for bucket in (b for b in self._decoder.buckets if b <= longest):
       prefix = self.prefill([np.zeros(bucket, np.int32)])
       self.insert(prefix, [], [], [])
     self.free([])

@@ -57,11 +57,16 @@ class LocalRollout:
     stats, self._stats = dict(self._stats), collections.Counter()
     return stats
 
-  def warm_up(self) -> None:
-    """Compiles every shape, so that nothing compiles later."""
+  def warm_up(self, longest_context: int | None = None) -> None:
+    """Compiles every shape, so that nothing compiles later.
+
+    Args:
+      longest_context: tokens of the longest prompt and response that will be
+        asked to go on; None: whatever fits.
+    """
     slots = backend.SlotBackend(self._slots)
     slots.set_params(self._params)
-    slots.warm_up()
+    slots.warm_up(longest_context)
 
   def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
     """Answers every request once, in the order in which they finish.

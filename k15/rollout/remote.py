@@ -84,12 +84,13 @@ class RemoteRollout:
     for worker in self._workers:
       worker.close()
 
-  def warm_up(self) -> None:
-    """Waits for the workers; they compile by themselves.
+  def warm_up(self, longest_context: int | None = None) -> None:
+    """Waits for the workers; they compile everything by themselves.
 
     Raises:
       NoWorker: there was none for as long as patience lasts.
     """
+    del longest_context
     # Those that can be reached share the work from the start.
     self._wait(lambda: all(w.is_settled for w in self._workers))
     self._wait(lambda: any(w.is_ready for w in self._workers))
