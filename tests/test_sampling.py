@@ -14,7 +14,7 @@ LARGEST = np.float32(1) - np.float32(2**-24)  # the largest float32 below 1
 
 def keys_of(rows, group=0):
   return sampling.response_keys(
-    jax.random.key(0)[None].repeat(rows),
+    jax.random.key(0)[None][jnp.zeros(rows, int)],
     jnp.full(rows, group),
     jnp.arange(rows),
   )

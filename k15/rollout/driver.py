@@ -368,5 +368,7 @@ class _StockReader:
   def _add(self, ids):
     decode = self._tokenizer.decode
     text = [decode([i]) for i in ids] if self._is_text else []
+    # What stands for no text would part the bytes of a character.
+    text = [piece for piece in text if piece]
     sample = jetstream_adapter.ReturnSample(text=text, token_ids=ids)
     self._channel.add_result([sample])
