@@ -50,14 +50,17 @@ def assert_same(completions, expected, versions=(4,)):
 
 
 class Proxy:
-  """Forwards connections; drops or freezes them after so many bytes down."""
+  """Forwards connections, until it cuts or freezes one."""
 
-  def __init__(self, port, most_bytes, freezes=False):
+  def __init__(self, port, freezes=False):
     self._target, self._freezes = port, freezes
-    self._left = most_bytes
+    self._left = None  # bytes from the worker to go through before that
     self._listener = socket.create_server(('127.0.0.1', 0))
     self.port = self._listener.getsockname()[1]
     self._run(self._accept)
+
+  def strike_after(self, size):
+    self._left = size
 
   def close(self):
     self._listener.close()
@@ -124,19 +127,24 @@ def test_versions_are_those_of_the_caller(servers, expected):
     assert rollout.pop_stats()['updates'] == 3
 
 
-def test_a_connection_that_is_cut(servers, expected):
-  # Past the handshake, in the middle of the stream.
-  proxy = Proxy(servers[0].port, most_bytes=1000)
+@pytest.mark.parametrize('size', [0, 200])
+def test_a_connection_that_is_cut(servers, expected, size):
+  proxy = Proxy(servers[0].port)
   with rollout_on(proxy.port) as rollout:
+    rollout.warm_up()
+    proxy.strike_after(size)
     assert_same(rollout.generate(rollout_servers.mixed_requests()), expected)
+    assert rollout.pop_stats()['resubmitted'] > 0
   proxy.close()
 
 
 def test_a_worker_that_says_nothing(servers, expected):
-  proxy = Proxy(servers[0].port, most_bytes=1000, freezes=True)
-  ports = proxy.port, servers[1].port
-  with rollout_on(*ports, silence=1.5) as rollout:
+  proxy = Proxy(servers[0].port, freezes=True)
+  with rollout_on(proxy.port, servers[1].port, silence=1.0) as rollout:
+    rollout.warm_up()
+    proxy.strike_after(200)
     assert_same(rollout.generate(rollout_servers.mixed_requests()), expected)
+    assert rollout.pop_stats()['resubmitted'] > 0
   proxy.close()
 
 

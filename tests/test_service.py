@@ -121,7 +121,7 @@ def test_budget_and_maximum_are_told_apart(stub):
   [
     (dict(prompt=b''), 'response 0/0 has an empty prompt'),
     (dict(prompt=ids(*[1] * 40)), '40 tokens and a budget of 12 do not fit'),
-    (dict(prompt=ids(1, 259 + 7)), 'id 266, outside'),
+    (dict(prompt=ids(1, 1 << 20)), 'id 1048576, outside'),
     (dict(prompt=ids(1, -1)), 'id -1, outside'),
     (dict(prompt=b'abc'), '3 bytes are no int32'),
     (dict(token_budget=-5), 'a budget of -5 tokens'),
@@ -290,8 +290,9 @@ def test_weights_that_change_under_live_samples(stub, live):
     messages(small_engine.make_params(number), number, live_requests=live)
   )
   samples = gather([first, *call])
-  assert [len(tokens) for tokens, _, _ in samples.values()] == [24] * 3
-  for _, _, versions in samples.values():
+  assert len(samples) == 3
+  for tokens, finish, versions in samples.values():
+    assert finish == pb.ENDED or len(tokens) == 24
     assert versions <= {number - 1, number}
     assert live != 'drain' or versions == {number - 1}
 
