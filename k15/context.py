@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -25,6 +26,7 @@ from k15.rollout import remote
 from k15.rollout import service
 from k15.rollout import slots as slots_lib
 from k15.rollout import workers
+from k15.rollout.requests import SlotEvent
 from k15.tokenizer import ByteTokenizer
 
 
@@ -90,8 +92,14 @@ def make_optimizer(config: Any, name: str) -> optax.GradientTransformation:
   )
 
 
-def make_rollout(context: Context) -> Any:
+def make_rollout(
+  context: Context, record: Callable[[SlotEvent], None] | None = None
+) -> Any:
   """The rollout of the config, without weights yet.
+
+  Args:
+    context: of the run.
+    record: told what the slots of this process do, if given.
 
   Returns:
     `LocalRollout`, or `RemoteRollout` if the config names workers.
@@ -100,14 +108,17 @@ def make_rollout(context: Context) -> Any:
     ValueError, OSError: the token or certificates cannot be used.
   """
   config, r = context.config, context.config.rollout
-  slots = make_slots(config, context.policy, context.mesh)
+  slots = dataclasses.replace(
+    make_slots(config, context.policy, context.mesh),
+    eos_id=context.task.tokenizer.eos_id,
+  )
   key = jax.random.fold_in(jax.random.key(config.seed), 1)
   if not r.workers:
-    return client.LocalRollout(slots, key)
+    return client.LocalRollout(slots, key, record)
   settings, access = service.shape_of(slots).settings, make_access(config)
   return remote.RemoteRollout(
     [
-      local_worker.make(make_engine(config, slots, context.mesh))
+      local_worker.make(make_engine(config, slots, context.mesh), record)
       if name == 'local'
       else workers.RemoteWorker(name, settings, access, r.silence_seconds)
       for name in r.workers

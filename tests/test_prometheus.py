@@ -1,14 +1,18 @@
 """Tests of k15/rollout/prometheus.py."""
 
+import threading
 import urllib.request
 
 import numpy as np
 import prometheus_client
 import pytest
+import rollout_servers
+import small_engine
 from prometheus_client import parser
 
 from k15.data_types import Segment
 from k15.rollout import prometheus
+from k15.rollout.requests import Stop
 
 
 def scrape(exporter):
@@ -98,3 +102,28 @@ def test_staleness_is_weighted_by_tokens():
   assert found == dict(staleness_mean=1.5, staleness_max=2)
   empty = prometheus.staleness([], 5)
   assert empty == dict(staleness_mean=0, staleness_max=0)
+
+
+def test_a_server_tells_what_it_has_sampled(make):
+  server = rollout_servers.start()
+  params, over = small_engine.make_params(), threading.Event()
+  server.driver.command(lambda s: s.set_params(params, 7)).result(60)
+  exporter = make(server.numbers)
+  assert scrape(exporter)['tokens_total'] == 0
+  made = []
+
+  def deliver(chunk):
+    made.extend(chunk.tokens)
+    if chunk.stop is not Stop.RUNNING:
+      over.set()
+
+  server.driver.submit(small_engine.request(budget=6), deliver)
+  assert over.wait(60)
+  found = scrape(exporter)
+  server.stop()
+  assert found['tokens_total'] == len(made) > 0
+  assert found['slots'] == 3 and found['slots_live'] == found['queued'] == 0
+  assert found['weight_version'] == 7 and found['weight_updates_total'] == 0
+  assert found['prefill_seconds_total'] > 0 and found['tokens_per_second'] > 0
+  assert found['segment_staleness_max'] == 0
+  assert scrape(exporter) == {'up': 0}  # The driver is gone.

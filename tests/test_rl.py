@@ -201,6 +201,17 @@ def test_partial_rollouts_span_iterations(whole):
   assert updates and all(r['rl/grad_norm'] > 0 for r in updates)
 
 
+def test_what_the_slots_did_is_on_disk(whole):
+  spans = _rows(whole[0].workdir, 'timeline.jsonl')
+  assert {span['version'] for span in spans} == {0, 1, 2}
+  assert {span['slot'] for span in spans} == {0, 1, 2, 3}
+  decoded = [span for span in spans if span['kind'] == 'decode']
+  sampled = sum(r['rollout/tokens'] for r in _rows(whole[0].workdir))
+  assert sum(span['tokens'] for span in decoded) == sampled
+  assert 'exhausted' in {span['stop'] for span in decoded}
+  assert len(decoded) == len(spans) - len(decoded)  # A prefill before each.
+
+
 def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
   context = small_run.make_context(tmp_path, rollout__token_budget=16)
   stage = rl.make_stage(context, _params(context))

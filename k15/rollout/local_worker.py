@@ -115,9 +115,9 @@ def make_driver(
   )
 
 
-def make(engine: PolicyEngine) -> LocalWorker:
-  """A worker in this process."""
-  return LocalWorker(make_driver(engine), engine.slots)
+def make(engine: PolicyEngine, record: Any = None) -> LocalWorker:
+  """A worker in this process; `record` as of `Scheduler`."""
+  return LocalWorker(make_driver(engine, record=record), engine.slots)
 
 
 def warm_up(slots: SlotDecoder, params: Any) -> None:

@@ -3,7 +3,9 @@
 It serves the weights of `--checkpoint` (a run's work folder, a checkpoint, a
 safetensors file), or waits for a trainer that sends some: one whose config
 names the worker in `rollout.workers`.  The port also answers JetStream's own
-Decode and HealthCheck.  SIGTERM and Ctrl-C end it.
+Decode and HealthCheck.  SIGTERM and Ctrl-C end it.  `--metrics_port` serves
+numbers for Prometheus on the loopback; `--timeline` keeps a file of what every
+slot did, which the report draws if it lies in the work folder.
 """
 
 import asyncio
@@ -28,8 +30,10 @@ from k15 import sharding
 from k15.rollout import access as access_lib
 from k15.rollout import jetstream_adapter
 from k15.rollout import local_worker
+from k15.rollout import prometheus
 from k15.rollout import receiving
 from k15.rollout import service as service_lib
+from k15.rollout import timeline
 from k15.rollout import weights
 from k15.rollout.access import Access
 from k15.rollout.engine import PolicyEngine
@@ -39,8 +43,15 @@ _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Weights to begin with.')
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
 _PORT = flags.DEFINE_integer('port', 0, 'Port; 0: any that is free.')
+_METRICS_PORT = flags.DEFINE_integer(
+  'metrics_port', None, 'Port for Prometheus; 0: any that is free; none: off.'
+)
+_TIMELINE = flags.DEFINE_string(
+  'timeline', '', "What slots do: a path such as 'WORKDIR/timeline-9100.jsonl'."
+)
 
 _STOP_SECONDS = 1.0  # for streams to see that the worker goes
+_SCRAPE_SECONDS = 5.0  # for numbers, which wait for the present decode call
 
 
 class RolloutServer(jetstream_adapter.JetStreamServer):
@@ -110,6 +121,18 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
       lambda _: local_worker.warm_up(self._engine.slots, params)
     ).result()
 
+  def numbers(self) -> dict[str, float]:
+    """What `prometheus.Exporter` reads."""
+
+    def read(scheduler):
+      partials = scheduler.partials().values()
+      return scheduler.stats() | prometheus.staleness(
+        partials, scheduler.version
+      )
+
+    values = self.driver.command(read).result(_SCRAPE_SECONDS)
+    return values | self.keeper.values
+
   def stop(self) -> None:
     """Ends streams with UNAVAILABLE, then the driver."""
     self._call(self._shut_down())
@@ -158,8 +181,13 @@ def main(argv: list[str]) -> None:
   stop = threading.Event()
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: stop.set())
+  slots = timeline.Timeline(_TIMELINE.value) if _TIMELINE.value else None
+  exporter = None
   try:
-    server = make(_CONFIG.value, _HOST.value, _PORT.value)
+    record = slots and slots.record
+    server = make(_CONFIG.value, _HOST.value, _PORT.value, record)
+    if _METRICS_PORT.value is not None:
+      exporter = prometheus.Exporter(server.numbers, _METRICS_PORT.value)
     version = -1
     server.warm_up()
     if _CHECKPOINT.value:
@@ -169,16 +197,24 @@ def main(argv: list[str]) -> None:
     config_lib.exit_with(str(error))
   has = f'weights of step {version}' if version >= 0 else 'no weights yet'
   print(f'rollout worker on {_HOST.value}:{server.port}, {has}', flush=True)
+  if exporter:
+    print(f'metrics on http://127.0.0.1:{exporter.port}/metrics', flush=True)
   while server.driver.is_alive and not stop.wait(1.0):
     pass
   error = server.driver.error
+  if exporter:
+    exporter.close()
   server.stop()
+  if slots:
+    slots.write()
   if error:
     print(f'k15: the rollout driver broke: {error!r}', file=sys.stderr)
     sys.exit(1)
 
 
-def make(config: Any, host: str, port: int) -> RolloutServer:
+def make(
+  config: Any, host: str, port: int, record: Any = None
+) -> RolloutServer:
   """The worker of a config; see `RolloutServer`."""
   if config is None:
     raise config_lib.ConfigError('--config is needed')
@@ -198,6 +234,7 @@ def make(config: Any, host: str, port: int) -> RolloutServer:
     port,
     context_lib.make_access(config),
     Limits(r.max_requests, r.max_tokens, r.max_message_bytes),
+    record,
   )
 
 

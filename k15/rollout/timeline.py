@@ -64,7 +64,9 @@ class Timeline:
       self._open[span['slot']] = span
 
   def write(self) -> None:
-    """Replaces the file by the spans held, oldest first."""
+    """Replaces the file by the spans held, oldest first; if any are."""
+    if not self._spans:
+      return
     # A picture of the run is no reason to end it: the disk may be full.
     with contextlib.suppress(OSError):
       metrics.replace_jsonl(self._path, self._spans)
