@@ -2,6 +2,8 @@
 # make test   lint and all tests
 # make test-peers  JetStream's own tests of its driver and server, on ours
 # make bench  side-by-side measurements against other libraries
+# make bench-rollout  the rollout server against what it could be at best
+# make chaos  breaks a run with remote workers 100 times; nothing may be lost
 # make kill   kills a run 20 times; the end has to be the same, bit for bit
 #
 # Each sets up what it needs in .venv, and nothing outside this folder is
@@ -32,10 +34,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 BENCHMARKS := $(basename \
-  $(filter-out %/__init__.py benchmarks/k15_% benchmarks/kill_resume.py, \
+  $(filter-out %/__init__.py benchmarks/k15_% benchmarks/kill_resume.py \
+  benchmarks/chaos% benchmarks/rollout%, \
   $(wildcard benchmarks/*.py)))
 
-.PHONY: run test test-peers bench kill
+.PHONY: run test test-peers bench bench-rollout chaos kill
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
@@ -57,6 +60,12 @@ bench: $(VENV)/.test | $(SCRATCH)
 	@set -e; for name in $(subst /,.,$(BENCHMARKS)); do \
 	  echo "== $$name"; $(BIN)/python -m $$name; \
 	done
+
+bench-rollout: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/python -m benchmarks.rollout $(ARGS)
+
+chaos: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/python -m benchmarks.chaos --faults=100 $(ARGS)
 
 kill: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.kill_resume --kills=20 $(ARGS)
