@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any, TypeVar
 
-import numpy as np
-
 from k15 import sharding
 from k15.rollout import backend as backend_lib
 from k15.rollout import engine as engine_lib
@@ -25,6 +23,7 @@ from k15.rollout import jetstream_adapter
 from k15.rollout import requests as requests_lib
 from k15.rollout import scheduler as scheduler_lib
 from k15.rollout import stock_backend
+from k15.rollout import stock_calls
 from k15.rollout.requests import Chunk, Request, SlotEvent, Stop
 
 T = TypeVar('T')
@@ -173,10 +172,11 @@ class RolloutDriver(jetstream_adapter.Driver):
     if request.max_tokens < 1:
       channel.close()
       return
+    engine, tokenizer = self._prefill_engines[0], self._tokenizer
+    number = next(self._stock_ids) % 2**31
     try:
-      self.submit(
-        self._request_of(request), _StockReader(request, self._tokenizer)
-      )
+      ours = stock_calls.request_of(request, engine, tokenizer, number)
+      self.submit(ours, stock_calls.Reader(request, tokenizer))
     except (ValueError, RuntimeError) as error:
       channel.set_exception(error)
 
@@ -288,39 +288,6 @@ class RolloutDriver(jetstream_adapter.Driver):
       return sharding.use_mesh(engine.mesh)
     return contextlib.nullcontext()
 
-  def _request_of(self, active):
-    """A stock request as ours: sampled as the engine says."""
-    engine, tokenizer = self._prefill_engines[0], self._tokenizer
-    is_start = not active.history_path
-    if isinstance(active.prefill_content, str):
-      tokens, length = tokenizer.encode(
-        active.prefill_content,
-        is_bos=is_start,
-        max_prefill_length=engine.max_prefill_length,
-        jax_padding=False,
-      )
-      if length > len(tokens):
-        raise ValueError(f'{length} tokens, more than {len(tokens)}')
-      tokens = np.asarray(tokens, np.int32)[:length]
-    else:
-      has_bos = is_start and getattr(tokenizer, 'has_bos', True)
-      start = [tokenizer.bos_id] if has_bos else []
-      tokens = np.array([*start, *active.prefill_content], np.int32)
-    settings, budget = {}, active.max_tokens
-    if isinstance(engine, engine_lib.PolicyEngine):
-      budget = max(1, min(budget, engine.slots.columns - len(tokens)))
-      settings = dict(temperature=engine.temperature, seed=engine.seed)
-    else:
-      settings = dict(stop_ids=tuple(sorted(tokenizer.stop_tokens))[:4])
-    return Request(
-      group_id=next(self._stock_ids) % 2**31,
-      sample_index=0,
-      prompt=tokens,
-      response=tokens[:0],
-      budget=budget,
-      **settings,
-    )
-
   def _report_to(self, collector):
     """Gives the two stock gauges our numbers."""
     stats = self._scheduler.stats
@@ -342,33 +309,3 @@ def make_backend(
   if is_ours and prefill_engine is generate_engine:
     return backend_lib.SlotBackend(generate_engine.slots)
   return stock_backend.StockBackend(prefill_engine, generate_engine, transfer)
-
-
-class _StockReader:
-  """Puts chunks into the channel of a Decode call."""
-
-  def __init__(self, active, tokenizer):
-    self._channel = active.return_channel
-    self._is_text = not active.is_client_side_tokenization
-    self._tokenizer = tokenizer
-
-  def __call__(self, chunk):
-    if self._channel.cancelled():
-      raise futures.CancelledError('the reader is gone')
-    if chunk.stop is Stop.FAILED:
-      self._channel.set_exception(RuntimeError(chunk.error))
-      return
-    hidden = self._tokenizer.stop_tokens
-    ids = [int(t) for t in chunk.tokens if int(t) not in hidden]
-    self._add(ids)
-    if chunk.stop is not Stop.RUNNING:
-      self._add([])  # As the stock driver does; it flushes buffered bytes.
-      self._channel.close()
-
-  def _add(self, ids):
-    decode = self._tokenizer.decode
-    text = [decode([i]) for i in ids] if self._is_text else []
-    # What stands for no text would part the bytes of a character.
-    text = [piece for piece in text if piece]
-    sample = jetstream_adapter.ReturnSample(text=text, token_ids=ids)
-    self._channel.add_result([sample])
