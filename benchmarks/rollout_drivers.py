@@ -17,7 +17,6 @@ from benchmarks.peers import protocol
 from benchmarks.peers import worker_side as side
 from k15 import sharding
 from k15.rollout import driver as driver_lib
-from k15.rollout import engine as engine_lib
 from k15.rollout import jetstream_adapter
 from k15.rollout import requests as requests_lib
 
@@ -30,9 +29,7 @@ class Drive:
   """A driver that answers requests the way JetStream's server asks it."""
 
   def __init__(self, session, kind):
-    self._engine = engine_lib.PolicyEngine(
-      session.slots(), session.context.task.tokenizer, session.context.mesh
-    )
+    self._engine = session.engine()
     self._calls, generate = 0, self._engine.generate
 
     def counting(params, state):

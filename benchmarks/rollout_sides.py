@@ -17,6 +17,7 @@ from benchmarks.peers import worker_side as side
 from k15 import context as context_lib
 from k15 import policy
 from k15 import sharding
+from k15.rollout import engine as engine_lib
 from k15.rollout import remote as remote_lib
 from k15.rollout import requests as requests_lib
 from k15.rollout import sampling
@@ -55,6 +56,13 @@ class Session:
     context = self.context
     slots = context_lib.make_slots(context.config, context.policy, context.mesh)
     return dataclasses.replace(slots, eos_id=side.END)
+
+  def engine(self):
+    """The slots as an engine."""
+    context = self.context
+    return engine_lib.PolicyEngine(
+      self.slots(), context.task.tokenizer, context.mesh
+    )
 
   def local(self, **settings):
     """A `LocalRollout` with the weights."""
@@ -146,11 +154,10 @@ def answer_all(rollout, count, tokens):
 
 def serve(session, port):
   """Is the worker; ends when its standard input closes."""
-  context = session.context
-  layout = context_lib.param_layout(context.policy, context.mesh)
-  server = server_lib.RolloutServer(
-    session.slots(), layout, context.mesh, port=port
+  layout = context_lib.param_layout(
+    session.context.policy, session.context.mesh
   )
+  server = server_lib.RolloutServer(session.engine(), layout, port=port)
   server.start()
   print('ready', flush=True)
   sys.stdin.read()
