@@ -100,6 +100,7 @@ def make_context(problems, settings, end=side.END):
       held_out=[],
       examples=[],
     ),
+    scorer=context_lib.make_scorer(config),
     logger=metrics.Logger(folder, enabled=False),
     stop=threading.Event(),
   )

@@ -24,16 +24,18 @@ from k15 import context as context_lib
 from k15 import host_memory
 from k15 import rl
 from k15 import sharding
+from k15.rewards import scoring
+from k15.rewards.verdict import Verdict
 from k15.rollout import requests as requests_lib
 
 GROUP_IDS = itertools.count()
 SEEDS = itertools.count(1)
 
 
-def distinct_tokens(context, problem, response):
-  """A reward that costs nothing, as the peers get; k15's lie in [0, 1]."""
-  del context, problem
-  return len(set(response.split())) / side.VOCAB
+def odd_distinct_tokens(response, reference):
+  """A reward that costs nothing, as the peers get; k15's is 0 or 1."""
+  del reference
+  return Verdict('correct' if len(set(response.split())) % 2 else 'wrong')
 
 
 def make_rollout(params, settings):
@@ -214,7 +216,7 @@ def main():
   out = side.claim_stdout()
   host_memory.keep_freed()
   checks.watch_compilations()
-  context_lib.score = distinct_tokens
+  scoring.make_judges = lambda config, names: {names[0]: odd_distinct_tokens}
   with sharding.use_mesh(setup.make_context([], {}).mesh):
     params = jax.block_until_ready(setup.make_params())
     operations = {

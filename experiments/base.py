@@ -22,6 +22,7 @@ def get_config() -> config_dict.ConfigDict:
     sft=_sft(),
     rl=_rl(),
     rollout=_rollout(),
+    reward=_reward(),
     loss=_loss(),
     length_reward=_length_reward(),
     problem_sampler=_problem_sampler(),
@@ -163,6 +164,16 @@ def _rollout():
     max_requests=4096,
     max_tokens=1 << 26,
     max_message_bytes=4 << 20,
+  )
+
+
+def _reward():
+  return dict(
+    # What judges a response, by the problem's domain: `default`, unless one of
+    # `routes`, 'domain:reward' each, names another.
+    default='exact_answer',  # 1 for the answer after `task.answer_marker`
+    routes=(),
+    threads=4,  # responses judged at once, while others are sampled
   )
 
 

@@ -84,7 +84,19 @@ _RL = (
     'Groups whose responses all got the same reward: no advantage, only the '
     'pull to the reference.',
   ),
+  (
+    'Judging',
+    {
+      'time/judging_seconds': 'judging, over all threads',
+      'time/reward_seconds': 'waited for',
+    },
+    'seconds per iteration',
+    dict(limits=(0, None), smooth=False, colors=('#98a4b5', '#c8443c')),
+    'What rewards took, and how long the run stood still for it: the rest '
+    'was hidden behind the rollout.',
+  ),
 )
+_VERDICTS = {f'reward/{kind}': kind for kind in ('correct', 'wrong', 'error')}
 _STOPS = {
   'rl/stop_eos': 'ended by itself',
   'rl/stop_budget': 'cut by budget',
@@ -164,7 +176,15 @@ def _shares(x, table):
     figure = figures.stacked(x, stops, 'fraction of responses', top=1)
     caption = 'Responses cut by the token budget go on in the next iteration.'
     charts.append(('Why responses stop', figure, caption))
+  verdicts = {
+    label: table[key] for key, label in _VERDICTS.items() if key in table
+  }
+  if verdicts:
+    figure = figures.stacked(x, verdicts, 'responses')
+    caption = 'Verdicts by kind; an error is a response nobody could judge.'
+    charts.append(('Verdicts', figure, caption))
   found = _family(table, 'time/')
+  found = {k: y for k, y in found.items() if not k.startswith('judging')}
   if found:
     known = [phase for phase in _PHASES if phase in found]
     phases = {phase: found[phase] for phase in [*known, *found]}

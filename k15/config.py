@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 from absl import flags
 from ml_collections import ConfigDict
 
+from k15.rewards import routes as routes_lib
+
 STAGES = ('sft', 'rl')
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
@@ -28,6 +30,7 @@ CHOICES = {
   'policy.param_dtype': ('float32', 'bfloat16'),
   'policy.remat': ('none', 'full', 'dots'),
   'rl.loss_segments': ('all', 'last'),
+  'reward.default': routes_lib.REWARDS,
   'rollout.live_requests': ('interrupt', 'drain', 'in_flight'),
   'loss.method': ('mirror_descent', 'reinforce', 'rest', 'grpo'),
   'loss.baseline': ('mean', 'tau_log_z', 'leave_one_out', 'none'),
@@ -65,7 +68,7 @@ RANGES = {
     'rollout.tokens_per_call', 'rollout.max_prompt_length',
     'rollout.max_length', 'rollout.token_budget', 'rollout.prefill_batch',
     'rollout.repetition_max_period', 'rollout.repetition_min_tokens',
-    'rollout.max_requests', 'rollout.max_tokens',
+    'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'loss.grpo_reference_interval', 'optimizer.micro_batch_rows',
     'evaluation.samples', 'checkpoint.every_iterations',
     'checkpoint.every_sft_steps', 'checkpoint.keep',
@@ -94,7 +97,8 @@ RANGES = {
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
-  'optimizer.micro_batch_rows', 'rollout.workers', 'rollout.live_requests',
+  'optimizer.micro_batch_rows', 'reward.threads', 'rollout.workers',
+  'rollout.live_requests',
   'rollout.*_seconds', 'rollout.token_file', 'rollout.tls_*',
   'rollout.max_requests', 'rollout.max_tokens', 'rollout.max_message_bytes',
 )  # fmt: skip
@@ -147,6 +151,7 @@ def validate(
   _check_policy_and_mesh(get, num_devices)
   _check_lengths(get)
   _check_workers(get)
+  _check_reward(get)
   _check_rl(get)
 
 
@@ -262,6 +267,13 @@ def _check_workers(get):
     _refuse(
       get(key) and not os.path.isfile(get(key)), f'{key}: no file {get(key)!r}'
     )
+
+
+def _check_reward(get):
+  try:
+    routes_lib.routes_of(get('reward.default'), get('reward.routes'))
+  except ValueError as error:
+    raise ConfigError(f'reward.routes: {error}') from None
 
 
 def _check_rl(get):

@@ -15,8 +15,9 @@ from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import sharding
 from k15 import task as task_lib
-from k15.data_types import Problem, TrainState
-from k15.rewards import exact_answer
+from k15.data_types import TrainState
+from k15.rewards import routes as routes_lib
+from k15.rewards import scoring
 from k15.rollout import access as access_lib
 from k15.rollout import backend
 from k15.rollout import client
@@ -42,6 +43,7 @@ class Context:
   policy: shape of the policy.
   mesh: of devices.
   task: problems and examples.
+  scorer: judges responses.
   logger: of metrics and trajectories.
   stop: set when the run was asked to stop.
   """
@@ -51,6 +53,7 @@ class Context:
   policy: policy.PolicyConfig
   mesh: jax.sharding.Mesh
   task: task_lib.Task
+  scorer: scoring.Scorer
   logger: metrics.Logger
   stop: threading.Event
 
@@ -64,6 +67,7 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
     policy=make_policy(config),
     mesh=sharding.make_mesh(**config.mesh),
     task=task,
+    scorer=make_scorer(config),
     logger=metrics.Logger(workdir, enabled=jax.process_index() == 0),
     stop=stop,
   )
@@ -183,8 +187,8 @@ def param_layout(shape: policy.PolicyConfig, mesh: jax.sharding.Mesh) -> Any:
   )
 
 
-def score(context: Context, problem: Problem, response: str) -> float:
-  """The raw reward: 1 if the final answer is the problem's, else 0."""
-  return exact_answer.score(
-    response, problem.answer, context.config.task.answer_marker
-  )
+def make_scorer(config: Any) -> scoring.Scorer:
+  """The rewards that the config routes to; close it when done."""
+  routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  judges = scoring.make_judges(config, sorted(set(routes.values())))
+  return scoring.Scorer(judges, routes, config.reward.threads)

@@ -50,6 +50,7 @@ def main(argv: list[str]) -> None:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   finally:
+    context.scorer.close()
     context.logger.close()
 
 

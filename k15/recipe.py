@@ -85,7 +85,7 @@ def _evaluation(context, stage, state):
     records = evaluate.evaluate(
       rollout,
       context.task,
-      lambda problem, text: context_lib.score(context, problem, text),
+      context.scorer.submit,
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,

@@ -6,7 +6,7 @@ Everything that outlives an iteration is in `Stage` and in the checkpoint.
 """
 
 import dataclasses
-import functools
+import time
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ from k15 import sharding
 from k15 import update
 from k15.context import Context
 from k15.data_types import Batch, Group, StopReason, TrainState
+from k15.rewards import scoring
 from k15.rollout import partial
 from k15.rollout import timeline
 
@@ -113,21 +114,25 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   After an interruption the state is as before, but not the host's memory.
   """
   config = stage.context.config
-  buffer, timer = stage.buffer, stage.timer
+  buffer, timer, scorer = stage.buffer, stage.timer, stage.context.scorer
   stage.rollout.set_params(stage.state.params, version=iteration)
   buffer.expire(iteration, config.rl.max_group_age)
   drawn = stage.sampler.draw(config.rl.problems_per_iteration, iteration)
   problems = [stage.context.task.train[i] for i in drawn]
   buffer.open(problems, iteration, config.rl.group_size)
+  scorer.pop_numbers()  # Of an evaluation.
   with timer('rollout'):
-    sampled = _rollout(stage)
+    sampled, verdicts = _rollout(stage)
   if sampled is None:
     return None
   buffer.update(sampled)
+  waited = time.perf_counter()
   with timer('reward'):
-    _score(stage)
+    _score(stage, verdicts)
+  waited = time.perf_counter() - waited
   groups = buffer.pop_complete()
   values = rl_metrics.of_rollout(sampled, stage.rollout.pop_stats())
+  values |= rl_metrics.of_verdicts(scorer.pop_numbers(), waited)
   if groups:
     _record_success(stage, groups)
     values |= rl_metrics.of_groups(groups) | _train_on(stage, groups, iteration)
@@ -309,21 +314,32 @@ def make_stage(context: Context, params: Any) -> Stage:
 
 
 def _rollout(stage):
-  """Grows every pending response; None if the run is to stop."""
-  config = stage.context.config.rollout
-  sampled = []
+  """Grows every pending response and has judged, meanwhile, what is finished.
+
+  Returns:
+    The trajectories, None if the run is to stop, and the verdicts to come, by
+    (group_id, sample_index).
+  """
+  context, buffer = stage.context, stage.buffer
+  config, tokenizer = context.config.rollout, context.task.tokenizer
+  problems = {group.group_id: group.problem for group in buffer.groups}
+  sampled, verdicts = [], {}
   for trajectory in partial.run(
     stage.rollout,
-    stage.buffer.pending(),
-    stage.context.task.encode_prompt,
+    buffer.pending(),
+    context.task.encode_prompt,
     config.token_budget,
     config.max_length,
     config.temperature,
   ):
     sampled.append(trajectory)
-    if stage.context.stop.is_set():
-      return None
-  return sampled
+    if context.stop.is_set():
+      return None, {}
+    if trajectory.is_finished:
+      key = trajectory.group_id, trajectory.sample_index
+      text = tokenizer.decode(trajectory.tokens)
+      verdicts[key] = context.scorer.submit(problems[key[0]], text)
+  return sampled, verdicts
 
 
 def _evaluate(stage):
@@ -334,7 +350,7 @@ def _evaluate(stage):
     records = evaluate.evaluate(
       stage.rollout,
       stage.context.task,
-      functools.partial(context_lib.score, stage.context),
+      stage.context.scorer.submit,
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
@@ -343,15 +359,14 @@ def _evaluate(stage):
   return {f'evaluation/{k}': v for k, v in evaluate.summary(records).items()}
 
 
-def _score(stage):
-  """Scores what has finished; success rates and metrics see this raw reward."""
-  unscored = stage.buffer.unscored()
-  tokenizer = stage.context.task.tokenizer
+def _score(stage, verdicts):
+  """Waits for verdicts; success rates and metrics see this raw reward."""
+  finished = [t for _, t in stage.buffer.unscored()]
   rewards = [
-    context_lib.score(stage.context, problem, tokenizer.decode(t.tokens))
-    for problem, t in unscored
+    scoring.reward_of(verdicts[t.group_id, t.sample_index].result())
+    for t in finished
   ]
-  stage.buffer.set_rewards([t for _, t in unscored], rewards)
+  stage.buffer.set_rewards(finished, rewards)
 
 
 def _record_success(stage, groups):

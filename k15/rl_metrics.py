@@ -31,6 +31,24 @@ def of_rollout(
   }
 
 
+def of_verdicts(judged: dict[str, float], waited: float) -> dict[str, float]:
+  """Verdicts by kind, errors by reason, and the time that rewards took.
+
+  Args:
+    judged: of `Scorer.pop_numbers`.
+    waited: seconds the iteration stood still for verdicts.
+
+  Returns:
+    `time/judging_hidden` is the share of `time/judging_seconds`, in [0, 1],
+    that ran beside the rollout; nothing judged is all hidden.
+  """
+  counts = {f'reward/{k}': n for k, n in judged.items() if k != 'seconds'}
+  seconds = judged['seconds']
+  hidden = 1 - min(waited / seconds, 1.0) if seconds > 0 else 1.0
+  times = {'time/judging_seconds': seconds, 'time/judging_hidden': hidden}
+  return counts | times
+
+
 def of_groups(groups: list[Group]) -> dict[str, float]:
   """Raw rewards of the groups trained on, whole and by kind, and lengths."""
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])

@@ -15,7 +15,7 @@ KINDS = base.get_config().task.kinds
 FREE = {
   'task.train_path', 'task.held_out_path', 'task.prompt_suffix',
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
-  'rollout.tls_certificate', 'rollout.tls_key',
+  'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
 }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Records in order, numbers by hand, and the same answers every time."""
 
+from concurrent import futures
+
 import jax
 import numpy as np
 import optax
@@ -9,6 +11,7 @@ import small_run
 from k15 import context as context_lib
 from k15 import evaluate
 from k15.data_types import Problem, Segment
+from k15.rewards.verdict import Verdict
 from k15.rollout import client
 from k15.rollout.requests import Completion, Request, Stop
 from k15.task import Task
@@ -26,6 +29,13 @@ class _Backwards:
       yield Completion(r, (Segment(tokens, logprobs, 0),), stop)
 
 
+def _judge(problem, text):
+  future = futures.Future()
+  right = text == problem.answer
+  future.set_result(Verdict('correct' if right else 'wrong'))
+  return future
+
+
 def _task():
   problems = [Problem('a', '1?', '77'), Problem('b', '2?', '777', 'd', 0.5)]
   return Task(ByteTokenizer(()), '\n', [], problems, [])
@@ -36,7 +46,7 @@ def test_records_are_in_order_of_problem_and_sample():
   records = evaluate.evaluate(
     _Backwards(),
     _task(),
-    lambda problem, text: float(text == problem.answer),
+    _judge,
     samples=2,
     max_length=3,
     temperature=1.0,
@@ -51,17 +61,23 @@ def test_records_are_in_order_of_problem_and_sample():
   assert [r['stop'] for r in records] == ['eos', 'max_length'] * 2
   assert records[3] == dict(
     problem_id='b', sample=1, prompt='2?', answer='777', response='777',
-    reward=1.0, length=3, stop='max_length', domain='d', difficulty=0.5,
+    reward=1.0, verdict='correct', reason='', length=3, stop='max_length',
+    domain='d', difficulty=0.5,
   )  # fmt: skip
 
 
 def test_summary_by_hand():
   records = [
-    dict(reward=r, length=n, stop=s)
-    for r, n, s in ((1, 10, 'eos'), (0, 20, 'max_length'), (0, 30, 'eos'))
+    dict(reward=r, length=n, stop=s, verdict=v)
+    for r, n, s, v in (
+      (1, 10, 'eos', 'correct'),
+      (0, 20, 'max_length', 'wrong'),
+      (0, 30, 'eos', 'error'),
+    )
   ]
   assert evaluate.summary(records) == dict(
     accuracy=pytest.approx(1 / 3),
+    errors=pytest.approx(1 / 3),
     mean_tokens=20.0,
     p95_tokens=pytest.approx(29.0),  # 20 + 0.9 * (30 - 20)
     truncated=pytest.approx(1 / 3),
@@ -76,7 +92,7 @@ def test_the_same_weights_give_the_same_answers(tmp_path):
   def answers():
     rollout.set_params(params, version=0)
     return evaluate.evaluate(
-      rollout, context.task, lambda p, t: 0.0, 2, 16, 1.0
+      rollout, context.task, context.scorer.submit, 2, 16, 1.0
     )
 
   first = answers()

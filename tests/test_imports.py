@@ -27,7 +27,7 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 # Page or folder of k15 -> the pages and folders of k15 it may import.
 MAY_IMPORT = {
   'data_types': [],
-  'config': [],
+  'config': ['rewards'],  # The names of rewards.
   'host_memory': [],
   **{page: ['data_types', *EQUATIONS] for page in EQUATIONS},
   'rewards': ['data_types', 'rewards'],

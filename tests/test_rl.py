@@ -16,16 +16,23 @@ from k15 import recipe
 from k15 import rl
 from k15 import sharding
 from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
+from k15.rewards import scoring
+from k15.rewards.verdict import Verdict
 
 
-def _odd(context, problem, text):
+def _odd(response, reference):
   """A reward that even an untrained policy gets now and then."""
-  return float(len(text) % 2)
+  del reference
+  return Verdict('correct' if len(response) % 2 else 'wrong')
+
+
+def _judges(judge):
+  return lambda config, names: dict.fromkeys(names, judge)
 
 
 @pytest.fixture
 def rewarded(monkeypatch):
-  monkeypatch.setattr(context_lib, 'score', _odd)
+  monkeypatch.setattr(scoring, 'make_judges', _judges(_odd))
 
 
 def _params(context):
@@ -186,7 +193,7 @@ def _find(batch, tokens):
 def whole(tmp_path_factory):
   """Three iterations in one go."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(context_lib, 'score', _odd)
+    patch.setattr(scoring, 'make_judges', _judges(_odd))
     return _train(tmp_path_factory.mktemp('rl'))
 
 
@@ -264,14 +271,15 @@ def test_a_stage_cut_in_two_is_the_same_bit_for_bit(whole, rewarded, tmp_path):
 def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
   whole, monkeypatch, tmp_path
 ):
+  seen = []
+
+  def judge(response, reference):
+    seen.append(response)
+    return _odd(response, reference)
+
+  monkeypatch.setattr(scoring, 'make_judges', _judges(judge))
   _train_until = small_run.make_context(tmp_path)
-  stop, seen = _train_until.stop, []
-
-  def score(context, problem, text):
-    seen.append(text)
-    return _odd(context, problem, text)
-
-  monkeypatch.setattr(context_lib, 'score', score)
+  stop = _train_until.stop
   original = rl.partial.run
 
   def run(rollout, *args):
@@ -340,7 +348,8 @@ def test_each_method_learns_from_an_iteration(rewarded, tmp_path, changes):
 
 
 def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
-  monkeypatch.setattr(context_lib, 'score', lambda *_: 0.0)
+  judges = _judges(lambda *_: Verdict('wrong'))
+  monkeypatch.setattr(scoring, 'make_judges', judges)
   context, state = _train(
     tmp_path,
     rl__iterations=1,

@@ -114,3 +114,20 @@ def test_updates_are_joined():
   assert 'rl/kl' not in values
   with_kl = [update(kl_sum=1.0), update(kl_sum=3.0)]
   assert rl_metrics.of_updates(with_kl)['rl/kl'] == 1.0
+
+
+@pytest.mark.parametrize(
+  'waited, seconds, share', [(0, 0, 1), (0, 2, 1), (1, 4, 0.75), (9, 3, 0)]
+)
+def test_verdicts_are_counted_and_hidden_time_is_by_hand(
+  waited, seconds, share
+):
+  judged = dict(correct=3, wrong=2, error=1, error_timeout=1, seconds=seconds)
+  assert rl_metrics.of_verdicts(judged, waited) == {
+    'reward/correct': 3,
+    'reward/wrong': 2,
+    'reward/error': 1,
+    'reward/error_timeout': 1,
+    'time/judging_seconds': seconds,
+    'time/judging_hidden': share,
+  }
