@@ -1,0 +1,193 @@
+"""Where a response states its final answer, and the answer as plain markup.
+
+Everything here is linear in the length of the text, and nothing is evaluated.
+"""
+
+import re
+import unicodedata
+
+MAX_BOXES = 16  # stated side by side, as in '\\boxed{2} and \\boxed{3}'
+TAIL = 4000  # characters searched for an answer without box or tag
+
+_BRACE = re.compile(r'\\.|[{}]', re.DOTALL)
+_BETWEEN = re.compile(r'(?:[\s$.,;&]|and|or|\\text ?\{ *(?:and|or) *\}|\\[()\[\]])*')
+_BARE_BOX = re.compile(r'\s*([^\s${}]+)')
+_STATED = re.compile(
+  r'(?i:answer)s?(?:[^.:=\n$]{0,80}?\b(?:is|are)\b|\s*\**\s*[:=])\s*:?\s*(\S.*)'
+)
+_HOPE = re.compile(r'\.\s*I hope.*')
+_SENTENCE_END = re.compile(r'[.!?](?:\s|$)')
+_SEGMENT = re.compile(
+  r'\$\$?([^$]+)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]', re.DOTALL
+)
+_NUMBER = re.compile(r'[-−]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?')
+_LONG_WORD = re.compile(r'(?<![\\a-zA-Z])[a-zA-Z]{3,}')
+
+
+def final_answer(response: str) -> str | None:
+  """The answer a response ends on, or None.
+
+  After the thinking, it is the last box or answer tag; where there is
+  neither, what follows '####' or 'answer is', a short response itself, the
+  last formula or the last number.  Boxes side by side are one list, so that
+  naming several candidates is an answer of several values.  A thinking, box
+  that is never closed leaves no answer.
+  """
+  region = response.rpartition('</think>')[2]
+  if '<think>' in region:
+    return None
+  start = region.rfind('<answer>')
+  if start >= 0:
+    inside, _, after = region[start + 8 :].partition('</answer>')
+    region = after if _box_start(after) >= 0 else inside
+  if _box_start(region) >= 0:
+    return boxed(region)
+  return _unboxed(region.strip())
+
+
+def reference_answer(reference: str) -> str:
+  """A reference without its box or '####'."""
+  if _box_start(reference) >= 0:
+    return boxed(reference) or ''
+  return reference.rpartition('####')[2].strip()
+
+
+def _box_start(text, end=None):
+  return max(text.rfind('\\boxed', 0, end), text.rfind('\\fbox', 0, end))
+
+
+def boxed(text: str) -> str | None:
+  """Content of the last box, with those right before it; None if unclosed."""
+  contents, end, following = [], None, None
+  while len(contents) < MAX_BOXES:
+    start = _box_start(text, end)
+    if start < 0:
+      break
+    content, close = _box_content(text, start)
+    if following is not None and (
+      content is None or not _BETWEEN.fullmatch(text[close:following])
+    ):
+      break
+    if content is None:
+      return None
+    if content and content not in contents:
+      contents.append(content)
+    end = start
+    following = start if contents else None
+  return ', '.join(reversed(contents)) or None
+
+
+def _box_content(text, start):
+  """(content, position after it) of the box at start; (None, 0) if open."""
+  opening = start + (6 if text.startswith('\\boxed', start) else 5)
+  while opening < len(text) and text[opening] in ' \n\t':
+    opening += 1
+  if not text.startswith('{', opening):
+    bare = _BARE_BOX.match(text, opening)
+    return (bare[1].rstrip('.,;'), bare.end()) if bare else ('', opening)
+  depth = 0
+  for match in _BRACE.finditer(text, opening):
+    depth += {'{': 1, '}': -1}.get(match[0], 0)
+    if depth == 0:
+      return text[opening + 1 : match.start()].strip(), match.end()
+  return None, 0
+
+
+def _unboxed(text):
+  """The answer of a response without box and tag."""
+  _, found, rest = text.rpartition('####')
+  if found:
+    return rest.strip().partition('\n')[0].strip() or None
+  tail = text[-TAIL:]
+  stated = _STATED.findall(tail)
+  if stated:
+    answer = _HOPE.sub('', stated[-1])
+    end = _SENTENCE_END.search(answer)
+    return answer[: end.start()].strip(' *') if end else answer.strip(' *')
+  if len(_LONG_WORD.findall(tail)) <= 2 or not text:
+    return text or None
+  segments = _SEGMENT.findall(tail)
+  if segments:
+    return next(part for part in segments[-1] if part).strip()
+  numbers = _NUMBER.findall(tail)
+  return numbers[-1] if numbers else None
+
+
+_CHARACTERS = {
+  '−': '-', '–': '-', '—': '-', '×': r'\times ', '·': r'\cdot ', '÷': '/',
+  '⋅': r'\cdot ', '∙': r'\cdot ', '⁄': '/', '∕': '/', 'π': r'\pi ',
+  '∞': r'\infty ', '√': r'\sqrt ', '≤': r'\le ', '≥': r'\ge ', '≠': r'\ne ',
+  '≈': r'\approx ', '∪': r'\cup ', '∩': r'\cap ', '∈': r'\in ', '∅': r'\emptyset ',
+  '±': r'\pm ', '∓': r'\mp ', '°': '^\\circ ', '⟨': r'\langle ', '⟩': r'\rangle ',
+  '，': ',', '：': ':', 'º': '^\\circ ', 'θ': r'\theta ', 'α': r'\alpha ',
+  'β': r'\beta ', 'λ': r'\lambda ', '“': '', '”': '', '‘': "'", '’': "'",
+  '£': r'\$', '€': r'\$', '¥': r'\$', '\u200b': '', '≡': r'\equiv ', '٫': '.',
+}  # fmt: skip
+_SUPERSCRIPTS = str.maketrans('⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ', '0123456789+-n')
+_SUPERSCRIPT_RUN = re.compile('[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+')
+_VULGAR = re.compile(r'([¼-¾⅐-⅞])')
+_THOUSANDS = re.compile(r'(?<=\d)(?:\{,\}\s?|,\s?\\!\s?|\\,|\\!|\\ )(?=\d{3}(?!\d))')
+_SPACED = re.compile(r'(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])')
+_REMOVED = re.compile(
+  r'\\(?:displaystyle|textstyle|limits|boldsymbol|mathbf|mathit|mathcal|bm'
+  r'|mathsf|left|right|[bB]igg?[lr]?|rm|bf|it|hline|noindent)(?![a-zA-Z])\.?'
+  r'|\\!|(?<!\\)\$|(?<!\\)\\[()\[\]]|\\phantom\{[^{}]*\}'
+)
+_SPACES = re.compile(r'(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~|\s+')
+_RENAMED = {
+  'dfrac': 'frac', 'tfrac': 'frac', 'cfrac': 'frac', 'dbinom': 'binom',
+  'tbinom': 'binom', 'mathrm': 'text', 'textbf': 'text', 'textit': 'text',
+  'textrm': 'text', 'mbox': 'text', 'hbox': 'text', 'textnormal': 'text',
+  'texttt': 'text', 'operatorname': 'text', 'leq': 'le', 'leqslant': 'le',
+  'geq': 'ge', 'geqslant': 'ge', 'neq': 'ne', 'varnothing': 'emptyset', 'lt': 'lt',
+  'lbrace': '{', 'rbrace': '}', 'lvert': 'vert', 'rvert': 'vert', 'mid': 'vert',
+  'ast': 'cdot', 'degree': 'circ', 'colon': 'ratio', 'dots': 'ldots',
+  'cdots': 'ldots', 'lbrack': 'lbrack', 'setminus': 'setminus', 'sf': 'text',
+}  # fmt: skip
+_COMMAND = re.compile(r'\\([a-zA-Z]+)')
+_DEGREES = re.compile(r'\^ ?\{? ?\\circ ?\}?')
+_REAL_LETTER = re.compile(r'\\mathbb ?\{? ?([A-Z]) ?\}?')
+_MIXED = re.compile(r'(?<![\d.}^_{/])(\d+) +(\d+) ?/ ?(\d+)(?![\d.])')
+_PERCENT = re.compile(r'(?: |\\text ?\{ *)*(?:percent|per cent|pct)\b(?: *\})?')
+
+
+def markup(answer: str) -> str:
+  """An answer in ASCII and few commands: one spelling for what looks alike."""
+  text = answer if answer.isascii() else _ascii(answer)
+  text = _THOUSANDS.sub('', text)
+  text = _REMOVED.sub('', text)
+  text = _COMMAND.sub(_rename, text)
+  text = text.replace('\\%', '%')
+  text = _SPACES.sub(' ', text).strip()
+  if ' ' in text:
+    text = _SPACED.sub(lambda match: match[0].replace(' ', ''), text)
+    text = _MIXED.sub(r'\1\\frac{\2}{\3}', text)
+  if '^' in text:
+    text = _DEGREES.sub(r'\\circ ', text)
+  text = _PERCENT.sub('%', text)
+  text = _REAL_LETTER.sub(r'\1', text)
+  return text.strip(' *').rstrip('.,;: ').strip()
+
+
+def _rename(match):
+  return '\\' + _RENAMED.get(match[1], match[1])
+
+
+def _ascii(text):
+  """Digits of any script, fractions, exponents and signs in ASCII."""
+  text = _SUPERSCRIPT_RUN.sub(
+    lambda match: '^{' + match[0].translate(_SUPERSCRIPTS) + '}', text
+  )
+  text = _VULGAR.sub(_fraction, text)
+  text = ''.join(_CHARACTERS.get(c, c) for c in text)
+  if text.isascii():
+    return text
+  text = unicodedata.normalize('NFKC', text)
+  return ''.join(
+    str(unicodedata.decimal(c, c)) if not c.isascii() else c for c in text
+  )
+
+
+def _fraction(match):
+  top, _, bottom = unicodedata.normalize('NFKC', match[1]).partition('⁄')
+  return f'\\frac{{{top}}}{{{bottom}}}'
