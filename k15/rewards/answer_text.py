@@ -104,13 +104,27 @@ def _unboxed(text):
     answer = _HOPE.sub('', stated[-1])
     end = _SENTENCE_END.search(answer)
     return answer[: end.start()].strip(' *') if end else answer.strip(' *')
-  if len(_LONG_WORD.findall(tail)) <= 2 or not text:
+  words = [word for word in _LONG_WORD.findall(tail) if word != 'and']
+  segments = [*_SEGMENT.finditer(tail)]
+  if len(words) <= 2 and not (words and segments):
     return text or None
-  segments = _SEGMENT.findall(tail)
   if segments:
-    return next(part for part in segments[-1] if part).strip()
+    return _joined_segments(tail, segments)
   numbers = _NUMBER.findall(tail)
   return numbers[-1] if numbers else None
+
+
+def _joined_segments(text, segments):
+  """The last formula, with those right before it."""
+  contents, following = [], None
+  for match in reversed(segments[-MAX_BOXES:]):
+    if following is not None and not _BETWEEN.fullmatch(
+      text[match.end() : following]
+    ):
+      break
+    contents.append(next(part for part in match.groups() if part).strip())
+    following = match.start()
+  return ', '.join(reversed(contents))
 
 
 _CHARACTERS = {

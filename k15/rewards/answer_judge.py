@@ -1,0 +1,131 @@
+"""A worker process: reads questions, answers by math-verify, dies at a limit.
+
+  python -m k15.rewards.answer_judge FD SECONDS MEGABYTES
+
+FD is a socket.  A guardian imports math-verify once and forks the child that
+reads the questions: the child's alarm is the kernel's, which no computation
+can hold off, and the guardian answers for a child that died and forks the
+next.  Both end when the socket does.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import resource
+import signal
+import socket
+import sys
+
+import math_verify
+import sympy
+from sympy.parsing import sympy_parser
+
+REASONS = {signal.SIGALRM: 'timeout', signal.SIGKILL: 'memory'}
+_FORBIDDEN = (
+  'os.system', 'os.exec', 'os.fork', 'os.forkpty', 'os.posix_spawn', 'os.spawn',
+  'os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.chmod', 'os.kill',
+  'subprocess.Popen', 'socket.connect', 'socket.bind', 'ctypes.dlopen',
+  'shutil.rmtree', 'pty.spawn',
+)  # fmt: skip
+
+
+_NUMERAL = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)')
+
+
+class Refused(RuntimeError):
+  """Something that judging an answer never needs was tried."""
+
+
+def answer_to(gold: str, answer: str) -> str:
+  """'correct', 'wrong' or 'error: reason' from math-verify alone."""
+  config = [math_verify.LatexExtractionConfig(boxed_match_priority=0)]
+  read = []
+  for text in (gold, answer):
+    parsed = math_verify.parse(
+      f'\\boxed{{{text}}}',
+      extraction_config=config,
+      fallback_mode='no_fallback',
+      parsing_timeout=None,
+    )
+    if not parsed:
+      which = 'reference' if not read else 'answer'
+      return f'error: unparsable: {which}'
+    read.append(parsed)
+  same = math_verify.verify(*read, timeout_seconds=None, raise_on_error=True)
+  return 'correct' if same else 'wrong'
+
+
+def forbid(event: str, arguments: tuple) -> None:
+  """Audit hook: no process, no connection, no file written, no text made code."""
+  if event in _FORBIDDEN:
+    raise Refused(event)
+  if event == 'open' and isinstance(arguments[1], str):
+    if set(arguments[1]) & set('wax+'):
+      raise Refused('writing a file')
+  if event == 'compile' and str(arguments[1]).startswith('<lambdify'):
+    raise Refused('compiling text')
+
+
+def numeral(text: str, *_, **__) -> sympy.Number:
+  """In place of sympy's parse_expr, which evaluates text as Python."""
+  if not _NUMERAL.fullmatch(text):
+    raise Refused('evaluating text')
+  return sympy.Float(text) if '.' in text else sympy.Integer(int(text))
+
+
+def _serve(connection, seconds, megabytes):
+  """The child: a question a line, an outcome a line."""
+  signal.signal(signal.SIGALRM, signal.SIG_DFL)
+  limit = megabytes << 20
+  with contextlib.suppress(ValueError, OSError):  # Not on every system.
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+  sympy_parser.parse_expr = numeral
+  sys.addaudithook(forbid)
+  with connection.makefile('rb') as questions:
+    for line in questions:
+      number, gold, answer = json.loads(line)
+      signal.setitimer(signal.ITIMER_REAL, seconds)
+      try:
+        outcome = answer_to(gold, answer)
+      except MemoryError:
+        outcome = 'error: memory'
+      except Exception as error:  # Whatever hostile text makes it raise.
+        outcome = f'error: crash: {type(error).__name__}'
+      signal.setitimer(signal.ITIMER_REAL, 0)
+      connection.sendall(json.dumps([number, outcome]).encode() + b'\n')
+
+
+def _guard(connection, seconds, megabytes):
+  """The guardian: a child after the other, until one ends by itself."""
+  while True:
+    child = os.fork()
+    if child == 0:
+      status = 1
+      with contextlib.suppress(BaseException):
+        _serve(connection, seconds, megabytes)
+        status = 0
+      os._exit(status)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
+      return
+    reason = REASONS.get(-code, f'crash: exit {code}')
+    message = json.dumps([None, f'error: {reason}']).encode() + b'\n'
+    connection.sendall(message)
+
+
+def main(arguments: list[str]) -> None:
+  """Tells 'ready' when imports are done, then guards."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  logging.disable()
+  connection = socket.socket(fileno=int(arguments[0]))
+  connection.sendall(b'[null, "ready"]\n')
+  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+  with contextlib.suppress(BrokenPipeError, ConnectionError):
+    _guard(connection, float(arguments[1]), int(arguments[2]))
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])

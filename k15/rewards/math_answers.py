@@ -1,0 +1,149 @@
+"""Reward of a mathematical answer: verify(response, reference) -> Verdict.
+
+A cascade, cheapest rung first:
+
+  1. the final answer (answer_text.py) is the reference, letter by letter;
+  2. both are the same text, or the same number, expression, tuple, set,
+     interval, matrix or equation (answer_reading.py, answer_equality.py):
+     written here, bounded, and never wrong about what it understands;
+  3. what that does not read goes to math-verify, in a worker process with a
+     time limit (answer_workers.py).
+
+Nothing of a response is ever executed.  'wrong' is an answer that is read and
+differs, and a response that gives none: no box, tag or statement, a box or a
+thinking that is never closed.  'error' is an answer that nobody could judge:
+
+  unparsable   markup that no rung reads, or longer than MAX_LENGTH, or numbers
+               too large to compare; 'unparsable: reference' blames the reference
+  timeout      a worker was killed at its limit
+  crash        a worker died otherwise; memory: for want of it
+"""
+
+import fractions
+import re
+import time
+from collections.abc import Sequence
+
+from k15.rewards import answer_equality
+from k15.rewards import answer_reading
+from k15.rewards import answer_text
+from k15.rewards import answer_values
+from k15.rewards import answer_workers
+from k15.rewards.verdict import Verdict
+
+MAX_NESTING = 40
+_DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
+
+
+def verify(response: str, reference: str) -> Verdict:
+  """Whether a response ends on the reference's answer."""
+  return verify_batch([(response, reference)])[0]
+
+
+def verify_batch(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+  """Verdicts on (response, reference) pairs, in their order."""
+  verdicts, unread = [], []
+  for index, (response, reference) in enumerate(pairs):
+    start = time.perf_counter()
+    outcome = _judge(response, reference)
+    seconds = time.perf_counter() - start
+    if isinstance(outcome, tuple):
+      unread.append((index, seconds, outcome))
+      verdicts.append(None)
+    else:
+      kind, _, reason = outcome.partition(': ')
+      verdicts.append(Verdict(kind, reason, seconds=seconds))
+  if unread:
+    judged = answer_workers.judge([question for _, _, question in unread])
+    for (index, seconds, _), (outcome, more) in zip(
+      unread, judged, strict=True
+    ):
+      kind, _, reason = outcome.partition(': ')
+      verdicts[index] = Verdict(kind, reason, seconds=seconds + more)
+  return verdicts
+
+
+def _judge(response, reference):
+  """'kind' or 'kind: reason', or the (gold, answer) a worker has to judge."""
+  answer = answer_text.final_answer(response)
+  if not answer:
+    return 'wrong'
+  if answer == reference:
+    return 'correct'
+  gold = answer_text.reference_answer(reference)
+  if answer == gold:
+    return 'correct'
+  if not gold or len(gold) > answer_reading.MAX_LENGTH:
+    return 'error: unparsable: reference'
+  if len(answer) > answer_reading.MAX_LENGTH:
+    return f'error: unparsable: {len(answer)} characters'
+  return _compare(answer_reading.read(gold), answer_reading.read(answer))
+
+
+def _compare(gold, answer):
+  if _same_text(gold, answer):
+    return 'correct'
+  numeral = answer_reading.same_numeral(gold, answer)
+  if numeral is not None:
+    return 'correct' if numeral else 'wrong'
+  try:
+    understood = _same_mathematics(gold, answer)
+  except answer_values.TooLarge as error:
+    return f'error: unparsable: too large: {error}'
+  except RecursionError:
+    return 'error: unparsable: nested too deeply'
+  if understood is not None:
+    return 'correct' if understood else 'wrong'
+  if gold.has_words or answer.has_words:
+    return 'wrong'
+  if _nesting(answer.markup) > MAX_NESTING:
+    return 'error: unparsable: nested too deeply'
+  return gold.markup, answer.markup
+
+
+def _same_text(gold, answer):
+  if gold.key == answer.key:
+    return bool(gold.key)
+  if not (gold.has_words or answer.has_words):
+    return False
+  return gold.key.casefold() == answer.key.casefold()
+
+
+def _same_mathematics(gold, answer):
+  """True or False, None where one of both is not read."""
+  factor = answer_reading.factor(gold, answer)
+  read = None
+  for ours, theirs in zip(gold.trees, answer.trees, strict=True):
+    for g, a in ((ours or gold.trees[0], theirs or answer.trees[0]),):
+      if g is None or a is None:
+        continue
+      if factor is None:
+        return False
+      if factor != 1:
+        a = ('mul', a, ('num', fractions.Fraction(str(round(factor, 12))), None))
+      try:
+        if answer_equality.equal(g, a):
+          return True
+        read = False
+      except answer_values.Undefined:
+        continue
+  if read is False and _comma_is_point(gold, answer):
+    return True
+  return read
+
+
+def _comma_is_point(gold, answer):
+  """1,22 for 1.22."""
+  for a, b in ((gold, answer), (answer, gold)):
+    if _DECIMAL_COMMA.fullmatch(a.body) and b.trees[0] and ',' not in b.body:
+      tree = answer_reading.read(a.body.replace(',', '.')).trees[0]
+      return b.trees[0][0] == 'num' and answer_equality.equal(tree, b.trees[0])
+  return False
+
+
+def _nesting(text):
+  depth = deepest = 0
+  for c in text:
+    depth += (c in '([{') - (c in ')]}')
+    deepest = max(deepest, depth)
+  return deepest
