@@ -25,7 +25,7 @@ def equal(gold: tuple, answer: tuple) -> bool:
     values.TooLarge: it takes too much work to say.
     values.Undefined: there is nothing to compare.
   """
-  gold, answer = _spread(_bare(gold)), _spread(_bare(answer))
+  gold, answer = _spread(gold), _spread(answer)
   if gold[0] == 'rel' and answer[0] == 'rel':
     return _relations_equal(gold, answer)
   if answer[0] == 'rel' and answer[2][-1] in ('=', '~', 'in'):
@@ -34,7 +34,7 @@ def equal(gold: tuple, answer: tuple) -> bool:
     gold = _assigned(gold, of_reference=True)
   if gold is None or answer is None:
     return False
-  gold, answer = _spread(_bare(gold)), _spread(_bare(answer))
+  gold, answer = _spread(gold), _spread(answer)
   if _is_region(gold) or _is_region(answer):
     return _regions_equal(gold, answer)
   if gold[0] in ('list', 'seq') or answer[0] in ('list', 'seq'):
@@ -42,13 +42,6 @@ def equal(gold: tuple, answer: tuple) -> bool:
   if gold[0] == 'matrix' or answer[0] == 'matrix':
     return _matrices_equal(gold, answer)
   return _scalars_equal(gold, answer)
-
-
-def _bare(node):
-  """Without groups of a single item: a list of equal length one."""
-  if node[0] == 'rel' and len(node[1]) > 2 and set(node[2]) <= {'=', '~'}:
-    return node
-  return node
 
 
 def _spread(node):
@@ -66,7 +59,7 @@ def _spread(node):
 
 
 def _values_of_one_name(node):
-  """x = 2, x = 3 as 2, 3; x = 2, 3 too."""
+  """x = 2, x = 3 as 2, 3; x_1 = 2, x_2 = 3 and x = 2, 3 too."""
   items = node[1]
   first = items[0]
   if first[0] != 'rel' or first[2][0] not in ('=', '~'):
@@ -74,14 +67,21 @@ def _values_of_one_name(node):
   name = first[1][0]
   if not _is_name(name):
     return node
+  letter = _letter(name)
   found = []
   for item in items:
     if item[0] == 'rel':
-      if item[1][0] != name or len(item[1]) != 2 or item[2][0] != first[2][0]:
+      same = item[1][0] == name or (letter and _letter(item[1][0]) == letter)
+      if not same or len(item[1]) != 2 or item[2][0] != first[2][0]:
         return node
       item = item[1][1]
     found.append(item)
   return ('list', found, node[2])
+
+
+def _letter(node):
+  """x of x_1, else None."""
+  return node[1].partition('_')[0] if node[0] == 'sym' else None
 
 
 def _signs(node):
@@ -111,11 +111,13 @@ def _with_sign(node, sign):
 
 
 def _is_name(node):
-  """A letter, some letters, or a tuple of letters, as on the left of x = 5."""
+  """What stands on the left of x = 5: letters, AB/CD, a tuple of letters."""
   if node[0] == 'sym':
     return node[1] not in CONSTANTS
-  if node[0] == 'mul':
+  if node[0] in ('mul', 'div', 'ratio'):
     return all(map(_is_name, node[1:]))
+  if node[0] == 'fn':
+    return _is_name(node[2])
   return node[0] == 'seq' and bool(node[3]) and all(map(_is_name, node[3]))
 
 
@@ -207,7 +209,8 @@ def _proportional(gold, answer, positive):
         if values.is_close(a, b):
           continue
         return False
-      current = values.ratio(b, a)
+      a, b = values.alike(a, b)
+      current = b / a
     except values.Undefined:
       continue
     if ratio is None:
@@ -249,6 +252,13 @@ def _collections_equal(gold, answer):
     return len(answer[3]) == 1 and equal(gold, answer[3][0])
   if 'matrix' in (gold[0], answer[0]):
     return _matrices_equal(gold, answer)
+  if 'list' not in (gold[0], answer[0]):
+    return False
+  if gold[0] == 'list' and answer[0] == 'list' and not _names_differ(gold, answer):
+    return _same_items(_distinct(gold[1]), _distinct(answer[1]))
+  if answer[0] == 'list' and gold[0] != 'seq':
+    found = _distinct(answer[1])
+    return len(found) == 1 and equal(gold, found[0])
   ours, theirs = _items(gold), _items(answer)
   if len(ours) != len(theirs):
     return False
@@ -266,6 +276,12 @@ def _items(node):
   if node[0] == 'list':
     return node[1]
   return node[3] if node[0] == 'seq' else [node]
+
+
+def _names_differ(gold, answer):
+  """Whether just one of two lists tells which value is which letter's."""
+  named = [all(item[0] == 'rel' for item in node[1]) for node in (gold, answer)]
+  return named[0] != named[1]
 
 
 def _named_tuple(gold, answer):

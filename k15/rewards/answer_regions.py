@@ -5,6 +5,7 @@ in order; a number is a piece of length 0.  Infinite ends are floats.
 """
 
 import functools
+import itertools
 import math
 
 from k15.rewards import answer_values as values
@@ -113,7 +114,7 @@ def _linear(difference, operator):
     if len(point.symbols) != 1 or not values.is_real(number):
       return None
     found.append((point[next(iter(point.symbols))], values.real(number)))
-  (x, f), (y, g), (z, h) = found
+  x, f, y, g, z, h = values.alike(*itertools.chain(*found))
   slope = (g - f) / (y - x)
   if not slope or not values.is_close(f + slope * (z - x), h):
     return None
@@ -134,6 +135,7 @@ def _compare(a, b):
     return (a > b) - (a < b)
   if values.is_close(a, b):
     return 0
+  a, b = values.alike(a, b)
   return 1 if a > b else -1
 
 

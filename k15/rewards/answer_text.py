@@ -7,10 +7,20 @@ import re
 import unicodedata
 
 MAX_BOXES = 16  # stated side by side, as in '\\boxed{2} and \\boxed{3}'
+MAX_REFERENCE = 300  # characters; a longer one is a solution
 TAIL = 4000  # characters searched for an answer without box or tag
 
 _BRACE = re.compile(r'\\.|[{}]', re.DOTALL)
-_BETWEEN = re.compile(r'(?:[\s$.,;&]|and|or|\\text ?\{ *(?:and|or) *\}|\\[()\[\]])*')
+# Between boxes that are one list: '\\boxed{1} paper and \\boxed{2} bins'.
+_BETWEEN = re.compile(
+  r'(?:[\s$.,;&]|\\q?quad|\\[,;: ()\[\]]|\\text ?\{ *(?:and|or) *\}'
+  r'|\b(?:and|or)\b)*'
+  r'|[\s$,]*(?:(?!so\b|thus\b|hence\b|then\b|not\b)[a-z]+\s){0,3}(?:and|or)\s'
+  r'(?:(?!so\b|thus\b|hence\b|then\b|therefore\b)[a-z]+\s){0,2}[\s$]*'
+)
+_TURN_END = re.compile(
+  r'<\|(?:endoftext|im_end|im_start|eot_id|end_of_text|end)\|>|</s>'
+)
 _BARE_BOX = re.compile(r'\s*([^\s${}]+)')
 _STATED = re.compile(
   r'(?i:answer)s?(?:[^.:=\n$]{0,80}?\b(?:is|are)\b|\s*\**\s*[:=])\s*:?\s*(\S.*)'
@@ -36,6 +46,9 @@ def final_answer(response: str) -> str | None:
   region = response.rpartition('</think>')[2]
   if '<think>' in region:
     return None
+  ended = _TURN_END.search(region) if '<|' in region or '</s' in region else None
+  if ended:
+    region = region[: ended.start()]
   start = region.rfind('<answer>')
   if start >= 0:
     inside, _, after = region[start + 8 :].partition('</answer>')
@@ -46,9 +59,11 @@ def final_answer(response: str) -> str | None:
 
 
 def reference_answer(reference: str) -> str:
-  """A reference without its box or '####'."""
+  """A reference without its box or '####'; of a whole solution, its end."""
   if _box_start(reference) >= 0:
-    return boxed(reference) or ''
+    return boxed(reference) or reference.rpartition('{')[2]
+  if len(reference) > MAX_REFERENCE:
+    return final_answer(reference) or ''
   return reference.rpartition('####')[2].strip()
 
 
@@ -99,19 +114,27 @@ def _unboxed(text):
   if found:
     return rest.strip().partition('\n')[0].strip() or None
   tail = text[-TAIL:]
-  stated = _STATED.findall(tail)
+  start = max(tail.rfind('nswer'), tail.rfind('NSWER')) - 1
+  stated = _STATED.match(tail, start) if start >= 0 else None
   if stated:
-    answer = _HOPE.sub('', stated[-1])
+    answer = _HOPE.sub('', stated[1])
     end = _SENTENCE_END.search(answer)
-    return answer[: end.start()].strip(' *') if end else answer.strip(' *')
-  words = [word for word in _LONG_WORD.findall(tail) if word != 'and']
-  segments = [*_SEGMENT.finditer(tail)]
-  if len(words) <= 2 and not (words and segments):
+    tail = answer[: end.start()].strip(' *') if end else answer.strip(' *')
+  return _within_words(tail)
+
+
+def _within_words(text):
+  """A short answer itself; of prose, the last formula or number."""
+  words = [word for word in _LONG_WORD.findall(text) if word != 'and']
+  segments, numbers = [*_SEGMENT.finditer(text)], [*_NUMBER.finditer(text)]
+  if not words or (len(words) <= 2 and not segments and not numbers):
     return text or None
-  if segments:
-    return _joined_segments(tail, segments)
-  numbers = _NUMBER.findall(tail)
-  return numbers[-1] if numbers else None
+  if numbers and numbers[0].start() == 0 and len(words) <= 2:
+    return text
+  last_number = numbers[-1].end() if numbers else 0
+  if segments and segments[-1].end() > last_number:
+    return _joined_segments(text, segments)
+  return numbers[-1][0] if numbers else None
 
 
 def _joined_segments(text, segments):
@@ -141,13 +164,14 @@ _SUPERSCRIPTS = str.maketrans('⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ', '012345678
 _SUPERSCRIPT_RUN = re.compile('[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+')
 _VULGAR = re.compile(r'([¼-¾⅐-⅞])')
 _THOUSANDS = re.compile(r'(?<=\d)(?:\{,\}\s?|,\s?\\!\s?|\\,|\\!|\\ )(?=\d{3}(?!\d))')
+_ESCAPED_TWICE = re.compile(r'\\\\(?=[a-zA-Z{}$%,;!()\[\]])')
 _SPACED = re.compile(r'(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])')
 _REMOVED = re.compile(
   r'\\(?:displaystyle|textstyle|limits|boldsymbol|mathbf|mathit|mathcal|bm'
-  r'|mathsf|left|right|[bB]igg?[lr]?|rm|bf|it|hline|noindent)(?![a-zA-Z])\.?'
+  r'|mathsf|left|right|[bB]igg?[lr]?|rm|bf|it|hline|noindent|angle|measuredangle)(?![a-zA-Z])\.?'
   r'|\\!|(?<!\\)\$|(?<!\\)\\[()\[\]]|\\phantom\{[^{}]*\}'
 )
-_SPACES = re.compile(r'(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~|\s+')
+_SPACES = re.compile(r'(?<!\\)\\[,;:> ]|\\q?quad|~|\s+')
 _RENAMED = {
   'dfrac': 'frac', 'tfrac': 'frac', 'cfrac': 'frac', 'dbinom': 'binom',
   'tbinom': 'binom', 'mathrm': 'text', 'textbf': 'text', 'textit': 'text',
@@ -168,6 +192,8 @@ _PERCENT = re.compile(r'(?: |\\text ?\{ *)*(?:percent|per cent|pct)\b(?: *\})?')
 def markup(answer: str) -> str:
   """An answer in ASCII and few commands: one spelling for what looks alike."""
   text = answer if answer.isascii() else _ascii(answer)
+  if '\\\\' in text and '\\begin' not in text:
+    text = _ESCAPED_TWICE.sub(r'\\', text)
   text = _THOUSANDS.sub('', text)
   text = _REMOVED.sub('', text)
   text = _COMMAND.sub(_rename, text)

@@ -76,6 +76,13 @@ def is_close(a, b) -> bool:
   return abs(a - b) <= _CLOSE * max(abs(a), abs(b), _CONTEXT.mpf(1) / 10**9)
 
 
+def alike(*numbers) -> list:
+  """Numbers all exact, or all of mpmath: such as can be calculated with."""
+  if all(isinstance(a, Fraction) for a in numbers):
+    return [*numbers]
+  return [_float(a) for a in numbers]
+
+
 def is_real(a) -> bool:
   return isinstance(a, Fraction) or abs(_CONTEXT.im(a)) < _CLOSE
 
@@ -141,6 +148,10 @@ def _raise(base, exponent):
       return base ** int(exponent)
     if base > 0 and exponent.denominator == 2:
       return _raise(_root(base, 2), Fraction(exponent.numerator))
+  if isinstance(exponent, Fraction) and exponent.denominator % 2 and (
+    1 < exponent.denominator < 1000 and is_real(base) and real(base) < 0
+  ):
+    return _raise(_root(base, exponent.denominator), Fraction(exponent.numerator))
   if not base:
     if exponent and is_real(exponent) and exponent > 0:
       return Fraction(0)
@@ -262,13 +273,6 @@ _EVALUATE = {
     value(node[1], point), Fraction(1, 100), '*'
   ),
 }
-
-
-def ratio(a, b):
-  """a / b, b not 0."""
-  if isinstance(a, Fraction) and isinstance(b, Fraction):
-    return a / b
-  return _float(a) / _float(b)
 
 
 def real(a):
