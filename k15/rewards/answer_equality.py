@@ -157,7 +157,7 @@ def symbols(node) -> set[str]:
 
 def _relations_equal(gold, answer):
   gold, answer = _shortened(gold), _shortened(answer)
-  if _is_region(gold) and _is_region(answer):
+  if _is_region(gold) or _is_region(answer):
     if symbols(gold) != symbols(answer):
       return False
     found = regions.region(gold), regions.region(answer)
@@ -256,10 +256,12 @@ def _collections_equal(gold, answer):
     return False
   if gold[0] == 'list' and answer[0] == 'list' and not _names_differ(gold, answer):
     return _same_items(_distinct(gold[1]), _distinct(answer[1]))
-  if answer[0] == 'list' and gold[0] != 'seq':
+  if answer[0] == 'list' and gold[0] not in ('list', 'seq'):
     found = _distinct(answer[1])
     return len(found) == 1 and equal(gold, found[0])
   ours, theirs = _items(gold), _items(answer)
+  if gold[0] == answer[0]:  # The one's letters, the other's values, in order.
+    return len(ours) == len(theirs) and all(map(equal, ours, theirs))
   if len(ours) != len(theirs):
     return False
   for sequence, other in ((gold, answer), (answer, gold)):

@@ -30,8 +30,11 @@ _SENTENCE_END = re.compile(r'[.!?](?:\s|$)')
 _SEGMENT = re.compile(
   r'\$\$?([^$]+)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]', re.DOTALL
 )
-_NUMBER = re.compile(r'[-−]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?')
+_NUMBER = re.compile(
+  r'(?:(?<![\w)])[-−])?(?<![a-zA-Z\d.])\d[\d,]*(?:\.\d+)?(?:/\d+)?%?'
+)
 _LONG_WORD = re.compile(r'(?<![\\a-zA-Z])[a-zA-Z]{3,}')
+_ENVIRONMENT = re.compile(r'\\(?:begin|end) ?\{[a-z]+\}')
 
 
 def final_answer(response: str) -> str | None:
@@ -61,7 +64,7 @@ def final_answer(response: str) -> str | None:
 def reference_answer(reference: str) -> str:
   """A reference without its box or '####'; of a whole solution, its end."""
   if _box_start(reference) >= 0:
-    return boxed(reference) or reference.rpartition('{')[2]
+    return boxed(reference) or re.split(r'box(?:ed)? ?\{', reference)[-1]
   if len(reference) > MAX_REFERENCE:
     return final_answer(reference) or ''
   return reference.rpartition('####')[2].strip()
@@ -125,7 +128,8 @@ def _unboxed(text):
 
 def _within_words(text):
   """A short answer itself; of prose, the last formula or number."""
-  words = [word for word in _LONG_WORD.findall(text) if word != 'and']
+  plain = _ENVIRONMENT.sub('', text)
+  words = [word for word in _LONG_WORD.findall(plain) if word != 'and']
   segments, numbers = [*_SEGMENT.finditer(text)], [*_NUMBER.finditer(text)]
   if not words or (len(words) <= 2 and not segments and not numbers):
     return text or None
