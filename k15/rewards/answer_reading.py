@@ -6,6 +6,7 @@ import re
 
 from k15.rewards import answer_parser
 from k15.rewards import answer_text
+from k15.rewards import answer_tokens
 
 MAX_LENGTH = 1000  # characters of an answer that is looked into
 
@@ -100,14 +101,12 @@ class Reading:
   @functools.cached_property
   def trees(self) -> tuple:
     """(node or None, node or None): commas in numbers group, or separate."""
-    return self._tree(True), (
-      self._tree(False) if ',' in self.body else None
-    )
+    return self._tree(True), (self._tree(False) if ',' in self.body else None)
 
   def _tree(self, thousands):
     try:
       return answer_parser.parse(self.body, thousands)
-    except answer_parser.ParseError:
+    except answer_tokens.ParseError:
       return None
 
 

@@ -143,9 +143,7 @@ def _merged(pieces):
   """Disjoint pieces in order."""
   if len(pieces) > MAX_PIECES:
     raise values.TooLarge('pieces')
-  order = functools.cmp_to_key(
-    lambda p, q: _compare(p[0], q[0]) or q[1] - p[1]
-  )
+  order = functools.cmp_to_key(lambda p, q: _compare(p[0], q[0]) or q[1] - p[1])
   merged = []
   for low, low_closed, high, high_closed in sorted(pieces, key=order):
     if merged:

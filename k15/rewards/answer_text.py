@@ -49,7 +49,9 @@ def final_answer(response: str) -> str | None:
   region = response.rpartition('</think>')[2]
   if '<think>' in region:
     return None
-  ended = _TURN_END.search(region) if '<|' in region or '</s' in region else None
+  ended = (
+    _TURN_END.search(region) if '<|' in region or '</s' in region else None
+  )
   if ended:
     region = region[: ended.start()]
   start = region.rfind('<answer>')
@@ -167,7 +169,9 @@ _CHARACTERS = {
 _SUPERSCRIPTS = str.maketrans('⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ', '0123456789+-n')
 _SUPERSCRIPT_RUN = re.compile('[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+')
 _VULGAR = re.compile(r'([¼-¾⅐-⅞])')
-_THOUSANDS = re.compile(r'(?<=\d)(?:\{,\}\s?|,\s?\\!\s?|\\,|\\!|\\ )(?=\d{3}(?!\d))')
+_THOUSANDS = re.compile(
+  r'(?<=\d)(?:\{,\}\s?|,\s?\\!\s?|\\,|\\!|\\ )(?=\d{3}(?!\d))'
+)
 _ESCAPED_TWICE = re.compile(r'\\\\(?=[a-zA-Z{}$%,;!()\[\]])')
 _SPACED = re.compile(r'(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])')
 _REMOVED = re.compile(

@@ -148,10 +148,14 @@ def _raise(base, exponent):
       return base ** int(exponent)
     if base > 0 and exponent.denominator == 2:
       return _raise(_root(base, 2), Fraction(exponent.numerator))
-  if isinstance(exponent, Fraction) and exponent.denominator % 2 and (
-    1 < exponent.denominator < 1000 and is_real(base) and real(base) < 0
+  if (
+    isinstance(exponent, Fraction)
+    and exponent.denominator % 2
+    and (1 < exponent.denominator < 1000 and is_real(base) and real(base) < 0)
   ):
-    return _raise(_root(base, exponent.denominator), Fraction(exponent.numerator))
+    return _raise(
+      _root(base, exponent.denominator), Fraction(exponent.numerator)
+    )
   if not base:
     if exponent and is_real(exponent) and exponent > 0:
       return Fraction(0)
@@ -215,8 +219,13 @@ def _round(a, rounding):
     raise Undefined('rounding a complex number')
   if abs(a) > 10**30:
     raise TooLarge('rounding')
-  return Fraction(int(rounding(_float(a)) if not isinstance(a, Fraction) else (
-    math.floor(a) if rounding is _CONTEXT.floor else math.ceil(a))))
+  return Fraction(
+    int(
+      rounding(_float(a))
+      if not isinstance(a, Fraction)
+      else (math.floor(a) if rounding is _CONTEXT.floor else math.ceil(a))
+    )
+  )
 
 
 def _logarithm(a, base=None):

@@ -128,9 +128,7 @@ class Pool:
     for worker in [w for w in self._workers if w.has_ended or w.is_busy]:
       self._workers.remove(worker)
       worker.close()
-    fresh = [
-      Worker(self._seconds) for _ in range(count - len(self._workers))
-    ]
+    fresh = [Worker(self._seconds) for _ in range(count - len(self._workers))]
     self._workers += fresh
     for worker in fresh:
       worker.wait_until_ready()

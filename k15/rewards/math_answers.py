@@ -126,7 +126,11 @@ def _same_mathematics(gold, answer):
       if factor is None:
         return False
       if factor != 1:
-        a = ('mul', a, ('num', fractions.Fraction(str(round(factor, 12))), None))
+        a = (
+          'mul',
+          a,
+          ('num', fractions.Fraction(str(round(factor, 12))), None),
+        )
       try:
         if answer_equality.equal(g, a):
           return True
