@@ -7,8 +7,8 @@ import functools
 import itertools
 from collections.abc import Callable
 
+from k15.rewards import answer_numbers as numbers
 from k15.rewards import answer_shapes as shapes
-from k15.rewards import answer_values as values
 
 Equal = Callable[[tuple, tuple], bool]
 
@@ -48,7 +48,7 @@ def equal_or_not(gold: tuple, answer: tuple, equal: Equal) -> bool:
   """`equal`, and False where there is nothing to compare."""
   try:
     return equal(gold, answer)
-  except values.Undefined:
+  except numbers.Undefined:
     return False
 
 
@@ -97,7 +97,7 @@ def _same_items(ours, theirs, equal):
   if len(ours) != len(theirs):
     return False
   if len(ours) > shapes.MAX_ITEMS:
-    raise values.TooLarge('items')
+    raise numbers.TooLarge('items')
   left = [*theirs]
   for item in ours:
     same = functools.partial(equal_or_not, item, equal=equal)

@@ -18,8 +18,8 @@ def equal(gold: tuple, answer: tuple) -> bool:
   """Whether an answer is the reference; see answer_parser for the nodes.
 
   Raises:
-    values.TooLarge: it takes too much work to say.
-    values.Undefined: there is nothing to compare.
+    numbers.TooLarge: it takes too much work to say.
+    numbers.Undefined: there is nothing to compare.
   """
   gold, answer = shapes.spread(gold), shapes.spread(answer)
   if 'mod' in (gold[0], answer[0]):

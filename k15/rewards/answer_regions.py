@@ -5,9 +5,9 @@ in order; a number is a piece of length 0.  Infinite ends are floats.
 """
 
 import functools
-import itertools
 import math
 
+from k15.rewards import answer_numbers as numbers
 from k15.rewards import answer_values as values
 
 MAX_PIECES = 32
@@ -17,7 +17,7 @@ def region(node: tuple) -> list[tuple] | None:
   """The region a parsed answer is, None if it is none.
 
   Raises:
-    values.TooLarge, values.Undefined: an end has no value.
+    numbers.TooLarge, numbers.Undefined: an end has no value.
   """
   pieces = _pieces(node)
   return None if pieces is None else _merged(pieces)
@@ -71,9 +71,9 @@ def _end(node):
     return -math.inf
   point = values.Point(0)
   number = values.value(node, point)
-  if point.symbols or not values.is_real(number):
+  if point.symbols or not numbers.is_real(number):
     return None
-  return values.real(number)
+  return numbers.real(number)
 
 
 def _operation(node):
@@ -102,21 +102,38 @@ def _relation(node):
     return _pieces(parts[1]) if parts[0][0] == 'sym' else None
   if parts[1] in (('inf',), ('neg', ('inf',))):
     return [(-math.inf, False, math.inf, False)]
+  if parts[0][0:2] == ('fn', 'abs') and operators[0] in ('<', '<=', '>', '>='):
+    return _absolute(parts[0][2], operators[0], parts[1])
   return _linear(('add', parts[0], ('neg', parts[1])), operators[0])
+
+
+def _absolute(inner, operator, bound):
+  """|a| < b as -b < a < b; |a| > b as a < -b or a > b."""
+  flipped = operator.translate(str.maketrans('<>', '><'))
+  above = _linear(('add', inner, ('neg', bound)), operator)
+  below = _linear(('add', inner, bound), flipped)
+  if above is None or below is None:
+    return None
+  if operator[0] == '>':
+    return above + below
+  return _intersection(_merged(above), _merged(below))
 
 
 def _linear(difference, operator):
   """Where a x + b is below, above or not 0."""
   found = []
-  for index in (0, 1, 2):
-    point = values.Point(index)
+  for index, sign in ((0, 1), (1, 1), (2, -1), (3, -1)):
+    point = values.Point(index, sign)
     number = values.value(difference, point)
-    if len(point.symbols) != 1 or not values.is_real(number):
+    if len(point.symbols) != 1 or not numbers.is_real(number):
       return None
-    found.append((point[next(iter(point.symbols))], values.real(number)))
-  x, f, y, g, z, h = values.alike(*itertools.chain(*found))
+    found += [point[next(iter(point.symbols))], numbers.real(number)]
+  x, f, y, g, *others = numbers.alike(*found)
   slope = (g - f) / (y - x)
-  if not slope or not values.is_close(f + slope * (z - x), h):
+  if not slope or not all(
+    numbers.is_close(f + slope * (z - x), h)
+    for z, h in zip(others[::2], others[1::2], strict=True)
+  ):
     return None
   root = x - f / slope
   if operator in ('=', '~'):
@@ -133,16 +150,16 @@ def _compare(a, b):
   """-1, 0 or 1."""
   if isinstance(a, float) or isinstance(b, float):
     return (a > b) - (a < b)
-  if values.is_close(a, b):
+  if numbers.is_close(a, b):
     return 0
-  a, b = values.alike(a, b)
+  a, b = numbers.alike(a, b)
   return 1 if a > b else -1
 
 
 def _merged(pieces):
   """Disjoint pieces in order."""
   if len(pieces) > MAX_PIECES:
-    raise values.TooLarge('pieces')
+    raise numbers.TooLarge('pieces')
   order = functools.cmp_to_key(lambda p, q: _compare(p[0], q[0]) or q[1] - p[1])
   merged = []
   for low, low_closed, high, high_closed in sorted(pieces, key=order):

@@ -6,6 +6,7 @@ rational, to 35 of 60 digits elsewhere.  What differs at one point differs.
 
 import fractions
 
+from k15.rewards import answer_numbers as numbers
 from k15.rewards import answer_shapes as shapes
 from k15.rewards import answer_values as values
 
@@ -19,7 +20,7 @@ def equal(gold: tuple, answer: tuple) -> bool:
   """Whether two numbers or expressions are equal.
 
   Raises:
-    values.TooLarge, values.Undefined: it cannot be said.
+    numbers.TooLarge, numbers.Undefined: it cannot be said.
   """
   if 'inf' in (_core(gold)[0], _core(answer)[0]):
     return gold == answer
@@ -77,19 +78,19 @@ def _rounded_equal(gold, answer, ours, theirs):
   a, b = (values.value(node, values.Point(0)) for node in (gold, answer))
   if shapes.symbols(gold) | shapes.symbols(answer):
     return same_function(gold, answer)
-  if values.is_close(a, b):
+  if numbers.is_close(a, b):
     return True
-  if not (values.is_real(a) and values.is_real(b)):
+  if not (numbers.is_real(a) and numbers.is_real(b)):
     return False
   if ours is None or (theirs is not None and theirs < ours):
     a, b, ours, theirs = b, a, theirs, ours
   digits = len(str(abs(a.numerator * 10**ours // a.denominator)))
   if ours == theirs or ours < MIN_DECIMALS or digits < MIN_DIGITS:
     return False
-  scaled, exact = abs(a) * 10**ours, abs(values.real(b)) * 10**ours
-  return a * values.real(b) > 0 and (
-    values.floor(exact) == scaled
-    or values.floor(exact + Fraction(1, 2)) == scaled
+  scaled, exact = abs(a) * 10**ours, abs(numbers.real(b)) * 10**ours
+  return a * numbers.real(b) > 0 and (
+    numbers.floor(exact) == scaled
+    or numbers.floor(exact + Fraction(1, 2)) == scaled
   )
 
 
@@ -101,7 +102,7 @@ def same_function(gold: tuple, answer: tuple) -> bool:
   """
   if not shapes.symbols(gold) and not shapes.symbols(answer):
     point = values.Point(0)
-    return values.is_close(
+    return numbers.is_close(
       values.value(gold, point), values.value(answer, point)
     )
   if shapes.symbols(gold) != shapes.symbols(answer) and _values_differ(
@@ -115,7 +116,7 @@ def same_function(gold: tuple, answer: tuple) -> bool:
       return False
     compared += differ is not None
   if not compared:
-    raise values.Undefined('no point to compare at')
+    raise numbers.Undefined('no point to compare at')
   return True
 
 
@@ -124,17 +125,17 @@ def _values_differ(gold, answer, index, sign):
   point = values.Point(index, sign)
   try:
     a = values.value(gold, point)
-  except values.Undefined:
+  except numbers.Undefined:
     a = None
   try:
     b = values.value(answer, point)
-  except values.Undefined:
+  except numbers.Undefined:
     b = None
   if a is None or b is None:
     return None
-  if sign < 0 and not (values.is_real(a) and values.is_real(b)):
+  if sign < 0 and not (numbers.is_real(a) and numbers.is_real(b)):
     return None
-  return not values.is_close(a, b)
+  return not numbers.is_close(a, b)
 
 
 def proportional(gold: tuple, answer: tuple, positive: bool) -> bool:
@@ -144,19 +145,19 @@ def proportional(gold: tuple, answer: tuple, positive: bool) -> bool:
     point = values.Point(index, -1 if index == 3 else 1)
     try:
       a, b = values.value(gold, point), values.value(answer, point)
-      if values.is_close(a, Fraction(0)) or values.is_close(b, Fraction(0)):
-        if values.is_close(a, b):
+      if numbers.is_close(a, Fraction(0)) or numbers.is_close(b, Fraction(0)):
+        if numbers.is_close(a, b):
           continue
         return False
-      a, b = values.alike(a, b)
+      a, b = numbers.alike(a, b)
       current = b / a
-    except values.Undefined:
+    except numbers.Undefined:
       continue
     if ratio is None:
       ratio = current
-    elif not values.is_close(ratio, current):
+    elif not numbers.is_close(ratio, current):
       return False
     compared += 1
   if compared < 3:
     return False
-  return not positive or (values.is_real(ratio) and values.real(ratio) > 0)
+  return not positive or (numbers.is_real(ratio) and numbers.real(ratio) > 0)

@@ -3,7 +3,7 @@
 Nodes are those of answer_parser.py.
 """
 
-from k15.rewards import answer_values as values
+from k15.rewards import answer_numbers as numbers
 
 MAX_ITEMS = 64
 CONSTANTS = ('pi', 'e', 'i')
@@ -14,7 +14,7 @@ def spread(node: tuple) -> tuple:
   if node[0] == 'list':
     items = [part for item in node[1] for part in _signs(item)]
     if len(items) > MAX_ITEMS:
-      raise values.TooLarge('items')
+      raise numbers.TooLarge('items')
     joins = node[2] + [','] * (len(items) - 1 - len(node[2]))
     return _values_of_one_name(('list', items, joins))
   both = _signs(node)

@@ -25,9 +25,9 @@ import time
 from collections.abc import Sequence
 
 from k15.rewards import answer_equality
+from k15.rewards import answer_numbers
 from k15.rewards import answer_reading
 from k15.rewards import answer_text
-from k15.rewards import answer_values
 from k15.rewards import answer_workers
 from k15.rewards.verdict import Verdict
 
@@ -94,7 +94,7 @@ def _compare(gold, answer):
     return 'correct' if numeral else 'wrong'
   try:
     understood = _same_mathematics(gold, answer)
-  except answer_values.TooLarge as error:
+  except answer_numbers.TooLarge as error:
     return f'error: unparsable: too large: {error}'
   except RecursionError:
     return 'error: unparsable: nested too deeply'
@@ -135,7 +135,7 @@ def _same_mathematics(gold, answer):
         if answer_equality.equal(g, a):
           return True
         read = False
-      except answer_values.Undefined:
+      except answer_numbers.Undefined:
         continue
   if read is False and _comma_is_point(gold, answer):
     return True
