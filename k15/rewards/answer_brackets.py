@@ -5,7 +5,7 @@ Each function reads one form where the reader of answer_parser.py stands.
 
 from k15.rewards.answer_tokens import ParseError
 
-_REALS = ('seq', '(', ')', [('neg', ('inf',)), ('inf',)])
+REALS = ('seq', '(', ')', [('neg', ('inf',)), ('inf',)])
 _CLOSERS = {'(': ')', '[': ']', 'langle': 'rangle', 'lbrack': ']'}
 _MATRICES = ('pmatrix', 'bmatrix', 'matrix', 'array', 'Bmatrix', 'smallmatrix')
 

@@ -32,7 +32,7 @@ def parse(text: str, thousands: bool = True) -> tuple:
   """The tree of an answer.
 
   Args:
-    text: markup, as answer_text.markup gives it.
+    text: markup, as answer_markup.markup gives it.
     thousands: whether '1,234' outside of brackets is one number.
 
   Raises:

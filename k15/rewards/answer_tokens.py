@@ -30,7 +30,7 @@ def tokens(text: str, thousands: bool) -> list[tuple[str, str]]:
   """(kind, value) of every token, ('end', '') last.
 
   Args:
-    text: markup, as answer_text.markup gives it.
+    text: markup, as answer_markup.markup gives it.
     thousands: whether '1,234' outside of brackets is one number.
 
   Raises:

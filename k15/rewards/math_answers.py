@@ -19,7 +19,6 @@ thinking that is never closed.  'error' is an answer that nobody could judge:
   crash        a worker died otherwise; memory: for want of it
 """
 
-import fractions
 import re
 import time
 from collections.abc import Sequence
@@ -28,11 +27,11 @@ from k15.rewards import answer_equality
 from k15.rewards import answer_numbers
 from k15.rewards import answer_reading
 from k15.rewards import answer_text
+from k15.rewards import answer_units
 from k15.rewards import answer_workers
 from k15.rewards.verdict import Verdict
 
 MAX_NESTING = 40
-_CLOCK = re.compile(r'[0-2]?\d ?: ?[0-5]\d')
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
 
 
@@ -85,13 +84,12 @@ def _judge(response, reference):
 
 
 def _compare(gold, answer):
-  if _same_text(gold, answer):
+  if answer_reading.same_text(gold, answer):
     return 'correct'
-  if _CLOCK.fullmatch(gold.body) and _CLOCK.fullmatch(answer.body):
-    return 'wrong'
-  numeral = answer_reading.same_numeral(gold, answer)
-  if numeral is not None:
-    return 'correct' if numeral else 'wrong'
+  for same in (answer_reading.same_time, answer_reading.same_numeral):
+    said = same(gold, answer)
+    if said is not None:
+      return 'correct' if said else 'wrong'
   try:
     understood = _same_mathematics(gold, answer)
   except answer_numbers.TooLarge as error:
@@ -107,32 +105,20 @@ def _compare(gold, answer):
   return gold.markup, answer.markup
 
 
-def _same_text(gold, answer):
-  if gold.key == answer.key:
-    return bool(gold.key)
-  if not (gold.has_words or answer.has_words):
-    return False
-  return gold.key.casefold() == answer.key.casefold()
-
-
 def _same_mathematics(gold, answer):
   """True or False, None where one of both is not read."""
-  factor = answer_reading.factor(gold, answer)
+  factors = answer_units.factors(gold.unit, answer.unit)
   read = None
   for ours, theirs in zip(gold.trees, answer.trees, strict=True):
-    for g, a in ((ours or gold.trees[0], theirs or answer.trees[0]),):
-      if g is None or a is None:
-        continue
-      if factor is None:
-        return False
-      if factor != 1:
-        a = (
-          'mul',
-          a,
-          ('num', fractions.Fraction(str(round(factor, 12))), None),
-        )
+    ours, theirs = ours or gold.trees[0], theirs or answer.trees[0]
+    if ours is None or theirs is None:
+      continue
+    if not factors:
+      return False
+    for factor in factors:
+      scaled = ('mul', theirs, ('num', factor, None))
       try:
-        if answer_equality.equal(g, a):
+        if answer_equality.equal(ours, theirs if factor == 1 else scaled):
           return True
         read = False
       except answer_numbers.Undefined:
