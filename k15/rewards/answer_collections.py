@@ -85,6 +85,8 @@ def _sequences_equal(gold, answer, equal):
 
 
 def _distinct(items, equal):
+  if len(items) > shapes.MAX_ITEMS:
+    raise numbers.TooLarge('items')
   found = []
   for item in items:
     if not any(equal_or_not(item, other, equal) for other in found):

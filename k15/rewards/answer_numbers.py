@@ -27,6 +27,10 @@ class TooLarge(ArithmeticError):
   """The value would take too much work."""
 
 
+class TooLong(ArithmeticError):
+  """The time for it is over."""
+
+
 class Undefined(ArithmeticError):
   """There is no value here: a pole, or a node that is no number."""
 

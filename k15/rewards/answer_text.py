@@ -79,7 +79,7 @@ def _box_start(text, end=None):
 def boxed(text: str) -> str | None:
   """Content of the last box, with those right before it; None if unclosed."""
   contents, end, following = [], None, None
-  while len(contents) < MAX_BOXES:
+  for _ in range(MAX_BOXES):
     start = _box_start(text, end)
     if start < 0:
       break

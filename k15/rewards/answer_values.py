@@ -4,13 +4,35 @@ The work is bounded whatever the expression: `TooLarge` is raised before a
 power, factorial or product gets out of hand.
 """
 
+import contextlib
 import fractions
 import functools
+import math
+import threading
+import time
+from collections.abc import Iterator
 
 from k15.rewards import answer_numbers as numbers
 
 Fraction = fractions.Fraction
 MAX_WORK = 2_000_000  # bits made for one value
+
+
+class _Clock(threading.local):
+  end = math.inf
+
+
+_clock = _Clock()
+
+
+@contextlib.contextmanager
+def limited_to(seconds: float) -> Iterator[None]:
+  """Within it, `value` raises TooLong once that time is over."""
+  _clock.end = time.perf_counter() + seconds
+  try:
+    yield
+  finally:
+    _clock.end = math.inf
 
 
 class Point:
@@ -33,8 +55,11 @@ def value(node: tuple, point: Point):
 
   Raises:
     TooLarge: before the work grows out of bounds.
+    TooLong: the time of `limited_to` is over.
     Undefined: at poles, and for nodes that are not numbers.
   """
+  if time.perf_counter() > _clock.end:
+    raise numbers.TooLong
   try:
     result = _EVALUATE[node[0]](node, point)
   except KeyError:

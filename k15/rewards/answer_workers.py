@@ -18,8 +18,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-LIMIT_SECONDS = 0.8  # of one answer in its worker; the rest of a second is ours
-GRACE_SECONDS = 0.15  # until a worker that did not end is killed from outside
+LIMIT_SECONDS = 0.7  # of one answer in its worker; the rest of a second is ours
+GRACE_SECONDS = 0.1  # until a worker that did not end is killed from outside
 START_SECONDS = 120.0
 MEMORY_MB = 1024
 NUM_WORKERS = max(1, min(4, (os.cpu_count() or 2) // 2))
