@@ -7,16 +7,18 @@ from k15.rewards import answer_brackets as brackets
 from k15.rewards import answer_tokens
 from k15.rewards.answer_tokens import ParseError
 
-FUNCTIONS = frozenset(
+_FUNCTION_NAMES = (
   'sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp'
-  ' asin acos atan'.split()
+  ' asin acos atan'
 )
+FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 MANY_ARGUMENTS = frozenset(('gcd', 'lcm', 'max', 'min'))
-_GREEK = frozenset(
+_LETTERS = (
   'alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa'
   ' lambda mu nu xi rho sigma tau phi varphi chi psi omega Gamma Delta Theta'
-  ' Lambda Xi Sigma Phi Psi Omega ell'.split()
+  ' Lambda Xi Sigma Phi Psi Omega ell'
 )
+_GREEK = frozenset(_LETTERS.split())
 _WORDS = {
   'pi': ('sym', 'pi'), 'inf': ('inf',), 'infty': ('inf',), 'infinity': ('inf',),
 }  # fmt: skip
@@ -25,12 +27,11 @@ STARTS = (
   FUNCTIONS | MANY_ARGUMENTS | _GREEK | _WORDS.keys()
   | {'frac', 'sqrt', 'binom', 'lfloor', 'lceil', 'begin'}
 )  # fmt: skip
-_NUMERALS = {
-  name: str(2 + i)
-  for i, name in enumerate(
-    'two three four five six seven eight nine ten eleven twelve'.split()
-  )
-} | {'sixteen': '16', 'hex': '16'}
+_BASES = 'two three four five six seven eight nine ten eleven twelve'
+_NUMERALS = {name: str(2 + i) for i, name in enumerate(_BASES.split())} | {
+  'sixteen': '16',
+  'hex': '16',
+}
 
 
 def atom(reader) -> tuple:

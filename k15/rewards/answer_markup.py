@@ -10,8 +10,10 @@ _CHARACTERS = {
   '−': '-', '–': '-', '—': '-', '×': r'\times ', '·': r'\cdot ', '÷': '/',
   '⋅': r'\cdot ', '∙': r'\cdot ', '⁄': '/', '∕': '/', 'π': r'\pi ',
   '∞': r'\infty ', '√': r'\sqrt ', '≤': r'\le ', '≥': r'\ge ', '≠': r'\ne ',
-  '≈': r'\approx ', '∪': r'\cup ', '∩': r'\cap ', '∈': r'\in ', '∅': r'\emptyset ',
-  '±': r'\pm ', '∓': r'\mp ', '°': '^\\circ ', '⟨': r'\langle ', '⟩': r'\rangle ',
+  '≈': r'\approx ', '∪': r'\cup ', '∩': r'\cap ', '∈': r'\in ',
+  '∅': r'\emptyset ',
+  '±': r'\pm ', '∓': r'\mp ', '°': '^\\circ ', '⟨': r'\langle ',
+  '⟩': r'\rangle ',
   '，': ',', '：': ':', 'º': '^\\circ ', 'θ': r'\theta ', 'α': r'\alpha ',
   'β': r'\beta ', 'λ': r'\lambda ', '“': '', '”': '', '‘': "'", '’': "'",
   '£': r'\$', '€': r'\$', '¥': r'\$', '\u200b': '', '≡': r'\equiv ', '٫': '.',
@@ -36,10 +38,10 @@ _RENAMED = {
   'tbinom': 'binom', 'mathrm': 'text', 'textbf': 'text', 'textit': 'text',
   'textrm': 'text', 'mbox': 'text', 'hbox': 'text', 'textnormal': 'text',
   'texttt': 'text', 'operatorname': 'text', 'leq': 'le', 'leqslant': 'le',
-  'geq': 'ge', 'geqslant': 'ge', 'neq': 'ne', 'varnothing': 'emptyset', 'lt': 'lt',
+  'geq': 'ge', 'geqslant': 'ge', 'neq': 'ne', 'varnothing': 'emptyset',
   'lbrace': '{', 'rbrace': '}', 'lvert': 'vert', 'rvert': 'vert', 'mid': 'vert',
   'ast': 'cdot', 'degree': 'circ', 'colon': 'ratio', 'dots': 'ldots',
-  'cdots': 'ldots', 'lbrack': 'lbrack', 'setminus': 'setminus', 'sf': 'text',
+  'cdots': 'ldots', 'sf': 'text',
 }  # fmt: skip
 _COMMAND = re.compile(r'\\([a-zA-Z]+)')
 _DEGREES = re.compile(r'\^ ?\{? ?\\circ ?\}?')

@@ -119,9 +119,7 @@ def _unboxed(text):
   if found:
     return rest.strip().partition('\n')[0].strip() or None
   tail = text[-TAIL:]
-  stated = None
-  for stated in _STATED.finditer(tail):
-    pass
+  stated = next(iter([*_STATED.finditer(tail)][-1:]), None)
   if stated and stated[1].startswith('not '):
     return None
   if stated:

@@ -13,9 +13,9 @@ Nothing of a response is ever executed.  'wrong' is an answer that is read and
 differs, and a response that gives none: no box, tag or statement, a box or a
 thinking that is never closed.  'error' is an answer that nobody could judge:
 
-  unparsable   markup that no rung reads, or longer than MAX_LENGTH, or numbers
-               too large to compare; 'unparsable: reference' blames the reference
-  timeout      a worker was killed at its limit
+  unparsable   markup that no rung reads, or too long, or numbers too large to
+               compare; 'unparsable: reference' blames the reference
+  timeout      its time was over
   crash        a worker died otherwise; memory: for want of it
 """
 
