@@ -37,6 +37,14 @@ _MONOMIALS = re.compile(r'def monomial_[a-z]+\([A-Zk, ]*\):\n')
 _NUMERAL = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)')
 
 
+WARM_UP = (
+  r'\frac{14}{2}+3\sqrt{2}\pi', r'x^2+2x=1', r'(1,2]\cup\{3\}', r'x\le 3',
+  r'\begin{pmatrix}1&2\\3&4\end{pmatrix}', r'\int_0^1 2x\,dx',
+  r'\sum_{i=1}^{n} i', r'\sin x, \ln 2', r'5\text{ cm}', r'1]\cup[', '30\\%',
+  r'\sqrt{}{3}', r'x\in[1,\infty)', r'\lim_{x\to 0} x', '1,234.5', 'a_{n}',
+)  # fmt: skip
+
+
 class Refused(RuntimeError):
   """Something that judging an answer never needs was tried."""
 
@@ -87,8 +95,6 @@ def _serve(connection, seconds, megabytes):
   limit = megabytes << 20
   with contextlib.suppress(ValueError, OSError):  # Not on every system.
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-  for module in (sympy_parser, parsing, latex2sympy2, parser):
-    module.parse_expr = numeral
   sys.addaudithook(forbid)
   with connection.makefile('rb') as questions:
     for line in questions:
@@ -102,6 +108,20 @@ def _serve(connection, seconds, megabytes):
         outcome = f'error: crash: {type(error).__name__}'
       signal.setitimer(signal.ITIMER_REAL, 0)
       connection.sendall(json.dumps([number, outcome]).encode() + b'\n')
+
+
+def _prepare():
+  """What every child inherits: no evaluation of text, and warm caches.
+
+  The grammar and sympy load parts and fill tables when first used, which would
+  take most of a first question's time.
+  """
+  for module in (sympy_parser, parsing, latex2sympy2, parser):
+    module.parse_expr = numeral
+  for i, gold in enumerate(WARM_UP):
+    for answer in (gold, WARM_UP[i - 1]):
+      with contextlib.suppress(Exception):
+        answer_to(gold, answer)
 
 
 def _guard(connection, seconds, megabytes):
@@ -128,6 +148,7 @@ def main(arguments: list[str]) -> None:
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   logging.disable()
   connection = socket.socket(fileno=int(arguments[0]))
+  _prepare()
   connection.sendall(b'[null, "ready"]\n')
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
   with contextlib.suppress(BrokenPipeError, ConnectionError):
