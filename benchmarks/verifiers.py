@@ -4,7 +4,8 @@
 
 Both judge the same labelled cases, one at a time, in processes of their own
 that take turns set by set; a repeat starts fresh processes, so that nothing is
-remembered from the last.  Imports and the first worker are not timed.
+remembered from the last.  Imports, the first worker and a warm-up that is the
+same for both are not timed.
 math-verify runs as its documentation says: parse both texts, LaTeX between
 dollars, then verify, with its own time limits.
 
@@ -27,6 +28,9 @@ import subprocess
 import sys
 import time
 
+import math_verify
+
+from k15.rewards import answer_judge
 from k15.rewards import answer_text
 from k15.rewards import answer_workers
 from k15.rewards import math_answers
@@ -36,11 +40,6 @@ SHARED = pathlib.Path(
   os.environ.get('K15_SHARED_DATA', ROOT / '../shared/data')
 )
 NAMES = ('k15', 'math-verify')
-WARM_UP = (
-  (r'\boxed{x^2+1}', '1+x^2'),
-  (r'$\frac{1}{2}$', '0.5'),
-  ('[1,2)', '3'),
-)
 TARGET_EXACT = 10.0
 
 
@@ -61,19 +60,13 @@ def with_k15(response: str, reference: str) -> str:
   return math_answers.verify(response, reference).kind
 
 
-def make_math_verify():
-  """(response, reference) -> kind, by math-verify alone."""
-  import math_verify
-
-  def verify(response, reference):
-    try:
-      gold = math_verify.parse(as_formula(reference))
-      answer = math_verify.parse(as_formula(response))
-      return 'correct' if math_verify.verify(gold, answer) else 'wrong'
-    except Exception:
-      return 'error'
-
-  return verify
+def with_math_verify(response: str, reference: str) -> str:
+  try:
+    gold = math_verify.parse(as_formula(reference))
+    answer = math_verify.parse(as_formula(response))
+    return 'correct' if math_verify.verify(gold, answer) else 'wrong'
+  except Exception:
+    return 'error'
 
 
 def as_formula(text: str) -> str:
@@ -86,11 +79,12 @@ def serve(name: str, folder: pathlib.Path) -> None:
   """The process of one verifier: a set's name a line, its answers a line."""
   logging.disable()
   sets = read_sets(folder)
-  verify = with_k15 if name == 'k15' else make_math_verify()
+  verify = with_k15 if name == 'k15' else with_math_verify
   if name == 'k15':
     answer_workers.warm_up()
-  for response, reference in WARM_UP:
-    verify(response, reference)
+  for i, text in enumerate(answer_judge.WARM_UP):
+    verify(text, text)
+    verify(text, answer_judge.WARM_UP[i - 1])
   for line in sys.stdin:
     kinds, start = [], time.perf_counter()
     for case in sets[line.strip()]:
