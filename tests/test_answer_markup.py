@@ -29,6 +29,9 @@ from k15.rewards import answer_markup
     (r'\\frac{1}{2}', r'\frac{1}{2}'),
     (r'**7**', '7'),
     ('7.', '7'),
+    ('$5', r'\$5'),
+    ('$5$', '5'),
+    (r'\therefore 7', '7'),
     ('0.333...', r'0.333\ldots'),
   ],
 )

@@ -31,9 +31,10 @@ def equal(gold: tuple, answer: tuple, equal: Equal) -> bool:
       parts = (_distinct(node[1], equal) for node in (gold, answer))
       return _same_items(*parts, equal)
     return _in_order(gold[1], answer[1], equal)
-  if answer[0] == 'list' and gold[0] != 'seq':
-    found = _distinct(answer[1], equal)
-    return len(found) == 1 and equal(gold, found[0])
+  for node, other in ((gold, answer), (answer, gold)):
+    if node[0] == 'list' and other[0] != 'seq':
+      found = _distinct(node[1], equal)
+      return len(found) == 1 and equal(found[0], other)
   if {gold[0], answer[0]} != {'list', 'seq'}:
     return False
   list_, sequence = (gold, answer) if gold[0] == 'list' else (answer, gold)

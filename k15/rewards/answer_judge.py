@@ -9,6 +9,8 @@ next.  Both end when the socket does.
 """
 
 import contextlib
+import functools
+import importlib
 import json
 import logging
 import os
@@ -37,6 +39,14 @@ _MONOMIALS = re.compile(r'def monomial_[a-z]+\([A-Zk, ]*\):\n')
 _NUMERAL = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)')
 
 
+# Parts of sympy that make classes when they are imported, on first use.
+LOADED_LATE = (
+  'sympy.integrals.manualintegrate', 'sympy.integrals.meijerint',
+  'sympy.integrals.heurisch', 'sympy.integrals.risch', 'sympy.physics.units',
+  'sympy.tensor.tensor', 'sympy.combinatorics', 'sympy.concrete.gosper',
+  'sympy.series.gruntz', 'sympy.sets.setexpr', 'sympy.solvers.inequalities',
+  'sympy.solvers.diophantine', 'sympy.calculus.util', 'sympy.stats',
+)  # fmt: skip
 WARM_UP = (
   r'\frac{14}{2}+3\sqrt{2}\pi', r'x^2+2x=1', r'(1,2]\cup\{3\}', r'x\le 3',
   r'\begin{pmatrix}1&2\\3&4\end{pmatrix}', r'\int_0^1 2x\,dx',
@@ -45,8 +55,11 @@ WARM_UP = (
 )  # fmt: skip
 
 
-class Refused(RuntimeError):
-  """Something that judging an answer never needs was tried."""
+class Refused(BaseException):
+  """Something that judging an answer never needs was tried.
+
+  No Exception, so that nobody between makes a wrong answer of it.
+  """
 
 
 def answer_to(gold: str, answer: str) -> str:
@@ -104,7 +117,7 @@ def _serve(connection, seconds, megabytes):
         outcome = answer_to(gold, answer)
       except MemoryError:
         outcome = 'error: memory'
-      except Exception as error:  # Whatever hostile text makes it raise.
+      except (Exception, Refused) as error:  # Whatever hostile text raises.
         outcome = f'error: crash: {type(error).__name__}'
       signal.setitimer(signal.ITIMER_REAL, 0)
       connection.sendall(json.dumps([number, outcome]).encode() + b'\n')
@@ -116,6 +129,8 @@ def _prepare():
   The grammar and sympy load parts and fill tables when first used, which would
   take most of a first question's time.
   """
+  for name in LOADED_LATE:
+    importlib.import_module(name)
   for module in (sympy_parser, parsing, latex2sympy2, parser):
     module.parse_expr = numeral
   for i, gold in enumerate(WARM_UP):
@@ -124,16 +139,27 @@ def _prepare():
         answer_to(gold, answer)
 
 
+def _end(child, *_):
+  with contextlib.suppress(ProcessLookupError):
+    os.kill(child, signal.SIGKILL)
+
+
 def _guard(connection, seconds, megabytes):
-  """The guardian: a child after the other, until one ends by itself."""
+  """The guardian: a child after the other, until one ends by itself.
+
+  SIGTERM ends the child, and the guardian once its socket is closed: so it is
+  there to collect the child, which no init in a container may do.
+  """
   while True:
     child = os.fork()
     if child == 0:
+      signal.signal(signal.SIGTERM, signal.SIG_DFL)
       status = 1
       with contextlib.suppress(BaseException):
         _serve(connection, seconds, megabytes)
         status = 0
       os._exit(status)
+    signal.signal(signal.SIGTERM, functools.partial(_end, child))
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
@@ -153,6 +179,7 @@ def main(arguments: list[str]) -> None:
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
   with contextlib.suppress(BrokenPipeError, ConnectionError):
     _guard(connection, float(arguments[1]), int(arguments[2]))
+  os._exit(0)  # Taking sympy apart would take half a second.
 
 
 if __name__ == '__main__':

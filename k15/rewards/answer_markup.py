@@ -29,9 +29,10 @@ _SPACED = re.compile(r'(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])')
 _REMOVED = re.compile(
   r'\\(?:displaystyle|textstyle|limits|boldsymbol|mathbf|mathit|mathcal|bm'
   r'|mathsf|vec|hat|left|right|[bB]igg?[lr]?|rm|bf|it|hline|noindent|angle'
-  r'|measuredangle)(?![a-zA-Z])\.?'
+  r'|measuredangle|therefore)(?![a-zA-Z])\.?'
   r'|\\!|(?<!\\)\$|(?<!\\)\\[()\[\]]|\\phantom\{[^{}]*\}'
 )
+_LONE_DOLLAR = re.compile(r'(?<!\\)\$(?=[\d.])')
 _SPACES = re.compile(r'(?<!\\)\\[,;:> ]|\\q?quad|~|\s+')
 _RENAMED = {
   'dfrac': 'frac', 'tfrac': 'frac', 'cfrac': 'frac', 'dbinom': 'binom',
@@ -57,6 +58,8 @@ def markup(answer: str) -> str:
   if '\\\\' in text and '\\begin' not in text:
     text = _ESCAPED_TWICE.sub(r'\\', text)
   text = _THOUSANDS.sub('', text)
+  if text.count('$') == 1:
+    text = _LONE_DOLLAR.sub(r'\\$', text)
   text = _REMOVED.sub('', text)
   text = _COMMAND.sub(_rename, text)
   text = text.replace('\\%', '%').replace('...', '\\ldots ')

@@ -13,7 +13,7 @@ MAX_LENGTH = 1000  # characters of an answer that is looked into
 
 _NUMERAL_WORDS = (
   'zero one two three four five six seven eight nine ten eleven twelve'
-  ' thirteen fourteen fifteen sixteen'
+  ' thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty'
 )
 _SPELLED = {
   **{word: str(i) for i, word in enumerate(_NUMERAL_WORDS.split())},

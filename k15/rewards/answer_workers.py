@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 LIMIT_SECONDS = 0.7  # of one answer in its worker; the rest of a second is ours
 GRACE_SECONDS = 0.1  # until a worker that did not end is killed from outside
 START_SECONDS = 120.0
+END_SECONDS = 0.5  # until one that does not end is killed with its child
 MEMORY_MB = 1024
 NUM_WORKERS = max(1, min(4, (os.cpu_count() or 2) // 2))
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -100,9 +102,13 @@ class Worker:
   def close(self) -> None:
     """Kills it with its child."""
     self.connection.close()
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-      os.killpg(self.process.pid, 9)
-    self.process.wait()
+    self.process.terminate()
+    try:
+      self.process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+      with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(self.process.pid, signal.SIGKILL)
+      self.process.wait()
 
 
 class Pool:
