@@ -98,7 +98,7 @@ def forbid(event: str, arguments: tuple) -> None:
 def numeral(text: str, *_, **__) -> sympy.Number:
   """In place of sympy's parse_expr, which evaluates text as Python."""
   if not _NUMERAL.fullmatch(text):
-    raise Refused('evaluating text')
+    raise ValueError(f'not a numeral: {text[:40]!r}')
   return sympy.Float(text) if '.' in text else sympy.Integer(int(text))
 
 
