@@ -1,0 +1,206 @@
+"""Answer verifiers side by side: k15's cascade and math-verify alone.
+
+  python -m benchmarks.verifiers [--cases DIR] [--repeats 3] [--disagreements]
+
+Both judge the same labelled cases, one at a time, in processes of their own
+that take turns set by set; a repeat starts fresh processes, so that nothing is
+remembered from the last.  Imports, the first worker and a warm-up that is the
+same for both are not timed.
+math-verify runs as its documentation says: parse both texts, LaTeX between
+dollars, then verify, with its own time limits.
+
+  exact   cases of all sets whose final answer is the reference, letter by
+          letter: most of what training scores
+  ratio   seconds of math-verify / seconds of k15, median of the repeats
+
+Cases marked 'policy' are timed and not counted.  The last line is
+`RESULT {json}`.
+"""
+
+import argparse
+import json
+import logging
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+import math_verify
+
+from k15.rewards import answer_judge
+from k15.rewards import answer_text
+from k15.rewards import answer_workers
+from k15.rewards import math_answers
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHARED = pathlib.Path(
+  os.environ.get('K15_SHARED_DATA', ROOT / '../shared/data')
+)
+NAMES = ('k15', 'math-verify')
+TARGET_EXACT = 10.0
+
+
+def read_sets(folder: pathlib.Path) -> dict[str, list[dict]]:
+  """Cases by set; 'exact' is picked from all of them."""
+  sets, exact = {}, []
+  for path in sorted(folder.glob('*.jsonl')):
+    sets[path.stem] = [json.loads(line) for line in path.open()]
+    exact += [
+      case
+      for case in sets[path.stem]
+      if answer_text.final_answer(case['pred']) == case['gold']
+    ]
+  return sets | {'exact': exact}
+
+
+def with_k15(response: str, reference: str) -> str:
+  return math_answers.verify(response, reference).kind
+
+
+def with_math_verify(response: str, reference: str) -> str:
+  try:
+    gold = math_verify.parse(as_formula(reference))
+    answer = math_verify.parse(as_formula(response))
+    return 'correct' if math_verify.verify(gold, answer) else 'wrong'
+  except Exception:
+    return 'error'
+
+
+def as_formula(text: str) -> str:
+  """Bare LaTeX in dollars, as math-verify wants it; anything else as it is."""
+  is_marked = any(mark in text for mark in ('$', '\\boxed', '\\(', '\\['))
+  return text if is_marked or len(text.split()) > 12 else f'${text}$'
+
+
+def serve(name: str, folder: pathlib.Path) -> None:
+  """The process of one verifier: a set's name a line, its answers a line."""
+  logging.disable()
+  sets = read_sets(folder)
+  verify = with_k15 if name == 'k15' else with_math_verify
+  if name == 'k15':
+    answer_workers.warm_up()
+  for i, text in enumerate(answer_judge.WARM_UP):
+    verify(text, text)
+    verify(text, answer_judge.WARM_UP[i - 1])
+  for line in sys.stdin:
+    kinds, start = [], time.perf_counter()
+    for case in sets[line.strip()]:
+      kinds.append(verify(case['pred'], case['gold']))
+    seconds = time.perf_counter() - start
+    print(json.dumps({'seconds': seconds, 'kinds': kinds}), flush=True)
+
+
+def measure(folder: pathlib.Path, sets: list[str], repeat: int) -> dict:
+  """{(set, verifier): {'seconds', 'kinds'}} of one repeat."""
+  command = [
+    sys.executable,
+    '-m',
+    'benchmarks.verifiers',
+    '--cases',
+    str(folder),
+  ]
+  processes = {
+    name: subprocess.Popen(
+      [*command, '--serve', name],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      cwd=ROOT,
+    )
+    for name in NAMES
+  }
+  found = {}
+  try:
+    for i, set_ in enumerate(sets):
+      # Who goes first alternates.
+      for name in NAMES if (i + repeat) % 2 == 0 else NAMES[::-1]:
+        processes[name].stdin.write(set_ + '\n')
+        processes[name].stdin.flush()
+        found[set_, name] = json.loads(processes[name].stdout.readline())
+  finally:
+    for process in processes.values():
+      process.stdin.close()
+      process.wait(timeout=60)
+  return found
+
+
+def errors(cases: list[dict], kinds: list[str]) -> list[dict]:
+  """Cases whose verdict is not their label, those marked 'policy' aside."""
+  return [
+    case
+    for case, kind in zip(cases, kinds, strict=True)
+    if 'policy' not in case and (kind == 'correct') != case['expect']
+  ]
+
+
+def report(sets: dict, repeats: list[dict]) -> dict:
+  """Prints the table; returns what RESULT holds."""
+  ratios, wrong = {}, {name: {} for name in NAMES}
+  print(
+    f'{"set":20} {"cases":>5} {"counted":>7} '
+    f'{"k15 %":>7} {"math-verify %":>13} {"k15/s":>9} {"m-v/s":>7} {"ratio":>7}'
+  )
+  for set_, cases in sets.items():
+    seconds = {
+      name: [repeat[set_, name]['seconds'] for repeat in repeats]
+      for name in NAMES
+    }
+    ours, theirs = (seconds[name] for name in NAMES)
+    ratios[set_] = statistics.median(
+      b / a for a, b in zip(ours, theirs, strict=True)
+    )
+    counted = sum('policy' not in case for case in cases)
+    for name in NAMES:
+      wrong[name][set_] = len(errors(cases, repeats[0][set_, name]['kinds']))
+    shares = [100 * (1 - wrong[name][set_] / max(counted, 1)) for name in NAMES]
+    rates = [len(cases) / statistics.median(s) for s in (ours, theirs)]
+    print(
+      f'{set_:20} {len(cases):5} {counted:7} '
+      f'{shares[0]:7.1f} {shares[1]:13.1f} '
+      f'{rates[0]:9.0f} {rates[1]:7.0f} {ratios[set_]:7.1f}'
+    )
+  return {
+    'verifier_ratio_by_set': {k: round(v, 2) for k, v in ratios.items()},
+    'verifier_errors': wrong['k15'],
+    'verifier_errors_math_verify': wrong['math-verify'],
+    'no_slower_on_any_set': min(ratios.values()) >= 1,
+    'ten_times_on_exact': ratios['exact'] >= TARGET_EXACT,
+    'repeats': len(repeats),
+    'cores': os.cpu_count(),
+    'python': platform.python_version(),
+  }
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+  parser.add_argument(
+    '--cases', type=pathlib.Path, default=SHARED / 'verifier_cases'
+  )
+  parser.add_argument('--repeats', type=int, default=3)
+  parser.add_argument('--disagreements', action='store_true')
+  parser.add_argument('--serve', choices=NAMES, help=argparse.SUPPRESS)
+  options = parser.parse_args()
+  if options.serve:
+    serve(options.serve, options.cases)
+    return
+  sets = read_sets(options.cases)
+  if len(sets) == 1:
+    sys.exit(f'no *.jsonl in {options.cases}: give --cases or K15_SHARED_DATA')
+  repeats = [
+    measure(options.cases, [*sets], repeat) for repeat in range(options.repeats)
+  ]
+  result = report(sets, repeats)
+  if options.disagreements:
+    for set_, cases in sets.items():
+      for case in errors(cases, repeats[0][set_, 'k15']['kinds']):
+        print(
+          set_, repr(case['gold']), repr(case['pred'][-120:]), case['expect']
+        )
+  print('RESULT', json.dumps(result))
+
+
+if __name__ == '__main__':
+  main()

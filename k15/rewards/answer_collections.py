@@ -1,0 +1,142 @@
+"""Equality of answers of several parts: lists, tuples, sets, matrices.
+
+`equal` is given to each function: the equality of the parts.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+
+from k15.rewards import answer_numbers as numbers
+from k15.rewards import answer_shapes as shapes
+
+Equal = Callable[[tuple, tuple], bool]
+
+
+def equal(gold: tuple, answer: tuple, equal: Equal) -> bool:
+  """Whether two answers are equal, at least one of them a list or 'seq'.
+
+  Lists and sets in any order, except that values without names take the order
+  of those with names; tuples in theirs.
+  """
+  if gold[0] == 'seq' and answer[0] == 'seq':
+    return _sequences_equal(gold, answer, equal)
+  if 'matrix' in (gold[0], answer[0]):
+    return matrices_equal(gold, answer, equal)
+  for node, other in ((gold, answer), (answer, gold)):
+    if node[0] == 'seq' and node[1] == '{' and other[0] != 'list':
+      return len(node[3]) == 1 and equal(node[3][0], other)
+  if gold[0] == 'list' and answer[0] == 'list':
+    if _are_named(gold[1]) == _are_named(answer[1]):
+      parts = (_distinct(node[1], equal) for node in (gold, answer))
+      return _same_items(*parts, equal)
+    return _in_order(gold[1], answer[1], equal)
+  for node, other in ((gold, answer), (answer, gold)):
+    if node[0] == 'list' and other[0] != 'seq':
+      found = _distinct(node[1], equal)
+      return len(found) == 1 and equal(found[0], other)
+  if {gold[0], answer[0]} != {'list', 'seq'}:
+    return False
+  list_, sequence = (gold, answer) if gold[0] == 'list' else (answer, gold)
+  if sequence[1] == '{':
+    return _same_items(list_[1], sequence[3], equal)
+  if sequence[1] + sequence[2] in ('(]', '[)'):
+    return False
+  return _in_order(_values(list_[1]), sequence[3], equal)
+
+
+def equal_or_not(gold: tuple, answer: tuple, equal: Equal) -> bool:
+  """`equal`, and False where there is nothing to compare."""
+  try:
+    return equal(gold, answer)
+  except numbers.Undefined:
+    return False
+
+
+def _are_named(items):
+  """Whether each says which letter's value it is."""
+  return all(item[0] == 'rel' for item in items)
+
+
+def _values(items):
+  """x = 3, y = -2 as 3, -2."""
+  if not _are_named(items):
+    return items
+  return [
+    item[1][1] if shapes.is_name(item[1][0]) else item
+    for item in items
+    if len(item[1]) == 2
+  ]
+
+
+def _in_order(ours, theirs, equal):
+  return len(ours) == len(theirs) and all(map(equal, ours, theirs))
+
+
+def _sequences_equal(gold, answer, equal):
+  sets = (gold[1] == '{') + (answer[1] == '{')
+  if sets == 1:
+    return False
+  if sets == 2:
+    parts = (_distinct(node[3], equal) for node in (gold, answer))
+    return _same_items(*parts, equal)
+  if len(gold[3]) == 2 and gold[1:3] != answer[1:3]:
+    return False
+  return _in_order(gold[3], answer[3], equal)
+
+
+def _distinct(items, equal):
+  if len(items) > shapes.MAX_ITEMS:
+    raise numbers.TooLarge('items')
+  found = []
+  for item in items:
+    if not any(equal_or_not(item, other, equal) for other in found):
+      found.append(item)
+  return found
+
+
+def _same_items(ours, theirs, equal):
+  """Whether the items can be paired off, in any order."""
+  if len(ours) != len(theirs):
+    return False
+  if len(ours) > shapes.MAX_ITEMS:
+    raise numbers.TooLarge('items')
+  left = [*theirs]
+  for item in ours:
+    same = functools.partial(equal_or_not, item, equal=equal)
+    match = next((i for i, other in enumerate(left) if same(other)), None)
+    if match is None:
+      return False
+    del left[match]
+  return True
+
+
+def matrices_equal(gold: tuple, answer: tuple, equal: Equal) -> bool:
+  """Whether two matrices are equal; a tuple is a column or a row."""
+  if gold[0] == 'seq' and len(_rows(answer) or []) == 1:
+    gold = ('matrix', [gold[3]])
+  if answer[0] == 'seq' and len(_rows(gold) or []) == 1:
+    answer = ('matrix', [answer[3]])
+  gold, answer = _rows(gold), _rows(answer)
+  if gold is None or answer is None:
+    return False
+  if [*map(len, gold)] != [*map(len, answer)]:
+    return False
+  return all(map(equal, itertools.chain(*gold), itertools.chain(*answer)))
+
+
+def _rows(node):
+  """Rows of a matrix, of a multiple of one, or of a tuple as a column."""
+  if node[0] == 'matrix':
+    return node[1]
+  if node[0] == 'seq' and node[1] == '(':
+    return [[item] for item in node[3]]
+  if node[0] == 'neg':
+    rows = _rows(node[1])
+    return rows and [[('neg', item) for item in row] for row in rows]
+  if node[0] in ('mul', 'div') and len(node) == 3:
+    for i, scalar in ((1, node[2]), (2, node[1])):
+      rows = _rows(node[i]) if node[i][0] in ('matrix', 'neg', 'mul') else None
+      if rows and not (node[0] == 'div' and i == 2):
+        return [[(node[0], item, scalar) for item in row] for row in rows]
+  return None

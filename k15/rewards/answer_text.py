@@ -1,0 +1,157 @@
+"""Where a response states its final answer.
+
+Everything here is linear in the length of the text, and nothing is evaluated.
+"""
+
+import re
+
+MAX_BOXES = 16  # stated side by side, as in '\\boxed{2} and \\boxed{3}'
+MAX_REFERENCE = 300  # characters; a longer one is a solution
+TAIL = 4000  # characters searched for an answer without box or tag
+
+_BRACE = re.compile(r'\\.|[{}]', re.DOTALL)
+# Between boxes that are one list: '\\boxed{1} paper and \\boxed{2} bins'.
+_BETWEEN = re.compile(
+  r'(?:[\s$.,;&]|\\q?quad|\\[,;: ()\[\]]|\\text ?\{ *(?:and|or) *\}'
+  r'|\b(?:and|or)\b)*'
+  r'|[\s$,]*(?:(?!so\b|thus\b|hence\b|then\b|not\b)[a-z]+\s){0,3}(?:and|or)\s'
+  r'(?:(?!so\b|thus\b|hence\b|then\b|therefore\b)[a-z]+\s){0,2}[\s$]*'
+)
+_TURN_END = re.compile(
+  r'<\|(?:endoftext|im_end|im_start|eot_id|end_of_text|end)\|>|</s>'
+)
+_BARE_BOX = re.compile(r'\s*([^\s${}]+)')
+_STATED = re.compile(
+  r'(?:\b(?i:answer|option|choice)s?(?:[^.:=\n$]{0,80}?\b(?:is|are)\b'
+  r'|\s*\**\s*[:=])|答案(?:是|为|[:：]))\s*[:：]?\s*(\S.*)'
+)
+_HOPE = re.compile(r'\.\s*I hope.*')
+_SENTENCE_END = re.compile(r'[.!?](?:\s|$)')
+_SEGMENT = re.compile(
+  r'\$\$?([^$]+)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]', re.DOTALL
+)
+_NUMBER = re.compile(
+  r'(?:(?<![\w)])[-−])?(?<![a-zA-Z\d.])\d[\d,]*(?:\.\d+)?(?:/\d+)?%?'
+)
+_LONG_WORD = re.compile(r'(?<![\\a-zA-Z])[a-zA-Z]{3,}')
+_ENVIRONMENT = re.compile(r'\\(?:begin|end) ?\{[a-z]+\}')
+
+
+def final_answer(response: str) -> str | None:
+  """The answer a response ends on, or None.
+
+  After the thinking, it is the last box or answer tag; where there is
+  neither, what follows '####' or 'answer is', a short response itself, the
+  last formula or the last number.  Boxes side by side are one list, so that
+  naming several candidates is an answer of several values.  A thinking, box
+  that is never closed leaves no answer.
+  """
+  region = response.rpartition('</think>')[2]
+  if '<think>' in region:
+    return None
+  ended = (
+    _TURN_END.search(region) if '<|' in region or '</s' in region else None
+  )
+  if ended:
+    region = region[: ended.start()]
+  start = region.rfind('<answer>')
+  if start >= 0:
+    inside, _, after = region[start + 8 :].partition('</answer>')
+    region = after if _box_start(after) >= 0 else inside
+  if _box_start(region) >= 0:
+    return boxed(region)
+  return _unboxed(region.strip())
+
+
+def reference_answer(reference: str) -> str:
+  """A reference without its box or '####'; of a whole solution, its end."""
+  if _box_start(reference) >= 0:
+    return boxed(reference) or re.split(r'box(?:ed)? ?\{', reference)[-1]
+  if len(reference) > MAX_REFERENCE:
+    return final_answer(reference) or ''
+  return reference.rpartition('####')[2].strip()
+
+
+def _box_start(text, end=None):
+  return max(text.rfind('\\boxed', 0, end), text.rfind('\\fbox', 0, end))
+
+
+def boxed(text: str) -> str | None:
+  """Content of the last box, with those right before it; None if unclosed."""
+  contents, end, following = [], None, None
+  for _ in range(MAX_BOXES):
+    start = _box_start(text, end)
+    if start < 0:
+      break
+    content, close = _box_content(text, start)
+    if following is not None and (
+      content is None or not _BETWEEN.fullmatch(text[close:following])
+    ):
+      break
+    if content is None:
+      return None
+    if content and content not in contents:
+      contents.append(content)
+    end = start
+    following = start if contents else None
+  return ', '.join(reversed(contents)) or None
+
+
+def _box_content(text, start):
+  """(content, position after it) of the box at start; (None, 0) if open."""
+  opening = start + (6 if text.startswith('\\boxed', start) else 5)
+  while opening < len(text) and text[opening] in ' \n\t':
+    opening += 1
+  if not text.startswith('{', opening):
+    bare = _BARE_BOX.match(text, opening)
+    return (bare[1].rstrip('.,;'), bare.end()) if bare else ('', opening)
+  depth = 0
+  for match in _BRACE.finditer(text, opening):
+    depth += {'{': 1, '}': -1}.get(match[0], 0)
+    if depth == 0:
+      return text[opening + 1 : match.start()].strip(), match.end()
+  return None, 0
+
+
+def _unboxed(text):
+  """The answer of a response without box and tag."""
+  _, found, rest = text.rpartition('####')
+  if found:
+    return rest.strip().partition('\n')[0].strip() or None
+  tail = text[-TAIL:]
+  stated = next(iter([*_STATED.finditer(tail)][-1:]), None)
+  if stated and stated[1].startswith('not '):
+    return None
+  if stated:
+    answer = _HOPE.sub('', stated[1])
+    end = _SENTENCE_END.search(answer)
+    tail = answer[: end.start()].strip(' *') if end else answer.strip(' *')
+  return _within_words(tail)
+
+
+def _within_words(text):
+  """A short answer itself; of prose, the last formula or number."""
+  plain = _ENVIRONMENT.sub('', text)
+  words = [word for word in _LONG_WORD.findall(plain) if word != 'and']
+  segments, numbers = [*_SEGMENT.finditer(text)], [*_NUMBER.finditer(text)]
+  if not words or (len(words) <= 2 and not segments and not numbers):
+    return text or None
+  if numbers and numbers[0].start() == 0 and len(words) <= 2:
+    return text
+  last_number = numbers[-1].end() if numbers else 0
+  if segments and segments[-1].end() > last_number:
+    return _joined_segments(text, segments)
+  return numbers[-1][0] if numbers else None
+
+
+def _joined_segments(text, segments):
+  """The last formula, with those right before it."""
+  contents, following = [], None
+  for match in reversed(segments[-MAX_BOXES:]):
+    if following is not None and not _BETWEEN.fullmatch(
+      text[match.end() : following]
+    ):
+      break
+    contents.append(next(part for part in match.groups() if part).strip())
+    following = match.start()
+  return ', '.join(reversed(contents))

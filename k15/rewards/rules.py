@@ -1,0 +1,144 @@
+"""Rewards by rule alone: the R1 template, its format, accuracy, one language.
+
+A rule-based reward has no model to deceive; each rule here says what it asks
+for, and what a response gains by cheating on it is in the tests.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from k15.rewards.verdict import Verdict
+
+# DeepSeek-R1, table 1.
+R1_TEMPLATE = (
+  'A conversation between User and Assistant. The user asks a question, and '
+  'the Assistant solves it. The assistant first thinks about the reasoning '
+  'process in the mind and then provides the user with the answer. The '
+  'reasoning process and answer are enclosed within <think> </think> and '
+  '<answer> </answer> tags, respectively, i.e., <think> reasoning process '
+  'here </think> <answer> answer here </answer>. User: {prompt}. Assistant:'
+)
+TAGS = ('<think>', '</think>', '<answer>', '</answer>')
+SCRIPTS = ('latin', 'cjk')
+
+_ASIDE = re.compile(
+  r'```.*?(?:```|\Z)'  # code
+  r'|`[^`\n]*`'
+  r'|\$\$.*?(?:\$\$|\Z)'  # formulas
+  r'|\$[^$\n]*\$'
+  r'|\\\(.*?(?:\\\)|\Z)|\\\[.*?(?:\\\]|\Z)'
+  r'|\\[a-zA-Z]+'
+  r'|https?://\S+',
+  re.DOTALL,
+)
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_CJK = re.compile(
+  '[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]'
+)
+
+
+def r1_prompt(question: str) -> str:
+  """The R1 template around a question; braces in it stay as they are."""
+  return R1_TEMPLATE.replace('{prompt}', question)
+
+
+def format_fault(response: str, opened: bool = False) -> str:
+  """What a response lacks of <think>...</think> <answer>...</answer>.
+
+  Args:
+    response: everything after the prompt.
+    opened: whether the prompt has ended on '<think>'.
+
+  Returns:
+    '' for the right format: every tag once, in this order, nothing but space
+    around them, something in both.  Else the first fault: 'missing TAG',
+    'repeated TAG', 'order', 'outside' or 'empty'.
+  """
+  text = TAGS[0] + response if opened else response
+  for tag in TAGS:
+    count = text.count(tag)
+    if count != 1:
+      return f'missing {tag}' if count == 0 else f'repeated {tag}'
+  starts = [text.index(tag) for tag in TAGS]
+  if starts != sorted(starts):
+    return 'order'
+  ends = [start + len(tag) for start, tag in zip(starts, TAGS, strict=True)]
+  before, thinking = text[: starts[0]], text[ends[0] : starts[1]]
+  between, answer = text[ends[1] : starts[2]], text[ends[2] : starts[3]]
+  if before.strip() or between.strip() or text[ends[3] :].strip():
+    return 'outside'
+  return '' if thinking.strip() and answer.strip() else 'empty'
+
+
+def verify_format(response: str, reference: str = '') -> Verdict:
+  """'correct' for the R1 format, else 'wrong'; the reference does not count."""
+  del reference
+  return Verdict('wrong' if format_fault(response) else 'correct')
+
+
+def verify_format_batch(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+  """`verify_format` of (response, reference) pairs, in their order."""
+  return [verify_format(*pair) for pair in pairs]
+
+
+def thinking_of(response: str) -> str:
+  """What is thought: between the tags; of an unclosed thinking, all of it."""
+  before, _, _ = response.partition('</think>')
+  return before.rpartition('<think>')[2]
+
+
+def language_consistency(response: str, script: str) -> float:
+  """DeepSeek-R1's language reward: words of one language in the thinking.
+
+  A word is a run of letters, or one ideograph; code, formulas, LaTeX, links,
+  digits and single letters (names in formulas) are left aside.
+
+  Args:
+    response: with or without tags.
+    script: one of SCRIPTS.
+
+  Returns:
+    Their share in [0, 1]; 0 where no word is thought, so that silence does
+    not pay.
+
+  Raises:
+    ValueError: on another script.
+  """
+  if script not in SCRIPTS:
+    raise ValueError(f'script {script!r} is none of {SCRIPTS}')
+  text = _ASIDE.sub(' ', thinking_of(response))
+  counts = {'latin': 0, 'cjk': len(_CJK.findall(text)), 'other': 0}
+  for word in _WORD.findall(_CJK.sub(' ', text)):
+    if len(word) > 1:
+      latin = unicodedata.name(word[0], '').startswith('LATIN')
+      counts['latin' if latin else 'other'] += 1
+  total = sum(counts.values())
+  return counts[script] / total if total else 0.0
+
+
+def total(
+  response: str,
+  reference: str,
+  verify: Callable[[str, str], Verdict],
+  script: str | None = None,
+) -> float | None:
+  """DeepSeek-R1's rule reward: accuracy + format, + language where asked for.
+
+  Args:
+    response: everything after the prompt.
+    reference: of `verify`.
+    verify: the accuracy, such as `math_answers.verify`.
+    script: of `language_consistency`; None leaves it out.
+
+  Returns:
+    A number in [0, 3]; None where the accuracy is an error.
+  """
+  accuracy = verify(response, reference)
+  if accuracy.kind == 'error':
+    return None
+  reward = float(accuracy.kind == 'correct')
+  reward += float(not format_fault(response))
+  if script is not None:
+    reward += language_consistency(response, script)
+  return reward

@@ -1,0 +1,50 @@
+"""Units taken off and converted."""
+
+import fractions
+
+import pytest
+
+from k15.rewards import answer_units
+
+Fraction = fractions.Fraction
+
+
+@pytest.mark.parametrize(
+  ('text', 'split'),
+  [
+    ('10', ('10', '', 1)),
+    (r'10\text{ cm}^2', ('10', 'cm', 2)),
+    ('10 square feet', ('10', 'feet', 2)),
+    (r'10\text{ cubic inches}', ('10', 'inch', 3)),
+    ('60 miles per hour', ('60', 'mile/hour', 1)),
+    (r'\$12.50', ('12.50', 'money', 1)),
+    ('5 million dollars', ('5', 'million dollar', 1)),
+    ('10 apples', ('10', 'apple', 1)),
+    ('10 units', ('10', 'unit', 1)),
+    ('10x', ('10x', '', 1)),
+    ('7 or 8', ('7 or 8', '', 1)),
+    (r'7 \text{ is wrong}', (r'7 \text{ is wrong}', '', 1)),
+  ],
+)
+def test_split(text, split):
+  assert answer_units.split(text) == split
+
+
+@pytest.mark.parametrize(
+  ('gold', 'answer', 'factors'),
+  [
+    (('', 1), ('cm', 1), [1]),
+    (('cm', 1), ('mm', 1), [Fraction(1, 10)]),
+    (('cm', 2), ('mm', 2), [Fraction(1, 100)]),
+    (('hour', 1), ('minute', 1), [Fraction(1, 60)]),
+    (('cm', 1), ('kg', 1), []),
+    (('cm', 2), ('cm', 3), []),
+    (('', 1), ('million', 1), [1, 10**6]),
+    (('million', 1), ('', 1), [1, Fraction(1, 10**6)]),
+    (('red marble', 1), ('marble', 1), [1]),
+    (('boy', 1), ('girl', 1), []),
+    (('mph', 1), ('mile/hour', 1), [1]),
+  ],
+)
+def test_factors(gold, answer, factors):
+  assert answer_units.factors(gold, answer) == factors

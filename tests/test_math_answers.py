@@ -1,0 +1,195 @@
+"""Verdicts on whole responses: forms, data sets, hostile text."""
+
+import ast
+import json
+import os
+import pathlib
+import sys
+import time
+
+import answer_cases
+import pytest
+
+from k15.rewards import math_answers
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DATA = pathlib.Path(os.environ.get('K15_SHARED_DATA', ROOT / '../shared/data'))
+FORMS = [
+  (form, row) for form, rows in answer_cases.FORMS.items() for row in rows
+]
+SEPARATE = ('math500_pos', 'math500_neg', 'math500_perturb', 'math500_equiv')
+
+
+def _response(answer):
+  whole = any(mark in answer for mark in ('<answer', '####', '\\boxed'))
+  return answer if whole else f'So $\\boxed{{{answer}}}$.'
+
+
+@pytest.mark.parametrize(
+  ('form', 'row'), FORMS, ids=[f'{form}: {row[0]}' for form, row in FORMS]
+)
+def test_form(form, row):
+  reference, right, wrong = row
+  answers = [*right, *wrong]
+  verdicts = math_answers.verify_batch(
+    [(_response(answer), reference) for answer in answers]
+  )
+  kinds = dict(zip(answers, (v.kind for v in verdicts), strict=True))
+  assert [a for a in right if kinds[a] != 'correct'] == []
+  assert [a for a in wrong if kinds[a] == 'correct'] == []
+
+
+@pytest.mark.parametrize('case', answer_cases.RESPONSES, ids=repr)
+def test_where_the_answer_is_found(case):
+  reference, response, is_right = case
+  verdict = math_answers.verify(response, reference)
+  assert verdict.kind == ('correct' if is_right else 'wrong')
+
+
+def _rows(path):
+  if not (DATA / path).exists():
+    pytest.skip(f'{DATA / path} is not there: set K15_SHARED_DATA')
+  text = (DATA / path).read_text()
+  if path.endswith('.json'):
+    return json.loads(text)
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def _disagreements(name):
+  """(cases that differ from their label, number of cases)."""
+  rows = [r for r in _rows(f'verifier_cases/{name}.jsonl') if 'policy' not in r]
+  verdicts = math_answers.verify_batch([(r['pred'], r['gold']) for r in rows])
+  wrong = [
+    (row['gold'], row['pred'][-80:])
+    for row, verdict in zip(rows, verdicts, strict=True)
+    if (verdict.kind == 'correct') != row['expect']
+  ]
+  return wrong, len(rows)
+
+
+@pytest.mark.parametrize('name', SEPARATE)
+def test_no_error_on_math500(name):
+  assert _disagreements(name)[0] == []
+
+
+def test_98_percent_of_the_other_suites():
+  _rows('verifier_cases/misc.jsonl')
+  names = [p.stem for p in sorted((DATA / 'verifier_cases').glob('*.jsonl'))]
+  found = [_disagreements(name) for name in names if name not in SEPARATE]
+  wrong = [case for cases, _ in found for case in cases]
+  assert len(wrong) <= 0.02 * sum(count for _, count in found), wrong
+
+
+@pytest.mark.parametrize(
+  'path', ['gsm8k/train.jsonl', 'gsm8k/test.jsonl', 'math500/math500.json']
+)
+def test_references_agree_with_their_own_solutions(path):
+  pairs = [
+    (row['solution'], row['answer'])
+    if 'solution' in row
+    else (row['answer'], row['answer'].rpartition('####')[2].strip())
+    for row in _rows(path)
+  ]
+  verdicts = math_answers.verify_batch(pairs)
+  assert [
+    pair for pair, v in zip(pairs, verdicts, strict=True) if v.kind != 'correct'
+  ] == []
+
+
+DIGITS = [chr(c) for c in range(sys.maxunicode + 1) if chr(c).isdecimal()]
+HOSTILE = {
+  'power tower': '10^{10^{10}}',
+  'tower of letters': 'x^{x^{x^{x^x}}}',
+  'factorial': '(10^9)!',
+  'factorials': '3' + '!' * 60,
+  'binomial': r'\binom{10^9}{5\cdot10^8}',
+  'fractions': r'\frac{1}{' * 1000 + '1' + '}' * 1000,
+  'roots': r'\sqrt{' * 45 + '2' + '}' * 45,
+  'sines': r'\sin(' * 35 + 'x' + ')' * 35,
+  'parentheses': '(' * 2000 + '1' + ')' * 2000,
+  'product': r'\prod_{i=1}^{1000000} i',
+  'integral': r'\int_0^1 \frac{\sin(x^{x})}{\log(1+x^5)} e^{-x^7} dx',
+  'many numbers': ','.join(map(str, range(200))),
+  'megabyte': '7' * 2**20,
+  'spaces': '7' + ' ' * 2**20 + '8',
+  'braces': '{' * 2**20,
+  'backslashes': '\\' * 2**20,
+  'boxes': r'\boxed{8} and ' * 80_000,
+  'dollars': 'a $ b $' * 150_000,
+  'answers': 'the answer is ' * 75_000,
+  'scientific': '1e999999999',
+  'not text': '\x00\x01\ud800',
+}
+
+
+def test_hostile_answers_end_within_a_second_and_the_batch_goes_on():
+  math_answers.verify(r'\boxed{\sum_{i=1}^{3} i}', '6')  # Starts a worker.
+  pairs = []
+  for text in HOSTILE.values():
+    pairs += [(rf'\boxed{{{text}}}', '7'), (text, '7'), (r'\boxed{7}', '7')]
+  verdicts = math_answers.verify_batch(pairs)
+  assert {v.kind for v in verdicts[2::3]} == {'correct'}
+  assert all(v.kind != 'correct' for v in verdicts[::3])
+  assert all(v.seconds < 1 for v in verdicts)
+
+
+def test_every_digit_of_unicode_is_read():
+  pairs = [(rf'\boxed{{1{c}}}', f'1{int(c)}') for c in DIGITS]
+  assert all(v.kind == 'correct' for v in math_answers.verify_batch(pairs))
+
+
+PAYLOADS = (
+  "__import__('os').system('touch {}')",
+  "open('{}','w')",
+  r"\text{{__import__('os').system('touch {}')}}",
+  r"7 + \mathrm{{eval}}(open('{}','w'))",
+  r'\begin{{pmatrix}} open("{}","w") & 1 \end{{pmatrix}}',
+  r"\pi \cdot open('{}','w').close()",
+  r"\operatorname{{exec}}(\text{{open('{}','w')}})",
+  "[c for c in ().__class__.__base__.__subclasses__()][0]('{}')",
+  r"\sum_{{i=1}}^{{open('{}','w')}} i",
+  r'\write18{{touch {}}} \input{{|touch {}}}',
+)
+
+
+@pytest.mark.parametrize('payload', PAYLOADS)
+def test_nothing_is_executed(payload, tmp_path):
+  mark = tmp_path / 'mark'
+  text = payload.replace('{}', str(mark)).replace('{{', '{').replace('}}', '}')
+  shapes = (
+    text,
+    rf'\boxed{{{text}}}',
+    f'<answer>{text}</answer>',
+    f'#### {text}',
+  )
+  pairs = [(shape, '7') for shape in shapes]
+  pairs += [(rf'\boxed{{{around}}}', text) for around in ('7', text + '+1')]
+  math_answers.verify_batch(pairs)
+  assert not mark.exists()
+
+
+def test_no_page_evaluates_text():
+  for page in (ROOT / 'k15/rewards').glob('*answer*.py'):
+    for node in ast.walk(ast.parse(page.read_text())):
+      if isinstance(node, ast.Call):
+        name = ast.unparse(node.func).rpartition('.')[2]
+        called = ast.unparse(node.func)
+        assert called.startswith('re.') or name not in (
+          'eval', 'exec', 'compile', 'sympify', 'parse_expr', 'lambdify',
+        ), f'{page.name}:{node.lineno}'  # fmt: skip
+
+
+def test_an_error_says_why():
+  verdict = math_answers.verify(r'\boxed{10^{10^{10}}}', '7')
+  assert (verdict.kind, verdict.reason) == (
+    'error',
+    'unparsable: too large: power',
+  )
+  verdict = math_answers.verify(r'\boxed{7}', r'\undefined{')
+  assert verdict.reason == 'unparsable: reference'
+
+
+def test_seconds_are_told():
+  start = time.perf_counter()
+  verdict = math_answers.verify(r'\boxed{\frac{14}{2}}', '7')
+  assert 0 < verdict.seconds < time.perf_counter() - start
