@@ -84,7 +84,7 @@ class Pool:
     self._launcher, self._config, self.missing = sandbox_rungs.climb(
       lowest, dict(packages or {}), tuple(imports)
     )
-    self.rung = self._config['rung']
+    self.rung = self._config['name']
     self.workers = workers
     self._closed = False
     self._lock = threading.Lock()
@@ -176,6 +176,8 @@ class Pool:
       artifact = report.pop('result')
       outcome = self._outcome({**report, 'result': b''})
       if outcome.reason:
+        if outcome.reason.startswith('sandbox'):
+          return outcome, None
         said = outcome.stderr[:300] if report['reason'] == '' else ''
         reason = f'compile: {said or outcome.reason}'
         return dataclasses.replace(outcome, reason=reason), None
@@ -215,8 +217,13 @@ class Pool:
       name: report[name].decode(errors='replace')
       for name in ('stdout', 'stderr', 'result')
     }
+    reason = report['reason']
+    if not reason and not report['started']:
+      reason = (
+        f'sandbox: {texts["stderr"].strip().rpartition(chr(10))[2][:200]}'
+      )
     return Outcome(
-      reason=report['reason'] or _reason(report['exit_code'], texts['stderr']),
+      reason=reason or _reason(report['exit_code'], texts['stderr']),
       stdout=texts['stdout'],
       stderr=texts['stderr'][-_STDERR_CHARACTERS:],
       value=texts['result'],
@@ -239,8 +246,6 @@ def _reason(exit_code, stderr):
   if exit_code == sandbox_program.OUT_OF_MEMORY or 'bad_alloc' in stderr:
     return 'memory'
   last = stderr.strip().rpartition('\n')[2]
-  if exit_code == sandbox_program.SETUP_FAILED:
-    return f'sandbox: {last[:200]}'
   if exit_code < 0:
     with contextlib.suppress(ValueError):
       return f'crash: {signal.Signals(-exit_code).name}'

@@ -162,7 +162,7 @@ def _resident_bytes():
 
 def _become_program(config, limits, files):
   """What a fork does; never returns."""
-  code = program.SETUP_FAILED
+  code = 1
   try:
     os.setsid()
     for target, file in enumerate(files[1:4]):
@@ -175,7 +175,7 @@ def _become_program(config, limits, files):
       os.chdir(limits['folder'])
     code = program.main(config, limits, [files[0], files[4], *files[5:]])
   except BaseException as error:
-    os.write(2, f'sandbox: {error!r}\n'.encode())
+    os.write(2, f'{error!r}\n'.encode())
   finally:
     os._exit(code)
 

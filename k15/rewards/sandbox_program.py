@@ -29,7 +29,8 @@ import types
 from k15.rewards import kernel
 from k15.rewards import values
 
-SETUP_FAILED, OUT_OF_MEMORY = 213, 212  # exit codes
+OUT_OF_MEMORY = 212  # exit code
+STARTED = b'!'  # Put over the first byte of a job once its walls stand.
 _OPEN_FILES = 64
 _STACK_BYTES = 64 << 20
 _COMPILER_PATH = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'TMPDIR': '.'}
@@ -38,6 +39,7 @@ _IN_PLACE = ('python', 'call', 'judge')
 
 def prepare(config: dict):
   """What forks then inherit: the search path, what `site` adds to builtins."""
+  _filter(False, 0)  # Cached for the forks.
   sys.dont_write_bytecode = True
   sys.path[:] = [path for path in sys.path if path]
   if os.path.isdir('/packages'):
@@ -73,11 +75,16 @@ def main(config: dict, limits: dict, files: list[int]) -> int:
   write_files(folder, blobs)
   _confine(config, limits, job['stage'], folder)
   if job['stage'] == 'compile':
-    return _compile(job, files[1])
+    code = _compile(job, files[1])
+    _started(files[0])
+    return code
   if job['stage'] == 'exec':
     if job['artifact']:
       os.chmod(job['artifact'], 0o755)
+    _require(job['command'][0])
+    _started(files[0])
     os.execve(job['command'][0], job['command'], {})
+  _started(files[0])
   return _run_python(job, files[1:])
 
 
@@ -85,13 +92,23 @@ def _read_job(file):
   """The job's line and the files behind it."""
   size = os.fstat(file).st_size
   data = os.pread(file, size, 0)
-  os.close(file)
   line, _, rest = data.partition(b'\n')
   job, blobs, start = json.loads(line), {}, 0
   for name, length in job['files']:
     blobs[name] = rest[start : start + length]
     start += length
   return job, blobs
+
+
+def _require(command):
+  if not os.access(command, os.X_OK):
+    raise FileNotFoundError(f'no program {command}')
+
+
+def _started(file):
+  """Whatever happens from here on is the program's own doing."""
+  os.pwrite(file, STARTED, 0)
+  os.close(file)
 
 
 def _confine(config, limits, stage, folder):
@@ -137,6 +154,7 @@ def _filter(alone, pid):
 
 def _compile(job, result):
   """Runs the compiler; its messages go to stderr, its artifact out."""
+  _require(job['command'][0])
   done = subprocess.run(
     job['command'],
     stdin=subprocess.DEVNULL,
