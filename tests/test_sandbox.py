@@ -50,7 +50,7 @@ def test_each_failure_has_its_reason(pool, source, reason):
 def test_runs_share_nothing(pool):
   leave = 'import builtins; builtins.x = 1; open("/tmp/left", "w").write("x")'
   look = 'import os; print(os.listdir("/tmp"), "x" in dir(__builtins__))'
-  if pool.rung != 'namespaces':
+  if not pool.rung.startswith('namespaces'):
     pytest.skip(f'/tmp is seen in {pool.rung}')
   pool.map([Job('python', leave)] * 4)
   assert pool.run(Job('python', look)).stdout == '[] False\n'

@@ -119,13 +119,16 @@ def bwrap_command(bwrap: str, visible: list[str]) -> list[str]:
 
 
 def climb(
-  lowest: str, packages: dict[str, str], imports: tuple[str, ...]
+  lowest: str,
+  packages: dict[str, str],
+  imports: tuple[str, ...],
+  highest: str = 'namespaces',
 ) -> tuple[tuple[str, ...], dict[str, Any], dict[str, str]]:
   """The best rung that holds.
 
   Args:
     lowest: name of the last rung that is good enough.
-    packages, imports: see `sandbox.Pool`.
+    packages, imports, highest: see `sandbox.Pool`.
 
   Returns:
     Its launcher, its configuration, and why each better rung was passed over;
@@ -141,7 +144,7 @@ def climb(
     missing['cgroup'] = 'no writable control group with memory and pids'
   else:
     group.close()
-  for rung in LADDER[: LADDER.index(lowest) + 1]:
+  for rung in LADDER[LADDER.index(highest) : LADDER.index(lowest) + 1]:
     for has_group in (True, False) if group else (False,):
       name = f'{rung}+cgroup' if has_group else rung
       try:

@@ -21,12 +21,23 @@ from k15.rewards import kernel
 from k15.rewards import sandbox_child
 from k15.rewards import sandbox_files
 from k15.rewards import sandbox_program
+from k15.rewards import sandbox_python
+from k15.rewards import sandbox_root
+from k15.rewards import seccomp
 from k15.rewards import values
 
 NOBODY = 65534
 GRACE_SECONDS = 5.0  # past a limit, until the server itself counts as lost
 START_SECONDS = 60.0
-PAGES = (values, kernel, sandbox_program, sandbox_child)  # in order of import
+PAGES = (
+  values,
+  kernel,
+  seccomp,
+  sandbox_python,
+  sandbox_program,
+  sandbox_root,
+  sandbox_child,
+)  # in order of import
 ISOLATED = ('-I', '-S', '-B')
 _OUTPUTS = ('stdout', 'stderr', 'result')
 # Reads the pages from a socket, so that no file of ours need be readable.
@@ -156,7 +167,8 @@ class Worker:
 
     Returns:
       exit_code, reason, seconds, cpu_seconds; stdout, stderr, result as bytes;
-      started, whether its walls stood and the program began; leftover, whether a process outlived a job with `answer`.
+      started, whether its walls stood and the program began; leftover, whether
+      a process outlived a job with `answer`.
 
     Raises:
       WorkerLost: close it.
