@@ -4,8 +4,9 @@
 
 All references have to be found correct.  Each is then judged again with a bug
 planted: what its function returns is off by a little, of the same type (floats
-by a tenth: some asserts allow a thousandth).  None may be found correct.  Prints a line per set and `RESULT {json}`;
-exits with 1 when anything did not hold.
+by a tenth: some asserts allow a thousandth).  None of these may be found
+correct.  Prints a line per set and `RESULT {json}`; exits with 1 when anything
+did not hold.
 """
 
 import argparse

@@ -31,10 +31,10 @@ SOURCE = 'print(41 + 1)'
 _AS_NOBODY = dict(user=65534, group=65534, extra_groups=[])
 _PAPER = """
 Beside Kimi k1.5, section 2.6.4 (sandbox on 16 cores, against Docker):
-                        cost of a run      runs per second
-  paper, Docker               0.12 s            27
-  paper, theirs               0.04 s           120
-  here, {rung:22} {cost:8.4f} s    {rate:10.0f}   on {cores} cores
+                                    seconds    per second
+  paper: a container of Docker         0.12        27
+  paper: a container of theirs         0.04       120
+  here:  {rung:28} {cost:6.4f}  {rate:8.0f}   a whole run, on {cores} cores
 Not the same thing: theirs starts a container (crun, overlay of an image, a
 service before it), ours forks a warm Python in bare namespaces on the system's
 own read-only files, and the program here is the smallest there is.  Only
