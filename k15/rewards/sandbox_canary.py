@@ -60,11 +60,13 @@ holes['network'] = reach(socket.AF_INET, ('127.0.0.1', PORT))
 holes['ptrace'] = ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0
 print(json.dumps(holes), flush=True)
 try:
-  if os.fork() == 0:
+  child = os.fork()
+  if child == 0:
     os.setsid()
     if os.fork() == 0:
       time.sleep(30)
     os._exit(0)
+  os.waitpid(child, 0)  # What it leaves has a session of its own by now.
 except OSError: pass
 """
 _ENDLESS = 'import time\nwhile True: time.sleep(9)'
