@@ -1,0 +1,177 @@
+"""The ladder: which walls this machine can build, proven by a canary.
+
+  namespaces  fork server in user, mount, pid, net, ipc and uts namespaces: a
+              read-only root that shows system programs alone, a new /tmp and
+              pid namespace for each run, seccomp, rlimits
+  bwrap       the same program in a bubblewrap started for each run
+  seccomp     an ordinary process that cannot fork, signal others, open
+              sockets, or open files beyond its folder (Landlock): slower to
+              clean, but needs no namespaces (containers)
+  rlimits     limits alone, no walls (macOS): only where it is asked for
+
+All but the last start as nobody when the trusted side is root.  A rung holds
+when its canary finds every hole shut; the first that holds is taken.  What
+stops the better ones is kept, and is the message of the refusal.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+from k15.rewards import cgroups
+from k15.rewards import sandbox_canary
+from k15.rewards import sandbox_worker
+
+LADDER = ('namespaces', 'bwrap', 'seccomp', 'rlimits')
+# What a run sees of the system, besides the interpreter.
+_VISIBLE = (
+  '/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32',
+  '/etc/alternatives', '/etc/ld.so.cache',
+)  # fmt: skip
+_UNSHARE = (
+  'unshare', '--user', '--map-root-user', '--mount', '--pid', '--net', '--ipc',
+  '--uts', '--fork', '--kill-child',
+)  # fmt: skip
+
+
+class SandboxError(Exception):
+  """No rung that is good enough holds on this machine."""
+
+
+def find_interpreter() -> tuple[str, str]:
+  """A Python that an ordinary user can start, and the folder it lives in.
+
+  Raises:
+    SandboxError: there is none.
+  """
+  drop = os.geteuid() == 0
+  as_nobody = dict(user=65534, group=65534, extra_groups=[])
+  tried = []
+  question = 'import sys; print(sys.version_info >= (3, 10), sys.base_prefix)'
+  own = os.path.realpath(sys.executable)
+  for path in (own, '/usr/local/bin/python3', '/usr/bin/python3'):
+    try:
+      done = subprocess.run(
+        [path, '-I', '-S', '-c', question],
+        capture_output=True, text=True, env={}, cwd='/', timeout=60,
+        **(as_nobody if drop else {}),
+      )  # fmt: skip
+    except OSError as error:
+      tried.append(f'{path}: {error.strerror}')
+      continue
+    is_new, _, prefix = done.stdout.strip().partition(' ')
+    if done.returncode == 0 and is_new == 'True':
+      return os.path.realpath(path), prefix
+    tried.append(f'{path}: not Python 3.10 or newer')
+  raise SandboxError(
+    'no Python that an ordinary user can start: ' + '; '.join(tried)
+  )
+
+
+def make_config(
+  rung: str, packages: dict[str, str], imports: tuple[str, ...]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+  """The launcher and the configuration of a rung's workers.
+
+  Raises:
+    SandboxError: this machine lacks something it needs.
+  """
+  if rung != 'rlimits' and sys.platform != 'linux':
+    raise SandboxError(f'needs Linux, this is {sys.platform}')
+  interpreter, prefix = find_interpreter()
+  visible = [path for path in _VISIBLE if os.path.exists(path)]
+  if not any(f'{prefix}/'.startswith(f'{path}/') for path in visible):
+    visible.append(prefix)
+  config = {
+    'rung': rung,
+    'python': sandbox_worker.boot_command(interpreter),
+    'visible': visible,
+    'packages': packages,
+    'imports': list(imports),
+  }
+  if rung == 'namespaces':
+    return (_find('unshare', 'util-linux'), *_UNSHARE[1:]), config
+  if rung == 'bwrap':
+    config['bwrap'] = bwrap_command(_find('bwrap', 'bubblewrap'), visible)
+  return (), config
+
+
+def _find(tool, package):
+  path = shutil.which(tool, path=os.environ.get('PATH', '') + ':/usr/bin:/bin')
+  if path is None:
+    raise SandboxError(f'no {tool} (package {package})')
+  return path
+
+
+def bwrap_command(bwrap: str, visible: list[str]) -> list[str]:
+  """Bubblewrap with the same view as the rung 'namespaces'."""
+  command = [bwrap, '--unshare-all', '--die-with-parent', '--clearenv']
+  command += ['--cap-drop', 'ALL', '--new-session']
+  for path in visible:
+    if os.path.islink(path):
+      command += ['--symlink', os.readlink(path), path]
+    else:
+      command += ['--ro-bind', path, path]
+  command += ['--dev', '/dev', '--tmpfs', '/tmp', '--remount-ro', '/dev']
+  return [*command, '--remount-ro', '/', '--chdir', '/tmp']
+
+
+def climb(
+  lowest: str,
+  packages: dict[str, str],
+  imports: tuple[str, ...],
+  highest: str = 'namespaces',
+) -> tuple[tuple[str, ...], dict[str, Any], dict[str, str]]:
+  """The best rung that holds.
+
+  Args:
+    lowest: name of the last rung that is good enough.
+    packages, imports, highest: see `sandbox.Pool`.
+
+  Returns:
+    Its launcher, its configuration, and why each better rung was passed over;
+    where 'rlimits' is taken, its own holes too.
+
+  Raises:
+    SandboxError: none holds; says what is missing for each.
+  """
+  missing = {}
+  has_groups = (True, False) if _may_group(missing) else (False,)
+  for rung in LADDER[LADDER.index(highest) : LADDER.index(lowest) + 1]:
+    for has_group in has_groups:
+      name = f'{rung}+cgroup' if has_group else rung
+      try:
+        launcher, config = make_config(rung, packages, imports)
+        config.update(name=name, cgroup=has_group)
+        holes = sandbox_canary.prove(launcher, config)
+      except (SandboxError, sandbox_worker.WorkerLost, OSError) as error:
+        missing[name] = str(error)
+        continue
+      if not holes or (rung == 'rlimits' and 'start' not in holes):
+        return (
+          launcher,
+          config,
+          missing | ({name: _tell(holes)} if holes else {}),
+        )
+      missing[name] = _tell(holes)
+  raise SandboxError(
+    'no sandbox on this machine; '
+    + '; '.join(f'{rung}: {why}' for rung, why in missing.items())
+    + f". Rungs below '{lowest}' need lowest= to be asked for."
+  )
+
+
+def _may_group(missing):
+  cgroups.remove_orphans()
+  group = cgroups.make()
+  if group is None:
+    missing['cgroup'] = 'no writable control group with memory and pids'
+    return False
+  group.close()
+  return True
+
+
+def _tell(holes):
+  return 'open: ' + ', '.join(f'{k} ({v})' for k, v in holes.items())
