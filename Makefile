@@ -34,11 +34,6 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv obeys the overrides of pyproject.toml, which leave TensorFlow out.
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
-BENCHMARKS := $(basename \
-  $(filter-out %/__init__.py benchmarks/k15_% benchmarks/kill_resume.py \
-  benchmarks/chaos% benchmarks/rollout% benchmarks/verifiers.py, \
-  $(wildcard benchmarks/*.py)))
-
 .PHONY: run test test-peers bench bench-rollout bench-rewards chaos kill
 .DELETE_ON_ERROR:
 
@@ -58,15 +53,13 @@ test-peers: $(VENV)/.test | $(SCRATCH)
 	  jetstream.tests.core.test_server $(ARGS)
 
 bench: $(VENV)/.test | $(SCRATCH)
-	@set -e; for name in $(subst /,.,$(BENCHMARKS)); do \
-	  echo "== $$name"; $(BIN)/python -m $$name; \
-	done
+	$(BIN)/python -m benchmarks.rl_step $(ARGS)
 
 bench-rollout: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.rollout $(ARGS)
+	$(BIN)/python -m benchmarks.together schedule rollout
 
 bench-rewards: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.verifiers $(ARGS)
+	$(BIN)/python -m benchmarks.together verifiers code_sets hostile sandbox
 
 chaos: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.chaos --faults=100 $(ARGS)
