@@ -71,10 +71,10 @@ def make_step(
   schedule: optimizer_lib.Schedule,
   layout: Any = None,
 ):
-  """Returns the jitted step (state, tokens, lengths, labels) -> (state, metrics).
+  """Returns the jitted step, which gives the next state and its metrics.
 
-  The state is donated.  tokens: int32 [B, T]; lengths: int32 [B]; labels: bool
-  [B].  layout: shardings of the state, which it keeps.
+  Its arguments: a state, which is donated; tokens int32 [B, T], lengths int32
+  [B] and labels bool [B].  `layout`: shardings of the state, which it keeps.
   """
 
   def loss_of(params, tokens, lengths, labels):
