@@ -1,0 +1,105 @@
+"""The pool: what goes in, what comes out, and what each limit is called."""
+
+import pytest
+
+from k15.rewards import sandbox
+from k15.rewards import sandbox_rungs
+from k15.rewards import values
+
+Job, Limits = sandbox.Job, sandbox.Limits
+
+
+@pytest.fixture(scope='module')
+def pool():
+  try:
+    with sandbox.Pool(workers=2) as pool:
+      yield pool
+  except sandbox_rungs.SandboxError as error:
+    pytest.skip(str(error))
+
+
+def test_a_program_reads_and_writes(pool):
+  outcome = pool.run(Job('python', 'print(int(input()) + 1)', '41'))
+  assert (outcome.stdout, outcome.reason) == ('42\n', '')
+  assert outcome.rung == pool.rung
+
+
+def test_a_function_is_called_with_values(pool):
+  call = sandbox.Call('f', values.encode([[(1, 2)], {'k': {3.5}}]))
+  source = 'def f(pair, k): return {pair: k}'
+  outcome = pool.run(Job('python', source, call=call))
+  assert values.decode(outcome.value) == {(1, 2): {3.5}}
+
+
+@pytest.mark.parametrize(
+  ('source', 'reason'),
+  [
+    ('while True: pass', 'timeout'),
+    ('x = [0] * 10**9', 'memory'),
+    ('while True: print("x" * 10000)', 'output_limit'),
+    ('1 / 0', 'crash: ZeroDivisionError: division by zero'),
+    ('def f(:', 'crash: SyntaxError: invalid syntax'),
+    ('import os; os._exit(3)', 'crash: exit code 3'),
+  ],
+)
+def test_each_failure_has_its_reason(pool, source, reason):
+  limits = Limits(seconds=1.0, output_bytes=1 << 16)
+  assert pool.run(Job('python', source, limits=limits)).reason == reason
+
+
+def test_runs_share_nothing(pool):
+  leave = 'import builtins; builtins.x = 1; open("/tmp/left", "w").write("x")'
+  look = 'import os; print(os.listdir("/tmp"), "x" in dir(__builtins__))'
+  if pool.rung != 'namespaces':
+    pytest.skip(f'/tmp is seen in {pool.rung}')
+  pool.map([Job('python', leave)] * 4)
+  assert pool.run(Job('python', look)).stdout == '[] False\n'
+
+
+def test_outcomes_come_in_order(pool):
+  jobs = [Job('python', f'print({i})') for i in range(20)]
+  assert [o.stdout for o in pool.map(jobs)] == [f'{i}\n' for i in range(20)]
+
+
+def test_files_are_in_the_working_folder(pool):
+  job = Job('python', 'import m; print(m.x)', files={'m.py': 'x = 7'})
+  assert pool.run(job).stdout == '7\n'
+
+
+def test_a_judge_asks_the_trusted_side(pool):
+  def answer(name, arguments):
+    (left, right), _ = values.decode(arguments)
+    return '', values.encode(left + right)
+
+  assert (
+    pool.judge(Job('python', 'assert f(1, 2) == 3', ask=('f',)), answer).value
+    == 'passed'
+  )
+  assert (
+    pool.judge(Job('python', 'assert f(1, 2) == 4', ask=('f',)), answer).value
+    == 'failed'
+  )
+
+
+def test_a_compiled_program_is_compiled_once(pool):
+  source = (
+    '#include <cstdio>\nint main(){int a;scanf("%d",&a);printf("%d",a+1);}'
+  )
+  outcomes = pool.map([Job('cpp', source, str(i)) for i in range(4)])
+  if outcomes[0].reason.startswith('compile: sandbox'):
+    pytest.skip('no g++')
+  assert [o.stdout for o in outcomes] == ['1', '2', '3', '4']
+  assert len(pool._artifacts) == 1
+
+
+def test_a_compiler_error_is_the_reason(pool):
+  assert pool.run(Job('cpp', 'int main(){')).reason.startswith('compile:')
+
+
+def test_packages_are_importable():
+  try:
+    pool = sandbox.Pool(1, packages={'mine/__init__.py': 'x = 8'})
+  except sandbox_rungs.SandboxError as error:
+    pytest.skip(str(error))
+  with pool:
+    assert pool.run(Job('python', 'import mine; print(mine.x)')).stdout == '8\n'
