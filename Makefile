@@ -1,6 +1,9 @@
 # make run    the arithmetic experiment, from nothing to runs/arithmetic
 # make test   lint and all tests
+# make test-peers  JetStream's own tests of its driver and server, on ours
 # make bench  side-by-side measurements against other libraries
+# make bench-rollout  the rollout server against what it could be at best
+# make chaos  breaks a run with remote workers 100 times; nothing may be lost
 # make kill   kills a run 20 times; the end has to be the same, bit for bit
 #
 # Each sets up what it needs in .venv, and nothing outside this folder is
@@ -23,15 +26,19 @@ ARGS ?=
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export TMPDIR := $(CURDIR)/$(SCRATCH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint $(PINS)
+# uv obeys the overrides of pyproject.toml, which leave TensorFlow out.
+INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
+  --constraint $(PINS)
 BENCHMARKS := $(basename \
-  $(filter-out %/__init__.py benchmarks/k15_% benchmarks/kill_resume.py, \
+  $(filter-out %/__init__.py benchmarks/k15_% benchmarks/kill_resume.py \
+  benchmarks/chaos% benchmarks/rollout%, \
   $(wildcard benchmarks/*.py)))
 
-.PHONY: run test bench kill
+.PHONY: run test test-peers bench bench-rollout chaos kill
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
@@ -42,24 +49,41 @@ test: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 \
 	  --dist=loadfile $(ARGS)
 
+# The plugin puts our driver in the place of theirs.
+test-peers: $(VENV)/.test | $(SCRATCH)
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --noconftest \
+	  -p tests.jetstream_plugin \
+	  --pyargs jetstream.tests.core.test_orchestrator \
+	  jetstream.tests.core.test_server $(ARGS)
+
 bench: $(VENV)/.test | $(SCRATCH)
 	@set -e; for name in $(subst /,.,$(BENCHMARKS)); do \
 	  echo "== $$name"; $(BIN)/python -m $$name; \
 	done
 
+bench-rollout: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/python -m benchmarks.rollout $(ARGS)
+
+chaos: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/python -m benchmarks.chaos --faults=100 $(ARGS)
+
 kill: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.kill_resume --kills=20 $(ARGS)
 
 # Stamps: a repeated call is instant, a changed setup.py or pin installs again.
-$(VENV)/.core: setup.py $(PINS) | $(BIN)/python $(SCRATCH)
+$(VENV)/.core: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 into $(VENV)'
-	@$(PIP_INSTALL) --editable .
+	@$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.test: setup.py $(PINS) | $(BIN)/python $(SCRATCH)
+$(VENV)/.test: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 and its test tools into $(VENV)'
-	@$(PIP_INSTALL) --editable '.[test]'
+	@$(INSTALL) --editable '.[test]'
 	@touch $(VENV)/.core $@
+
+$(VENV)/.uv: $(PINS) | $(BIN)/python $(SCRATCH)
+	@$(BIN)/python -m pip install --quiet --constraint $(PINS) uv
+	@touch $@
 
 $(BIN)/python: | $(SCRATCH)
 	@$(PYTHON) -c '' || \

@@ -62,6 +62,7 @@ def make_tokenizer(end):
     encode=lambda text: np.array(text.split(), np.int32),
     decode=lambda ids: side.as_text(ids.tolist()),
     eos_id=end,
+    pad_id=0,
     vocab_size=side.VOCAB,
   )
 

@@ -24,7 +24,7 @@ from k15 import context as context_lib
 from k15 import host_memory
 from k15 import rl
 from k15 import sharding
-from k15.rollout import client
+from k15.rollout import requests as requests_lib
 
 GROUP_IDS = itertools.count()
 SEEDS = itertools.count(1)
@@ -51,7 +51,7 @@ def requests(budgets):
   ):
     group_id = next(GROUP_IDS)
     asked += [
-      client.Request(
+      requests_lib.Request(
         group_id=group_id,
         sample_index=i,
         prompt=np.array(prompt, np.int32),
@@ -114,7 +114,8 @@ def step_operation(params, warm_up=False):
     start = side.mark()
     if iteration == 0 and command.get('warm_up', warm_up):
       stage.rollout.set_params(stage.state.params, version=0)
-      stage.rollout.warm_up()
+      longest = rl.longest_context(stage.context.config.rollout)
+      stage.rollout.warm_up(longest)
     values = rl.run_iteration(stage, iteration)
     reply |= {'cold': iteration == 0, **side.since(start)}
     assert values['rl/updates'] == updates, values

@@ -222,6 +222,8 @@ def state_of(workdir: pathlib.Path) -> dict[str, object]:
   state = {}
   for stage in ('sft', 'rl'):
     folder = workdir / 'checkpoints' / stage
+    if not folder.exists():
+      continue
     step = max(int(name) for name in os.listdir(folder) if name.isdigit())
     state[f'{stage} step'] = step
     restored = _restore(folder / str(step) / 'state')
@@ -268,7 +270,9 @@ def differences(left: dict[str, object], right: dict[str, object]) -> list[str]:
   )
 
 
-def count_responses(state: dict[str, object]) -> tuple[int, int]:
+def count_responses(
+  state: dict[str, object], group_size: int
+) -> tuple[int, int]:
   """Responses trained on twice, and those that neither were nor wait."""
   index = json.loads(state['rl buffer/index'].tobytes())
   trained = collections.Counter(
@@ -284,7 +288,7 @@ def count_responses(state: dict[str, object]) -> tuple[int, int]:
   opened = {
     (group_id, sample)
     for group_id in range(index['next_group_id'])
-    for sample in range(_OVERRIDES['rl.group_size'])
+    for sample in range(group_size)
   }
   twice = sum(count - 1 for count in trained.values())
   twice += len(waiting & trained.keys())
@@ -387,7 +391,7 @@ def _compare(harness, names):
   for name in names:
     state = state_of(harness.folder / name)
     mismatches += [f'{name}: {d}' for d in differences(expected, state)]
-    counts = count_responses(state)
+    counts = count_responses(state, _OVERRIDES['rl.group_size'])
     twice, lost = twice + counts[0], lost + counts[1]
   for mismatch in mismatches:
     print('not the same:', mismatch)

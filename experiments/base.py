@@ -147,6 +147,22 @@ def _rollout():
     repetition_count=4,
     repetition_max_period=32,
     repetition_min_tokens=48,
+    # Who decodes: 'host:port' of processes that `python -m k15.rollout.server`
+    # started with the same config, and 'local', this process, beside them.
+    workers=(),  # none: this process alone
+    # What new weights do to live responses: 'interrupt' (prefilled again under
+    # them; k1.5 2.6.2), 'drain' (finish first), 'in_flight' (keep their cache).
+    live_requests='interrupt',
+    silence_seconds=20.0,  # until a worker that says nothing is given up
+    patience_seconds=600.0,  # without any worker, until the run ends
+    token_file='',  # of the workers' bearer token; or K15_ROLLOUT_TOKEN is set
+    tls_authority='',  # PEM files for mutual TLS: all three or none
+    tls_certificate='',
+    tls_key='',
+    # What a worker takes on at once; more is refused, and may be sent later.
+    max_requests=4096,
+    max_tokens=1 << 26,
+    max_message_bytes=4 << 20,
   )
 
 

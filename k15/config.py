@@ -28,6 +28,7 @@ CHOICES = {
   'policy.param_dtype': ('float32', 'bfloat16'),
   'policy.remat': ('none', 'full', 'dots'),
   'rl.loss_segments': ('all', 'last'),
+  'rollout.live_requests': ('interrupt', 'drain', 'in_flight'),
   'loss.method': ('mirror_descent', 'reinforce', 'rest', 'grpo'),
   'loss.baseline': ('mean', 'tau_log_z', 'leave_one_out', 'none'),
   'loss.pg_norm': ('seq_sum', 'const_max_len', 'seq_mean', 'token_mean'),
@@ -64,13 +65,15 @@ RANGES = {
     'rollout.tokens_per_call', 'rollout.max_prompt_length',
     'rollout.max_length', 'rollout.token_budget', 'rollout.prefill_batch',
     'rollout.repetition_max_period', 'rollout.repetition_min_tokens',
+    'rollout.max_requests', 'rollout.max_tokens',
     'loss.grpo_reference_interval', 'optimizer.micro_batch_rows',
     'evaluation.samples', 'checkpoint.every_iterations',
     'checkpoint.every_sft_steps', 'checkpoint.keep',
   ),
   '> 0': (
     'policy.rope_theta', 'policy.rms_norm_eps', 'sft.learning_rate',
-    'rollout.temperature', 'loss.grpo_clip', 'optimizer.learning_rate',
+    'rollout.temperature', 'rollout.silence_seconds',
+    'rollout.patience_seconds', 'loss.grpo_clip', 'optimizer.learning_rate',
     'optimizer.eps', 'evaluation.temperature',
   ),
   '>= 0 and <= 1': (
@@ -83,6 +86,7 @@ RANGES = {
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
   '>= 0 and < 2': ('length_reward.weight',),
   '>= 0 and < 4294967296': ('seed',),
+  '>= 2097152 and <= 1073741824': ('rollout.max_message_bytes',),
   '>= -1': ('mesh.data', 'mesh.fsdp', 'mesh.tensor'),
 }  # fmt: skip
 # What a resumed run may change: how long, how often, on how many devices and
@@ -90,7 +94,9 @@ RANGES = {
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
-  'optimizer.micro_batch_rows',
+  'optimizer.micro_batch_rows', 'rollout.workers', 'rollout.live_requests',
+  'rollout.*_seconds', 'rollout.token_file', 'rollout.tls_*',
+  'rollout.max_requests', 'rollout.max_tokens', 'rollout.max_message_bytes',
 )  # fmt: skip
 
 _COMPARE = {
@@ -140,6 +146,7 @@ def validate(
   _check_task(get)
   _check_policy_and_mesh(get, num_devices)
   _check_lengths(get)
+  _check_workers(get)
   _check_rl(get)
 
 
@@ -230,6 +237,31 @@ def _check_lengths(get):
     f'sft.batch_tokens is {get("sft.batch_tokens")}, less than one row of '
     f'rollout.max_prompt_length {prompt} + rollout.max_length {response}',
   )
+
+
+def _check_workers(get):
+  workers = get('rollout.workers')
+  for worker in workers:
+    host, _, port = str(worker).rpartition(':')
+    is_address = host and port.isdigit() and 0 < int(port) < 1 << 16
+    _refuse(
+      worker != 'local' and not is_address,
+      f"rollout.workers holds {worker!r}, and has to hold 'host:port', or"
+      " 'local' for this process",
+    )
+    _refuse(
+      workers.count(worker) > 1, f'rollout.workers holds {worker!r} twice'
+    )
+  tls = ('tls_authority', 'tls_certificate', 'tls_key')
+  files = {f'rollout.{key}': get(f'rollout.{key}') for key in tls}
+  _refuse(
+    0 < sum(map(bool, files.values())) < 3,
+    f'mutual TLS needs three files, and the keys are {files}',
+  )
+  for key in ('rollout.token_file', *files):
+    _refuse(
+      get(key) and not os.path.isfile(get(key)), f'{key}: no file {get(key)!r}'
+    )
 
 
 def _check_rl(get):

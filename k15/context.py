@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -16,8 +17,17 @@ from k15 import sharding
 from k15 import task as task_lib
 from k15.data_types import Problem, TrainState
 from k15.rewards import exact_answer
+from k15.rollout import access as access_lib
+from k15.rollout import backend
 from k15.rollout import client
-from k15.rollout import engine
+from k15.rollout import engine as engine_lib
+from k15.rollout import local_worker
+from k15.rollout import remote
+from k15.rollout import service
+from k15.rollout import slots as slots_lib
+from k15.rollout import workers
+from k15.rollout.requests import SlotEvent
+from k15.tokenizer import ByteTokenizer
 
 
 class Interrupted(Exception):
@@ -48,13 +58,10 @@ class Context:
 def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
   """Builds task and mesh; opens the logs of the workdir."""
   task = task_lib.build(config)
-  shape = policy.PolicyConfig(
-    vocab_size=task.tokenizer.vocab_size, **config.policy
-  )
   return Context(
     config=config,
     workdir=workdir,
-    policy=shape,
+    policy=make_policy(config),
     mesh=sharding.make_mesh(**config.mesh),
     task=task,
     logger=metrics.Logger(workdir, enabled=jax.process_index() == 0),
@@ -85,23 +92,94 @@ def make_optimizer(config: Any, name: str) -> optax.GradientTransformation:
   )
 
 
-def make_rollout(context: Context) -> client.LocalRollout:
-  """The rollout of the config, without weights yet."""
-  r = context.config.rollout
-  return client.LocalRollout(
-    engine.PolicyEngine(
-      config=context.policy,
-      num_slots=r.num_slots,
-      columns=r.max_prompt_length + r.max_length,
-      tokens_per_call=r.tokens_per_call,
-      prefill_batch=r.prefill_batch,
-      eos_id=context.task.tokenizer.eos_id,
-      repetition_count=r.repetition_count,
-      repetition_max_period=r.repetition_max_period,
-      repetition_min_tokens=r.repetition_min_tokens,
-      fuse_projections=context.mesh.shape['tensor'] == 1,
-    ),
-    key=jax.random.fold_in(jax.random.key(context.config.seed), 1),
+def make_rollout(
+  context: Context, record: Callable[[SlotEvent], None] | None = None
+) -> Any:
+  """The rollout of the config, without weights yet.
+
+  Args:
+    context: of the run.
+    record: told what the slots of this process do, if given.
+
+  Returns:
+    `LocalRollout`, or `RemoteRollout` if the config names workers.
+
+  Raises:
+    ValueError, OSError: the token or certificates cannot be used.
+  """
+  config, r = context.config, context.config.rollout
+  slots = dataclasses.replace(
+    make_slots(config, context.policy, context.mesh),
+    eos_id=context.task.tokenizer.eos_id,
+  )
+  key = jax.random.fold_in(jax.random.key(config.seed), 1)
+  if not r.workers:
+    return client.LocalRollout(slots, key, record)
+  settings, access = service.shape_of(slots).settings, make_access(config)
+  return remote.RemoteRollout(
+    [
+      local_worker.make(make_engine(config, slots, context.mesh), record)
+      if name == 'local'
+      else workers.RemoteWorker(name, settings, access, r.silence_seconds)
+      for name in r.workers
+    ],
+    key,
+    backend.SlotBackend(slots).check,
+    r.patience_seconds,
+    r.live_requests,
+  )
+
+
+def make_policy(config: Any) -> policy.PolicyConfig:
+  """Shape of the policy of a config."""
+  tokenizer = ByteTokenizer(config.tokenizer.words)
+  return policy.PolicyConfig(vocab_size=tokenizer.vocab_size, **config.policy)
+
+
+def make_slots(
+  config: Any, shape: policy.PolicyConfig, mesh: jax.sharding.Mesh
+) -> slots_lib.SlotDecoder:
+  """What decodes, of the same shape in every worker."""
+  r = config.rollout
+  return slots_lib.SlotDecoder(
+    config=shape,
+    num_slots=r.num_slots,
+    columns=r.max_prompt_length + r.max_length,
+    tokens_per_call=r.tokens_per_call,
+    prefill_batch=r.prefill_batch,
+    eos_id=ByteTokenizer(config.tokenizer.words).eos_id,
+    repetition_count=r.repetition_count,
+    repetition_max_period=r.repetition_max_period,
+    repetition_min_tokens=r.repetition_min_tokens,
+    fuse_projections=mesh.shape['tensor'] == 1,
+  )
+
+
+def make_engine(
+  config: Any, slots: slots_lib.SlotDecoder, mesh: jax.sharding.Mesh
+) -> engine_lib.PolicyEngine:
+  """What servers run: the decoder with its tokenizer and devices."""
+  return engine_lib.PolicyEngine(
+    slots, ByteTokenizer(config.tokenizer.words), mesh, seed=config.seed
+  )
+
+
+def make_access(config: Any) -> access_lib.Access:
+  """Token and certificates of the config, or of the environment."""
+  r = config.rollout
+  return access_lib.make(
+    r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
+  )
+
+
+def param_layout(shape: policy.PolicyConfig, mesh: jax.sharding.Mesh) -> Any:
+  """Parameters as `jax.ShapeDtypeStruct`s with their shardings."""
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  boxed = jax.eval_shape(lambda k: policy.init(shape, k), key)
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    nn.unbox(boxed),
+    sharding.param_shardings(mesh, boxed),
   )
 
 

@@ -22,6 +22,7 @@ from k15 import context as context_lib
 from k15 import host_memory
 from k15 import metrics
 from k15 import recipe
+from k15.rollout import remote
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> None:
   except context_lib.Interrupted as interrupted:
     print(f'{interrupted}; the same command goes on from here', flush=True)
     sys.exit(EXIT_INTERRUPTED)
-  except FloatingPointError as error:
+  except (FloatingPointError, remote.NoWorker) as error:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   finally:

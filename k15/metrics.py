@@ -133,6 +133,12 @@ def append_jsonl(path: str | os.PathLike, records: Iterable[Any]) -> None:
     file.write(''.join(line + '\n' for line in lines).encode())
 
 
+def replace_jsonl(path: str | os.PathLike, records: Iterable[Any]) -> None:
+  """Replaces a file of JSON lines; records as in `append_jsonl`."""
+  lines = [json.dumps(_plain(record), allow_nan=False) for record in records]
+  replace_file(path, ''.join(line + '\n' for line in lines).encode())
+
+
 def read_jsonl(path: str | os.PathLike) -> list[dict[str, Any]]:
   """Returns the records of a file of JSON lines.
 

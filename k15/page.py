@@ -56,11 +56,11 @@ def section(title: str, parts: Iterable[str], intro: str = '') -> str:
   return f'<section><h2>{text(title)}</h2>{intro}\n{content}</section>'
 
 
-def card(title: str, png: bytes, caption: str) -> str:
-  """A picture, what it is called and what it shows."""
+def card(title: str, png: bytes, caption: str, wide: bool = False) -> str:
+  """A picture, what it is called and what it shows; wide: in all columns."""
   data = base64.b64encode(png).decode()
   return (
-    f'<figure><h3>{text(title)}</h3>'
+    f'<figure{" class=wide" if wide else ""}><h3>{text(title)}</h3>'
     f'<img alt="{text(title)}" src="data:image/png;base64,{data}">'
     f'<figcaption>{text(caption)}</figcaption></figure>'
   )
@@ -211,6 +211,8 @@ p { margin: 0; }
   grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); }
 figure { margin: 0; padding: 16px 18px; }
 figure img { display: block; width: 100%; max-width: 620px; margin: 0 auto; }
+figure.wide { grid-column: 1 / -1; }
+figure.wide img { max-width: none; }
 figcaption { color: var(--soft); font-size: 13.5px; line-height: 1.45;
   margin-top: 8px; }
 details { margin-top: 12px; padding: 0 18px; }

@@ -3,8 +3,8 @@
   python -m k15.report WORKDIR
 
 Reads what a run leaves in its working directory, in whatever state it is:
-config.json, summary.json, metrics.jsonl, trajectories.jsonl and
-evaluation_{sft,rl}.jsonl.  What is missing is left out.
+config.json, summary.json, metrics.jsonl, trajectories.jsonl, timeline*.jsonl
+and evaluation_{sft,rl}.jsonl.  What is missing is left out.
 """
 
 import json
@@ -17,6 +17,7 @@ from k15 import charts
 from k15 import figures
 from k15 import metrics
 from k15 import page
+from k15 import slot_chart
 
 _CHANGES = {  # right before, right after, how many are shown
   'Wrong, then right': (False, True, 4),
@@ -64,6 +65,7 @@ def write_report(workdir: str | os.PathLike) -> str:
     _figures('Supervised warm-up', charts.sft_charts(steps, sft)),
     _figures('Reinforcement learning', charts.rl_charts(iterations, rl)),
     _figures('Held-out problems', charts.score_charts(scores)),
+    page.section('Rollout', [page.cards(_slots(workdir))]),
     _held_out_responses(scores),
     _training_responses(trained),
   ]
@@ -139,6 +141,18 @@ def _figures(title, found):
     for name, figure, caption in found
   ]
   return page.section(title, [page.cards(cards)])
+
+
+def _slots(workdir):
+  """A wide card for each process that decoded."""
+  cards = []
+  for path in sorted(workdir.glob('timeline*.jsonl')):
+    worker = path.stem.removeprefix('timeline').strip('-')
+    found = slot_chart.slot_charts(metrics.read_jsonl(path))
+    for title, figure, caption in found:
+      title = f'{title}: {worker}' if worker else title
+      cards.append(page.card(title, figures.to_png(figure), caption, wide=True))
+  return cards
 
 
 def _held_out_responses(scores):

@@ -28,6 +28,7 @@ from k15 import update
 from k15.context import Context
 from k15.data_types import Batch, Group, StopReason, TrainState
 from k15.rollout import partial
+from k15.rollout import timeline
 
 
 @dataclasses.dataclass(eq=False)
@@ -35,7 +36,7 @@ class Stage:
   """What one iteration hands to the next, and the functions it calls.
 
   `kl_params` is GRPO's slow reference, None elsewhere; `problem_index` finds a
-  training problem by its id.
+  training problem by its id; `timeline` has what the slots did lately.
   """
 
   context: Context
@@ -49,6 +50,7 @@ class Stage:
   optimizer: Any
   timer: metrics.Timer
   problem_index: dict[str, int]
+  timeline: timeline.Timeline
 
 
 def train(context: Context, params: Any) -> TrainState:
@@ -69,6 +71,7 @@ def train(context: Context, params: Any) -> TrainState:
     with sharding.use_mesh(context.mesh):
       _iterations(stage, start, checkpoints)
   stage.rollout.close()
+  stage.timeline.write()
   checkpoints.close()
   return stage.state
 
@@ -76,7 +79,7 @@ def train(context: Context, params: Any) -> TrainState:
 def _iterations(stage, start, checkpoints):
   config, stop = stage.context.config, stage.context.stop
   stage.rollout.set_params(stage.state.params, version=start)
-  stage.rollout.warm_up()
+  stage.rollout.warm_up(longest_context(config.rollout))
   stage.timer.pop()
   total = config.rl.iterations
   with metrics.Progress(total, start, 'rl') as progress:
@@ -134,6 +137,15 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     stage.context.logger.groups('rl', iteration, records)
   values['replay/open_groups'] = len(buffer.groups)
   return values | stage.sampler.metrics()
+
+
+def longest_context(rollout: Any) -> int:
+  """Tokens of the longest context a rollout of this config prefills.
+
+  Only a budget below the maximum length leaves responses to be resumed.
+  """
+  resumes = rollout.token_budget < rollout.max_length
+  return rollout.max_prompt_length + resumes * rollout.max_length
 
 
 def total_rewards(config: Any, groups: list[Group], iteration: int):
@@ -264,10 +276,12 @@ def make_stage(context: Context, params: Any) -> Stage:
   state = state.replace(params=sharding.reshard(params, layout.params))
   uses_kl = config.loss.method == 'grpo' and config.loss.grpo_beta > 0
   shared = (context.policy, o.micro_batch_rows)
+  slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
+  record = slots.record if jax.process_index() == 0 else None
   temperature = config.rollout.temperature
   return Stage(
     context=context,
-    rollout=context_lib.make_rollout(context),
+    rollout=context_lib.make_rollout(context, record),
     sampler=problem_sampler.ProblemSampler(
       len(context.task.train),
       **config.problem_sampler,
@@ -290,6 +304,7 @@ def make_stage(context: Context, params: Any) -> Stage:
     optimizer=optimizer,
     timer=metrics.Timer(),
     problem_index={p.id: i for i, p in enumerate(context.task.train)},
+    timeline=slots,
   )
 
 

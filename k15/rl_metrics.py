@@ -1,5 +1,6 @@
 """Metrics of an RL iteration, computed from what it sampled and learnt."""
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,8 @@ def group_records(groups: list[Group]) -> list[dict[str, Any]]:
   """What was trained on, one record per group: the lines of groups.jsonl.
 
   Lists are in order of sample_index; a (group_id, sample_index) is trained on
-  in one iteration and in no other.
+  in one iteration and in no other.  `crc32` is that of the tokens as
+  little-endian int32: equal in runs that sampled the same.
   """
   return [
     dict(
@@ -68,6 +70,7 @@ def group_records(groups: list[Group]) -> list[dict[str, Any]]:
       rewards=[t.reward for t in group.trajectories],
       lengths=[t.length for t in group.trajectories],
       stops=[t.stop.value for t in group.trajectories],
+      crc32=[zlib.crc32(t.tokens.astype('<i4')) for t in group.trajectories],
     )
     for group in groups
   ]

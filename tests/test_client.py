@@ -10,7 +10,8 @@ import pytest
 
 from k15 import policy
 from k15.rollout import client
-from k15.rollout import engine as engine_lib
+from k15.rollout import slots as slots_lib
+from k15.rollout.requests import Request, Stop
 
 CONFIG = policy.PolicyConfig(
   vocab_size=64,
@@ -26,8 +27,8 @@ COLUMNS = 48
 
 
 @functools.cache
-def make_engine(num_slots=3, tokens_per_call=4, prefill_batch=2):
-  return engine_lib.PolicyEngine(
+def make_decoder(num_slots=3, tokens_per_call=4, prefill_batch=2):
+  return slots_lib.SlotDecoder(
     config=CONFIG,
     num_slots=num_slots,
     columns=COLUMNS,
@@ -77,7 +78,7 @@ def request(group_id, sample_index, length=5, budget=12, **changes):
     budget=budget,
     temperature=1.5,
   )
-  return client.Request(**settings | changes)
+  return Request(**settings | changes)
 
 
 def mixed_requests():
@@ -89,8 +90,8 @@ def mixed_requests():
   ]
 
 
-def make_rollout(params, engine=None):
-  rollout = client.LocalRollout(engine or make_engine(), jax.random.key(5))
+def make_rollout(params, decoder=None):
+  rollout = client.LocalRollout(decoder or make_decoder(), jax.random.key(5))
   rollout.set_params(params, version=4)
   return rollout
 
@@ -99,8 +100,8 @@ def name(item):
   return item.group_id, item.sample_index
 
 
-def answer(params, requests, engine=None):
-  completions = make_rollout(params, engine).generate(requests)
+def answer(params, requests, decoder=None):
+  completions = make_rollout(params, decoder).generate(requests)
   return {name(c.request): c for c in completions}
 
 
@@ -117,11 +118,39 @@ def assert_same(completions, expected):
   assert set(completions) == set(expected)
   for key, completion in completions.items():
     assert completion.stop == expected[key].stop
-    assert completion.policy_version == 4
+    assert [s.policy_version for s in completion.segments] == [4]
     np.testing.assert_array_equal(completion.tokens, expected[key].tokens)
     np.testing.assert_allclose(
       completion.logprobs, expected[key].logprobs, atol=1e-5
     )
+
+
+def test_nothing_changed_since_the_tokens_were_written_down(params):
+  # Of the first version of this page: (group, sample) in order of completion.
+  completions = answer(params, mixed_requests())
+  order = [
+    '00',
+    '10',
+    '11',
+    '01',
+    '20',
+    '21',
+    '40',
+    '30',
+    '31',
+    '50',
+    '41',
+    '51',
+  ]
+  assert [f'{g}{s}' for g, s in completions] == order
+  expected = {
+    (0, 1): [31, 57, 22, 29, 33, 27, 18, 24, 35],
+    (2, 1): [45, 6, 44, EOS],
+    (3, 1): [25, 62, 48, 56, 55, 7, 47, 43, 13, 33, 24, 61],
+    (5, 1): [47, 3, 7, 62, 52, 55, 56, 58, 38, 16, 43, 20, 62, 11],
+  }
+  for key, tokens in expected.items():
+    assert completions[key].tokens.tolist() == tokens
 
 
 def test_slots_are_reused_and_leak_nothing(params, alone):
@@ -133,7 +162,7 @@ def test_slots_are_reused_and_leak_nothing(params, alone):
   'shape', [(1, 4, 2), (16, 4, 2), (3, 1, 2), (3, 32, 1), (5, 7, 8)], ids=str
 )
 def test_shapes_of_the_engine_change_no_token(params, alone, shape):
-  assert_same(answer(params, mixed_requests(), make_engine(*shape)), alone)
+  assert_same(answer(params, mixed_requests(), make_decoder(*shape)), alone)
 
 
 @pytest.mark.parametrize('seed', range(2))
@@ -166,7 +195,7 @@ def test_prompts_of_one_bucket_are_prefilled_together(params):
 
 
 def test_no_call_decodes_nothing(params):
-  spy = Spy(make_engine())
+  spy = Spy(make_decoder())
   rollout = make_rollout(params, spy)
   completions = list(rollout.generate(mixed_requests()))
   assert min(spy.steps) >= 1
@@ -184,8 +213,8 @@ def test_a_segmented_run_equals_one_in_one_go(params):
   whole = answer(params, [request(g, 0, budget=23) for g in range(5)])
   for g in range(5):
     tokens, logprobs = np.zeros(0, np.int32), np.zeros(0, np.float32)
-    stop = engine_lib.EXHAUSTED
-    while stop == engine_lib.EXHAUSTED and len(tokens) < 23:
+    stop = Stop.EXHAUSTED
+    while stop == Stop.EXHAUSTED and len(tokens) < 23:
       budget = min(5, 23 - len(tokens))
       segment = request(g, 0, response=tokens, budget=budget)
       ((_, piece),) = answer(params, [segment]).items()
@@ -204,7 +233,7 @@ def test_logprobs_are_those_of_the_training_forward(params):
     request(g, 0, length=6, budget=COLUMNS - 6, temperature=temperature)
     for g in range(24)
   ]
-  completions = answer(params, requests, make_engine(16, 32, 2)).values()
+  completions = answer(params, requests, make_decoder(16, 32, 2)).values()
   rows = np.zeros((3, 24, COLUMNS), np.int32)
   for row, completion in enumerate(completions):
     length = 6 + len(completion.tokens)
@@ -233,8 +262,8 @@ def test_completions_say_what_happened(params, alone):
     assert len(completion.tokens) == len(completion.logprobs) <= budget
     assert (completion.logprobs < 0).all()
     ended = completion.tokens[-1] == EOS
-    assert ended == (completion.stop == engine_lib.ENDED)
-    if completion.stop == engine_lib.EXHAUSTED:
+    assert ended == (completion.stop == Stop.ENDED)
+    if completion.stop == Stop.EXHAUSTED:
       assert len(completion.tokens) == budget
     assert EOS not in completion.tokens[:-1]
 
@@ -242,7 +271,7 @@ def test_completions_say_what_happened(params, alone):
 def test_temperatures_belong_to_requests(params):
   cold = [request(0, s, temperature=1e-4) for s in range(3)]
   hot = [request(0, s, temperature=1.5) for s in range(3, 6)]
-  completions = answer(params, cold + hot, make_engine(16, 4, 2))
+  completions = answer(params, cold + hot, make_decoder(16, 4, 2))
   assert len({tuple(completions[0, s].tokens) for s in range(3)}) == 1
   assert len({tuple(completions[0, s].tokens) for s in range(3, 6)}) == 3
 
@@ -252,9 +281,10 @@ def test_new_weights_count_from_the_next_call(params):
   stream = rollout.generate([request(0, s, budget=6) for s in range(4)])
   first = next(stream)
   rollout.set_params(jax.tree.map(lambda x: -x, params), version=5)
-  assert {c.policy_version for c in (first, *stream)} == {4}
+  segments = [s for c in (first, *stream) for s in c.segments]
+  assert [s.policy_version for s in segments] == [4] * 4
   (after,) = rollout.generate([request(0, 0, budget=6)])
-  assert after.policy_version == 5
+  assert [s.policy_version for s in after.segments] == [5]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +320,7 @@ def test_the_last_column_is_used(params):
 
 
 def test_without_weights_there_is_no_answer(params):
-  rollout = client.LocalRollout(make_engine(), jax.random.key(0))
+  rollout = client.LocalRollout(make_decoder(), jax.random.key(0))
   with pytest.raises(ValueError, match='generate before set_params'):
     next(rollout.generate([request(0, 0)]))
   rollout.set_params(params, version=0)

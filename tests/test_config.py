@@ -12,7 +12,11 @@ from k15 import config as config_lib
 
 KINDS = base.get_config().task.kinds
 # Any text will do, or a rule of their own looks at them.
-FREE = {'task.train_path', 'task.held_out_path', 'task.prompt_suffix'}
+FREE = {
+  'task.train_path', 'task.held_out_path', 'task.prompt_suffix',
+  'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
+  'rollout.tls_certificate', 'rollout.tls_key',
+}  # fmt: skip
 
 
 def _config(**changes):
@@ -268,6 +272,40 @@ def test_json_round_trip_has_no_differences():
   assert config_lib.differences(written, config) == {}
   assert written['stages'] == ['sft', 'rl']
   assert list(written) == sorted(written)
+
+
+def test_workers():
+  names = ('localhost:9100', 'local', '[::1]:9', 'host-7.example:65535')
+  config_lib.validate(_config(rollout__workers=names), 1, KINDS)
+  for name in ('host', ':9100', 'host:0', 'host:65536', 'host:x', 7):
+    sentence = _refusal(rollout__workers=('local', name))
+    assert sentence == (
+      f"rollout.workers holds {name!r}, and has to hold 'host:port', or"
+      " 'local' for this process"
+    )
+  sentence = _refusal(rollout__workers=('local', 'local'))
+  assert sentence == "rollout.workers holds 'local' twice"
+  sentence = _refusal(rollout__live_requests='drop')
+  assert "'drop' is not one of interrupt, drain, in_flight" in sentence
+
+
+def test_files_of_workers(tmp_path):
+  sentence = _refusal(rollout__token_file='/nowhere')
+  assert sentence == "rollout.token_file: no file '/nowhere'"
+  file = tmp_path / 'file'
+  file.touch()
+  sentence = _refusal(rollout__tls_key=str(file))
+  assert sentence.startswith('mutual TLS needs three files')
+  files = dict.fromkeys(
+    (
+      'rollout__tls_authority',
+      'rollout__tls_certificate',
+      'rollout__tls_key',
+      'rollout__token_file',
+    ),
+    str(file),
+  )
+  config_lib.validate(_config(**files), 1, KINDS)
 
 
 def test_a_resumed_run_may_change_some_keys():

@@ -1,275 +1,129 @@
-"""Slots, stops and shapes of the decode loop."""
+"""JetStream's interface over the slots, driven as its Driver drives it."""
 
-import dataclasses
-import functools
-import logging
-
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_engine
 
-from k15 import policy
-from k15 import sharding
-from k15.rollout import client
-from k15.rollout import engine as engine_lib
-from k15.rollout import repetition
-
-CONFIG = policy.PolicyConfig(
-  vocab_size=64,
-  num_layers=2,
-  d_model=32,
-  num_heads=4,
-  num_kv_heads=2,
-  head_dim=8,
-  d_ff=48,
-)
-NEVER = -1  # an end-of-sequence token that is never sampled
-KEY = jax.random.key(5)
-
-
-@functools.cache
-def make_engine(**changes):
-  settings = dict(
-    config=CONFIG,
-    num_slots=4,
-    columns=48,
-    tokens_per_call=8,
-    prefill_batch=2,
-    eos_id=NEVER,
-  )
-  return engine_lib.PolicyEngine(**settings | changes)
-
-
-def boxed_params():
-  return jax.eval_shape(lambda k: policy.init(CONFIG, k), jax.random.key(0))
+from k15.rollout import backend
+from k15.rollout import scheduler
+from k15.rollout.requests import Request, Stop
 
 
 @pytest.fixture(scope='module')
-def params():
-  rng = np.random.default_rng(1)
-  return jax.tree.map(
-    lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), jnp.float32),
-    nn.unbox(boxed_params()),
-  )
+def engine():
+  return small_engine.make_engine()
 
 
-def prompt(length, seed=0):
-  rng = np.random.default_rng([seed, length])
-  return rng.integers(0, 64, length).astype(np.int32)
+def prefill(engine, tokens, **changes):
+  padded = np.zeros(16, np.int32)
+  padded[: len(tokens)] = tokens
+  settings = dict(padded_tokens=padded, true_length=len(tokens))
+  return engine.prefill(params=engine.load_params(), **settings | changes)
 
 
-def request(sample_index=0, length=5, budget=20, **changes):
-  settings = dict(
-    group_id=3,
-    sample_index=sample_index,
-    prompt=prompt(length),
-    response=np.zeros(0, np.int32),
-    budget=budget,
-  )
-  return client.Request(**settings | changes)
+def decode(engine, prefixes, calls):
+  """Tokens and log-probs of each slot, by the interface alone."""
+  state = engine.init_decode_state()
+  for slot, prefix in enumerate(prefixes):
+    state = engine.insert(prefix, state, slot=slot)
+  tokens = [[] for _ in prefixes]
+  logprobs = [[] for _ in prefixes]
+  for _ in range(calls):
+    state, result = engine.generate(engine.load_params(), state)
+    result.copy_to_host_async()
+    result = result.convert_to_numpy()
+    for slot in range(len(prefixes)):
+      data = result.get_result_at_slot(slot)
+      count = int(data.valid.sum())
+      assert data.valid[0, :count].all()
+      tokens[slot] += data.tokens[0, :count].tolist()
+      logprobs[slot] += result.logprobs_at_slot(slot)[0, :count].tolist()
+      assert data.lengths.tolist() == [len(tokens[slot])]
+  return tokens, logprobs
 
 
-def answer(engine, params, *requests):
-  """Completions in the order of the requests."""
-  rollout = client.LocalRollout(engine, KEY)
-  rollout.set_params(params, version=0)
-  done = {id(c.request): c for c in rollout.generate(requests)}
-  return [done[id(r)] for r in requests]
+def test_the_interface_gives_the_tokens_of_the_scheduler(engine):
+  prompts = [small_engine.request(g, length=5 + g).prompt for g in range(2)]
+  tokens, logprobs = decode(engine, [prefill(engine, p) for p in prompts], 3)
+  slots = backend.SlotBackend(engine.slots)
+  ours = scheduler.Scheduler(slots)
+  ours.set_params(engine.load_params(), 0)
+  for i, prompt in enumerate(prompts):  # The engine's first two, by its seed.
+    ours.submit(Request(i, 0, prompt, prompt[:0], budget=12, seed=9))
+  got = {}
+  while not ours.is_idle:
+    for chunk in ours.step():
+      got.setdefault(chunk.request.group_id, []).append(chunk)
+  for i in range(2):
+    assert tokens[i] == np.concatenate([c.tokens for c in got[i]]).tolist()
+    np.testing.assert_allclose(
+      logprobs[i], np.concatenate([c.logprobs for c in got[i]]), atol=1e-6
+    )
 
 
-def slots_of(engine, slots, budgets, rows=(0, 1)):
-  P = engine.repetition_max_period
-  return engine_lib.SlotRequest(
-    rows=np.array(rows, np.int32),
-    slots=np.array(slots, np.int32),
-    group_ids=np.array([1, 2], np.int32),
-    sample_indices=np.zeros(2, np.int32),
-    budgets=np.array(budgets, np.int32),
-    temperatures=np.ones(2, np.float32),
-    runs=np.zeros((2, P), np.int32),
-    recent=np.full((2, P), repetition.NO_TOKEN, np.int32),
-  )
+def test_a_prompt_behind_a_prefix_is_one_prompt(engine):
+  prompt = small_engine.request(length=9).prompt
+  whole = prefill(engine, prompt)
+  before = prefill(engine, prompt[:4])
+  parts = prefill(engine, prompt[4:], existing_prefix=before)
+  np.testing.assert_array_equal(parts.context, prompt)
+  a, b = jax.tree.leaves(whole.prefix), jax.tree.leaves(parts.prefix)
+  assert len(a) == len(b)
+  for x, y in zip(a, b, strict=True):
+    np.testing.assert_array_equal(x, y)
 
 
-def prefix_of(engine, params):
-  """Two prompts, of 5 and of 9 tokens."""
-  tokens = np.zeros((2, 32), np.int32)
-  tokens[0, :5], tokens[1, :9] = prompt(5), prompt(9)
-  return engine.prefill(params, tokens, np.array([5, 9], np.int32))
+def test_prompts_that_do_not_fit(engine):
+  for length in (0, small_engine.COLUMNS, 40):
+    padded = np.zeros(max(length, 16), np.int32)
+    with pytest.raises(ValueError, match=f'a prompt of {length} tokens for 32'):
+      engine.prefill(params=None, padded_tokens=padded, true_length=length)
+  with pytest.raises(ValueError, match='a prompt of 99 tokens'):
+    engine.prefill(  # JetStream cuts what is too long, and says how long.
+      params=None, padded_tokens=np.zeros(16, np.int32), true_length=99
+    )
 
 
-@pytest.mark.parametrize(
-  ('columns', 'buckets'),
-  [
-    (16, (16,)),
-    (32, (32,)),
-    (48, (32, 48)),
-    (600, (32, 128, 512, 600)),
-  ],
-)
-def test_buckets_grow_fourfold_up_to_the_columns(columns, buckets):
-  engine = make_engine(columns=columns)
-  assert engine.buckets == buckets
-  for length in (1, *buckets):
-    assert engine.bucket_of(length) == min(b for b in buckets if b >= length)
-  with pytest.raises(ValueError, match=f'{columns + 1} tokens .* {columns} '):
-    engine.bucket_of(columns + 1)
+def test_what_servers_ask_of_an_engine(engine):
+  assert engine.max_concurrent_decodes == 3
+  assert engine.samples_per_slot == 1
+  assert engine.max_prefill_length == 32
+  assert engine.mesh.size == 1
+  assert engine.colocated_cpus is None
+  prefix = prefill(engine, [1, 2])
+  jax.device_put(prefix, engine.get_prefix_destination_sharding())
+  with pytest.raises(ValueError, match='without a way to load weights'):
+    type(engine)(engine.slots, small_engine.TOKENIZER).load_params()
 
 
-def test_prefill_leaves_the_last_token_to_the_first_step(params):
-  prefix = prefix_of(make_engine(), params)
-  np.testing.assert_array_equal(prefix.tokens, [prompt(5)[-1], prompt(9)[-1]])
-  np.testing.assert_array_equal(prefix.positions, [4, 8])
+def test_text_is_written_as_servers_join_it(engine):
+  tokenizer = engine.build_tokenizer(engine.get_tokenizer())
+  ids, length = tokenizer.encode('a\u00e9', is_bos=True, max_prefill_length=16)
+  assert (ids.tolist(), length) == ([97, 0xC3, 0xA9], 3)
+  pieces = [tokenizer.decode([i]) for i in ids]
+  assert pieces == ['a', '<0xC3>', '<0xA9>']
+  assert tokenizer.decode([tokenizer.eos_id]) == ''
+  assert tokenizer.stop_tokens == {tokenizer.eos_id}
+  assert tokenizer.bos_id == tokenizer.pad_id
 
 
-def test_slots_count_down_their_budgets_alone(params):
-  engine = make_engine()
-  state = engine.insert(
-    prefix_of(engine, params),
-    engine.init_decode_state(),
-    slots_of(engine, slots=[2, 0], budgets=[3, 11]),
-    KEY,
-  )
-  np.testing.assert_array_equal(state.is_live, [True, False, True, False])
-  state, made = engine.generate(params, state, np.int32(99))
-  np.testing.assert_array_equal(made.counts, [8, 0, 3, 0])
-  assert made.stop.tolist() == [
-    engine_lib.RUNNING,
-    engine_lib.RUNNING,  # free, and it stays free
-    engine_lib.EXHAUSTED,
-    engine_lib.RUNNING,
-  ]
-  assert made.steps == 8
-  assert not made.tokens[1].any()
-  assert not made.logprobs[2, 3:].any()
-  state, made = engine.generate(params, state, np.int32(99))
-  np.testing.assert_array_equal(made.counts, [3, 0, 0, 0])
-  assert made.steps == 3  # Nothing is live any more.
-  state, made = engine.generate(params, state, np.int32(99))
-  assert made.steps == 0
+def test_stop_ids_belong_to_requests(engine):
+  def run(**changes):
+    ours = scheduler.Scheduler(backend.SlotBackend(engine.slots))
+    ours.set_params(engine.load_params(), 0)
+    ours.submit(small_engine.request(0, 0, budget=12, **changes))
+    ours.submit(small_engine.request(1, 0, budget=12))
+    chunks = []
+    while not ours.is_idle:
+      chunks += ours.step()
+    mine = [c for c in chunks if c.request.group_id == 0]
+    other = [c.tokens for c in chunks if c.request.group_id == 1]
+    tokens = np.concatenate([c.tokens for c in mine]).tolist()
+    return tokens, mine[-1].stop, np.concatenate(other).tolist()
 
-
-def test_generate_returns_as_soon_as_a_slot_is_free(params):
-  engine = make_engine()
-  state = engine.insert(
-    prefix_of(engine, params),
-    engine.init_decode_state(),
-    slots_of(engine, slots=[1, 3], budgets=[2, 6]),
-    KEY,
-  )
-  state, made = engine.generate(params, state, np.int32(1))
-  assert made.steps == 2
-  state, made = engine.generate(params, state, np.int32(1))
-  assert made.steps == 4
-
-
-def test_a_slot_out_of_range_is_no_slot(params):
-  engine = make_engine()
-  state = engine.insert(
-    prefix_of(engine, params),
-    engine.init_decode_state(),
-    slots_of(engine, slots=[1, engine.num_slots], budgets=[3, 3]),
-    KEY,
-  )
-  np.testing.assert_array_equal(state.is_live, [False, True, False, False])
-
-
-@pytest.fixture(scope='module')
-def unstopped(params):
-  """20 tokens of one response that nothing ends."""
-  (completion,) = answer(make_engine(), params, request())
-  assert completion.stop == engine_lib.EXHAUSTED
-  return completion.tokens
-
-
-def test_the_end_of_sequence_ends_it_and_is_kept(params, unstopped):
-  position = 12
-  eos = int(unstopped[position])
-  position = unstopped.tolist().index(eos)
-  engine = make_engine(eos_id=eos)
-  whole, exact, short = answer(
-    engine,
-    params,
-    request(),
-    request(budget=position + 1),
-    request(budget=position),
-  )
-  np.testing.assert_array_equal(whole.tokens, unstopped[: position + 1])
-  assert whole.stop == engine_lib.ENDED
-  # At its last token the budget is spent too; the end counts.
-  np.testing.assert_array_equal(exact.tokens, unstopped[: position + 1])
-  assert exact.stop == engine_lib.ENDED
-  np.testing.assert_array_equal(short.tokens, unstopped[:position])
-  assert short.stop == engine_lib.EXHAUSTED
-
-
-def test_loops_are_cut_where_the_rule_says(params):
-  # At a low temperature this policy soon runs in a loop.
-  settings = dict(count=3, max_period=8, min_tokens=10)
-  requests = [
-    request(i, length=4 + i, budget=36, temperature=0.05) for i in range(4)
-  ]
-  free = answer(make_engine(repetition_max_period=8), params, *requests)
-  engine = make_engine(
-    **{f'repetition_{name}': value for name, value in settings.items()}
-  )
-  stopped = answer(engine, params, *requests)
-  seen = set()
-  for a, b in zip(free, stopped, strict=True):
-    length = repetition.first_repetition(a.tokens, **settings)
-    expected = a.tokens if length < 0 else a.tokens[:length]
-    np.testing.assert_array_equal(b.tokens, expected)
-    is_loop = b.stop == engine_lib.REPEATED
-    assert is_loop == (length >= 0)
-    seen.add(is_loop)
-    if is_loop:
-      # Resumed in the middle of the loop, it is cut at the same place.
-      resumed = dataclasses.replace(
-        b.request,
-        response=a.tokens[: length - 2],
-        budget=36 - (length - 2),
-      )
-      (rest,) = answer(engine, params, resumed)
-      np.testing.assert_array_equal(rest.tokens, a.tokens[length - 2 : length])
-      assert rest.stop == engine_lib.REPEATED
-  assert True in seen
-
-
-def test_nothing_compiles_after_warm_up(params, caplog):
-  engine = make_engine(columns=40)  # its shapes are nobody else's
-  rollout = client.LocalRollout(engine, KEY)
-  rollout.set_params(params, version=0)
-  rollout.warm_up()
-  assert not rollout.pop_stats()
-  with jax.log_compiles(), caplog.at_level(logging.WARNING):
-    for _ in range(2):
-      requests = [
-        request(i, length=1 + 5 * i, budget=1 + i, temperature=1 + i)
-        for i in range(7)
-      ]
-      assert len(list(rollout.generate(requests))) == 7
-      rollout.set_params(jax.tree.map(lambda x: x + 0, params), version=1)
-  messages = [record.getMessage() for record in caplog.records]
-  ours = 'prefill', 'insert', 'generate', '_step'
-  assert not [
-    m for m in messages if 'Compiling' in m and any(n in m for n in ours)
-  ]
-
-
-@pytest.mark.parametrize('sizes', [(2, 1, 1), (1, 2, 2)], ids=str)
-def test_a_mesh_changes_no_token(params, sizes):
-  requests = [request(i, length=3 + i % 3, budget=6 + i) for i in range(5)]
-  expected = answer(make_engine(), params, *requests)
-  mesh = sharding.make_mesh(*sizes)
-  layout = sharding.param_shardings(mesh, boxed_params())
-  sharded = sharding.reshard(params, layout)
-  rollout = client.LocalRollout(make_engine(columns=47), KEY)
-  with sharding.use_mesh(mesh):
-    rollout.set_params(sharded, version=0)
-    done = {c.request.sample_index: c for c in rollout.generate(requests)}
-  for completion in expected:
-    got = done[completion.request.sample_index]
-    np.testing.assert_array_equal(got.tokens, completion.tokens)
-    np.testing.assert_allclose(got.logprobs, completion.logprobs, atol=1e-5)
+  free, stop, beside = run()
+  assert stop is Stop.EXHAUSTED and len(free) == 12
+  at = max(free.index(t) for t in free[:6])  # Not seen before in it.
+  ids = (free[at], 300, 301)
+  assert run(stop_ids=ids) == (free[: at + 1], Stop.ENDED, beside)

@@ -8,9 +8,9 @@ import small_run
 
 from k15 import context as context_lib
 from k15 import evaluate
-from k15.data_types import Problem
+from k15.data_types import Problem, Segment
 from k15.rollout import client
-from k15.rollout import engine
+from k15.rollout.requests import Completion, Request, Stop
 from k15.task import Task
 from k15.tokenizer import ByteTokenizer
 
@@ -21,9 +21,9 @@ class _Backwards:
   def generate(self, requests):
     for r in reversed(requests):
       tokens = np.full(2 + r.sample_index, ord('7'), np.int32)
-      stop = engine.EXHAUSTED if r.sample_index else engine.ENDED
+      stop = Stop.EXHAUSTED if r.sample_index else Stop.ENDED
       logprobs = np.zeros(len(tokens), np.float32)
-      yield client.Completion(r, tokens, logprobs, stop, 0)
+      yield Completion(r, (Segment(tokens, logprobs, 0),), stop)
 
 
 def _task():
@@ -82,10 +82,10 @@ def test_the_same_weights_give_the_same_answers(tmp_path):
   first = answers()
   # Whatever was asked in between, random numbers come from the ids.
   key = jax.random.key(0)
-  other = client.LocalRollout(rollout._engine, jax.random.fold_in(key, 1))
+  other = client.LocalRollout(rollout._slots, jax.random.fold_in(key, 1))
   other.set_params(params, version=9)
   prompt = np.array([1, 2], np.int32)
-  list(other.generate([client.Request(0, 0, prompt, prompt[:0], 3)]))
+  list(other.generate([Request(0, 0, prompt, prompt[:0], 3)]))
   rollout = other
   assert answers() == first
   assert len({r['response'] for r in first}) > len(first) // 2

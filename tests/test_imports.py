@@ -19,7 +19,7 @@ DEVICES = (
   'checkpoint', 'metrics', 'hf', 'value_head',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
-REPORTS = ('report', 'page', 'figures', 'charts')
+REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [*BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics']
@@ -35,6 +35,7 @@ MAY_IMPORT = {
   **{page: ['data_types', *DEVICES] for page in DEVICES},
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
+  'rollout/server': [*BELOW_STAGES, 'config'],  # A command of its own.
   'task': BELOW_ROLLOUT,
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
@@ -68,7 +69,8 @@ def _imports(tree):
 
 def _place(page):
   """Row of the table: 'rollout' for k15/rollout/engine.py."""
-  return page.with_suffix('').parts[1]
+  own = '/'.join(page.with_suffix('').parts[1:])
+  return own if own in MAY_IMPORT else page.with_suffix('').parts[1]
 
 
 def _at_import(node):

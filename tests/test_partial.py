@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from k15 import replay
-from k15.data_types import Problem, StopReason, Trajectory
-from k15.rollout import client
-from k15.rollout import engine
+from k15.data_types import Problem, Segment, StopReason, Trajectory
 from k15.rollout import partial
+from k15.rollout.requests import Completion, Stop
 
 PROBLEM = Problem(id='p', prompt='ab', answer='')
 
@@ -24,13 +23,13 @@ class _Writer:
       done = len(request.response)
       length = self.lengths[request.sample_index]
       count = min(request.budget, length - done)
-      yield client.Completion(
-        request=request,
+      segment = Segment(
         tokens=np.arange(done, done + count, dtype=np.int32),
-        logprobs=np.full(count, -0.5, np.float32),
-        stop=engine.ENDED if done + count == length else engine.EXHAUSTED,
+        behavior_logprobs=np.full(count, -0.5, np.float32),
         policy_version=self.version,
       )
+      stop = Stop.ENDED if done + count == length else Stop.EXHAUSTED
+      yield Completion(request, (segment,), stop)
 
 
 def _encode(text):
@@ -75,9 +74,7 @@ def test_repetition_ends_a_response():
   class Repeats(_Writer):
     def generate(self, requests):
       for c in super().generate(requests):
-        yield client.Completion(
-          c.request, c.tokens, c.logprobs, engine.REPEATED, c.policy_version
-        )
+        yield Completion(c.request, c.segments, Stop.REPEATED)
 
   (trajectory,) = _run(Repeats([99]), [(PROBLEM, Trajectory(0, 'p', 0))])
   assert trajectory.stop is StopReason.REPETITION

@@ -235,3 +235,18 @@ def test_the_first_of_several_samples_is_compared(tmp_path):
   assert '1 of 1 problems' in tags.texts
   assert '50.0 → 50.0 %' in tags.texts
   assert '2 responses each time' in tags.texts
+
+
+def test_the_slots_of_every_worker_are_shown(tmp_path):
+  spans = [
+    dict(slot=0, kind='decode', start=0.0, end=1.0, group_id=1),
+    dict(slot=1, kind='decode', start=0.0, end=2.0, group_id=2),
+  ]
+  facts = dict(sample_index=0, version=1, tokens=4, stop='ended')
+  for name in ('timeline', 'timeline-8001'):
+    path = tmp_path / f'{name}.jsonl'
+    metrics.append_jsonl(path, [span | facts for span in spans])
+  _, tags = _read(tmp_path)
+  assert tags.names.count('img') == 2
+  assert 'Slots over time' in tags.texts
+  assert 'Slots over time: 8001' in tags.texts

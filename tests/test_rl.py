@@ -8,6 +8,7 @@ import optax
 import pytest
 import small_run
 
+from experiments import base
 from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import metrics
@@ -200,6 +201,17 @@ def test_partial_rollouts_span_iterations(whole):
   assert updates and all(r['rl/grad_norm'] > 0 for r in updates)
 
 
+def test_what_the_slots_did_is_on_disk(whole):
+  spans = _rows(whole[0].workdir, 'timeline.jsonl')
+  assert {span['version'] for span in spans} == {0, 1, 2}
+  assert {span['slot'] for span in spans} == {0, 1, 2, 3}
+  decoded = [span for span in spans if span['kind'] == 'decode']
+  sampled = sum(r['rollout/tokens'] for r in _rows(whole[0].workdir))
+  assert sum(span['tokens'] for span in decoded) == sampled
+  assert 'exhausted' in {span['stop'] for span in decoded}
+  assert len(decoded) == len(spans) - len(decoded)  # A prefill before each.
+
+
 def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
   context = small_run.make_context(tmp_path, rollout__token_budget=16)
   stage = rl.make_stage(context, _params(context))
@@ -356,3 +368,12 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
 def test_random_weights_are_those_of_the_seed(tmp_path):
   context = small_run.make_context(tmp_path)
   _same(recipe._fresh_params(context), _params(context))
+
+
+def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
+  rollout = base.get_config().rollout
+  rollout.max_prompt_length, rollout.max_length = 24, 128
+  rollout.token_budget = 128
+  assert rl.longest_context(rollout) == 24
+  rollout.token_budget = 127
+  assert rl.longest_context(rollout) == 24 + 128

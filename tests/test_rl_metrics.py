@@ -1,5 +1,7 @@
 """Numbers by hand for what the curves of a run are made of."""
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,7 @@ def test_group_records_name_each_response():
       rewards=[1.0, 0.0],
       lengths=[10, 20],
       stops=['eos', 'eos'],
+      crc32=[zlib.crc32(bytes(40)), zlib.crc32(bytes(80))],  # All zeros.
     )
   ]
 

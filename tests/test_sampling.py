@@ -14,7 +14,9 @@ LARGEST = np.float32(1) - np.float32(2**-24)  # the largest float32 below 1
 
 def keys_of(rows, group=0):
   return sampling.response_keys(
-    jax.random.key(0), jnp.full(rows, group), jnp.arange(rows)
+    jax.random.key(0)[None][jnp.zeros(rows, int)],
+    jnp.full(rows, group),
+    jnp.arange(rows),
   )
 
 
@@ -159,7 +161,7 @@ def test_a_draw_does_not_depend_on_its_place_in_the_batch():
 def test_every_response_and_position_has_numbers_of_its_own():
   def uniform(group, index, position):
     keys = sampling.response_keys(
-      jax.random.key(3), jnp.array([group]), jnp.array([index])
+      jax.random.key(3)[None], jnp.array([group]), jnp.array([index])
     )
     return float(jax.random.uniform(jax.random.fold_in(keys[0], position)))
 

@@ -15,6 +15,7 @@ import json
 import math
 from typing import Any
 
+_NUMBERS = bool | int | float
 MAX_DECIMAL_BITS = 4096  # longer integers are written in hex
 _SEQUENCES = {
   'tuple': tuple, 'set': set, 'frozenset': frozenset,
@@ -96,7 +97,9 @@ def _value(tree):
   raise ValueError(f'a value of type {content!r} has no text')
 
 
-def same(expected: str, actual: str, tolerance: float = 0.0) -> bool:
+def same(
+  expected: str, actual: str, tolerance: float = 0.0, by_value: bool = False
+) -> bool:
   """Whether two texts are the same value, types included.
 
   1, 1.0 and True differ; so do lists and tuples.  Sets and dicts have no
@@ -106,13 +109,15 @@ def same(expected: str, actual: str, tolerance: float = 0.0) -> bool:
     expected: a trusted text.
     actual: any text, hostile ones included.
     tolerance: of floats, absolute and relative, >= 0.
+    by_value: numbers are the same whatever their type, as Python's == has it.
 
   Raises:
     ValueError: one is not the text of a value.
   """
   try:
-    return _same(_ordered(_load(expected)), _ordered(_load(actual)), tolerance)
-  except (RecursionError, TypeError) as error:
+    left, right = _ordered(_load(expected)), _ordered(_load(actual))
+    return _same(left, right, tolerance, by_value)
+  except (RecursionError, TypeError, KeyError) as error:
     raise ValueError(f'not the text of a value: {actual[:40]!r}') from error
 
 
@@ -135,25 +140,32 @@ def _ordered(tree):
 def _order(tree):
   """Sorts numbers by size, so that near floats meet their partners."""
   key = tree[0] if isinstance(tree, list) and tree else tree
-  if isinstance(key, int | float) and math.isfinite(key):
-    size = key if abs(key) < 1e300 else math.copysign(1e300, key)
-    return (0, float(size), json.dumps(tree))
+  if isinstance(key, int | float) and key == key:
+    return (0, float(max(-1e300, min(1e300, key))), json.dumps(tree))
   return (1, 0.0, json.dumps(tree))
 
 
-def _same(left, right, tolerance):
+def _same(left, right, tolerance, by_value):
+  if by_value and isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS):
+    return _close(left, right, tolerance)
   if type(left) is not type(right):
     return False
-  if isinstance(left, float) and tolerance > 0:
-    return left == right or math.isclose(
-      left, right, rel_tol=tolerance, abs_tol=tolerance
-    ) or (math.isnan(left) and math.isnan(right))  # fmt: skip
   if isinstance(left, float):
-    return left == right or (math.isnan(left) and math.isnan(right))
+    return _close(left, right, tolerance)
   if isinstance(left, list):
     return len(left) == len(right) and all(
-      _same(a, b, tolerance) for a, b in zip(left, right, strict=True)
+      _same(a, b, tolerance, by_value) for a, b in zip(left, right, strict=True)
     )
   if isinstance(left, dict):
-    return left['t'] == right['t'] and _same(left['v'], right['v'], tolerance)
+    return left['t'] == right['t'] and _same(
+      left['v'], right['v'], tolerance, by_value
+    )
   return left == right
+
+
+def _close(left, right, tolerance):
+  if left == right or (left != left and right != right):
+    return True
+  if tolerance <= 0 or max(abs(left), abs(right)) > 1e300:
+    return False
+  return math.isclose(left, right, rel_tol=tolerance, abs_tol=tolerance)

@@ -1,328 +1,255 @@
-"""Decodes many responses at once, in fixed slots: the device side of rollout.
+"""The policy as a JetStream engine: what its servers and drivers can run.
 
-The methods have the names and the meaning of JetStream's Engine API.
-`prefill` computes keys and values of prompts; `insert` puts a prefilled prompt
-into slots, several samples of one prompt side by side; `generate` decodes up
-to `tokens_per_call` tokens in every live slot with one dispatch.  A response
-is resumed by prefilling prompt and partial response together.
-
-`prefill` stops short of the last token: the first decode step feeds it again
-and samples the first new token, so that all sampling happens in one place.
-
-Shapes never change after warm-up: prompts are padded to buckets, insertions to
-`prefill_batch` rows, and slots that are free decode without effect.
+`PolicyEngine` puts JetStream's interface over a `SlotDecoder`.  That interface
+knows one prompt at a time and no seeds, budgets or temperatures: stock drivers
+get those of the engine.  `RolloutDriver` uses the `SlotDecoder` itself.
 """
 
-import dataclasses
 import functools
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from k15 import policy
-from k15.rollout import repetition
-from k15.rollout import sampling
+from k15 import sharding
+from k15.rollout import backend
+from k15.rollout import jetstream_adapter
+from k15.rollout import slots as slots_lib
+from k15.rollout.requests import Request
 
-# Why a slot stopped, as `DecodedTokens.stop` says it.
-RUNNING, ENDED, EXHAUSTED, REPEATED = range(4)
-
-
-@flax.struct.dataclass
-class Prefix:
-  """Prefilled prompts; P rows.
-
-  `tokens` [P] is each prompt's last token, `positions` [P] its position.
-  """
-
-  cache: policy.KVCache
-  tokens: jax.Array
-  positions: jax.Array
+# Prompt lengths that JetStream pads to.
+_PREFILL_LENGTHS = tuple(2**i for i in range(4, 16))
 
 
 @flax.struct.dataclass
-class SlotRequest:
-  """What to put into slots, n of them; host arrays.
+class EnginePrefix:
+  """One prefilled prompt; `context` int32 [T] are its tokens."""
 
-  Attributes:
-    rows: int32 [n], of the Prefix.
-    slots: int32 [n]; out of range: no effect.
-    group_ids, sample_indices: int32 [n], they seed the sampling.
-    budgets: int32 [n], tokens the response may still grow.
-    temperatures: float32 [n].
-    runs, recent: int32 [n, max_period], the repetition detector's memory.
-  """
-
-  rows: Any
-  slots: Any
-  group_ids: Any
-  sample_indices: Any
-  budgets: Any
-  temperatures: Any
-  runs: Any
-  recent: Any
+  prefix: slots_lib.Prefix
+  context: Any
 
 
 @flax.struct.dataclass
-class DecodeState:
-  """All slots; S rows.
+class EngineState:
+  """All slots; `lengths` int32 [S] counts the tokens made since insertion."""
 
-  `tokens` [S] were sampled last, or end the prompt, and `positions` [S] are
-  theirs: the cache holds the columns before.
-  """
-
-  cache: policy.KVCache
-  tokens: jax.Array
-  positions: jax.Array
-  budgets: jax.Array
-  temperatures: jax.Array
-  keys: jax.Array
-  is_live: jax.Array
-  runs: jax.Array
-  recent: jax.Array
+  slots: slots_lib.DecodeState
+  lengths: jax.Array
 
 
 @flax.struct.dataclass
-class DecodedTokens:
-  """What one `generate` made.
+class RolloutTokens(jetstream_adapter.ResultTokens):
+  """JetStream's one array of a call, with log-probabilities behind the rest.
 
-  Attributes:
-    tokens: int32 [S, tokens_per_call], first `counts` valid.
-    logprobs: float32 [S, tokens_per_call], nats, of the whole tempered
-      distribution.
-    counts: int32 [S].
-    stop: int32 [S], RUNNING, ENDED, EXHAUSTED (the budget) or REPEATED.
-    steps: int32 [], decode steps done.
+  They are float32 [S, K], their bits stored as int32, at `logprob_idx`.
   """
 
-  tokens: jax.Array
-  logprobs: jax.Array
-  counts: jax.Array
-  stop: jax.Array
-  steps: jax.Array
+  logprob_idx: tuple[int, int] = flax.struct.field(pytree_node=False)
+
+  def convert_to_numpy(self) -> 'RolloutTokens':
+    """The same on the host, by one copy."""
+    return self.replace(data=np.array(self.data))
+
+  def logprobs_at_slot(self, slot: int) -> np.ndarray:
+    """float32 [1, K] of a slot, nats; valid where the tokens are."""
+    start, end = self.logprob_idx
+    bits = np.ascontiguousarray(self.data[slot : slot + 1, start:end])
+    return bits.view(np.float32)
 
 
-@dataclasses.dataclass(frozen=True)
-class PolicyEngine:
-  """Decodes with a policy; holds shapes and settings, no arrays.
+class Detokenizer(jetstream_adapter.Tokenizer):
+  """A tokenizer of k15 as JetStream calls it; it has no start token."""
 
-  Attributes:
-    config: shape of the policy.
-    num_slots: S, responses decoded at once.
-    columns: longest prompt and response together, in tokens.
-    tokens_per_call: decode steps of one `generate` at most.
-    prefill_batch: rows of one `prefill`, and of one `insert`.
-    eos_id: token that ends a response.
-    repetition_count, repetition_max_period, repetition_min_tokens: as in
-      `experiments/base.py`.
-    fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
-  """
+  has_bos = False
 
-  config: policy.PolicyConfig
-  num_slots: int
-  columns: int
-  tokens_per_call: int
-  prefill_batch: int
-  eos_id: int
-  repetition_count: int = 0
-  repetition_max_period: int = 1
-  repetition_min_tokens: int = 0
-  fuse_projections: bool = True
+  def __init__(self, tokenizer: Any):
+    self._tokenizer = tokenizer
+
+  def encode(self, s: str, **kwargs) -> tuple[np.ndarray, int]:
+    """Tokens, not padded, and their number; takes JetStream's settings."""
+    tokens = self._tokenizer.encode(s)
+    return tokens, len(tokens)
+
+  def decode(self, token_ids: list[int], **kwargs) -> str:
+    """Text; a lone byte that is not is written <0xAB>, as servers expect."""
+    text = self._tokenizer.decode(token_ids)
+    if len(token_ids) == 1 and '\ufffd' in text and token_ids[0] < 256:
+      return f'<0x{token_ids[0]:02X}>'
+    return text
 
   @property
-  def buckets(self) -> tuple[int, ...]:
-    """Lengths prompts are padded to, ascending; the last is `columns`."""
-    sizes, size = [], 32
-    while size < self.columns:
-      sizes.append(size)
-      size *= 4
-    return (*sizes, self.columns)
+  def pad_id(self) -> int:
+    return self._tokenizer.pad_id
 
-  def bucket_of(self, length: int) -> int:
-    """Smallest bucket that holds `length` tokens."""
-    for bucket in self.buckets:
-      if length <= bucket:
-        return bucket
-    raise ValueError(f'{length} tokens do not fit in {self.columns} columns')
+  @property
+  def eos_id(self) -> int:
+    return self._tokenizer.eos_id
 
-  @functools.partial(jax.jit, static_argnums=0)
-  def prefill(
-    self, params: Any, padded_tokens: jax.Array, true_lengths: jax.Array
-  ) -> Prefix:
-    """Computes the keys and values of prompts.
+  @property
+  def bos_id(self) -> int:
+    """What stock drivers put in front of tokens: the padding."""
+    return self._tokenizer.pad_id
 
-    Args:
-      params: of the policy.
-      padded_tokens: int32 [prefill_batch, bucket].
-      true_lengths: int32 [prefill_batch], at least 1.
-    """
-    columns = jnp.arange(padded_tokens.shape[1])
-    positions = jnp.broadcast_to(columns, padded_tokens.shape)
-    inside = (columns < true_lengths[:, None]).astype(jnp.int32)
-    _, cache = policy.forward(
-      self.config, params, padded_tokens, positions, inside
-    )
-    last = true_lengths - 1
-    tokens = jnp.take_along_axis(padded_tokens, last[:, None], axis=1)[:, 0]
-    return Prefix(cache=cache, tokens=tokens, positions=last)
+  @property
+  def stop_tokens(self) -> set[int]:
+    return {self._tokenizer.eos_id}
 
-  @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-  def insert(
+
+class PolicyEngine(jetstream_adapter.Engine):
+  """A policy that JetStream can serve.
+
+  Attributes:
+    slots: what decodes.
+    temperature, seed: of requests that name none.
+  """
+
+  def __init__(
     self,
-    prefix: Prefix,
-    decode_state: DecodeState,
-    request: SlotRequest,
-    key: jax.Array,
-  ) -> DecodeState:
-    """Starts responses in slots; see `SlotRequest`.
+    slots: slots_lib.SlotDecoder,
+    tokenizer: Any,
+    mesh: jax.sharding.Mesh | None = None,
+    load: Callable[[], Any] | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+  ):
+    """`mesh` is one device if None; `load` returns the weights."""
+    self.slots = slots
+    self.temperature = temperature
+    self.seed = seed
+    self._tokenizer = tokenizer
+    self._mesh = mesh or sharding.make_mesh(1, 1, 1)
+    self._load = load
+    self._ids = itertools.count()
 
-    Args:
-      prefix: of `prefill`.
-      decode_state: consumed.
-      request: which row of the prefix goes where; n = prefill_batch.
-      key: of the run.
-    """
-    state, rows, slots = decode_state, request.rows, request.slots
+  def load_params(self) -> Any:
+    """The weights; ValueError if the engine was built without."""
+    if self._load is None:
+      raise ValueError('this engine was built without a way to load weights')
+    return self._load()
 
-    def copy(layer, new, column_axis):
-      # Columns past the prompt keep what an earlier response left there; they
-      # are overwritten before they are seen.
-      picked = jnp.take(new, rows, axis=new.ndim - 4)
-      blocks, start = [], 0
-      for block in layer:
-        end = min(start + block.shape[column_axis], new.shape[column_axis])
-        if start < end:
-          piece = jax.lax.slice_in_dim(picked, start, end, axis=column_axis)
-          where = [slice(None)] * block.ndim
-          where[block.ndim - 4] = slots
-          where[column_axis] = slice(0, end - start)
-          block = block.at[tuple(where)].set(piece, mode='drop')
-        blocks.append(block)
-        start += block.shape[column_axis]
-      return tuple(blocks)
-
-    def copy_layers(cache, new, column_axis):
-      if self.config.scan_layers:
-        return copy(cache, new, column_axis)
-      return tuple(
-        copy(layer, new_layer, column_axis)
-        for layer, new_layer in zip(cache, new, strict=True)
-      )
-
-    def put(old, new):
-      return old.at[slots].set(new, mode='drop')
-
-    return DecodeState(
-      cache=policy.KVCache(
-        keys=copy_layers(state.cache.keys, prefix.cache.keys, -1),
-        values=copy_layers(state.cache.values, prefix.cache.values, -2),
-      ),
-      tokens=put(state.tokens, prefix.tokens[rows]),
-      positions=put(state.positions, prefix.positions[rows]),
-      budgets=put(state.budgets, request.budgets),
-      temperatures=put(state.temperatures, request.temperatures),
-      keys=put(
-        state.keys,
-        sampling.response_keys(key, request.group_ids, request.sample_indices),
-      ),
-      is_live=put(state.is_live, True),
-      runs=put(state.runs, request.runs),
-      recent=put(state.recent, request.recent),
-    )
-
-  @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-  def generate(
-    self, params: Any, decode_state: DecodeState, stop_when_free: jax.Array
-  ) -> tuple[DecodeState, DecodedTokens]:
-    """Decodes in every live slot.
-
-    Args:
-      params: of the policy.
-      decode_state: consumed.
-      stop_when_free: int32 [], returns early once so many responses have
-        stopped in this call, so that their slots can be refilled at once.
-    """
-    S, K = self.num_slots, self.tokens_per_call
-    if self.fuse_projections:
-      params = policy.fuse_projections(params)
-    made = DecodedTokens(
-      tokens=jnp.zeros((S, K), jnp.int32),
-      logprobs=jnp.zeros((S, K), jnp.float32),
-      counts=jnp.zeros(S, jnp.int32),
-      stop=jnp.full(S, RUNNING, jnp.int32),
-      steps=jnp.zeros((), jnp.int32),
-    )
-
-    def should_go_on(carry):
-      state, made = carry
-      freed = jnp.sum(made.stop != RUNNING)
-      return (
-        (made.steps < K) & jnp.any(state.is_live) & (freed < stop_when_free)
-      )
-
-    return jax.lax.while_loop(
-      should_go_on,
-      functools.partial(self._step, params),
-      (decode_state, made),
-    )
-
-  def _step(self, params, carry):
-    """Samples one token in every live slot."""
-    state, made = carry
-    hidden, cache = policy.decode(
-      self.config, params, state.tokens, state.positions, state.cache
-    )
-    logits = policy.logits_of(self.config, params, hidden)
-    live = state.is_live
-    positions = jnp.where(live, state.positions + 1, state.positions)
-    tokens, logprobs = sampling.sample(
-      logits, state.temperatures, state.keys, positions
-    )
-    tokens = jnp.where(live, tokens, state.tokens)
-    budgets = jnp.where(live, state.budgets - 1, state.budgets)
-    runs, recent = repetition.update_runs(state.runs, state.recent, tokens)
-    repeats = repetition.is_repeating(
-      runs, self.repetition_count, self.repetition_min_tokens
-    )
-    stop = jnp.where(budgets <= 0, EXHAUSTED, RUNNING)
-    stop = jnp.where(repeats, REPEATED, stop)
-    stop = jnp.where(tokens == self.eos_id, ENDED, stop)
-    stop = jnp.where(live, stop, made.stop)
-    column = jax.lax.broadcasted_iota(jnp.int32, made.tokens.shape, 1)
-    here = (column == made.steps) & live[:, None]
-    made = DecodedTokens(
-      tokens=jnp.where(here, tokens[:, None], made.tokens),
-      logprobs=jnp.where(here, logprobs[:, None], made.logprobs),
-      counts=made.counts + live,
-      stop=stop,
-      steps=made.steps + 1,
-    )
-    is_live = live & (stop == RUNNING)
-    state = state.replace(
-      cache=cache,
-      tokens=tokens,
-      # A free slot writes and reads column 0 only, which costs least.
-      positions=jnp.where(is_live, positions, 0),
-      budgets=budgets,
-      is_live=is_live,
-      runs=runs,
-      recent=recent,
-    )
-    return state, made
-
-  @functools.partial(jax.jit, static_argnums=0)
-  def init_decode_state(self) -> DecodeState:
+  def init_decode_state(self) -> EngineState:
     """Slots that are all free."""
-    S, P = self.num_slots, self.repetition_max_period
-    return DecodeState(
-      cache=policy.empty_cache(self.config, S, self.columns),
-      tokens=jnp.zeros(S, jnp.int32),
-      positions=jnp.zeros(S, jnp.int32),
-      budgets=jnp.zeros(S, jnp.int32),
-      temperatures=jnp.ones(S, jnp.float32),
-      keys=jax.random.split(jax.random.key(0), S),
-      is_live=jnp.zeros(S, bool),
-      runs=jnp.zeros((S, P), jnp.int32),
-      recent=jnp.full((S, P), repetition.NO_TOKEN, jnp.int32),
+    lengths = jnp.zeros(self.slots.num_slots, jnp.int32)
+    return EngineState(self.slots.init_decode_state(), lengths)
+
+  def prefill(
+    self,
+    *,
+    params: Any,
+    existing_prefix: EnginePrefix | None = None,
+    padded_tokens: jax.Array,
+    true_length: int,
+  ) -> EnginePrefix:
+    """Keys and values of a prompt, behind an existing one if given.
+
+    Raises:
+      ValueError: it leaves no column for a new token.
+    """
+    context = np.asarray(padded_tokens, np.int32)[: int(true_length)]
+    if existing_prefix is not None:
+      before = np.asarray(existing_prefix.context)
+      context = np.concatenate([before, context])
+    if not 0 < len(context) < self.slots.columns or len(context) < true_length:
+      raise ValueError(
+        f'a prompt of {max(len(context), int(true_length))} tokens for'
+        f' {self.slots.columns} columns'
+      )
+    padded = np.zeros((1, self.slots.bucket_of(len(context))), np.int32)
+    padded[0, : len(context)] = context
+    length = np.array([len(context)], np.int32)
+    prefix = self.slots.prefill(params, padded, length)
+    return EnginePrefix(prefix, jnp.asarray(context))
+
+  def insert(
+    self, prefix: EnginePrefix, decode_state: EngineState, slot: int
+  ) -> EngineState:
+    """Starts a response in a slot; it has random numbers of its own."""
+    request = Request(
+      group_id=next(self._ids) % 2**31,
+      sample_index=0,
+      prompt=np.asarray(prefix.context),
+      response=np.zeros(0, np.int32),
+      budget=self.slots.columns - len(prefix.context),
+      temperature=self.temperature,
+      seed=self.seed,
     )
+    where = backend.slot_request(self.slots, [0], [request], [int(slot)], 1)
+    state = self.slots.insert(prefix.prefix, decode_state.slots, where)
+    return EngineState(state, decode_state.lengths.at[int(slot)].set(0))
+
+  def generate(
+    self, params: Any, decode_state: EngineState
+  ) -> tuple[EngineState, RolloutTokens]:
+    """Up to `tokens_per_call` tokens in every live slot."""
+    # A number no call reaches: it does not return for a slot that is free.
+    state, made = self.slots.generate(
+      params, decode_state.slots, np.int32(self.slots.num_slots + 1)
+    )
+    lengths, data = _pack(decode_state.lengths, made)
+    K = self.slots.tokens_per_call
+    return EngineState(state, lengths), RolloutTokens(
+      data=data,
+      tokens_idx=(0, K),
+      valid_idx=(K, 2 * K),
+      length_idx=(2 * K, 2 * K + 1),
+      samples_per_slot=1,
+      logprob_idx=(2 * K + 1, 3 * K + 1),
+    )
+
+  def get_prefix_destination_sharding(self) -> jax.sharding.Sharding:
+    """Of a prefix: a copy on every device."""
+    return sharding.sharding_of(self._mesh, (), ())
+
+  def get_tokenizer(self) -> jetstream_adapter.TokenizerParameters:
+    """Nothing: `build_tokenizer` knows the tokenizer."""
+    return jetstream_adapter.TokenizerParameters()
+
+  def build_tokenizer(
+    self, metadata: jetstream_adapter.TokenizerParameters
+  ) -> Detokenizer:
+    """The tokenizer the engine was built with."""
+    del metadata
+    return Detokenizer(self._tokenizer)
+
+  @property
+  def max_concurrent_decodes(self) -> int:
+    """Number of slots."""
+    return self.slots.num_slots
+
+  @property
+  def samples_per_slot(self) -> int:
+    """One: samples of a prompt are responses in slots of their own."""
+    return 1
+
+  @property
+  def max_prefill_length(self) -> int:
+    """The longest padded prompt, one of JetStream's lengths."""
+    return max(
+      (n for n in _PREFILL_LENGTHS if n <= self.slots.columns),
+      default=_PREFILL_LENGTHS[0],
+    )
+
+  @property
+  def mesh(self) -> jax.sharding.Mesh:
+    """Devices of the policy."""
+    return self._mesh
+
+  @property
+  def colocated_cpus(self) -> None:
+    """None: the engine needs no host devices."""
+    return None
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _pack(lengths, made):
+  """Tokens, validity, lengths and log-probabilities in one int32 array."""
+  columns = jnp.arange(made.tokens.shape[1])
+  valid = columns < made.counts[:, None]
+  lengths = lengths + made.counts
+  logprobs = jax.lax.bitcast_convert_type(made.logprobs, jnp.int32)
+  parts = made.tokens, valid.astype(jnp.int32), lengths[:, None], logprobs
+  return lengths, jnp.concatenate(parts, axis=1)

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from k15.data_types import Problem, Segment, StopReason, Trajectory
-from k15.rollout import client
-from k15.rollout import engine
+from k15.data_types import Problem, StopReason, Trajectory
+from k15.rollout.requests import Completion, Request, Stop
 
 
 def run(
@@ -23,7 +22,7 @@ def run(
   max_length: int,
   temperature: float,
 ) -> Iterator[Trajectory]:
-  """Grows every pending response by one segment.
+  """Grows every pending response by at most `token_budget` tokens.
 
   Args:
     rollout: `LocalRollout`, or whatever has its methods.
@@ -34,14 +33,15 @@ def run(
     temperature: of the sampling.
 
   Yields:
-    The responses with one more segment, as they stop.  Their `stop` says why;
-    BUDGET ones are to be continued.
+    The responses with their new segments, as they stop: one each, unless the
+    weights changed on the way.  Their `stop` says why; BUDGET ones are to be
+    continued.
   """
   requests, trajectories = [], {}
   for problem, trajectory in pending:
     left = max_length - trajectory.length
     requests.append(
-      client.Request(
+      Request(
         group_id=trajectory.group_id,
         sample_index=trajectory.sample_index,
         prompt=encode(problem.prompt),
@@ -58,22 +58,17 @@ def run(
 
 
 def _extend(
-  trajectory: Trajectory, completion: client.Completion, max_length: int
+  trajectory: Trajectory, completion: Completion, max_length: int
 ) -> Trajectory:
-  """Appends the new segment and says why it stopped."""
-  segment = Segment(
-    tokens=completion.tokens,
-    behavior_logprobs=completion.logprobs,
-    policy_version=completion.policy_version,
-  )
+  """Appends the new segments and says why it stopped."""
   stop = {
-    engine.ENDED: StopReason.EOS,
-    engine.REPEATED: StopReason.REPETITION,
-    engine.EXHAUSTED: StopReason.BUDGET,
+    Stop.ENDED: StopReason.EOS,
+    Stop.REPEATED: StopReason.REPETITION,
+    Stop.EXHAUSTED: StopReason.BUDGET,
+    Stop.INTERRUPTED: StopReason.BUDGET,
   }[completion.stop]
-  length = trajectory.length + len(segment.tokens)
-  if stop is StopReason.BUDGET and length >= max_length:
-    stop = StopReason.MAX_LENGTH
-  return dataclasses.replace(
-    trajectory, segments=(*trajectory.segments, segment), stop=stop
-  )
+  segments = (*trajectory.segments, *completion.segments)
+  grown = dataclasses.replace(trajectory, segments=segments, stop=stop)
+  if stop is StopReason.BUDGET and grown.length >= max_length:
+    grown = dataclasses.replace(grown, stop=StopReason.MAX_LENGTH)
+  return grown

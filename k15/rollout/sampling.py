@@ -12,12 +12,12 @@ _BLOCK = 32
 
 
 def response_keys(
-  key: jax.Array, group_ids: jax.Array, sample_indices: jax.Array
+  keys: jax.Array, group_ids: jax.Array, sample_indices: jax.Array
 ) -> jax.Array:
   """One key per response.
 
   Args:
-    key: of the run.
+    keys: [B], of each response's run.
     group_ids: int32 [B].
     sample_indices: int32 [B].
 
@@ -25,8 +25,7 @@ def response_keys(
     Keys [B].
   """
   fold = jax.vmap(jax.random.fold_in)
-  keys = jax.vmap(jax.random.fold_in, (None, 0))(key, group_ids)
-  return fold(keys, sample_indices)
+  return fold(fold(keys, group_ids), sample_indices)
 
 
 def sample(

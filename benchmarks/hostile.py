@@ -1,0 +1,173 @@
+"""The battery of hostile programs against the sandbox.
+
+  python -m benchmarks.hostile [--workers 2] [--lowest seccomp] [--seconds 1]
+
+Each program runs beside honest neighbours.  It has to end within its limit
+plus half a second, must not be found correct, and leaves no process, file or
+mount; every neighbour has to be found correct.  Prints a line per program and
+`RESULT {json}`; exits with 1 when anything did not hold.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import threading
+import time
+
+from benchmarks import k15_hostile
+from k15.rewards import code_tests
+from k15.rewards import sandbox
+from k15.rewards import values
+
+SLACK_SECONDS = 0.5
+TRUSTED_SECONDS = 40.0  # compiling has a limit of its own
+HONEST = 'def solve(x): return x * 7'
+CALL = code_tests.CallTest(
+  sandbox.Call('solve', values.encode([[6], {}])), values.encode(42)
+)
+STDIN = code_tests.StdinTest('6\n', '42')
+FOLDERS = ('/tmp', '/var/tmp', '/dev/shm', '/run/lock')
+
+
+def programs():
+  """(name, language, source, test) of every program."""
+  for name, source in k15_hostile.HACKS.items():
+    yield name, 'python', source, CALL
+  for name, source in k15_hostile.PROGRAMS.items():
+    yield name, 'python', source, STDIN
+  for name, source in k15_hostile.CPP_PROGRAMS.items():
+    yield name, 'cpp', source, STDIN
+
+
+def residue(pool: sandbox.Pool) -> dict[str, object]:
+  """What runs would leave: processes, files of nobody, mounts.
+
+  The server's own processes are there before and after.
+  """
+  parents, found = {}, set()
+  for entry in os.scandir('/proc') if os.path.isdir('/proc') else ():
+    if entry.name.isdecimal():
+      try:
+        fields = pathlib.Path(entry.path, 'stat').read_text()
+        parents[int(entry.name)] = int(fields.rpartition(')')[2].split()[1])
+      except OSError:
+        continue
+  mounts = {}
+  for pid in parents:
+    line, above = [pid], parents[pid]
+    while above in parents:
+      line.append(above)
+      above = parents[above]
+    if os.getpid() in line[1:]:
+      found.add(pid)
+      try:
+        text = pathlib.Path(f'/proc/{pid}/mountinfo').read_text()
+        mounts[pid] = len(text.splitlines())
+      except OSError:
+        continue
+  files = set()
+  for folder in FOLDERS:
+    if os.path.isdir(folder):
+      files |= {e.path for e in os.scandir(folder) if _is_nobodys(e)}
+  return {'processes': found, 'files': files, 'mounts': mounts}
+
+
+def _is_nobodys(entry):
+  try:
+    return entry.stat(follow_symlinks=False).st_uid in (
+      65534,
+      os.geteuid(),
+    ) and (
+      entry.name.startswith('k15_')
+      or entry.stat(follow_symlinks=False).st_uid == 65534
+    )
+  except OSError:
+    return False
+
+
+class Neighbours:
+  """Honest programs, one after the other, until told to stop."""
+
+  def __init__(self, pool):
+    self.count, self.hurt = 0, []
+    self._pool, self._stop = pool, threading.Event()
+    self._thread = threading.Thread(target=self._run)
+    self._thread.start()
+
+  def _run(self):
+    while not self._stop.is_set():
+      verdict = code_tests.judge_program(self._pool, 'python', HONEST, [CALL])
+      self.count += 1
+      if verdict.kind != 'correct':
+        self.hurt.append(f'{verdict.kind} {verdict.reason}')
+
+  def stop(self):
+    self._stop.set()
+    self._thread.join()
+
+
+def attack(pool: sandbox.Pool, seconds: float, chosen=None, out=None) -> dict:
+  """Runs the battery; returns counts and what did not hold."""
+  limits = sandbox.Limits(seconds=seconds, memory_bytes=256 << 20)
+  broken, count, slowest = [], 0, 0.0
+  pool.map([sandbox.Job('python', '1')] * 4 * pool.workers)
+  before, neighbours = residue(pool), Neighbours(pool)
+  for name, language, source, test in programs():
+    if chosen is not None and name not in chosen:
+      continue
+    start = time.monotonic()
+    if language != 'python':
+      outcome = pool.run(sandbox.Job(language, source, '6', limits=limits))
+      start = time.monotonic() - outcome.seconds  # The compiler's time aside.
+    verdict = code_tests.judge_program(pool, language, source, [test], limits)
+    took = time.monotonic() - start
+    late = took > (
+      TRUSTED_SECONDS if language != 'python' else seconds + SLACK_SECONDS
+    )
+    count, slowest = (
+      count + 1,
+      max(slowest, took if language == 'python' else 0),
+    )
+    if (
+      late or verdict.kind == 'correct' or verdict.reason.startswith('sandbox')
+    ):
+      broken.append(f'{name}: {verdict.kind} {verdict.reason} in {took:.2f} s')
+    if out:
+      said = f'{verdict.kind} {verdict.reason}'.encode('ascii', 'replace')
+      print(
+        f'{took:6.2f} s  {name:36} {said.decode()[:70]}', file=out, flush=True
+      )
+  neighbours.stop()
+  after = residue(pool)
+  broken += [f'neighbour: {hurt}' for hurt in neighbours.hurt]
+  broken += [
+    f'{kind} left: {after[kind]} were {before[kind]}'
+    for kind in before
+    if after[kind] != before[kind]
+  ]
+  return {
+    'rung': pool.rung,
+    'hostile_programs': count,
+    'slowest_seconds': round(slowest, 3),
+    'limit_seconds': seconds,
+    'neighbours': neighbours.count,
+    'broken': broken,
+  }
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--workers', type=int, default=2)
+  parser.add_argument('--lowest', default='seccomp')
+  parser.add_argument('--seconds', type=float, default=1.0)
+  args = parser.parse_args()
+  with sandbox.Pool(workers=args.workers, lowest=args.lowest) as pool:
+    result = attack(pool, args.seconds, out=sys.stdout)
+  print('RESULT', json.dumps(result))
+  sys.exit(bool(result['broken']))
+
+
+if __name__ == '__main__':
+  main()

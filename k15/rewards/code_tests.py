@@ -1,0 +1,255 @@
+"""Reward of a program: does it pass tests that it never sees?
+
+  tests = [code_tests.StdinTest('1 2', '3'), ...]
+  with sandbox.Pool() as pool:
+    verdict = code_tests.judge_program(pool, 'python', source, tests)
+    verdict = code_tests.verify(pool, response, code_tests.to_text(tests))
+
+The program gets inputs alone, in a process of its own per test; expected
+values stay on the trusted side.  Three kinds of test:
+
+  CallTest   arguments in, a value out, compared as text, types included
+  StdinTest  stdin in, stdout out, token by token, or by a trusted checker
+  JudgeTest  trusted assertions in a second process; the functions they call
+             are answered by the program, as plain values
+
+A program that stops early is an error, with its reason, and not merely wrong.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import math
+import re
+import time
+from collections.abc import Iterable, Sequence
+
+from k15.rewards import sandbox
+from k15.rewards import values
+from k15.rewards.verdict import Verdict
+
+_FENCE = re.compile(r'```([A-Za-z0-9+#]*)[ \t]*\r?\n(.*?)```', re.DOTALL)
+_NUMBER = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
+_THINKING_ENDS = '</think>'
+_LIMITS = sandbox.Limits()
+_LONGEST_NUMBER = 64  # characters; longer tokens are compared as text
+_RUN_CHECKER = '\nimport json, sys\nassert check(*json.load(sys.stdin)) is True'
+
+
+@dataclasses.dataclass(frozen=True)
+class CallTest:
+  """Attributes:
+  call: what is called.
+  expected: text (values.py) of the value it has to return.
+  tolerance: of floats, absolute and relative; 0 asks for the same float.
+  by_value: 1, 1.0 and True are the same, as Python's == has it.
+  """
+
+  call: sandbox.Call
+  expected: str
+  tolerance: float = 0.0
+  by_value: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class StdinTest:
+  """Attributes:
+  stdin: what the program reads.
+  expected: what it has to print.
+  tolerance: of numbers, absolute and relative; 0 compares text.
+  checker: trusted Python that defines check(stdin, expected, stdout), True
+    for a right output; '' compares token by token.
+  """
+
+  stdin: str
+  expected: str
+  tolerance: float = 0.0
+  checker: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgeTest:
+  """Attributes:
+  source: trusted Python; an AssertionError is a wrong answer.
+  functions: (name in the source, function of the program) pairs.
+  seconds: of the whole, the program's answers included.
+  """
+
+  source: str
+  functions: tuple[tuple[str, str], ...]
+  seconds: float = 60.0
+
+
+Test = CallTest | StdinTest | JudgeTest
+_KINDS = {'call': CallTest, 'stdin': StdinTest, 'judge': JudgeTest}
+
+
+def to_text(tests: Iterable[Test], language: str = 'python') -> str:
+  """Tests as the text of a reference."""
+  names = {kind: name for name, kind in _KINDS.items()}
+  rows = [{'kind': names[type(t)], **dataclasses.asdict(t)} for t in tests]
+  return json.dumps({'language': language, 'tests': rows})
+
+
+def from_text(text: str) -> tuple[str, list[Test]]:
+  """Language and tests of a reference."""
+  record, tests = json.loads(text), []
+  for row in record['tests']:
+    kind = _KINDS[row.pop('kind')]
+    if kind is CallTest:
+      row['call'] = sandbox.Call(**row['call'])
+    if kind is JudgeTest:
+      row['functions'] = tuple(tuple(pair) for pair in row['functions'])
+    tests.append(kind(**row))
+  return record['language'], tests
+
+
+def extract_program(response: str) -> str | None:
+  """The last fenced block after the thinking; None without one."""
+  blocks = _FENCE.findall(response.rpartition(_THINKING_ENDS)[2])
+  return blocks[-1][1] if blocks else None
+
+
+def verify(
+  pool: sandbox.Pool,
+  response: str,
+  reference: str,
+  limits: sandbox.Limits = _LIMITS,
+) -> Verdict:
+  """Judges the program in a response by the tests of a reference."""
+  program = extract_program(response)
+  if program is None:
+    return Verdict('error', 'unparsable: no fenced program')
+  language, tests = from_text(reference)
+  return judge_program(pool, language, program, tests, limits)
+
+
+def verify_batch(
+  pool: sandbox.Pool,
+  pairs: Sequence[tuple[str, str]],
+  limits: sandbox.Limits = _LIMITS,
+) -> list[Verdict]:
+  """Verdicts of (response, reference) pairs, in order, on all workers."""
+  with concurrent.futures.ThreadPoolExecutor(pool.workers) as threads:
+    return list(
+      threads.map(lambda pair: verify(pool, *pair, limits=limits), pairs)
+    )
+
+
+def judge_program(
+  pool: sandbox.Pool,
+  language: str,
+  source: str,
+  tests: Iterable[Test],
+  limits: sandbox.Limits = _LIMITS,
+) -> Verdict:
+  """Runs the tests in order, up to the first that is not passed."""
+  start, count = time.monotonic(), 0
+  runners = {CallTest: _call, StdinTest: _stdin, JudgeTest: _judge}
+  for test in tests:
+    count += 1
+    job = sandbox.Job(language, source, limits=limits)
+    kind, reason = runners[type(test)](pool, job, test)
+    if kind != 'correct':
+      break
+  if not count:
+    kind, reason = 'error', 'unparsable: no tests'
+  return Verdict(kind, reason, pool.rung, time.monotonic() - start)
+
+
+def _call(pool, job, test):
+  """('correct' or 'wrong', '') or ('error', reason)."""
+  outcome = pool.run(dataclasses.replace(job, call=test.call))
+  if reason := _failure(outcome):
+    return 'error', reason
+  try:
+    same = values.same(
+      test.expected, outcome.value, test.tolerance, test.by_value
+    )
+  except ValueError as error:
+    return 'error', f'unparsable: {error}'
+  return 'correct' if same else 'wrong', ''
+
+
+def _failure(outcome):
+  if not outcome.reason and not outcome.value:
+    return 'crash: it ended before it returned'
+  return outcome.reason
+
+
+def _stdin(pool, job, test):
+  outcome = pool.run(dataclasses.replace(job, stdin=test.stdin))
+  if outcome.reason:
+    return 'error', outcome.reason
+  if not test.checker:
+    same = same_tokens(test.expected, outcome.stdout, test.tolerance)
+    return 'correct' if same else 'wrong', ''
+  task = json.dumps([test.stdin, test.expected, outcome.stdout])
+  checker = sandbox.Job('python', test.checker + _RUN_CHECKER, task)
+  return _judgement(pool.judge(checker, _no_answer), 'checker')
+
+
+def _judge(pool, job, test):
+  failures, functions = [], dict(test.functions)
+  end = time.monotonic() + test.seconds
+
+  def answer(name, arguments):
+    if time.monotonic() > end:
+      failures.append('timeout')
+      return 'timeout', ''
+    call = sandbox.Call(functions[name], arguments)
+    outcome = pool.run(dataclasses.replace(job, call=call))
+    if reason := _failure(outcome):
+      failures.append(reason)
+    return reason, outcome.value
+
+  limits = sandbox.Limits(seconds=test.seconds + job.limits.seconds)
+  judge = sandbox.Job(
+    'python', test.source, limits=limits, ask=tuple(functions)
+  )
+  outcome = pool.judge(judge, answer)
+  if failures:
+    return 'error', failures[0]
+  return _judgement(outcome, 'judge')
+
+
+def _judgement(outcome, who):
+  if outcome.value == 'passed' and not outcome.reason:
+    return 'correct', ''
+  if outcome.value == 'failed':
+    return 'wrong', ''
+  return 'error', f'unparsable: {who}: {outcome.reason}'
+
+
+def _no_answer(name, arguments):
+  return f'{name} is not a function', ''
+
+
+def same_tokens(expected: str, actual: str, tolerance: float = 0.0) -> bool:
+  """Whether two outputs agree token by token, white space aside.
+
+  Args:
+    expected: trusted.
+    actual: hostile.
+    tolerance: of numbers, absolute and relative; 0 compares text.
+  """
+  # As much of it as could still agree, however much white space it has.
+  wanted = expected.split()
+  found = actual.split(maxsplit=len(wanted))
+  return len(wanted) == len(found) and all(
+    map(functools.partial(_same_token, tolerance), wanted, found)
+  )
+
+
+def _same_token(tolerance, expected, actual):
+  actual = actual.rstrip()
+  if expected == actual or tolerance <= 0:
+    return expected == actual
+  if max(len(expected), len(actual)) > _LONGEST_NUMBER:
+    return False
+  if not (_NUMBER.fullmatch(expected) and _NUMBER.fullmatch(actual)):
+    return False
+  return math.isclose(
+    float(expected), float(actual), rel_tol=tolerance, abs_tol=tolerance
+  )

@@ -1,0 +1,176 @@
+"""What a scheduler asks of whatever decodes, and `SlotBackend`, which does.
+
+A backend holds the weights and the decode state; a scheduler holds requests.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from k15.rollout import repetition
+from k15.rollout import requests as requests_lib
+from k15.rollout import slots as slots_lib
+from k15.rollout.requests import MAX_STOP_IDS, Request
+
+
+class Backend(Protocol):
+  """Slots that decode; called by one thread.
+
+  Attributes:
+    num_slots: responses decoded at once.
+    prefill_batch: contexts of one `prefill`, and requests of one `insert`.
+  """
+
+  num_slots: int
+  prefill_batch: int
+
+  def check(self, request: Request) -> None:
+    """Raises ValueError for what cannot be decoded; any thread may call it."""
+
+  def bucket_of(self, length: int) -> int:
+    """Contexts of one bucket may be prefilled together."""
+
+  def set_params(self, params: Any) -> None:
+    """Prefills and decodes with these weights from now on."""
+
+  def prefill(self, contexts: Sequence[np.ndarray]) -> Any:
+    """Keys and values of int32 [T] contexts of one bucket."""
+
+  def insert(
+    self,
+    prefix: Any,
+    rows: Sequence[int],
+    requests: Sequence[Request],
+    slots: Sequence[int],
+  ) -> None:
+    """Starts requests in slots, each from its row of what was prefilled."""
+
+  def wait(self) -> None:
+    """Returns when all that was asked for is done."""
+
+  def free(self, slots: Sequence[int]) -> None:
+    """Stops decoding in these slots."""
+
+  def generate(self, stop_when_free: int) -> slots_lib.DecodedTokens:
+    """Decodes in the live slots; numpy arrays, see `SlotDecoder.generate`."""
+
+
+class SlotBackend:
+  """A `SlotDecoder` with weights and a decode state."""
+
+  def __init__(self, decoder: slots_lib.SlotDecoder):
+    """The decode state is made when the first request comes."""
+    self.num_slots = decoder.num_slots
+    self.prefill_batch = decoder.prefill_batch
+    self._decoder = decoder
+    self._params = None
+    self._state = None
+
+  def check(self, request: Request) -> None:
+    """As in `Backend`."""
+    decoder = self._decoder
+    requests_lib.check(request, decoder.columns, decoder.config.vocab_size)
+
+  def bucket_of(self, length: int) -> int:
+    """As in `Backend`."""
+    return self._decoder.bucket_of(length)
+
+  def set_params(self, params: Any) -> None:
+    """As in `Backend`."""
+    self._params = params
+
+  def prefill(self, contexts: Sequence[np.ndarray]) -> slots_lib.Prefix:
+    """As in `Backend`; pads to `prefill_batch` rows of the bucket."""
+    bucket = self.bucket_of(max(map(len, contexts)))
+    tokens = np.zeros((self.prefill_batch, bucket), np.int32)
+    lengths = np.ones(self.prefill_batch, np.int32)
+    for row, context in enumerate(contexts):
+      tokens[row, : len(context)] = context
+      lengths[row] = len(context)
+    return self._decoder.prefill(self._params, tokens, lengths)
+
+  def insert(
+    self,
+    prefix: slots_lib.Prefix,
+    rows: Sequence[int],
+    requests: Sequence[Request],
+    slots: Sequence[int],
+  ) -> None:
+    """As in `Backend`."""
+    if self._state is None:
+      self._state = self._decoder.init_decode_state()
+    request = slot_request(
+      self._decoder, rows, requests, slots, self.prefill_batch
+    )
+    self._state = self._decoder.insert(prefix, self._state, request)
+
+  def wait(self) -> None:
+    """As in `Backend`."""
+    jax.block_until_ready(self._state)
+
+  def free(self, slots: Sequence[int]) -> None:
+    """As in `Backend`."""
+    chosen = np.zeros(self.num_slots, bool)
+    chosen[list(slots)] = True
+    self._state = self._decoder.free(self._state, chosen)
+
+  def generate(self, stop_when_free: int) -> slots_lib.DecodedTokens:
+    """As in `Backend`."""
+    self._state, made = self._decoder.generate(
+      self._params, self._state, np.int32(stop_when_free)
+    )
+    return jax.device_get(made)
+
+  def warm_up(self, longest_context: int | None = None) -> None:
+    """Compiles every shape, so that nothing compiles later; slots are idle.
+
+    Shapes of contexts beyond `longest_context`, if given, are left out.
+    """
+    longest = self.bucket_of(longest_context or self._decoder.columns)
+    for bucket in (b for b in self._decoder.buckets if b <= longest):
+      prefix = self.prefill([np.zeros(bucket, np.int32)])
+      self.insert(prefix, [], [], [])
+    self.free([])
+    self.generate(1)
+    self._state = None
+
+
+def slot_request(
+  decoder: slots_lib.SlotDecoder,
+  rows: Sequence[int],
+  requests: Sequence[Request],
+  slots: Sequence[int],
+  num_rows: int,
+) -> slots_lib.SlotRequest:
+  """Pads to `num_rows` rows; the padding goes to no slot."""
+  P = decoder.repetition_max_period
+
+  def column(values, fill, dtype=np.int32):
+    padded = np.full(num_rows, fill, dtype)
+    padded[: len(values)] = values
+    return padded
+
+  seeds = column([r.seed for r in requests], 0, np.uint64)
+  stop_ids = np.full((num_rows, MAX_STOP_IDS), -1, np.int32)
+  runs = np.zeros((num_rows, P), np.int32)
+  recent = np.full((num_rows, P), repetition.NO_TOKEN, np.int32)
+  for i, request in enumerate(requests):
+    ids = request.stop_ids or (decoder.eos_id,)
+    stop_ids[i, : len(ids)] = ids
+    if len(request.response):
+      runs[i] = repetition.run_lengths(request.response, P)
+      recent[i] = repetition.recent_tokens(request.response, P)
+  return slots_lib.SlotRequest(
+    rows=column(rows, 0),
+    slots=column(slots, decoder.num_slots),
+    seeds=np.stack([seeds >> 32, seeds & 0xFFFFFFFF], 1).astype(np.uint32),
+    group_ids=column([r.group_id for r in requests], 0),
+    sample_indices=column([r.sample_index for r in requests], 0),
+    budgets=column([r.budget for r in requests], 0),
+    temperatures=column([r.temperature for r in requests], 1.0, np.float32),
+    stop_ids=stop_ids,
+    runs=runs,
+    recent=recent,
+  )

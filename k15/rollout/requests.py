@@ -1,0 +1,246 @@
+"""What a rollout is asked for and what it hands back: host types, no jax.
+
+A `Request` grows by `Chunk`s, one per call of the decode loop it was in, and
+is handed over whole as a `Completion`.  Tokens in, tokens out.
+"""
+
+import dataclasses
+import enum
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from k15.data_types import Segment
+
+MAX_STOP_IDS = 4
+
+
+class Stop(enum.IntEnum):
+  """Why a response stopped growing; the first four come from the device."""
+
+  RUNNING = 0  # It did not.
+  ENDED = 1  # A stop token, which is kept.
+  EXHAUSTED = 2  # Its budget is spent.
+  REPEATED = 3  # Caught in a loop.
+  INTERRUPTED = 4  # Asked to stop here; to be resumed.
+  CANCELLED = 5  # Nobody wants it any more.
+  FAILED = 6  # Whatever decoded it broke.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Request:
+  """A response to be started or continued.
+
+  Attributes:
+    group_id, sample_index: int32, not negative; with `seed` they decide every
+      random number of the response.
+    prompt: int32 [T], at least one token.
+    response: int32 [T], what earlier segments already hold, perhaps empty.
+    budget: tokens it may grow now, at least 1.
+    temperature: above 0.
+    seed: uint64, the two words of the run's threefry key, high word first.
+    stop_ids: tokens that end it, four at most; empty: the end of sequence.
+  """
+
+  group_id: int
+  sample_index: int
+  prompt: np.ndarray
+  response: np.ndarray
+  budget: int
+  temperature: float = 1.0
+  seed: int = 0
+  stop_ids: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chunk:
+  """What one call of the decode loop added to one request.
+
+  Attributes:
+    request: the very object that was submitted.
+    tokens: int32 [T]; none only if it was stopped from outside.
+    logprobs: float32 [T], nats, of the whole tempered distribution.
+    policy_version: of the weights that sampled all of them.
+    stop: RUNNING in all chunks of a request but its last.
+    error: a sentence, when it failed.
+  """
+
+  request: Request
+  tokens: np.ndarray
+  logprobs: np.ndarray
+  policy_version: int
+  stop: Stop
+  error: str = ''
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Completion:
+  """All new tokens of one request.
+
+  `segments` are what each policy version sampled, in order; `stop` is never
+  RUNNING.
+  """
+
+  request: Request
+  segments: tuple[Segment, ...]
+  stop: Stop
+
+  @property
+  def tokens(self) -> np.ndarray:
+    """int32 [T], all segments joined."""
+    return join([segment.tokens for segment in self.segments], np.int32)
+
+  @property
+  def logprobs(self) -> np.ndarray:
+    """float32 [T], all segments joined."""
+    parts = [segment.behavior_logprobs for segment in self.segments]
+    return join(parts, np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class SlotEvent:
+  """What a slot did in one call.
+
+  Attributes:
+    slot: its number.
+    kind: 'prefill' or 'decode'.
+    start, end: seconds of `time.monotonic`.  A response that stopped in the
+      middle of a call ends there; one stopped between calls is an event of no
+      length, with its `stop`.
+    group_id, sample_index: the response.
+    version: of the weights.
+    tokens: prefilled, or made.
+    stop: as in `Chunk`.
+  """
+
+  slot: int
+  kind: str
+  start: float
+  end: float
+  group_id: int
+  sample_index: int
+  version: int
+  tokens: int
+  stop: Stop
+
+
+class Gatherer:
+  """Makes completions of chunks, those of many requests mixed."""
+
+  def __init__(self):
+    self._chunks = {}
+
+  def add(self, chunk: Chunk) -> Completion | None:
+    """Takes a chunk in; the completion if it was the request's last.
+
+    Raises:
+      RuntimeError: the request failed.
+    """
+    chunks = self._chunks.setdefault(chunk.request, [])
+    chunks.append(chunk)
+    if chunk.stop is Stop.RUNNING:
+      return None
+    del self._chunks[chunk.request]
+    if chunk.stop is Stop.FAILED:
+      raise RuntimeError(f'{name_of(chunk.request)} failed: {chunk.error}')
+    return Completion(chunk.request, segments_of(chunks), chunk.stop)
+
+
+def last_chunk(
+  request: Request, policy_version: int, stop: Stop, error: str = ''
+) -> Chunk:
+  """What a request gets that is stopped from outside: no tokens."""
+  tokens, logprobs = np.zeros(0, np.int32), np.zeros(0, np.float32)
+  return Chunk(request, tokens, logprobs, policy_version, stop, error)
+
+
+def segments_of(chunks: Iterable[Chunk]) -> tuple[Segment, ...]:
+  """Joins consecutive chunks of one policy version; drops empty ones."""
+  runs = []
+  for chunk in chunks:
+    if not len(chunk.tokens):
+      continue
+    if not runs or runs[-1][0].policy_version != chunk.policy_version:
+      runs.append([])
+    runs[-1].append(chunk)
+  return tuple(
+    Segment(
+      tokens=join([chunk.tokens for chunk in run], np.int32),
+      behavior_logprobs=join([chunk.logprobs for chunk in run], np.float32),
+      policy_version=run[0].policy_version,
+    )
+    for run in runs
+  )
+
+
+def join(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+  """One array of all parts, of `dtype` even if there are none."""
+  return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
+
+
+def name_of(request: Request) -> str:
+  """How messages call a request."""
+  return f'response {request.group_id}/{request.sample_index}'
+
+
+def check(request: Request, columns: int, vocab_size: int) -> None:
+  """Refuses what cannot be decoded, before anything is computed.
+
+  Args:
+    request: of any content.
+    columns: longest prompt, response and budget together, in tokens.
+    vocab_size: ids are below it.
+
+  Raises:
+    ValueError: naming the response and the numbers.
+  """
+  name = name_of(request)
+  _check_ids(name, request)
+  _check_tokens(f'{name}: the prompt', request.prompt, vocab_size)
+  _check_tokens(f'{name}: the response', request.response, vocab_size)
+  length = len(request.prompt) + len(request.response)
+  if not len(request.prompt):
+    raise ValueError(f'{name} has an empty prompt')
+  if not _is_integer(request.budget) or request.budget < 1:
+    raise ValueError(f'{name} has a budget of {request.budget} tokens')
+  # As float32, which is what the device divides by.
+  tiny, huge = np.finfo(np.float32).tiny, np.finfo(np.float32).max
+  temperature = request.temperature
+  if math.isnan(temperature) or not tiny <= temperature <= huge:
+    raise ValueError(f'{name} has temperature {temperature}')
+  if len(request.stop_ids) > MAX_STOP_IDS:
+    raise ValueError(
+      f'{name} has {len(request.stop_ids)} stop ids, more than {MAX_STOP_IDS}'
+    )
+  _check_tokens(f'{name}: stop_ids', request.stop_ids, vocab_size)
+  if length + request.budget > columns:
+    raise ValueError(
+      f'{name}: {length} tokens and a budget of {request.budget} do not fit in'
+      f' {columns} columns'
+    )
+
+
+def _check_ids(name, request):
+  for field, bits in (('group_id', 31), ('sample_index', 31), ('seed', 64)):
+    value = getattr(request, field)
+    if not _is_integer(value) or not 0 <= value < 1 << bits:
+      raise ValueError(f'{name}: {field} {value} is outside [0, 2^{bits})')
+
+
+def _is_integer(value):
+  return isinstance(value, int | np.integer)
+
+
+def _check_tokens(what, tokens, vocab_size):
+  if np.ndim(tokens) != 1:
+    raise ValueError(f'{what} has {np.ndim(tokens)} dimensions, not 1')
+  tokens = np.asarray(tokens)
+  if not len(tokens):
+    return
+  if not np.issubdtype(tokens.dtype, np.integer):
+    raise ValueError(f'{what} holds {tokens.dtype}, not integers')
+  low, high = tokens.min(), tokens.max()
+  if low < 0 or high >= vocab_size:
+    bad = low if low < 0 else high
+    raise ValueError(f'{what} has id {bad}, outside [0, {vocab_size})')

@@ -1,0 +1,348 @@
+"""Decodes many responses at once, in fixed slots: the device side of rollout.
+
+`prefill` computes keys and values of prompts; `insert` puts a prefilled prompt
+into slots, several samples of one prompt side by side; `generate` decodes up
+to `tokens_per_call` tokens in every live slot with one dispatch.  A response
+is resumed by prefilling prompt and partial response together.
+
+`prefill` stops short of the last token: the first decode step feeds it again
+and samples the first new token, so that all sampling happens in one place.
+
+Shapes never change after warm-up: prompts are padded to buckets, insertions to
+`prefill_batch` rows, and slots that are free decode without effect.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from k15 import policy
+from k15.rollout import repetition
+from k15.rollout import sampling
+from k15.rollout.requests import MAX_STOP_IDS, Stop
+
+# Why a slot stopped, as `DecodedTokens.stop` says it; plain numbers for jax.
+RUNNING, ENDED = int(Stop.RUNNING), int(Stop.ENDED)
+EXHAUSTED, REPEATED = int(Stop.EXHAUSTED), int(Stop.REPEATED)
+
+
+@flax.struct.dataclass
+class Prefix:
+  """Prefilled prompts; P rows.
+
+  `tokens` [P] is each prompt's last token, `positions` [P] its position.
+  """
+
+  cache: policy.KVCache
+  tokens: jax.Array
+  positions: jax.Array
+
+
+@flax.struct.dataclass
+class SlotRequest:
+  """What to put into slots, n of them; host arrays.
+
+  Attributes:
+    rows: int32 [n], of the Prefix.
+    slots: int32 [n]; out of range: no effect.
+    seeds: uint32 [n, 2], the words of each run's threefry key.
+    group_ids, sample_indices: int32 [n], with `seeds` they seed the sampling.
+    budgets: int32 [n], tokens the response may still grow.
+    temperatures: float32 [n].
+    stop_ids: int32 [n, MAX_STOP_IDS], tokens that end it; -1 is none.
+    runs, recent: int32 [n, max_period], the repetition detector's memory.
+  """
+
+  rows: Any
+  slots: Any
+  seeds: Any
+  group_ids: Any
+  sample_indices: Any
+  budgets: Any
+  temperatures: Any
+  stop_ids: Any
+  runs: Any
+  recent: Any
+
+
+@flax.struct.dataclass
+class DecodeState:
+  """All slots; S rows.
+
+  `tokens` [S] were sampled last, or end the prompt, and `positions` [S] are
+  theirs: the cache holds the columns before.
+  """
+
+  cache: policy.KVCache
+  tokens: jax.Array
+  positions: jax.Array
+  budgets: jax.Array
+  temperatures: jax.Array
+  stop_ids: jax.Array
+  keys: jax.Array
+  is_live: jax.Array
+  runs: jax.Array
+  recent: jax.Array
+
+
+@flax.struct.dataclass
+class DecodedTokens:
+  """What one `generate` made.
+
+  Attributes:
+    tokens: int32 [S, tokens_per_call], first `counts` valid.
+    logprobs: float32 [S, tokens_per_call], nats, of the whole tempered
+      distribution.
+    counts: int32 [S].
+    stop: int32 [S], RUNNING, ENDED, EXHAUSTED (the budget) or REPEATED.
+    steps: int32 [], decode steps done.
+  """
+
+  tokens: jax.Array
+  logprobs: jax.Array
+  counts: jax.Array
+  stop: jax.Array
+  steps: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class SlotDecoder:
+  """Decodes with a policy; holds shapes and settings, no arrays.
+
+  Attributes:
+    config: shape of the policy.
+    num_slots: S, responses decoded at once.
+    columns: longest prompt and response together, in tokens.
+    tokens_per_call: decode steps of one `generate` at most.
+    prefill_batch: rows of one `prefill`, and of one `insert`.
+    eos_id: token that ends a response, unless its request names others.
+    repetition_count, repetition_max_period, repetition_min_tokens: as in
+      `experiments/base.py`.
+    fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
+  """
+
+  config: policy.PolicyConfig
+  num_slots: int
+  columns: int
+  tokens_per_call: int
+  prefill_batch: int
+  eos_id: int
+  repetition_count: int = 0
+  repetition_max_period: int = 1
+  repetition_min_tokens: int = 0
+  fuse_projections: bool = True
+
+  @property
+  def buckets(self) -> tuple[int, ...]:
+    """Lengths prompts are padded to, ascending; the last is `columns`."""
+    sizes, size = [], 32
+    while size < self.columns:
+      sizes.append(size)
+      size *= 4
+    return (*sizes, self.columns)
+
+  def bucket_of(self, length: int) -> int:
+    """Smallest bucket that holds `length` tokens."""
+    for bucket in self.buckets:
+      if length <= bucket:
+        return bucket
+    raise ValueError(f'{length} tokens do not fit in {self.columns} columns')
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def prefill(
+    self, params: Any, padded_tokens: jax.Array, true_lengths: jax.Array
+  ) -> Prefix:
+    """Computes the keys and values of prompts.
+
+    Args:
+      params: of the policy.
+      padded_tokens: int32 [prefill_batch, bucket].
+      true_lengths: int32 [prefill_batch], at least 1.
+    """
+    columns = jnp.arange(padded_tokens.shape[1])
+    positions = jnp.broadcast_to(columns, padded_tokens.shape)
+    inside = (columns < true_lengths[:, None]).astype(jnp.int32)
+    _, cache = policy.forward(
+      self.config, params, padded_tokens, positions, inside
+    )
+    last = true_lengths - 1
+    tokens = jnp.take_along_axis(padded_tokens, last[:, None], axis=1)[:, 0]
+    return Prefix(cache=cache, tokens=tokens, positions=last)
+
+  @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+  def insert(
+    self,
+    prefix: Prefix,
+    decode_state: DecodeState,
+    request: SlotRequest,
+  ) -> DecodeState:
+    """Starts responses in slots; see `SlotRequest`.
+
+    Args:
+      prefix: of `prefill`.
+      decode_state: consumed.
+      request: which row of the prefix goes where; n = prefill_batch.
+    """
+    state, rows, slots = decode_state, request.rows, request.slots
+
+    def copy(layer, new, column_axis):
+      # Columns past the prompt keep what an earlier response left there; they
+      # are overwritten before they are seen.
+      picked = jnp.take(new, rows, axis=new.ndim - 4)
+      blocks, start = [], 0
+      for block in layer:
+        end = min(start + block.shape[column_axis], new.shape[column_axis])
+        if start < end:
+          piece = jax.lax.slice_in_dim(picked, start, end, axis=column_axis)
+          where = [slice(None)] * block.ndim
+          where[block.ndim - 4] = slots
+          where[column_axis] = slice(0, end - start)
+          block = block.at[tuple(where)].set(piece, mode='drop')
+        blocks.append(block)
+        start += block.shape[column_axis]
+      return tuple(blocks)
+
+    def copy_layers(cache, new, column_axis):
+      if self.config.scan_layers:
+        return copy(cache, new, column_axis)
+      return tuple(
+        copy(layer, new_layer, column_axis)
+        for layer, new_layer in zip(cache, new, strict=True)
+      )
+
+    def put(old, new):
+      return old.at[slots].set(new, mode='drop')
+
+    return DecodeState(
+      cache=policy.KVCache(
+        keys=copy_layers(state.cache.keys, prefix.cache.keys, -1),
+        values=copy_layers(state.cache.values, prefix.cache.values, -2),
+      ),
+      tokens=put(state.tokens, prefix.tokens[rows]),
+      positions=put(state.positions, prefix.positions[rows]),
+      budgets=put(state.budgets, request.budgets),
+      temperatures=put(state.temperatures, request.temperatures),
+      stop_ids=put(state.stop_ids, request.stop_ids),
+      keys=put(
+        state.keys,
+        sampling.response_keys(
+          jax.random.wrap_key_data(request.seeds, impl='threefry2x32'),
+          request.group_ids,
+          request.sample_indices,
+        ),
+      ),
+      is_live=put(state.is_live, True),
+      runs=put(state.runs, request.runs),
+      recent=put(state.recent, request.recent),
+    )
+
+  @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+  def generate(
+    self, params: Any, decode_state: DecodeState, stop_when_free: jax.Array
+  ) -> tuple[DecodeState, DecodedTokens]:
+    """Decodes in every live slot.
+
+    Args:
+      params: of the policy.
+      decode_state: consumed.
+      stop_when_free: int32 [], returns early once so many responses have
+        stopped in this call, so that their slots can be refilled at once.
+    """
+    S, K = self.num_slots, self.tokens_per_call
+    if self.fuse_projections:
+      params = policy.fuse_projections(params)
+    made = DecodedTokens(
+      tokens=jnp.zeros((S, K), jnp.int32),
+      logprobs=jnp.zeros((S, K), jnp.float32),
+      counts=jnp.zeros(S, jnp.int32),
+      stop=jnp.full(S, RUNNING, jnp.int32),
+      steps=jnp.zeros((), jnp.int32),
+    )
+
+    def should_go_on(carry):
+      state, made = carry
+      freed = jnp.sum(made.stop != RUNNING)
+      return (
+        (made.steps < K) & jnp.any(state.is_live) & (freed < stop_when_free)
+      )
+
+    return jax.lax.while_loop(
+      should_go_on,
+      functools.partial(self._step, params),
+      (decode_state, made),
+    )
+
+  def _step(self, params, carry):
+    """Samples one token in every live slot."""
+    state, made = carry
+    hidden, cache = policy.decode(
+      self.config, params, state.tokens, state.positions, state.cache
+    )
+    logits = policy.logits_of(self.config, params, hidden)
+    live = state.is_live
+    positions = jnp.where(live, state.positions + 1, state.positions)
+    tokens, logprobs = sampling.sample(
+      logits, state.temperatures, state.keys, positions
+    )
+    tokens = jnp.where(live, tokens, state.tokens)
+    budgets = jnp.where(live, state.budgets - 1, state.budgets)
+    runs, recent = repetition.update_runs(state.runs, state.recent, tokens)
+    repeats = repetition.is_repeating(
+      runs, self.repetition_count, self.repetition_min_tokens
+    )
+    stop = jnp.where(budgets <= 0, EXHAUSTED, RUNNING)
+    stop = jnp.where(repeats, REPEATED, stop)
+    ends = jnp.any(tokens[:, None] == state.stop_ids, axis=-1)
+    stop = jnp.where(ends, ENDED, stop)
+    stop = jnp.where(live, stop, made.stop)
+    column = jax.lax.broadcasted_iota(jnp.int32, made.tokens.shape, 1)
+    here = (column == made.steps) & live[:, None]
+    made = DecodedTokens(
+      tokens=jnp.where(here, tokens[:, None], made.tokens),
+      logprobs=jnp.where(here, logprobs[:, None], made.logprobs),
+      counts=made.counts + live,
+      stop=stop,
+      steps=made.steps + 1,
+    )
+    is_live = live & (stop == RUNNING)
+    state = state.replace(
+      cache=cache,
+      tokens=tokens,
+      # A free slot writes and reads column 0 only, which costs least.
+      positions=jnp.where(is_live, positions, 0),
+      budgets=budgets,
+      is_live=is_live,
+      runs=runs,
+      recent=recent,
+    )
+    return state, made
+
+  @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+  def free(self, decode_state: DecodeState, slots: jax.Array) -> DecodeState:
+    """Stops decoding in the slots bool [S]; consumes the state."""
+    state = decode_state
+    return state.replace(
+      positions=jnp.where(slots, 0, state.positions),
+      is_live=state.is_live & ~slots,
+    )
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def init_decode_state(self) -> DecodeState:
+    """Slots that are all free."""
+    S, P = self.num_slots, self.repetition_max_period
+    return DecodeState(
+      cache=policy.empty_cache(self.config, S, self.columns),
+      tokens=jnp.zeros(S, jnp.int32),
+      positions=jnp.zeros(S, jnp.int32),
+      budgets=jnp.zeros(S, jnp.int32),
+      temperatures=jnp.ones(S, jnp.float32),
+      stop_ids=jnp.full((S, MAX_STOP_IDS), -1, jnp.int32),
+      keys=jax.random.split(jax.random.key(0, impl='threefry2x32'), S),
+      is_live=jnp.zeros(S, bool),
+      runs=jnp.zeros((S, P), jnp.int32),
+      recent=jnp.full((S, P), repetition.NO_TOKEN, jnp.int32),
+    )

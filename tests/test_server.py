@@ -1,0 +1,168 @@
+"""A worker as a process of its own: started, killed, started again."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import grpc
+import jax
+import numpy as np
+import pytest
+import small_run
+
+from k15 import context as context_lib
+from k15 import sharding
+from k15.rollout import jetstream_adapter
+from k15.rollout import rollout_pb2 as pb
+from k15.rollout import server as server_lib
+from k15.rollout import weight_files
+from k15.rollout import wire
+from k15.rollout.requests import Request
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SLOTS, BUDGET = 4, 16
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('server')
+
+
+@pytest.fixture(scope='module')
+def config(folder):
+  return small_run.make_config(folder)
+
+
+@pytest.fixture(scope='module')
+def params(config):
+  policy = context_lib.make_policy(config)
+  layout = context_lib.param_layout(policy, sharding.make_mesh(1, 1, 1))
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda x: rng.normal(0, 0.2, x.shape).astype(x.dtype), layout
+  )
+
+
+@pytest.fixture(scope='module')
+def start(folder, config):
+  """Starts worker processes; none is left at the end."""
+  path = folder / 'experiment.py'
+  path.write_text(
+    'from experiments import base\n\n\n'
+    'def get_config():\n'
+    '  config = base.get_config()\n'
+    f'  changes = {small_run.CHANGES}\n'
+    '  for key, value in changes.items():\n'
+    "    group, _, name = key.partition('__')\n"
+    '    config[group][name] = value\n'
+    '  return config\n'
+  )
+  environment = os.environ | {
+    'PYTHONPATH': str(ROOT),
+    'JAX_COMPILATION_CACHE_DIR': str(folder / 'programs'),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  }
+  processes = []
+
+  def start(*arguments):
+    process = subprocess.Popen(
+      [sys.executable, '-m', 'k15.rollout.server', f'--config={path}']
+      + list(arguments),
+      stdout=subprocess.PIPE,
+      text=True,
+      env=environment,
+    )
+    processes.append(process)
+    line = process.stdout.readline()
+    match = re.fullmatch(r'rollout worker on 127.0.0.1:(\d+), (.*)\n', line)
+    assert match, line
+    return process, int(match[1]), match[2]
+
+  yield start
+  for process in processes:
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def requests():
+  rng = np.random.default_rng(1)
+  return [
+    Request(
+      group_id=g,
+      sample_index=s,
+      prompt=rng.integers(0, 200, 3 + g).astype(np.int32),
+      response=np.zeros(0, np.int32),
+      budget=BUDGET,
+    )
+    for g in range(12)
+    for s in range(2)
+  ]
+
+
+def answers(completions):
+  completions = list(completions)
+  names = [(c.request.group_id, c.request.sample_index) for c in completions]
+  assert len(set(names)) == len(names)
+  return {n: c.tokens.tolist() for n, c in zip(names, completions, strict=True)}
+
+
+def test_a_worker_that_is_killed_and_started_again(start, folder, params):
+  path = folder / 'model.safetensors'
+  weight_files.write_safetensors(path, params)
+  killed, port, has = start(f'--checkpoint={path}')
+  assert has == 'weights of step 0'
+  decode(port)
+  context = small_run.make_context(
+    folder, rollout__workers=(f'127.0.0.1:{port}',)
+  )
+  rollout = context_lib.make_rollout(context)
+  rollout.set_params(params, version=3)
+  stream = rollout.generate(requests())
+  some = [next(stream)]
+  killed.send_signal(signal.SIGKILL)
+  killed.wait()
+  again, _, has = start(f'--port={port}')
+  assert has == 'no weights yet'
+  remote = answers([*some, *stream])
+  stats = rollout.pop_stats()
+  assert stats['updates'] == 2 and stats['resubmitted'] > 0
+  rollout.close()
+  local = context_lib.make_rollout(small_run.make_context(folder, 'local'))
+  local.set_params(params, version=3)
+  assert remote == answers(local.generate(requests()))
+  again.send_signal(signal.SIGTERM)
+  assert again.wait() == 0
+  assert again.stdout.read() == ''
+
+
+def decode(port):
+  """JetStream's own client, and ours, on one port."""
+  channel = grpc.insecure_channel(f'127.0.0.1:{port}')
+  messages = jetstream_adapter.jetstream_pb2
+  stub = jetstream_adapter.jetstream_pb2_grpc.OrchestratorStub(channel)
+  assert stub.HealthCheck(messages.HealthCheckRequest()).is_live
+  request = messages.DecodeRequest(
+    max_tokens=3,
+    token_content=messages.DecodeRequest.TokenContent(token_ids=[5, 6]),
+  )
+  samples = [r.stream_content.samples[0] for r in stub.Decode(request)]
+  assert 1 <= sum(len(sample.token_ids) for sample in samples) <= 3
+  stats = wire.Stub(channel).Stats(pb.Nothing())
+  assert stats.has_weights and stats.slots == SLOTS
+
+
+def test_what_is_refused_at_the_start(config):
+  with pytest.raises(ValueError, match="listen on '0.0.0.0', which other"):
+    server_lib.make(config, '0.0.0.0', 0)
+  server = server_lib.make(config, '127.0.0.1', 0)
+  with pytest.raises(
+    OSError, match=f'cannot listen on 127.0.0.1:{server.port}'
+  ):
+    server_lib.make(config, '127.0.0.1', server.port)
+  server.stop()
+  with pytest.raises(ValueError, match='--config is needed'):
+    server_lib.make(None, '127.0.0.1', 0)
