@@ -38,16 +38,16 @@ io = IO(sys.stdout, disable_output=True)
 io.input_writeln(3, [1, 2])       # writes the line "3 1 2"
 
 Numbers:  randint(low, high)  uniform(low, high)  choice(list)
-Vectors:  Vector.random(n, [(low, high)])      list of n vectors of 1 number
-          Vector.random(n, [(0, 9), (1, 5)])   list of n pairs
-          Vector.random_unique_vector(n, [(low, high)])   all different
+Vectors:  Vector.random(n, [(low, high)])      n different vectors of 1 number
+          Vector.random(n, [(0, 9), (1, 5)])   n different pairs
+          with mode=1 they may repeat, with mode=2 they are floats
 Strings:  String.random(n)   String.random((low, high), charset="abc")
 Graphs:   Graph.tree(n)  Graph.chain(n)  Graph.binary_tree(n)
           Graph.graph(n, m)  Graph.DAG(n, m)  Graph.connected(n, m)
           with weight_limit=(low, high), self_loop=False, repeated_edges=False
           nodes are 1 to n; io.input_writeln(graph.to_str(shuffle=True)) writes
           one edge "u v w" a line; to_str(output=Edge.unweighted_edge) "u v"
-Polygons: Polygon.convex_hull(n, fx=lambda x: int(x * 100), fy=...).points
+Polygons: Polygon.convex_hull(n, fx=to_x, fy=to_y).points   from [0, 1]
 Sequence: Sequence(lambda i, f: f(i - 1) + i, [1]).get(1, 9)
 """
 _TASK = """\

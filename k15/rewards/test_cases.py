@@ -12,10 +12,8 @@ there are 40 and 9 of the 10 submissions pass all of them.
 
 Not published, and decided here: an input counts once however often it is
 printed; a case on which the submissions agree to print nothing is not valid;
-a submission that ran out of time GIVE_UP times is not run again; and nothing is
-run any more for a problem that cannot reach 40 cases.
-
-Model-written programs and submissions are hostile: they run in the sandbox.
+a submission that ran out of time GIVE_UP times is not run again, and nothing is
+for a problem that cannot reach 40 cases.  All programs run in the sandbox.
 """
 
 import collections
