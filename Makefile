@@ -3,6 +3,7 @@
 # make test-peers  JetStream's own tests of its driver and server, on ours
 # make bench  side-by-side measurements against other libraries
 # make bench-rollout  the rollout server against what it could be at best
+# make bench-rewards  what rewards get right, and what they cost
 # make chaos  breaks a run with remote workers 100 times; nothing may be lost
 # make kill   kills a run 20 times; the end has to be the same, bit for bit
 #
@@ -35,10 +36,12 @@ INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 BENCHMARKS := $(basename \
   $(filter-out %/__init__.py benchmarks/k15_% benchmarks/kill_resume.py \
-  benchmarks/chaos% benchmarks/rollout%, \
+  benchmarks/chaos% benchmarks/rollout% benchmarks/funnel_% \
+  benchmarks/mutants.py benchmarks/test_case_funnel.py \
+  benchmarks/reward_models.py, \
   $(wildcard benchmarks/*.py)))
 
-.PHONY: run test test-peers bench bench-rollout chaos kill
+.PHONY: run test test-peers bench bench-rollout bench-rewards chaos kill
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
@@ -63,6 +66,10 @@ bench: $(VENV)/.test | $(SCRATCH)
 
 bench-rollout: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.rollout $(ARGS)
+
+bench-rewards: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/python -m benchmarks.test_case_funnel
+	$(BIN)/python -m benchmarks.reward_models
 
 chaos: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.chaos --faults=100 $(ARGS)
