@@ -52,14 +52,14 @@ SETTINGS = {
   'tokenizer.words': WORDS,
   'policy.num_layers': 3,
   'policy.logprob_chunk': 4096,
-  'rollout.max_prompt_length': 48,
-  'rollout.max_length': 80,
+  'rollout.max_prompt_length': 40,
+  'rollout.max_length': 64,
   'rollout.num_slots': 64,
   'rollout.prefill_batch': 32,
   'rollout.tokens_per_call': 16,
   'rollout.repetition_count': 0,
   'optimizer.micro_batch_rows': 8,
-  'sft.batch_tokens': 2048,
+  'sft.batch_tokens': 1024,
   'sft.log_every': 100,
   'task.prompt_suffix': '',
 }
@@ -101,6 +101,7 @@ def train_reasoning(context):
   generate = texts.make_generate(
     rollout,
     context.task.tokenizer,
+    context.config.rollout.max_prompt_length,
     context.config.rollout.max_length,
     TEMPERATURE,
   )

@@ -100,6 +100,8 @@ def make_step(
 def make_value(context: Context, params: dict[str, Any], rows: int):
   """Returns prompts -> values, what `reward_model.judge_by_value` asks.
 
+  A prompt of more tokens than a row has no value: nan.
+
   Args:
     context: its tokenizer, policy and longest prompt.
     params: of a trained state.
@@ -110,14 +112,16 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
   compute = jax.jit(functools.partial(value_head.values, context.policy))
 
   def value(prompts):
-    out = []
-    for start in range(0, len(prompts), rows):
-      sequences = [encode(prompt) for prompt in prompts[start : start + rows]]
-      count = len(sequences)
-      sequences += sequences[:1] * (rows - count)
+    out = np.full(len(prompts), np.nan)
+    encoded = [encode(prompt) for prompt in prompts]
+    fitting = [i for i, tokens in enumerate(encoded) if len(tokens) <= columns]
+    for start in range(0, len(fitting), rows):
+      chosen = fitting[start : start + rows]
+      sequences = [encoded[i] for i in chosen]
+      sequences += sequences[:1] * (rows - len(chosen))
       batch = value_head.pad(sequences, columns)
-      out += np.asarray(compute(params, *batch))[:count].tolist()
-    return out
+      out[chosen] = np.asarray(compute(params, *batch))[: len(chosen)]
+    return out.tolist()
 
   return value
 

@@ -72,9 +72,14 @@ def test_every_step_is_true_and_the_last_one_decides(kind, is_correct):
 
 
 def _check_step(step):
-  """a*b=c+d=e, a/b=c rd, a+b=c, and comparisons of texts: all our own."""
+  """a*b=c+d=e, a/b=c rd, a+b=c, comparisons of texts and digits: all ours."""
   if match := re.fullmatch(r'(.+) is (.+) (yes|no)', step):
     assert (match[1] == match[2]) == (match[3] == 'yes'), step
+  elif match := re.fullmatch(r'((?:[-+.\d_]{2} )+)(yes|no)', step):
+    pairs = match[1].split()
+    assert all(left == right for left, right in pairs[:-1]), step
+    left, right = pairs[-1]
+    assert (left == right) == (match[2] == 'yes'), step
   elif match := re.fullmatch(r'(\d+)/(\d+)=(\d+) r(\d+)', step):
     a, b, quotient, rest = map(int, match.groups())
     assert divmod(a, b) == (quotient, rest), step
@@ -92,6 +97,20 @@ def test_product_steps_by_hand():
   # of 60 makes 2820.
   assert answer_forms._times(47, 60) == ['7*6=42+0=42', '4*6=24+4=28', 'so 282']
   assert answer_forms._times(12, 1000) == []
+
+
+@pytest.mark.parametrize(
+  ('left', 'right', 'step'),
+  [
+    (180, 186, '11 88 06 no'),
+    (18, 18, '11 88 yes'),
+    ('+1', '-1', '+- no'),
+    (12, 120, '11 22 _0 no'),
+    ('0.25', '0.2', '00 .. 22 5_ no'),
+  ],
+)
+def test_comparisons_by_hand(left, right, step):
+  assert answer_forms._compare(left, right) == step
 
 
 def test_slips_look_alike_and_differ():

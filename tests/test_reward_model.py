@@ -105,6 +105,7 @@ def test_a_response_stays_in_its_field(payload):
   prompt = reward_model.make_prompt(('q', '7', payload))
   assert reward_model.END_OF_REASONING not in prompt
   assert len(prompt.splitlines()) == 3
+  assert prompt.encode()
   # Each line is its name and one JSON string, which gives the text back.
   lines = prompt.split('\n')
   assert lines[3:] == ['']

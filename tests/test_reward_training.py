@@ -58,6 +58,16 @@ def test_the_trained_model_judges(whole):
   assert [verdict.kind for verdict in verdicts] == ['wrong', 'correct']
 
 
+def test_too_long_a_prompt_is_an_error_and_the_others_are_judged(whole):
+  context, state = whole
+  value = reward_training.make_value(context, state.params, rows=2)
+  row = context.config.rollout.max_prompt_length
+  values = value(['a1', 'a' * (row + 1), 'a' * row])
+  assert np.isnan(values).tolist() == [False, True, False]
+  verdicts = reward_model.judge_by_value([('', '', '')] * 3, lambda _: values)
+  assert verdicts[1].reason == 'not_finite: value nan'
+
+
 def test_an_interrupted_stage_goes_on_bit_for_bit(whole, tmp_path):
   context = make_context(tmp_path)
   context.stop.set()

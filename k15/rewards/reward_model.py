@@ -148,7 +148,8 @@ def _quote(text):
   quoted = json.dumps(text, ensure_ascii=False)
   for character, escape in _SAFE.items():
     quoted = quoted.replace(character, escape)
-  return quoted
+  # Half of a surrogate pair cannot be encoded; its escape can.
+  return quoted.encode('utf-8', 'backslashreplace').decode()
 
 
 def _refusal(case):
