@@ -32,9 +32,11 @@ setuptools.setup(
     'protobuf>=6.31,<8',
     'pyarrow>=21',
     'shortuuid>=1.0,<2',
+    'starlette>=1.0,<2',
     'sympy>=1.14,<2',
     'tensorboardX>=2.6,<3',
     'tqdm>=4.67,<5',
+    'uvicorn>=0.40,<1',
   ],
   extras_require={
     'test': [

@@ -1,6 +1,6 @@
 """The battery of hostile programs against the sandbox.
 
-  python -m benchmarks.hostile [--workers 2] [--lowest seccomp] [--seconds 1]
+  python -m benchmarks.hostile [--workers 2] [--rung seccomp] [--seconds 1]
 
 Each program runs beside honest neighbours.  It has to end within its limit
 plus half a second, must not be found correct, and leaves no process, file or
@@ -20,9 +20,9 @@ from benchmarks import k15_hostile
 from k15.rewards import code_tests
 from k15.rewards import sandbox
 from k15.rewards import values
+from k15.rewards.verdict import Verdict
 
 SLACK_SECONDS = 0.5
-TRUSTED_SECONDS = 40.0  # compiling has a limit of its own
 HONEST = 'def solve(x): return x * 7'
 CALL = code_tests.CallTest(
   sandbox.Call('solve', values.encode([[6], {}])), values.encode(42)
@@ -60,7 +60,7 @@ def residue(pool: sandbox.Pool) -> dict[str, object]:
     while above in parents:
       line.append(above)
       above = parents[above]
-    if os.getpid() in line[1:]:
+    if os.getpid() in line:
       found.add(pid)
       try:
         text = pathlib.Path(f'/proc/{pid}/mountinfo').read_text()
@@ -108,37 +108,29 @@ class Neighbours:
     self._thread.join()
 
 
-def attack(pool: sandbox.Pool, seconds: float, chosen=None, out=None) -> dict:
-  """Runs the battery; returns counts and what did not hold."""
-  limits = sandbox.Limits(seconds=seconds, memory_bytes=256 << 20)
-  broken, count, slowest = [], 0, 0.0
+def attack(
+  pool: sandbox.Pool, seconds: float, chosen=None, out=None
+) -> dict[str, object]:
+  """Runs the battery, or the chosen names of it, each beside neighbours.
+
+  Returns:
+    Counts, and under 'broken' what did not hold.
+  """
   pool.map([sandbox.Job('python', '1')] * 4 * pool.workers)
   before, neighbours = residue(pool), Neighbours(pool)
+  broken, times = [], []
   for name, language, source, test in programs():
     if chosen is not None and name not in chosen:
       continue
-    start = time.monotonic()
-    if language != 'python':
-      outcome = pool.run(sandbox.Job(language, source, '6', limits=limits))
-      start = time.monotonic() - outcome.seconds  # The compiler's time aside.
-    verdict = code_tests.judge_program(pool, language, source, [test], limits)
-    took = time.monotonic() - start
-    late = took > (
-      TRUSTED_SECONDS if language != 'python' else seconds + SLACK_SECONDS
-    )
-    count, slowest = (
-      count + 1,
-      max(slowest, took if language == 'python' else 0),
-    )
-    if (
-      late or verdict.kind == 'correct' or verdict.reason.startswith('sandbox')
-    ):
-      broken.append(f'{name}: {verdict.kind} {verdict.reason} in {took:.2f} s')
+    verdict, took = _judge(pool, seconds, language, source, test)
+    times.append(took)
+    late = took > seconds + SLACK_SECONDS
+    said = f'{verdict.kind} {verdict.reason}'.encode('ascii', 'replace')
+    said = ' '.join(said.decode().split())[:70]
+    if late or verdict.kind == 'correct' or verdict.reason[:7] == 'sandbox':
+      broken.append(f'{name}: {said} in {took:.2f} s')
     if out:
-      said = f'{verdict.kind} {verdict.reason}'.encode('ascii', 'replace')
-      print(
-        f'{took:6.2f} s  {name:36} {said.decode()[:70]}', file=out, flush=True
-      )
+      print(f'{took:6.2f} s  {name:36} {said}', file=out, flush=True)
   neighbours.stop()
   after = residue(pool)
   broken += [f'neighbour: {hurt}' for hurt in neighbours.hurt]
@@ -149,21 +141,35 @@ def attack(pool: sandbox.Pool, seconds: float, chosen=None, out=None) -> dict:
   ]
   return {
     'rung': pool.rung,
-    'hostile_programs': count,
-    'slowest_seconds': round(slowest, 3),
+    'hostile_programs': len(times),
+    'slowest_seconds': round(max(times), 3),
     'limit_seconds': seconds,
     'neighbours': neighbours.count,
     'broken': broken,
   }
 
 
+def _judge(pool, seconds, language, source, test):
+  """The verdict, and how long it took; compilers have a limit of their own."""
+  limits = sandbox.Limits(seconds=seconds, memory_bytes=256 << 20)
+  job = sandbox.Job(language, source, '6', limits=limits)
+  if language != 'python':
+    outcome = pool.run(job)
+    if outcome.reason.startswith('compile'):
+      return Verdict('error', outcome.reason, pool.rung), 0.0
+  start = time.monotonic()
+  verdict = code_tests.judge_program(pool, language, source, [test], limits)
+  return verdict, time.monotonic() - start
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--workers', type=int, default=2)
-  parser.add_argument('--lowest', default='seccomp')
+  parser.add_argument('--rung', help='of the ladder; the best by default')
   parser.add_argument('--seconds', type=float, default=1.0)
   args = parser.parse_args()
-  with sandbox.Pool(workers=args.workers, lowest=args.lowest) as pool:
+  ends = dict(highest=args.rung, lowest=args.rung) if args.rung else {}
+  with sandbox.Pool(args.workers, **ends) as pool:
     result = attack(pool, args.seconds, out=sys.stdout)
   print('RESULT', json.dumps(result))
   sys.exit(bool(result['broken']))

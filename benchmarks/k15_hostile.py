@@ -148,6 +148,33 @@ PROGRAMS = {
   'it kills its group': _STOP + 'os.killpg(0, 9)',
   'it kills process 1': _STOP + 'os.kill(1, 9)',
   'it kills itself': _STOP + 'os.kill(os.getpid(), 9)',
+  'it pretends that the sandbox failed': (
+    'import os; os.write(2, b"sandbox: no walls"); os._exit(213)'
+  ),
+  'a signal to its parent by a pipe': (
+    'import fcntl, os, signal\nr, w = os.pipe()\n'
+    'fcntl.fcntl(r, fcntl.F_SETOWN, os.getppid())\n'
+    'fcntl.fcntl(r, 10, signal.SIGKILL)\n'
+    'fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)\n'
+    'os.write(w, b"x")'
+  ),
+  'limits of its parent': (
+    'import os, resource\nfor pid in (os.getppid(), 1):\n'
+    '  try: resource.prlimit(pid, resource.RLIMIT_CPU, (0, 0))\n'
+    '  except (OSError, ValueError): pass'
+  ),
+  'the lowest priority for all': (
+    'import os\nos.setpriority(os.PRIO_USER, 0, 19)'
+  ),
+  'memory of sixteen small processes': (
+    'import os, time\nfor _ in range(14):\n'
+    '  if os.fork() == 0:\n    x = b"x" * (30 << 20); time.sleep(100)\n'
+    'time.sleep(100)'
+  ),
+  'all processors': (
+    'import os\nfor _ in range(12):\n  if os.fork() == 0: break\n'
+    'while True: pass'
+  ),
   'it aborts': 'import os; os.abort()',
   'a power of powers': 'print(9 ** 9 ** 9)',
   'a regular expression': (
@@ -165,7 +192,7 @@ PROGRAMS = {
   ),
   'memory of eight processes': (
     'import os, time\nfor _ in range(8):\n'
-    '  if os.fork() == 0:\n    x = b"x" * (300 << 20); time.sleep(100)\n'
+    '  if os.fork() == 0:\n    x = b"x" * (100 << 20); time.sleep(100)\n'
     'time.sleep(100)'
   ),
   'memory in pipes': (
@@ -186,7 +213,9 @@ PROGRAMS = {
     '  os.mkdir("d"); os.chdir("d")'
   ),
   'a file of a terabyte': 'open("/tmp/x", "wb").truncate(1 << 40)',
-  'a fork bomb': 'import os\nwhile True:\n  try: os.fork()\n  except OSError: pass',
+  'a fork bomb': (
+    'import os\nwhile True:\n  try: os.fork()\n  except OSError: pass'
+  ),
   'a bomb of sessions': (
     'import os\nwhile True:\n  try:\n    if os.fork() == 0: os.setsid()\n'
     '  except OSError: pass'

@@ -145,16 +145,13 @@ def judge_program(
   limits: sandbox.Limits = _LIMITS,
 ) -> Verdict:
   """Runs the tests in order, up to the first that is not passed."""
-  start, count = time.monotonic(), 0
+  start, kind, reason = time.monotonic(), 'error', 'unparsable: no tests'
   runners = {CallTest: _call, StdinTest: _stdin, JudgeTest: _judge}
+  job = sandbox.Job(language, source, limits=limits)
   for test in tests:
-    count += 1
-    job = sandbox.Job(language, source, limits=limits)
     kind, reason = runners[type(test)](pool, job, test)
     if kind != 'correct':
       break
-  if not count:
-    kind, reason = 'error', 'unparsable: no tests'
   return Verdict(kind, reason, pool.rung, time.monotonic() - start)
 
 
@@ -205,9 +202,7 @@ def _judge(pool, job, test):
     return reason, outcome.value
 
   limits = sandbox.Limits(seconds=test.seconds + job.limits.seconds)
-  judge = sandbox.Job(
-    'python', test.source, limits=limits, ask=tuple(functions)
-  )
+  judge = sandbox.Job('python', test.source, '', limits, ask=tuple(functions))
   outcome = pool.judge(judge, answer)
   if failures:
     return 'error', failures[0]

@@ -17,9 +17,9 @@ went wrong is `outcome.reason`, and `outcome.rung` names the walls it ran in
 compiled program is compiled once and run many times.
 
 The pages, from the trusted side inwards: sandbox (this pool), sandbox_rungs
-(which walls hold here), sandbox_worker (one worker seen from outside),
-sandbox_child (the fork server), sandbox_program (a fork), kernel (system
-calls), values (values as text).
+and sandbox_canary (which walls hold here), sandbox_worker (one seen from
+outside), cgroups, sandbox_child (the fork server), sandbox_program (a fork),
+sandbox_python (Python in it), kernel and seccomp (system calls), values.
 """
 
 import collections
@@ -32,7 +32,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from k15.rewards import languages
-from k15.rewards import sandbox_program
+from k15.rewards import sandbox_python
 from k15.rewards import sandbox_rungs
 from k15.rewards import sandbox_worker
 from k15.rewards.sandbox_types import Call as Call
@@ -46,10 +46,9 @@ IMPORTS = (
   'functools', 'heapq', 'itertools', 'json', 'math', 'operator', 'random',
   're', 'statistics', 'string', 'typing',
 )  # fmt: skip
-_KEPT_ARTIFACTS = 64
-_STDERR_CHARACTERS = 4000
+_KEPT_ARTIFACTS, _STDERR_CHARACTERS = 32, 4000
 COMPILE_LIMITS = Limits(
-  seconds=30.0, memory_bytes=1 << 30, output_bytes=64 << 20, tmp_bytes=256 << 20
+  seconds=30.0, memory_bytes=1 << 30, output_bytes=16 << 20, tmp_bytes=256 << 20
 )
 
 
@@ -67,6 +66,7 @@ class Pool:
     lowest: str = 'seccomp',
     packages: Mapping[str, str] | None = None,
     imports: Iterable[str] = IMPORTS,
+    highest: str = 'namespaces',
   ):
     """Finds the rung, proves it, starts the workers.
 
@@ -75,6 +75,7 @@ class Pool:
       lowest: last rung that is good enough, in sandbox_rungs.LADDER.
       packages: Python files by relative path that programs may import.
       imports: modules to load once, before any fork.
+      highest: first rung to try.
 
     Raises:
       sandbox_rungs.SandboxError: no rung holds; says what is missing.
@@ -82,11 +83,10 @@ class Pool:
     if workers < 1:
       raise ValueError(f'a pool of {workers} workers')
     self._launcher, self._config, self.missing = sandbox_rungs.climb(
-      lowest, dict(packages or {}), tuple(imports)
+      lowest, dict(packages or {}), tuple(imports), highest
     )
-    self.rung = self._config['rung']
-    self.workers = workers
-    self._closed = False
+    self.rung = self._config['name']
+    self.workers, self._closed = workers, False
     self._lock = threading.Lock()
     self._artifacts = collections.OrderedDict()
     self._compiling = collections.defaultdict(threading.Lock)
@@ -104,10 +104,8 @@ class Pool:
 
   def close(self):
     """Ends all workers, once what is running has ended."""
-    if self._closed:
-      return
-    self._closed = True
-    for _ in range(self.workers):
+    closed, self._closed = self._closed, True
+    for _ in range(0 if closed else self.workers):
       for idle in (self._idle, self._idle_judges):
         worker = idle.get()
         if worker is not None:
@@ -121,14 +119,14 @@ class Pool:
   def run(self, job: Job) -> Outcome:
     """Runs one program; waits for a worker."""
     language = languages.LANGUAGES[job.language]
-    blobs = {name: text.encode() for name, text in job.files.items()}
+    blobs = {name: _bytes(text) for name, text in job.files.items()}
     if language.compile:
       failure, artifact = self._compiled(job, language)
       if failure:
         return failure
       blobs[language.artifact] = artifact
     elif language.run:
-      blobs[language.source_name] = job.source.encode()
+      blobs[language.source_name] = _bytes(job.source)
     if job.call and not language.has_calls:
       raise ValueError(f'no function calls in {job.language}')
     stage = 'exec' if language.run else 'call' if job.call else 'python'
@@ -170,17 +168,20 @@ class Pool:
       message = dict(
         stage='compile', command=language.compile, artifact=language.artifact
       )
-      blobs = {language.source_name: job.source.encode()}
+      blobs = {language.source_name: _bytes(job.source)}
       task = Job(job.language, job.source, limits=COMPILE_LIMITS)
       report = self._report(self._idle, message, blobs, task)
       artifact = report.pop('result')
       outcome = self._outcome({**report, 'result': b''})
+      with self._lock:
+        self._compiling.pop(key, None)
       if outcome.reason:
+        if outcome.reason.startswith('sandbox'):
+          return outcome, None
         said = outcome.stderr[:300] if report['reason'] == '' else ''
         reason = f'compile: {said or outcome.reason}'
         return dataclasses.replace(outcome, reason=reason), None
       with self._lock:
-        self._compiling.pop(key, None)
         self._artifacts[key] = artifact
         if len(self._artifacts) > _KEPT_ARTIFACTS:
           self._artifacts.popitem(last=False)
@@ -195,9 +196,7 @@ class Pool:
       for _ in range(2):
         try:
           worker = worker or self._start()
-          return worker.run(
-            message, blobs, job.stdin.encode(errors='replace'), limits, answer
-          )
+          return worker.run(message, blobs, _bytes(job.stdin), limits, answer)
         except sandbox_worker.WorkerLost as error:
           lost = str(error)
           if worker:
@@ -216,7 +215,7 @@ class Pool:
       for name in ('stdout', 'stderr', 'result')
     }
     return Outcome(
-      reason=report['reason'] or _reason(report['exit_code'], texts['stderr']),
+      reason=report['reason'] or _reason(report, texts['stderr']),
       stdout=texts['stdout'],
       stderr=texts['stderr'][-_STDERR_CHARACTERS:],
       value=texts['result'],
@@ -232,15 +231,19 @@ class Pool:
     return worker
 
 
-def _reason(exit_code, stderr):
+def _bytes(text):
+  return text.encode(errors='replace')  # There may be half a surrogate pair.
+
+
+def _reason(report, stderr):
   """Why a program that ended by itself is not a success."""
+  exit_code, last = report['exit_code'], stderr.strip().rpartition('\n')[2]
+  if not report['started']:
+    return f'sandbox: {last[:200]}'
   if exit_code == 0:
     return ''
-  if exit_code == sandbox_program.OUT_OF_MEMORY or 'bad_alloc' in stderr:
+  if exit_code == sandbox_python.OUT_OF_MEMORY or 'bad_alloc' in stderr:
     return 'memory'
-  last = stderr.strip().rpartition('\n')[2]
-  if exit_code == sandbox_program.SETUP_FAILED:
-    return f'sandbox: {last[:200]}'
   if exit_code < 0:
     with contextlib.suppress(ValueError):
       return f'crash: {signal.Signals(-exit_code).name}'

@@ -27,12 +27,9 @@ import time
 
 from k15.rewards import kernel
 from k15.rewards import sandbox_program as program
+from k15.rewards import sandbox_root
 
-# Where a new root is put together: a folder above nothing that it shows.
-_MOUNT_POINTS = ('/mnt', '/media', '/srv', '/opt', '/var/tmp', '/tmp')
-_DEVICES = ('null', 'zero', 'full', 'random', 'urandom')
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.1  # seconds between looks at a fork
-_CLOSE = getattr(socket, 'MSG_CMSG_CLOEXEC', 0)  # on exec
 NUM_FILES = 5  # job, stdin, stdout, stderr, result; then perhaps a channel
 
 
@@ -46,10 +43,12 @@ def receive(control: socket.socket) -> tuple[dict, list[int]] | None:
   """One framed message and its descriptors; None when the peer is gone."""
   data, files = b'', []
   while len(data) < 4 or len(data) < 4 + struct.unpack('=I', data[:4])[0]:
-    part, more, _, _ = socket.recv_fds(control, 1 << 16, 8, _CLOSE)
+    part, more, _, _ = socket.recv_fds(control, 1 << 16, 8)
     if not part:
       return None
     data, files = data + part, files + more
+    for file in more:
+      os.set_inheritable(file, False)
   return json.loads(data[4:]), files
 
 
@@ -57,12 +56,14 @@ def serve(control: socket.socket, config: dict):
   """Answers jobs until the trusted side hangs up."""
   own = None
   if config['rung'] == 'namespaces':
-    _enter_new_root(config)
+    sandbox_root.enter(config)
     kernel.drop_bounding_set()
     own = os.pidfd_open(os.getpid())
   if config['rung'] in ('namespaces', 'seccomp'):
     kernel.forbid_new_privileges()
-  if config['rung'] != 'bwrap':
+  if config['rung'] == 'bwrap':
+    kernel.adopt_orphans()
+  else:
     program.prepare(config)
     for name in config['imports']:
       importlib.import_module(name)
@@ -90,6 +91,8 @@ def _run(control, config, own, limits, files):
     kernel.call('setns', own, kernel.NEW_PID)  # The next unshare needs it.
   reason, ended = _watch(control, pid, limits, files[2], start)
   _, status, usage = ended or os.wait4(pid, 0)
+  if config['rung'] == 'bwrap':
+    _reap()
   if 'folder' in limits:
     with contextlib.suppress(OSError):  # Whoever stayed in its session.
       os.killpg(pid, signal.SIGKILL)
@@ -103,6 +106,13 @@ def _run(control, config, own, limits, files):
     'seconds': time.monotonic() - start,
     'cpu_seconds': usage.ru_utime + usage.ru_stime,
   }
+
+
+def _reap():
+  """Waits for what bubblewrap left to us; it dies with its parent."""
+  with contextlib.suppress(ChildProcessError):
+    while True:
+      os.waitpid(-1, 0)
 
 
 def _watch(control, pid, limits, stdout, start):
@@ -162,20 +172,22 @@ def _resident_bytes():
 
 def _become_program(config, limits, files):
   """What a fork does; never returns."""
-  code = program.SETUP_FAILED
+  code = 1
   try:
     os.setsid()
     for target, file in enumerate(files[1:4]):
       os.dup2(file, target)
+    if config['rung'] == 'seccomp':
+      kernel.die_with_parent()
     if config['rung'] == 'bwrap':
       _start_bubblewrap(config, limits, files)
     if config['rung'] == 'namespaces':
-      _own_folder(limits)
+      sandbox_root.renew_tmp(limits['tmp_bytes'])
     if 'folder' in limits:
       os.chdir(limits['folder'])
     code = program.main(config, limits, [files[0], files[4], *files[5:]])
   except BaseException as error:
-    os.write(2, f'sandbox: {error!r}\n'.encode())
+    os.write(2, f'{error!r}\n'.encode())
   finally:
     os._exit(code)
 
@@ -199,50 +211,3 @@ def once(config: dict):
   program.prepare(config)
   os.chdir('/tmp')
   os._exit(program.main(config, job['limits'], job['files']))
-
-
-def _own_folder(limits):
-  """A mount namespace with a new /tmp and without /proc."""
-  kernel.call('unshare', kernel.NEW_MOUNT)
-  with contextlib.suppress(OSError):  # There is none in some containers.
-    kernel.call('umount2', b'/proc', kernel.DETACH)
-  size = f'size={limits["tmp_bytes"]},nr_inodes=4096,mode=1777'
-  kernel.mount('tmpfs', '/tmp', 'tmpfs', kernel.NOSUID | kernel.NODEV, size)
-  os.chdir('/tmp')
-
-
-def _enter_new_root(config):
-  """A read-only root that shows the system's programs and nothing else."""
-  kernel.die_with_parent()
-  shown = config['visible']
-  root = next(
-    p for p in _MOUNT_POINTS
-    if os.path.isdir(p) and not any(f'{s}/'.startswith(f'{p}/') for s in shown)
-  )  # fmt: skip
-  kernel.mount('tmpfs', root, 'tmpfs', kernel.NOSUID, 'mode=755,size=64m')
-  for folder in ('tmp', 'proc', 'dev', 'packages'):
-    os.mkdir(f'{root}/{folder}')
-  for path in shown:
-    target = root + path
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    if os.path.islink(path):
-      os.symlink(os.readlink(path), target)
-      continue
-    if os.path.isdir(path):
-      os.makedirs(target, exist_ok=True)
-    else:
-      open(target, 'x').close()
-    kernel.bind_read_only(path, target)
-  for name in _DEVICES:
-    open(f'{root}/dev/{name}', 'x').close()
-    kernel.bind_read_only(f'/dev/{name}', f'{root}/dev/{name}', True)
-  os.symlink('/tmp', f'{root}/dev/shm')
-  program.write_files(f'{root}/packages', config['packages'])
-  with contextlib.suppress(OSError):  # Refused where /proc is masked.
-    kernel.mount('proc', f'{root}/proc', 'proc', kernel.NOSUID | kernel.NODEV)
-  os.chdir(root)
-  kernel.call('pivot_root', b'.', b'.')
-  kernel.call('umount2', b'.', kernel.DETACH)
-  os.chdir('/')
-  remount = 0x20 | kernel.BIND | kernel.RDONLY | kernel.NOSUID | kernel.NODEV
-  kernel.mount('', '/', '', remount)

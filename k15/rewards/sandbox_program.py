@@ -15,21 +15,17 @@ Stages of a job:
 
 import builtins
 import functools
-import io
 import json
 import os
 import resource
-import socket
-import struct
 import subprocess
 import sys
-import traceback
-import types
 
 from k15.rewards import kernel
-from k15.rewards import values
+from k15.rewards import sandbox_python
+from k15.rewards import seccomp
 
-SETUP_FAILED, OUT_OF_MEMORY = 213, 212  # exit codes
+STARTED = b'!'  # Put over the first byte of a job once its walls stand.
 _OPEN_FILES = 64
 _STACK_BYTES = 64 << 20
 _COMPILER_PATH = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'TMPDIR': '.'}
@@ -38,6 +34,8 @@ _IN_PLACE = ('python', 'call', 'judge')
 
 def prepare(config: dict):
   """What forks then inherit: the search path, what `site` adds to builtins."""
+  if config['rung'] in ('namespaces', 'bwrap'):
+    _filter(False, 0)  # Cached for the forks.
   sys.dont_write_bytecode = True
   sys.path[:] = [path for path in sys.path if path]
   if os.path.isdir('/packages'):
@@ -71,27 +69,42 @@ def main(config: dict, limits: dict, files: list[int]) -> int:
   if job['stage'] in _IN_PLACE:
     sys.path.insert(0, folder)
   write_files(folder, blobs)
+  if job['stage'] == 'exec' and job['artifact']:
+    os.chmod(job['artifact'], 0o755)
   _confine(config, limits, job['stage'], folder)
   if job['stage'] == 'compile':
-    return _compile(job, files[1])
+    code = _compile(job, files[1])
+    _started(files[0])
+    return code
   if job['stage'] == 'exec':
-    if job['artifact']:
-      os.chmod(job['artifact'], 0o755)
+    _require(job['command'][0])
+    _started(files[0])
     os.execve(job['command'][0], job['command'], {})
-  return _run_python(job, files[1:])
+  _started(files[0])
+  return sandbox_python.run(job, files[1:])
 
 
 def _read_job(file):
   """The job's line and the files behind it."""
   size = os.fstat(file).st_size
   data = os.pread(file, size, 0)
-  os.close(file)
   line, _, rest = data.partition(b'\n')
   job, blobs, start = json.loads(line), {}, 0
   for name, length in job['files']:
     blobs[name] = rest[start : start + length]
     start += length
   return job, blobs
+
+
+def _require(command):
+  if not os.access(command, os.X_OK):
+    raise FileNotFoundError(f'no program {command}')
+
+
+def _started(file):
+  """Whatever happens from here on is the program's own doing."""
+  os.pwrite(file, STARTED, 0)
+  os.close(file)
 
 
 def _confine(config, limits, stage, folder):
@@ -127,16 +140,17 @@ def _confine(config, limits, stage, folder):
   alone = config['rung'] == 'seccomp' and stage != 'compile'
   if config['rung'] == 'seccomp':
     kernel.landlock([*config['visible'], '/dev'], [folder, '/dev/null'])
-  kernel.install_seccomp(_filter(alone, os.getpid() if alone else 0))
+  seccomp.install(_filter(alone, os.getpid() if alone else 0))
 
 
 @functools.cache
 def _filter(alone, pid):
-  return kernel.seccomp_filter(alone, pid)
+  return seccomp.make_filter(alone, pid)
 
 
 def _compile(job, result):
   """Runs the compiler; its messages go to stderr, its artifact out."""
+  _require(job['command'][0])
   done = subprocess.run(
     job['command'],
     stdin=subprocess.DEVNULL,
@@ -146,104 +160,5 @@ def _compile(job, result):
   )
   if done.returncode == 0:
     with open(job['artifact'], 'rb') as file:
-      _write_all(result, file.read())
+      sandbox_python.write_all(result, file.read())
   return done.returncode
-
-
-def _run_python(job, files):
-  """Runs the source in this process."""
-  result, channel = files[0], files[1:]
-  _open_standard_streams()
-  is_call = job['stage'] == 'call'
-  module = types.ModuleType('solution' if is_call else '__main__')
-  module.__file__ = 'main.py'
-  sys.modules[module.__name__] = module
-  sys.argv = ['main.py']
-  if channel:
-    pipe = socket.socket(fileno=channel[0])
-    for name in job['ask']:
-      setattr(module, name, functools.partial(_ask, pipe, name))
-  code, text = 0, ''
-  try:
-    exec(compile(job['source'], 'main.py', 'exec'), module.__dict__)
-    if is_call:
-      text = values.encode(_call(job, module.__dict__))
-    text = 'passed' if job['stage'] == 'judge' else text
-  except AssertionError:
-    code, text = 1, 'failed' if job['stage'] == 'judge' else ''
-    traceback.print_exc()
-  except SystemExit as error:
-    code = _exit_code(error.code)
-  except MemoryError:
-    code = OUT_OF_MEMORY
-  except BaseException:
-    code = 1
-    traceback.print_exc()
-  return _finish(result, text, code)
-
-
-def _call(job, scope):
-  if job['setup']:
-    exec(compile(job['setup'], 'setup.py', 'exec'), scope)
-  if job['expression']:
-    return eval(compile(job['expression'], 'call.py', 'eval'), scope)
-  args, keywords = values.decode(job['arguments'])
-  return scope[job['function']](*args, **keywords)
-
-
-def _finish(result, text, code):
-  """Waits for threads, flushes; skips the rest of the interpreter's end."""
-  try:
-    if 'threading' in sys.modules:
-      sys.modules['threading']._shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-  except BaseException:
-    code = code or 1
-  _write_all(result, text.encode())
-  return code
-
-
-def _write_all(file, data):
-  while data:
-    data = data[os.write(file, data) :]
-
-
-def _exit_code(code):
-  if code is None or isinstance(code, int):
-    return (code or 0) & 0xFF
-  print(code, file=sys.stderr)
-  return 1
-
-
-def _open_standard_streams():
-  def stream(file, mode):
-    raw = io.FileIO(file, mode, closefd=False)
-    buffer = io.BufferedReader(raw) if mode == 'r' else io.BufferedWriter(raw)
-    return io.TextIOWrapper(buffer, encoding='utf-8', newline=None)
-
-  sys.stdin = sys.__stdin__ = stream(0, 'r')
-  sys.stdout = sys.__stdout__ = stream(1, 'w')
-  sys.stderr = sys.__stderr__ = stream(2, 'w')
-  sys.stderr.reconfigure(errors='backslashreplace', line_buffering=True)
-
-
-def _ask(pipe, name, *args, **keywords):
-  """A call of the program under judgement, through the trusted side."""
-  question = json.dumps([name, values.encode([args, keywords])]).encode()
-  pipe.sendall(struct.pack('=I', len(question)) + question)
-  reply = _take(pipe, struct.unpack('=I', _take(pipe, 4))[0])
-  failure, text = json.loads(reply)
-  if failure:
-    raise RuntimeError(f'the program failed: {failure}')
-  return values.decode(text)
-
-
-def _take(pipe, size):
-  data = b''
-  while len(data) < size:
-    part = pipe.recv(size - len(data))
-    if not part:
-      raise EOFError('the trusted side is gone')
-    data += part
-  return data

@@ -14,22 +14,17 @@ when its canary finds every hole shut; the first that holds is taken.  What
 stops the better ones is kept, and is the message of the refusal.
 """
 
-import contextlib
-import json
 import os
-import pathlib
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 from typing import Any
 
+from k15.rewards import cgroups
+from k15.rewards import sandbox_canary
 from k15.rewards import sandbox_worker
 
 LADDER = ('namespaces', 'bwrap', 'seccomp', 'rlimits')
-SECRET_NAME = 'K15_CANARY'
 # What a run sees of the system, besides the interpreter.
 _VISIBLE = (
   '/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32',
@@ -39,46 +34,6 @@ _UNSHARE = (
   'unshare', '--user', '--map-root-user', '--mount', '--pid', '--net', '--ipc',
   '--uts', '--fork', '--kill-child',
 )  # fmt: skip
-_CANARY_LIMITS = dict(
-  seconds=10.0,
-  memory_bytes=512 << 20,
-  output_bytes=1 << 20,
-  processes=16,
-  tmp_bytes=16 << 20,
-)
-_CANARY = """
-import ctypes, json, os, socket, time
-holes = {}
-paths = ['/', '/usr', '/usr/bin', '/etc', '/bin', '/dev', '/sys', '/proc/sys',
-  '/proc/sys/kernel/core_pattern', '/proc/sys/vm', '/home', '/root', '/var',
-  '/var/tmp', '/run', os.path.dirname(SECRET)]
-holes['write'] = [p for p in paths if os.access(p, os.W_OK) and not
-  os.path.samefile(p, os.getcwd())]
-def read(path):
-  try:
-    with open(path) as file: return file.read()
-  except OSError: return ''
-holes['secret'] = bool(read(SECRET)) or 'K15_CANARY' in os.environ
-holes['environ'] = 'K15_CANARY' in read('/proc/1/environ') + read(
-  '/proc/%d/environ' % os.getppid())
-def reach(family, address):
-  try:
-    with socket.socket(family) as s:
-      s.settimeout(1)
-      s.connect(address)
-      return True
-  except OSError: return False
-holes['network'] = reach(socket.AF_INET, ('127.0.0.1', PORT))
-holes['ptrace'] = ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0
-print(json.dumps(holes), flush=True)
-try:
-  if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-      time.sleep(30)
-    os._exit(0)
-except OSError: pass
-"""
 
 
 class SandboxError(Exception):
@@ -163,57 +118,17 @@ def bwrap_command(bwrap: str, visible: list[str]) -> list[str]:
   return [*command, '--remount-ro', '/', '--chdir', '/tmp']
 
 
-@contextlib.contextmanager
-def _bait():
-  """A secret in a file that all may read and in our environment; a port."""
-  token = secrets.token_hex(8)
-  with tempfile.TemporaryDirectory() as folder, socket.socket() as listener:
-    os.chmod(folder, 0o755)
-    path = pathlib.Path(folder, 'secret')
-    path.write_text(token)
-    path.chmod(0o644)
-    listener.bind(('127.0.0.1', 0))
-    listener.listen()
-    os.environ[SECRET_NAME] = token
-    try:
-      yield f'SECRET = {str(path)!r}\nPORT = {listener.getsockname()[1]}\n'
-    finally:
-      del os.environ[SECRET_NAME]
-
-
-def prove(worker: sandbox_worker.Worker) -> dict[str, Any]:
-  """What a canary finds open in a worker: {} when everything is shut.
-
-  Raises:
-    sandbox_worker.WorkerLost: the canary did not come back.
-  """
-  with _bait() as bait:
-    job = dict(
-      stage='judge', source=bait + _CANARY, ask=[],
-      setup='', expression='', function='', arguments='',
-    )  # fmt: skip
-    report = worker.run(
-      job, {}, b'', _CANARY_LIMITS, lambda name, arguments: ('refused', '')
-    )
-  if report['exit_code'] != 0:
-    said = report['stderr'].decode(errors='replace').strip().split('\n')[-1]
-    return {'start': said or report['reason'] or report['exit_code']}
-  holes = json.loads(report['stdout'])
-  holes['leftover'] = report['leftover']
-  endless = {**job, 'source': 'import time\nwhile True: time.sleep(9)'}
-  late = worker.run(endless, {}, b'', {**_CANARY_LIMITS, 'seconds': 0.1})
-  holes['endless'] = late['reason'] != 'timeout'
-  return {name: found for name, found in holes.items() if found}
-
-
 def climb(
-  lowest: str, packages: dict[str, str], imports: tuple[str, ...]
+  lowest: str,
+  packages: dict[str, str],
+  imports: tuple[str, ...],
+  highest: str = 'namespaces',
 ) -> tuple[tuple[str, ...], dict[str, Any], dict[str, str]]:
   """The best rung that holds.
 
   Args:
     lowest: name of the last rung that is good enough.
-    packages, imports: see `sandbox.Pool`.
+    packages, imports, highest: see `sandbox.Pool`.
 
   Returns:
     Its launcher, its configuration, and why each better rung was passed over;
@@ -223,26 +138,35 @@ def climb(
     SandboxError: none holds; says what is missing for each.
   """
   missing = {}
-  for rung in LADDER[: LADDER.index(lowest) + 1]:
-    try:
-      launcher, config = make_config(rung, packages, imports)
-      worker = sandbox_worker.Worker(launcher, config)
+  cgroups.remove_orphans()
+  group = cgroups.make()
+  if group is None:
+    missing['cgroup'] = 'no writable control group with memory and pids'
+  else:
+    group.close()
+  for rung in LADDER[LADDER.index(highest) : LADDER.index(lowest) + 1]:
+    for has_group in (True, False) if group else (False,):
+      name = f'{rung}+cgroup' if has_group else rung
       try:
-        worker.wait_ready()
-        holes = prove(worker)
-      finally:
-        worker.close()
-    except (SandboxError, sandbox_worker.WorkerLost, OSError) as error:
-      missing[rung] = str(error)
-      continue
-    if holes:
-      missing[rung] = 'open: ' + ', '.join(
-        f'{k} ({v})' for k, v in holes.items()
-      )
-    if not holes or (rung == 'rlimits' and 'start' not in holes):
-      return launcher, config, missing
+        launcher, config = make_config(rung, packages, imports)
+        config.update(name=name, cgroup=has_group)
+        holes = sandbox_canary.prove(launcher, config)
+      except (SandboxError, sandbox_worker.WorkerLost, OSError) as error:
+        missing[name] = str(error)
+        continue
+      if not holes or (rung == 'rlimits' and 'start' not in holes):
+        return (
+          launcher,
+          config,
+          missing | ({name: _tell(holes)} if holes else {}),
+        )
+      missing[name] = _tell(holes)
   raise SandboxError(
     'no sandbox on this machine; '
     + '; '.join(f'{rung}: {why}' for rung, why in missing.items())
     + f". Rungs below '{lowest}' need lowest= to be asked for."
   )
+
+
+def _tell(holes):
+  return 'open: ' + ', '.join(f'{k} ({v})' for k, v in holes.items())

@@ -13,21 +13,33 @@ import select
 import socket
 import struct
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable
 from typing import Any
 
+from k15.rewards import cgroups
 from k15.rewards import kernel
 from k15.rewards import sandbox_child
+from k15.rewards import sandbox_files
 from k15.rewards import sandbox_program
+from k15.rewards import sandbox_python
+from k15.rewards import sandbox_root
+from k15.rewards import seccomp
 from k15.rewards import values
 
 NOBODY = 65534
 GRACE_SECONDS = 5.0  # past a limit, until the server itself counts as lost
 START_SECONDS = 60.0
-PAGES = (values, kernel, sandbox_program, sandbox_child)  # in order of import
+PAGES = (
+  values,
+  kernel,
+  seccomp,
+  sandbox_python,
+  sandbox_program,
+  sandbox_root,
+  sandbox_child,
+)  # in order of import
 ISOLATED = ('-I', '-S', '-B')
+_OUTPUTS = ('stdout', 'stderr', 'result')
 # Reads the pages from a socket, so that no file of ours need be readable.
 _BOOT = """
 import json, socket, struct, sys, types
@@ -79,7 +91,9 @@ class Worker:
     # every namespace, whatever they are called there.
     drop = os.name == 'posix' and os.geteuid() == 0
     as_nobody = dict(user=NOBODY, group=NOBODY, extra_groups=[])
-    self._messages = open(_file(), 'r+b')  # noqa: SIM115
+    self._messages = open(sandbox_files.make(), 'r+b')  # noqa: SIM115
+    self._cgroup, self._memory_kills = None, 0
+    self._wants_cgroup = config['cgroup']
     self._process = subprocess.Popen(
       command,
       stdin=subprocess.DEVNULL,
@@ -118,6 +132,20 @@ class Worker:
       lines = self._messages.read().decode(errors='replace').split('\n')
       said = [line for line in lines if line.strip()]
       raise WorkerLost(said[-1].strip() if said else str(error)) from error
+    if self._wants_cgroup:
+      self._join_cgroup()
+
+  def _join_cgroup(self):
+    self._cgroup = cgroups.make()
+    try:
+      if self._cgroup is None:
+        raise OSError('no control group may be made')
+      # The server's own memory stays counted where it was.
+      self._cgroup.add(cgroups.descendants(self.pid))
+      self._cgroup.limit(0, 0)
+    except OSError as error:
+      self.close()
+      raise WorkerLost(f'control group: {error}') from error
 
   def run(
     self,
@@ -125,7 +153,7 @@ class Worker:
     blobs: dict[str, bytes],
     stdin: bytes,
     limits: dict[str, Any],
-    answer: Callable[[str, str], tuple[str, str]] | None = None,
+    answer: sandbox_files.Answer | None = None,
   ) -> dict[str, Any]:
     """Runs one job.
 
@@ -133,22 +161,28 @@ class Worker:
       job: what `sandbox_program` reads, without 'files'.
       blobs: files by name, put in the working folder.
       stdin: of the program.
-      limits: seconds, memory_bytes, output_bytes, processes, tmp_bytes.
+      limits: seconds, memory_bytes, output_bytes, processes, tmp_bytes; perhaps
+        group_bytes, of all together where there is a control group.
       answer: (name, arguments) -> (failure, value), for a judge's questions.
 
     Returns:
       exit_code, reason, seconds, cpu_seconds; stdout, stderr, result as bytes;
-      leftover, whether a process outlived a job with `answer`.
+      started, whether its walls stood and the program began; leftover, whether
+      a process outlived a job with `answer`.
 
     Raises:
       WorkerLost: close it.
     """
     listing = [[name, len(data)] for name, data in blobs.items()]
     head = json.dumps({**job, 'files': listing}).encode() + b'\n'
-    files = [_file(b''.join([head, *blobs.values()])), _file(stdin)]
-    files += [_file(), _file(), _file()]
+    contents = (b''.join([head, *blobs.values()]), stdin, b'', b'', b'')
+    files = [sandbox_files.make(content) for content in contents]
     near, far = socket.socketpair() if answer else (None, None)
     try:
+      if self._cgroup:
+        both = limits['memory_bytes'] + limits['tmp_bytes']
+        together = limits.get('group_bytes', both)
+        self._cgroup.limit(together, limits['processes'])
       sent = [*files, far.fileno()] if far else files
       data = json.dumps(limits).encode()
       framed = struct.pack('=I', len(data)) + data
@@ -157,13 +191,14 @@ class Worker:
         far.close()
       deadline = time.monotonic() + limits['seconds'] + GRACE_SECONDS
       report = self._answer(deadline, near, answer)
-      for name, file in zip(
-        ('stdout', 'stderr', 'result'), files[2:], strict=True
-      ):
+      if self._was_short_of_memory():
+        report['reason'] = report['reason'] or 'memory'
+      for name, file in zip(_OUTPUTS, files[2:], strict=True):
         report[name] = os.pread(file, limits['output_bytes'], 0)
-      if len(report['stdout']) >= limits['output_bytes']:
+      if max(len(report[n]) for n in _OUTPUTS) >= limits['output_bytes']:
         report['reason'] = report['reason'] or 'output_limit'
-      report['leftover'] = bool(near) and _still_open(near)
+      report['started'] = os.pread(files[0], 1, 0) == sandbox_program.STARTED
+      report['leftover'] = bool(near) and sandbox_files.still_open(near)
       return report
     except OSError as error:
       raise WorkerLost(str(error)) from error
@@ -173,6 +208,11 @@ class Worker:
       for end in (near, far):
         if end:
           end.close()
+
+  def _was_short_of_memory(self):
+    before = self._memory_kills
+    self._memory_kills = self._cgroup.memory_kills() if self._cgroup else 0
+    return self._memory_kills > before
 
   def _answer(self, deadline, channel=None, answer=None):
     """The server's next message; a judge's questions meanwhile."""
@@ -184,7 +224,7 @@ class Worker:
       left = deadline - time.monotonic()
       ready = [file for file, _ in poll.poll(max(left, 0) * 1000)]
       if channel and channel.fileno() in ready:
-        if not _answer_question(channel, answer):
+        if not sandbox_files.answer_question(channel, answer):
           poll.unregister(channel)
           channel = None
       elif ready:
@@ -200,43 +240,5 @@ class Worker:
     self._control.close()
     self._process.kill()
     self._process.wait()
-
-
-def _file(content: bytes = b'') -> int:
-  """An anonymous file."""
-  if hasattr(os, 'memfd_create'):
-    file = os.memfd_create('k15')
-  else:
-    with tempfile.TemporaryFile() as named:
-      file = os.dup(named.fileno())
-  view = memoryview(content)
-  while view:
-    view = view[os.write(file, view) :]
-  if content:
-    os.lseek(file, 0, os.SEEK_SET)
-  return file
-
-
-def _still_open(channel):
-  """Whether some process of a finished job still holds the channel."""
-  channel.settimeout(0.5)
-  try:
-    while channel.recv(1 << 16):
-      pass
-  except TimeoutError:
-    return True
-  except OSError:
-    pass
-  return False
-
-
-def _answer_question(channel, answer):
-  """Answers one question of a judge; False when it asks no more."""
-  head = channel.recv(4, socket.MSG_WAITALL)
-  if len(head) < 4:
-    return False
-  size = struct.unpack('=I', head)[0]
-  name, arguments = json.loads(channel.recv(size, socket.MSG_WAITALL))
-  reply = json.dumps(answer(name, arguments)).encode()
-  channel.sendall(struct.pack('=I', len(reply)) + reply)
-  return True
+    if self._cgroup:
+      self._cgroup.close()

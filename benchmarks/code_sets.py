@@ -1,0 +1,120 @@
+"""Judges the reference programs of HumanEval and MBPP, honest and with a bug.
+
+  python -m benchmarks.code_sets [--workers 2] [--every 1] [--data DIR]
+
+All references have to be found correct.  Each is then judged again with a bug
+planted: what its function returns is off by a little, of the same type (floats
+by a tenth: some asserts allow a thousandth).  None of these may be found
+correct.  Prints a line per set and `RESULT {json}`; exits with 1 when anything
+did not hold.
+"""
+
+import argparse
+import ast
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import sys
+import time
+
+from k15.rewards import code_datasets
+from k15.rewards import code_tests
+from k15.rewards import sandbox
+
+DATA = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data'
+FILES = {
+  'humaneval': ('humaneval', 'HumanEval.jsonl.gz'),
+  'mbpp': ('mbpp', 'mbpp.jsonl'),
+  'mbpp_sanitized': ('mbpp', 'sanitized-mbpp.json'),
+}
+_BUG = """
+def _off(value):
+  if isinstance(value, bool): return not value
+  if isinstance(value, int): return value + 1
+  if isinstance(value, (float, complex)): return value * 1.1 + 1
+  if isinstance(value, str): return value + 'x'
+  if isinstance(value, list): return value + [None]
+  if isinstance(value, tuple): return value + (None,)
+  if isinstance(value, (set, frozenset)): return value | {None}
+  if isinstance(value, dict): return {**value, 'x': None}
+  return 0 if value is None else None
+def _buggy(honest): return lambda *a, **k: _off(honest(*a, **k))
+"""
+
+
+def load(data: pathlib.Path) -> dict[str, list[code_datasets.CodeProblem]]:
+  """The problems of each set that is there."""
+  sets = {}
+  for name, (folder, file) in FILES.items():
+    for path in sorted((data / folder).rglob(file)):
+      loader = (
+        code_datasets.load_humaneval
+        if name == 'humaneval'
+        else code_datasets.load_mbpp
+      )
+      sets[name] = loader(path)
+      break
+  return sets
+
+
+def find_data() -> pathlib.Path:
+  """$K15_SHARED_DATA, or shared/data beside the repository."""
+  return pathlib.Path(os.environ.get('K15_SHARED_DATA') or DATA)
+
+
+def plant_bug(problem: code_datasets.CodeProblem) -> str:
+  """The reference, with a bug in the function that tests call."""
+  names = [problem.function] if problem.function else []
+  tree = ast.parse(problem.reference)
+  names = names or [n.name for n in tree.body if isinstance(n, ast.FunctionDef)]
+  planted = [f'{name} = _buggy({name})' for name in names]
+  return '\n'.join([problem.reference, _BUG, *planted])
+
+
+def judge(pool, problems, source_of) -> list[str]:
+  """The kind of each problem's verdict."""
+
+  def one(problem):
+    verdict = code_tests.judge_program(
+      pool, 'python', source_of(problem), problem.tests
+    )
+    return verdict.kind
+
+  with concurrent.futures.ThreadPoolExecutor(pool.workers) as threads:
+    return list(threads.map(one, problems))
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--workers', type=int, default=2)
+  parser.add_argument('--every', type=int, default=1)
+  parser.add_argument('--data', type=pathlib.Path, default=find_data())
+  args = parser.parse_args()
+  sets, result, ok = load(args.data), {}, True
+  if not sets:
+    sys.exit(f'none of {", ".join(FILES)} is below {args.data}')
+  with sandbox.Pool(args.workers) as pool:
+    for name, problems in sets.items():
+      problems, start = problems[:: args.every], time.monotonic()
+      honest = judge(pool, problems, lambda problem: problem.reference)
+      buggy = judge(pool, problems, plant_bug)
+      for problem, right, wrong in zip(problems, honest, buggy, strict=True):
+        if right != 'correct' or wrong == 'correct':
+          print(f'  {problem.id}: honest {right}, with a bug {wrong}')
+      correct, missed = honest.count('correct'), buggy.count('correct')
+      ok &= correct == len(problems) and not missed
+      print(
+        f'{name:15} honest: {correct} of {len(problems)} correct; with a bug:'
+        f' {dict(collections.Counter(buggy))};'
+        f' {time.monotonic() - start:.0f} s on {pool.rung}',
+        flush=True,
+      )
+      result[name] = [correct, len(problems), missed]
+  print('RESULT', json.dumps({'rung': pool.rung, **result}))
+  sys.exit(not ok)
+
+
+if __name__ == '__main__':
+  main()

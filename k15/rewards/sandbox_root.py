@@ -1,0 +1,65 @@
+"""The file system of the rung 'namespaces', put together from mounts.
+
+Needs nothing but the standard library.
+"""
+
+import contextlib
+import os
+
+from k15.rewards import kernel
+from k15.rewards import sandbox_program
+
+# Where a new root is put together: a folder above nothing that it shows.
+_MOUNT_POINTS = ('/mnt', '/media', '/srv', '/opt', '/var/tmp', '/tmp')
+_DEVICES = ('null', 'zero', 'full', 'random', 'urandom')
+
+
+def enter(config: dict):
+  """A read-only root that shows the system's programs and nothing else.
+
+  Args:
+    config: of the worker: 'visible' paths and 'packages'.
+  """
+  kernel.die_with_parent()
+  shown = config['visible']
+  root = next(
+    p for p in _MOUNT_POINTS
+    if os.path.isdir(p) and not any(f'{s}/'.startswith(f'{p}/') for s in shown)
+  )  # fmt: skip
+  kernel.mount('tmpfs', root, 'tmpfs', kernel.NOSUID, 'mode=755,size=64m')
+  for folder in ('tmp', 'proc', 'dev', 'packages'):
+    os.mkdir(f'{root}/{folder}')
+  for path in shown:
+    target = root + path
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if os.path.islink(path):
+      os.symlink(os.readlink(path), target)
+      continue
+    if os.path.isdir(path):
+      os.makedirs(target, exist_ok=True)
+    else:
+      open(target, 'x').close()
+    kernel.bind_read_only(path, target)
+  for name in _DEVICES:
+    open(f'{root}/dev/{name}', 'x').close()
+    kernel.bind_read_only(f'/dev/{name}', f'{root}/dev/{name}', True)
+  os.symlink('/tmp', f'{root}/dev/shm')
+  sandbox_program.write_files(f'{root}/packages', config['packages'])
+  with contextlib.suppress(OSError):  # Refused where /proc is masked.
+    kernel.mount('proc', f'{root}/proc', 'proc', kernel.NOSUID | kernel.NODEV)
+  os.chdir(root)
+  kernel.call('pivot_root', b'.', b'.')
+  kernel.call('umount2', b'.', kernel.DETACH)
+  os.chdir('/')
+  remount = 0x20 | kernel.BIND | kernel.RDONLY | kernel.NOSUID | kernel.NODEV
+  kernel.mount('', '/', '', remount)
+
+
+def renew_tmp(size_bytes: int):
+  """A mount namespace with a new /tmp and without /proc."""
+  kernel.call('unshare', kernel.NEW_MOUNT)
+  with contextlib.suppress(OSError):  # There is none in some containers.
+    kernel.call('umount2', b'/proc', kernel.DETACH)
+  size = f'size={size_bytes},nr_inodes=4096,mode=1777'
+  kernel.mount('tmpfs', '/tmp', 'tmpfs', kernel.NOSUID | kernel.NODEV, size)
+  os.chdir('/tmp')

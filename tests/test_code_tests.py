@@ -1,0 +1,224 @@
+"""Programs judged: calls, stdin and stdout, checkers, trusted assertions."""
+
+import pytest
+
+from k15.rewards import code_tests
+from k15.rewards import sandbox
+from k15.rewards import sandbox_rungs
+from k15.rewards import values
+
+StdinTest, JudgeTest = code_tests.StdinTest, code_tests.JudgeTest
+LIMITS = sandbox.Limits(seconds=2.0)
+
+
+@pytest.fixture(scope='module')
+def pool():
+  try:
+    with sandbox.Pool(workers=2) as pool:
+      yield pool
+  except sandbox_rungs.SandboxError as error:
+    pytest.skip(str(error))
+
+
+def call(value, expected, **options):
+  arguments = values.encode([[value], {}])
+  return code_tests.CallTest(
+    sandbox.Call('f', arguments), values.encode(expected), **options
+  )
+
+
+def judge(pool, source, *tests, language='python'):
+  verdict = code_tests.judge_program(pool, language, source, tests, LIMITS)
+  assert verdict.rung == pool.rung and verdict.seconds >= 0
+  return verdict
+
+
+@pytest.mark.parametrize(
+  ('returned', 'kind'),
+  [
+    ('(1, 2.0)', 'correct'), ('[1, 2.0]', 'wrong'), ('(1, 2)', 'wrong'),
+    ('(1.0, 2.0)', 'wrong'), ('(True, 2.0)', 'wrong'), ('(1, 2.1)', 'wrong'),
+    ('None', 'wrong'), ('"(1, 2.0)"', 'wrong'), ('object()', 'error'),
+  ],
+)  # fmt: skip
+def test_a_call_is_compared_with_its_type(pool, returned, kind):
+  source = f'def f(x): return {returned}'
+  assert judge(pool, source, call(0, (1, 2.0))).kind == kind
+
+
+def test_a_call_may_be_near_or_of_another_type_where_the_test_says(pool):
+  source = 'def f(x): return x + 1e-9'
+  assert judge(pool, source, call(1, 1.0)).kind == 'wrong'
+  assert judge(pool, source, call(1, 1.0, tolerance=1e-6)).kind == 'correct'
+  exact = 'def f(x): return float(x)'
+  assert judge(pool, exact, call(1, 1)).kind == 'wrong'
+  assert judge(pool, exact, call(1, 1, by_value=True)).kind == 'correct'
+
+
+def test_the_first_test_that_fails_decides(pool):
+  source = 'def f(x): return 1 if x < 5 else 1 / 0'
+  assert judge(pool, source, call(1, 1), call(2, 2), call(9, 1)).kind == 'wrong'
+  verdict = judge(pool, source, call(1, 1), call(9, 1))
+  assert verdict.kind == 'error'
+  assert verdict.reason == 'crash: ZeroDivisionError: division by zero'
+
+
+def test_each_test_has_a_process_of_its_own(pool):
+  source = 'seen = []\ndef f(x):\n  seen.append(x)\n  return len(seen)'
+  assert judge(pool, source, *[call(i, 1) for i in range(3)]).kind == 'correct'
+
+
+@pytest.mark.parametrize(
+  ('source', 'reason'),
+  [
+    ('def f(x):\n  while True: pass', 'timeout'),
+    ('def f(x): return [0] * 10**9', 'memory'),
+    ('import sys; sys.exit(0)', 'crash: it ended before it returned'),
+    ('def g(x): pass', "crash: KeyError: 'f'"),
+    ('def f(x): return g', "crash: NameError: name 'g' is not defined"),
+  ],
+)
+def test_what_stops_early_is_an_error_with_its_reason(pool, source, reason):
+  verdict = judge(pool, source, call(1, 1))
+  assert (verdict.kind, verdict.reason) == ('error', reason)
+
+
+def test_output_is_compared_by_tokens(pool):
+  source = 'for i in range(3): print(i, end="  \\n\\n")'
+  assert judge(pool, source, StdinTest('', '0 1\n2')).kind == 'correct'
+  assert judge(pool, source, StdinTest('', '0 1 2 3')).kind == 'wrong'
+  assert judge(pool, source, StdinTest('', '0 1')).kind == 'wrong'
+  crash = source + '\nraise ValueError'
+  assert judge(pool, crash, StdinTest('', '0 1 2')).kind == 'error'
+
+
+def test_cpp_reads_and_writes(pool):
+  source = (
+    '#include <iostream>\nint main(){double a,s=0;while(std::cin>>a)s+=a;'
+    'std::cout.precision(9);std::cout<<s/3;}'
+  )
+  tests = [StdinTest('1 0 0', '0.333333'), StdinTest('2', '0.666667')]
+  near = [StdinTest(t.stdin, t.expected, tolerance=1e-5) for t in tests]
+  verdict = judge(pool, source, *near, language='cpp')
+  if 'no program' in verdict.reason:
+    pytest.skip('no g++')
+  assert verdict.kind == 'correct'
+  assert judge(pool, source, *tests, language='cpp').kind == 'wrong'
+  broken = judge(pool, 'int main() { return x; }', tests[0], language='cpp')
+  assert broken.kind == 'error' and broken.reason.startswith('compile:')
+
+
+CHECKER = """
+def check(stdin, expected, stdout):
+  '''Any two numbers above 0 with the sum that stdin names.'''
+  found = [int(token) for token in stdout.split()]
+  return len(found) == 2 and min(found) > 0 and sum(found) == int(stdin)
+"""
+
+
+@pytest.mark.parametrize(
+  ('source', 'kind'),
+  [
+    ('print(1, int(input()) - 1)', 'correct'),
+    ('print(int(input()) - 3, 3)', 'correct'),
+    ('print(0, input())', 'wrong'),
+    ('print("one")', 'error'),  # The checker cannot read it.
+    ('def check(*a): return True\nprint(1, 1)', 'wrong'),
+  ],
+)
+def test_a_checker_decides_in_its_own_process(pool, source, kind):
+  test = StdinTest('7', '', checker=CHECKER)
+  assert judge(pool, source, test).kind == kind
+
+
+def test_a_checker_has_to_say_true_itself(pool):
+  test = StdinTest('', '', checker='def check(*a): return 1')
+  assert judge(pool, 'pass', test).kind == 'wrong'
+
+
+JUDGE = """
+for n in range(5):
+  root = candidate(n * n)
+  assert abs(root - n) < 1e-6, n
+"""
+
+
+@pytest.mark.parametrize(
+  ('body', 'kind'),
+  [
+    ('return x ** 0.5', 'correct'),
+    ('return x ** 0.49', 'wrong'),
+    ('return "right"', 'error'),
+    ('raise AssertionError', 'error'),
+    ('import os; os._exit(0)', 'error'),
+    (
+      'return type("A", (float,), {"__sub__": lambda a, b: 0.0})(9)', 'wrong',
+    ),
+  ],
+)  # fmt: skip
+def test_trusted_assertions_ask_the_program(pool, body, kind):
+  test = JudgeTest(JUDGE, (('candidate', 'f'),), seconds=20.0)
+  assert judge(pool, f'def f(x): {body}', test).kind == kind
+
+
+def test_a_judge_that_swallows_failures_is_not_believed(pool):
+  source = 'try: candidate(1)\nexcept Exception: pass'
+  test = JudgeTest(source, (('candidate', 'f'),))
+  assert judge(pool, 'def f(x): 1 / 0', test).kind == 'error'
+
+
+def test_without_tests_nothing_is_right(pool):
+  verdict = judge(pool, 'pass')
+  assert (verdict.kind, verdict.reason) == ('error', 'unparsable: no tests')
+
+
+@pytest.mark.parametrize(
+  ('expected', 'actual', 'tolerance', 'same'),
+  [
+    ('1 2', ' 1\n2 \n', 0, True), ('1 2', '12', 0, False), ('', ' \n', 0, True),
+    ('1', '1.0', 0, False), ('1', '1.0', 1e-9, True),
+    ('yes', 'YES', 1e-9, False),
+    ('1e3', '1000', 1e-9, True), ('0', '1e-10', 1e-9, True),
+    ('nan', 'nan', 1e-9, True), ('1', 'nan', 1e9, False),
+    ('1', 'inf', 9, False),
+    ('1', '1_0', 9, False), ('7', '٧', 1e-9, False), ('1', '0x1', 9, False),
+    ('1', '1' + ' ' * 10**6, 0, True), ('1', '1 ' * 10**6, 0, False),
+    ('1', '9' * 10**6, 1e300, False), ('-0', '0', 1e-9, True),
+  ],
+)  # fmt: skip
+def test_tokens(expected, actual, tolerance, same):
+  assert code_tests.same_tokens(expected, actual, tolerance) is same
+
+
+@pytest.mark.parametrize(
+  ('response', 'program'),
+  [
+    ('```python\nx\n```', 'x\n'), ('```\nx\n```', 'x\n'), ('x', None),
+    ('```py\na\n```\n```py\nb\n```', 'b\n'), ('```python\nx', None),
+    ('```py\na\n```</think>no', None),
+    ('<think>```py\na\n```</think>```\nb```', 'b'),
+    ('```c++\r\nx\r\n```', 'x\r\n'),
+  ],
+)  # fmt: skip
+def test_the_program_is_the_last_block_after_the_thinking(response, program):
+  assert code_tests.extract_program(response) == program
+
+
+def test_a_reference_is_text(pool):
+  tests = [
+    call(1, 2),
+    StdinTest('1', '', 1e-6, CHECKER),
+    JudgeTest(JUDGE, (('candidate', 'f'),)),
+  ]
+  text = code_tests.to_text(tests, 'python')
+  assert code_tests.from_text(text) == ('python', tests)
+
+
+def test_responses_are_verified_in_order(pool):
+  reference = code_tests.to_text([call(1, 2)])
+  right, wrong = (f'```python\ndef f(x): return x + {n}\n```' for n in (1, 2))
+  verdicts = code_tests.verify_batch(
+    pool, [(right, reference), (wrong, reference), ('no program', reference)]
+  )
+  assert [v.kind for v in verdicts] == ['correct', 'wrong', 'error']
+  assert verdicts[2].reason == 'unparsable: no fenced program'
