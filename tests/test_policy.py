@@ -348,6 +348,38 @@ def test_rematerialization_keeps_gradients(scanned, is_scanned):
     )
 
 
+def test_each_row_reads_its_own_blocks(monkeypatch):
+  """Whether many rows have reached a block or few changes no bit."""
+  monkeypatch.setattr(policy, 'CACHE_BLOCK', 8)
+  config = dataclasses.replace(CONFIG, num_layers=1)
+  B, C, N, h = 6, 40, config.num_kv_heads, config.head_dim
+  rng = np.random.default_rng(0)
+
+  def normal(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+  cache = policy.empty_cache(config, B, C)
+  keys = [normal(*x.shape) for x in cache.keys[0]]
+  values = [normal(*x.shape) for x in cache.values[0]]
+  query = normal(B, N, 2, h)
+  attend = jax.jit(policy.attend_cache)
+  for last in ([39, 3, 0, 17, 8, 7], [3, 39, 39, 39, 39, 30], [7] * 6):
+    positions = jnp.asarray(last, jnp.int32)
+    ours = attend(query, keys, values, positions)
+    scores = np.einsum('bngh,bnhc->bngc', query, np.concatenate(keys, -1))
+    scores = scores / np.sqrt(h)
+    seen = np.arange(C) <= np.asarray(last)[:, None]
+    scores = np.where(seen[:, None, None], scores, -np.inf)
+    probs = np.exp(scores - scores.max(-1, keepdims=True))
+    probs /= probs.sum(-1, keepdims=True)
+    plain = np.einsum('bngc,bnch->bngh', probs, np.concatenate(values, -2))
+    np.testing.assert_allclose(ours, plain, atol=1e-5)
+    for row in range(B):
+      # With all rows as far as this one, every block is read for all.
+      same = attend(query, keys, values, jnp.full(B, last[row], jnp.int32))
+      np.testing.assert_array_equal(ours[row], same[row])
+
+
 def test_rotation_by_hand():
   # One pair: position p turns (1, 0) by p radians, whatever theta.
   x = jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2)
