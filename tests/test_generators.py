@@ -68,7 +68,7 @@ print(len(hull.points), Sequence(lambda i, f: f(i - 1) + i, [1]).get(1, 3))
 
 
 def test_a_generator_cannot_change_cyaron(pool):
-  if pool.rung != 'namespaces':
+  if not pool.rung.startswith('namespaces'):
     pytest.skip(f'{pool.rung} gives every run a copy of its own')
   write = 'import cyaron\nopen(cyaron.__file__, "a")'
   (outcome,) = run(pool, write, [1])
