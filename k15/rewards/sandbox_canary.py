@@ -57,15 +57,18 @@ def reach(family, address):
       return True
   except OSError: return False
 holes['network'] = reach(socket.AF_INET, ('127.0.0.1', PORT))
-holes['ptrace'] = ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0
-print(json.dumps(holes), flush=True)
 try:
-  if os.fork() == 0:
+  child = os.fork()
+  if child == 0:
     os.setsid()
     if os.fork() == 0:
       time.sleep(30)
     os._exit(0)
+  os.waitpid(child, 0)  # What it leaves has a session of its own by now.
 except OSError: pass
+# Last: where this is allowed, the next signal stops us.
+holes['ptrace'] = ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0
+print(json.dumps(holes), flush=True)
 """
 _ENDLESS = 'import time\nwhile True: time.sleep(9)'
 _GREEDY = 'x = b"x" * (48 << 20)'  # 32 MiB, and what cgroups adds, are less
@@ -99,24 +102,24 @@ def prove(launcher: tuple[str, ...], config: dict[str, Any]) -> dict[str, Any]:
   Raises:
     sandbox_worker.WorkerLost: it did not start or the canary did not come back.
   """
-  worker = sandbox_worker.Worker(launcher, config)
-  try:
-    worker.wait_ready()
-    holes = _look(worker)
-    if 'start' not in holes:
-      late = _run(worker, _ENDLESS, seconds=0.1)
-      holes['endless'] = late['reason'] != 'timeout'
-      if config['cgroup']:
-        greedy = _run(worker, _GREEDY, group_bytes=16 << 20)
-        holes['group'] = greedy['reason'] != 'memory'
-  finally:
-    worker.close()
+  with _bait() as bait:  # Laid first: what starts now could inherit it.
+    worker = sandbox_worker.Worker(launcher, config)
+    try:
+      worker.wait_ready()
+      holes = _look(worker, bait)
+      if 'start' not in holes:
+        late = _run(worker, _ENDLESS, seconds=0.1)
+        holes['endless'] = late['reason'] != 'timeout'
+        if config['cgroup']:
+          greedy = _run(worker, _GREEDY, group_bytes=16 << 20)
+          holes['group'] = greedy['reason'] != 'memory'
+    finally:
+      worker.close()
   return {name: found for name, found in holes.items() if found}
 
 
-def _look(worker):
-  with _bait() as bait:
-    report = _run(worker, bait + _CANARY)
+def _look(worker, bait):
+  report = _run(worker, bait + _CANARY)
   if report['exit_code'] != 0:
     said = report['stderr'].decode(errors='replace').strip().split('\n')[-1]
     return {'start': said or report['reason'] or report['exit_code']}

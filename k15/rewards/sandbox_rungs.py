@@ -138,14 +138,9 @@ def climb(
     SandboxError: none holds; says what is missing for each.
   """
   missing = {}
-  cgroups.remove_orphans()
-  group = cgroups.make()
-  if group is None:
-    missing['cgroup'] = 'no writable control group with memory and pids'
-  else:
-    group.close()
+  has_groups = (True, False) if _may_group(missing) else (False,)
   for rung in LADDER[LADDER.index(highest) : LADDER.index(lowest) + 1]:
-    for has_group in (True, False) if group else (False,):
+    for has_group in has_groups:
       name = f'{rung}+cgroup' if has_group else rung
       try:
         launcher, config = make_config(rung, packages, imports)
@@ -166,6 +161,16 @@ def climb(
     + '; '.join(f'{rung}: {why}' for rung, why in missing.items())
     + f". Rungs below '{lowest}' need lowest= to be asked for."
   )
+
+
+def _may_group(missing):
+  cgroups.remove_orphans()
+  group = cgroups.make()
+  if group is None:
+    missing['cgroup'] = 'no writable control group with memory and pids'
+    return False
+  group.close()
+  return True
 
 
 def _tell(holes):

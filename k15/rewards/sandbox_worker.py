@@ -179,25 +179,12 @@ class Worker:
     files = [sandbox_files.make(content) for content in contents]
     near, far = socket.socketpair() if answer else (None, None)
     try:
-      if self._cgroup:
-        both = limits['memory_bytes'] + limits['tmp_bytes']
-        together = limits.get('group_bytes', both)
-        self._cgroup.limit(together, limits['processes'])
-      sent = [*files, far.fileno()] if far else files
-      data = json.dumps(limits).encode()
-      framed = struct.pack('=I', len(data)) + data
-      socket.send_fds(self._control, [framed], sent)
+      self._send([*files, far.fileno()] if far else files, limits)
       if far:
         far.close()
       deadline = time.monotonic() + limits['seconds'] + GRACE_SECONDS
       report = self._answer(deadline, near, answer)
-      if self._was_short_of_memory():
-        report['reason'] = report['reason'] or 'memory'
-      for name, file in zip(_OUTPUTS, files[2:], strict=True):
-        report[name] = os.pread(file, limits['output_bytes'], 0)
-      if max(len(report[n]) for n in _OUTPUTS) >= limits['output_bytes']:
-        report['reason'] = report['reason'] or 'output_limit'
-      report['started'] = os.pread(files[0], 1, 0) == sandbox_program.STARTED
+      self._collect(report, files, limits['output_bytes'])
       report['leftover'] = bool(near) and sandbox_files.still_open(near)
       return report
     except OSError as error:
@@ -208,6 +195,25 @@ class Worker:
       for end in (near, far):
         if end:
           end.close()
+
+  def _send(self, files, limits):
+    if self._cgroup:
+      both = limits['memory_bytes'] + limits['tmp_bytes']
+      together = limits.get('group_bytes', both)
+      self._cgroup.limit(together, limits['processes'])
+    data = json.dumps(limits).encode()
+    framed = struct.pack('=I', len(data)) + data
+    socket.send_fds(self._control, [framed], files)
+
+  def _collect(self, report, files, output_bytes):
+    """Adds what the files of a job hold."""
+    if self._was_short_of_memory():
+      report['reason'] = report['reason'] or 'memory'
+    for name, file in zip(_OUTPUTS, files[2:], strict=True):
+      report[name] = os.pread(file, output_bytes, 0)
+    if max(len(report[n]) for n in _OUTPUTS) >= output_bytes:
+      report['reason'] = report['reason'] or 'output_limit'
+    report['started'] = os.pread(files[0], 1, 0) == sandbox_program.STARTED
 
   def _was_short_of_memory(self):
     before = self._memory_kills
