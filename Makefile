@@ -3,7 +3,7 @@
 # make test-peers  JetStream's own tests of its driver and server, on ours
 # make bench  side-by-side measurements against other libraries
 # make bench-rollout  the rollout server against what it could be at best
-# make bench-rewards  answer verifiers side by side
+# make bench-rewards  what rewards get right, and what they cost
 # make chaos  breaks a run with remote workers 100 times; nothing may be lost
 # make kill   kills a run 20 times; the end has to be the same, bit for bit
 #
@@ -59,7 +59,8 @@ bench-rollout: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.together schedule rollout
 
 bench-rewards: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.together verifiers code_sets hostile sandbox
+	$(BIN)/python -m benchmarks.together verifiers code_sets hostile \
+	  test_case_funnel reward_models sandbox
 
 chaos: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.chaos --faults=100 $(ARGS)

@@ -175,6 +175,33 @@ def next_token(logprobs, segment_ids, loss_mask, pg_weight):
   return loss, jax.lax.stop_gradient(_metrics(log_pi, segment_ids, loss_mask))
 
 
+def value_logistic(values, labels, weight):
+  """The loss of a classic reward model: J = sum_j weight_j log(1 + e^(-y v)).
+
+  v is the value of response j, y = 1 for a correct and -1 for a wrong one:
+  the negative log-likelihood of labels under P(correct) = sigmoid(v).  Kimi
+  k1.5, section 2.3.5, names the model but publishes no loss.
+
+  Args:
+    values: float [B]; differentiated.
+    labels: bool or 0 / 1 [B], whether the response is correct.
+    weight: float32 [B], 1 / B for a mean, 0 for rows not in use.
+
+  Returns:
+    The loss, float32 [], and a dict of metrics.
+  """
+  is_correct = labels > 0
+  values = values.astype(jnp.float32)
+  loss = jnp.sum(
+    weight * jax.nn.softplus(jnp.where(is_correct, -values, values))
+  )
+  metrics = dict(
+    value_sum=jnp.sum(weight * values),
+    accuracy_sum=jnp.sum(weight * ((values > 0) == is_correct)),
+  )
+  return loss, jax.lax.stop_gradient(metrics)
+
+
 def merge_metrics(left, right):
   """Joins the metrics of micro-batches: `*_max` by max, others by sum.
 

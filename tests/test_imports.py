@@ -11,13 +11,14 @@ OURS = ('k15', 'experiments', 'launch')
 
 EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
-  'arithmetic', 'arithmetic_traces', 'curation', 'long2short',
+  'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
+  'curation', 'long2short',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf',
+  'checkpoint', 'metrics', 'hf', 'value_head',
 )  # fmt: skip
-STAGES = ('sft', 'rl', 'preference')
+STAGES = ('sft', 'rl', 'preference', 'reward_training')
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']

@@ -573,3 +573,29 @@ def test_sequence_weights_by_hand():
     assert not losses.sequence_weights([0, 0], norm, 10).any()
   with pytest.raises(ValueError, match='seq_max'):
     losses.sequence_weights(lengths, 'seq_max', 10)
+
+
+# -- the classic reward model
+
+
+def test_value_logistic_by_hand():
+  # A correct response at v = log 3 costs log(1 + 1/3), a wrong one log(1 + 3);
+  # weights 1/2 and 1/4.  d/dv of log(1 + e^-v) is -1 / (1 + 3) = -1/4, of
+  # log(1 + e^v) it is 3/4.
+  values = jnp.array([np.log(3.0), np.log(3.0)], jnp.float32)
+  labels, weight = jnp.array([True, False]), jnp.array([0.5, 0.25])
+  (loss, metrics), gradient = jax.value_and_grad(
+    losses.value_logistic, has_aux=True
+  )(values, labels, weight)
+  expected = 0.5 * np.log(4 / 3) + 0.25 * np.log(4)
+  np.testing.assert_allclose(loss, expected, rtol=1e-6)
+  np.testing.assert_allclose(gradient, [-0.125, 0.1875], rtol=1e-6)
+  assert metrics['accuracy_sum'] == 0.5
+  np.testing.assert_allclose(metrics['value_sum'], 0.75 * np.log(3), rtol=1e-6)
+
+
+def test_value_logistic_stays_finite_far_out():
+  values = jnp.array([1e4, -1e4, 1e4])
+  labels = jnp.array([0, 1, 1])
+  loss, _ = losses.value_logistic(values, labels, jnp.array([1.0, 1.0, 1.0]))
+  assert loss == 2e4

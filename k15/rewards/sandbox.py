@@ -67,6 +67,7 @@ class Pool:
     packages: Mapping[str, str] | None = None,
     imports: Iterable[str] = IMPORTS,
     highest: str = 'namespaces',
+    with_cgroups: bool = False,
   ):
     """Finds the rung, proves it, starts the workers.
 
@@ -76,6 +77,8 @@ class Pool:
       packages: Python files by relative path that programs may import.
       imports: modules to load once, before any fork.
       highest: first rung to try.
+      with_cgroups: a control group around each worker, where this process may
+        make one.  It writes below /sys/fs/cgroup, so it has to be asked for.
 
     Raises:
       sandbox_rungs.SandboxError: no rung holds; says what is missing.
@@ -83,7 +86,7 @@ class Pool:
     if workers < 1:
       raise ValueError(f'a pool of {workers} workers')
     self._launcher, self._config, self.missing = sandbox_rungs.climb(
-      lowest, dict(packages or {}), tuple(imports), highest
+      lowest, dict(packages or {}), tuple(imports), highest, with_cgroups
     )
     self.rung = self._config['name']
     self.workers, self._closed = workers, False

@@ -123,12 +123,13 @@ def climb(
   packages: dict[str, str],
   imports: tuple[str, ...],
   highest: str = 'namespaces',
+  with_cgroups: bool = False,
 ) -> tuple[tuple[str, ...], dict[str, Any], dict[str, str]]:
   """The best rung that holds.
 
   Args:
     lowest: name of the last rung that is good enough.
-    packages, imports, highest: see `sandbox.Pool`.
+    packages, imports, highest, with_cgroups: see `sandbox.Pool`.
 
   Returns:
     Its launcher, its configuration, and why each better rung was passed over;
@@ -138,7 +139,8 @@ def climb(
     SandboxError: none holds; says what is missing for each.
   """
   missing = {}
-  has_groups = (True, False) if _may_group(missing) else (False,)
+  grouped = with_cgroups and _may_group(missing)
+  has_groups = (True, False) if grouped else (False,)
   for rung in LADDER[LADDER.index(highest) : LADDER.index(lowest) + 1]:
     for has_group in has_groups:
       name = f'{rung}+cgroup' if has_group else rung

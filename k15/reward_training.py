@@ -1,0 +1,199 @@
+"""Training of the classic reward model: Kimi k1.5, section 2.3.5.
+
+A value head on the policy's trunk learns from prompts labelled correct or
+wrong.  The chain-of-thought reward model needs no stage of its own: `k15.sft`
+trains it on prompts and judgements, like any other writer of text.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from k15 import checkpoint
+from k15 import context as context_lib
+from k15 import losses
+from k15 import metrics
+from k15 import optimizer as optimizer_lib
+from k15 import policy
+from k15 import sharding
+from k15 import value_head
+from k15.context import Context
+from k15.data_types import TrainState
+
+# Tokens of a prompt, and whether the response in it is correct.
+Example = tuple[np.ndarray, bool]
+
+
+def train(
+  context: Context, examples: Sequence[Example], trunk: Any = None
+) -> TrainState:
+  """Runs the stage, or what is left of it; returns its last state.
+
+  Steps, tokens of a step, optimizer and learning rates are those of
+  `config.sft`; a row has `rollout.max_prompt_length` columns.
+
+  Args:
+    context: of the run.
+    examples: the labelled set.
+    trunk: parameters to start from, copied; None draws them by the seed.
+
+  Raises:
+    ValueError: there are no examples, or one is longer than a row.
+    FloatingPointError: the loss is not finite.
+    Interrupted: the run was asked to stop; its state is saved.
+  """
+  if not examples:
+    raise ValueError('0 examples to learn from')
+  config = context.config.sft
+  optimizer = context_lib.make_optimizer(context.config, config.optimizer)
+  state = _init_state(context, optimizer, trunk)
+  folder = context.workdir / 'checkpoints' / 'reward'
+  keep = context.config.checkpoint.keep
+  checkpoints = checkpoint.Checkpoints(folder, keep)
+  start = checkpoints.latest_step() or 0
+  if start:
+    state, _ = checkpoints.restore(start, state)
+  if start < config.steps:
+    context.logger.truncate('reward', start)
+    with sharding.use_mesh(context.mesh):
+      state = _steps(context, optimizer, state, examples, start, checkpoints)
+  checkpoints.close()
+  return state
+
+
+def make_step(
+  config: policy.PolicyConfig,
+  optimizer: optax.GradientTransformation,
+  schedule: optimizer_lib.Schedule,
+  layout: Any = None,
+):
+  """Returns the jitted step, which gives the next state and its metrics.
+
+  Its arguments: a state, which is donated; tokens int32 [B, T], lengths int32
+  [B] and labels bool [B].  `layout`: shardings of the state, which it keeps.
+  """
+
+  def loss_of(params, tokens, lengths, labels):
+    values = value_head.values(config, params, tokens, lengths)
+    weight = np.full(len(tokens), 1 / len(tokens), np.float32)
+    loss, values = losses.value_logistic(values, labels, weight)
+    return loss, values | dict(loss=loss)
+
+  grad = jax.grad(loss_of, has_aux=True)
+
+  @functools.partial(jax.jit, donate_argnums=0, out_shardings=(layout, None))
+  def step(state, tokens, lengths, labels):
+    gradient, values = grad(state.params, tokens, lengths, labels)
+    values |= dict(
+      grad_norm=optax.global_norm(gradient),
+      learning_rate=schedule(state.step),
+    )
+    return optimizer_lib.apply(optimizer, schedule, state, gradient), values
+
+  return step
+
+
+def make_value(context: Context, params: dict[str, Any], rows: int):
+  """Returns prompts -> values, what `reward_model.judge_by_value` asks.
+
+  A prompt of more tokens than a row has no value: nan.
+
+  Args:
+    context: its tokenizer, policy and longest prompt.
+    params: of a trained state.
+    rows: prompts judged at once.
+  """
+  columns = context.config.rollout.max_prompt_length
+  encode = context.task.tokenizer.encode
+  compute = jax.jit(functools.partial(value_head.values, context.policy))
+
+  def value(prompts):
+    out = np.full(len(prompts), np.nan)
+    encoded = [encode(prompt) for prompt in prompts]
+    fitting = [i for i, tokens in enumerate(encoded) if len(tokens) <= columns]
+    for start in range(0, len(fitting), rows):
+      chosen = fitting[start : start + rows]
+      sequences = [encoded[i] for i in chosen]
+      sequences += sequences[:1] * (rows - len(chosen))
+      batch = value_head.pad(sequences, columns)
+      out[chosen] = np.asarray(compute(params, *batch))[: len(chosen)]
+    return out.tolist()
+
+  return value
+
+
+def _init_state(context, optimizer, trunk):
+  if trunk is None:
+    state = context_lib.init_state(context, optimizer, context.config.seed)
+    trunk = state.params
+  else:
+    trunk = jax.tree.map(lambda x: x.copy(), trunk)
+  params = value_head.init(context.policy, trunk)
+  everywhere = jax.sharding.NamedSharding(
+    context.mesh, jax.sharding.PartitionSpec()
+  )
+  params['head'] = jax.device_put(params['head'], everywhere)
+  state = jax.jit(functools.partial(optimizer_lib.init_state, optimizer))(
+    params
+  )
+  return state.replace(params=params)
+
+
+def _steps(context, optimizer, state, examples, start, checkpoints):
+  config, every = context.config.sft, context.config.checkpoint.every_sft_steps
+  schedule = optimizer_lib.cosine_schedule(
+    config.learning_rate,
+    config.end_learning_rate,
+    config.warmup_steps,
+    config.steps,
+  )
+  layout = jax.tree.map(lambda x: x.sharding, state)
+  step = make_step(context.policy, optimizer, schedule, layout)
+  with metrics.Progress(config.steps, start, 'reward') as progress:
+    for i in range(start, config.steps):
+      state, values = step(state, *_batch(context, examples, i))
+      values = {k: float(v) for k, v in jax.device_get(values).items()}
+      if not np.isfinite(values['loss'] + values['grad_norm']):
+        raise FloatingPointError(f'reward step {i}: {values}')
+      progress.update(loss=values['loss'])
+      if i % config.log_every == 0 or i + 1 == config.steps:
+        context.logger.scalars('reward', i, _named(values))
+      done, stopping = i + 1 == config.steps, context.stop.is_set()
+      if done or (i + 1) % every == 0 or stopping:
+        checkpoints.save(i + 1, state, dict(data={}))
+      if stopping and not done:
+        raise context_lib.Interrupted(f'reward: saved after step {i + 1}')
+  return state
+
+
+def _batch(context, examples, step):
+  """Rows of one step: epochs shuffled by the seed; no state to keep."""
+  columns = context.config.rollout.max_prompt_length
+  rows = max(1, context.config.sft.batch_tokens // columns)
+  chosen = []
+  for place in range(step * rows, (step + 1) * rows):
+    epoch, i = divmod(place, len(examples))
+    chosen.append(
+      examples[_order(context.config.seed, epoch, len(examples))[i]]
+    )
+  tokens, lengths = value_head.pad([tokens for tokens, _ in chosen], columns)
+  return tokens, lengths, np.array([label for _, label in chosen])
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed, epoch, count):
+  return np.random.default_rng([seed, 3, epoch]).permutation(count)
+
+
+def _named(values):
+  return {
+    'reward/loss': values['loss'],
+    'reward/accuracy': values['accuracy_sum'],
+    'reward/value': values['value_sum'],
+    'reward/grad_norm': values['grad_norm'],
+    'reward/learning_rate': values['learning_rate'],
+  }

@@ -1,0 +1,55 @@
+"""A rollout as a plain function, prompts to texts: what judges are given."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from k15.rollout import client
+from k15.tokenizer import ByteTokenizer
+
+
+def make_generate(
+  rollout: Any,
+  tokenizer: ByteTokenizer,
+  max_prompt_tokens: int,
+  max_tokens: int,
+  temperature: float,
+) -> Callable[[Sequence[str]], list[str]]:
+  """Returns prompts -> texts, one a prompt, in order.
+
+  Every call samples anew.  A text that is not finished after `max_tokens` is
+  given as far as it goes; a prompt that is too long is answered by ''.
+
+  Args:
+    rollout: with weights.
+    tokenizer: of prompts and texts.
+    max_prompt_tokens: longer prompts are not asked.
+    max_tokens: of a text, at least 1.
+    temperature: above 0.
+  """
+  calls = itertools.count()
+
+  def generate(prompts):
+    call = next(calls)
+    encoded = [tokenizer.encode(prompt) for prompt in prompts]
+    requests = [
+      client.Request(
+        group_id=i,
+        sample_index=call,
+        prompt=tokens,
+        response=np.zeros(0, np.int32),
+        budget=max_tokens,
+        temperature=temperature,
+      )
+      for i, tokens in enumerate(encoded)
+      if len(tokens) <= max_prompt_tokens
+    ]
+    texts = [''] * len(encoded)
+    for completion in rollout.generate(requests):
+      text = tokenizer.decode(completion.tokens)
+      texts[completion.request.group_id] = text
+    return texts
+
+  return generate

@@ -1,0 +1,169 @@
+"""Test cases: which inputs are valid, which problems are kept, the funnel.
+
+A shell program starts in a millisecond, and the rules are scaled down: 6 cases
+of which 5 have to be valid, 4 submissions of which 3 agree and 3 pass.
+"""
+
+import pytest
+
+from k15.rewards import generators
+from k15.rewards import sandbox
+from k15.rewards import sandbox_rungs
+from k15.rewards import test_cases
+
+RULES = test_cases.Rules(cases=6, submissions=4, agreeing=3, valid=5, passing=3)
+LIMITS = sandbox.Limits(seconds=1.0)
+DOUBLE = 'print(2 * int(input()))'
+SQUARE_UP_TO_3 = 'n = int(input())\nprint(2 * n if n < 4 else n * n)'
+PRINT_CASE = 'print(input())'
+
+
+@pytest.fixture(scope='module')
+def pool():
+  try:
+    with sandbox.Pool(workers=2) as pool:
+      yield pool
+  except sandbox_rungs.SandboxError as error:
+    pytest.skip(str(error))
+
+
+def make_problem(*programs, name='p', **settings):
+  submissions = tuple(test_cases.Submission('python', p) for p in programs)
+  return test_cases.ContestProblem(
+    name, f'About {name}.', submissions, **settings
+  )
+
+
+def select(pool, problem, generator=PRINT_CASE):
+  texts = [f'Let me think.\n```python\n{generator}\n```']
+  return test_cases.select(
+    [problem], lambda prompts: texts, pool, RULES, limits=LIMITS
+  )[0]
+
+
+def test_a_problem_on_which_all_agree_is_kept_with_its_cases(pool):
+  selection = select(pool, make_problem(*[DOUBLE] * 4))
+  assert (selection.dropped, selection.num_passing) == ('', 4)
+  cases = [(t.stdin, t.expected) for t in selection.tests]
+  assert cases == [(f'{n}\n', f'{2 * n}\n') for n in range(1, 7)]
+  assert not selection.errors
+
+
+def test_one_bad_submission_of_four_is_outvoted(pool):
+  selection = select(pool, make_problem(*[DOUBLE] * 3, SQUARE_UP_TO_3))
+  assert (selection.dropped, selection.num_passing) == ('', 3)
+  assert selection.tests[-1].expected == '12\n'
+
+
+def test_different_bad_submissions_leave_too_few_that_pass_all(pool):
+  # Each case has 3 that agree, and each bad one fails another case.
+  bad = [f'n = int(input())\nprint(2 * n + (n == {n}))' for n in (2, 5)]
+  selection = select(pool, make_problem(DOUBLE, DOUBLE, *bad))
+  assert len(selection.tests) == 6
+  assert (selection.dropped, selection.num_passing) == ('few passing', 2)
+
+
+def test_cases_without_agreement_are_not_valid(pool):
+  # From 4 on it is two against two; with 2 of 6 lost there cannot be 5.
+  problem = make_problem(*[DOUBLE, SQUARE_UP_TO_3] * 2)
+  selection = select(pool, problem)
+  assert selection.dropped == 'few cases'
+  assert [t.stdin for t in selection.tests] == ['1\n', '2\n', '3\n']
+
+
+@pytest.mark.parametrize(
+  ('generator', 'num_inputs', 'errors'),
+  [
+    ('print(7)', 1, {}),  # The same input counts once.
+    ('print()', 0, {}),
+    ('1 / 0', 0, {('generator', 'crash'): 2}),
+    ('while True: pass', 0, {('generator', 'timeout'): 2}),
+    ('import socket; socket.socket()', 0, {('generator', 'crash'): 2}),
+  ],
+)
+def test_a_generator_that_fails_is_given_up(
+  pool, generator, num_inputs, errors
+):
+  # 2 cases that fail are one more than 6 - 5; two run at once.
+  selection = select(pool, make_problem(*[DOUBLE] * 4), generator)
+  assert (selection.dropped, selection.num_inputs) == ('few cases', num_inputs)
+  assert selection.errors == errors
+
+
+def test_no_program_in_the_text_is_no_generator(pool):
+  selections = test_cases.select(
+    [make_problem(*[DOUBLE] * 4)], lambda prompts: ['Too hard.'], pool, RULES
+  )
+  assert selections[0].dropped == 'no generator'
+
+
+def test_submissions_that_agree_on_nothing_or_a_crash_make_no_case(pool):
+  for program in ('pass', 'print(); print(" ")', '1 / 0'):
+    selection = select(pool, make_problem(*[program] * 4))
+    assert (selection.dropped, selection.tests) == ('few cases', ())
+  # 4 submissions on 2 inputs, after which 5 of 6 are out of reach.
+  assert selection.errors == {('submission', 'crash'): 8}
+
+
+def test_a_submission_out_of_time_is_given_up(pool):
+  problem = make_problem(*[DOUBLE] * 3, 'while True: pass')
+  selection = select(pool, problem)
+  assert (selection.dropped, selection.num_passing) == ('', 3)
+  assert selection.errors == {('submission', 'timeout'): test_cases.GIVE_UP}
+
+
+def test_numbers_agree_within_the_tolerance(pool):
+  programs = ['print(int(input()) / 3)', 'print(f"{int(input()) / 3:.9f}")']
+  assert select(pool, make_problem(*programs * 2)).dropped == 'few cases'
+  problem = make_problem(*programs * 2, tolerance=1e-6)
+  selection = select(pool, problem)
+  assert selection.dropped == ''
+  assert selection.tests[0].tolerance == 1e-6
+
+
+def test_problems_with_a_special_judge_are_not_asked_about(pool):
+  problems = [
+    make_problem(name='any order', needs_special_judge=True),
+    make_problem(*[DOUBLE] * 4, name='double'),
+  ]
+  prompts = []
+
+  def generate(asked):
+    prompts.extend(asked)
+    return [f'```python\n{PRINT_CASE}\n```']
+
+  selections = test_cases.select(problems, generate, pool, RULES)
+  assert [s.dropped for s in selections] == ['special judge', '']
+  assert prompts == [generators.make_prompt('About double.', 6)]
+  assert test_cases.funnel_counts(selections) == (2, 1, 1, 1)
+
+
+def test_too_few_submissions_or_answers_are_refused(pool):
+  with pytest.raises(ValueError, match='p: 3 submissions, of which 4'):
+    select(pool, make_problem(*[DOUBLE] * 3))
+  with pytest.raises(ValueError, match='0 generators for 1 problems'):
+    test_cases.select(
+      [make_problem(*[DOUBLE] * 4)], lambda prompts: [], pool, RULES
+    )
+
+
+def test_the_funnel_is_printed_beside_the_papers():
+  # 1000, 614, 463 and 323 in the paper, section 2.3.5.
+  problem = make_problem()
+  dropped = [
+    '',
+    '',
+    'few passing',
+    'few cases',
+    'no generator',
+    'special judge',
+  ]
+  selections = [test_cases.Selection(problem, reason) for reason in dropped]
+  assert test_cases.funnel_counts(selections) == (6, 5, 3, 2)
+  lines = test_cases.funnel(selections).splitlines()
+  assert [line.split()[-4:] for line in lines[1:]] == [
+    ['6', '100.0%', '1000', '100.0%'],
+    ['5', '83.3%', '614', '61.4%'],
+    ['3', '50.0%', '463', '46.3%'],
+    ['2', '33.3%', '323', '32.3%'],
+  ]
