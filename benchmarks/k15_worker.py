@@ -216,7 +216,9 @@ def main():
   out = side.claim_stdout()
   host_memory.keep_freed()
   checks.watch_compilations()
-  scoring.make_judges = lambda config, names: {names[0]: odd_distinct_tokens}
+  scoring.make_judges = lambda config, names, resources: {
+    names[0]: odd_distinct_tokens
+  }
   with sharding.use_mesh(setup.make_context([], {}).mesh):
     params = jax.block_until_ready(setup.make_params())
     operations = {

@@ -171,9 +171,19 @@ def _reward():
   return dict(
     # What judges a response, by the problem's domain: `default`, unless one of
     # `routes`, 'domain:reward' each, names another.
-    default='exact_answer',  # 1 for the answer after `task.answer_marker`
+    #   exact_answer  the answer after the last `task.answer_marker`
+    #   math_answers  the boxed answer, equal as mathematics
+    #   code_tests    the program passes the problem's tests, in a sandbox
+    #   r1_format     <think> </think> <answer> </answer>, nothing else
+    # A correct answer earns 1, a wrong one and an error 0; metrics tell them
+    # apart.
+    default='exact_answer',
     routes=(),
     threads=4,  # responses judged at once, while others are sampled
+    sandbox_workers=2,  # programs run at once
+    # Weakest walls that will do: namespaces, bwrap, seccomp or rlimits.
+    sandbox_lowest='seccomp',
+    program_seconds=2.0,  # wall clock of a program, per test
   )
 
 

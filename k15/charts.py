@@ -87,13 +87,13 @@ _RL = (
   (
     'Judging',
     {
-      'time/judging_seconds': 'judging, over all threads',
+      'time/judging_seconds': 'something was judged',
       'time/reward_seconds': 'waited for',
     },
     'seconds per iteration',
     dict(limits=(0, None), smooth=False, colors=('#98a4b5', '#c8443c')),
-    'What rewards took, and how long the run stood still for it: the rest '
-    'was hidden behind the rollout.',
+    'Time in which responses were judged, and what of it the run stood still '
+    'for: the rest was hidden behind the rollout.',
   ),
 )
 _VERDICTS = {f'reward/{kind}': kind for kind in ('correct', 'wrong', 'error')}

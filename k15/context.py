@@ -1,5 +1,6 @@
 """What every stage of a run shares: config, shapes, mesh, task, logs."""
 
+import contextlib
 import dataclasses
 import pathlib
 import threading
@@ -188,7 +189,13 @@ def param_layout(shape: policy.PolicyConfig, mesh: jax.sharding.Mesh) -> Any:
 
 
 def make_scorer(config: Any) -> scoring.Scorer:
-  """The rewards that the config routes to; close it when done."""
+  """The rewards that the config routes to; close it when done.
+
+  Raises:
+    ValueError: a route that leads nowhere, or no sandbox for programs.
+  """
   routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
-  judges = scoring.make_judges(config, sorted(set(routes.values())))
-  return scoring.Scorer(judges, routes, config.reward.threads)
+  names = sorted(set(routes.values()))
+  resources = contextlib.ExitStack()
+  judges = scoring.make_judges(config, names, resources)
+  return scoring.Scorer(judges, routes, config.reward.threads, resources)

@@ -126,3 +126,25 @@ def test_references_pass_and_planted_bugs_do_not(pool, name, count):
   honest = code_sets.judge(pool, some, lambda problem: problem.reference)
   assert honest == ['correct'] * len(some)
   assert 'correct' not in code_sets.judge(pool, some, code_sets.plant_bug)
+
+
+def test_a_record_is_judged_as_the_problem_is(tmp_path, pool):
+  code = 'def double(x):\n  return 2 * x'
+  problem = mbpp(tmp_path, code, 'assert double(4) == 8')
+  record = code_datasets.to_record(problem)
+  assert record['id'] == 'mbpp/1' and record['domain'] == 'code'
+  assert record['prompt'] == '? Write the function double.'
+  right, wrong = record['response'], record['response'].replace('2', '3')
+  verdicts = code_tests.verify_batch(
+    pool, [(text, record['answer']) for text in (right, wrong)]
+  )
+  assert [verdict.kind for verdict in verdicts] == ['correct', 'wrong']
+
+
+def test_solutions_of_the_shipped_problems_pass(pool):
+  path = pathlib.Path(__file__).parents[1] / 'experiments/code_problems.jsonl'
+  records = [json.loads(line) for line in path.read_text().splitlines()]
+  assert len(records) == 96
+  pairs = [(record['response'], record['answer']) for record in records]
+  verdicts = code_tests.verify_batch(pool, pairs)
+  assert {verdict.kind for verdict in verdicts} == {'correct'}

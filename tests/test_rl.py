@@ -27,7 +27,7 @@ def _odd(response, reference):
 
 
 def _judges(judge):
-  return lambda config, names: dict.fromkeys(names, judge)
+  return lambda config, names, resources: dict.fromkeys(names, judge)
 
 
 @pytest.fixture

@@ -5,14 +5,20 @@ compares.  Arguments that are no literals (1.0 / 3, an object of the program's
 own class) are an expression that the program's process evaluates; the
 literal still stays outside.  All other assertions run unchanged in a trusted
 process, which asks the program for each call.
+
+  python -m k15.rewards.code_datasets mbpp.jsonl mbpp_problems.jsonl
+
+writes a file of problems that `--config.task.train_path` takes.
 """
 
+import argparse
 import ast
 import contextlib
 import dataclasses
 import gzip
 import json
 import pathlib
+from typing import Any
 
 from k15.rewards import code_tests
 from k15.rewards import sandbox
@@ -187,3 +193,31 @@ def _literal_call(left, functions):
   return sandbox.Call(
     functions[left.func.id], values.encode([arguments, keywords])
   )
+
+
+def to_record(problem: CodeProblem) -> dict[str, Any]:
+  """A row of a file of problems; the reference becomes its worked response."""
+  name = f' Write the function {problem.function}.' * bool(problem.function)
+  return dict(
+    id=problem.id,
+    domain='code',
+    prompt=problem.prompt + name,
+    answer=code_tests.to_text(problem.tests),
+    response=f'```python\n{problem.reference}\n```',
+  )
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+  parser.add_argument('dataset', type=pathlib.Path, help='MBPP or HumanEval')
+  parser.add_argument('problems', type=pathlib.Path, help='JSONL to write')
+  args = parser.parse_args()
+  load = load_humaneval if args.dataset.suffix == '.gz' else load_mbpp
+  problems = load(args.dataset)
+  lines = [json.dumps(to_record(problem)) + '\n' for problem in problems]
+  args.problems.write_text(''.join(lines))
+  print(f'{len(lines)} problems')
+
+
+if __name__ == '__main__':
+  main()

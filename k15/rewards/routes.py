@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-REWARDS = ('exact_answer',)
+REWARDS = ('exact_answer', 'math_answers', 'code_tests', 'r1_format')
 
 
 def routes_of(default: str, pairs: Sequence[str]) -> dict[str, str]:

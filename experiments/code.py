@@ -1,0 +1,63 @@
+"""SFT and RL on programs, judged by tests in a sandbox.
+
+    python -m k15.main --config=experiments/code.py --workdir=runs/code
+
+`code_problems.jsonl`, beside this page, holds 96 small problems written for
+this, MBPP's in kind: a sentence, and calls of the function it asks for.  MBPP
+itself becomes such a file by
+
+    python -m k15.rewards.code_datasets mbpp.jsonl mbpp_problems.jsonl
+
+and --config.task.train_path=mbpp_problems.jsonl.  A byte policy from scratch
+learns to write the short ones; `:smoke` runs every stage and learns nothing.
+"""
+
+import pathlib
+
+from experiments import base
+
+
+def get_config(variant=''):
+  config = base.get_config()
+  config.task.name = 'file'
+  config.task.train_path = str(
+    pathlib.Path(__file__).parent / 'code_problems.jsonl'
+  )
+  config.task.held_out_problems = 16
+  config.reward.default = 'code_tests'
+  config.sft.steps = 60
+  config.sft.batch_tokens = 4096
+  config.rl.iterations = 20
+  config.rl.problems_per_iteration = 16
+  config.optimizer.learning_rate = 1e-4
+  config.rollout.num_slots = 64
+  config.rollout.prefill_batch = 16
+  config.rollout.max_length = 96
+  config.rollout.token_budget = 96
+  config.optimizer.micro_batch_rows = 8
+  if variant == 'smoke':
+    _smoke(config)
+  elif variant:
+    raise ValueError(f'unknown variant {variant!r}; there is :smoke')
+  return config
+
+
+def _smoke(config):
+  config.policy.num_layers = 2
+  config.policy.d_model = 32
+  config.policy.num_heads = 2
+  config.policy.num_kv_heads = 1
+  config.policy.head_dim = 16
+  config.policy.d_ff = 64
+  config.sft.steps = 10
+  config.sft.batch_tokens = 1024
+  config.sft.warmup_steps = 2
+  config.rl.iterations = 3
+  config.rl.problems_per_iteration = 4
+  config.rl.group_size = 2
+  config.rl.updates_per_iteration = 2
+  config.rollout.num_slots = 8
+  config.rollout.prefill_batch = 4
+  config.optimizer.micro_batch_rows = 4
+  config.checkpoint.every_iterations = 2
+  config.checkpoint.every_sft_steps = 5
