@@ -25,7 +25,7 @@ def get_config(variant=''):
   )
   config.task.held_out_problems = 16
   config.reward.default = 'code_tests'
-  config.sft.steps = 60
+  config.sft.steps = 100
   config.sft.batch_tokens = 4096
   config.rl.iterations = 20
   config.rl.problems_per_iteration = 16
