@@ -96,7 +96,7 @@ _RL = (
     'for: the rest was hidden behind the rollout.',
   ),
 )
-_VERDICTS = {f'reward/{kind}': kind for kind in ('correct', 'wrong', 'error')}
+_VERDICTS = {f'reward/{kind}': kind for kind in ('error', 'wrong', 'correct')}
 _STOPS = {
   'rl/stop_eos': 'ended by itself',
   'rl/stop_budget': 'cut by budget',
