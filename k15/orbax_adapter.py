@@ -1,0 +1,24 @@
+"""Orbax, imported without what its import does to the root logger.
+
+It logs while it is imported, by absl, which gives a root logger without
+handlers one; whoever configures logging afterwards would see every line twice.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def _unchanged_root_logger() -> Iterator[None]:
+  root = logging.getLogger()
+  level, handlers = root.level, list(root.handlers)
+  try:
+    yield
+  finally:
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+with _unchanged_root_logger():
+  import orbax.checkpoint as ocp  # noqa: F401  (for those who import this)
