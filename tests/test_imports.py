@@ -16,7 +16,7 @@ EQUATIONS = (
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf', 'value_head', 'orbax_adapter',
+  'checkpoint', 'metrics', 'hf', 'value_head', 'quiet_imports',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')

@@ -1,7 +1,8 @@
-"""Orbax, imported without what its import does to the root logger.
+"""Orbax and grain, without what importing them does to the root logger.
 
-It logs while it is imported, by absl, which gives a root logger without
-handlers one; whoever configures logging afterwards would see every line twice.
+Orbax, which grain imports, logs while it is imported, by absl, which gives a
+root logger without handlers one; whoever configures logging afterwards would
+see every line twice.
 """
 
 import contextlib
@@ -21,4 +22,5 @@ def _unchanged_root_logger() -> Iterator[None]:
 
 
 with _unchanged_root_logger():
+  import grain as grain
   import orbax.checkpoint as ocp  # noqa: F401  (for those who import this)
