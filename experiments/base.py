@@ -93,6 +93,9 @@ def _policy():
     scan_layers=False,  # True compiles faster, runs 25 % slower on CPU
     remat='none',  # 'none', 'full', or 'dots' (keep matrix products)
     logprob_chunk=1024,  # tokens whose [tokens, V] logits exist at once
+    # Of whole rows: 'plain', 'chunked', 'splash' (TPU), 'cudnn' (GPU, half
+    # precision), or 'auto': what suits the platform and the length of the row.
+    attention='auto',
   )
 
 

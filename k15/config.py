@@ -29,6 +29,7 @@ CHOICES = {
   'policy.dtype': ('float32', 'bfloat16'),
   'policy.param_dtype': ('float32', 'bfloat16'),
   'policy.remat': ('none', 'full', 'dots'),
+  'policy.attention': ('auto', 'plain', 'chunked', 'splash', 'cudnn'),
   'rl.loss_segments': ('all', 'last'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
@@ -100,6 +101,7 @@ RANGES = {
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
+  'policy.attention',
   'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
   'reward.sandbox_lowest', 'rollout.workers',
   'rollout.live_requests',

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from k15 import attention
 from k15 import policy
 from k15 import sharding
 
@@ -259,7 +260,7 @@ def test_no_token_sees_a_later_one(params):
 def test_query_blocks_are_an_implementation_detail(params, monkeypatch):
   batch = packed_row()
   whole, _ = forward(CONFIG, params, *batch)
-  monkeypatch.setattr(policy, '_QUERY_BLOCK', 6)  # Does not divide 20.
+  monkeypatch.setattr(attention, '_QUERY_BLOCK', 6)  # Does not divide 20.
   blocks, _ = jax.jit(lambda p: policy.forward(CONFIG, p, *batch))(params)
   np.testing.assert_allclose(whole, blocks, atol=1e-5)
 
