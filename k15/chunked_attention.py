@@ -82,16 +82,16 @@ def _forward(query, key, value, segment_ids, key_segment_ids, first, chunk):
   pairs = _Pairs(segment_ids, key_segment_ids, first, chunk, G)
 
   def of_queries(i):
-    def add_keys(j, carry):
+    def add_keys(j, carry, drop):
       top, mixed = carry
-      scores = jnp.where(pairs.count(i, j), _dot(keys[j], queries[i]), _NEVER)
+      scores = drop(_dot(keys[j], queries[i]))
       new_top = jnp.maximum(top, jnp.max(scores, axis=-2, keepdims=True))
       weights = jnp.exp(scores - new_top).astype(value.dtype)
       return new_top, mixed * jnp.exp(top - new_top) + _dot(values[j], weights)
 
     top = jnp.full((B, N, 1, G * chunk), _NEVER, jnp.float32)
     mixed = jnp.zeros((B, N, h + 1, G * chunk), jnp.float32)
-    top, mixed = jax.lax.fori_loop(*pairs.range(i), add_keys, (top, mixed))
+    top, mixed = pairs.loop(i, add_keys, (top, mixed))
     out, total = mixed[:, :, :h], mixed[:, :, h:]
     return (out / total).astype(query.dtype), top + jnp.log(total)
 
@@ -118,10 +118,9 @@ def _backward(chunk, residuals, d_out):
   def of_queries(totals, i):
     query_rows, d_rows = queries[i].swapaxes(-1, -2), d_outs[i].swapaxes(-1, -2)
 
-    def add_keys(j, carry):
+    def add_keys(j, carry, drop):
       d_query, d_keys, d_values = carry
-      scores = jnp.where(pairs.count(i, j), _dot(keys[j], queries[i]), _NEVER)
-      probs = jnp.exp(scores - log_totals[i])
+      probs = jnp.exp(drop(_dot(keys[j], queries[i])) - log_totals[i])
       d_scores = probs * (_dot(values[j], d_outs[i]) - dots[i])
       d_scores = d_scores.astype(key.dtype)
       d_query += _dot(keys[j].swapaxes(-1, -2), d_scores)
@@ -130,9 +129,7 @@ def _backward(chunk, residuals, d_out):
       return d_query, d_keys, d_values
 
     d_query = jnp.zeros(queries.shape[1:], jnp.float32)
-    d_query, *totals = jax.lax.fori_loop(
-      *pairs.range(i), add_keys, (d_query, *totals)
-    )
+    d_query, *totals = pairs.loop(i, add_keys, (d_query, *totals))
     return tuple(totals), d_query.astype(query.dtype)
 
   zeros = jnp.zeros(keys.shape, jnp.float32)
@@ -153,34 +150,56 @@ _attend.defvjp(_forward, _backward)
 
 
 class _Pairs:
-  """Which pairs of a query and a key count, by chunks.
-
-  Attributes:
-    first: int32 scalar, the column of the first query.
-  """
+  """Which pairs of a query and a key count, by chunks."""
 
   def __init__(self, segment_ids, key_segment_ids, first, chunk, group):
-    self.first, self._chunk, self._group = first, chunk, group
+    self._first, self._chunk, self._group = first, chunk, group
     self._query_ids = _id_chunks(segment_ids, chunk)  # [n, B, C]
     self._key_ids = _id_chunks(key_segment_ids, chunk)
 
-  def range(self, i):
-    """First and one past the last chunk of keys that query chunk i reads."""
-    start = self.first + i * self._chunk
-    end = jnp.minimum(
-      (start + self._chunk - 1) // self._chunk + 1, len(self._key_ids)
-    )
-    ids, key_ids = self._query_ids[i], self._key_ids
+  def loop(self, i, add_keys, carry):
+    """Runs carry = add_keys(j, carry, drop) over the keys of query chunk i.
+
+    `drop` lowers the scores, [B, N, C, Q], of pairs that do not count.  Where
+    all do it does nothing, which saves a third of the time of a long row.
+    """
+    start, whole, rest, end = self._ranges(i)
+
+    def some(j, carry):
+      counts = self._counts(i, j)
+      return add_keys(j, carry, lambda x: jnp.where(counts, x, _NEVER))
+
+    def every(j, carry):
+      return add_keys(j, carry, lambda x: x)
+
+    carry = jax.lax.fori_loop(start, whole, some, carry)
+    carry = jax.lax.fori_loop(whole, rest, every, carry)
+    return jax.lax.fori_loop(rest, end, some, carry)
+
+  def _ranges(self, i):
+    """Chunks of keys: first met, first and last + 1 whole, last met + 1."""
+    start = self._first + i * self._chunk
+    end = (start + self._chunk - 1) // self._chunk + 1
+    end = jnp.minimum(end, len(self._key_ids))
+    chunks = jnp.arange(len(self._key_ids))
+    low, high = self._query_ids[i].min(-1), self._query_ids[i].max(-1)
+    key_low, key_high = self._key_ids.min(-1), self._key_ids.max(-1)
     # Chunks whose ranges of ids are apart share no segment, in whatever order
     # the segments come.
-    meet = (key_ids.min(-1) <= ids.max(-1)) & (ids.min(-1) <= key_ids.max(-1))
-    first_met = jnp.argmax(jnp.any(meet, axis=-1))
-    return jnp.minimum(first_met, end - 1).astype(jnp.int32), end
+    meets = jnp.any((key_low <= high) & (low <= key_high), axis=-1)
+    first_met = jnp.minimum(jnp.argmax(meets), end - 1)
+    is_one = (key_low == key_high) & (low == high) & (key_low == low)
+    is_whole = jnp.all(is_one, axis=-1) & ((chunks + 1) * self._chunk <= start)
+    # Those in one piece; without any, all chunks are left to the first loop.
+    whole = jnp.where(jnp.any(is_whole), jnp.argmax(is_whole), end)
+    ends = (chunks >= whole) & ~is_whole
+    rest = jnp.where(jnp.any(ends), jnp.argmax(ends), end)
+    return first_met, whole, jnp.minimum(rest, end), end
 
-  def count(self, i, j):
+  def _counts(self, i, j):
     """bool [B, 1, C, Q]: whether a pair counts; keys first."""
     columns = jnp.arange(self._chunk)
-    query_columns = self.first + i * self._chunk + columns
+    query_columns = self._first + i * self._chunk + columns
     causal = (j * self._chunk + columns)[:, None] <= query_columns
     same = self._key_ids[j][:, :, None] == self._query_ids[i][:, None, :]
     return jnp.tile(same & causal, (1, 1, self._group))[:, None]
