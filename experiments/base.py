@@ -104,6 +104,7 @@ def _mesh():
     data=1,  # -1: all devices left over by the other axes
     fsdp=1,
     tensor=1,
+    context=1,  # columns of a row, for the longest; whole if it is no divisor
   )
 
 

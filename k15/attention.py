@@ -13,7 +13,6 @@ Axes: B rows, N key-value heads, G query heads of each, T tokens, h head width.
 
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu.splash_attention import (
@@ -25,6 +24,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
 from jax.sharding import PartitionSpec
 
 from k15 import chunked_attention
+from k15 import sharding
 
 KINDS = ('auto', 'plain', 'chunked', 'splash', 'cudnn')
 # From here on chunks are faster than all pairs; one core, 2 heads of 32,
@@ -62,7 +62,7 @@ def attend(query, key, value, segment_ids, kind='auto') -> jax.Array:
   if mesh.empty or mesh.size == 1:
     return _LOCAL[kind](query, key, value, segment_ids)
   rows, heads, columns = (
-    _mesh_axes(mesh, name, size)
+    sharding.axes_of(name, size)
     for name, size in (('batch', B), ('kv_heads', N), ('sequence', T))
   )
   if columns:
@@ -184,6 +184,7 @@ def cudnn(query, key, value, segment_ids) -> jax.Array:
 
   def one_sequence(*operands):
     lengths = jnp.sum(operands[3] != 0, axis=1, dtype=jnp.int32)
+    lengths = jnp.maximum(lengths, 1)  # rows not in use
     return flash(
       *operands, query_seq_lengths=lengths, key_value_seq_lengths=lengths
     )
@@ -213,18 +214,6 @@ def _attend_gathered(query, key, value, segment_ids, axes):
     gather(segment_ids, axis=1),
     first_column=jax.lax.axis_index(axes) * query.shape[3],
   )
-
-
-def _mesh_axes(mesh, logical_axis, size):
-  """Mesh axes that split a logical axis of this size, or None."""
-  (axes,) = nn.logical_to_mesh_axes((logical_axis,))
-  if axes is None:
-    return None
-  axes = (axes,) if isinstance(axes, str) else tuple(axes)
-  ways = 1
-  for name in axes:
-    ways *= mesh.shape.get(name, 1)
-  return axes if ways > 1 and size % ways == 0 else None
 
 
 def _platform():

@@ -21,6 +21,7 @@ import numpy as np
 
 from k15 import attention
 from k15 import chunked_attention
+from k15 import sharding
 
 CACHE_BLOCK = 128
 
@@ -307,14 +308,12 @@ class Block(nn.Module):
     c = self.config
     y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='attention_norm')(x)
     y, cache = Attention(c, name='attention')(y, positions, segment_ids, cache)
-    x = nn.with_logical_constraint(x + y, ('batch', 'sequence', None))
+    x = sharding.constrain(x + y, ('batch', 'sequence', None))
     y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='mlp_norm')(x)
     gate, up = _projections(
       self, y, dict(gate=(c.d_ff, 'mlp'), up=(c.d_ff, 'mlp'))
     )
-    y = nn.with_logical_constraint(
-      jax.nn.silu(gate) * up, ('batch', 'sequence', 'mlp')
-    )
+    y = sharding.constrain(jax.nn.silu(gate) * up, ('batch', 'sequence', 'mlp'))
     kernel = self.param(
       'down',
       nn.with_logical_partitioning(_initializer(), ('mlp', 'embed')),
@@ -322,7 +321,7 @@ class Block(nn.Module):
       jnp.dtype(c.param_dtype),
     )
     x = x + matmul(y, kernel.astype(y.dtype))
-    return nn.with_logical_constraint(x, ('batch', 'sequence', None)), cache
+    return sharding.constrain(x, ('batch', 'sequence', None)), cache
 
 
 class Decoder(nn.Module):
@@ -349,7 +348,7 @@ class Decoder(nn.Module):
         jnp.dtype(c.param_dtype),
       )
     x = embedding[tokens].astype(jnp.dtype(c.dtype))
-    x = nn.with_logical_constraint(x, ('batch', 'sequence', None))
+    x = sharding.constrain(x, ('batch', 'sequence', None))
     x, cache = self._layers(x, positions, segment_ids, cache)
     x = RMSNorm(c.rms_norm_eps, c.param_dtype, name='norm')(x)
     return x, cache

@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,5 +138,18 @@ def test_heads_and_rows_stay_on_their_devices(expected, kind, monkeypatch):
   monkeypatch.setitem(attention._LOCAL, 'splash', interpreted)
   mesh = sharding.make_mesh(data=2, fsdp=1, tensor=2)
   with sharding.use_mesh(mesh):
+    ours = outputs(functools.partial(attention.attend, kind=kind))
+  assert_close(ours, expected)
+
+
+@pytest.mark.parametrize('ways', [1, 2, 4])
+@pytest.mark.parametrize('kind', ['chunked', 'plain'])
+def test_columns_over_devices_change_nothing(expected, ways, kind):
+  mesh = jax.make_mesh(
+    (2, ways), ('data', 'context'), (jax.sharding.AxisType.Auto,) * 2,
+    devices=jax.devices()[: 2 * ways],
+  )  # fmt: skip
+  rules = (('batch', 'data'), ('kv_heads', None), ('sequence', 'context'))
+  with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
     ours = outputs(functools.partial(attention.attend, kind=kind))
   assert_close(ours, expected)

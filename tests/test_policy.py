@@ -438,7 +438,17 @@ def _mesh_loss(params, *batch):
 
 
 @pytest.mark.parametrize(
-  'sizes', [(8, 1, 1), (1, 8, 1), (1, 1, 2), (2, 2, 2)], ids=str
+  'sizes',
+  [
+    (8, 1, 1, 1),
+    (1, 8, 1, 1),
+    (1, 1, 2, 1),
+    (2, 2, 2, 1),
+    (1, 1, 1, 2),
+    (1, 1, 1, 4),
+    (1, 2, 2, 2),
+  ],
+  ids=str,
 )
 def test_loss_and_gradient_do_not_depend_on_the_mesh(
   params, on_one_device, sizes

@@ -296,8 +296,11 @@ def test_a_failed_batch_is_written_whole(tmp_path):
       np.testing.assert_array_equal(saved[name], getattr(batch, name))
 
 
-def test_a_step_over_a_mesh_equals_one_on_a_device(after, step):
-  mesh = sharding.make_mesh(1, 2, 2)
+@pytest.mark.parametrize(
+  'sizes', [(1, 2, 2, 1), (1, 1, 1, 2), (2, 1, 1, 4)], ids=str
+)
+def test_a_step_over_a_mesh_equals_one_on_a_device(after, step, sizes):
+  mesh = sharding.make_mesh(*sizes)
 
   def init(key):
     return optimizer_lib.init_state(OPTIMIZER, boxed_params(key))
