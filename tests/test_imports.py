@@ -16,7 +16,7 @@ EQUATIONS = (
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf', 'value_head',
+  'checkpoint', 'metrics', 'hf', 'value_head', 'quiet_imports',
   'attention', 'chunked_attention',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
