@@ -93,6 +93,9 @@ def _policy():
     scan_layers=False,  # True compiles faster, runs 25 % slower on CPU
     remat='none',  # 'none', 'full', or 'dots' (keep matrix products)
     logprob_chunk=1024,  # tokens whose [tokens, V] logits exist at once
+    # Of whole rows: 'plain', 'chunked', 'splash' (TPU), 'cudnn' (GPU, half
+    # precision), or 'auto': what suits the platform and the length of the row.
+    attention='auto',
   )
 
 
@@ -101,6 +104,7 @@ def _mesh():
     data=1,  # -1: all devices left over by the other axes
     fsdp=1,
     tensor=1,
+    context=1,  # columns of a row, for the longest; whole if it is no divisor
   )
 
 

@@ -29,6 +29,7 @@ CHOICES = {
   'policy.dtype': ('float32', 'bfloat16'),
   'policy.param_dtype': ('float32', 'bfloat16'),
   'policy.remat': ('none', 'full', 'dots'),
+  'policy.attention': ('auto', 'plain', 'chunked', 'splash', 'cudnn'),
   'rl.loss_segments': ('all', 'last'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
@@ -93,13 +94,14 @@ RANGES = {
   '>= 0 and < 2': ('length_reward.weight',),
   '>= 0 and < 4294967296': ('seed',),
   '>= 2097152 and <= 1073741824': ('rollout.max_message_bytes',),
-  '>= -1': ('mesh.data', 'mesh.fsdp', 'mesh.tensor'),
+  '>= -1': ('mesh.data', 'mesh.fsdp', 'mesh.tensor', 'mesh.context'),
 }  # fmt: skip
 # What a resumed run may change: how long, how often, on how many devices and
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
+  'policy.attention',
   'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
   'reward.sandbox_lowest', 'reward.services', 'reward.token_file',
   'rollout.workers',
@@ -205,7 +207,8 @@ def _check_policy_and_mesh(get, num_devices):
     f'policy.head_dim is {get("policy.head_dim")}; rotary positions need an '
     'even one',
   )
-  shape = {name: get(f'mesh.{name}') for name in ('data', 'fsdp', 'tensor')}
+  axes = ('data', 'fsdp', 'tensor', 'context')
+  shape = {name: get(f'mesh.{name}') for name in axes}
   filled = [name for name, size in shape.items() if size == -1]
   _refuse(
     0 in shape.values() or len(filled) > 1,

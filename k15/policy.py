@@ -19,7 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_QUERY_BLOCK = 128
+from k15 import attention
+from k15 import chunked_attention
+from k15 import sharding
+
 CACHE_BLOCK = 128
 
 
@@ -44,6 +47,7 @@ class PolicyConfig:
   scan_layers: bool = False
   remat: str = 'none'
   logprob_chunk: int = 1024
+  attention: str = 'auto'
 
 
 @flax.struct.dataclass
@@ -279,7 +283,7 @@ class Attention(nn.Module):
     key, value = key.transpose(0, 2, 3, 1), value.transpose(0, 2, 1, 3)
     if cache is None:
       cache = (key, value)
-      out = attend_rows(query, key, value, segment_ids)
+      out = attention.attend(query, key, value, segment_ids, c.attention)
     else:
       cache = write_cache(*cache, key[..., 0], value[:, :, 0], positions[:, 0])
       out = attend_cache(query[:, :, :, 0], *cache, positions[:, 0])
@@ -304,14 +308,12 @@ class Block(nn.Module):
     c = self.config
     y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='attention_norm')(x)
     y, cache = Attention(c, name='attention')(y, positions, segment_ids, cache)
-    x = nn.with_logical_constraint(x + y, ('batch', 'sequence', None))
+    x = sharding.constrain(x + y, ('batch', 'sequence', None))
     y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='mlp_norm')(x)
     gate, up = _projections(
       self, y, dict(gate=(c.d_ff, 'mlp'), up=(c.d_ff, 'mlp'))
     )
-    y = nn.with_logical_constraint(
-      jax.nn.silu(gate) * up, ('batch', 'sequence', 'mlp')
-    )
+    y = sharding.constrain(jax.nn.silu(gate) * up, ('batch', 'sequence', 'mlp'))
     kernel = self.param(
       'down',
       nn.with_logical_partitioning(_initializer(), ('mlp', 'embed')),
@@ -319,7 +321,7 @@ class Block(nn.Module):
       jnp.dtype(c.param_dtype),
     )
     x = x + matmul(y, kernel.astype(y.dtype))
-    return nn.with_logical_constraint(x, ('batch', 'sequence', None)), cache
+    return sharding.constrain(x, ('batch', 'sequence', None)), cache
 
 
 class Decoder(nn.Module):
@@ -346,7 +348,7 @@ class Decoder(nn.Module):
         jnp.dtype(c.param_dtype),
       )
     x = embedding[tokens].astype(jnp.dtype(c.dtype))
-    x = nn.with_logical_constraint(x, ('batch', 'sequence', None))
+    x = sharding.constrain(x, ('batch', 'sequence', None))
     x, cache = self._layers(x, positions, segment_ids, cache)
     x = RMSNorm(c.rms_norm_eps, c.param_dtype, name='norm')(x)
     return x, cache
@@ -409,40 +411,6 @@ def rotate(x: jax.Array, positions: jax.Array, theta: float) -> jax.Array:
   a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
   out = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
   return out.astype(x.dtype)
-
-
-def attend_rows(query, key, value, segment_ids) -> jax.Array:
-  """Causal attention within segments.
-
-  Queries go in blocks that see only the keys before their end, which halves
-  the work of a causal mask.
-
-  Args:
-    query: [B, N, G, T, h].
-    key: [B, N, h, T].
-    value: [B, N, T, h].
-    segment_ids: int32 [B, T].
-
-  Returns:
-    [B, N, G, T, h].
-  """
-  T = query.shape[3]
-  scale = query.shape[-1] ** -0.5
-  outs = []
-  for start in range(0, T, _QUERY_BLOCK):
-    end = min(start + _QUERY_BLOCK, T)
-    scores = jnp.einsum(
-      'bngth,bnhs->bngts',
-      query[:, :, :, start:end] * scale,
-      key[..., :end],
-      preferred_element_type=jnp.float32,
-    )
-    same = segment_ids[:, start:end, None] == segment_ids[:, None, :end]
-    causal = jnp.arange(start, end)[:, None] >= jnp.arange(end)
-    scores = jnp.where((same & causal)[:, None, None], scores, -1e30)
-    probs = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    outs.append(jnp.einsum('bngts,bnsh->bngth', probs, value[:, :, :end]))
-  return jnp.concatenate(outs, axis=3)
 
 
 def write_cache(key_blocks, value_blocks, key, value, positions):
@@ -572,7 +540,10 @@ def _projections(module, x, widths, use_bias=False):
 def _remat(block, mode):
   if mode == 'none':
     return block
-  policy = None
+  policies = jax.checkpoint_policies
+  policy = policies.save_only_these_names(chunked_attention.SAVED)
   if mode == 'dots':
-    policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    policy = policies.save_from_both_policies(
+      policy, policies.dots_with_no_batch_dims_saveable
+    )
   return nn.remat(block, policy=policy, prevent_cse=False)

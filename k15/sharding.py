@@ -18,10 +18,11 @@ from jax.sharding import Mesh
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-AXES = ('data', 'fsdp', 'tensor')
+AXES = ('data', 'fsdp', 'tensor', 'context')
 
 # Parameters split over 'fsdp' (gathered for use) and 'tensor' (never
-# gathered); rows of a batch and slots of the rollout over both outer axes.
+# gathered); rows of a batch and slots of the rollout over both outer axes, and
+# the columns of long rows over 'context'.
 RULES = (
   ('batch', ('data', 'fsdp')),
   ('slots', ('data', 'fsdp')),
@@ -31,7 +32,7 @@ RULES = (
   ('kv_heads', 'tensor'),  # whole on every device where it does not divide
   ('mlp', 'tensor'),
   ('head_dim', None),
-  ('sequence', None),
+  ('sequence', 'context'),  # whole where it does not divide
   ('layers', None),
   ('norm', None),
 )
@@ -43,19 +44,21 @@ def make_mesh(
   data: int,
   fsdp: int,
   tensor: int,
+  context: int = 1,
   devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
-  """A mesh with the axes 'data', 'fsdp' and 'tensor'.
+  """A mesh with the axes 'data', 'fsdp', 'tensor' and 'context'.
 
   Args:
-    data, fsdp, tensor: sizes; at most one is -1: all devices left over.
+    data, fsdp, tensor, context: sizes; at most one is -1: all devices left
+      over.
     devices: those to use, all by default.  A smaller mesh takes the first.
 
   Raises:
     ValueError: the sizes do not fit the devices.
   """
   devices = list(jax.devices() if devices is None else devices)
-  shape, count = [data, fsdp, tensor], len(devices)
+  shape, count = [data, fsdp, tensor, context], len(devices)
   name = dict(zip(AXES, shape, strict=True))
   if shape.count(-1) > 1 or any(n < 1 and n != -1 for n in shape):
     raise ValueError(f'mesh {name}: sizes are positive, and at most one is -1')
@@ -70,7 +73,7 @@ def make_mesh(
   # Auto leaves the choice of intermediate shardings to the compiler; the
   # default of jax 0.10 is Explicit, which puts shardings into types.
   return jax.make_mesh(
-    tuple(shape), AXES, (AxisType.Auto,) * 3, devices=devices[:size]
+    tuple(shape), AXES, (AxisType.Auto,) * len(AXES), devices=devices[:size]
   )
 
 
@@ -90,7 +93,8 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
 
   Args:
     x: an array.
-    logical_axes: a name of `RULES` or None for each axis of x.
+    logical_axes: a name of `RULES` or None for each axis of x.  'sequence' is
+      left whole where it does not divide, as the one column of decoding.
 
   Raises:
     ValueError: more or fewer names than axes.
@@ -99,7 +103,23 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
     raise ValueError(_miscounted(logical_axes, x.shape))
   if not isinstance(x, jax.core.Tracer):
     return x
-  return nn.with_logical_constraint(x, tuple(logical_axes))
+  names = (
+    None if name == 'sequence' and not axes_of(name, size) else name
+    for name, size in zip(logical_axes, x.shape, strict=True)
+  )
+  return nn.with_logical_constraint(x, tuple(names))
+
+
+def axes_of(logical_axis: str, size: int) -> tuple[str, ...] | None:
+  """Axes of the mesh in force that split this axis; None: it is whole."""
+  mesh = jax.sharding.get_abstract_mesh()
+  (axes,) = nn.logical_to_mesh_axes((logical_axis,))
+  if mesh.empty or axes is None:
+    return None
+  axes = (axes,) if isinstance(axes, str) else tuple(axes)
+  axes = tuple(name for name in axes if name in mesh.shape)
+  ways = _size(mesh, axes)
+  return axes if ways > 1 and size % ways == 0 else None
 
 
 def sharding_of(
@@ -114,7 +134,7 @@ def sharding_of(
 
   Raises:
     ValueError: an unknown name, a wrong number of names, or an axis that its
-      mesh axes do not divide ('kv_heads' is left whole instead).
+      mesh axes do not divide ('kv_heads' and 'sequence' stay whole instead).
   """
   if len(logical_axes) != len(shape):
     raise ValueError(_miscounted(logical_axes, shape))
@@ -125,7 +145,7 @@ def sharding_of(
       raise ValueError(f'unknown logical axis {name!r}; known: {list(rules)}')
     mesh_axes = rules.get(name)
     ways = _size(mesh, mesh_axes)
-    if size % ways and name != 'kv_heads':
+    if size % ways and name not in ('kv_heads', 'sequence'):
       raise ValueError(
         f'axis {name!r} of {size} does not divide over {ways} devices '
         f'({mesh_axes})'

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from k15 import attention
 from k15 import policy
 from k15 import sharding
 
@@ -259,7 +260,7 @@ def test_no_token_sees_a_later_one(params):
 def test_query_blocks_are_an_implementation_detail(params, monkeypatch):
   batch = packed_row()
   whole, _ = forward(CONFIG, params, *batch)
-  monkeypatch.setattr(policy, '_QUERY_BLOCK', 6)  # Does not divide 20.
+  monkeypatch.setattr(attention, '_QUERY_BLOCK', 6)  # Does not divide 20.
   blocks, _ = jax.jit(lambda p: policy.forward(CONFIG, p, *batch))(params)
   np.testing.assert_allclose(whole, blocks, atol=1e-5)
 
@@ -437,7 +438,17 @@ def _mesh_loss(params, *batch):
 
 
 @pytest.mark.parametrize(
-  'sizes', [(8, 1, 1), (1, 8, 1), (1, 1, 2), (2, 2, 2)], ids=str
+  'sizes',
+  [
+    (8, 1, 1, 1),
+    (1, 8, 1, 1),
+    (1, 1, 2, 1),
+    (2, 2, 2, 1),
+    (1, 1, 1, 2),
+    (1, 1, 1, 4),
+    (1, 2, 2, 2),
+  ],
+  ids=str,
 )
 def test_loss_and_gradient_do_not_depend_on_the_mesh(
   params, on_one_device, sizes

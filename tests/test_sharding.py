@@ -23,11 +23,13 @@ def test_mesh_sizes():
     'data': 2,  # 8 devices / (2 * 2)
     'fsdp': 2,
     'tensor': 2,
+    'context': 1,
   }
+  assert sharding.make_mesh(1, 1, 2, -1).shape['context'] == 4
   assert sharding.make_mesh(1, -1, 1).shape['fsdp'] == 8
   small = sharding.make_mesh(1, 2, 1)
   assert list(small.devices.flat) == jax.devices()[:2]
-  assert small.axis_types == (AxisType.Auto,) * 3
+  assert small.axis_types == (AxisType.Auto,) * 4
   chosen = sharding.make_mesh(-1, 1, 1, devices=jax.devices()[5:])
   assert list(chosen.devices.flat) == jax.devices()[5:]
 
@@ -50,7 +52,7 @@ def test_refused_meshes(sizes, message):
 @pytest.mark.parametrize(
   ('axes', 'shape', 'spec'),
   [
-    (('batch', 'sequence'), (8, 5), (('data', 'fsdp'), None)),
+    (('batch', 'sequence'), (8, 5), (('data', 'fsdp'), 'context')),
     (('slots',), (4,), (('data', 'fsdp'),)),
     (('vocab', 'embed'), (64, 6), ('tensor', 'fsdp')),
     (('embed', 'heads'), (6, 4), ('fsdp', 'tensor')),
@@ -149,3 +151,18 @@ def test_reshard_between_meshes_keeps_every_bit(mesh):
   moved = sharding.reshard(sharding.reshard(x, first), second)
   assert moved.sharding == second
   assert np.asarray(moved).tobytes() == x.tobytes()
+
+
+def test_columns_that_do_not_divide_stay_whole():
+  mesh = sharding.make_mesh(1, 1, 2, 4)
+  for columns, spec in ((8, 'context'), (6, None), (1, None)):
+    place = sharding.sharding_of(mesh, ('batch', 'sequence'), (1, columns))
+    assert place.spec == PartitionSpec(('data', 'fsdp'), spec)
+    with sharding.use_mesh(mesh):
+      axes = sharding.axes_of('sequence', columns)
+      out = jax.jit(lambda x: sharding.constrain(x, (None, 'sequence')))(
+        jnp.zeros((3, columns))
+      )
+    assert axes == (spec and (spec,))
+    assert out.sharding.is_fully_replicated == (spec is None)
+  assert sharding.axes_of('sequence', 8) is None  # No mesh is in force.

@@ -296,8 +296,11 @@ def test_a_failed_batch_is_written_whole(tmp_path):
       np.testing.assert_array_equal(saved[name], getattr(batch, name))
 
 
-def test_a_step_over_a_mesh_equals_one_on_a_device(after, step):
-  mesh = sharding.make_mesh(1, 2, 2)
+@pytest.mark.parametrize(
+  'sizes', [(1, 2, 2, 1), (1, 1, 1, 2), (2, 1, 1, 4)], ids=str
+)
+def test_a_step_over_a_mesh_equals_one_on_a_device(after, step, sizes):
+  mesh = sharding.make_mesh(*sizes)
 
   def init(key):
     return optimizer_lib.init_state(OPTIMIZER, boxed_params(key))
@@ -315,3 +318,25 @@ def test_a_step_over_a_mesh_equals_one_on_a_device(after, step):
     jax.tree.leaves(state), jax.tree.leaves(layout), strict=True
   ):
     assert leaf.sharding.is_equivalent_to(place, leaf.ndim)
+
+
+def test_memory_of_a_step_is_linear_in_length():
+  config = dataclasses.replace(
+    CONFIG, attention='chunked', remat='full', logprob_chunk=256
+  )
+  step = update.make_step(config, mirror_descent(0.3), OPTIMIZER, SCHEDULE, 1)
+
+  def temporaries(length):
+    shapes = [(1, length)] * 6 + [(1, 1)] * 3
+    arrays = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
+    ids = [jax.ShapeDtypeStruct((1, length), jnp.int32)] * 3
+    rows = jax.ShapeDtypeStruct((), jnp.int32)
+    batch = Batch(*ids, *arrays[3:], num_rows=rows)
+    compiled = step.lower(new_state(), batch, False).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  one, two = temporaries(4096), temporaries(8192)
+  # Linear is 2, less what does not grow; scores of all pairs, 4 heads *
+  # 8192 ** 2 * 4 bytes, would be 1 GiB, four times those of half the length.
+  assert 1.5 < two / one < 2.1
+  assert two < 128 * 2**20
