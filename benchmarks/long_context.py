@@ -33,10 +33,11 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments import base
 from k15 import figures
-from k15 import losses
 from k15 import optimizer as optimizer_lib
 from k15 import policy
+from k15 import rl
 from k15 import update
 from k15.data_types import Batch
 
@@ -64,24 +65,17 @@ def make_step(attention):
   )
   optimizer = optimizer_lib.make('adam', 0.9, 0.95, 1e-8, 0.1, 1.0)
 
-  def loss(logprobs, rows):
-    return losses.policy_mirror_descent(
-      logprobs,
-      rows.ref_logprobs,
-      rows.segment_ids,
-      rows.loss_mask,
-      rows.advantage,
-      rows.pg_weight,
-      rows.reg_weight,
-      tau=0.1,
-    )
+  settings = base.get_config()
+  settings.loss.tau = 0.1
 
   def init(key):
     params = nn.unbox(policy.init(config, key))
     return optimizer_lib.init_state(optimizer, params)
 
   schedule = optimizer_lib.constant_schedule(1e-4, 0)
-  return update.make_step(config, loss, optimizer, schedule, 1), jax.jit(init)
+  return update.make_step(
+    config, rl.make_loss(settings), optimizer, schedule, 1
+  ), jax.jit(init)
 
 
 def make_batch(length):

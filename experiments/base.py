@@ -33,6 +33,13 @@ def get_config() -> config_dict.ConfigDict:
   return config.lock()
 
 
+def make_policy_tiny(config: config_dict.ConfigDict) -> None:
+  """For `:smoke`: compiles and runs at once, and learns nothing."""
+  config.policy.update(
+    num_layers=2, d_model=32, num_heads=2, num_kv_heads=1, head_dim=16, d_ff=64
+  )
+
+
 def _task():
   return dict(
     # 'arithmetic' generates problems without end; 'file' reads them.

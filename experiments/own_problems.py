@@ -32,12 +32,7 @@ def get_config(variant=''):
 def _smoke(config):
   config.task.train_problems = 64
   config.task.held_out_problems = 8
-  config.policy.num_layers = 2
-  config.policy.d_model = 32
-  config.policy.num_heads = 2
-  config.policy.num_kv_heads = 1
-  config.policy.head_dim = 16
-  config.policy.d_ff = 64
+  base.make_policy_tiny(config)
   config.sft.steps = 4
   config.sft.warmup_steps = 1
   config.sft.batch_tokens = 4096

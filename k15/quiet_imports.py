@@ -5,22 +5,8 @@ root logger without handlers one; whoever configures logging afterwards would
 see every line twice.
 """
 
-import contextlib
-import logging
-from collections.abc import Iterator
+from k15 import root_logger
 
-
-@contextlib.contextmanager
-def _unchanged_root_logger() -> Iterator[None]:
-  root = logging.getLogger()
-  level, handlers = root.level, list(root.handlers)
-  try:
-    yield
-  finally:
-    root.setLevel(level)
-    root.handlers[:] = handlers
-
-
-with _unchanged_root_logger():
+with root_logger.unchanged():
   import grain as grain
   import orbax.checkpoint as ocp  # noqa: F401  (for those who import this)

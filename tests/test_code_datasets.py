@@ -10,19 +10,9 @@ from benchmarks import code_sets
 from k15.rewards import code_datasets
 from k15.rewards import code_tests
 from k15.rewards import sandbox
-from k15.rewards import sandbox_rungs
 from k15.rewards import values
 
 CallTest, JudgeTest = code_tests.CallTest, code_tests.JudgeTest
-
-
-@pytest.fixture(scope='module')
-def pool():
-  try:
-    with sandbox.Pool(workers=2) as pool:
-      yield pool
-  except sandbox_rungs.SandboxError as error:
-    pytest.skip(str(error))
 
 
 def mbpp(tmp_path, code, *asserts, setup=''):

@@ -4,20 +4,10 @@ import pytest
 
 from k15.rewards import code_tests
 from k15.rewards import sandbox
-from k15.rewards import sandbox_rungs
 from k15.rewards import values
 
 StdinTest, JudgeTest = code_tests.StdinTest, code_tests.JudgeTest
 LIMITS = sandbox.Limits(seconds=2.0)
-
-
-@pytest.fixture(scope='module')
-def pool():
-  try:
-    with sandbox.Pool(workers=2) as pool:
-      yield pool
-  except sandbox_rungs.SandboxError as error:
-    pytest.skip(str(error))
 
 
 def call(value, expected, **options):

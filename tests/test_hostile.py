@@ -1,11 +1,7 @@
 """A part of the hostile battery; `python -m benchmarks.hostile` runs it all."""
 
-import pytest
-
 from benchmarks import hostile
 from benchmarks import k15_hostile
-from k15.rewards import sandbox
-from k15.rewards import sandbox_rungs
 
 # One of each kind; the endless ones take their whole limit.
 ENDLESS = {
@@ -23,15 +19,6 @@ SHORT = {
   'a link to the outside', 'ptrace', 'namespaces of its own', 'a socket',
   'brackets without end',
 }  # fmt: skip
-
-
-@pytest.fixture(scope='module')
-def pool():
-  try:
-    with sandbox.Pool(workers=2) as pool:
-      yield pool
-  except sandbox_rungs.SandboxError as error:
-    pytest.skip(str(error))
 
 
 def test_no_hack_is_found_correct(pool):

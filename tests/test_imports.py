@@ -17,6 +17,7 @@ EQUATIONS = (
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'value_head', 'quiet_imports',
+  'root_logger',
   'attention', 'chunked_attention',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')

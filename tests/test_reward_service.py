@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from k15.rewards import code_tests
+from k15.rewards import reward_client
 from k15.rewards import reward_service
 from k15.rewards.verdict import Verdict
 
@@ -150,7 +151,7 @@ def test_errors_are_counted_by_their_first_word():
 
 
 def test_a_token_is_made_once_and_asked_for(tmp_path, monkeypatch):
-  monkeypatch.delenv(reward_service.TOKEN_VARIABLE, raising=False)
+  monkeypatch.delenv(reward_client.TOKEN_VARIABLE, raising=False)
   path = tmp_path / 'token'
   token = reward_service.read_token(str(path), '0.0.0.0')
   assert len(token) >= 32 and path.stat().st_mode & 0o777 == 0o600
@@ -160,5 +161,5 @@ def test_a_token_is_made_once_and_asked_for(tmp_path, monkeypatch):
   with pytest.raises(ValueError, match='no token'):
     reward_service.read_token('', '0.0.0.0', without=True)
   assert reward_service.read_token('', '127.0.0.1', without=True) == ''
-  monkeypatch.setenv(reward_service.TOKEN_VARIABLE, 'mine')
+  monkeypatch.setenv(reward_client.TOKEN_VARIABLE, 'mine')
   assert reward_service.read_token('', '0.0.0.0') == 'mine'

@@ -12,15 +12,6 @@ from k15.rewards import values
 Job, Limits = sandbox.Job, sandbox.Limits
 
 
-@pytest.fixture(scope='module')
-def pool():
-  try:
-    with sandbox.Pool(workers=2) as pool:
-      yield pool
-  except sandbox_rungs.SandboxError as error:
-    pytest.skip(str(error))
-
-
 def test_a_program_reads_and_writes(pool):
   outcome = pool.run(Job('python', 'print(int(input()) + 1)', '41'))
   assert (outcome.stdout, outcome.reason) == ('42\n', '')

@@ -43,14 +43,14 @@ def problem(domain=''):
 
 
 def test_every_domain_has_its_judge(scorer):
-  assert scorer.score(problem(), '7').kind == 'correct'
-  assert scorer.score(problem('unnamed'), '8').kind == 'wrong'
-  assert scorer.score(problem('slow'), '7').reason == 'timeout: 1 s'
+  assert scorer.submit(problem(), '7').result().kind == 'correct'
+  assert scorer.submit(problem('unnamed'), '8').result().kind == 'wrong'
+  assert scorer.submit(problem('slow'), '7').result().reason == 'timeout: 1 s'
 
 
 def test_errors_are_counted_apart_with_their_reasons(scorer):
   for domain, text in (('', '7'), ('', '8'), ('slow', '7'), ('broken', '7')):
-    scorer.score(problem(domain), text)
+    scorer.submit(problem(domain), text).result()
   numbers = scorer.pop_numbers()
   assert numbers.pop('seconds') >= 0
   assert numbers == dict(
@@ -60,7 +60,7 @@ def test_errors_are_counted_apart_with_their_reasons(scorer):
 
 
 def test_a_failing_judge_is_an_error_that_says_so(scorer):
-  verdict = scorer.score(problem('broken'), '7')
+  verdict = scorer.submit(problem('broken'), '7').result()
   assert verdict == Verdict('error', 'crash: RuntimeError: no judge')
   assert scoring.reward_of(verdict) == 0.0
 

@@ -8,7 +8,6 @@ import pytest
 
 from k15.rewards import generators
 from k15.rewards import sandbox
-from k15.rewards import sandbox_rungs
 from k15.rewards import test_cases
 
 RULES = test_cases.Rules(cases=6, submissions=4, agreeing=3, valid=5, passing=3)
@@ -16,15 +15,6 @@ LIMITS = sandbox.Limits(seconds=1.0)
 DOUBLE = 'print(2 * int(input()))'
 SQUARE_UP_TO_3 = 'n = int(input())\nprint(2 * n if n < 4 else n * n)'
 PRINT_CASE = 'print(input())'
-
-
-@pytest.fixture(scope='module')
-def pool():
-  try:
-    with sandbox.Pool(workers=2) as pool:
-      yield pool
-  except sandbox_rungs.SandboxError as error:
-    pytest.skip(str(error))
 
 
 def make_problem(*programs, name='p', **settings):

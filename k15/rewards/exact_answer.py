@@ -47,11 +47,6 @@ def is_correct(response_text: str, reference: str, marker: str) -> bool:
   return number is not None and number == _rational(reference)
 
 
-def score(response_text: str, reference: str, marker: str) -> float:
-  """The reward r(x, y, y*) of Kimi k1.5, section 2.3.1: 1.0 or 0.0."""
-  return float(is_correct(response_text, reference, marker))
-
-
 def _rational(text):
   """The plain number a text is, or None."""
   if len(text) > MAX_NUMBER_LENGTH:

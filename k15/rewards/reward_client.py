@@ -22,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from k15.rewards import sandbox
 from k15.rewards.verdict import Verdict
 
+TOKEN_VARIABLE = 'K15_REWARD_TOKEN'
+
 _SILENCE_SECONDS = 15.0  # a service that is alive says so every second
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds a service is left alone
 _SANDBOX_TRIALS = 3  # of a verdict that says our side failed

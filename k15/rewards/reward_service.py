@@ -35,11 +35,11 @@ from starlette import responses
 from starlette import routing
 
 from k15.rewards import code_tests
+from k15.rewards import reward_client
 from k15.rewards import reward_numbers
 from k15.rewards import sandbox
 from k15.rewards.verdict import Verdict
 
-TOKEN_VARIABLE = 'K15_REWARD_TOKEN'
 MAX_BODY_BYTES = 32 << 20
 _ALIVE_SECONDS = 1.0  # between two signs of life
 _RETRY_SECONDS = 1  # what a full queue tells
@@ -187,10 +187,10 @@ def read_token(path: str, host: str, without: bool = False) -> str:
         made.write(secrets.token_urlsafe(32))
     token = pathlib.Path(path).read_text().strip()
   else:
-    token = os.environ.get(TOKEN_VARIABLE, '').strip()
+    token = os.environ.get(reward_client.TOKEN_VARIABLE, '').strip()
   if not token and not (without and host in _LOOPBACK):
     raise ValueError(
-      f'no token: name a --token_file or set {TOKEN_VARIABLE};'
+      f'no token: name a --token_file or set {reward_client.TOKEN_VARIABLE};'
       f' --without_token is for the loopback alone'
     )
   return token

@@ -22,7 +22,6 @@ from k15.rewards import code_tests
 from k15.rewards import exact_answer
 from k15.rewards import math_answers
 from k15.rewards import reward_client
-from k15.rewards import reward_service
 from k15.rewards import rules
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
@@ -84,17 +83,13 @@ def _code_tests(config, resources):
   except sandbox_rungs.SandboxError as error:
     raise ValueError(f'reward code_tests: {error}') from None
   resources.callback(pool.close)
-  return functools.partial(_judge_code, pool, limits)
+  return functools.partial(code_tests.verify, pool, limits=limits)
 
 
 def _token(path):
   if path:
     return pathlib.Path(path).read_text().strip()
-  return os.environ.get(reward_service.TOKEN_VARIABLE, '')
-
-
-def _judge_code(pool, limits, response, reference):
-  return code_tests.verify(pool, response, reference, limits)
+  return os.environ.get(reward_client.TOKEN_VARIABLE, '')
 
 
 def _r1_format(config, resources):
@@ -135,10 +130,6 @@ class Scorer:
         self._since = time.perf_counter()
       self._outstanding += 1
     return self._threads.submit(self._judge, problem, response)
-
-  def score(self, problem: Problem, response: str) -> Verdict:
-    """Judges and waits."""
-    return self.submit(problem, response).result()
 
   def pop_numbers(self) -> dict[str, float]:
     """What was judged since the last call.

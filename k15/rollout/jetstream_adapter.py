@@ -14,6 +14,8 @@ import types
 
 import jax
 
+from k15 import root_logger
+
 _VERSION = '0.2.2'
 
 
@@ -45,16 +47,13 @@ def _placeholders():
 @contextlib.contextmanager
 def _changing_nothing():
   """Lends placeholders to the imports inside; restores the root logger."""
-  root = logging.getLogger()
-  level, handlers = root.level, list(root.handlers)
   placeholders = _placeholders()
   real = {name: sys.modules.get(name) for name in placeholders}
   sys.modules.update(placeholders)
   try:
-    yield
+    with root_logger.unchanged():
+      yield
   finally:
-    root.setLevel(level)
-    root.handlers[:] = handlers
     for name, module in real.items():
       if module is None:
         del sys.modules[name]
