@@ -16,7 +16,8 @@ EQUATIONS = (
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf', 'value_head',
+  'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
+  'hf_tokenizer', 'rope', 'value_head',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
