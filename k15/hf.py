@@ -6,6 +6,7 @@ wrong with a directory is found in its headers, before any device is touched.
 
 import dataclasses
 import functools
+import gc
 import pathlib
 from typing import Any
 
@@ -123,7 +124,7 @@ def load(
 def _check_tied(files, vocab_size, rows=4096):
   embedding, head = OUTER['embedding',][0], OUTER['lm_head',][0]
   for start in range(0, vocab_size, rows):
-    index = slice(start, start + rows), slice(None)
+    index = slice(start, min(start + rows, vocab_size)), slice(None)
     if not np.array_equal(
       files.read(embedding, index), files.read(head, index)
     ):
@@ -135,7 +136,8 @@ def _check_tied(files, vocab_size, rows=4096):
 def _load_leaf(files, like, leaf):
   if not leaf.is_stacked:
     x = _read(files, leaf.names[0], leaf, like.sharding)
-    return _finish(leaf.is_transposed, like.dtype, like.sharding)(x)
+    x = _finish(leaf.is_transposed, like.dtype, like.sharding)(x)
+    return x.block_until_ready()  # The host lets go of the tensor.
   own = NamedSharding(
     like.sharding.mesh,
     PartitionSpec(*_spec(like.sharding, len(like.shape))[1:]),
@@ -154,16 +156,20 @@ def _read(files, name, leaf, sharding):
   spec = _spec(sharding, len(leaf.shape))
   spec = spec[::-1] if leaf.is_transposed else spec
   sharding = NamedSharding(sharding.mesh, PartitionSpec(*spec))
-  cache = {}  # Devices that hold the same slice share it.
-
-  def read(index):
-    key = str(index)
-    if key not in cache:
-      cache[key] = files.read(name, index)
-    return cache[key]
-
-  x = jax.make_array_from_callback(leaf.shape, sharding, read)
-  return x.block_until_ready()
+  devices = {}  # By slice: those that hold the same one share a reading.
+  for device, index in sharding.addressable_devices_indices_map(
+    leaf.shape
+  ).items():
+    devices.setdefault(str(index), (index, []))[1].append(device)
+  shards = []
+  for index, holders in devices.values():
+    gc.collect(0)  # jax lets go of what it was given before.
+    part = files.read(name, index)
+    # Copies, for an alias would keep the slice on the host.
+    shards += [jax.device_put(part, d, may_alias=False) for d in holders]
+    jax.block_until_ready(shards)
+    del part
+  return jax.make_array_from_single_device_arrays(leaf.shape, sharding, shards)
 
 
 def _spec(sharding, ndim):

@@ -1,4 +1,7 @@
-"""Checkpoints against transformers, on meshes, within memory; bad ones named."""
+"""Checkpoints against transformers, on meshes, within memory; bad ones named.
+
+`make_hf_golden.py` wrote what transformers makes of the same files.
+"""
 
 import dataclasses
 import json
@@ -48,12 +51,13 @@ def greedy(config, params):
   """int32 [NEW], one token at a time against the cache."""
   prompt = hf_checkpoints.prompt()
   steps = len(prompt) + hf_checkpoints.NEW - 1
+  given = jnp.pad(prompt, (0, steps - len(prompt)))
 
   @jax.jit
   def run(params):
     def step(carry, t):
       token, cache = carry
-      token = jnp.where(t < len(prompt), prompt[t % len(prompt)], token)
+      token = jnp.where(t < len(prompt), given[t], token)
       hidden, cache = policy.decode(config, params, token[None], t[None], cache)
       logits = policy.logits_of(config, params, hidden)[0]
       token = jnp.argmax(logits).astype(jnp.int32)
@@ -128,9 +132,10 @@ def test_the_host_holds_one_tensor_above_the_result(
   changes = dict(vocab_size=512, hidden_size=512, intermediate_size=512)
   config = QWEN2 | changes | dict(head_dim=128, num_key_value_heads=4)
   directory = hf_checkpoints.write(tmp_path / 'in', config, files=2)
-  load(directory, mesh, scan_layers=scan_layers)  # Compiles.
+  config, _ = load(directory, mesh, scan_layers=scan_layers)  # Compiles.
+  layout = context.param_layout(config, sharding.make_mesh(*mesh))
   tracemalloc.start()
-  _, params = load(directory, mesh, scan_layers=scan_layers)
+  params = hf.load(directory, config, layout)
   left, peak = tracemalloc.get_traced_memory()
   tracemalloc.stop()
   assert sum(x.nbytes for x in jax.tree.leaves(params)) > 16 << 20
@@ -180,7 +185,7 @@ BROKEN = {
   'cut': (_cut, 'model.safetensors is damaged'),
   'missing': (
     _break_tensors(drop=[NORM, HEAD]),
-    f'{NORM}, {HEAD} missing',
+    f'{HEAD}, {NORM} missing',
   ),
   'extra': (
     _break_tensors(**{'model.layers.2.mlp.up_proj.bias': np.zeros(2)}),
@@ -226,7 +231,7 @@ def test_a_bad_directory_is_named_before_device_work(
   damage, message = BROKEN[name]
   directory = hf_checkpoints.write(tmp_path / 'in', QWEN2)
   damage(directory)
-  monkeypatch.setattr(jax, 'make_array_from_callback', None)
+  monkeypatch.setattr(jax, 'device_put', None)
   with pytest.raises(ValueError, match=message) as error:
     load(directory)
   assert '\n' not in str(error.value)
