@@ -9,6 +9,7 @@ import json
 import numpy as np
 from safetensors.numpy import save_file
 
+METADATA = {'format': 'pt'}
 VOCAB, D, LAYERS, PROMPT, NEW = 96, 32, 2, 24, 64
 LLAMA3 = dict(
   rope_type='llama3',
@@ -113,13 +114,13 @@ def write(directory, config, arrays=None, files=1):
   (directory / 'config.json').write_text(json.dumps(config))
   arrays = tensors(config) if arrays is None else arrays
   if files == 1:
-    save_file(arrays, directory / 'model.safetensors')
+    save_file(arrays, directory / 'model.safetensors', METADATA)
     return directory
   weight_map = {}
   for i in range(files):
     name = f'model-{i + 1:05}-of-{files:05}.safetensors'
     own = {key: arrays[key] for key in list(arrays)[i::files]}
-    save_file(own, directory / name)
+    save_file(own, directory / name, METADATA)
     weight_map |= dict.fromkeys(own, name)
   index = dict(metadata={}, weight_map=weight_map)
   (directory / 'model.safetensors.index.json').write_text(json.dumps(index))
