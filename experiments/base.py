@@ -194,6 +194,11 @@ def _reward():
     default='exact_answer',
     routes=(),
     threads=4,  # responses judged at once, while others are sampled
+    # Reward services that run the programs, 'http://host:port' each; none: a
+    # sandbox of this process.  Their token is in the file, or in
+    # $K15_REWARD_TOKEN.
+    services=(),
+    token_file='',
     sandbox_workers=2,  # programs run at once
     # Weakest walls that will do: namespaces, bwrap, seccomp or rlimits.
     sandbox_lowest='seccomp',

@@ -14,7 +14,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
+
+from k15 import quiet_imports as quiet
 
 
 class Checkpoints:
@@ -22,12 +23,12 @@ class Checkpoints:
 
   def __init__(self, directory: str | pathlib.Path, keep: int):
     """Opens or creates a folder that keeps the newest `keep` steps."""
-    options = ocp.CheckpointManagerOptions(
+    options = quiet.ocp.CheckpointManagerOptions(
       max_to_keep=keep,
       enable_async_checkpointing=False,
       cleanup_tmp_directories=True,
     )
-    self._manager = ocp.CheckpointManager(
+    self._manager = quiet.ocp.CheckpointManager(
       pathlib.Path(directory).absolute(),
       options=options,
       item_names=('state', 'host'),
@@ -49,9 +50,9 @@ class Checkpoints:
       return
     self._manager.save(
       step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state),
-        host=ocp.args.StandardSave(dict(npz=pack(host))),
+      args=quiet.ocp.args.Composite(
+        state=quiet.ocp.args.StandardSave(state),
+        host=quiet.ocp.args.StandardSave(dict(npz=pack(host))),
       ),
     )
     self._manager.wait_until_finished()
@@ -67,12 +68,12 @@ class Checkpoints:
     Returns:
       The state and the host dict.
     """
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    abstract = jax.tree.map(quiet.ocp.utils.to_shape_dtype_struct, like)
     restored = self._manager.restore(
       step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(abstract),
-        host=ocp.args.StandardRestore(),
+      args=quiet.ocp.args.Composite(
+        state=quiet.ocp.args.StandardRestore(abstract),
+        host=quiet.ocp.args.StandardRestore(),
       ),
     )
     return restored.state, unpack(np.asarray(restored.host['npz']))

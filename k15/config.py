@@ -105,7 +105,8 @@ FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
-  'reward.sandbox_lowest', 'rollout.workers',
+  'reward.sandbox_lowest', 'reward.services', 'reward.token_file',
+  'rollout.workers',
   'rollout.live_requests',
   'rollout.*_seconds', 'rollout.token_file', 'rollout.tls_*',
   'rollout.max_requests', 'rollout.max_tokens', 'rollout.max_message_bytes',
@@ -291,6 +292,15 @@ def _check_reward(get):
     routes_lib.routes_of(get('reward.default'), get('reward.routes'))
   except ValueError as error:
     raise ConfigError(f'reward.routes: {error}') from None
+  for url in get('reward.services'):
+    _refuse(
+      not re.fullmatch(r'http://[^/]+:[0-9]+', str(url)),
+      f"reward.services holds {url!r}, and has to hold 'http://host:port'",
+    )
+  path = get('reward.token_file')
+  _refuse(
+    path and not os.path.isfile(path), f'reward.token_file: no file {path!r}'
+  )
 
 
 def _check_rl(get):

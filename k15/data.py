@@ -7,11 +7,11 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import grain
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from k15 import quiet_imports as quiet
 from k15.data_types import Problem
 
 # Prompt and response; the response ends with the end-of-sequence token.
@@ -118,7 +118,7 @@ def remove_overlap(
 
 def sft_iterator(
   pairs: Sequence[TokenPair], row_length: int, rows: int, seed: int
-) -> grain.DatasetIterator:
+) -> quiet.grain.DatasetIterator:
   """Endless packed batches, shuffled anew in every epoch.
 
   Args:
@@ -150,14 +150,16 @@ def sft_iterator(
   # without.  Examples of 70 to 250 tokens in 25 rows of 320 leave 9 % padding
   # best-fit into four batches of bins, 14 % into one.
   stream = (
-    grain.MapDataset.source(pairs)
+    quiet.grain.MapDataset.source(pairs)
     .seed(seed)
     .shuffle()
     .repeat()
     .map(_example_row)
-    .to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+    .to_iter_dataset(
+      quiet.grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+    )
   )
-  stream = grain.experimental.BestFitPackIterDataset(
+  stream = quiet.grain.experimental.BestFitPackIterDataset(
     stream,
     length_struct=dict(tokens=row_length, loss_mask=row_length),
     num_packing_bins=4 * rows,

@@ -16,6 +16,7 @@ FREE = {
   'task.train_path', 'task.held_out_path', 'task.prompt_suffix',
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
+  'reward.services', 'reward.token_file',
 }  # fmt: skip
 
 

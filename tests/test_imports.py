@@ -17,7 +17,7 @@ EQUATIONS = (
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
-  'hf_tokenizer', 'rope', 'value_head',
+  'hf_tokenizer', 'rope', 'value_head', 'quiet_imports',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')

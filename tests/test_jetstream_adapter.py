@@ -15,7 +15,9 @@ def test_an_import_changes_nothing_and_prints_nothing():
     import logging, sys
     root = logging.getLogger()
     before = root.level, list(root.handlers)
-    from k15.rollout import driver, jetstream_adapter
+    from k15 import recipe, report
+    from k15.rewards import scoring
+    from k15.rollout import driver, jetstream_adapter, remote, server
     assert (root.level, list(root.handlers)) == before
     jetstream_adapter.orchestrator.logging.info('%d', 1)
     assert (root.level, list(root.handlers)) == before

@@ -8,6 +8,7 @@ import pytest
 from experiments import base
 from k15.data_types import Problem
 from k15.rewards import code_tests
+from k15.rewards import reward_client
 from k15.rewards import routes
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
@@ -111,3 +112,28 @@ def test_no_sandbox_is_one_sentence(monkeypatch):
     scoring.make_judges(
       base.get_config(), ['code_tests'], contextlib.ExitStack()
     )
+
+
+def test_services_judge_programs_elsewhere(monkeypatch, tmp_path):
+  asked = []
+
+  class Client:
+    def __init__(self, urls, token):
+      asked.append((list(urls), token))
+
+    def verify(self, response, reference, limits):
+      asked.append((response, reference, limits.seconds))
+      return Verdict('correct')
+
+  monkeypatch.setattr(reward_client, 'Client', Client)
+  path = tmp_path / 'token'
+  path.write_text('secret\n')
+  config = base.get_config()
+  config.reward.services = ('http://10.0.0.5:9300',)
+  config.reward.token_file = str(path)
+  judges = scoring.make_judges(config, ['code_tests'], contextlib.ExitStack())
+  assert judges['code_tests']('program', 'tests').kind == 'correct'
+  assert asked == [
+    (['http://10.0.0.5:9300'], 'secret'),
+    ('program', 'tests', config.reward.program_seconds),
+  ]

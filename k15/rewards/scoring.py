@@ -8,6 +8,8 @@ is over when the last response is.
 import collections
 import contextlib
 import functools
+import os
+import pathlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,8 @@ from k15.rewards import answer_workers
 from k15.rewards import code_tests
 from k15.rewards import exact_answer
 from k15.rewards import math_answers
+from k15.rewards import reward_client
+from k15.rewards import reward_service
 from k15.rewards import rules
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
@@ -41,6 +45,7 @@ def make_judges(
 
   Raises:
     ValueError: programs would have to be run, and nothing safe holds them.
+    OSError: no such file of a token.
   """
   makers = {
     'exact_answer': _exact_answer,
@@ -70,13 +75,22 @@ def _math_answers(config, resources):
 
 def _code_tests(config, resources):
   r = config.reward
+  limits = sandbox.Limits(seconds=r.program_seconds)
+  if r.services:
+    client = reward_client.Client(r.services, _token(r.token_file))
+    return functools.partial(client.verify, limits=limits)
   try:
     pool = sandbox.Pool(r.sandbox_workers, lowest=r.sandbox_lowest)
   except sandbox_rungs.SandboxError as error:
     raise ValueError(f'reward code_tests: {error}') from None
   resources.callback(pool.close)
-  limits = sandbox.Limits(seconds=r.program_seconds)
   return functools.partial(_judge_code, pool, limits)
+
+
+def _token(path):
+  if path:
+    return pathlib.Path(path).read_text().strip()
+  return os.environ.get(reward_service.TOKEN_VARIABLE, '')
 
 
 def _judge_code(pool, limits, response, reference):

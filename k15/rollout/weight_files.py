@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import ml_dtypes
 import numpy as np
-import orbax.checkpoint as ocp
 
+from k15 import quiet_imports as quiet
 from k15.rollout import weights
 
 _SUFFIX = '.safetensors'
@@ -100,7 +100,7 @@ def _read_safetensors(path):
 
 def _read_orbax(path, layout):
   folder, step = _item_folder(path)
-  checkpointer = ocp.PyTreeCheckpointer()
+  checkpointer = quiet.ocp.PyTreeCheckpointer()
   with _quiet():
     stored = weights.named(checkpointer.metadata(folder).item_metadata.tree)
   names = weights.named(layout)
@@ -128,9 +128,9 @@ def _read_orbax(path, layout):
   with _quiet():
     restored = checkpointer.restore(
       folder,
-      args=ocp.args.PyTreeRestore(
+      args=quiet.ocp.args.PyTreeRestore(
         item=item,
-        restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+        restore_args=quiet.ocp.checkpoint_utils.construct_restore_args(item),
         partial_restore=True,
       ),
     )
