@@ -177,7 +177,6 @@ def to_json(
     hidden_act='silu',
     rms_norm_eps=config.rms_norm_eps,
     max_position_embeddings=generation.max_length,
-    attention_bias=False,  # Qwen2 has it without saying so.
     tie_word_embeddings=config.tie_embeddings,
     rope_theta=config.rope_theta,
     rope_scaling=_write_rope(config),
@@ -185,6 +184,8 @@ def to_json(
     use_cache=True,
     **ids,
   )
+  if not config.qkv_bias:  # Qwen2 has it without saying so.
+    raw['attention_bias'] = False
   return raw, {key: value for key, value in ids.items() if value is not None}
 
 

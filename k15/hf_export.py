@@ -37,8 +37,7 @@ def export(
 ) -> None:
   """Writes a directory in the Hugging Face layout, whole or not at all.
 
-  Every process calls it, as split tensors are gathered one by one; the first
-  process writes.
+  Every process calls it, to gather split tensors; the first writes.
 
   Args:
     directory: to make; may exist if it is empty.
@@ -50,8 +49,8 @@ def export(
     max_file_bytes: of one file, unless a single tensor is larger.
 
   Raises:
-    ValueError: the directory is not empty, a dtype that safetensors has not,
-      or no architecture fits.
+    ValueError: a directory that is not empty, an unknown dtype, or no
+      architecture fits.
   """
   directory = pathlib.Path(directory)
   _check(directory, dtype)
@@ -66,9 +65,8 @@ def export(
     _write_json(partial / 'generation_config.json', texts[1])
     if len(set(index['weight_map'].values())) > 1:
       _write_json(partial / hf_files.INDEX, index)
-    for name in TOKENIZER_FILES if tokenizer_from else ():
-      if (path := pathlib.Path(tokenizer_from) / name).is_file():
-        shutil.copyfile(path, partial / name)
+    if tokenizer_from:
+      _copy_tokenizer(pathlib.Path(tokenizer_from), partial)
     os.replace(partial, directory)
 
 
@@ -127,6 +125,12 @@ def _take(is_stacked, is_transposed, dtype, sharding):
     return (x.T if is_transposed else x).astype(dtype)
 
   return jax.jit(take, out_shardings=sharding)
+
+
+def _copy_tokenizer(source, directory):
+  for name in TOKENIZER_FILES:
+    if (source / name).is_file():
+      shutil.copyfile(source / name, directory / name)
 
 
 def _write_json(path, value):

@@ -82,12 +82,10 @@ def yarn_frequencies(
     float64 [h / 2].
   """
   half = len(frequencies)
-
-  def index(turns):
-    return half * math.log(original_length / (2 * math.pi * turns)) / log_theta
-
-  log_theta = math.log(theta)
-  low, high = index(beta_fast), index(beta_slow)
+  low, high = (
+    half * math.log(original_length / (2 * math.pi * b)) / math.log(theta)
+    for b in (beta_fast, beta_slow)
+  )
   if truncate:
     low, high = math.floor(low), math.ceil(high)
   low, high = max(low, 0), min(high, 2 * half - 1)
