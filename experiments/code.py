@@ -9,7 +9,9 @@ itself becomes such a file by
     python -m k15.rewards.code_datasets mbpp.jsonl mbpp_problems.jsonl
 
 and --config.task.train_path=mbpp_problems.jsonl.  A byte policy from scratch
-learns to write the short ones; `:smoke` runs every stage and learns nothing.
+learns the shipped ones in SFT (0.97 of those it trains on, 0.62 of the held
+out), and RL keeps that; from a weaker start (100 steps of SFT: 0.20) RL loses
+ground instead.  `:smoke` runs every stage and learns nothing.
 """
 
 import pathlib
@@ -25,7 +27,7 @@ def get_config(variant=''):
   )
   config.task.held_out_problems = 16
   config.reward.default = 'code_tests'
-  config.sft.steps = 100
+  config.sft.steps = 150
   config.sft.batch_tokens = 4096
   config.rl.iterations = 20
   config.rl.problems_per_iteration = 16
