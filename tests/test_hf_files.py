@@ -1,5 +1,6 @@
 """Files by hand; what is wrong with them is tested with `hf`."""
 
+import hf_checkpoints
 import ml_dtypes
 import numpy as np
 import pytest
@@ -47,3 +48,11 @@ def test_many_names_are_cut_short(tmp_path):
   with pytest.raises(ValueError, match=message):
     hf_files.check(files, expected, ())
   files.close()
+
+
+def test_a_tensor_in_two_files_is_named(tmp_path):
+  hf_checkpoints.write(tmp_path, hf_checkpoints.CASES['qwen2'], files=2)
+  first, second = (f'model-0000{i}-of-00002.safetensors' for i in (1, 2))
+  (tmp_path / second).write_bytes((tmp_path / first).read_bytes())
+  with pytest.raises(ValueError, match=f'is in {first} and in {second}'):
+    hf_files.Files(tmp_path)
