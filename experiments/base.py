@@ -91,6 +91,20 @@ def _policy():
     head_dim=32,  # h
     d_ff=384,  # SwiGLU width
     rope_theta=10000.0,  # k1.5 2.5.1 activates long context with 1,000,000
+    # How rotary positions reach texts longer than trained on: 'none', 'llama3'
+    # (Llama 3.1) or 'yarn' (arXiv 2309.00071).
+    rope_scaling='none',
+    rope_factor=1.0,  # how many times longer
+    rope_original_length=8192,  # tokens, before scaling
+    # Turns within that length up to which a frequency is divided by the factor
+    # and from which it is kept: low and high for 'llama3', slow and fast for
+    # 'yarn'.
+    rope_low_freq_factor=1.0,
+    rope_high_freq_factor=4.0,
+    rope_beta_fast=32.0,
+    rope_beta_slow=1.0,
+    rope_truncate=True,  # 'yarn': the ends of its ramp are whole indices
+    rope_attention_factor=0.0,  # 'yarn': of q and k; 0 is 0.1 ln(factor) + 1
     rms_norm_eps=1e-6,
     qkv_bias=False,  # Qwen2: True
     qk_norm=True,  # Qwen3: True

@@ -30,6 +30,7 @@ CHOICES = {
   'policy.param_dtype': ('float32', 'bfloat16'),
   'policy.remat': ('none', 'full', 'dots'),
   'policy.attention': ('auto', 'plain', 'chunked', 'splash', 'cudnn'),
+  'policy.rope_scaling': ('none', 'llama3', 'yarn'),
   'rl.loss_segments': ('all', 'last'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
@@ -58,7 +59,7 @@ RANGES = {
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
-    'optimizer.clip_norm', 'evaluation.every',
+    'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
   ),
   '>= 1': (
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
@@ -75,13 +76,16 @@ RANGES = {
     'optimizer.micro_batch_rows',
     'evaluation.samples', 'checkpoint.every_iterations',
     'checkpoint.every_sft_steps', 'checkpoint.keep',
+    'policy.rope_original_length', 'policy.rope_factor',
   ),
   '> 0': (
     'policy.rope_theta', 'policy.rms_norm_eps', 'sft.learning_rate',
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
-    'optimizer.eps', 'evaluation.temperature',
+    'optimizer.eps', 'evaluation.temperature', 'policy.rope_beta_slow',
+    'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
+    'policy.rope_high_freq_factor',
   ),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
@@ -207,6 +211,15 @@ def _check_policy_and_mesh(get, num_devices):
     f'policy.head_dim is {get("policy.head_dim")}; rotary positions need an '
     'even one',
   )
+  _refuse(
+    get('policy.rope_scaling') == 'yarn' and get('policy.rope_theta') <= 1,
+    f'policy.rope_theta is {get("policy.rope_theta")}, and policy.rope_scaling '
+    "'yarn' needs > 1",
+  )
+  _refuse_equal_or_above(
+    get, 'policy.rope_low_freq_factor', 'policy.rope_high_freq_factor'
+  )
+  _refuse_equal_or_above(get, 'policy.rope_beta_slow', 'policy.rope_beta_fast')
   axes = ('data', 'fsdp', 'tensor', 'context')
   shape = {name: get(f'mesh.{name}') for name in axes}
   filled = [name for name, size in shape.items() if size == -1]
@@ -487,4 +500,11 @@ def _refuse(condition, sentence):
 def _refuse_above(get, low, high):
   _refuse(
     get(low) > get(high), f'{low} is {get(low)}, above {high}, {get(high)}'
+  )
+
+
+def _refuse_equal_or_above(get, low, high):
+  _refuse(
+    get(low) >= get(high),
+    f'{low} is {get(low)}, not below {high}, {get(high)}',
   )

@@ -142,6 +142,15 @@ def test_texts_and_tuples(changes, parts):
       'policy.head_dim is 33; rotary positions need an even one',
     ),
     (
+      dict(policy__rope_low_freq_factor=4.0),
+      'policy.rope_low_freq_factor is 4.0, not below '
+      'policy.rope_high_freq_factor, 4.0',
+    ),
+    (
+      dict(policy__rope_scaling='yarn', policy__rope_theta=1.0),
+      "policy.rope_theta is 1.0, and policy.rope_scaling 'yarn' needs > 1",
+    ),
+    (
       dict(rollout__token_budget=257),
       'rollout.token_budget is 257, above rollout.max_length, 256',
     ),

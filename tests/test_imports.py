@@ -16,8 +16,8 @@ EQUATIONS = (
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf', 'value_head', 'quiet_imports',
-  'root_logger',
+  'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
+  'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
   'attention', 'chunked_attention',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
