@@ -50,6 +50,8 @@ NOT_EMPTY = (
   'task.answer_field',
   'task.response_field',
   'task.answer_marker',
+  'task.domain_field',
+  'task.difficulty_field',
 )
 # Keys by the numbers they take.  A number is always finite.
 RANGES = {
@@ -74,12 +76,13 @@ RANGES = {
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
     'optimizer.micro_batch_rows',
-    'evaluation.samples', 'checkpoint.every_iterations',
-    'checkpoint.every_sft_steps', 'checkpoint.keep',
+    'evaluation.samples', 'saving.every_iterations',
+    'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
   ),
   '> 0': (
-    'policy.rope_theta', 'policy.rms_norm_eps', 'sft.learning_rate',
+    'task.hardest', 'policy.rope_theta', 'policy.rms_norm_eps',
+    'sft.learning_rate',
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
@@ -104,7 +107,7 @@ RANGES = {
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
-  'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
+  'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention',
   'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
   'reward.sandbox_lowest', 'reward.services', 'reward.token_file',
@@ -205,6 +208,11 @@ def _check_policy_and_mesh(get, num_devices):
     heads % kv_heads,
     f'policy.num_heads is {heads}, not a multiple of policy.num_kv_heads, '
     f'{kv_heads}',
+  )
+  _refuse(
+    get('policy.qkv_bias') and get('policy.qk_norm'),
+    'policy.qkv_bias and policy.qk_norm are both True, and no architecture '
+    'that models are saved in has both',
   )
   _refuse(
     get('policy.head_dim') % 2,

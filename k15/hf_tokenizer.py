@@ -25,8 +25,9 @@ class HfTokenizer:
   Attributes:
     vocab_size: of the model, at least that of tokenizer.json.
     eos_ids: any of them ends a response.
-    eos_id: the first of them.
+    eos_id: the one that ends a turn.
     pad_id: fills what is not text; `eos_id` where the checkpoint names none.
+    has_chat_template: whether `encode_chat` can be used.
   """
 
   def __init__(self, directory: str | pathlib.Path):
@@ -52,6 +53,7 @@ class HfTokenizer:
     self.vocab_size = hf_config.read_config(directory).vocab_size
     self._read_ids(directory)
     self._template = _read_template(directory, settings)
+    self.has_chat_template = self._template is not None
 
   def _read_ids(self, directory):
     generation = hf_config.read_generation(directory)
@@ -59,7 +61,8 @@ class HfTokenizer:
     eos_ids = generation.eos_ids or (() if named is None else (named,))
     if not eos_ids:
       raise ValueError(f'{directory} names no end-of-sequence id')
-    self.eos_ids, self.eos_id = eos_ids, eos_ids[0]
+    self.eos_ids = eos_ids
+    self.eos_id = named if named in eos_ids else eos_ids[0]
     pads = self._id_of('pad'), generation.pad_id, self.eos_id
     self.pad_id = next(pad for pad in pads if pad is not None)
     known = self._plain.get_vocab(with_added_tokens=True)

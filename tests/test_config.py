@@ -16,7 +16,7 @@ FREE = {
   'task.train_path', 'task.held_out_path', 'task.prompt_suffix',
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
-  'reward.services', 'reward.token_file',
+  'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
 }  # fmt: skip
 
 
@@ -320,11 +320,11 @@ def test_files_of_workers(tmp_path):
 
 def test_a_resumed_run_may_change_some_keys():
   old = config_lib.to_json(base.get_config())
-  free = _config(rl__iterations=80, checkpoint__keep=3, mesh__data=-1)
+  free = _config(rl__iterations=80, saving__keep=3, mesh__data=-1)
   assert config_lib.refuse_changes(old, free) == [
-    'checkpoint.keep: 2 -> 3',
     'mesh.data: 1 -> -1',
     'rl.iterations: 60 -> 80',
+    'saving.keep: 2 -> 3',
   ]
   mixed = _config(rl__iterations=80, loss__tau=0.4, stages=('rl',))
   with pytest.raises(config_lib.ConfigError) as error:
