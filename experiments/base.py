@@ -59,6 +59,9 @@ def _task():
     domain_field='domain',
     difficulty_field='difficulty',
     hardest=1.0,  # its greatest value: labels are divided by it
+    # Problems that lack an answer or whose prompt is too long: left out and
+    # counted, or the run refused.
+    drop_unusable=False,
     # -- name='arithmetic'
     kinds=(
       'add',

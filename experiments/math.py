@@ -25,6 +25,7 @@ def get_config(variant=''):
   config.task.prompt_field = 'problem'
   config.task.domain_field = 'type'
   config.task.hardest = 10.0
+  config.task.drop_unusable = True
   config.task.prompt_suffix = (
     '\n\nReason step by step, and put the final answer in \\boxed{}.'
   )

@@ -35,6 +35,7 @@ def read_problems(
   domain_field: str = 'domain',
   difficulty_field: str = 'difficulty',
   max_difficulty: float = 1.0,
+  may_lack_answers: bool = False,
 ) -> list[Example]:
   """Reads a JSONL, JSON or Parquet file, in its order.
 
@@ -53,6 +54,7 @@ def read_problems(
     domain_field: text.
     difficulty_field: number, from 0 to max_difficulty.
     max_difficulty: of the hardest problems, which becomes 1.
+    may_lack_answers: whether an answer may be null or empty.
 
   Raises:
     FileNotFoundError: no such file.
@@ -74,7 +76,9 @@ def read_problems(
       Problem(
         id=_id(row, f'{file.name}:{number}'),
         prompt=_text(row, prompt_field, where),
-        answer=_answer(row, answer_field, where, answer_marker),
+        answer=''
+        if may_lack_answers and row.get(answer_field, 0) in (None, '')
+        else _answer(row, answer_field, where, answer_marker),
         domain=str(row.get(domain_field) or ''),
         difficulty=_difficulty(row, difficulty_field, max_difficulty, where),
       ),

@@ -72,15 +72,47 @@ def build(config: Any, tokenizer: Any) -> Task:
     system_prompt=config.task.system_prompt,
     is_chat=tokenizer.has_chat_template and config.task.use_chat_template,
   )
-  for problem in train + held_out:
-    length = len(task.encode_prompt(problem.prompt))
-    if length > config.rollout.max_prompt_length:
-      raise ValueError(
-        f'the prompt of {problem.id!r} has {length} tokens, more than'
-        f' rollout.max_prompt_length = {config.rollout.max_prompt_length}'
-      )
+  if config.task.drop_unusable:
+    task = _usable(config, task)
+  for problem in task.train + task.held_out:
+    refusal = _refusal(config, task, problem)
+    if refusal:
+      raise ValueError(refusal)
   _check_enough(config, task)
   return task
+
+
+def _refusal(config, task, problem):
+  """Why a problem cannot be used, or None."""
+  if not problem.answer:
+    return f'{problem.id!r} has no answer'
+  length, most = (
+    len(task.encode_prompt(problem.prompt)),
+    config.rollout.max_prompt_length,
+  )
+  if length > most:
+    return (
+      f'the prompt of {problem.id!r} has {length} tokens, more than'
+      f' rollout.max_prompt_length = {most}'
+    )
+  return None
+
+
+def _usable(config, task):
+  """The task without the problems that would be refused, which are counted."""
+  kept = {}
+  for part in ('train', 'held_out'):
+    problems = getattr(task, part)
+    kept[part] = [p for p in problems if not _refusal(config, task, p)]
+    dropped = len(problems) - len(kept[part])
+    if dropped:
+      print(
+        f'task.{part}: {dropped} of {len(problems)} problems are left out:'
+        ' no answer, or a prompt longer than rollout.max_prompt_length ='
+        f' {config.rollout.max_prompt_length} tokens',
+        flush=True,
+      )
+  return dataclasses.replace(task, **kept)
 
 
 def _check_enough(config, task):
@@ -144,6 +176,7 @@ def _file(config):
     t.domain_field,
     t.difficulty_field,
     t.hardest,
+    t.drop_unusable,
   )
   examples = data.read_problems(t.train_path, *fields)
   if t.held_out_path:

@@ -164,3 +164,25 @@ def test_what_a_stage_would_trip_over_is_refused(tmp_path, changes, sentence):
   with pytest.raises(ValueError) as error:
     _build(config)
   assert sentence in str(error.value)
+
+
+def test_unusable_problems_are_left_out_and_counted(tmp_path, capsys):
+  rows = [
+    dict(prompt=f'{i}+1', answer=None if i == 2 else str(i)) for i in range(12)
+  ]
+  rows[5]['prompt'] = '5+1' + ' ' * 20
+  path = tmp_path / 'rows.jsonl'
+  path.write_text('\n'.join(json.dumps(row) for row in rows))
+  config = small_run.make_config(
+    tmp_path,
+    stages=('rl',),
+    task__train_path=str(path),
+    task__drop_unusable=True,
+  )
+  task = _build(config)
+  assert len(task.train) + len(task.held_out) == 10
+  printed = capsys.readouterr().out
+  assert 'problems are left out: no answer, or a prompt longer than' in printed
+  config.task.drop_unusable = False
+  with pytest.raises(ValueError, match="field 'answer' is a NoneType"):
+    _build(config)
