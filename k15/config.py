@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from k15.rewards import routes as routes_lib
 
-STAGES = ('sft', 'rl')
+STAGES = ('sft', 'rl', 'merge', 'shortest', 'dpo', 'short_rl')
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
   'policy.dtype': ('float32', 'bfloat16'),
@@ -44,6 +44,8 @@ CHOICES = {
   'problem_sampler.strategy': ('uniform', 'curriculum', 'prioritized'),
   'optimizer.name': ('adam', 'muon', 'sgd'),
   'sft.optimizer': ('adam', 'muon', 'sgd'),
+  'shortest.optimizer': ('adam', 'muon', 'sgd'),
+  'dpo.optimizer': ('adam', 'muon', 'sgd'),
 }
 NOT_EMPTY = (
   'task.prompt_field',
@@ -62,6 +64,9 @@ RANGES = {
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
     'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
+    'shortest.steps', 'shortest.end_learning_rate', 'shortest.warmup_steps',
+    'dpo.steps', 'dpo.end_learning_rate', 'dpo.warmup_steps',
+    'short_rl.iterations',
   ),
   '>= 1': (
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
@@ -79,6 +84,9 @@ RANGES = {
     'evaluation.samples', 'saving.every_iterations',
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
+    'long2short.problems', 'long2short.samples', 'shortest.batch_tokens',
+    'shortest.log_every', 'dpo.batch_pairs', 'dpo.log_every',
+    'short_rl.max_length',
   ),
   '> 0': (
     'task.hardest', 'policy.rope_theta', 'policy.rms_norm_eps',
@@ -88,17 +96,19 @@ RANGES = {
     'optimizer.learning_rate',
     'optimizer.eps', 'evaluation.temperature', 'policy.rope_beta_slow',
     'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
-    'policy.rope_high_freq_factor',
+    'policy.rope_high_freq_factor', 'shortest.learning_rate',
+    'dpo.learning_rate', 'dpo.beta', 'short_rl.token_price',
   ),
+  '> 1': ('long2short.longer',),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
     'task.guess_rate', 'task.slip_rate', 'loss.negative_discard_rate',
     'problem_sampler.success_decay', 'problem_sampler.unseen_success_rate',
-    'problem_sampler.hard_below_success_rate',
+    'problem_sampler.hard_below_success_rate', 'long2short.short_share',
   ),
   '> 0 and <= 1': ('problem_sampler.min_weight',),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
-  '>= 0 and < 2': ('length_reward.weight',),
+  '>= 0 and < 2': ('length_reward.weight', 'short_rl.length_weight'),
   '>= 0 and < 4294967296': ('seed',),
   '>= 2097152 and <= 1073741824': ('rollout.max_message_bytes',),
   '>= -1': ('mesh.data', 'mesh.fsdp', 'mesh.tensor', 'mesh.context'),
@@ -107,6 +117,8 @@ RANGES = {
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
+  'short_rl.iterations', 'shortest.log_every', 'dpo.log_every',
+  'long2short.responses',
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention',
   'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
@@ -167,6 +179,7 @@ def validate(
   _check_workers(get)
   _check_reward(get)
   _check_rl(get)
+  _check_long2short(get)
 
 
 def _check_number(key, value, rule):
@@ -265,10 +278,14 @@ def _check_lengths(get):
     'rollout.repetition_count is 1, and everything comes once: 0 turns the '
     'detector off, >= 2 on',
   )
+  _check_row(get, 'sft.batch_tokens')
+
+
+def _check_row(get, key):
   prompt, response = get('rollout.max_prompt_length'), get('rollout.max_length')
   _refuse(
-    get('sft.batch_tokens') < prompt + response,
-    f'sft.batch_tokens is {get("sft.batch_tokens")}, less than one row of '
+    get(key) < prompt + response,
+    f'{key} is {get(key)}, less than one row of '
     f'rollout.max_prompt_length {prompt} + rollout.max_length {response}',
   )
 
@@ -332,11 +349,40 @@ def _check_rl(get):
   )
   _refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
   _refuse_above(get, 'rl.updates_per_iteration', 'rl.problems_per_iteration')
-  _refuse_above(get, 'sft.end_learning_rate', 'sft.learning_rate')
-  warmup, steps = get('sft.warmup_steps'), get('sft.steps')
+  _check_schedule(get, 'sft')
+
+
+def _check_schedule(get, stage):
+  _refuse_above(get, f'{stage}.end_learning_rate', f'{stage}.learning_rate')
+  warmup, steps = get(f'{stage}.warmup_steps'), get(f'{stage}.steps')
   _refuse(
     0 < steps <= warmup,
-    f'sft.warmup_steps is {warmup}, and has to be < sft.steps, {steps}',
+    f'{stage}.warmup_steps is {warmup}, and has to be < {stage}.steps, {steps}',
+  )
+
+
+def _check_long2short(get):
+  stages = get('stages')
+  for stage in ('shortest', 'dpo'):
+    if stage in stages:
+      _check_schedule(get, stage)
+  if 'shortest' in stages:
+    _check_row(get, 'shortest.batch_tokens')
+  if 'short_rl' in stages:
+    _refuse_above(get, 'short_rl.max_length', 'rollout.max_length')
+  for path in get('short_rl.candidates'):
+    _refuse(
+      not isinstance(path, str) or not os.path.isdir(path),
+      f'short_rl.candidates: no directory {path!r}',
+    )
+  short_model = get('long2short.short_model')
+  _refuse(
+    'merge' in stages and not os.path.isdir(short_model),
+    f'long2short.short_model: no directory {short_model!r}',
+  )
+  _refuse(
+    stages[0] == 'merge' and not get('checkpoint'),
+    "checkpoint is '', and stage 'merge' needs a long-CoT model",
   )
 
 
@@ -363,6 +409,14 @@ def differences(
   }
 
 
+def _unused_groups(config):
+  """Groups of keys that no stage of the run reads."""
+  own = 'shortest', 'dpo', 'short_rl'
+  unused = [stage for stage in own if stage not in config.stages]
+  is_short = set(config.stages) & {'merge', *own}
+  return unused if is_short else [*unused, 'long2short']
+
+
 def refuse_changes(
   old_json: Mapping[str, Any], config: ConfigDict
 ) -> list[str]:
@@ -372,10 +426,13 @@ def refuse_changes(
     ConfigError: a key changed that is not one of `FREE_ON_RESUME`.
   """
   changes = differences(old_json, config)
+  unused = [f'{group}.*' for group in _unused_groups(config)]
   fixed = [
     change
     for key, change in changes.items()
-    if not any(fnmatch.fnmatch(key, free) for free in FREE_ON_RESUME)
+    if not any(
+      fnmatch.fnmatch(key, free) for free in (*FREE_ON_RESUME, *unused)
+    )
   ]
   _refuse(
     fixed,

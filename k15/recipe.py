@@ -11,14 +11,20 @@ import pathlib
 import time
 from typing import Any
 
+import jax
+
 from k15 import context as context_lib
 from k15 import evaluate
+from k15 import merging
 from k15 import metrics
 from k15 import models
+from k15 import preference
 from k15 import report
 from k15 import rl
 from k15 import sft
 from k15 import sharding
+from k15 import short_rl
+from k15 import shortest
 from k15.context import Context
 
 
@@ -56,23 +62,54 @@ def _train(context, stage, source) -> pathlib.Path:
   """Runs a stage from the model at `source`, if any; returns its own."""
   config = context.config
   directory = context.workdir / 'models' / stage
-  total = dict(sft=config.sft.steps, rl=config.rl.iterations)[stage]
+  make_params = functools.partial(context_lib.load_params, context, source)
+  total, train = {
+    'sft': (config.sft.steps, lambda: sft.train(context, make_params)),
+    'rl': (config.rl.iterations, lambda: rl.train(context, make_params)),
+    'merge': (1, None),
+    'shortest': (
+      config.shortest.steps,
+      lambda: shortest.train(context, source),
+    ),
+    'dpo': (config.dpo.steps, lambda: preference.train(context, source)),
+    'short_rl': (
+      config.short_rl.iterations,
+      lambda: short_rl.train(context, source),
+    ),
+  }[stage]
   origin = models.read_origin(directory)
   if origin is None or origin.done != total:
-    train = dict(sft=sft.train, rl=rl.train)[stage]
-    make_params = functools.partial(context_lib.load_params, context, source)
-    state = train(context, make_params)
-    r, checkpoint = config.rollout, config.checkpoint
-    models.save(
-      directory,
-      context.policy,
-      state.params,
-      context.task.tokenizer,
-      r.max_prompt_length + r.max_length,
-      models.Origin(stage, total, int(state.step)),
-      models.directory_of(checkpoint) if checkpoint else None,
-    )
+    if stage == 'merge':
+      _merge(context, source, directory)
+    else:
+      _save(context, directory, stage, total, train())
   return directory
+
+
+def _merge(context, source, directory):
+  """The mean of the model at `source` and the config's short one."""
+  config = context.config.long2short
+  if jax.process_index() == 0:
+    merging.merge(
+      directory,
+      models.directory_of(source),
+      models.directory_of(config.short_model),
+      config.short_share,
+      models.Origin('merge', 1, 0),
+    )
+
+
+def _save(context, directory, stage, total, state):
+  r, checkpoint = context.config.rollout, context.config.checkpoint
+  models.save(
+    directory,
+    context.policy,
+    state.params,
+    context.task.tokenizer,
+    r.max_prompt_length + r.max_length,
+    models.Origin(stage, total, int(state.step)),
+    models.directory_of(checkpoint) if checkpoint else None,
+  )
 
 
 def _evaluation(context, stage, model):

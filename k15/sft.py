@@ -3,6 +3,7 @@
 Packed examples, loss on the responses only, one cosine of the learning rate.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,22 +24,34 @@ from k15.context import Context
 from k15.data_types import Batch, TrainState
 
 
-def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
+def train(
+  context: Context,
+  make_params: Callable[[], Any],
+  name: str = 'sft',
+  make_pairs: Callable[[], tuple[list, int]] | None = None,
+) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
     context: of the run.
     make_params: the weights to start from, consumed; called by a first run.
+    name: of the stage, and of the group of its keys.
+    make_pairs: returns the token pairs (prompt, response) to learn from and
+      how many were left out; None: the examples of the task.
   """
-  config = context.config.sft
+  config = context.config[name]
   optimizer = context_lib.make_optimizer(context.config, config.optimizer)
   checkpoints = checkpoint.Checkpoints(
-    context.workdir / 'checkpoints' / 'sft', context.config.saving.keep
+    context.workdir / 'checkpoints' / name, context.config.saving.keep
   )
   batches, start = None, checkpoints.latest_step() or 0
   if start < config.steps:
-    context.logger.truncate('sft', start)
-    batches = _batches(context, start)
+    context.logger.truncate(name, start)
+    if make_pairs is None:
+      make_pairs = functools.partial(
+        task_lib.sft_pairs, context.task, context.config.rollout.max_length
+      )
+    batches = _batches(context, name, start, make_pairs)
   if start:
     layout = context_lib.state_layout(context, optimizer)
     state, host = checkpoints.restore(start, layout)
@@ -48,45 +61,46 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
     state = context_lib.init_state(context, optimizer, make_params())
   if batches is not None:
     with sharding.use_mesh(context.mesh):
-      state = _steps(context, optimizer, state, batches, start, checkpoints)
+      state = _steps(
+        context, name, optimizer, state, batches, start, checkpoints
+      )
   checkpoints.close()
   return state
 
 
-def _steps(context, optimizer, state, batches, start, checkpoints):
-  config, every = context.config.sft, context.config.saving.every_sft_steps
+def _steps(context, name, optimizer, state, batches, start, checkpoints):
+  config, every = context.config[name], context.config.saving.every_sft_steps
   layout = jax.tree.map(lambda x: x.sharding, state)
-  step = _make_step(context, optimizer, layout)
+  step = _make_step(context, config, optimizer, layout)
   timer = metrics.Timer()
-  with metrics.Progress(config.steps, start, 'sft') as progress:
+  with metrics.Progress(config.steps, start, name) as progress:
     for i in range(start, config.steps):
       with timer('data'):
         batch = _batch(next(batches))
       with timer('update'):
         state, values = step(state, batch, False)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
-      _refuse_non_finite(context, i, values, batch)
-      logged = _metrics(values)
-      progress.update(loss=logged['sft/loss'])
+      _refuse_non_finite(context, name, i, values, batch)
+      logged = _metrics(name, values)
+      progress.update(loss=values['loss'])
       if i % config.log_every == 0 or i + 1 == config.steps:
-        context.logger.scalars('sft', i, logged | timer.pop())
+        context.logger.scalars(name, i, logged | timer.pop())
       done, stopping = i + 1 == config.steps, context.stop.is_set()
       if done or (i + 1) % every == 0 or stopping:
         checkpoints.save(
           i + 1, state, dict(data=dict(state=batches.get_state()))
         )
       if stopping and not done:
-        raise context_lib.Interrupted(f'sft: saved after step {i + 1}')
+        raise context_lib.Interrupted(f'{name}: saved after step {i + 1}')
   return state
 
 
-def _make_step(context, optimizer, layout):
-  config = context.config
+def _make_step(context, config, optimizer, layout):
   schedule = optimizer_lib.cosine_schedule(
-    config.sft.learning_rate,
-    config.sft.end_learning_rate,
-    config.sft.warmup_steps,
-    config.sft.steps,
+    config.learning_rate,
+    config.end_learning_rate,
+    config.warmup_steps,
+    config.steps,
   )
 
   def loss(logprobs, rows):
@@ -101,19 +115,20 @@ def _make_step(context, optimizer, layout):
     loss,
     optimizer,
     schedule,
-    config.optimizer.micro_batch_rows,
+    context.config.optimizer.micro_batch_rows,
     layout=layout,
   )
 
 
-def _batches(context, start):
+def _batches(context, name, start, make_pairs):
   rollout = context.config.rollout
   row_length = rollout.max_prompt_length + rollout.max_length
-  pairs, dropped = task_lib.sft_pairs(context.task, rollout.max_length)
+  pairs, dropped = make_pairs()
   if start == 0:
-    counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
-    context.logger.scalars('sft', 0, counts)
-  rows = max(1, context.config.sft.batch_tokens // row_length)
+    counts = {'examples': len(pairs), 'examples_dropped': dropped}
+    counts = {f'{name}/{key}': value for key, value in counts.items()}
+    context.logger.scalars(name, 0, counts)
+  rows = max(1, context.config[name].batch_tokens // row_length)
   micro = context.config.optimizer.micro_batch_rows
   rows = -(-rows // micro) * micro
   return data.sft_iterator(pairs, row_length, rows, context.config.seed)
@@ -138,23 +153,24 @@ def _batch(arrays: dict[str, np.ndarray]) -> Batch:
   )
 
 
-def _metrics(values):
+def _metrics(name, values):
   tokens = max(values['tokens'], 1.0)
-  return {
-    'sft/loss': values['loss'],
-    'sft/token_accuracy': values['token_accuracy_sum'] / tokens,
-    'sft/entropy': values['entropy_sum'] / tokens,
-    'sft/grad_norm': values['grad_norm'],
-    'sft/learning_rate': values['learning_rate'],
-    'sft/tokens': values['tokens'],
+  logged = {
+    'loss': values['loss'],
+    'token_accuracy': values['token_accuracy_sum'] / tokens,
+    'entropy': values['entropy_sum'] / tokens,
+    'grad_norm': values['grad_norm'],
+    'learning_rate': values['learning_rate'],
+    'tokens': values['tokens'],
   }
+  return {f'{name}/{key}': value for key, value in logged.items()}
 
 
-def _refuse_non_finite(context, step, values, batch):
+def _refuse_non_finite(context, name, step, values, batch):
   if np.isfinite(values['loss']) and np.isfinite(values['grad_norm']):
     return
-  path = update.save_batch(context.workdir, f'sft-{step}', batch)
+  path = update.save_batch(context.workdir, f'{name}-{step}', batch)
   raise FloatingPointError(
-    f'sft step {step}: loss {values["loss"]}, gradient norm'
+    f'{name} step {step}: loss {values["loss"]}, gradient norm'
     f' {values["grad_norm"]}; the batch is in {path}'
   )

@@ -18,13 +18,17 @@ DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
   'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'models',
+  'attention', 'chunked_attention', 'models', 'merging',
 )  # fmt: skip
-STAGES = ('sft', 'rl', 'preference', 'reward_training')
+STAGES = (
+  'sft', 'rl', 'preference', 'shortest', 'short_rl', 'reward_training',
+)  # fmt: skip
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
-BELOW_STAGES = [*BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics']
+BELOW_STAGES = [
+  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'responses',
+]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
 # Page or folder of k15 -> the pages and folders of k15 it may import.
@@ -36,11 +40,13 @@ MAY_IMPORT = {
   'rewards': ['data_types', 'rewards'],
   **{page: ['data_types', *DEVICES] for page in DEVICES},
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
+  'merging': [*DEVICES, 'long2short'],
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
   'rollout/server': [*BELOW_STAGES, 'config'],  # A command of its own.
   'task': BELOW_ROLLOUT,
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
+  'responses': [*BELOW_EVALUATE, 'context'],
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS],

@@ -1,0 +1,20 @@
+"""Shortest rejection sampling: Kimi k1.5, section 2.4, Fig. 7 'w/ ... rs'.
+
+    python -m k15.main --config=experiments/long2short/shortest.py \\
+        --config.checkpoint=runs/seed0/models/rl --workdir=runs/seed0_shortest
+
+Eight responses to each of 512 problems; SFT on the shortest correct ones.
+Expected: fewer tokens, about the same accuracy.  Three minutes on two cores,
+most of them for the responses.
+"""
+
+from experiments import arithmetic
+
+
+def get_config():
+  config = arithmetic.get_config()
+  config.stages = ('shortest',)
+  config.long2short.problems = 512
+  config.shortest.steps = 60
+  config.shortest.batch_tokens = 2048
+  return config

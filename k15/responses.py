@@ -1,0 +1,192 @@
+"""Several responses to each problem, judged, in a file that outlives the run.
+
+One line for each response; a sampling that was cut off goes on where it stopped
+and nothing is sampled twice.
+"""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from k15 import context as context_lib
+from k15 import metrics
+from k15 import models
+from k15 import sharding
+from k15.context import Context
+from k15.data_types import Problem, StopReason, Trajectory
+from k15.rewards import scoring
+from k15.rollout import partial
+
+# Random numbers of these ids: those of no training group and no evaluation.
+_FIRST_GROUP_ID = 1 << 29
+_LINES_AT_ONCE = 64  # that are written
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Response:
+  """Attributes:
+  tokens: int32 [T], the end-of-sequence token included.
+  is_correct: whether it was judged so, and ended by itself.
+  """
+
+  tokens: np.ndarray
+  is_correct: bool
+
+  @property
+  def length(self) -> int:
+    """Tokens."""
+    return len(self.tokens)
+
+
+def collect(
+  context: Context, model: str | pathlib.Path, num_problems: int, samples: int
+) -> list[tuple[Problem, list[Response]]]:
+  """Responses of a model to training problems, from the file or sampled now.
+
+  The file is `long2short.responses` of the config, or responses.jsonl of the
+  workdir.  It may hold responses of other models too: each line says of which.
+
+  Args:
+    context: of the run.
+    model: its directory; '' is one of random weights.
+    num_problems: the first of the training set.
+    samples: of each problem.
+
+  Raises:
+    Interrupted: the run was asked to stop; what was judged is in the file.
+  """
+  path = pathlib.Path(
+    context.config.long2short.responses or context.workdir / 'responses.jsonl'
+  )
+  facts = _facts(context, model)
+  problems = context.task.train[:num_problems]
+  records = {
+    (record['problem_id'], record['sample']): record
+    for record in metrics.read_jsonl(path)
+    if record.items() >= facts.items()
+  }
+  missing = [
+    (problem, sample)
+    for problem in problems
+    for sample in range(samples)
+    if not _answers(records.get((problem.id, sample)), problem)
+  ]
+  if missing:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = _sample(context, model, problems, missing)
+    for record in _append(path, (facts | line for line in lines)):
+      records[record['problem_id'], record['sample']] = record
+  return [
+    (problem, [_response(records[problem.id, i]) for i in range(samples)])
+    for problem in problems
+  ]
+
+
+def accuracy_and_tokens(
+  collected: Sequence[tuple[Problem, Sequence[Response]]],
+) -> tuple[float, float]:
+  """Share of correct ones among all responses, and the mean length of all."""
+  responses = [r for _, of_problem in collected for r in of_problem]
+  accuracy = np.mean([r.is_correct for r in responses])
+  return float(accuracy), float(np.mean([r.length for r in responses]))
+
+
+def _facts(context, model):
+  """What has to be equal for a response to be used again."""
+  rollout = context.config.rollout
+  facts = dict(
+    model='', step=0, seed=context.config.seed,
+    max_length=rollout.max_length, temperature=rollout.temperature,
+  )  # fmt: skip
+  if model:
+    directory = models.directory_of(model).absolute()
+    origin = models.read_origin(directory)
+    facts |= dict(model=str(directory), step=origin.step if origin else 0)
+  return facts
+
+
+def _answers(record, problem):
+  """Whether the record is of the problem: a changed file has other prompts."""
+  return record is not None and record['prompt'] == problem.prompt
+
+
+def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
+  """Records of the missing responses, as they are judged.
+
+  Raises:
+    Interrupted: after the last one that was judged in time.
+  """
+  config, task = context.config.rollout, context.task
+  index = {problem.id: i for i, problem in enumerate(problems)}
+  pending = [
+    (problem, Trajectory(_FIRST_GROUP_ID + index[problem.id], problem.id, i))
+    for problem, i in missing
+  ]
+  rollout = context_lib.make_rollout(context)
+  rollout.set_params(context_lib.load_params(context, model), version=0)
+  judged = collections.deque()
+  with (
+    sharding.use_mesh(context.mesh),
+    metrics.Progress(len(pending), 0, 'sample responses') as progress,
+  ):
+    for trajectory in partial.run(
+      rollout, pending, task.encode_prompt, config.max_length,
+      config.max_length, config.temperature,
+    ):  # fmt: skip
+      problem = problems[trajectory.group_id - _FIRST_GROUP_ID]
+      text = task.tokenizer.decode(trajectory.tokens)
+      verdict = context.scorer.submit(problem, text)
+      judged.append((problem, trajectory, text, verdict))
+      progress.update()
+      while judged and judged[0][-1].done():
+        yield _record(*judged.popleft())
+      if context.stop.is_set():
+        break
+  yield from (_record(*entry) for entry in judged)
+  rollout.close()
+  if context.stop.is_set():
+    raise context_lib.Interrupted('responses: saved, not all sampled yet')
+
+
+def _record(problem, trajectory, text, verdict):
+  verdict = verdict.result()
+  has_ended = trajectory.stop is StopReason.EOS
+  return dict(
+    problem_id=problem.id,
+    sample=trajectory.sample_index,
+    prompt=problem.prompt,
+    response=text,
+    tokens=trajectory.tokens.tolist(),
+    reward=scoring.reward_of(verdict) if has_ended else 0.0,
+    verdict=verdict.kind,
+    stop=trajectory.stop.value,
+  )
+
+
+def _append(path, records):
+  """Passes records on, written to the file, however the sampling ends."""
+  waiting = []
+
+  def write():
+    if jax.process_index() == 0:
+      metrics.append_jsonl(path, waiting)
+    waiting.clear()
+
+  try:
+    for record in records:
+      waiting.append(record)
+      if len(waiting) == _LINES_AT_ONCE:
+        write()
+      yield record
+  finally:
+    write()
+
+
+def _response(record):
+  tokens = np.array(record['tokens'], np.int32)
+  return Response(tokens, record['reward'] > 0)
