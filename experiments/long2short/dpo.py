@@ -14,7 +14,8 @@ from experiments import arithmetic
 def get_config():
   config = arithmetic.get_config()
   config.stages = ('dpo',)
-  config.long2short.problems = 512
-  config.dpo.steps = 60
+  config.dpo.steps = 48
+  config.dpo.learning_rate = 1e-4
   config.dpo.batch_pairs = 32
+  config.evaluation.samples = 4
   return config

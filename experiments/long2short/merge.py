@@ -14,4 +14,5 @@ from experiments import arithmetic
 def get_config():
   config = arithmetic.get_config()
   config.stages = ('merge',)
+  config.evaluation.samples = 4
   return config

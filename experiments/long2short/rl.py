@@ -14,5 +14,6 @@ from experiments import arithmetic
 def get_config():
   config = arithmetic.get_config()
   config.stages = ('short_rl',)
-  config.short_rl.iterations = 16
+  config.short_rl.iterations = 12
+  config.evaluation.samples = 4
   return config
