@@ -88,7 +88,7 @@ def test_absent_pairs_and_padding_do_not_count():
   value, metrics = dpo(logprobs, ref, 0.1)
   again, _ = dpo(changed, ref, 0.1)
   assert value == again
-  assert metrics['sequences'] == 6 and metrics['tokens'] == 7
+  assert metrics['sequences'] == 6 and metrics['tokens'] == 8
   # Losses of micro-batches add up: each row alone, and both.
   halves = [
     losses.dpo(*(x[i : i + 1] for x in (logprobs, ref, SEGMENTS, MASK, WEIGHT)),

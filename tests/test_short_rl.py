@@ -65,7 +65,10 @@ def test_the_stage_begins_with_the_best_balance(tmp_path, monkeypatch, capsys):
   )
   candidates = str(tmp_path / 'a'), str(tmp_path / 'b')
   context = small_run.make_context(
-    tmp_path, short_rl__candidates=candidates, **CHANGES
+    tmp_path,
+    short_rl__candidates=candidates,
+    rollout__token_budget=16,
+    **CHANGES,
   )
   state = short_rl.train(context, '')
   out = capsys.readouterr().out
