@@ -5,6 +5,7 @@
 # make bench-rollout  the rollout server against what it could be at best
 # make bench-rewards  what rewards get right, and what they cost
 # make bench-long  time and memory of one gradient step, 2k to 128k tokens
+# make long2short  four ways to shorter responses, over three seeds
 # make chaos  breaks a run with remote workers 100 times; nothing may be lost
 # make kill   kills a run 20 times; the end has to be the same, bit for bit
 #
@@ -36,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 .PHONY: run test test-peers bench bench-rollout bench-rewards \
-  bench-long chaos kill
+  bench-long long2short chaos kill
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
@@ -67,6 +68,11 @@ bench-rewards: $(VENV)/.test | $(SCRATCH)
 bench-long: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.long_context \
 	  --picture docs/long_context.png $(ARGS)
+
+long2short: $(VENV)/.core | $(SCRATCH)
+	$(BIN)/python -m benchmarks.long2short \
+	  --runs runs/seed0 runs/seed1 runs/seed2 \
+	  --picture docs/long2short.png $(ARGS)
 
 chaos: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.chaos --faults=100 $(ARGS)
