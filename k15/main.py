@@ -17,11 +17,13 @@ from absl import logging
 from ml_collections import config_flags
 
 from k15 import arithmetic
+from k15 import command_line
 from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import host_memory
 from k15 import metrics
 from k15 import recipe
+from k15 import stage_inputs
 from k15.rollout import remote
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
@@ -40,13 +42,13 @@ def main(argv: list[str]) -> None:
     # Not before the data were read: what never began binds no later run.
     _write_config(workdir, config)
   except (ValueError, OSError) as error:
-    config_lib.exit_with(str(error))
+    command_line.exit_with(str(error))
   try:
     recipe.run(context)
   except context_lib.Interrupted as interrupted:
     print(f'{interrupted}; the same command goes on from here', flush=True)
     sys.exit(EXIT_INTERRUPTED)
-  except (FloatingPointError, remote.NoWorker) as error:
+  except (FloatingPointError, remote.NoWorker, stage_inputs.Changed) as error:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   finally:
@@ -65,7 +67,7 @@ def _prepare():
   path = workdir / 'config.json'
   if path.exists():
     for change in config_lib.refuse_changes(
-      json.loads(path.read_text()), config
+      json.loads(path.read_text()), config, stage_inputs.begun(workdir)
     ):
       print(f'changed since the run began: {change}')
   host_memory.keep_freed()
@@ -94,4 +96,4 @@ def _stop_on_signal():
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=config_lib.parse_flags)
+  app.run(main, flags_parser=command_line.parse_flags)

@@ -27,7 +27,7 @@ from k15.data_types import Batch, TrainState
 Pair = tuple[batching.Sequence, batching.Sequence]  # preferred, rejected
 
 
-def train(context: Context, model: str | pathlib.Path) -> TrainState:
+def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:

@@ -44,7 +44,7 @@ class Response:
 
 
 def collect(
-  context: Context, model: str | pathlib.Path, num_problems: int, samples: int
+  context: Context, model: pathlib.Path | None, num_problems: int, samples: int
 ) -> list[tuple[Problem, list[Response]]]:
   """Responses of a model to training problems, from the file or sampled now.
 
@@ -53,7 +53,7 @@ def collect(
 
   Args:
     context: of the run.
-    model: its directory; '' is one of random weights.
+    model: its directory; None: random weights.
     num_problems: the first of the training set.
     samples: of each problem.
 
@@ -99,15 +99,12 @@ def accuracy_and_tokens(
 def _facts(context, model):
   """What has to be equal for a response to be used again."""
   rollout = context.config.rollout
-  facts = dict(
-    model='', step=0, seed=context.config.seed,
-    max_length=rollout.max_length, temperature=rollout.temperature,
-  )  # fmt: skip
-  if model:
-    directory = models.directory_of(model).absolute()
-    origin = models.read_origin(directory)
-    facts |= dict(model=str(directory), step=origin.step if origin else 0)
-  return facts
+  return dict(
+    model=models.fingerprint(model) if model else '',
+    seed=context.config.seed,
+    max_length=rollout.max_length,
+    temperature=rollout.temperature,
+  )
 
 
 def _answers(record, problem):

@@ -9,16 +9,18 @@ import copy
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
 
 from k15 import context as context_lib
 from k15 import long2short
+from k15 import models
 from k15 import responses
 from k15 import rl
 from k15.context import Context
 from k15.data_types import TrainState
 
 
-def train(context: Context, model: str | pathlib.Path) -> TrainState:
+def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
@@ -42,26 +44,30 @@ def shortened(context: Context) -> Context:
   return dataclasses.replace(context, config=config)
 
 
-def choose(context: Context, candidates: tuple[str, ...]) -> str:
+def choose(context: Context, candidates: Sequence[str]) -> pathlib.Path:
   """The candidate with the best balance, by responses to training problems.
 
   Args:
     context: of the run.
-    candidates: directories of models.
+    candidates: directories of models, or workdirs.
   """
   config = context.config.long2short
+  directories = [models.directory_of(candidate) for candidate in candidates]
   measured = [
     responses.accuracy_and_tokens(
-      responses.collect(context, candidate, config.problems, 1)
+      responses.collect(context, directory, config.problems, 1)
     )
-    for candidate in candidates
+    for directory in directories
   ]
   price = context.config.short_rl.token_price
   best = long2short.best_balance(*zip(*measured, strict=True), price)
-  for candidate, (accuracy, tokens) in zip(candidates, measured, strict=True):
-    chosen = ', chosen' if candidate == candidates[best] else ''
-    print(f'{candidate}: accuracy {accuracy:.3f}, {tokens:.1f} tokens{chosen}')
-  return candidates[best]
+  for i, (accuracy, tokens) in enumerate(measured):
+    chosen = ', chosen' if i == best else ''
+    print(
+      f'{directories[i]}: accuracy {accuracy:.3f}, {tokens:.1f} tokens{chosen}',
+      flush=True,
+    )
+  return directories[best]
 
 
 def _load(context, model):

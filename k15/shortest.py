@@ -15,12 +15,12 @@ from k15.context import Context
 from k15.data_types import TrainState
 
 
-def train(context: Context, model: str | pathlib.Path) -> TrainState:
+def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
     context: of the run.
-    model: directory of the long-CoT model; '' is one of random weights.
+    model: directory of the long-CoT model; None: random weights.
   """
   return sft.train(
     context,

@@ -18,7 +18,7 @@ DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
   'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'models', 'merging',
+  'attention', 'chunked_attention', 'models', 'merging', 'stage_inputs',
 )  # fmt: skip
 STAGES = (
   'sft', 'rl', 'preference', 'shortest', 'short_rl', 'reward_training',
@@ -35,6 +35,7 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 MAY_IMPORT = {
   'data_types': [],
   'config': ['rewards'],  # The names of rewards.
+  'command_line': ['config'],
   'host_memory': [],
   **{page: ['data_types', *EQUATIONS] for page in EQUATIONS},
   'rewards': ['data_types', 'rewards'],
@@ -42,16 +43,27 @@ MAY_IMPORT = {
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
   'merging': [*DEVICES, 'long2short'],
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
-  'rollout/server': [*BELOW_STAGES, 'config'],  # A command of its own.
+  'rollout/server': [
+    *BELOW_STAGES,
+    'config',
+    'command_line',
+  ],  # A command of its own.
   'task': BELOW_ROLLOUT,
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
   'responses': [*BELOW_EVALUATE, 'context'],
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
-  'recipe': [*BELOW_RECIPE, *REPORTS],
+  'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
-  'main': [*BELOW_RECIPE, *REPORTS, 'recipe', 'config', 'host_memory'],
+  'main': [
+    *BELOW_RECIPE,
+    *REPORTS,
+    'recipe',
+    'config',
+    'command_line',
+    'host_memory',
+  ],
 }
 PAGES = sorted(
   path.relative_to(ROOT)

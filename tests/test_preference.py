@@ -62,7 +62,7 @@ def whole(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(responses, 'collect', _collected)
     context = _context(tmp_path_factory.mktemp('dpo'))
-    return preference.train(context, ''), context.workdir
+    return preference.train(context, None), context.workdir
 
 
 @pytest.fixture(autouse=True)
@@ -94,16 +94,16 @@ def test_an_interrupted_stage_goes_on_bit_for_bit(whole, tmp_path):
   context = _context(tmp_path)
   context.stop.set()
   with pytest.raises(context_lib.Interrupted, match='dpo: saved after step 1'):
-    preference.train(context, '')
+    preference.train(context, None)
   again = _context(tmp_path)
-  _same(preference.train(again, ''), whole[0])
+  _same(preference.train(again, None), whole[0])
   assert _rows(again.workdir) == _rows(whole[1])
 
 
 def test_batches(tmp_path):
   """18 pairs in 6 batches of 3; each pair in one row, side by side."""
   context = _context(tmp_path)
-  pairs = preference._pairs(context, '', False)
+  pairs = preference._pairs(context, None, False)
   batches = preference.make_batches(context, pairs)
   assert len(batches) == 6
   seen = 0

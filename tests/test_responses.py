@@ -36,7 +36,7 @@ def _plain(collected):
 def whole(tmp_path_factory):
   """Three responses to each of five problems: the context and what came."""
   context = _context(tmp_path_factory.mktemp('responses'))
-  return context, responses.collect(context, '', 5, 3)
+  return context, responses.collect(context, None, 5, 3)
 
 
 def _lines(context):
@@ -61,10 +61,10 @@ def test_what_comes(whole):
 def test_a_second_call_reads_the_file(whole, monkeypatch):
   context, collected = whole
   monkeypatch.setattr(context_lib, 'make_rollout', None)
-  assert _plain(responses.collect(context, '', 5, 3)) == _plain(collected)
+  assert _plain(responses.collect(context, None, 5, 3)) == _plain(collected)
   # Fewer problems and samples are in it too.
   fewer = [(name, r[:2]) for name, r in _plain(collected)[:4]]
-  assert _plain(responses.collect(context, '', 4, 2)) == fewer
+  assert _plain(responses.collect(context, None, 4, 2)) == fewer
 
 
 def test_a_sampling_that_was_cut_goes_on(whole, tmp_path):
@@ -76,7 +76,7 @@ def test_a_sampling_that_was_cut_goes_on(whole, tmp_path):
   (again.workdir / 'responses.jsonl').write_text(
     ''.join(lines[:6]) + lines[6][:20]
   )
-  assert _plain(responses.collect(again, '', 5, 3)) == _plain(collected)
+  assert _plain(responses.collect(again, None, 5, 3)) == _plain(collected)
   assert len(_lines(again)) == 15
 
 
@@ -84,11 +84,11 @@ def test_a_request_to_stop_keeps_what_was_judged(whole, tmp_path):
   context = _context(tmp_path)
   context.stop.set()
   with pytest.raises(context_lib.Interrupted, match='not all sampled'):
-    responses.collect(context, '', 5, 3)
+    responses.collect(context, None, 5, 3)
   before = len(_lines(context))
   assert 1 <= before < 15
   context.stop.clear()
-  assert _plain(responses.collect(context, '', 5, 3)) == _plain(whole[1])
+  assert _plain(responses.collect(context, None, 5, 3)) == _plain(whole[1])
   assert len(_lines(context)) == 15
 
 
@@ -97,11 +97,11 @@ def test_other_models_and_prompts_do_not_count(whole, tmp_path):
   path = tmp_path / 'shared' / 'file.jsonl'
   path.parent.mkdir()
   lines = _lines(context)
-  lines[0]['step'] = 7  # Of a model that was trained further.
+  lines[0]['model'] = 'another'
   lines[1]['prompt'] = 'another'
   path.write_text('\n'.join(map(json.dumps, lines)))
   other = _context(tmp_path, long2short__responses=str(path))
-  assert _plain(responses.collect(other, '', 5, 3)) == _plain(whole[1])
+  assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
   assert len(metrics.read_jsonl(path)) == 17
   assert not (other.workdir / 'responses.jsonl').exists()
 

@@ -61,7 +61,7 @@ def test_the_stage_begins_with_the_best_balance(tmp_path, monkeypatch, capsys):
   measured = {'a': (0.90, 100.0), 'b': (0.88, 60.0)}
   monkeypatch.setattr(responses, 'collect', lambda context, model, *_: model)
   monkeypatch.setattr(
-    responses, 'accuracy_and_tokens', lambda model: measured[model[-1]]
+    responses, 'accuracy_and_tokens', lambda model: measured[model.name]
   )
   candidates = str(tmp_path / 'a'), str(tmp_path / 'b')
   context = small_run.make_context(
@@ -70,7 +70,7 @@ def test_the_stage_begins_with_the_best_balance(tmp_path, monkeypatch, capsys):
     rollout__token_budget=16,
     **CHANGES,
   )
-  state = short_rl.train(context, '')
+  state = short_rl.train(context, None)
   out = capsys.readouterr().out
   assert 'b: accuracy 0.880, 60.0 tokens, chosen' in out
   assert int(state.step) == 4  # Two iterations of two updates.

@@ -34,7 +34,7 @@ def _collected(context, model, num_problems, samples):
 def test_it_learns_from_the_shortest_correct(tmp_path, monkeypatch):
   monkeypatch.setattr(responses, 'collect', _collected)
   context = small_run.make_context(tmp_path, **CHANGES)
-  pairs, dropped = shortest._pairs(context, '')
+  pairs, dropped = shortest._pairs(context, None)
   assert dropped == 1
   assert [len(response) for _, response in pairs] == [4] * 4
   np.testing.assert_array_equal(
@@ -45,7 +45,7 @@ def test_it_learns_from_the_shortest_correct(tmp_path, monkeypatch):
 def test_the_stage(tmp_path, monkeypatch):
   monkeypatch.setattr(responses, 'collect', _collected)
   context = small_run.make_context(tmp_path, **CHANGES)
-  state = shortest.train(context, '')
+  state = shortest.train(context, None)
   assert int(state.step) == 3
   rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
   assert {row['stage'] for row in rows} == {'shortest'}
