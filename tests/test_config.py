@@ -15,6 +15,7 @@ FREE = {
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
   'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
+  'long2short.short_model', 'long2short.responses', 'short_rl.candidates',
 }  # fmt: skip
 
 
