@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import threading
 from collections.abc import Callable
@@ -58,6 +59,29 @@ class Context:
   logger: metrics.Logger
   stop: threading.Event
 
+  @functools.cached_property
+  def rules(self) -> sharding.Rules:
+    """Over which axes of the mesh arrays are split in training."""
+    return sharding.parse_rules(self.config.mesh.rules)
+
+  @functools.cached_property
+  def rollout_mesh(self) -> jax.sharding.Mesh:
+    """The devices of `mesh` as the rollout of this process sees them."""
+    return make_rollout_mesh(self.config)
+
+  @functools.cached_property
+  def rollout_rules(self) -> sharding.Rules:
+    """The same of the rollout."""
+    return make_rollout_rules(self.config)
+
+  def use_mesh(self) -> contextlib.AbstractContextManager[None]:
+    """`sharding.use_mesh` of training."""
+    return sharding.use_mesh(self.mesh, self.rules)
+
+  def use_rollout_mesh(self) -> contextlib.AbstractContextManager[None]:
+    """`sharding.use_mesh` of the rollout."""
+    return sharding.use_mesh(self.rollout_mesh, self.rollout_rules)
+
 
 def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
   """Builds task and mesh; opens the logs of the workdir."""
@@ -66,7 +90,7 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
     config=config,
     workdir=workdir,
     policy=make_policy(config),
-    mesh=sharding.make_mesh(**config.mesh),
+    mesh=make_mesh(config),
     task=task,
     scorer=make_scorer(config),
     logger=metrics.Logger(workdir, enabled=jax.process_index() == 0),
@@ -84,7 +108,8 @@ def init_state(
     return optimizer_lib.init_state(optimizer, params)
 
   key = jax.random.key(seed)
-  layout = sharding.param_shardings(context.mesh, jax.eval_shape(init, key))
+  boxed = jax.eval_shape(init, key)
+  layout = sharding.param_shardings(context.mesh, boxed, context.rules)
   make_state = jax.jit(lambda key: nn.unbox(init(key)), out_shardings=layout)
   return make_state(key)
 
@@ -114,7 +139,7 @@ def make_rollout(
   """
   config, r = context.config, context.config.rollout
   slots = dataclasses.replace(
-    make_slots(config, context.policy, context.mesh),
+    make_slots(config, context.policy, context.rollout_mesh),
     eos_id=context.task.tokenizer.eos_id,
   )
   key = jax.random.fold_in(jax.random.key(config.seed), 1)
@@ -123,7 +148,9 @@ def make_rollout(
   settings, access = service.shape_of(slots).settings, make_access(config)
   return remote.RemoteRollout(
     [
-      local_worker.make(make_engine(config, slots, context.mesh), record)
+      local_worker.make(
+        make_engine(config, slots, context.rollout_mesh), record
+      )
       if name == 'local'
       else workers.RemoteWorker(name, settings, access, r.silence_seconds)
       for name in r.workers
@@ -141,11 +168,31 @@ def make_policy(config: Any) -> policy.PolicyConfig:
   return policy.PolicyConfig(vocab_size=tokenizer.vocab_size, **config.policy)
 
 
+def make_mesh(config: Any) -> jax.sharding.Mesh:
+  """The devices of the config, as training sees them."""
+  m = config.mesh
+  return sharding.make_mesh(m.data, m.fsdp, m.tensor, m.context)
+
+
+def make_rollout_mesh(config: Any) -> jax.sharding.Mesh:
+  """The same devices as the rollout sees them."""
+  mesh, sizes = make_mesh(config), config.rollout.mesh
+  if not sizes:
+    return mesh
+  return sharding.make_mesh(*sizes, devices=mesh.devices.flat)
+
+
+def make_rollout_rules(config: Any) -> sharding.Rules:
+  """Those of training, but for what the rollout has of its own."""
+  rules = sharding.parse_rules(config.mesh.rules)
+  return sharding.parse_rules(config.rollout.mesh_rules, rules)
+
+
 def make_slots(
   config: Any, shape: policy.PolicyConfig, mesh: jax.sharding.Mesh
 ) -> slots_lib.SlotDecoder:
-  """What decodes, of the same shape in every worker."""
-  r = config.rollout
+  """What decodes, of the same shape in every worker; `mesh` of the rollout."""
+  r, rules = config.rollout, make_rollout_rules(config)
   return slots_lib.SlotDecoder(
     config=shape,
     num_slots=r.num_slots,
@@ -156,7 +203,10 @@ def make_slots(
     repetition_count=r.repetition_count,
     repetition_max_period=r.repetition_max_period,
     repetition_min_tokens=r.repetition_min_tokens,
-    fuse_projections=mesh.shape['tensor'] == 1,
+    fuse_projections=all(
+      sharding.ways_of(mesh, rules, axis) == 1
+      for axis in ('heads', 'kv_heads', 'mlp')
+    ),
   )
 
 
@@ -165,7 +215,11 @@ def make_engine(
 ) -> engine_lib.PolicyEngine:
   """What servers run: the decoder with its tokenizer and devices."""
   return engine_lib.PolicyEngine(
-    slots, ByteTokenizer(config.tokenizer.words), mesh, seed=config.seed
+    slots,
+    ByteTokenizer(config.tokenizer.words),
+    mesh,
+    seed=config.seed,
+    rules=make_rollout_rules(config),
   )
 
 
@@ -177,14 +231,18 @@ def make_access(config: Any) -> access_lib.Access:
   )
 
 
-def param_layout(shape: policy.PolicyConfig, mesh: jax.sharding.Mesh) -> Any:
+def param_layout(
+  shape: policy.PolicyConfig,
+  mesh: jax.sharding.Mesh,
+  rules: sharding.Rules = sharding.RULES,
+) -> Any:
   """Parameters as `jax.ShapeDtypeStruct`s with their shardings."""
   key = jax.eval_shape(lambda: jax.random.key(0))
   boxed = jax.eval_shape(lambda k: policy.init(shape, k), key)
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     nn.unbox(boxed),
-    sharding.param_shardings(mesh, boxed),
+    sharding.param_shardings(mesh, boxed, rules),
   )
 
 

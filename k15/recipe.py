@@ -17,7 +17,6 @@ from k15 import metrics
 from k15 import report
 from k15 import rl
 from k15 import sft
-from k15 import sharding
 from k15.context import Context
 
 
@@ -73,7 +72,7 @@ def _evaluation(context, stage, state):
   rollout = context_lib.make_rollout(context)
   rollout.set_params(state.params, version=0)
   with (
-    sharding.use_mesh(context.mesh),
+    context.use_mesh(),
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
   ):
 

@@ -69,7 +69,7 @@ def train(context: Context, params: Any) -> TrainState:
     stage.buffer.set_state(host['buffer'])
   if start < config.rl.iterations:
     context.logger.truncate('rl', start)
-    with sharding.use_mesh(context.mesh):
+    with context.use_mesh():
       _iterations(stage, start, checkpoints)
   stage.rollout.close()
   stage.timeline.write()

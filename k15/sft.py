@@ -13,7 +13,6 @@ from k15 import data
 from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
-from k15 import sharding
 from k15 import task as task_lib
 from k15 import update
 from k15.context import Context
@@ -37,7 +36,7 @@ def train(context: Context) -> TrainState:
     if batches is not None:
       batches.set_state(host['data']['state'])
   if batches is not None:
-    with sharding.use_mesh(context.mesh):
+    with context.use_mesh():
       state = _steps(context, optimizer, state, batches, start, checkpoints)
   checkpoints.close()
   return state

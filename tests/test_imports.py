@@ -30,7 +30,8 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 # Page or folder of k15 -> the pages and folders of k15 it may import.
 MAY_IMPORT = {
   'data_types': [],
-  'config': ['rewards'],  # The names of rewards.
+  'config': ['rewards', 'config_mesh'],  # The names of rewards.
+  'config_mesh': [],
   'host_memory': [],
   **{page: ['data_types', *EQUATIONS] for page in EQUATIONS},
   'rewards': ['data_types', 'rewards'],

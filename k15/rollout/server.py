@@ -26,7 +26,6 @@ from ml_collections import config_flags
 from k15 import arithmetic
 from k15 import config as config_lib
 from k15 import context as context_lib
-from k15 import sharding
 from k15.rollout import access as access_lib
 from k15.rollout import jetstream_adapter
 from k15.rollout import local_worker
@@ -222,14 +221,13 @@ def make(
   checked.task.name = 'arithmetic'  # A worker needs no file of problems.
   config_lib.validate(checked, jax.device_count(), arithmetic.KINDS)
   r = config.rollout
-  policy, mesh = (
-    context_lib.make_policy(config),
-    sharding.make_mesh(**config.mesh),
-  )
+  policy = context_lib.make_policy(config)
+  mesh = context_lib.make_rollout_mesh(config)
+  rules = context_lib.make_rollout_rules(config)
   slots = context_lib.make_slots(config, policy, mesh)
   return RolloutServer(
     context_lib.make_engine(config, slots, mesh),
-    context_lib.param_layout(policy, mesh),
+    context_lib.param_layout(policy, mesh, rules),
     host,
     port,
     context_lib.make_access(config),
