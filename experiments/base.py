@@ -278,6 +278,9 @@ def _optimizer():
     clip_norm=1.0,  # global gradient norm; 0 is off
     reset_every_iteration=True,  # k1.5 2.3.2
     micro_batch_rows=16,  # packed rows whose gradient is computed at once
+    # Whether the optimizer's state waits in host memory while the devices
+    # decode.  With `reset_every_iteration` it is dropped instead.
+    offload=False,
   )
 
 

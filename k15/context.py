@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import optax
 
+from k15 import handover
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
@@ -160,6 +161,21 @@ def make_rollout(
     r.patience_seconds,
     r.live_requests,
   )
+
+
+def make_handover(context: Context) -> handover.HandOver:
+  """What brings weights of training to where this process decodes, if it does.
+
+  Raises:
+    ValueError: the rules do not fit the policy.
+  """
+  workers = context.config.rollout.workers
+  if workers and 'local' not in workers:
+    mesh, rules = context.mesh, context.rules
+  else:
+    mesh, rules = context.rollout_mesh, context.rollout_rules
+  layout = param_layout(context.policy, mesh, rules)
+  return handover.HandOver(jax.tree.map(lambda x: x.sharding, layout))
 
 
 def make_policy(config: Any) -> policy.PolicyConfig:

@@ -70,9 +70,12 @@ def _evaluation(context, stage, state):
   if len(records) == total and records[0].items() >= facts.items():
     return records
   rollout = context_lib.make_rollout(context)
-  rollout.set_params(state.params, version=0)
+  handover = context_lib.make_handover(context)
+  with context.use_mesh():
+    handover.update(state.params, version=0)
+  rollout.set_params(handover.params, version=0)
   with (
-    context.use_mesh(),
+    context.use_rollout_mesh(),
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
   ):
 

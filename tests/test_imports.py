@@ -18,7 +18,7 @@ DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'value_head', 'quiet_imports',
   'root_logger',
-  'attention', 'chunked_attention',
+  'attention', 'chunked_attention', 'reshard', 'handover', 'offload',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
