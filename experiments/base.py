@@ -127,6 +127,11 @@ def _mesh():
       'layers:',
       'norm:',
     ),
+    # Several processes, one for each host, that run one command over one mesh
+    # and one workdir.
+    coordinator='',  # 'host:port' of the first of them, where nothing listens
+    num_processes=1,  # -1: all that a TPU pod or Slurm has started
+    process_id=0,  # of this one; -1: $K15_PROCESS_ID
   )
 
 

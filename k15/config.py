@@ -95,7 +95,10 @@ RANGES = {
   '>= 0 and < 2': ('length_reward.weight',),
   '>= 0 and < 4294967296': ('seed',),
   '>= 2097152 and <= 1073741824': ('rollout.max_message_bytes',),
-  '>= -1': ('mesh.data', 'mesh.fsdp', 'mesh.tensor', 'mesh.context'),
+  '>= -1': (
+    'mesh.data', 'mesh.fsdp', 'mesh.tensor', 'mesh.context',
+    'mesh.num_processes', 'mesh.process_id',
+  ),
 }  # fmt: skip
 # What a resumed run may change: how long, how often, on how many devices and
 # in what pieces; never what is computed.
@@ -210,6 +213,14 @@ def _check_policy(get):
     f'policy.head_dim is {get("policy.head_dim")}; rotary positions need an '
     'even one',
   )
+
+
+def validate_processes(config: ConfigDict) -> None:
+  """Refuses what keeps processes from meeting; call it before they do."""
+  try:
+    config_mesh.check_processes(functools.partial(_get, config))
+  except ValueError as error:
+    raise ConfigError(str(error)) from None
 
 
 def _check_meshes(get, num_devices):

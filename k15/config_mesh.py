@@ -21,6 +21,7 @@ def check(get: Callable[[str], Any], num_devices: int) -> None:
   Raises:
     ValueError: names the key, its value and what it has to be.
   """
+  check_processes(get)
   rules = _rules(get('mesh.rules'), 'mesh.rules', {})
   missing = [name for name in MEANINGS if name not in rules]
   _refuse(missing, f'mesh.rules leave out {", ".join(missing)}')
@@ -37,6 +38,26 @@ def check(get: Callable[[str], Any], num_devices: int) -> None:
     f' {get("rollout.max_length")}',
   )
   _check_rollout(get, shape, rules)
+
+
+def check_processes(get: Callable[[str], Any]) -> None:
+  """Refuses what keeps processes from meeting; arguments as of `check`."""
+  count, coordinator = get('mesh.num_processes'), get('mesh.coordinator')
+  host, _, port = coordinator.rpartition(':')
+  is_address = host and port.isdigit() and 0 < int(port) < 1 << 16
+  _refuse(
+    count == 0, 'mesh.num_processes is 0, and has to be >= 1, or -1 on a pod'
+  )
+  _refuse(
+    (count > 1 or coordinator) and not is_address,
+    f'mesh.coordinator is {coordinator!r}, and {count} processes need the'
+    " 'host:port' of the first",
+  )
+  _refuse(
+    count != 1 and get('rollout.workers'),
+    f'rollout.workers are {get("rollout.workers")}, and the {count} processes'
+    ' of mesh.num_processes decode for themselves',
+  )
 
 
 def _check_rollout(get, shape, rules):

@@ -6,6 +6,7 @@ import functools
 import pathlib
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 import flax.linen as nn
@@ -13,14 +14,16 @@ import jax
 import optax
 
 from k15 import handover
+from k15 import hosts
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import sharding
 from k15 import task as task_lib
-from k15.data_types import TrainState
+from k15.data_types import Batch, Problem, TrainState
 from k15.rewards import routes as routes_lib
 from k15.rewards import scoring
+from k15.rewards.verdict import Verdict
 from k15.rollout import access as access_lib
 from k15.rollout import backend
 from k15.rollout import client
@@ -75,6 +78,22 @@ class Context:
     """The same of the rollout."""
     return make_rollout_rules(self.config)
 
+  def submit(self, problem: Problem, text: str) -> futures.Future[Verdict]:
+    """Starts to judge a response, in the first process alone."""
+    if hosts.is_first():
+      return self.scorer.submit(problem, text)
+    elsewhere = futures.Future()
+    elsewhere.set_result(Verdict('error', 'judged by the first process'))
+    return elsewhere
+
+  def is_stopping(self) -> bool:
+    """Whether any process was asked to stop; all of them have to ask."""
+    return hosts.any_of(self.stop.is_set())
+
+  def place_rows(self, batch: Batch) -> Batch:
+    """Puts a batch of numpy arrays on the devices that compute its rows."""
+    return sharding.place_rows(batch, self.mesh, self.rules)
+
   def use_mesh(self) -> contextlib.AbstractContextManager[None]:
     """`sharding.use_mesh` of training."""
     return sharding.use_mesh(self.mesh, self.rules)
@@ -94,7 +113,7 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
     mesh=make_mesh(config),
     task=task,
     scorer=make_scorer(config),
-    logger=metrics.Logger(workdir, enabled=jax.process_index() == 0),
+    logger=metrics.Logger(workdir, enabled=hosts.is_first()),
     stop=stop,
   )
 

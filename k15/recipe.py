@@ -9,10 +9,12 @@ import json
 import time
 from typing import Any
 
+import numpy as np
 import optax
 
 from k15 import context as context_lib
 from k15 import evaluate
+from k15 import hosts
 from k15 import metrics
 from k15 import report
 from k15 import rl
@@ -40,19 +42,21 @@ def run(context: Context) -> dict[str, Any]:
     summary[f'accuracy_after_{stage}'] = result['accuracy']
     summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
     summary[f'truncated_after_{stage}'] = result['truncated']
-    print(
-      f'after {stage}: accuracy {result["accuracy"]:.3f},'
-      f' {result["mean_tokens"]:.1f} tokens a response',
-      flush=True,
-    )
     summary |= dict(
       held_out_problems=len(context.task.held_out),
       seed=context.config.seed,
       seconds=already + time.time() - start,
     )
-    _write(summary_path, summary)
-  path = report.write_report(str(context.workdir))
-  print(f'report: {path}', flush=True)
+    if hosts.is_first():
+      print(
+        f'after {stage}: accuracy {result["accuracy"]:.3f},'
+        f' {result["mean_tokens"]:.1f} tokens a response',
+        flush=True,
+      )
+      _write(summary_path, summary)
+  if hosts.is_first():
+    path = report.write_report(str(context.workdir))
+    print(f'report: {path}', flush=True)
   return summary
 
 
@@ -60,14 +64,16 @@ def _evaluation(context, stage, state):
   """Records of the evaluation after a stage, from disk if it was done.
 
   A run that goes on for longer, or is asked for other samples, is evaluated
-  again: each record says which state it is of.
+  again: each record says which state it is of.  Only what the first process
+  returns was judged.
   """
   config = context.config
   path = context.workdir / f'evaluation_{stage}.jsonl'
   total = len(context.task.held_out) * config.evaluation.samples
   facts = dict(step=int(state.step), temperature=config.evaluation.temperature)
   records = metrics.read_jsonl(path)
-  if len(records) == total and records[0].items() >= facts.items():
+  is_done = len(records) == total and records[0].items() >= facts.items()
+  if hosts.of_first(np.array(is_done)):
     return records
   rollout = context_lib.make_rollout(context)
   handover = context_lib.make_handover(context)
@@ -81,13 +87,13 @@ def _evaluation(context, stage, state):
 
     def on_response():
       progress.update()
-      if context.stop.is_set():
+      if context.is_stopping():
         raise context_lib.Interrupted(f'{stage}: saved, not evaluated yet')
 
     records = evaluate.evaluate(
       rollout,
       context.task,
-      context.scorer.submit,
+      context.submit,
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
@@ -96,7 +102,8 @@ def _evaluation(context, stage, state):
   rollout.close()
   records = [facts | record for record in records]
   lines = ''.join(json.dumps(record) + '\n' for record in records)
-  metrics.replace_file(path, lines.encode())
+  if hosts.is_first():
+    metrics.replace_file(path, lines.encode())
   return records
 
 

@@ -17,6 +17,7 @@ from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import evaluate
 from k15 import handover
+from k15 import hosts
 from k15 import length_reward
 from k15 import losses
 from k15 import metrics
@@ -84,7 +85,7 @@ def train(context: Context, params: Any) -> TrainState:
 
 
 def _iterations(stage, start, checkpoints):
-  config, stop = stage.context.config, stage.context.stop
+  context, config = stage.context, stage.context.config
   _hand_over(stage, start, label=start)
   with stage.context.use_rollout_mesh():
     stage.rollout.warm_up(longest_context(config.rollout))
@@ -97,7 +98,7 @@ def _iterations(stage, start, checkpoints):
       if values is None:  # Interrupted before any update.
         checkpoints.save(iteration, _device_state(stage), before)
         raise context_lib.Interrupted(f'rl: saved before iteration {iteration}')
-      done, stopping = iteration + 1, stop.is_set()
+      done, stopping = iteration + 1, context.is_stopping()
       every = config.evaluation.every
       if every and done % every == 0:
         values |= _evaluate(stage, done)
@@ -289,10 +290,13 @@ def make_stage(context: Context, params: Any) -> Stage:
   state = context_lib.init_state(context, optimizer, config.seed)
   layout = jax.tree.map(lambda x: x.sharding, state)
   state = state.replace(params=sharding.reshard(params, layout.params))
+  rows = sharding.row_sharding(
+    context.mesh, (o.micro_batch_rows, 1), context.rules
+  )
   uses_kl = config.loss.method == 'grpo' and config.loss.grpo_beta > 0
   shared = (context.policy, o.micro_batch_rows)
   slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
-  record = slots.record if jax.process_index() == 0 else None
+  record = slots.record if hosts.is_first() else None
   temperature = config.rollout.temperature
   return Stage(
     context=context,
@@ -317,7 +321,8 @@ def make_stage(context: Context, params: Any) -> Stage:
       temperature,
       layout,
     ),
-    logprobs=update.make_logprobs(*shared, temperature),
+    # As all batches are: another layout would compile the step again.
+    logprobs=update.make_logprobs(*shared, temperature, rows),
     # Fresh moments lie where the old ones did.
     optimizer=optimizer._replace(
       init=jax.jit(optimizer.init, out_shardings=layout.opt_state)
@@ -379,12 +384,12 @@ def _rollout(stage):
       config.temperature,
     ):
       sampled.append(trajectory)
-      if context.stop.is_set():
+      if context.is_stopping():
         return None, {}
       if trajectory.is_finished:
         key = trajectory.group_id, trajectory.sample_index
         text = tokenizer.decode(trajectory.tokens)
-        verdicts[key] = context.scorer.submit(problems[key[0]], text)
+        verdicts[key] = context.submit(problems[key[0]], text)
   return sampled, verdicts
 
 
@@ -396,7 +401,7 @@ def _evaluate(stage, version):
     records = evaluate.evaluate(
       stage.rollout,
       stage.context.task,
-      stage.context.scorer.submit,
+      stage.context.submit,
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
@@ -412,6 +417,7 @@ def _score(stage, verdicts):
     scoring.reward_of(verdicts[t.group_id, t.sample_index].result())
     for t in finished
   ]
+  rewards = hosts.of_first(np.array(rewards, np.float64)).tolist()
   stage.buffer.set_rewards(finished, rewards)
 
 
@@ -452,16 +458,14 @@ def _with_ref_logprobs(stage, batches):
   later epoch comes back to its responses.
   """
   filled = []
-  # One layout for all batches: another would compile the step again.
-  replicated = sharding.sharding_of(stage.context.mesh, (), ())
-  for i, batch in enumerate(batches):
+  for i, batch in enumerate(map(stage.context.place_rows, batches)):
     if i > 0:
       logprobs = stage.logprobs(stage.state.params, batch)
       batch = batch.replace(ref_logprobs=logprobs)
     if stage.kl_params is not None:
       logprobs = stage.logprobs(stage.kl_params, batch)
       batch = batch.replace(kl_logprobs=logprobs)
-    filled.append(jax.device_put(batch, replicated))
+    filled.append(batch)
   return jax.block_until_ready(filled)
 
 

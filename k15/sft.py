@@ -50,7 +50,7 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
   with metrics.Progress(config.steps, start, 'sft') as progress:
     for i in range(start, config.steps):
       with timer('data'):
-        batch = _batch(next(batches))
+        batch = context.place_rows(_batch(next(batches)))
       with timer('update'):
         state, values = step(state, batch, False)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
@@ -59,7 +59,7 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
       progress.update(loss=logged['sft/loss'])
       if i % config.log_every == 0 or i + 1 == config.steps:
         context.logger.scalars('sft', i, logged | timer.pop())
-      done, stopping = i + 1 == config.steps, context.stop.is_set()
+      done, stopping = i + 1 == config.steps, context.is_stopping()
       if done or (i + 1) % every == 0 or stopping:
         checkpoints.save(
           i + 1, state, dict(data=dict(state=batches.get_state()))

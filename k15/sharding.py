@@ -230,6 +230,32 @@ def param_shardings(mesh: Mesh, boxed_params: Any, rules: Rules = RULES) -> Any:
   )
 
 
+def row_sharding(
+  mesh: Mesh, shape: Sequence[int], rules: Rules = RULES
+) -> NamedSharding:
+  """Layout of one array of a batch, whose first axis, if any, is its rows."""
+  axes = ('batch', *[None] * (len(shape) - 1))[: len(shape)]
+  return sharding_of(mesh, axes, shape, rules)
+
+
+def place_rows(batch: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
+  """Puts a batch that all processes know where its rows are computed.
+
+  Every process takes its own rows to its own devices, and no others.
+
+  Args:
+    batch: tree of numpy arrays; first axes are rows, scalars go everywhere.
+    mesh: of `make_mesh`.
+    rules: over which mesh axes what is split.
+  """
+  return jax.tree.map(
+    lambda x: jax.make_array_from_callback(
+      x.shape, row_sharding(mesh, x.shape, rules), lambda index: x[index]
+    ),
+    batch,
+  )
+
+
 def reshard(tree: Any, shardings: Any) -> Any:
   """Moves arrays to other layouts or another mesh; values do not change."""
   return jax.device_put(tree, shardings)

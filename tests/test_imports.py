@@ -17,7 +17,7 @@ EQUATIONS = (
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'value_head', 'quiet_imports',
-  'root_logger',
+  'root_logger', 'hosts',
   'attention', 'chunked_attention', 'reshard', 'handover', 'offload',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
