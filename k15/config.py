@@ -31,6 +31,7 @@ CHOICES = {
   'policy.param_dtype': ('float32', 'bfloat16'),
   'policy.remat': ('none', 'full', 'dots'),
   'policy.attention': ('auto', 'plain', 'chunked', 'splash', 'cudnn'),
+  'policy.rope_scaling': ('none', 'llama3', 'yarn'),
   'rl.loss_segments': ('all', 'last'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
@@ -50,6 +51,8 @@ NOT_EMPTY = (
   'task.answer_field',
   'task.response_field',
   'task.answer_marker',
+  'task.domain_field',
+  'task.difficulty_field',
 )
 # Keys by the numbers they take.  A number is always finite.
 RANGES = {
@@ -59,7 +62,7 @@ RANGES = {
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
-    'optimizer.clip_norm', 'evaluation.every',
+    'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
   ),
   '>= 1': (
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
@@ -74,15 +77,19 @@ RANGES = {
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
     'optimizer.micro_batch_rows',
-    'evaluation.samples', 'checkpoint.every_iterations',
-    'checkpoint.every_sft_steps', 'checkpoint.keep',
+    'evaluation.samples', 'saving.every_iterations',
+    'saving.every_sft_steps', 'saving.keep',
+    'policy.rope_original_length', 'policy.rope_factor',
   ),
   '> 0': (
-    'policy.rope_theta', 'policy.rms_norm_eps', 'sft.learning_rate',
+    'task.hardest', 'policy.rope_theta', 'policy.rms_norm_eps',
+    'sft.learning_rate',
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
-    'optimizer.eps', 'evaluation.temperature',
+    'optimizer.eps', 'evaluation.temperature', 'policy.rope_beta_slow',
+    'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
+    'policy.rope_high_freq_factor',
   ),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
@@ -104,7 +111,7 @@ RANGES = {
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
-  'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
+  'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention',
   'optimizer.micro_batch_rows', 'optimizer.offload',
   'reward.threads', 'reward.sandbox_workers',
@@ -209,10 +216,24 @@ def _check_policy(get):
     f'{kv_heads}',
   )
   _refuse(
+    get('policy.qkv_bias') and get('policy.qk_norm'),
+    'policy.qkv_bias and policy.qk_norm are both True, and no architecture '
+    'that models are saved in has both',
+  )
+  _refuse(
     get('policy.head_dim') % 2,
     f'policy.head_dim is {get("policy.head_dim")}; rotary positions need an '
     'even one',
   )
+  _refuse(
+    get('policy.rope_scaling') == 'yarn' and get('policy.rope_theta') <= 1,
+    f'policy.rope_theta is {get("policy.rope_theta")}, and policy.rope_scaling '
+    "'yarn' needs > 1",
+  )
+  _refuse_equal_or_above(
+    get, 'policy.rope_low_freq_factor', 'policy.rope_high_freq_factor'
+  )
+  _refuse_equal_or_above(get, 'policy.rope_beta_slow', 'policy.rope_beta_fast')
 
 
 def validate_processes(config: ConfigDict) -> None:
@@ -481,4 +502,11 @@ def _refuse(condition, sentence):
 def _refuse_above(get, low, high):
   _refuse(
     get(low) > get(high), f'{low} is {get(low)}, above {high}, {get(high)}'
+  )
+
+
+def _refuse_equal_or_above(get, low, high):
+  _refuse(
+    get(low) >= get(high),
+    f'{low} is {get(low)}, not below {high}, {get(high)}',
   )

@@ -74,6 +74,12 @@ def of_first(values: np.ndarray) -> np.ndarray:
   return raw.view(values.dtype).reshape(values.shape)
 
 
+def wait(name: str) -> None:
+  """Returns when all processes are here; the name tells places apart."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
 def to_host(tree: Any) -> Any:
   """Whole arrays as numpy in every process; all of them have to ask."""
   if jax.process_count() == 1:

@@ -70,6 +70,7 @@ def _prepare():
   config_lib.validate_processes(config)
   m = config.mesh
   hosts.join(m.coordinator, m.num_processes, m.process_id)
+  context_lib.adopt_checkpoint(config)
   config_lib.validate(config, jax.device_count(), arithmetic.KINDS)
   workdir = pathlib.Path(workdir).absolute()
   path = workdir / 'config.json'

@@ -16,9 +16,10 @@ EQUATIONS = (
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf', 'value_head', 'quiet_imports',
-  'root_logger', 'hosts',
-  'attention', 'chunked_attention', 'reshard', 'handover', 'offload',
+  'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
+  'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
+  'attention', 'chunked_attention', 'models', 'hosts', 'reshard',
+  'handover', 'offload',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
