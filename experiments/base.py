@@ -97,6 +97,7 @@ def _tokenizer():
 
 def _policy():
   return dict(
+    vocab_size=0,  # rows of the embedding, V; 0: as many as the tokenizer has
     num_layers=4,
     d_model=128,
     num_heads=4,  # query heads, H
@@ -130,6 +131,9 @@ def _policy():
     # Of whole rows: 'plain', 'chunked', 'splash' (TPU), 'cudnn' (GPU, half
     # precision), or 'auto': what suits the platform and the length of the row.
     attention='auto',
+    # Columns of the cache that decoding reads or leaves out together, and
+    # separate arrays: on accelerators rather an eighth of the longest row.
+    cache_block=128,
   )
 
 

@@ -57,6 +57,7 @@ NOT_EMPTY = (
 RANGES = {
   '>= 0': (
     'sft.steps', 'sft.end_learning_rate', 'sft.warmup_steps',
+    'policy.vocab_size',
     'rl.iterations', 'rl.repetition_penalty', 'rl.log_trajectories',
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
@@ -67,6 +68,7 @@ RANGES = {
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
     'policy.d_model', 'policy.num_heads', 'policy.num_kv_heads',
     'policy.head_dim', 'policy.d_ff', 'policy.logprob_chunk',
+    'policy.cache_block',
     'sft.num_examples', 'sft.batch_tokens', 'sft.log_every',
     'rl.problems_per_iteration', 'rl.group_size', 'rl.updates_per_iteration',
     'rl.epochs', 'rl.max_group_age', 'rollout.num_slots',
@@ -108,7 +110,7 @@ RANGES = {
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
-  'policy.attention',
+  'policy.attention', 'policy.cache_block',
   'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
   'reward.sandbox_lowest', 'reward.services', 'reward.token_file',
   'rollout.workers',

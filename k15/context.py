@@ -196,7 +196,14 @@ def make_tokenizer(config: Any) -> Any:
 
 def make_policy(config: Any, tokenizer: Any) -> policy.PolicyConfig:
   """Shape of the policy of a config."""
-  return policy.PolicyConfig(vocab_size=tokenizer.vocab_size, **config.policy)
+  known = tokenizer.vocab_size
+  shape = policy.PolicyConfig(**config.policy)
+  if 0 < shape.vocab_size < known:
+    raise ValueError(
+      f'policy.vocab_size is {shape.vocab_size}, below the {known} of the'
+      ' tokenizer'
+    )
+  return dataclasses.replace(shape, vocab_size=shape.vocab_size or known)
 
 
 def make_slots(

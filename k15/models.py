@@ -27,6 +27,7 @@ ORIGIN = 'k15.json'
 # Of a policy what a directory does not say: how it is computed.
 HOW = (
   'dtype', 'param_dtype', 'scan_layers', 'remat', 'logprob_chunk', 'attention',
+  'cache_block',
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from k15 import batching
 from k15 import checkpoint
@@ -21,6 +22,7 @@ from k15 import length_reward
 from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
+from k15 import policy
 from k15 import problem_sampler
 from k15 import replay
 from k15 import rl_metrics
@@ -228,6 +230,19 @@ def make_loss(config: Any) -> update.Loss:
   return grpo if c.method == 'grpo' else mirror_descent
 
 
+def groups_per_update(config: Any) -> int:
+  """Groups of one optimizer step at most."""
+  return -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
+
+
+def batch_shape(config: Any) -> tuple[int, int, int]:
+  """Rows, tokens of a row, and sequences of a row at most, of every batch."""
+  sequences = groups_per_update(config) * config.rl.group_size
+  micro, r = config.optimizer.micro_batch_rows, config.rollout
+  rows = -(-sequences // micro) * micro
+  return rows, r.max_prompt_length + r.max_length, sequences
+
+
 def make_batches(
   context: Context, groups: list[Group], iteration: int
 ) -> list[Batch]:
@@ -237,17 +252,17 @@ def make_batches(
   values, keep = advantages(
     config, total_rewards(config, groups, iteration), rng
   )
-  size = -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
   batches = []
   for _ in range(config.rl.epochs):
     order = rng.permutation(len(groups))
+    size = groups_per_update(config)
     for part in batching.split_minibatches(list(order), size):
       picked = [(groups[i], values[i], keep[i]) for i in part]
-      batches.append(_pack(context, picked, iteration, size))
+      batches.append(_pack(context, picked, iteration))
   return batches
 
 
-def _pack(context, picked, iteration, size):
+def _pack(context, picked, iteration):
   """Packs some groups with their advantages [K] and keep masks [K]."""
   config = context.config
   sequences, kept = [], []
@@ -269,12 +284,12 @@ def _pack(context, picked, iteration, size):
     losses.sequence_weights(lengths, config.loss.pg_norm, max_length),
     losses.sequence_weights(lengths, config.loss.reg_norm, max_length),
   )
-  micro = config.optimizer.micro_batch_rows
+  rows, columns, most = batch_shape(config)
   return batching.pack(
     [s for s, length in zip(sequences, lengths, strict=True) if length > 0],
-    num_rows=-(-size * config.rl.group_size // micro) * micro,
-    row_length=config.rollout.max_prompt_length + max_length,
-    max_sequences=size * config.rl.group_size,
+    num_rows=rows,
+    row_length=columns,
+    max_sequences=most,
   )
 
 
@@ -297,10 +312,9 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
   o = config.optimizer
   optimizer = context_lib.make_optimizer(config, o.name)
   layout = jax.tree.map(lambda x: x.sharding, state)
-  shared = (context.policy, o.micro_batch_rows)
+  step, logprobs = make_updates(config, context.policy, optimizer, layout)
   slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
   record = slots.record if jax.process_index() == 0 else None
-  temperature = config.rollout.temperature
   return Stage(
     context=context,
     rollout=context_lib.make_rollout(context, record),
@@ -313,21 +327,40 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
     buffer=replay.ReplayBuffer(),
     state=state,
     kl_params=kl_params,
-    step=update.make_step(
-      context.policy,
-      make_loss(config),
-      optimizer,
-      optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
-      o.micro_batch_rows,
-      temperature,
-      layout,
-    ),
-    logprobs=update.make_logprobs(*shared, temperature),
+    step=step,
+    logprobs=logprobs,
     optimizer=optimizer,
     timer=metrics.Timer(),
     problem_index={p.id: i for i, p in enumerate(context.task.train)},
     timeline=slots,
   )
+
+
+def make_updates(
+  config: Any,
+  shape: policy.PolicyConfig,
+  optimizer: optax.GradientTransformation,
+  layout: Any,
+) -> tuple[Any, Any]:
+  """The jitted step and reference log-probabilities of `k15.update`.
+
+  Args:
+    config: the whole config.
+    shape: of the policy.
+    optimizer: of `context.make_optimizer`.
+    layout: shardings of the state.
+  """
+  o, temperature = config.optimizer, config.rollout.temperature
+  step = update.make_step(
+    shape,
+    make_loss(config),
+    optimizer,
+    optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
+    o.micro_batch_rows,
+    temperature,
+    layout,
+  )
+  return step, update.make_logprobs(shape, o.micro_batch_rows, temperature)
 
 
 def _rollout(stage):

@@ -37,6 +37,9 @@ RULES = (
   ('norm', None),
 )
 
+# Where the devices do not divide them, all devices hold all of them.
+MAY_STAY_WHOLE = ('kv_heads', 'sequence', 'slots')
+
 LogicalAxes = Sequence[str | None]
 
 
@@ -93,8 +96,9 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
 
   Args:
     x: an array.
-    logical_axes: a name of `RULES` or None for each axis of x.  'sequence' is
-      left whole where it does not divide, as the one column of decoding.
+    logical_axes: a name of `RULES` or None for each axis of x.  One of
+      `MAY_STAY_WHOLE` is left whole where it does not divide, as the one
+      column of decoding.
 
   Raises:
     ValueError: more or fewer names than axes.
@@ -104,7 +108,7 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
   if not isinstance(x, jax.core.Tracer):
     return x
   names = (
-    None if name == 'sequence' and not axes_of(name, size) else name
+    None if name in MAY_STAY_WHOLE and not axes_of(name, size) else name
     for name, size in zip(logical_axes, x.shape, strict=True)
   )
   return nn.with_logical_constraint(x, tuple(names))
@@ -134,7 +138,7 @@ def sharding_of(
 
   Raises:
     ValueError: an unknown name, a wrong number of names, or an axis that its
-      mesh axes do not divide ('kv_heads' and 'sequence' stay whole instead).
+      mesh axes do not divide, unless it is one of `MAY_STAY_WHOLE`.
   """
   if len(logical_axes) != len(shape):
     raise ValueError(_miscounted(logical_axes, shape))
@@ -145,7 +149,7 @@ def sharding_of(
       raise ValueError(f'unknown logical axis {name!r}; known: {list(rules)}')
     mesh_axes = rules.get(name)
     ways = _size(mesh, mesh_axes)
-    if size % ways and name not in ('kv_heads', 'sequence'):
+    if size % ways and name not in MAY_STAY_WHOLE:
       raise ValueError(
         f'axis {name!r} of {size} does not divide over {ways} devices '
         f'({mesh_axes})'
