@@ -142,7 +142,27 @@ def _mesh():
     data=1,  # -1: all devices left over by the other axes
     fsdp=1,
     tensor=1,
-    context=1,  # columns of a row, for the longest; whole if it is no divisor
+    context=1,  # columns of a row, for the longest; divides their number
+    # What an axis of an array means -> the axes of the mesh that split it,
+    # 'meaning:axis+axis'; 'meaning:' is whole everywhere.
+    rules=(
+      'batch:data+fsdp',  # rows
+      'slots:data+fsdp',
+      'embed:fsdp',  # D, of parameters: gathered for use
+      'vocab:tensor',  # V
+      'heads:tensor',  # H * h
+      'kv_heads:tensor',  # N * h; whole where it does not divide
+      'mlp:tensor',  # d_ff
+      'head_dim:',  # h
+      'sequence:context',  # T; whole where it does not divide
+      'layers:',
+      'norm:',
+    ),
+    # Several processes, one for each host, that run one command over one mesh
+    # and one workdir.
+    coordinator='',  # 'host:port' of the first of them, where nothing listens
+    num_processes=1,  # -1: all that a TPU pod or Slurm has started
+    process_id=0,  # of this one; -1: $K15_PROCESS_ID
   )
 
 
@@ -184,6 +204,10 @@ def _rollout():
     token_budget=128,  # tokens a response may grow per iteration, NP
     prefill_batch=32,  # sequences prefilled in one call
     temperature=1.0,  # NP
+    # (data, fsdp, tensor) over the devices of `mesh`, for decoding; empty:
+    # that of training.  New weights move from one to the other.
+    mesh=(),
+    mesh_rules=(),  # as `mesh.rules`, which hold where these say nothing
     # A response stops when a block of at most `repetition_max_period` tokens
     # has come `repetition_count` times in a row and covers at least
     # `repetition_min_tokens` tokens; 0 turns the detector off.  NP.
@@ -290,6 +314,9 @@ def _optimizer():
     clip_norm=1.0,  # global gradient norm; 0 is off
     reset_every_iteration=True,  # k1.5 2.3.2
     micro_batch_rows=16,  # packed rows whose gradient is computed at once
+    # Whether the optimizer's state waits in host memory while the devices
+    # decode.  With `reset_every_iteration` it is dropped instead.
+    offload=False,
   )
 
 

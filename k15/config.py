@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from absl import flags
 from ml_collections import ConfigDict
 
+from k15 import config_mesh
 from k15.rewards import routes as routes_lib
 
 STAGES = ('sft', 'rl')
@@ -103,7 +104,10 @@ RANGES = {
   '>= 0 and < 2': ('length_reward.weight',),
   '>= 0 and < 4294967296': ('seed',),
   '>= 2097152 and <= 1073741824': ('rollout.max_message_bytes',),
-  '>= -1': ('mesh.data', 'mesh.fsdp', 'mesh.tensor', 'mesh.context'),
+  '>= -1': (
+    'mesh.data', 'mesh.fsdp', 'mesh.tensor', 'mesh.context',
+    'mesh.num_processes', 'mesh.process_id',
+  ),
 }  # fmt: skip
 # What a resumed run may change: how long, how often, on how many devices and
 # in what pieces; never what is computed.
@@ -111,9 +115,10 @@ FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention', 'policy.cache_block',
-  'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
+  'optimizer.micro_batch_rows', 'optimizer.offload',
+  'reward.threads', 'reward.sandbox_workers',
   'reward.sandbox_lowest', 'reward.services', 'reward.token_file',
-  'rollout.workers',
+  'rollout.workers', 'rollout.mesh', 'rollout.mesh_rules',
   'rollout.live_requests',
   'rollout.*_seconds', 'rollout.token_file', 'rollout.tls_*',
   'rollout.max_requests', 'rollout.max_tokens', 'rollout.max_message_bytes',
@@ -164,7 +169,8 @@ def validate(
   )
   _check_members('task.kinds', get('task.kinds'), kinds)
   _check_task(get)
-  _check_policy_and_mesh(get, num_devices)
+  _check_policy(get)
+  _check_meshes(get, num_devices)
   _check_lengths(get)
   _check_workers(get)
   _check_reward(get)
@@ -204,7 +210,7 @@ def _check_task(get):
       _refuse(not os.path.isfile(get(key)), f'{key}: no file {get(key)!r}')
 
 
-def _check_policy_and_mesh(get, num_devices):
+def _check_policy(get):
   heads, kv_heads = get('policy.num_heads'), get('policy.num_kv_heads')
   _refuse(
     heads % kv_heads,
@@ -230,33 +236,21 @@ def _check_policy_and_mesh(get, num_devices):
     get, 'policy.rope_low_freq_factor', 'policy.rope_high_freq_factor'
   )
   _refuse_equal_or_above(get, 'policy.rope_beta_slow', 'policy.rope_beta_fast')
-  axes = ('data', 'fsdp', 'tensor', 'context')
-  shape = {name: get(f'mesh.{name}') for name in axes}
-  filled = [name for name, size in shape.items() if size == -1]
-  _refuse(
-    0 in shape.values() or len(filled) > 1,
-    f'mesh is {shape}; sizes are >= 1, and at most one is -1, all that is left',
-  )
-  product = abs(math.prod(shape.values()))
-  _refuse(
-    num_devices % product if filled else product > num_devices,
-    f'mesh is {shape}, whose {product} devices do not fit the {num_devices} '
-    'there are',
-  )
-  shape.update(dict.fromkeys(filled, num_devices // product))
-  rows = shape['data'] * shape['fsdp']
-  for key, ways, axes in (
-    ('optimizer.micro_batch_rows', rows, 'data * fsdp'),
-    ('rollout.num_slots', rows, 'data * fsdp'),
-    ('rollout.prefill_batch', rows, 'data * fsdp'),
-    ('policy.d_model', shape['fsdp'], 'fsdp'),
-    ('policy.num_heads', shape['tensor'], 'tensor'),
-    ('policy.d_ff', shape['tensor'], 'tensor'),
-  ):
-    _refuse(
-      get(key) % ways,
-      f'{key} is {get(key)}, not a multiple of the mesh {axes}, {ways}',
-    )
+
+
+def validate_processes(config: ConfigDict) -> None:
+  """Refuses what keeps processes from meeting; call it before they do."""
+  try:
+    config_mesh.check_processes(functools.partial(_get, config))
+  except ValueError as error:
+    raise ConfigError(str(error)) from None
+
+
+def _check_meshes(get, num_devices):
+  try:
+    config_mesh.check(get, num_devices)
+  except ValueError as error:
+    raise ConfigError(str(error)) from None
 
 
 def _check_lengths(get):

@@ -18,6 +18,7 @@ from k15 import hf
 from k15 import hf_config
 from k15 import hf_export
 from k15 import hf_tokenizer
+from k15 import hosts
 from k15 import policy
 from k15 import tokenizer as tokenizer_lib
 
@@ -144,6 +145,7 @@ def save(
   new = directory.with_name(directory.name + '.new')
   if jax.process_index() == 0:
     shutil.rmtree(new, ignore_errors=True)
+  hosts.wait(f'{directory}: begins')
   hf_export.export(
     new, shape, params, generation, shape.param_dtype,
     None if is_bytes else made_from,
@@ -155,3 +157,4 @@ def save(
     (new / ORIGIN).write_text(json.dumps(dataclasses.asdict(origin)) + '\n')
     shutil.rmtree(directory, ignore_errors=True)
     new.rename(directory)
+  hosts.wait(f'{directory}: done')

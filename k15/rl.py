@@ -18,11 +18,13 @@ from k15 import batching
 from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import evaluate
+from k15 import handover
+from k15 import hosts
 from k15 import length_reward
 from k15 import losses
 from k15 import metrics
+from k15 import offload
 from k15 import optimizer as optimizer_lib
-from k15 import policy
 from k15 import problem_sampler
 from k15 import replay
 from k15 import rl_metrics
@@ -40,11 +42,15 @@ class Stage:
   """What one iteration hands to the next, and the functions it calls.
 
   `kl_params` is GRPO's slow reference, None elsewhere; `problem_index` finds a
-  training problem by its id; `timeline` has what the slots did lately.
+  training problem by its id; `timeline` has what the slots did lately;
+  `handover` has the weights where they are decoded with, and `shelf` the
+  optimizer's state while they are.
   """
 
   context: Context
   rollout: Any
+  handover: handover.HandOver
+  shelf: offload.Shelf
   sampler: problem_sampler.ProblemSampler
   buffer: replay.ReplayBuffer
   state: TrainState
@@ -78,7 +84,7 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
     stage = make_stage(context, *first_state(context, make_params()))
   if start < config.rl.iterations:
     context.logger.truncate('rl', start)
-    with sharding.use_mesh(context.mesh):
+    with context.use_mesh():
       _iterations(stage, start, checkpoints)
   stage.rollout.close()
   stage.timeline.write()
@@ -87,9 +93,10 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
 
 
 def _iterations(stage, start, checkpoints):
-  config, stop = stage.context.config, stage.context.stop
-  stage.rollout.set_params(stage.state.params, version=start)
-  stage.rollout.warm_up(longest_context(config.rollout))
+  context, config = stage.context, stage.context.config
+  _hand_over(stage, start, label=start)
+  with stage.context.use_rollout_mesh():
+    stage.rollout.warm_up(longest_context(config.rollout))
   stage.timer.pop()
   total = config.rl.iterations
   with metrics.Progress(total, start, 'rl') as progress:
@@ -99,10 +106,10 @@ def _iterations(stage, start, checkpoints):
       if values is None:  # Interrupted before any update.
         checkpoints.save(iteration, _device_state(stage), before)
         raise context_lib.Interrupted(f'rl: saved before iteration {iteration}')
-      done, stopping = iteration + 1, stop.is_set()
+      done, stopping = iteration + 1, context.is_stopping()
       every = config.evaluation.every
       if every and done % every == 0:
-        values |= _evaluate(stage)
+        values |= _evaluate(stage, done)
       # Logged before it is saved: what is saved is never run, or logged, again.
       stage.context.logger.scalars('rl', iteration, values | stage.timer.pop())
       due = done % config.saving.every_iterations == 0 or done == total
@@ -124,7 +131,8 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   """
   config = stage.context.config
   buffer, timer, scorer = stage.buffer, stage.timer, stage.context.scorer
-  stage.rollout.set_params(stage.state.params, version=iteration)
+  _rest_optimizer(stage)
+  _hand_over(stage, iteration, label=iteration)
   buffer.expire(iteration, config.rl.max_group_age)
   drawn = stage.sampler.draw(config.rl.problems_per_iteration, iteration)
   problems = [stage.context.task.train[i] for i in drawn]
@@ -132,6 +140,7 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   scorer.pop_numbers()  # Of an evaluation.
   with timer('rollout'):
     sampled, verdicts = _rollout(stage)
+  _wake_optimizer(stage)
   if sampled is None:
     return None
   buffer.update(sampled)
@@ -150,6 +159,7 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     records = rl_metrics.group_records(groups)
     stage.context.logger.groups('rl', iteration, records)
   values['replay/open_groups'] = len(buffer.groups)
+  values |= stage.handover.pop_metrics() | stage.shelf.pop_metrics()
   return values | stage.sampler.metrics()
 
 
@@ -312,12 +322,14 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
   o = config.optimizer
   optimizer = context_lib.make_optimizer(config, o.name)
   layout = jax.tree.map(lambda x: x.sharding, state)
-  step, logprobs = make_updates(config, context.policy, optimizer, layout)
+  step, logprobs = make_updates(context, optimizer, layout)
   slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
-  record = slots.record if jax.process_index() == 0 else None
+  record = slots.record if hosts.is_first() else None
   return Stage(
     context=context,
     rollout=context_lib.make_rollout(context, record),
+    handover=context_lib.make_handover(context),
+    shelf=offload.Shelf(),
     sampler=problem_sampler.ProblemSampler(
       len(context.task.train),
       **config.problem_sampler,
@@ -329,7 +341,10 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
     kl_params=kl_params,
     step=step,
     logprobs=logprobs,
-    optimizer=optimizer,
+    # Fresh moments lie where the old ones did.
+    optimizer=optimizer._replace(
+      init=jax.jit(optimizer.init, out_shardings=layout.opt_state)
+    ),
     timer=metrics.Timer(),
     problem_index={p.id: i for i, p in enumerate(context.task.train)},
     timeline=slots,
@@ -337,20 +352,21 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
 
 
 def make_updates(
-  config: Any,
-  shape: policy.PolicyConfig,
-  optimizer: optax.GradientTransformation,
-  layout: Any,
+  context: Context, optimizer: optax.GradientTransformation, layout: Any
 ) -> tuple[Any, Any]:
   """The jitted step and reference log-probabilities of `k15.update`.
 
   Args:
-    config: the whole config.
-    shape: of the policy.
+    context: of the run.
     optimizer: of `context.make_optimizer`.
     layout: shardings of the state.
   """
+  config, shape = context.config, context.policy
   o, temperature = config.optimizer, config.rollout.temperature
+  # As all batches are: another layout would compile the step again.
+  rows = sharding.row_sharding(
+    context.mesh, (o.micro_batch_rows, 1), context.rules
+  )
   step = update.make_step(
     shape,
     make_loss(config),
@@ -360,7 +376,38 @@ def make_updates(
     temperature,
     layout,
   )
-  return step, update.make_logprobs(shape, o.micro_batch_rows, temperature)
+  logprobs = update.make_logprobs(shape, o.micro_batch_rows, temperature, rows)
+  return step, logprobs
+
+
+def _hand_over(stage, version, label):
+  """The newest weights for the rollout, which calls them `label`."""
+  stage.handover.update(stage.state.params, version)
+  stage.rollout.set_params(stage.handover.params, version=label)
+
+
+def _rest_optimizer(stage):
+  """Frees the devices of the optimizer's state while they decode.
+
+  One that is made anew before the next update is dropped, not kept.
+  """
+  o = stage.context.config.optimizer
+  if not o.offload:
+    return
+  if o.reset_every_iteration:
+    offload.drop(stage.state.opt_state)
+  else:
+    stage.shelf.put(stage.state.opt_state)
+  stage.state = stage.state.replace(opt_state=None)
+
+
+def _wake_optimizer(stage):
+  """Brings it back, or makes the fresh one that would follow anyway."""
+  o = stage.context.config.optimizer
+  if o.offload and o.reset_every_iteration:
+    stage.state = optimizer_lib.reset(stage.optimizer, stage.state)
+  elif o.offload:
+    stage.state = stage.state.replace(opt_state=stage.shelf.take())
 
 
 def _rollout(stage):
@@ -374,33 +421,34 @@ def _rollout(stage):
   config, tokenizer = context.config.rollout, context.task.tokenizer
   problems = {group.group_id: group.problem for group in buffer.groups}
   sampled, verdicts = [], {}
-  for trajectory in partial.run(
-    stage.rollout,
-    buffer.pending(),
-    context.task.encode_prompt,
-    config.token_budget,
-    config.max_length,
-    config.temperature,
-  ):
-    sampled.append(trajectory)
-    if context.stop.is_set():
-      return None, {}
-    if trajectory.is_finished:
-      key = trajectory.group_id, trajectory.sample_index
-      text = tokenizer.decode(trajectory.tokens)
-      verdicts[key] = context.scorer.submit(problems[key[0]], text)
+  with context.use_rollout_mesh():
+    for trajectory in partial.run(
+      stage.rollout,
+      buffer.pending(),
+      context.task.encode_prompt,
+      config.token_budget,
+      config.max_length,
+      config.temperature,
+    ):
+      sampled.append(trajectory)
+      if context.is_stopping():
+        return None, {}
+      if trajectory.is_finished:
+        key = trajectory.group_id, trajectory.sample_index
+        text = tokenizer.decode(trajectory.tokens)
+        verdicts[key] = context.submit(problems[key[0]], text)
   return sampled, verdicts
 
 
-def _evaluate(stage):
-  """Held-out accuracy and length of the policy after the iteration."""
+def _evaluate(stage, version):
+  """Held-out accuracy and length of the policy before iteration `version`."""
   config = stage.context.config
-  stage.rollout.set_params(stage.state.params, version=0)
-  with stage.timer('evaluation'):
+  _hand_over(stage, version, label=0)
+  with stage.timer('evaluation'), stage.context.use_rollout_mesh():
     records = evaluate.evaluate(
       stage.rollout,
       stage.context.task,
-      stage.context.scorer.submit,
+      stage.context.submit,
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
@@ -416,6 +464,7 @@ def _score(stage, verdicts):
     scoring.reward_of(verdicts[t.group_id, t.sample_index].result())
     for t in finished
   ]
+  rewards = hosts.of_first(np.array(rewards, np.float64)).tolist()
   stage.buffer.set_rewards(finished, rewards)
 
 
@@ -436,7 +485,7 @@ def _train_on(stage, groups, iteration):
     stage.kl_params = jax.tree.map(lambda x: x.copy(), stage.state.params)
   with timer('ref_logprobs'):
     batches = _with_ref_logprobs(stage, batches)
-  if config.optimizer.reset_every_iteration:
+  if config.optimizer.reset_every_iteration and not config.optimizer.offload:
     stage.state = optimizer_lib.reset(stage.optimizer, stage.state)
   results = []
   with timer('update'):
@@ -456,16 +505,14 @@ def _with_ref_logprobs(stage, batches):
   later epoch comes back to its responses.
   """
   filled = []
-  # One layout for all batches: another would compile the step again.
-  replicated = sharding.sharding_of(stage.context.mesh, (), ())
-  for i, batch in enumerate(batches):
+  for i, batch in enumerate(map(stage.context.place_rows, batches)):
     if i > 0:
       logprobs = stage.logprobs(stage.state.params, batch)
       batch = batch.replace(ref_logprobs=logprobs)
     if stage.kl_params is not None:
       logprobs = stage.logprobs(stage.kl_params, batch)
       batch = batch.replace(kl_logprobs=logprobs)
-    filled.append(jax.device_put(batch, replicated))
+    filled.append(batch)
   return jax.block_until_ready(filled)
 
 

@@ -18,7 +18,8 @@ DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
   'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'models',
+  'attention', 'chunked_attention', 'models', 'hosts', 'reshard',
+  'handover', 'offload',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
@@ -30,7 +31,8 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 # Page or folder of k15 -> the pages and folders of k15 it may import.
 MAY_IMPORT = {
   'data_types': [],
-  'config': ['rewards'],  # The names of rewards.
+  'config': ['rewards', 'config_mesh'],  # The names of rewards.
+  'config_mesh': [],
   'host_memory': [],
   **{page: ['data_types', *EQUATIONS] for page in EQUATIONS},
   'rewards': ['data_types', 'rewards'],

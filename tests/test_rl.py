@@ -384,3 +384,41 @@ def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
   assert rl.longest_context(rollout) == 24
   rollout.token_budget = 127
   assert rl.longest_context(rollout) == 24 + 128
+
+
+def test_a_rollout_layout_of_its_own_changes_nothing(rewarded, tmp_path):
+  """Nor does an optimizer's state that waits in host memory."""
+  changes = dict(
+    rollout__token_budget=16,
+    optimizer__reset_every_iteration=False,
+    mesh__fsdp=2,
+    mesh__tensor=1,
+    checkpoint__every_iterations=9,
+  )
+  context, state = _train(tmp_path / 'one', **changes)
+  moved = dict(
+    rollout__mesh=(1, 1, 2),
+    rollout__mesh_rules=('embed:',),
+    optimizer__offload=True,
+  )
+  other, other_state = _train(tmp_path / 'two', **changes | moved)
+  for left, right in zip(
+    jax.tree.leaves(state), jax.tree.leaves(other_state), strict=True
+  ):
+    assert left.sharding == right.sharding
+    # Log-probabilities of the rollout enter no loss, and tokens are the same.
+    np.testing.assert_array_equal(left, right)
+  lines = [_rows(c.workdir) for c in (context, other)]
+  own = ('handover/seconds', 'handover/bytes', 'offload/seconds')
+  for left, right in zip(*lines, strict=True):
+    assert all(right.pop(key) > 0 for key in (*own, 'offload/bytes'))
+    assert left == right
+
+
+def test_moments_that_are_reset_are_dropped_for_the_rollout(
+  whole, rewarded, tmp_path
+):
+  context, state = _train(tmp_path, optimizer__offload=True)
+  _same(state, whole[1])
+  values = _rows(context.workdir)[0]
+  assert values.pop('offload/bytes', 0) == 0

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from k15 import policy
+from k15 import sharding
 from k15.rollout import repetition
 from k15.rollout import sampling
 from k15.rollout.requests import MAX_STOP_IDS, Stop
@@ -270,11 +271,16 @@ class SlotDecoder:
         (made.steps < K) & jnp.any(state.is_live) & (freed < stop_when_free)
       )
 
-    return jax.lax.while_loop(
+    state, made = jax.lax.while_loop(
       should_go_on,
       functools.partial(self._step, params),
       (decode_state, made),
     )
+    # The host of every process reads all of it.
+    whole = (
+      sharding.constrain(x, [None] * x.ndim) for x in jax.tree.leaves(made)
+    )
+    return state, jax.tree.unflatten(jax.tree.structure(made), whole)
 
   def _step(self, params, carry):
     """Samples one token in every live slot."""
