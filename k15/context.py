@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -72,7 +72,7 @@ class Context:
   @functools.cached_property
   def rollout_mesh(self) -> jax.sharding.Mesh:
     """The devices of `mesh` as the rollout of this process sees them."""
-    return make_rollout_mesh(self.config)
+    return make_rollout_mesh(self.config, self.mesh)
 
   @functools.cached_property
   def rollout_rules(self) -> sharding.Rules:
@@ -269,15 +269,19 @@ def make_policy(config: Any, tokenizer: Any) -> policy.PolicyConfig:
   return dataclasses.replace(shape, vocab_size=shape.vocab_size or known)
 
 
-def make_mesh(config: Any) -> jax.sharding.Mesh:
-  """The devices of the config, as training sees them."""
+def make_mesh(
+  config: Any, devices: Sequence[jax.Device] | None = None
+) -> jax.sharding.Mesh:
+  """The devices of the config, as training sees them; all by default."""
   m = config.mesh
-  return sharding.make_mesh(m.data, m.fsdp, m.tensor, m.context)
+  return sharding.make_mesh(m.data, m.fsdp, m.tensor, m.context, devices)
 
 
-def make_rollout_mesh(config: Any) -> jax.sharding.Mesh:
-  """The same devices as the rollout sees them."""
-  mesh, sizes = make_mesh(config), config.rollout.mesh
+def make_rollout_mesh(
+  config: Any, mesh: jax.sharding.Mesh
+) -> jax.sharding.Mesh:
+  """The devices of `make_mesh` as the rollout sees them."""
+  sizes = config.rollout.mesh
   if not sizes:
     return mesh
   return sharding.make_mesh(*sizes, devices=mesh.devices.flat)

@@ -4,11 +4,10 @@ They are those that `rl.make_stage` and the rollout make, from the same
 functions, for arrays of which only shapes and shardings are known.
 """
 
-import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from k15 import context as context_lib
-from k15 import policy
 from k15 import rl
 from k15 import sharding
+from k15.context import Context
 from k15.data_types import Batch, TrainState
 from k15.rollout import backend
 from k15.rollout import slots as slots_lib
@@ -34,18 +33,40 @@ class Run:
   """What the programs are made of; arrays are shapes with shardings.
 
   Attributes:
-    config: the whole config.
-    shape: of the policy.
-    mesh: of devices that are not there.
+    context: of the run, without what only real devices and tasks have.
+    optimizer: of the config.
     state: what an update changes.
     slots: what decodes.
+    rollout_params: the weights it decodes with.
   """
 
-  config: Any
-  shape: policy.PolicyConfig
-  mesh: jax.sharding.Mesh
+  context: Context
+  optimizer: Any
   state: TrainState
   slots: slots_lib.SlotDecoder
+  rollout_params: Any
+
+  @property
+  def shares_weights(self) -> bool:
+    """Whether the rollout reads the very arrays that are trained."""
+    same = jax.tree.map(
+      lambda a, b: a.sharding == b.sharding and a.dtype == b.dtype,
+      self.state.params,
+      self.rollout_params,
+    )
+    return all(jax.tree.leaves(same))
+
+  @property
+  def weight_bytes(self) -> int:
+    """Of the weights that the rollout reads, on a chip."""
+    return bytes_per_chip(self.rollout_params)
+
+  @property
+  def weights_read(self) -> float:
+    """Bytes of weights a chip works with in a decode step, gathered or not."""
+    leaves = jax.tree.leaves(self.rollout_params)
+    total = sum(x.size * x.dtype.itemsize for x in leaves)
+    return total / self.context.rollout_mesh.shape['tensor']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +77,9 @@ class Compiled:
     name: of the program.
     arguments, outputs, aliased, temporaries, code: bytes; `aliased` are
       outputs in the place of arguments.
-    seconds: the compiler took.
+    seconds: tracing and compiling took.
     collectives: of the program's text, see `launch.hlo`.
-    over: None, or why the compiler refused: bytes beyond the limit.
+    needed: None, or bytes it needs if the compiler refused it.
     message: what the compiler said then.
   """
 
@@ -70,19 +91,16 @@ class Compiled:
   code: int = 0
   seconds: float = 0.0
   collectives: tuple[hlo.Collective, ...] = ()
-  over: int | None = None
+  needed: int | None = None
   message: str = ''
 
   @property
   def peak(self) -> int:
-    """Bytes while it runs, all that it touches."""
-    return (
-      self.arguments
-      + self.outputs
-      - self.aliased
-      + self.temporaries
-      + self.code
-    )
+    """Bytes while it runs, of all that it touches."""
+    if self.needed is not None:
+      return self.needed
+    kept = self.arguments + self.outputs - self.aliased
+    return kept + self.temporaries + self.code
 
 
 def make_run(config: Any, devices: Sequence[Any]) -> Run:
@@ -91,19 +109,22 @@ def make_run(config: Any, devices: Sequence[Any]) -> Run:
   Raises:
     ValueError: a mesh that does not divide something.
   """
-  mesh = sharding.make_mesh(**config.mesh, devices=devices)
+  mesh = context_lib.make_mesh(config, devices)
   tokenizer = context_lib.make_tokenizer(config)
   shape = context_lib.make_policy(config, tokenizer)
-  context = context_lib.Context(
+  context = Context(
     config, None, shape, mesh, task=None, scorer=None, logger=None, stop=None
   )
   optimizer = context_lib.make_optimizer(config, config.optimizer.name)
+  slots = context_lib.make_slots(config, shape, context.rollout_mesh, tokenizer)
   return Run(
-    config=config,
-    shape=shape,
-    mesh=mesh,
+    context=context,
+    optimizer=optimizer,
     state=context_lib.state_layout(context, optimizer),
-    slots=context_lib.make_slots(config, shape, mesh, tokenizer),
+    slots=slots,
+    rollout_params=context_lib.param_layout(
+      slots.config, context.rollout_mesh, context.rollout_rules
+    ),
   )
 
 
@@ -111,13 +132,15 @@ def compile_update(run: Run) -> Compiled:
   """The step of `k15.update` with the loss of the config."""
   step, _ = _updates(run)
   is_current = jax.ShapeDtypeStruct((), bool)
-  return _compile(run, UPDATE, step, run.state, _batch(run), is_current)
+  operands = run.state, batch(run), is_current
+  return _compile(run.context.use_mesh(), UPDATE, step, *operands)[0]
 
 
 def compile_logprobs(run: Run) -> Compiled:
   """Reference log-probabilities of one batch."""
   _, logprobs = _updates(run)
-  return _compile(run, LOGPROBS, logprobs, run.state.params, _batch(run))
+  operands = run.state.params, batch(run)
+  return _compile(run.context.use_mesh(), LOGPROBS, logprobs, *operands)[0]
 
 
 def compile_rollout(run: Run) -> list[Compiled]:
@@ -125,33 +148,44 @@ def compile_rollout(run: Run) -> list[Compiled]:
 
   Each takes what the one before makes, in the layout that it has then.
   """
-  slots, params = run.slots, rollout_params(run)
-  decoder, r = slots_lib.SlotDecoder, run.config.rollout
-  bucket = slots.bucket_of(rl.longest_context(r))
-  tokens = jax.ShapeDtypeStruct((slots.prefill_batch, bucket), jnp.int32)
-  lengths = jax.ShapeDtypeStruct((slots.prefill_batch,), jnp.int32)
-  state = _made(run, decoder.init_decode_state, slots)
-  prefill, prefix = _compile(
-    run, PREFILL, decoder.prefill, slots, params, tokens, lengths, made=True
-  )
+  prefill, prefix = _prefill(run)
+  state = _empty_slots(run)
   programs = [prefill]
   if prefix is not None:
-    request = backend.slot_request(slots, [], [], [], slots.prefill_batch)
-    insert, inserted = _compile(
-      run, INSERT, decoder.insert, slots, prefix, state, request, made=True
+    request = backend.slot_request(
+      run.slots, [], [], [], run.slots.prefill_batch
+    )
+    insert, inserted = _compile_slots(
+      run, INSERT, slots_lib.SlotDecoder.insert, prefix, state, request
     )
     programs.append(insert)
     state = state if inserted is None else inserted
-  stop = jax.ShapeDtypeStruct((), np.int32)
-  return [
-    *programs,
-    _compile(run, GENERATE, decoder.generate, slots, params, state, stop),
-  ]
+  return [*programs, _generate(run, state)]
 
 
-def rollout_params(run: Run) -> Any:
-  """The weights that sample: those of the state themselves."""
-  return run.state.params
+def compile_generate(run: Run) -> Compiled:
+  """Decoding alone, from slots that are all free."""
+  return _generate(run, _empty_slots(run))
+
+
+def batch(run: Run) -> Batch:
+  """A batch of `rl.make_batches`, its rows where they are computed."""
+  context = run.context
+  B, T, S = rl.batch_shape(context.config)
+
+  def array(dtype, *shape):
+    where = sharding.row_sharding(context.mesh, shape, context.rules)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
+
+  def field(name):
+    if name == 'num_rows':
+      return array(jnp.int32)
+    if name in ('tokens', 'positions', 'segment_ids'):
+      return array(jnp.int32, B, T)
+    is_of_sequences = name in ('advantage', 'pg_weight', 'reg_weight')
+    return array(jnp.float32, B, S if is_of_sequences else T)
+
+  return Batch(**{f.name: field(f.name) for f in dataclasses.fields(Batch)})
 
 
 def bytes_per_chip(tree: Any) -> int:
@@ -163,62 +197,65 @@ def bytes_per_chip(tree: Any) -> int:
   )
 
 
-def _updates(run):
-  c = run.config
-  optimizer = context_lib.make_optimizer(c, c.optimizer.name)
-  layout = jax.tree.map(lambda x: x.sharding, run.state)
-  return rl.make_updates(c, run.shape, optimizer, layout)
-
-
-def _batch(run):
-  """A batch of `rl.make_batches`, the same on all devices."""
-  B, T, S = rl.batch_shape(run.config)
-  everywhere = sharding.sharding_of(run.mesh, (), ())
-
-  def array(dtype, *shape):
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=everywhere)
-
-  ints, floats = array(jnp.int32, B, T), array(jnp.float32, B, T)
-  values = array(jnp.float32, B, S)
-  return Batch(
-    tokens=ints,
-    positions=ints,
-    segment_ids=ints,
-    loss_mask=floats,
-    ref_logprobs=floats,
-    kl_logprobs=floats,
-    advantage=values,
-    pg_weight=values,
-    reg_weight=values,
-    num_rows=array(jnp.int32),
+def needed_bytes(message: str) -> int | None:
+  """Of the compiler's words for a program that does not fit, or None."""
+  number = r'([\d.]+)([KMGT]?)'
+  match = re.search(rf'Used {number}i?B? of', message) or re.search(
+    rf'required for HLO temporaries \({number}\)', message
   )
+  return int(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
-def _made(run, function, *operands):
-  """What a jitted function makes, as shapes with the layout it chooses."""
-  with sharding.use_mesh(run.mesh):
-    lowered = function.lower(*operands)
+def _updates(run):
+  layout = jax.tree.map(lambda x: x.sharding, run.state)
+  return rl.make_updates(run.context, run.optimizer, layout)
+
+
+def _prefill(run):
+  slots = run.slots
+  bucket = slots.bucket_of(rl.longest_context(run.context.config.rollout))
+  tokens = jax.ShapeDtypeStruct((slots.prefill_batch, bucket), jnp.int32)
+  lengths = jax.ShapeDtypeStruct((slots.prefill_batch,), jnp.int32)
+  return _compile_slots(
+    run, PREFILL, slots_lib.SlotDecoder.prefill, run.rollout_params, tokens,
+    lengths,
+  )  # fmt: skip
+
+
+def _empty_slots(run):
+  function = slots_lib.SlotDecoder.init_decode_state
+  with run.context.use_rollout_mesh():
+    lowered = function.lower(run.slots)
     return _outputs(lowered, lowered.compile())
 
 
-def _outputs(lowered, compiled):
-  return jax.tree.map(
-    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-    lowered.out_info,
-    compiled.output_shardings,
-  )
+def _generate(run, state):
+  free = jax.ShapeDtypeStruct((), np.int32)
+  return _compile_slots(
+    run, GENERATE, slots_lib.SlotDecoder.generate, run.rollout_params, state,
+    free,
+  )[0]  # fmt: skip
 
 
-def _compile(run, name, function, *operands, made=False):
-  """Compiles; with `made`, also what it makes, None if it is refused."""
+def _compile_slots(run, name, function, *operands):
+  mesh = run.context.use_rollout_mesh()
+  return _compile(mesh, name, function, run.slots, *operands)
+
+
+def _compile(mesh, name, function, *operands):
+  """The program, and what it makes, None if the compiler refuses it."""
   start = time.perf_counter()
   try:
-    with sharding.use_mesh(run.mesh), _quiet():
+    with mesh:
       lowered = function.lower(*operands)
       compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as error:
-    program = _refused(run, name, str(error), time.perf_counter() - start)
-    return (program, None) if made else program
+    needed = needed_bytes(str(error))
+    if needed is None:
+      raise
+    seconds = time.perf_counter() - start
+    refused = Compiled(name, seconds=seconds, needed=needed, message=str(error))
+    return refused, None
   memory = compiled.memory_analysis()
   program = Compiled(
     name=name,
@@ -230,10 +267,13 @@ def _compile(run, name, function, *operands, made=False):
     seconds=time.perf_counter() - start,
     collectives=hlo.collectives(compiled.as_text()),
   )
-  return (program, _outputs(lowered, compiled)) if made else program
+  return program, _outputs(lowered, compiled)
 
 
-def _refused(run, name, message, seconds): ...
-
-
-_quiet = contextlib.nullcontext
+def _outputs(lowered, compiled):
+  """What a program makes, as shapes with the layout the compiler chose."""
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    lowered.out_info,
+    compiled.output_shardings,
+  )

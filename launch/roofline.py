@@ -21,12 +21,16 @@ class Assumptions:
       not count recomputation.
     forward_mfu: the same of forward passes.
     hbm_share, ici_share: of the bandwidths that are reached.
+    latency: seconds of a collective, however small.
+    row_filling: share of the tokens of training rows that are in use.
   """
 
   training_mfu: float = 0.4
   forward_mfu: float = 0.5
   hbm_share: float = 0.7
   ici_share: float = 0.7
+  latency: float = 5e-6
+  row_filling: float = 0.9
 
   def sentence(self) -> str:
     """All of them in words."""
@@ -34,7 +38,9 @@ class Assumptions:
       f'{self.training_mfu:.0%} of peak bf16 FLOP/s in updates,'
       f' {self.forward_mfu:.0%} in forward passes, {self.hbm_share:.0%} of HBM'
       f' bandwidth, {self.ici_share:.0%} of the links of one dimension of the'
-      ' torus, each hidden behind the longest'
+      f' torus and {self.latency * 1e6:.0f} us a collective, each hidden behind'
+      f' the longest; rows {self.row_filling:.0%} full; a response for every'
+      ' slot at any time'
     )
 
 
@@ -79,11 +85,10 @@ class Iteration:
   row_length: int
   updates: int
 
-  @property
-  def rows(self) -> int:
-    """Training rows, nine tenths full."""
+  def rows(self, filling: float) -> int:
+    """Training rows of which this share is in use."""
     tokens = self.responses * (self.length + self.prompt)
-    return math.ceil(tokens / (0.9 * self.row_length))
+    return math.ceil(tokens / (filling * self.row_length))
 
   @property
   def resumes(self) -> int:
@@ -97,20 +102,15 @@ class Iteration:
 
 
 def network_seconds(
-  chip: Any, closed: float, opened: float, turns: float, a: Assumptions
+  chip: Any, sent_bytes: float, count: float, a: Assumptions
 ) -> float:
-  """Time of collectives.
+  """Time of so many collectives, in which a chip sends these bytes.
 
-  Args:
-    chip: of `launch.topologies`.
-    closed, opened: bytes a chip sends outside of open loops, and in one turn.
-    turns: of the open loop.
-    a: assumptions.
+  They go in one direction of the two links of one dimension of the torus: half
+  of the published number, which is of both, over the dimensions.
   """
-  # One direction of the two links of one dimension of the torus, half of the
-  # published number of both directions.
-  one_dimension = chip.ici_bandwidth / 2 / chip.dimensions
-  return (closed + opened * turns) / (one_dimension * a.ici_share)
+  links = chip.ici_bandwidth / 2 / chip.dimensions
+  return sent_bytes / (links * a.ici_share) + count * a.latency
 
 
 def context_imbalance(ways: int) -> float:
@@ -122,49 +122,49 @@ def context_imbalance(ways: int) -> float:
   return 2 - 1 / ways
 
 
-def training(
-  chip: Any, chips: int, p: Any, rows: float, length: int, ways: int,
-  mfu: float, passes: int,
-) -> Time:  # fmt: skip
-  """Products of whole rows, `passes` times the forward pass.
+def whole_rows(
+  chip: Any, p: Any, rows: float, length: int, ways: int, chips: int,
+  passes: int, mfu: float,
+) -> float:  # fmt: skip
+  """Seconds of the products of whole rows.
 
   Args:
-    chip, chips: of a slice.
+    chip: of `launch.topologies`.
     p: shape of the policy.
     rows, length: of what is computed.
     ways: parts of a row, the mesh axis 'context'.
+    chips: of the slice.
+    passes: in forward passes, 3 with the backward one.
     mfu: share of the peak.
-    passes: 1 forward, 3 with backward.
   """
   weights = flops.weight_flops(p, rows * length)
   attention = flops.attention_flops(p, rows * flops.causal_pairs(length))
   work = passes * (weights + attention * context_imbalance(ways))
-  return Time(work / (chips * chip.peak_flops * mfu))
+  return work / (chips * chip.peak_flops * mfu)
 
 
 def decode_step(
   chip: Any,
   p: Any,
-  slots_per_chip: float,
+  slots: float,
   context: float,
-  weight_bytes: float,
-  cache_bytes: float,
-  model_ways: int,
+  chips: int,
+  bytes_read: float,
   a: Assumptions,
 ) -> Time:
-  """One token in every slot.
+  """One token in every slot, without collectives.
 
   Args:
-    chip: of a slice.
+    chip: of `launch.topologies`.
     p: shape of the policy.
-    slots_per_chip: on each part of the mesh that shares weights.
+    slots: of the whole slice.
     context: columns a slot sees, in the mean.
-    weight_bytes, cache_bytes: a chip reads.
-    model_ways: chips that share a slot, the mesh axis 'tensor'.
+    chips: among which the work is divided.
+    bytes_read: of weights and cache, by one chip.
     a: assumptions.
   """
-  work = flops.decode_flops(p, slots_per_chip, context) / model_ways
+  work = flops.decode_flops(p, slots, context)
   return Time(
-    compute=work / (chip.peak_flops * a.forward_mfu),
-    memory=(weight_bytes + cache_bytes) / (chip.hbm_bandwidth * a.hbm_share),
+    compute=work / (chips * chip.peak_flops * a.forward_mfu),
+    memory=bytes_read / (chip.hbm_bandwidth * a.hbm_share),
   )
