@@ -43,6 +43,16 @@ def llama31_8b(policy) -> None:
   policy.update(rope_theta=500000.0, rms_norm_eps=1e-5, qk_norm=False)
 
 
+SHAPES = dict(
+  qwen25_1p5b=qwen25_1p5b,
+  qwen25_7b=qwen25_7b,
+  qwen25_32b=qwen25_32b,
+  qwen25_72b=qwen25_72b,
+  qwen3_8b=qwen3_8b,
+  llama31_8b=llama31_8b,
+)
+
+
 def _qwen2(policy, *shape, tied=False):
   _fill(policy, *shape)
   policy.update(
