@@ -7,7 +7,7 @@ functions, for arrays of which only shapes and shardings are known.
 import dataclasses
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -128,29 +128,29 @@ def make_run(config: Any, devices: Sequence[Any]) -> Run:
   )
 
 
-def compile_update(run: Run) -> Compiled:
+def compile_update(run: Run) -> Iterator[Compiled]:
   """The step of `k15.update` with the loss of the config."""
   step, _ = _updates(run)
   is_current = jax.ShapeDtypeStruct((), bool)
   operands = run.state, batch(run), is_current
-  return _compile(run.context.use_mesh(), UPDATE, step, *operands)[0]
+  yield _compile(run.context.use_mesh(), UPDATE, step, *operands)[0]
 
 
-def compile_logprobs(run: Run) -> Compiled:
+def compile_logprobs(run: Run) -> Iterator[Compiled]:
   """Reference log-probabilities of one batch."""
   _, logprobs = _updates(run)
   operands = run.state.params, batch(run)
-  return _compile(run.context.use_mesh(), LOGPROBS, logprobs, *operands)[0]
+  yield _compile(run.context.use_mesh(), LOGPROBS, logprobs, *operands)[0]
 
 
-def compile_rollout(run: Run) -> list[Compiled]:
+def compile_rollout(run: Run) -> Iterator[Compiled]:
   """Prefill of the longest contexts, their insertion, and decoding.
 
   Each takes what the one before makes, in the layout that it has then.
   """
   prefill, prefix = _prefill(run)
+  yield prefill
   state = _empty_slots(run)
-  programs = [prefill]
   if prefix is not None:
     request = backend.slot_request(
       run.slots, [], [], [], run.slots.prefill_batch
@@ -158,14 +158,19 @@ def compile_rollout(run: Run) -> list[Compiled]:
     insert, inserted = _compile_slots(
       run, INSERT, slots_lib.SlotDecoder.insert, prefix, state, request
     )
-    programs.append(insert)
+    yield insert
     state = state if inserted is None else inserted
-  return [*programs, _generate(run, state)]
+  yield _generate(run, state)
 
 
-def compile_generate(run: Run) -> Compiled:
+def compile_generate(run: Run) -> Iterator[Compiled]:
   """Decoding alone, from slots that are all free."""
-  return _generate(run, _empty_slots(run))
+  yield _generate(run, _empty_slots(run))
+
+
+def slot_bytes(run: Run) -> int:
+  """Of the state of decoding, on a chip."""
+  return bytes_per_chip(_empty_slots(run))
 
 
 def batch(run: Run) -> Batch:
