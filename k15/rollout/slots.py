@@ -24,6 +24,7 @@ from k15 import policy
 from k15 import sharding
 from k15.rollout import repetition
 from k15.rollout import sampling
+from k15.rollout import slot_copies
 from k15.rollout.requests import MAX_STOP_IDS, Stop
 
 # Why a slot stopped, as `DecodedTokens.stop` says it; plain numbers for jax.
@@ -188,47 +189,13 @@ class SlotDecoder:
       decode_state: consumed.
       request: which row of the prefix goes where; n = prefill_batch.
     """
-    state = decode_state
-    rows, slots = jnp.asarray(request.rows), jnp.asarray(request.slots)
-
-    def copy(layer, new, column_axis):
-      if jax.sharding.get_abstract_mesh().size <= 1:
-        picked = jnp.take(new, rows, axis=new.ndim - 4)
-        return write(layer, picked, slots, column_axis)
-
-      # Row by row: those of other devices, all at once, would not fit.
-      def one_row(i, layer):
-        row_axis = new.ndim - 4
-        shape = [-1 if axis == row_axis else 1 for axis in range(new.ndim)]
-        is_row = jnp.arange(new.shape[row_axis]).reshape(shape) == rows[i]
-        picked = jnp.where(is_row, new, 0).sum(
-          row_axis, keepdims=True, dtype=new.dtype
-        )
-        return write(layer, picked, slots[i][None], column_axis)
-
-      return jax.lax.fori_loop(0, len(rows), one_row, layer)
-
-    def write(layer, picked, slots, column_axis):
-      # Columns past the prompt keep what an earlier response left there; they
-      # are overwritten before they are seen.
-      blocks, start = [], 0
-      for block in layer:
-        end = min(start + block.shape[column_axis], picked.shape[column_axis])
-        if start < end:
-          piece = jax.lax.slice_in_dim(picked, start, end, axis=column_axis)
-          where = [slice(None)] * block.ndim
-          where[block.ndim - 4] = slots
-          where[column_axis] = slice(0, end - start)
-          block = block.at[tuple(where)].set(piece, mode='drop')
-        blocks.append(policy.constrain_cache(block))
-        start += block.shape[column_axis]
-      return tuple(blocks)
+    state, rows, slots = decode_state, request.rows, request.slots
 
     def copy_layers(cache, new, column_axis):
       if self.config.scan_layers:
-        return copy(cache, new, column_axis)
+        return slot_copies.copy(cache, new, rows, slots, column_axis)
       return tuple(
-        copy(layer, new_layer, column_axis)
+        slot_copies.copy(layer, new_layer, rows, slots, column_axis)
         for layer, new_layer in zip(cache, new, strict=True)
       )
 
