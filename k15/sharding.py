@@ -14,6 +14,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType
 from jax.sharding import Mesh
 from jax.sharding import NamedSharding
@@ -100,9 +101,15 @@ def make_mesh(
     raise ValueError(f'mesh {name} needs {size} devices, there are {count}')
   # Auto leaves the choice of intermediate shardings to the compiler; the
   # default of jax 0.10 is Explicit, which puts shardings into types.
-  return jax.make_mesh(
-    tuple(shape), AXES, (AxisType.Auto,) * len(AXES), devices=devices[:size]
-  )
+  types, devices = (AxisType.Auto,) * len(AXES), devices[:size]
+  try:
+    return jax.make_mesh(tuple(shape), AXES, types, devices=devices)
+  except NotImplementedError:
+    # An axis of 8 over a torus of 4 x 4 x 4 takes half of one dimension.
+    split = mesh_utils.create_device_mesh(
+      shape, devices, allow_split_physical_axes=True
+    )
+    return Mesh(split, AXES, axis_types=types)
 
 
 @contextlib.contextmanager

@@ -94,20 +94,18 @@ def _decode(run, topology, programs, work, a):
 
 
 def decode_step(run, topology, program, work, a) -> roofline.Time:
-  """One token in every slot: weights once, and the cache.
+  """One token in every slot: weights once, and all of the cache once.
 
   A block is read as soon as one slot has reached it, and some slot always is
-  near the end.  Scanned layers copy their part of the cache out of the whole
-  before they read it, which makes three passes of one.
+  near the end; the compiler reads a scanned layer's part where it lies.
   """
-  passes = 3 if run.slots.config.scan_layers else 1
   step = roofline.decode_step(
     topology.chip,
     run.slots.config,
     run.slots.num_slots,
     work.prompt + work.length / 2,
     topology.num_chips,
-    run.weights_read + passes * program.aliased,
+    run.weights_read + program.aliased,
     a,
   )
   sent, count = _collectives(program, 1, run.slots.tokens_per_call)

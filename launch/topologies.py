@@ -63,6 +63,14 @@ CHIPS = {
 # The topology's own number of devices has to be that of its chips: v4 has two
 # cores, which work as one only if asked to.
 _MEGACORE = {'v4': 'megacore'}
+# Or libtpu asks a metadata server for minutes, complains of what is not there,
+# and lets no second process of the machine load it.
+_ENVIRONMENT = dict(
+  TPU_SKIP_MDS_QUERY='1',
+  TPU_ACCELERATOR_TYPE='v5p-8',
+  TPU_WORKER_HOSTNAMES='localhost',
+  ALLOW_MULTIPLE_LIBTPU_LOAD='1',
+)
 
 
 class TopologyError(ValueError):
@@ -124,10 +132,8 @@ def devices(topology: Topology) -> Sequence[Any]:
   Raises:
     TopologyError: libtpu is not installed, or knows no such slice.
   """
-  # Or libtpu asks a metadata server for minutes, and jax for a TPU.
-  os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
-  os.environ.setdefault('TPU_MIN_LOG_LEVEL', '3')
-  os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
+  for name, value in _ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
   jax.config.update('jax_platforms', 'cpu')
   chip = topology.chip
   options = dict(chips_per_host_bounds=_host_shape(chip, topology.shape))

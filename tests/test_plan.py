@@ -1,8 +1,8 @@
 """A whole small plan, compiled for TPU; memory, the search and what it says."""
 
 import importlib.util
+import platform
 import re
-import sys
 
 import jax
 import pytest
@@ -11,6 +11,7 @@ from absl import flags
 from experiments import base
 from k15 import arithmetic
 from k15 import config as config_lib
+from k15 import sharding
 from launch import hlo
 from launch import plan
 from launch import plan_programs
@@ -18,10 +19,11 @@ from launch import plan_table
 from launch import plan_times
 from launch import topologies
 
-# Of Linux alone; where it could be installed and is not, the test fails.
+# Where it could be installed and is not, tests fail.
 needs_libtpu = pytest.mark.skipif(
-  sys.platform != 'linux' and importlib.util.find_spec('libtpu') is None,
-  reason='libtpu, the compiler for TPUs, comes for Linux only',
+  (platform.system(), platform.machine()) != ('Linux', 'x86_64')
+  and importlib.util.find_spec('libtpu') is None,
+  reason='libtpu, the compiler for TPUs, comes for Linux on x86-64 only',
 )
 
 
@@ -96,6 +98,22 @@ def test_all_programs_compile_for_a_tpu(monkeypatch):
   text = plan_table.iteration(times)
   assert 'Estimated iteration of 8 responses of 100 tokens' in text
   assert '40% of peak bf16 FLOP/s in updates' in text
+
+
+@needs_libtpu
+@pytest.mark.parametrize(
+  'name, sizes',
+  [
+    ('v4:2x2x2', (2, 2, 2, 1)),
+    ('v5p:4x4x4', (1, 8, 1, 8)),  # 8 is no product of its dimensions
+    ('v6e:1x1', (1, 1, 1, 1)),
+  ],
+)
+def test_meshes_of_slices(name, sizes):
+  devices = topologies.devices(topologies.parse(name))
+  mesh = sharding.make_mesh(*sizes, devices=devices)
+  assert tuple(mesh.shape.values()) == sizes
+  assert set(mesh.devices.flat) == set(devices)
 
 
 def test_bytes_of_a_state_by_hand(run):
