@@ -73,13 +73,13 @@ class HandOver:
     names = [jax.tree_util.keystr(path) for path, _ in paths]
     sent = _chosen(arrays, moves)
     announced = checksums(sent, version)
+    # One after the other: what is on its way at once needs memory at once.
     arrived = [
-      self._move(array, target)
+      jax.block_until_ready(self._move(array, target))
       for array, target in zip(arrays, targets, strict=True)
     ]
     received = checksums(_chosen(arrived, moves), version)
     _compare(announced, received, _chosen(names, moves), version)
-    jax.block_until_ready(arrived)
     moved_bytes = sum(
       reshard.bytes_to_move(array, target)
       for array, target in zip(sent, _chosen(targets, moves), strict=True)

@@ -85,10 +85,34 @@ def test_refused(changes, sentence):
   assert sentence in _refusal(**changes)
 
 
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    (
+      dict(mesh__num_processes=2),
+      "mesh.coordinator is '', and 2 processes need the 'host:port' of the",
+    ),
+    (
+      dict(mesh__num_processes=2, mesh__coordinator='node-0'),
+      "mesh.coordinator is 'node-0', and 2 processes need",
+    ),
+    (dict(mesh__num_processes=0), 'mesh.num_processes is 0, and has to be >='),
+    (
+      dict(mesh__num_processes=-1, rollout__workers=('node-1:9000',)),
+      "rollout.workers are ('node-1:9000',), and the -1 processes of mesh",
+    ),
+  ],
+)
+def test_processes_that_cannot_meet(changes, sentence):
+  assert sentence in _refusal(**changes)
+
+
 def test_accepted():
   for changes in (
     dict(mesh__fsdp=8, rollout__mesh=(-1, 1, 4)),
     dict(mesh__fsdp=8, rollout__mesh_rules=('embed:',)),
+    dict(mesh__num_processes=2, mesh__coordinator='node-0:8476'),
+    dict(mesh__num_processes=-1),  # A pod knows its own.
     dict(mesh__context=8),  # 320 = 8 * 40
     # Slots follow the rollout's mesh alone: 12 rows over 8 devices of training.
     dict(mesh__data=8, rollout__mesh=(2, 1, 4), rollout__num_slots=12)

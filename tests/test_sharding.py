@@ -189,3 +189,28 @@ def test_other_rules_give_other_layouts(mesh):
   message = r"'fsdp' splits two axes of \('embed', 'mlp'\)"
   with pytest.raises(ValueError, match=message):
     sharding.sharding_of(mesh, ('embed', 'mlp'), (4, 8), twice)
+
+
+def test_rows_go_to_the_devices_that_compute_them(mesh):
+  seen = []
+
+  class Rows(np.ndarray):
+    def __getitem__(self, index):
+      seen.append(index)
+      return np.asarray(super().__getitem__(index))
+
+  batch = dict(
+    tokens=np.arange(24, dtype=np.int32).reshape(8, 3).view(Rows),
+    advantage=np.ones((8, 1), np.float32),
+    num_rows=np.array(7, np.int32),
+  )
+  placed = sharding.place_rows(batch, mesh)
+  for name, spec in (
+    ('tokens', (('data', 'fsdp'), None)),
+    ('advantage', (('data', 'fsdp'), None)),
+    ('num_rows', ()),
+  ):
+    assert placed[name].sharding.spec == PartitionSpec(*spec)
+    np.testing.assert_array_equal(placed[name], np.asarray(batch[name]))
+  # No device is given more than its two rows.
+  assert {index[0].stop - index[0].start for index in seen} == {2}
