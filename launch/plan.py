@@ -21,6 +21,7 @@ from absl import logging
 from ml_collections import config_flags
 
 from k15 import arithmetic
+from k15 import command_line
 from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import rl
@@ -85,7 +86,7 @@ def main(argv: list[str]) -> None:
       jax.config.update('jax_exec_time_optimization_effort', -1.0)
     run = plan_programs.make_run(config, devices)
   except (ValueError, OSError) as error:
-    config_lib.exit_with(str(error))
+    command_line.exit_with(str(error))
   print(plan_table.header(run, topology), flush=True)
   uses = []
   for use in _uses(run, topology.chip):
@@ -228,4 +229,4 @@ def ways(mesh: Any) -> int:
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=config_lib.parse_flags)
+  app.run(main, flags_parser=command_line.parse_flags)
