@@ -180,6 +180,12 @@ def _rollout():
     token_budget=128,  # tokens a response may grow per iteration, NP
     prefill_batch=32,  # sequences prefilled in one call
     temperature=1.0,  # NP
+    # Of weights and activations while sampling, evaluation included:
+    # 'float32', 'bfloat16', or '' for those of `policy`.  NP.
+    dtype='',
+    # Of keys and values kept: 'float32', 'bfloat16', 'int8' (a scale for each
+    # token and head), or '' for that of the activations.  NP.
+    cache_dtype='',
     # A response stops when a block of at most `repetition_max_period` tokens
     # has come `repetition_count` times in a row and covers at least
     # `repetition_min_tokens` tokens; 0 turns the detector off.  NP.

@@ -28,6 +28,8 @@ CHOICES = {
   'rl.loss_segments': ('all', 'last'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
+  'rollout.dtype': ('', 'float32', 'bfloat16'),
+  'rollout.cache_dtype': ('', 'float32', 'bfloat16', 'int8'),
   'rollout.live_requests': ('interrupt', 'drain', 'in_flight'),
   'loss.method': ('mirror_descent', 'reinforce', 'rest', 'grpo'),
   'loss.baseline': ('mean', 'tau_log_z', 'leave_one_out', 'none'),
@@ -168,7 +170,7 @@ def _check_number(key, value, rule):
 
 
 def _check_members(key, values, choices):
-  known = ', '.join(map(str, choices))
+  known = ', '.join(str(choice) or "''" for choice in choices)
   _refuse(not values, f'{key} is empty; it holds some of {known}')
   for value in values:
     hint = " (a tuple is written \"('a', 'b')\")" if ',' in str(value) else ''

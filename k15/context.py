@@ -184,6 +184,7 @@ def make_rollout(
     backend.SlotBackend(slots).check,
     r.patience_seconds,
     r.live_requests,
+    r.dtype,
   )
 
 
@@ -199,6 +200,16 @@ def make_policy(config: Any, tokenizer: Any) -> policy.PolicyConfig:
   return policy.PolicyConfig(vocab_size=tokenizer.vocab_size, **config.policy)
 
 
+def rollout_policy(
+  config: Any, shape: policy.PolicyConfig
+) -> policy.PolicyConfig:
+  """The shape in the precision of the rollout."""
+  dtype = config.rollout.dtype
+  if not dtype:
+    return shape
+  return dataclasses.replace(shape, dtype=dtype, param_dtype=dtype)
+
+
 def make_slots(
   config: Any,
   shape: policy.PolicyConfig,
@@ -208,7 +219,7 @@ def make_slots(
   """What decodes, of the same shape in every worker."""
   r = config.rollout
   return slots_lib.SlotDecoder(
-    config=shape,
+    config=rollout_policy(config, shape),
     num_slots=r.num_slots,
     columns=r.max_prompt_length + r.max_length,
     tokens_per_call=r.tokens_per_call,
@@ -218,6 +229,7 @@ def make_slots(
     repetition_max_period=r.repetition_max_period,
     repetition_min_tokens=r.repetition_min_tokens,
     fuse_projections=mesh.shape['tensor'] == 1,
+    cache_dtype=r.cache_dtype,
   )
 
 

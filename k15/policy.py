@@ -21,6 +21,7 @@ import numpy as np
 
 from k15 import attention
 from k15 import chunked_attention
+from k15 import low_precision
 from k15 import rope
 from k15 import sharding
 
@@ -69,7 +70,8 @@ class KVCache:
   so that a step reads no further than its longest row.  Both are tuples over
   layers, or have a leading axis L when layers are scanned; axis -4 is always
   the row.  Keys lie with C last: their product with the query then reads them
-  in order, four times faster on CPU than [B, N, C, h].
+  in order, four times faster on CPU than [B, N, C, h].  A block may be a
+  `low_precision.Int8Block`, whose scales have the same axes with h = 1.
   """
 
   keys: Any
@@ -221,9 +223,14 @@ def token_logprobs(
   return rows(logprobs), rows(entropy)
 
 
-def empty_cache(config: PolicyConfig, rows: int, columns: int) -> KVCache:
-  """A cache of zeros for `rows` sequences of up to `columns` tokens."""
-  dtype = jnp.dtype(config.dtype)
+def empty_cache(
+  config: PolicyConfig, rows: int, columns: int, dtype: str = ''
+) -> KVCache:
+  """A cache of zeros for `rows` sequences of up to `columns` tokens.
+
+  It is kept in `dtype`, that of the activations if empty, or 'int8'.
+  """
+  dtype = dtype or config.dtype
   N, h, L = config.num_kv_heads, config.head_dim, config.num_layers
 
   widths = [
@@ -231,16 +238,18 @@ def empty_cache(config: PolicyConfig, rows: int, columns: int) -> KVCache:
     for start in range(0, columns, CACHE_BLOCK)
   ]
 
-  def zeros(shape_of):
+  def zeros(shape_of, axis):
     lead = (L,) if config.scan_layers else ()
-    blocks = tuple(jnp.zeros((*lead, *shape_of(w)), dtype) for w in widths)
+    blocks = tuple(
+      low_precision.zeros((*lead, *shape_of(w)), dtype, axis) for w in widths
+    )
     if config.scan_layers:
       return blocks
     return tuple(jax.tree.map(jnp.copy, blocks) for _ in range(L))
 
   return KVCache(
-    keys=zeros(lambda width: (rows, N, h, width)),
-    values=zeros(lambda width: (rows, N, width, h)),
+    keys=zeros(lambda width: (rows, N, h, width), -2),
+    values=zeros(lambda width: (rows, N, width, h), -1),
   )
 
 
@@ -442,15 +451,25 @@ def rope_of(config: PolicyConfig) -> tuple[np.ndarray, float]:
 def write_cache(key_blocks, value_blocks, key, value, positions):
   """Writes one column a row; key and value are [B, N, h], positions [B]."""
   rows = jnp.arange(len(positions))
+  key = low_precision.encode(key, key_blocks[0], -1)
+  value = low_precision.encode(value, value_blocks[0], -1)
   keys, values, start = [], [], 0
   for old_keys, old_values in zip(key_blocks, value_blocks, strict=True):
     width = old_keys.shape[-1]
     inside = (positions >= start) & (positions < start + width)
     column = jnp.where(inside, positions - start, width)
-    keys.append(old_keys.at[rows, :, :, column].set(key, mode='drop'))
-    values.append(old_values.at[rows, :, column].set(value, mode='drop'))
+    every = slice(None)
+    keys.append(_put(old_keys, (rows, every, every, column), key))
+    values.append(_put(old_values, (rows, every, column), value))
     start += width
   return tuple(keys), tuple(values)
+
+
+def _put(old, where, new):
+  """Sets these places, of numbers and scales alike; others are dropped."""
+  return jax.tree.map(
+    lambda old, new: old.at[where].set(new, mode='drop'), old, new
+  )
 
 
 def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
@@ -461,7 +480,7 @@ def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
 
   Args:
     query: [B, N, G, h].
-    key_blocks: [B, N, h, C'] each.
+    key_blocks: [B, N, h, C'] each, see `KVCache`.
     value_blocks: [B, N, C', h] each.
     positions: int32 [B].
 
@@ -476,16 +495,22 @@ def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
   longest_first = jnp.argsort(-positions)
 
   def score(i, keys, query, positions):
+    keys, scales = low_precision.decode(keys, query.dtype)
     scores = jnp.einsum(
       'bngh,bnhc->bngc', query, keys, preferred_element_type=jnp.float32
     )
+    if scales is not None:
+      scores *= scales
     columns = jnp.arange(starts[i], starts[i + 1])
     seen = columns <= positions[:, None]
     return jnp.where(seen[:, None, None], scores, -1e30)
 
   def mix(i, values, probs):
-    weights = probs[..., starts[i] : starts[i + 1]].astype(values.dtype)
-    return jnp.einsum('bngc,bnch->bngh', weights, values)
+    values, scales = low_precision.decode(values, query.dtype)
+    weights = probs[..., starts[i] : starts[i + 1]]
+    if scales is not None:
+      weights = weights * scales.swapaxes(-1, -2)
+    return jnp.einsum('bngc,bnch->bngh', weights.astype(query.dtype), values)
 
   def of_rows(i, compute, empty, block, *others):
     """compute(i, block, *others), [B, ...], where the block is reached."""
@@ -496,7 +521,9 @@ def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
     def one_by_one(*operands):
       def add(n, rows):
         row = longest_first[n]
-        own = [jax.lax.dynamic_slice_in_dim(x, row, 1) for x in operands]
+        own = jax.tree.map(
+          lambda x: jax.lax.dynamic_slice_in_dim(x, row, 1), operands
+        )
         return jax.lax.dynamic_update_slice_in_dim(
           rows, compute(i, *own), row, axis=0
         )
@@ -524,7 +551,7 @@ def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
   ]
   probs = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
   return sum(
-    of_rows(i, mix, (query.shape, 0, values.dtype), values, probs)
+    of_rows(i, mix, (query.shape, 0, query.dtype), values, probs)
     for i, values in enumerate(value_blocks)
   )
 

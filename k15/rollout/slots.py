@@ -3,7 +3,9 @@
 `prefill` computes keys and values of prompts; `insert` puts a prefilled prompt
 into slots, several samples of one prompt side by side; `generate` decodes up
 to `tokens_per_call` tokens in every live slot with one dispatch.  A response
-is resumed by prefilling prompt and partial response together.
+is resumed by prefilling prompt and partial response together.  In low
+precision that rounds otherwise than decoding did: a resumed response then need
+not be the one that would have come without the interruption.
 
 `prefill` stops short of the last token: the first decode step feeds it again
 and samples the first new token, so that all sampling happens in one place.
@@ -20,6 +22,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from k15 import low_precision
 from k15 import policy
 from k15.rollout import repetition
 from k15.rollout import sampling
@@ -123,6 +126,7 @@ class SlotDecoder:
     repetition_count, repetition_max_period, repetition_min_tokens: as in
       `experiments/base.py`.
     fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
+    cache_dtype: of keys and values, or 'int8'; '': that of activations.
   """
 
   config: policy.PolicyConfig
@@ -135,6 +139,7 @@ class SlotDecoder:
   repetition_max_period: int = 1
   repetition_min_tokens: int = 0
   fuse_projections: bool = True
+  cache_dtype: str = ''
 
   @property
   def buckets(self) -> tuple[int, ...]:
@@ -193,15 +198,20 @@ class SlotDecoder:
       # Columns past the prompt keep what an earlier response left there; they
       # are overwritten before they are seen.
       picked = jnp.take(new, rows, axis=new.ndim - 4)
+      picked = low_precision.encode(picked, layer[0], -3 - column_axis)
       blocks, start = [], 0
+
+      def write(block, picked):
+        piece = jax.lax.slice_in_dim(picked, start, end, axis=column_axis)
+        where = [slice(None)] * block.ndim
+        where[block.ndim - 4] = slots
+        where[column_axis] = slice(0, end - start)
+        return block.at[tuple(where)].set(piece, mode='drop')
+
       for block in layer:
         end = min(start + block.shape[column_axis], new.shape[column_axis])
         if start < end:
-          piece = jax.lax.slice_in_dim(picked, start, end, axis=column_axis)
-          where = [slice(None)] * block.ndim
-          where[block.ndim - 4] = slots
-          where[column_axis] = slice(0, end - start)
-          block = block.at[tuple(where)].set(piece, mode='drop')
+          block = jax.tree.map(write, block, picked)
         blocks.append(block)
         start += block.shape[column_axis]
       return tuple(blocks)
@@ -335,7 +345,7 @@ class SlotDecoder:
     """Slots that are all free."""
     S, P = self.num_slots, self.repetition_max_period
     return DecodeState(
-      cache=policy.empty_cache(self.config, S, self.columns),
+      cache=policy.empty_cache(self.config, S, self.columns, self.cache_dtype),
       tokens=jnp.zeros(S, jnp.int32),
       positions=jnp.zeros(S, jnp.int32),
       budgets=jnp.zeros(S, jnp.int32),
