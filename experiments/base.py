@@ -253,6 +253,14 @@ def _loss():
     # with a negative advantage is left out with the probability below).
     negative_gradients='keep',
     negative_discard_rate=0.5,  # Kimina-Prover's omega
+    # The rollout samples from a policy a little off pi_theta_i: in another
+    # precision, under older weights.  'none' ignores it; 'truncate' weights
+    # the policy-gradient term by min(ratio, cap), ratio = pi_theta_i / what
+    # sampled; 'mask' leaves out what is outside [1 / cap, cap].  NP; after
+    # Yao et al. 2025, and IcePop.
+    rollout_correction='none',
+    rollout_correction_level='token',  # 'token', or 'sequence': of a response
+    rollout_correction_cap=2.0,  # >= 1
     # -- method='grpo'
     grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
     grpo_beta=0.001,  # weight of the k3 KL estimate

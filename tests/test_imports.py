@@ -12,7 +12,7 @@ OURS = ('k15', 'experiments', 'launch')
 EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
-  'curation', 'long2short',
+  'curation', 'long2short', 'rollout_correction',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
