@@ -10,6 +10,8 @@ With --weights, its weights are those of a finished run (a workdir), or else
 random.  Every row says
 
   tokens/s      of the fastest of --repeats rollouts after a warm-up
+  /core s       the same by seconds that cores were busy for it: other work on
+                the machine disturbs these less
   weights, cache  bytes on the device while sampling
   drift mean, max  |log pi_training - log pi_rollout| of the sampled tokens,
                 nats; the training forward is in float32
@@ -22,7 +24,6 @@ The table and the last line, `RESULT {json}`, go to stdout.
 """
 
 import argparse
-import itertools
 import json
 import pathlib
 import tempfile
@@ -48,7 +49,6 @@ PRECISIONS = (
   ('float32', ''), ('bfloat16', ''), ('float32', 'int8'), ('bfloat16', 'int8')
 )  # fmt: skip
 KIB = 1024
-_GROUPS = itertools.count()
 
 
 def make_context(args, folder, dtype, cache_dtype):
@@ -73,17 +73,16 @@ def make_params(args, context):
   return params
 
 
-def sample(context, rollout, problems, samples):
-  """[(problem, response)] to the end, tokens and seconds."""
+def sample(context, rollout, problems, samples, first_group):
+  """[(problem, response)] to the end, seconds, and seconds of all cores."""
   config = context.config.rollout
   pending = []
-  for problem in problems:
-    group = next(_GROUPS)
+  for group, problem in enumerate(problems, first_group):
     pending += [
       (problem, Trajectory(group, problem.id, i)) for i in range(samples)
     ]
   of_group = {t.group_id: problem for problem, t in pending}
-  start = time.monotonic()
+  start, busy = time.monotonic(), time.process_time()
   done = list(
     partial.run(
       rollout,
@@ -94,8 +93,8 @@ def sample(context, rollout, problems, samples):
       config.temperature,
     )
   )
-  seconds = time.monotonic() - start
-  return [(of_group[t.group_id], t) for t in done], seconds
+  seconds = time.monotonic() - start, time.process_time() - busy
+  return [(of_group[t.group_id], t) for t in done], *seconds
 
 
 def training_logprobs(context, params, done):
@@ -143,9 +142,12 @@ def measure(args, folder, dtype, cache_dtype):
     rollout.set_params(params, version=0)
     rollout.warm_up()
     done, speeds = [], []
-    for _ in range(args.repeats):
-      made, seconds = sample(context, rollout, problems, args.samples)
-      speeds.append(sum(t.length for _, t in made) / seconds)
+    for i in range(args.repeats):
+      # The same random numbers in every row.
+      first = i * args.problems
+      made, *taken = sample(context, rollout, problems, args.samples, first)
+      tokens = sum(t.length for _, t in made)
+      speeds.append([tokens / seconds for seconds in taken])
       done += made
     training = list(training_logprobs(context, params, done))
   rollout.close()
@@ -162,7 +164,8 @@ def measure(args, folder, dtype, cache_dtype):
     cache=cache_dtype or dtype,
     responses=len(done),
     tokens=joined.size,
-    tokens_per_second=max(speeds),
+    tokens_per_second=max(s for s, _ in speeds),
+    tokens_per_core_second=max(s for _, s in speeds),
     weight_bytes=size(half),
     cache_bytes=size(jax.eval_shape(decoder.init_decode_state).cache),
     drift_mean=drift['drift_abs_sum'] / joined.size,
@@ -177,6 +180,7 @@ def measure(args, folder, dtype, cache_dtype):
 
 COLUMNS = (
   ('tokens/s', 'tokens_per_second', '.0f', 1),
+  ('/core s', 'tokens_per_core_second', '.0f', 1),
   ('weights KiB', 'weight_bytes', '.0f', KIB),
   ('cache KiB', 'cache_bytes', '.0f', KIB),
   ('drift mean', 'drift_mean', '.1e', 1),
