@@ -81,7 +81,7 @@ def ask_part(args, part):
   command = [sys.executable, '-m', 'benchmarks.gpu_parts']
   if part == 'peer':
     script = REPO / 'benchmarks' / 'peers' / 'transformers_generate.py'
-    command = [args.peer_python, str(script)]
+    command = [os.path.abspath(args.peer_python), str(script)]
   return ask([*command, asked], args.tiny)
 
 
