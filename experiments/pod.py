@@ -3,9 +3,8 @@
     python -m launch.plan --config=experiments/pod.py:qwen25_7b_32k \\
         --topology=v5p:4x4x4
 
-Responses of 32k or 128k tokens with their prompt.  Training splits parameters
-over all chips and long rows over `context`; the rollout splits heads over
-`tensor`.  Weights are random: `experiments/math.py` takes real ones.
+Rows of 32k or 128k tokens, prompts included.  Training splits parameters over
+all chips and long rows over `context`; the rollout splits heads over `tensor`.  Weights are random: `experiments/math.py` takes real ones.
 """
 
 from experiments import base
@@ -14,11 +13,11 @@ from experiments import shapes
 # fsdp and context of training, chips of a rollout replica, slots.
 _LAYOUTS = {
   'qwen25_7b_32k': (64, 1, 4, 512),  # v5p:4x4x4
-  'qwen25_7b_128k': (8, 8, 4, 128),  # v5p:4x4x4
-  'qwen25_32b_32k': (64, 1, 8, 128),  # v5p:4x4x4
-  'qwen25_32b_128k': (16, 8, 8, 64),  # v5p:4x4x8
+  'qwen25_7b_128k': (8, 8, 4, 256),  # v5p:4x4x4
+  'qwen25_32b_32k': (64, 1, 8, 256),  # v5p:4x4x4
+  'qwen25_32b_128k': (16, 8, 8, 128),  # v5p:4x4x8
   'qwen25_72b_32k': (64, 4, 8, 512),  # v5p:4x8x8
-  'qwen25_72b_128k': (32, 16, 8, 128),  # v5p:8x8x8
+  'qwen25_72b_128k': (32, 16, 8, 256),  # v5p:8x8x8
 }
 
 
@@ -37,8 +36,14 @@ def get_config(variant='qwen25_7b_32k'):
   config.policy.cache_block = columns // 8
   config.mesh.fsdp = fsdp
   config.mesh.context = context
+  # Devices that share long rows share parameters and moments too.
+  whole, split = 'embed:fsdp', 'embed:fsdp+context'
+  config.mesh.rules = tuple(
+    split if rule == whole else rule for rule in config.mesh.rules
+  )
   config.rl.problems_per_iteration = 128
   config.rollout.mesh = (fsdp * context // tensor, 1, tensor)
+  config.rollout.dtype = 'bfloat16'
   config.rollout.num_slots = slots
   config.rollout.prefill_batch = fsdp * context // tensor
   config.rollout.tokens_per_call = 128

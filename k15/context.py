@@ -232,6 +232,7 @@ def make_rollout(
     backend.SlotBackend(slots).check,
     r.patience_seconds,
     r.live_requests,
+    r.dtype,
   )
 
 
@@ -293,6 +294,16 @@ def make_rollout_rules(config: Any) -> sharding.Rules:
   return sharding.parse_rules(config.rollout.mesh_rules, rules)
 
 
+def rollout_policy(
+  config: Any, shape: policy.PolicyConfig
+) -> policy.PolicyConfig:
+  """The shape in the precision of the rollout."""
+  dtype = config.rollout.dtype
+  if not dtype:
+    return shape
+  return dataclasses.replace(shape, dtype=dtype, param_dtype=dtype)
+
+
 def make_slots(
   config: Any,
   shape: policy.PolicyConfig,
@@ -302,7 +313,7 @@ def make_slots(
   """What decodes, of the same shape in every worker; `mesh` of the rollout."""
   r, rules = config.rollout, make_rollout_rules(config)
   return slots_lib.SlotDecoder(
-    config=shape,
+    config=rollout_policy(config, shape),
     num_slots=r.num_slots,
     columns=r.max_prompt_length + r.max_length,
     tokens_per_call=r.tokens_per_call,
@@ -315,6 +326,7 @@ def make_slots(
       sharding.ways_of(mesh, rules, axis) == 1
       for axis in ('heads', 'kv_heads', 'mlp')
     ),
+    cache_dtype=r.cache_dtype,
   )
 
 

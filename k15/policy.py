@@ -22,6 +22,7 @@ import numpy as np
 
 from k15 import attention
 from k15 import chunked_attention
+from k15 import low_precision
 from k15 import rope
 from k15 import sharding
 
@@ -69,7 +70,8 @@ class KVCache:
   so that a step reads no further than its longest row.  Both are tuples over
   layers, or have a leading axis L when layers are scanned; axis -4 is always
   the row.  Keys lie with C last: their product with the query then reads them
-  in order, four times faster on CPU than [B, N, C, h].
+  in order, four times faster on CPU than [B, N, C, h].  A block may be a
+  `low_precision.Int8Block`, whose scales have the same axes with h = 1.
   """
 
   keys: Any
@@ -270,26 +272,35 @@ def _chunked_logprobs(config, temperature, head, hidden, targets):
   return jax.tree.map(lambda x: x.reshape(-1)[:count].reshape(shape), values)
 
 
-def empty_cache(config: PolicyConfig, rows: int, columns: int) -> KVCache:
-  """A cache of zeros for `rows` sequences of up to `columns` tokens."""
-  dtype = jnp.dtype(config.dtype)
+def empty_cache(
+  config: PolicyConfig, rows: int, columns: int, dtype: str = ''
+) -> KVCache:
+  """A cache of zeros for `rows` sequences of up to `columns` tokens.
+
+  It is kept in `dtype`, that of the activations if empty, or 'int8'.
+  """
+  dtype = dtype or config.dtype
   N, h, L = config.num_kv_heads, config.head_dim, config.num_layers
 
   block = config.cache_block
   widths = [min(block, columns - c) for c in range(0, columns, block)]
 
-  def zeros(shape_of):
+  def zeros(shape_of, axis):
     lead = (L,) if config.scan_layers else ()
     blocks = tuple(
-      constrain_cache(jnp.zeros((*lead, *shape_of(w)), dtype)) for w in widths
+      jax.tree.map(
+        constrain_cache,
+        low_precision.zeros((*lead, *shape_of(w)), dtype, axis),
+      )
+      for w in widths
     )
     if config.scan_layers:
       return blocks
     return tuple(jax.tree.map(jnp.copy, blocks) for _ in range(L))
 
   return KVCache(
-    keys=zeros(lambda width: (rows, N, h, width)),
-    values=zeros(lambda width: (rows, N, width, h)),
+    keys=zeros(lambda width: (rows, N, h, width), -2),
+    values=zeros(lambda width: (rows, N, width, h), -1),
   )
 
 
@@ -530,17 +541,27 @@ def write_cache(key_blocks, value_blocks, key, value, positions, layer=None):
   """
   rows = jnp.arange(len(positions))
   lead = () if layer is None else (layer,)
+  key = low_precision.encode(key, key_blocks[0], -1)
+  value = low_precision.encode(value, value_blocks[0], -1)
   keys, values, start = [], [], 0
   for old_keys, old_values in zip(key_blocks, value_blocks, strict=True):
     width = old_keys.shape[-1]
     inside = (positions >= start) & (positions < start + width)
     column = jnp.where(inside, positions - start, width)
-    new_keys = old_keys.at[*lead, rows, :, :, column].set(key, mode='drop')
-    new_values = old_values.at[*lead, rows, :, column].set(value, mode='drop')
-    keys.append(constrain_cache(new_keys))
-    values.append(constrain_cache(new_values))
+    every = slice(None)
+    keys.append(_put(old_keys, (*lead, rows, every, every, column), key))
+    values.append(_put(old_values, (*lead, rows, every, column), value))
     start += width
   return tuple(keys), tuple(values)
+
+
+def _put(old, where, new):
+  """Sets these places, of numbers and scales alike; others are dropped."""
+  return jax.tree.map(
+    lambda old, new: constrain_cache(old.at[where].set(new, mode='drop')),
+    old,
+    new,
+  )
 
 
 def attend_cache(
@@ -556,7 +577,8 @@ def attend_cache(
 
   Args:
     query: [B, N, G, h].
-    key_blocks: [B, N, h, C'] each, or [L, B, N, h, C'] with a layer.
+    key_blocks: [B, N, h, C'] each, or [L, B, N, h, C'] with a layer; see
+      `KVCache`.
     value_blocks: [B, N, C', h] each, or [L, B, N, C', h].
     positions: int32 [B].
     layer: int32 [], which of L, or None.
@@ -572,23 +594,34 @@ def attend_cache(
   longest_first = jnp.argsort(-positions)
 
   def of_layer(block):
-    if layer is None or block.ndim == 4:
+    if layer is None:
       return block
-    return jax.lax.dynamic_index_in_dim(block, layer, keepdims=False)
+    return jax.tree.map(
+      lambda x: (
+        x
+        if x.ndim == 4
+        else jax.lax.dynamic_index_in_dim(x, layer, keepdims=False)
+      ),
+      block,
+    )
 
   def score(i, keys, query, positions):
-    keys = of_layer(keys)
+    keys, scales = low_precision.decode(of_layer(keys), query.dtype)
     scores = jnp.einsum(
       'bngh,bnhc->bngc', query, keys, preferred_element_type=jnp.float32
     )
+    if scales is not None:
+      scores *= scales
     columns = jnp.arange(starts[i], starts[i + 1])
     seen = columns <= positions[:, None]
     return jnp.where(seen[:, None, None], scores, -1e30)
 
   def mix(i, values, probs):
-    values = of_layer(values)
-    weights = probs[..., starts[i] : starts[i + 1]].astype(values.dtype)
-    return jnp.einsum('bngc,bnch->bngh', weights, values)
+    values, scales = low_precision.decode(of_layer(values), query.dtype)
+    weights = probs[..., starts[i] : starts[i + 1]]
+    if scales is not None:
+      weights = weights * scales.swapaxes(-1, -2)
+    return jnp.einsum('bngc,bnch->bngh', weights.astype(query.dtype), values)
 
   def of_rows(i, compute, empty, block, *others):
     """compute(i, block, *others), [B, ...], where the block is reached."""
@@ -603,8 +636,10 @@ def attend_cache(
       def add(n, rows):
         row = longest_first[n]
         pick = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=1)
-        own = [pick(block, row, axis=block.ndim - 4)]
-        own += [pick(x, row) for x in others]
+        own = [
+          jax.tree.map(lambda x: pick(x, row, axis=x.ndim - 4), block),
+          *(pick(x, row) for x in others),
+        ]
         return jax.lax.dynamic_update_slice_in_dim(
           rows, compute(i, *own), row, axis=0
         )
@@ -632,7 +667,7 @@ def attend_cache(
   ]
   probs = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
   return sum(
-    of_rows(i, mix, (query.shape, 0, values.dtype), values, probs)
+    of_rows(i, mix, (query.shape, 0, query.dtype), values, probs)
     for i, values in enumerate(value_blocks)
   )
 

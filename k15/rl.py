@@ -22,12 +22,14 @@ from k15 import handover
 from k15 import hosts
 from k15 import length_reward
 from k15 import losses
+from k15 import low_precision
 from k15 import metrics
 from k15 import offload
 from k15 import optimizer as optimizer_lib
 from k15 import problem_sampler
 from k15 import replay
 from k15 import rl_metrics
+from k15 import rollout_correction
 from k15 import sharding
 from k15 import update
 from k15.context import Context
@@ -210,7 +212,7 @@ def make_loss(config: Any) -> update.Loss:
   # best response and 0 for the others, that is ReST.
   tau = c.tau if c.method == 'mirror_descent' else 0.0
 
-  def mirror_descent(logprobs, rows):
+  def mirror_descent(logprobs, rows, token_weight):
     return losses.policy_mirror_descent(
       logprobs,
       rows.ref_logprobs,
@@ -220,9 +222,10 @@ def make_loss(config: Any) -> update.Loss:
       rows.pg_weight,
       rows.reg_weight,
       tau,
+      token_weight,
     )
 
-  def grpo(logprobs, rows):
+  def grpo(logprobs, rows, token_weight):
     return losses.grpo(
       logprobs,
       rows.ref_logprobs,
@@ -235,9 +238,42 @@ def make_loss(config: Any) -> update.Loss:
       c.grpo_clip,
       c.grpo_beta,
       c.grpo_ratio,
+      token_weight,
     )
 
-  return grpo if c.method == 'grpo' else mirror_descent
+  def loss(logprobs, rows):
+    token_weight = None
+    measured = rollout_correction.drift(
+      rows.ref_logprobs,
+      rows.behavior_logprobs,
+      rows.loss_mask * rows.current_mask,
+    )
+    if c.rollout_correction != 'none':
+      rows, token_weight, weights = _corrected(c, rows)
+      measured |= weights
+    method = grpo if c.method == 'grpo' else mirror_descent
+    value, values = method(logprobs, rows, token_weight)
+    return value, values | measured
+
+  return loss
+
+
+def _corrected(c, rows):
+  """Rows weighted for what sampled them, weights of tokens, and metrics."""
+  token_weight, sequence_weight, loss_mask, values = rollout_correction.correct(
+    rows.ref_logprobs,
+    rows.behavior_logprobs,
+    rows.segment_ids,
+    rows.loss_mask,
+    rows.advantage.shape[-1],
+    c.rollout_correction,
+    c.rollout_correction_level,
+    c.rollout_correction_cap,
+  )
+  rows = rows.replace(
+    pg_weight=rows.pg_weight * sequence_weight, loss_mask=loss_mask
+  )
+  return rows, token_weight, values
 
 
 def groups_per_update(config: Any) -> int:
@@ -382,7 +418,10 @@ def make_updates(
 
 def _hand_over(stage, version, label):
   """The newest weights for the rollout, which calls them `label`."""
-  stage.handover.update(stage.state.params, version)
+  params, dtype = stage.state.params, stage.context.config.rollout.dtype
+  if dtype:  # Before it moves, and without a second copy of what moved.
+    params = low_precision.cast(params, dtype)
+  stage.handover.update(params, version)
   stage.rollout.set_params(stage.handover.params, version=label)
 
 

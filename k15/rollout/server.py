@@ -230,7 +230,7 @@ def make(
   slots = context_lib.make_slots(config, policy, mesh, tokenizer)
   return RolloutServer(
     context_lib.make_engine(config, slots, mesh, tokenizer),
-    context_lib.param_layout(policy, mesh, rules),
+    context_lib.param_layout(slots.config, mesh, rules),
     host,
     port,
     context_lib.make_access(config),

@@ -1,10 +1,12 @@
 """Keys and values of prefilled prompts, copied into the slots that decode."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from k15 import low_precision
 from k15 import sharding
 
 
@@ -39,15 +41,22 @@ def _write(layer, picked, slots, column_axis):
   """Puts the first columns of rows into slots; slots out of range are left."""
   # Columns past the prompt keep what an earlier response left there; they are
   # overwritten before they are seen.
+  num_columns = picked.shape[column_axis]
+  picked = low_precision.encode(picked, layer[0], -3 - column_axis)
+
+  def write(start, end, block, picked):
+    piece = jax.lax.slice_in_dim(picked, start, end, axis=column_axis)
+    where = [slice(None)] * block.ndim
+    where[block.ndim - 4] = slots
+    where[column_axis] = slice(0, end - start)
+    return block.at[tuple(where)].set(piece, mode='drop')
+
   blocks, start = [], 0
   for block in layer:
-    end = min(start + block.shape[column_axis], picked.shape[column_axis])
+    end = min(start + block.shape[column_axis], num_columns)
     if start < end:
-      piece = jax.lax.slice_in_dim(picked, start, end, axis=column_axis)
-      where = [slice(None)] * block.ndim
-      where[block.ndim - 4] = slots
-      where[column_axis] = slice(0, end - start)
-      block = block.at[tuple(where)].set(piece, mode='drop')
+      part = functools.partial(write, start, end)
+      block = jax.tree.map(part, block, picked)
     blocks.append(block)
     start += block.shape[column_axis]
   return tuple(blocks)

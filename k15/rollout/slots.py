@@ -3,7 +3,9 @@
 `prefill` computes keys and values of prompts; `insert` puts a prefilled prompt
 into slots, several samples of one prompt side by side; `generate` decodes up
 to `tokens_per_call` tokens in every live slot with one dispatch.  A response
-is resumed by prefilling prompt and partial response together.
+is resumed by prefilling prompt and partial response together.  In low
+precision that rounds otherwise than decoding did: a resumed response then need
+not be the one that would have come without the interruption.
 
 `prefill` stops short of the last token: the first decode step feeds it again
 and samples the first new token, so that all sampling happens in one place.
@@ -125,6 +127,7 @@ class SlotDecoder:
     repetition_count, repetition_max_period, repetition_min_tokens: as in
       `experiments/base.py`.
     fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
+    cache_dtype: of keys and values, or 'int8'; '': that of activations.
   """
 
   config: policy.PolicyConfig
@@ -137,6 +140,7 @@ class SlotDecoder:
   repetition_max_period: int = 1
   repetition_min_tokens: int = 0
   fuse_projections: bool = True
+  cache_dtype: str = ''
 
   @property
   def buckets(self) -> tuple[int, ...]:
@@ -325,7 +329,7 @@ class SlotDecoder:
     """Slots that are all free."""
     S, P = self.num_slots, self.repetition_max_period
     return DecodeState(
-      cache=policy.empty_cache(self.config, S, self.columns),
+      cache=policy.empty_cache(self.config, S, self.columns, self.cache_dtype),
       tokens=jnp.zeros(S, jnp.int32),
       positions=jnp.zeros(S, jnp.int32),
       budgets=jnp.zeros(S, jnp.int32),
