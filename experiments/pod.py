@@ -4,7 +4,8 @@
         --topology=v5p:4x4x4
 
 Rows of 32k or 128k tokens, prompts included.  Training splits parameters over
-all chips and long rows over `context`; the rollout splits heads over `tensor`.  Weights are random: `experiments/math.py` takes real ones.
+all chips and long rows over `context`; the rollout splits heads over `tensor`.
+There are no weights here: `experiments/math.py` takes real ones.
 """
 
 from experiments import base
