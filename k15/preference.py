@@ -19,7 +19,6 @@ from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import responses
-from k15 import sharding
 from k15 import update
 from k15.context import Context
 from k15.data_types import Batch, TrainState
@@ -52,7 +51,7 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
     params = context_lib.load_params(context, model)
     state = context_lib.init_state(context, optimizer, params)
   if batches:
-    with sharding.use_mesh(context.mesh):
+    with context.use_mesh():
       state = _steps(context, optimizer, state, batches, start, checkpoints)
   checkpoints.close()
   return state
@@ -110,12 +109,11 @@ def _with_ref_logprobs(context, model, batches):
   logprobs = update.make_logprobs(
     context.policy, context.config.optimizer.micro_batch_rows
   )
-  params = context_lib.load_params(context, model)
-  with sharding.use_mesh(context.mesh):
-    return [
-      batch.replace(ref_logprobs=np.asarray(logprobs(params, batch)))
-      for batch in batches
-    ]
+  params, filled = context_lib.load_params(context, model), []
+  with context.use_mesh():
+    for batch in map(context.place_rows, batches):
+      filled.append(batch.replace(ref_logprobs=logprobs(params, batch)))
+    return jax.block_until_ready(filled)
 
 
 def _steps(context, optimizer, state, batches, start, checkpoints):
@@ -134,7 +132,7 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
       progress.update(loss=values['loss'], margin=values['margin_sum'])
       if i % config.log_every == 0 or i + 1 == config.steps:
         context.logger.scalars('dpo', i, logged | timer.pop())
-      done, stopping = i + 1 == config.steps, context.stop.is_set()
+      done, stopping = i + 1 == config.steps, context.is_stopping()
       if done or (i + 1) % every == 0 or stopping:
         checkpoints.save(i + 1, state, {})
       if stopping and not done:

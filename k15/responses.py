@@ -10,13 +10,12 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from k15 import context as context_lib
+from k15 import hosts
 from k15 import metrics
 from k15 import models
-from k15 import sharding
 from k15.context import Context
 from k15.data_types import Problem, StopReason, Trajectory
 from k15.rewards import scoring
@@ -65,25 +64,25 @@ def collect(
   )
   facts = _facts(context, model)
   problems = context.task.train[:num_problems]
-  records = {
-    (record['problem_id'], record['sample']): record
-    for record in metrics.read_jsonl(path)
-    if record.items() >= facts.items()
-  }
-  missing = [
-    (problem, sample)
-    for problem in problems
-    for sample in range(samples)
-    if not _answers(records.get((problem.id, sample)), problem)
-  ]
+  wanted = [(problem, i) for problem in problems for i in range(samples)]
+  records = _read(path, facts)
+  has = [_answers(records.get((p.id, i)), p) for p, i in wanted]
+  has = hosts.of_first(np.array(has))
+  missing = [wanted[i] for i in np.flatnonzero(~has)]
   if missing:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = _sample(context, model, problems, missing)
     for record in _append(path, (facts | line for line in lines)):
       records[record['problem_id'], record['sample']] = record
+  found = [records[p.id, i] for p, i in wanted]
+  rewards = hosts.of_first(np.array([record['reward'] for record in found]))
+  responses = [
+    Response(np.array(record['tokens'], np.int32), bool(reward > 0))
+    for record, reward in zip(found, rewards, strict=True)
+  ]
   return [
-    (problem, [_response(records[problem.id, i]) for i in range(samples)])
-    for problem in problems
+    (problem, responses[i * samples : (i + 1) * samples])
+    for i, problem in enumerate(problems)
   ]
 
 
@@ -107,6 +106,15 @@ def _facts(context, model):
   )
 
 
+def _read(path, facts):
+  """Records of the file to which the facts apply, by problem and sample."""
+  return {
+    (record['problem_id'], record['sample']): record
+    for record in metrics.read_jsonl(path)
+    if record.items() >= facts.items()
+  }
+
+
 def _answers(record, problem):
   """Whether the record is of the problem: a changed file has other prompts."""
   return record is not None and record['prompt'] == problem.prompt
@@ -125,10 +133,13 @@ def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
     for problem, i in missing
   ]
   rollout = context_lib.make_rollout(context)
-  rollout.set_params(context_lib.load_params(context, model), version=0)
-  judged = collections.deque()
+  handover = context_lib.make_handover(context)
+  with context.use_mesh():
+    handover.update(context_lib.load_params(context, model), version=0)
+  rollout.set_params(handover.params, version=0)
+  judged, is_stopping = collections.deque(), False
   with (
-    sharding.use_mesh(context.mesh),
+    context.use_rollout_mesh(),
     metrics.Progress(len(pending), 0, 'sample responses') as progress,
   ):
     for trajectory in partial.run(
@@ -137,16 +148,17 @@ def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
     ):  # fmt: skip
       problem = problems[trajectory.group_id - _FIRST_GROUP_ID]
       text = task.tokenizer.decode(trajectory.tokens)
-      verdict = context.scorer.submit(problem, text)
+      verdict = context.submit(problem, text)
       judged.append((problem, trajectory, text, verdict))
       progress.update()
       while judged and judged[0][-1].done():
         yield _record(*judged.popleft())
-      if context.stop.is_set():
+      is_stopping = context.is_stopping()
+      if is_stopping:
         break
   yield from (_record(*entry) for entry in judged)
   rollout.close()
-  if context.stop.is_set():
+  if is_stopping:
     raise context_lib.Interrupted('responses: saved, not all sampled yet')
 
 
@@ -170,7 +182,7 @@ def _append(path, records):
   waiting = []
 
   def write():
-    if jax.process_index() == 0:
+    if hosts.is_first():
       metrics.append_jsonl(path, waiting)
     waiting.clear()
 
@@ -182,8 +194,3 @@ def _append(path, records):
       yield record
   finally:
     write()
-
-
-def _response(record):
-  tokens = np.array(record['tokens'], np.int32)
-  return Response(tokens, record['reward'] > 0)
