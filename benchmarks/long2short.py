@@ -77,10 +77,10 @@ def commands(run: pathlib.Path) -> dict[str, list[str]]:
              f'--config.long2short.short_model={long}'),
     'short': ('shortest', sft),
     'merge': ('merge', long, short),
-    'merge + rs': ('shortest', long, short, chain),
     'shortest': ('shortest', long),
     'dpo': ('dpo', long),
     'rl': ('rl', long, f'--config.short_rl.candidates={candidates}'),
+    'merge + rs': ('shortest', long, short, chain),
   }  # fmt: skip
   return {
     name: [

@@ -19,6 +19,7 @@ from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import responses
+from k15 import sharding
 from k15 import update
 from k15.context import Context
 from k15.data_types import Batch, TrainState
@@ -106,9 +107,9 @@ def _pairs(context, model, is_first_run):
 
 
 def _with_ref_logprobs(context, model, batches):
-  logprobs = update.make_logprobs(
-    context.policy, context.config.optimizer.micro_batch_rows
-  )
+  micro = context.config.optimizer.micro_batch_rows
+  rows = sharding.row_sharding(context.mesh, (micro, 1), context.rules)
+  logprobs = update.make_logprobs(context.policy, micro, layout=rows)
   params, filled = context_lib.load_params(context, model), []
   with context.use_mesh():
     for batch in map(context.place_rows, batches):

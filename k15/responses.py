@@ -133,9 +133,10 @@ def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
     for problem, i in missing
   ]
   rollout = context_lib.make_rollout(context)
+  params = context_lib.load_params(context, model)
   handover = context_lib.make_handover(context)
   with context.use_mesh():
-    handover.update(context_lib.load_params(context, model), version=0)
+    handover.update(params, version=0)
   rollout.set_params(handover.params, version=0)
   judged, is_stopping = collections.deque(), False
   with (
