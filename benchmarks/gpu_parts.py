@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import base
+from k15 import kv_cache
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import rl
@@ -80,9 +81,7 @@ def step_bytes(config, cache_dtype, rows, columns):
   key = jax.eval_shape(lambda: jax.random.key(0))
   weights = size(jax.eval_shape(lambda k: policy.init(config, k), key))
   # Bytes of a column do not depend on their number.
-  column = jax.eval_shape(
-    lambda: policy.empty_cache(config, rows, 1, cache_dtype)
-  )
+  column = jax.eval_shape(lambda: kv_cache.empty(config, rows, 1, cache_dtype))
   return weights + size(column) * columns
 
 

@@ -17,7 +17,8 @@ EQUATIONS = (
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
-  'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
+  'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
+  'quiet_imports', 'root_logger',
   'attention', 'chunked_attention', 'low_precision', 'models',
   'stage_inputs', 'hosts', 'reshard', 'handover', 'offload',
 )  # fmt: skip
