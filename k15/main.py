@@ -52,8 +52,11 @@ def main(argv: list[str]) -> None:
     print(f'{interrupted}; the same command goes on from here', flush=True)
     sys.exit(EXIT_INTERRUPTED)
   except (
-    FloatingPointError, remote.NoWorker, handover.Torn, stage_inputs.Changed
-  ) as error:  # fmt: skip
+    FloatingPointError,
+    handover.Torn,
+    remote.NoWorker,
+    stage_inputs.Changed,
+  ) as error:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   except Exception as error:
