@@ -66,7 +66,7 @@ def test_cast_copies_only_what_it_changes():
 def random_cache(rows, columns):
   """One layer in int8, and the same numbers as floats."""
   N, h = CONFIG.num_kv_heads, CONFIG.head_dim
-  config = dataclasses.replace(CONFIG, num_layers=1)
+  config = dataclasses.replace(CONFIG, num_layers=1, cache_block=8)
   small = policy.empty_cache(config, rows, columns, 'int8')
   draw = functools.partial(np.random.default_rng(0).normal, size=(rows, N, h))
 
