@@ -4,7 +4,9 @@ The only argument is JSON: part, shape and settings; the last line is
 `PART {json}`.
 """
 
+import dataclasses
 import functools
+import itertools
 import json
 import statistics
 import sys
@@ -91,12 +93,15 @@ def decode(args, shape):
     **shape, dtype='bfloat16', param_dtype='bfloat16'
   )
   params = random_params(config)
-  rows = []
-  for cache_dtype in args.cache_dtypes:
+  columns, rows = args.prompt + args.new, []
+  for block, cache_dtype in itertools.product(
+    args.cache_blocks, args.cache_dtypes
+  ):
+    config = dataclasses.replace(config, cache_block=block or columns)
     decoder = slots_lib.SlotDecoder(
       config=config,
       num_slots=args.slots,
-      columns=args.prompt + args.new,
+      columns=columns,
       tokens_per_call=args.new,
       prefill_batch=min(args.slots, args.prefill_batch),
       eos_ids=(NEVER,),
@@ -108,7 +113,7 @@ def decode(args, shape):
     in_the_mean = args.prompt + (args.new - 1) / 2
     rows.append(
       dict(
-        cache=cache_dtype or config.dtype,
+        cache=f'{cache_dtype or config.dtype} by {config.cache_block}',
         prefill_seconds=prefill,
         decode_seconds=seconds,
         step_seconds=seconds / args.new,
