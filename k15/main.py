@@ -26,6 +26,7 @@ from k15 import host_memory
 from k15 import hosts
 from k15 import metrics
 from k15 import recipe
+from k15 import stage_inputs
 from k15.rollout import remote
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
@@ -50,7 +51,12 @@ def main(argv: list[str]) -> None:
   except context_lib.Interrupted as interrupted:
     print(f'{interrupted}; the same command goes on from here', flush=True)
     sys.exit(EXIT_INTERRUPTED)
-  except (FloatingPointError, remote.NoWorker, handover.Torn) as error:
+  except (
+    FloatingPointError,
+    remote.NoWorker,
+    handover.Torn,
+    stage_inputs.Changed,
+  ) as error:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   except Exception as error:
@@ -77,7 +83,7 @@ def _prepare():
   path = workdir / 'config.json'
   if path.exists():
     for change in config_lib.refuse_changes(
-      json.loads(path.read_text()), config
+      json.loads(path.read_text()), config, stage_inputs.begun(workdir)
     ):
       if hosts.is_first():
         print(f'changed since the run began: {change}')

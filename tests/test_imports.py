@@ -18,8 +18,8 @@ DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
   'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'models', 'hosts', 'reshard',
-  'handover', 'offload',
+  'attention', 'chunked_attention', 'models', 'stage_inputs', 'hosts',
+  'reshard', 'handover', 'offload',
 )  # fmt: skip
 STAGES = ('sft', 'rl', 'preference', 'reward_training')
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
@@ -50,7 +50,7 @@ MAY_IMPORT = {
   'context': BELOW_EVALUATE,
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
-  'recipe': [*BELOW_RECIPE, *REPORTS],
+  'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
   'main': [
     *BELOW_RECIPE,
