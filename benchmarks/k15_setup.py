@@ -91,7 +91,7 @@ def make_context(problems, settings, end=side.END):
   return context_lib.Context(
     config=config,
     workdir=folder,
-    policy=policy.PolicyConfig(vocab_size=side.VOCAB, **config.policy),
+    policy=policy.PolicyConfig(**{**config.policy, 'vocab_size': side.VOCAB}),
     mesh=context_lib.make_mesh(config),
     task=task_lib.Task(
       tokenizer=make_tokenizer(end),

@@ -73,7 +73,7 @@ def make_context(config, workdir, pairs):
     config=config,
     workdir=workdir,
     policy=policy.PolicyConfig(
-      vocab_size=tokenizer.vocab_size, **config.policy
+      **{**config.policy, 'vocab_size': tokenizer.vocab_size}
     ),
     mesh=context_lib.make_mesh(config),
     task=task_lib.Task(tokenizer, '', [], [], examples),

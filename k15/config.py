@@ -29,6 +29,8 @@ CHOICES = {
   'rl.loss_segments': ('all', 'last'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
+  'rollout.dtype': ('', 'float32', 'bfloat16'),
+  'rollout.cache_dtype': ('', 'float32', 'bfloat16', 'int8'),
   'rollout.live_requests': ('interrupt', 'drain', 'in_flight'),
   'loss.method': ('mirror_descent', 'reinforce', 'rest', 'grpo'),
   'loss.baseline': ('mean', 'tau_log_z', 'leave_one_out', 'none'),
@@ -36,6 +38,8 @@ CHOICES = {
   'loss.reg_norm': ('seq_sum', 'const_max_len', 'seq_mean', 'token_mean'),
   'loss.negative_gradients': ('keep', 'drop', 'discard'),
   'loss.grpo_ratio': ('token', 'sequence'),
+  'loss.rollout_correction': ('none', 'truncate', 'mask'),
+  'loss.rollout_correction_level': ('token', 'sequence'),
   'problem_sampler.strategy': ('uniform', 'curriculum', 'prioritized'),
   'optimizer.name': ('adam', 'muon', 'sgd'),
   'sft.optimizer': ('adam', 'muon', 'sgd'),
@@ -52,6 +56,7 @@ NOT_EMPTY = (
 RANGES = {
   '>= 0': (
     'sft.steps', 'sft.end_learning_rate', 'sft.warmup_steps',
+    'policy.vocab_size',
     'rl.iterations', 'rl.repetition_penalty', 'rl.log_trajectories',
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
@@ -62,6 +67,7 @@ RANGES = {
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
     'policy.d_model', 'policy.num_heads', 'policy.num_kv_heads',
     'policy.head_dim', 'policy.d_ff', 'policy.logprob_chunk',
+    'policy.cache_block',
     'sft.num_examples', 'sft.batch_tokens', 'sft.log_every',
     'rl.problems_per_iteration', 'rl.group_size', 'rl.updates_per_iteration',
     'rl.epochs', 'rl.max_group_age', 'rollout.num_slots',
@@ -70,7 +76,7 @@ RANGES = {
     'rollout.repetition_max_period', 'rollout.repetition_min_tokens',
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
-    'optimizer.micro_batch_rows',
+    'optimizer.micro_batch_rows', 'loss.rollout_correction_cap',
     'evaluation.samples', 'saving.every_iterations',
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
@@ -106,7 +112,7 @@ RANGES = {
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
-  'policy.attention',
+  'policy.attention', 'policy.cache_block',
   'optimizer.micro_batch_rows', 'optimizer.offload',
   'reward.threads', 'reward.sandbox_workers',
   'reward.sandbox_lowest', 'reward.services', 'reward.token_file',
@@ -183,7 +189,7 @@ def _check_number(key, value, rule):
 
 
 def _check_members(key, values, choices):
-  known = ', '.join(map(str, choices))
+  known = ', '.join(str(choice) or "''" for choice in choices)
   _refuse(not values, f'{key} is empty; it holds some of {known}')
   for value in values:
     hint = " (a tuple is written \"('a', 'b')\")" if ',' in str(value) else ''
@@ -322,6 +328,14 @@ def _check_rl(get):
     needs_group and get('rl.group_size') < 2,
     f'rl.group_size is {get("rl.group_size")}, and loss.method {method!r} with '
     f'loss.baseline {baseline!r} compares >= 2 responses',
+  )
+  _refuse(
+    method == 'grpo'
+    and get('loss.grpo_ratio') == 'sequence'
+    and get('loss.rollout_correction') == 'truncate'
+    and get('loss.rollout_correction_level') == 'token',
+    "loss.grpo_ratio is 'sequence', and takes no weights of tokens: "
+    "loss.rollout_correction_level has to be 'sequence'",
   )
   _refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
   _refuse_above(get, 'rl.updates_per_iteration', 'rl.problems_per_iteration')

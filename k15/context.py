@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -72,7 +72,7 @@ class Context:
   @functools.cached_property
   def rollout_mesh(self) -> jax.sharding.Mesh:
     """The devices of `mesh` as the rollout of this process sees them."""
-    return make_rollout_mesh(self.config)
+    return make_rollout_mesh(self.config, self.mesh)
 
   @functools.cached_property
   def rollout_rules(self) -> sharding.Rules:
@@ -232,6 +232,7 @@ def make_rollout(
     backend.SlotBackend(slots).check,
     r.patience_seconds,
     r.live_requests,
+    r.dtype,
   )
 
 
@@ -259,18 +260,29 @@ def make_tokenizer(config: Any) -> Any:
 
 def make_policy(config: Any, tokenizer: Any) -> policy.PolicyConfig:
   """Shape of the policy of a config."""
-  return policy.PolicyConfig(vocab_size=tokenizer.vocab_size, **config.policy)
+  known = tokenizer.vocab_size
+  shape = policy.PolicyConfig(**config.policy)
+  if 0 < shape.vocab_size < known:
+    raise ValueError(
+      f'policy.vocab_size is {shape.vocab_size}, below the {known} of the'
+      ' tokenizer'
+    )
+  return dataclasses.replace(shape, vocab_size=shape.vocab_size or known)
 
 
-def make_mesh(config: Any) -> jax.sharding.Mesh:
-  """The devices of the config, as training sees them."""
+def make_mesh(
+  config: Any, devices: Sequence[jax.Device] | None = None
+) -> jax.sharding.Mesh:
+  """The devices of the config, as training sees them; all by default."""
   m = config.mesh
-  return sharding.make_mesh(m.data, m.fsdp, m.tensor, m.context)
+  return sharding.make_mesh(m.data, m.fsdp, m.tensor, m.context, devices)
 
 
-def make_rollout_mesh(config: Any) -> jax.sharding.Mesh:
-  """The same devices as the rollout sees them."""
-  mesh, sizes = make_mesh(config), config.rollout.mesh
+def make_rollout_mesh(
+  config: Any, mesh: jax.sharding.Mesh
+) -> jax.sharding.Mesh:
+  """The devices of `make_mesh` as the rollout sees them."""
+  sizes = config.rollout.mesh
   if not sizes:
     return mesh
   return sharding.make_mesh(*sizes, devices=mesh.devices.flat)
@@ -282,6 +294,16 @@ def make_rollout_rules(config: Any) -> sharding.Rules:
   return sharding.parse_rules(config.rollout.mesh_rules, rules)
 
 
+def rollout_policy(
+  config: Any, shape: policy.PolicyConfig
+) -> policy.PolicyConfig:
+  """The shape in the precision of the rollout."""
+  dtype = config.rollout.dtype
+  if not dtype:
+    return shape
+  return dataclasses.replace(shape, dtype=dtype, param_dtype=dtype)
+
+
 def make_slots(
   config: Any,
   shape: policy.PolicyConfig,
@@ -291,7 +313,7 @@ def make_slots(
   """What decodes, of the same shape in every worker; `mesh` of the rollout."""
   r, rules = config.rollout, make_rollout_rules(config)
   return slots_lib.SlotDecoder(
-    config=shape,
+    config=rollout_policy(config, shape),
     num_slots=r.num_slots,
     columns=r.max_prompt_length + r.max_length,
     tokens_per_call=r.tokens_per_call,
@@ -304,6 +326,7 @@ def make_slots(
       sharding.ways_of(mesh, rules, axis) == 1
       for axis in ('heads', 'kv_heads', 'mlp')
     ),
+    cache_dtype=r.cache_dtype,
   )
 
 

@@ -53,8 +53,8 @@ def main(argv: list[str]) -> None:
     sys.exit(EXIT_INTERRUPTED)
   except (
     FloatingPointError,
-    remote.NoWorker,
     handover.Torn,
+    remote.NoWorker,
     stage_inputs.Changed,
   ) as error:
     print(f'k15: {error}', file=sys.stderr)

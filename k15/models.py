@@ -30,6 +30,7 @@ _END_BYTES = 1 << 20
 # Of a policy what a directory does not say: how it is computed.
 HOW = (
   'dtype', 'param_dtype', 'scan_layers', 'remat', 'logprob_chunk', 'attention',
+  'cache_block',
 )  # fmt: skip
 
 

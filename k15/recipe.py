@@ -36,8 +36,9 @@ def run(context: Context) -> dict[str, Any]:
   checkpoint = context.config.checkpoint
   source = models.directory_of(checkpoint) if checkpoint else None
   for stage in context.config.stages:
-    config = config_lib.to_json(context.config)
-    stage_inputs.check(context.workdir, stage, source, config)
+    if hosts.is_first():
+      config = config_lib.to_json(context.config)
+      stage_inputs.check(context.workdir, stage, source, config)
     source = _train(context, stage, source)
     records = _evaluation(context, stage, source)
     result = evaluate.summary(records)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from k15 import batching
 from k15 import checkpoint
@@ -21,12 +22,14 @@ from k15 import handover
 from k15 import hosts
 from k15 import length_reward
 from k15 import losses
+from k15 import low_precision
 from k15 import metrics
 from k15 import offload
 from k15 import optimizer as optimizer_lib
 from k15 import problem_sampler
 from k15 import replay
 from k15 import rl_metrics
+from k15 import rollout_correction
 from k15 import sharding
 from k15 import update
 from k15.context import Context
@@ -209,7 +212,7 @@ def make_loss(config: Any) -> update.Loss:
   # best response and 0 for the others, that is ReST.
   tau = c.tau if c.method == 'mirror_descent' else 0.0
 
-  def mirror_descent(logprobs, rows):
+  def mirror_descent(logprobs, rows, token_weight):
     return losses.policy_mirror_descent(
       logprobs,
       rows.ref_logprobs,
@@ -219,9 +222,10 @@ def make_loss(config: Any) -> update.Loss:
       rows.pg_weight,
       rows.reg_weight,
       tau,
+      token_weight,
     )
 
-  def grpo(logprobs, rows):
+  def grpo(logprobs, rows, token_weight):
     return losses.grpo(
       logprobs,
       rows.ref_logprobs,
@@ -234,9 +238,55 @@ def make_loss(config: Any) -> update.Loss:
       c.grpo_clip,
       c.grpo_beta,
       c.grpo_ratio,
+      token_weight,
     )
 
-  return grpo if c.method == 'grpo' else mirror_descent
+  def loss(logprobs, rows):
+    token_weight = None
+    measured = rollout_correction.drift(
+      rows.ref_logprobs,
+      rows.behavior_logprobs,
+      rows.loss_mask * rows.current_mask,
+    )
+    if c.rollout_correction != 'none':
+      rows, token_weight, weights = _corrected(c, rows)
+      measured |= weights
+    method = grpo if c.method == 'grpo' else mirror_descent
+    value, values = method(logprobs, rows, token_weight)
+    return value, values | measured
+
+  return loss
+
+
+def _corrected(c, rows):
+  """Rows weighted for what sampled them, weights of tokens, and metrics."""
+  token_weight, sequence_weight, loss_mask, values = rollout_correction.correct(
+    rows.ref_logprobs,
+    rows.behavior_logprobs,
+    rows.segment_ids,
+    rows.loss_mask,
+    rows.advantage.shape[-1],
+    c.rollout_correction,
+    c.rollout_correction_level,
+    c.rollout_correction_cap,
+  )
+  rows = rows.replace(
+    pg_weight=rows.pg_weight * sequence_weight, loss_mask=loss_mask
+  )
+  return rows, token_weight, values
+
+
+def groups_per_update(config: Any) -> int:
+  """Groups of one optimizer step at most."""
+  return -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
+
+
+def batch_shape(config: Any) -> tuple[int, int, int]:
+  """Rows, tokens of a row, and sequences of a row at most, of every batch."""
+  sequences = groups_per_update(config) * config.rl.group_size
+  micro, r = config.optimizer.micro_batch_rows, config.rollout
+  rows = -(-sequences // micro) * micro
+  return rows, r.max_prompt_length + r.max_length, sequences
 
 
 def make_batches(
@@ -248,17 +298,17 @@ def make_batches(
   values, keep = advantages(
     config, total_rewards(config, groups, iteration), rng
   )
-  size = -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
   batches = []
   for _ in range(config.rl.epochs):
     order = rng.permutation(len(groups))
+    size = groups_per_update(config)
     for part in batching.split_minibatches(list(order), size):
       picked = [(groups[i], values[i], keep[i]) for i in part]
-      batches.append(_pack(context, picked, iteration, size))
+      batches.append(_pack(context, picked, iteration))
   return batches
 
 
-def _pack(context, picked, iteration, size):
+def _pack(context, picked, iteration):
   """Packs some groups with their advantages [K] and keep masks [K]."""
   config = context.config
   sequences, kept = [], []
@@ -280,12 +330,12 @@ def _pack(context, picked, iteration, size):
     losses.sequence_weights(lengths, config.loss.pg_norm, max_length),
     losses.sequence_weights(lengths, config.loss.reg_norm, max_length),
   )
-  micro = config.optimizer.micro_batch_rows
+  rows, columns, most = batch_shape(config)
   return batching.pack(
     [s for s, length in zip(sequences, lengths, strict=True) if length > 0],
-    num_rows=-(-size * config.rl.group_size // micro) * micro,
-    row_length=config.rollout.max_prompt_length + max_length,
-    max_sequences=size * config.rl.group_size,
+    num_rows=rows,
+    row_length=columns,
+    max_sequences=most,
   )
 
 
@@ -308,13 +358,9 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
   o = config.optimizer
   optimizer = context_lib.make_optimizer(config, o.name)
   layout = jax.tree.map(lambda x: x.sharding, state)
-  rows = sharding.row_sharding(
-    context.mesh, (o.micro_batch_rows, 1), context.rules
-  )
-  shared = (context.policy, o.micro_batch_rows)
+  step, logprobs = make_updates(context, optimizer, layout)
   slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
   record = slots.record if hosts.is_first() else None
-  temperature = config.rollout.temperature
   return Stage(
     context=context,
     rollout=context_lib.make_rollout(context, record),
@@ -329,17 +375,8 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
     buffer=replay.ReplayBuffer(),
     state=state,
     kl_params=kl_params,
-    step=update.make_step(
-      context.policy,
-      make_loss(config),
-      optimizer,
-      optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
-      o.micro_batch_rows,
-      temperature,
-      layout,
-    ),
-    # As all batches are: another layout would compile the step again.
-    logprobs=update.make_logprobs(*shared, temperature, rows),
+    step=step,
+    logprobs=logprobs,
     # Fresh moments lie where the old ones did.
     optimizer=optimizer._replace(
       init=jax.jit(optimizer.init, out_shardings=layout.opt_state)
@@ -350,9 +387,41 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
   )
 
 
+def make_updates(
+  context: Context, optimizer: optax.GradientTransformation, layout: Any
+) -> tuple[Any, Any]:
+  """The jitted step and reference log-probabilities of `k15.update`.
+
+  Args:
+    context: of the run.
+    optimizer: of `context.make_optimizer`.
+    layout: shardings of the state.
+  """
+  config, shape = context.config, context.policy
+  o, temperature = config.optimizer, config.rollout.temperature
+  # As all batches are: another layout would compile the step again.
+  rows = sharding.row_sharding(
+    context.mesh, (o.micro_batch_rows, 1), context.rules
+  )
+  step = update.make_step(
+    shape,
+    make_loss(config),
+    optimizer,
+    optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
+    o.micro_batch_rows,
+    temperature,
+    layout,
+  )
+  logprobs = update.make_logprobs(shape, o.micro_batch_rows, temperature, rows)
+  return step, logprobs
+
+
 def _hand_over(stage, version, label):
   """The newest weights for the rollout, which calls them `label`."""
-  stage.handover.update(stage.state.params, version)
+  params, dtype = stage.state.params, stage.context.config.rollout.dtype
+  if dtype:  # Before it moves, and without a second copy of what moved.
+    params = low_precision.cast(params, dtype)
+  stage.handover.update(params, version)
   stage.rollout.set_params(stage.handover.params, version=label)
 
 

@@ -130,6 +130,8 @@ def _batch(arrays: dict[str, np.ndarray]) -> Batch:
     loss_mask=arrays['loss_mask'],
     ref_logprobs=zeros,
     kl_logprobs=zeros,
+    behavior_logprobs=zeros,
+    current_mask=zeros,
     advantage=np.zeros(shape, np.float32),
     pg_weight=np.full(shape, weight, np.float32),
     reg_weight=np.zeros(shape, np.float32),

@@ -14,6 +14,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType
 from jax.sharding import Mesh
 from jax.sharding import NamedSharding
@@ -37,6 +38,9 @@ RULES = (
   ('layers', None),
   ('norm', None),
 )
+
+# Where the devices do not divide them, all devices hold all of them.
+MAY_STAY_WHOLE = ('kv_heads', 'sequence', 'slots')
 
 LogicalAxes = Sequence[str | None]
 Rules = Sequence[tuple[str, str | tuple[str, ...] | None]]
@@ -97,9 +101,15 @@ def make_mesh(
     raise ValueError(f'mesh {name} needs {size} devices, there are {count}')
   # Auto leaves the choice of intermediate shardings to the compiler; the
   # default of jax 0.10 is Explicit, which puts shardings into types.
-  return jax.make_mesh(
-    tuple(shape), AXES, (AxisType.Auto,) * len(AXES), devices=devices[:size]
-  )
+  types, devices = (AxisType.Auto,) * len(AXES), devices[:size]
+  try:
+    return jax.make_mesh(tuple(shape), AXES, types, devices=devices)
+  except NotImplementedError:
+    # An axis of 8 over a torus of 4 x 4 x 4 takes half of one dimension.
+    split = mesh_utils.create_device_mesh(
+      shape, devices, allow_split_physical_axes=True
+    )
+    return Mesh(split, AXES, axis_types=types)
 
 
 @contextlib.contextmanager
@@ -118,8 +128,9 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
 
   Args:
     x: an array.
-    logical_axes: a name of the rules or None for each axis of x.  'sequence' is
-      left whole where it does not divide, as the one column of decoding.
+    logical_axes: a name of the rules or None for each axis of x.  One of
+      `MAY_STAY_WHOLE` is left whole where it does not divide, as the one
+      column of decoding.
 
   Raises:
     ValueError: more or fewer names than axes.
@@ -129,7 +140,7 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
   if not isinstance(x, jax.core.Tracer):
     return x
   names = (
-    None if name == 'sequence' and not axes_of(name, size) else name
+    None if name in MAY_STAY_WHOLE and not axes_of(name, size) else name
     for name, size in zip(logical_axes, x.shape, strict=True)
   )
   return nn.with_logical_constraint(x, tuple(names))
@@ -164,7 +175,7 @@ def sharding_of(
   Raises:
     ValueError: an unknown name, a wrong number of names, a mesh axis that
       would split two axes of the array, or an axis that its mesh axes do not
-      divide ('kv_heads' and 'sequence' stay whole instead).
+      divide, unless it is one of `MAY_STAY_WHOLE`.
   """
   if len(logical_axes) != len(shape):
     raise ValueError(_miscounted(logical_axes, shape))
@@ -174,7 +185,7 @@ def sharding_of(
       raise ValueError(f'unknown logical axis {name!r}; known: {list(rules)}')
     mesh_axes = rules.get(name)
     ways = _size(mesh, mesh_axes)
-    if size % ways and name not in ('kv_heads', 'sequence'):
+    if size % ways and name not in MAY_STAY_WHOLE:
       raise ValueError(
         f'axis {name!r} of {size} does not divide over {ways} devices '
         f'({mesh_axes})'

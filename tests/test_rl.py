@@ -345,6 +345,39 @@ def test_each_method_learns_from_an_iteration(rewarded, tmp_path, changes):
   assert ('rl/kl' in row) == (changes['loss__method'] == 'grpo')
 
 
+def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
+  """Not of older weights, nor of the updates before: steps are large here."""
+  changes = dict(optimizer__learning_rate=0.03, rl__iterations=4)
+  context, _ = _train(tmp_path / 'exact', **changes)
+  exact = [r for r in _rows(context.workdir) if 'rl/loss' in r]
+  assert max(r['rl/log_ratio_max'] for r in exact) > 0.1
+  assert 0 < max(r['drift/logprob_max'] for r in exact) < 1e-4
+  context, _ = _train(
+    tmp_path / 'rough',
+    rollout__dtype='bfloat16',
+    rollout__cache_dtype='int8',
+    loss__rollout_correction='truncate',
+    **changes,
+  )
+  rough = [r for r in _rows(context.workdir) if 'rl/loss' in r]
+  assert all(r['drift/logprob_mean'] > 1e-4 for r in rough)
+  assert all(r['drift/kl'] > 0 for r in rough)
+  assert all(0 < r['drift/correction_weight'] <= 2 for r in rough)
+  assert 'drift/correction_weight' not in exact[0]
+
+
+def test_tokens_know_who_sampled_them(tmp_path):
+  context = small_run.make_context(tmp_path)
+  group = _group(0, (1.0, 0.0), (4, 6), versions=(0, 1))
+  (batch,) = rl.make_batches(context, [group], 1)
+  assert batch.loss_mask.sum() == 4 + 6
+  assert batch.current_mask.sum() == 2 + 3
+  for trajectory in group.trajectories:
+    row, start = _find(batch, trajectory.tokens)
+    half = start + trajectory.length // 2
+    assert not batch.current_mask[row, start:half].any()
+
+
 def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
   judges = _judges(lambda *_: Verdict('wrong'))
   monkeypatch.setattr(scoring, 'make_judges', judges)

@@ -225,12 +225,12 @@ def make(
   r = config.rollout
   tokenizer = context_lib.make_tokenizer(config)
   policy = context_lib.make_policy(config, tokenizer)
-  mesh = context_lib.make_rollout_mesh(config)
+  mesh = context_lib.make_rollout_mesh(config, context_lib.make_mesh(config))
   rules = context_lib.make_rollout_rules(config)
   slots = context_lib.make_slots(config, policy, mesh, tokenizer)
   return RolloutServer(
     context_lib.make_engine(config, slots, mesh, tokenizer),
-    context_lib.param_layout(policy, mesh, rules),
+    context_lib.param_layout(slots.config, mesh, rules),
     host,
     port,
     context_lib.make_access(config),
