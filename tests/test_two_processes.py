@@ -72,8 +72,6 @@ class Run:
       JAX_PLATFORMS='cpu',
       JAX_NUM_CPU_DEVICES=str(4 // count),
       JAX_DISABLE_MOST_OPTIMIZATIONS='1',
-      # One that compiles for longer than the other waits would end both.
-      JAX_SHARE_BINARY_BETWEEN_HOSTS='1',
       JAX_COMPILATION_CACHE_DIR=str(problems.parent / f'programs-{count}'),
       JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0',
       JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES='-1',
