@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from k15.rewards import routes as routes_lib
 
-STAGES = ('sft', 'rl')
+STAGES = ('curate', 'sft', 'rl')
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
   'policy.dtype': ('float32', 'bfloat16'),
@@ -31,6 +31,7 @@ CHOICES = {
   'policy.remat': ('none', 'full', 'dots'),
   'policy.attention': ('auto', 'plain', 'chunked', 'splash', 'cudnn'),
   'rl.loss_segments': ('all', 'last'),
+  'curation.tagger': ('rules', 'model'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
   'rollout.live_requests': ('interrupt', 'drain', 'in_flight'),
@@ -44,6 +45,7 @@ CHOICES = {
   'optimizer.name': ('adam', 'muon', 'sgd'),
   'sft.optimizer': ('adam', 'muon', 'sgd'),
 }
+QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
 NOT_EMPTY = (
   'task.prompt_field',
   'task.answer_field',
@@ -58,7 +60,8 @@ RANGES = {
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
-    'optimizer.clip_norm', 'evaluation.every',
+    'optimizer.clip_norm', 'evaluation.every', 'curation.samples',
+    'curation.guesses', 'curation.max_per_tag', 'curation.examples',
   ),
   '>= 1': (
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
@@ -73,7 +76,8 @@ RANGES = {
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
     'optimizer.micro_batch_rows',
-    'evaluation.samples', 'checkpoint.every_iterations',
+    'evaluation.samples', 'curation.guess_max_length',
+    'checkpoint.every_iterations',
     'checkpoint.every_sft_steps', 'checkpoint.keep',
   ),
   '> 0': (
@@ -81,15 +85,19 @@ RANGES = {
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
-    'optimizer.eps', 'evaluation.temperature',
+    'optimizer.eps', 'evaluation.temperature', 'curation.temperature',
   ),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
     'task.guess_rate', 'task.slip_rate', 'loss.negative_discard_rate',
     'problem_sampler.success_decay', 'problem_sampler.unseen_success_rate',
-    'problem_sampler.hard_below_success_rate',
+    'problem_sampler.hard_below_success_rate', 'curation.variant_similarity',
+    'curation.max_pass_rate',
   ),
-  '> 0 and <= 1': ('problem_sampler.min_weight',),
+  '> 0 and <= 1': (
+    'problem_sampler.min_weight', 'curation.duplicate_similarity',
+    'curation.max_tag_share',
+  ),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
   '>= 0 and < 2': ('length_reward.weight',),
   '>= 0 and < 4294967296': ('seed',),
@@ -100,6 +108,7 @@ RANGES = {
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
+  'curation.*',  # The stage refuses once RL has drawn from its prompts.
   'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention',
   'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
@@ -148,17 +157,14 @@ def validate(
   for key in NOT_EMPTY:
     _refuse(not get(key), f"{key} is '', and has to be a text")
   _check_members('stages', get('stages'), STAGES)
-  stages = get('stages')
-  _refuse(
-    stages != tuple(s for s in STAGES if s in stages),
-    f'stages is {stages}, and has to keep the order {STAGES}, each once',
-  )
+  _check_stages(get)
   _check_members('task.kinds', get('task.kinds'), kinds)
   _check_task(get)
   _check_policy_and_mesh(get, num_devices)
   _check_lengths(get)
   _check_workers(get)
   _check_reward(get)
+  _check_curation(get)
   _check_rl(get)
 
 
@@ -178,6 +184,54 @@ def _check_members(key, values, choices):
     _refuse(
       value not in choices, f'{key}: {value!r} is not one of {known}{hint}'
     )
+
+
+def _check_stages(get):
+  """'curate' may stand on either side of 'sft'."""
+  stages = get('stages')
+  trained = tuple(s for s in stages if s != 'curate')
+  _refuse(
+    len(set(stages)) < len(stages)
+    or trained != tuple(s for s in STAGES if s in trained)
+    or stages[-1] == 'curate'
+    and 'rl' in stages,
+    f'stages is {stages}, and has to keep the order {STAGES}, each once',
+  )
+
+
+def _check_curation(get):
+  for path in get('curation.evaluation_paths'):
+    _refuse(
+      not os.path.isfile(str(path)), f'curation.evaluation_paths: no {path!r}'
+    )
+  for kind in get('curation.excluded_types'):
+    _refuse(
+      kind not in QUESTION_TYPES,
+      f'curation.excluded_types: {kind!r} is not one of'
+      f' {", ".join(QUESTION_TYPES)}',
+    )
+  stages = get('stages')
+  if 'curate' not in stages:
+    return
+  prompt, response = get('rollout.max_prompt_length'), get('rollout.max_length')
+  guess = get('curation.guess_max_length')
+  _refuse(
+    get('curation.guesses') and guess > response,
+    f'curation.guess_max_length is {guess}, above rollout.max_length,'
+    f' {response}, of prompts of at most {prompt} tokens',
+  )
+  samples = {
+    key: get(key)
+    for key in ('curation.samples', 'curation.guesses', 'curation.tagger')
+  }
+  asks = get('curation.samples') or get('curation.guesses')
+  asks = asks or get('curation.tagger') == 'model'
+  before = stages[: stages.index('curate')]
+  _refuse(
+    asks and 'sft' not in before,
+    f'{samples} want a model, and stages {stages} have none before curate: let'
+    " sft go before, or choose 0 samples, 0 guesses and the tagger 'rules'",
+  )
 
 
 def _check_task(get):

@@ -35,9 +35,10 @@ def read_problems(
 ) -> list[Example]:
   """Reads a JSONL or Parquet file, in its order.
 
-  The fields `id` (default: file name and line), `domain` and `difficulty` are
-  optional.  Two fields may be the same: with GSM8K's `answer` as both answer
-  and response, the marker finds the answer within the worked solution.
+  The fields `id` (default: file name and line), `domain`, `discipline` and
+  `difficulty` are optional.  Two fields may be the same: with GSM8K's `answer`
+  as both answer and response, the marker finds the answer within the worked
+  solution.
 
   Args:
     path: ends with .jsonl or .parquet.
@@ -66,6 +67,7 @@ def read_problems(
         answer=_answer(row, answer_field, where, answer_marker),
         domain=str(row.get('domain') or ''),
         difficulty=_difficulty(row, where),
+        discipline=str(row.get('discipline') or ''),
       ),
       response=_response(row, response_field, where),
     )

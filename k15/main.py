@@ -19,6 +19,7 @@ from ml_collections import config_flags
 from k15 import arithmetic
 from k15 import config as config_lib
 from k15 import context as context_lib
+from k15 import curation_steps
 from k15 import host_memory
 from k15 import metrics
 from k15 import recipe
@@ -46,7 +47,11 @@ def main(argv: list[str]) -> None:
   except context_lib.Interrupted as interrupted:
     print(f'{interrupted}; the same command goes on from here', flush=True)
     sys.exit(EXIT_INTERRUPTED)
-  except (FloatingPointError, remote.NoWorker) as error:
+  except (
+    FloatingPointError,
+    remote.NoWorker,
+    curation_steps.Refused,
+  ) as error:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   finally:

@@ -12,6 +12,7 @@ from typing import Any
 import optax
 
 from k15 import context as context_lib
+from k15 import curate
 from k15 import evaluate
 from k15 import metrics
 from k15 import report
@@ -29,6 +30,9 @@ def run(context: Context) -> dict[str, Any]:
   already = summary.get('seconds', 0.0)
   params = None
   for stage in context.config.stages:
+    if stage == 'curate':
+      context = curate.prompt_set(context, curate.curate(context, params))
+      continue
     if stage == 'sft':
       state = sft.train(context)
     else:

@@ -58,7 +58,8 @@ def build(config: Any) -> Task:
     held_out=held_out,
     examples=examples,
   )
-  for problem in train + held_out:
+  curates = 'curate' in config.stages  # It says which prompts are too long.
+  for problem in held_out if curates else train + held_out:
     length = len(task.encode_prompt(problem.prompt))
     if length > config.rollout.max_prompt_length:
       raise ValueError(
@@ -123,15 +124,18 @@ def _arithmetic(config):
 def _file(config):
   t = config.task
   fields = (t.prompt_field, t.answer_field, t.response_field, t.answer_marker)
-  examples = data.read_problems(t.train_path, *fields)
+  everything = data.read_problems(t.train_path, *fields)
   if t.held_out_path:
     held_out = data.read_problems(t.held_out_path, *fields)
     held_out = held_out[: t.held_out_problems]
-    examples, _ = data.remove_overlap(examples, held_out)
+    examples, _ = data.remove_overlap(everything, held_out)
+    # Curation finds and counts what is held out itself.
+    drawn = everything if 'curate' in config.stages else examples
   else:
-    examples, held_out = data.split_held_out(
-      examples, t.held_out_problems, config.seed
-    )
-  train = [example.problem for example in examples][: t.train_problems]
+    # Curation alone needs none, and would take them from the prompt set.
+    count = t.held_out_problems if tuple(config.stages) != ('curate',) else 0
+    examples, held_out = data.split_held_out(everything, count, config.seed)
+    drawn = examples
+  train = [example.problem for example in drawn][: t.train_problems]
   worked = [e for e in examples if e.response is not None]
   return train, [e.problem for e in held_out], worked

@@ -16,7 +16,8 @@ FREE = {
   'task.train_path', 'task.held_out_path', 'task.prompt_suffix',
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
-  'reward.services', 'reward.token_file',
+  'reward.services', 'reward.token_file', 'curation.guess_suffix',
+  'curation.guess_prefix',
 }  # fmt: skip
 
 
@@ -47,6 +48,7 @@ def test_defaults_are_valid():
 def test_every_key_is_judged():
   judged = set(config_lib.CHOICES) | set(config_lib.NOT_EMPTY) | FREE
   judged |= {'stages', 'task.kinds', 'tokenizer.words'}
+  judged |= {'curation.evaluation_paths', 'curation.excluded_types'}
   judged |= {key for keys in config_lib.RANGES.values() for key in keys}
   leaves = {}
 
@@ -112,7 +114,7 @@ def test_numbers(changes, sentence):
     (dict(policy__dtype='float16'), ("'float16'", 'float32, bfloat16')),
     (dict(stages=()), ('stages is empty', 'sft, rl')),
     (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
-    (dict(stages=(1,)), ('stages: 1 is not one of sft, rl',)),
+    (dict(stages=(1,)), ('stages: 1 is not one of curate, sft, rl',)),
     (dict(task__kinds=()), ('task.kinds is empty', 'add')),
     (dict(task__kinds=('add', 'cube')), ("'cube'", 'subtract')),
     (dict(task__answer_marker=''), ("task.answer_marker is ''",)),
