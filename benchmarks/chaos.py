@@ -67,8 +67,8 @@ OVERRIDES = {
   'rollout.prefill_batch': 2,
   'rollout.tokens_per_call': 1,
   'rollout.repetition_count': 0,  # Long responses are what is wanted.
-  'checkpoint.every_iterations': 1,
-  'checkpoint.every_sft_steps': 20,
+  'saving.every_iterations': 1,
+  'saving.every_sft_steps': 20,
 }
 # Seconds long, for a test.
 SHORT = OVERRIDES | {

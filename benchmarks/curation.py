@@ -47,9 +47,8 @@ def main():
   parser = argparse.ArgumentParser()
   parser.add_argument('--picture', default='', help='PNG of the funnel')
   args = parser.parse_args()
-  train, without = math_datasets.convert(_paths(TRAIN))
-  evaluation, _ = math_datasets.convert(_paths(EVALUATION))
-  print(f'{without} training rows have no answer')
+  train = math_datasets.convert(_paths(TRAIN))
+  evaluation = math_datasets.convert(_paths(EVALUATION))
   with tempfile.TemporaryDirectory() as folder:
     seconds, found = _curate(pathlib.Path(folder), train, evaluation)
   if args.picture:

@@ -62,6 +62,7 @@ def make_tokenizer(end):
     encode=lambda text: np.array(text.split(), np.int32),
     decode=lambda ids: side.as_text(ids.tolist()),
     eos_id=end,
+    eos_ids=(end,),
     pad_id=0,
     vocab_size=side.VOCAB,
   )
@@ -121,6 +122,7 @@ def make_session(params, problems, settings, end=side.END):
   """The stage of `k15.rl`, with weights of its own: its updates consume them,
   and the numbers of its iterations."""
   copies = jax.tree.map(lambda x: x.copy(), params)
-  stage = rl.make_stage(make_context(problems, settings, end), copies)
+  context = make_context(problems, settings, end)
+  stage = rl.make_stage(context, *rl.first_state(context, copies))
   jax.block_until_ready(stage.state)
   return stage, itertools.count()

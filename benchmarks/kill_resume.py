@@ -59,8 +59,8 @@ _OVERRIDES = {
   'rollout.num_slots': 4,
   'rollout.prefill_batch': 2,
   'rollout.tokens_per_call': 1,
-  'checkpoint.every_iterations': 1,
-  'checkpoint.every_sft_steps': 10,
+  'saving.every_iterations': 1,
+  'saving.every_sft_steps': 10,
 }
 _STACK_ON_SIGUSR1 = """
 import atexit, os, signal, traceback

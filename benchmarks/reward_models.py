@@ -96,7 +96,8 @@ def judgement_of(pair):
 
 def train_reasoning(context):
   """Cases -> verdicts of the trained chain-of-thought model."""
-  state = sft.train(context)
+  seed = context.config.seed
+  state = sft.train(context, lambda: context_lib.init_params(context, seed))
   rollout = context_lib.make_rollout(context)
   rollout.set_params(state.params, version=0)
   generate = texts.make_generate(

@@ -54,8 +54,10 @@ class Session:
   def slots(self):
     """What decodes; nothing but its budget ends a response."""
     context = self.context
-    slots = context_lib.make_slots(context.config, context.policy, context.mesh)
-    return dataclasses.replace(slots, eos_id=side.END)
+    slots = context_lib.make_slots(
+      context.config, context.policy, context.mesh, context.task.tokenizer
+    )
+    return dataclasses.replace(slots, eos_ids=(side.END,))
 
   def engine(self):
     """The slots as an engine."""

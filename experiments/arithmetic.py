@@ -60,5 +60,5 @@ def _smoke(config):
   config.rollout.token_budget = 24
   config.rollout.prefill_batch = 4
   config.optimizer.micro_batch_rows = 4
-  config.checkpoint.every_iterations = 2
-  config.checkpoint.every_sft_steps = 5
+  config.saving.every_iterations = 2
+  config.saving.every_sft_steps = 5

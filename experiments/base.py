@@ -14,8 +14,12 @@ def get_config() -> config_dict.ConfigDict:
   """Returns the locked defaults."""
   config = config_dict.create(
     seed=0,  # of everything random
-    # 'curate' (before 'rl', and after 'sft' if it samples), 'sft', 'rl'; those
-    # that train are followed by an evaluation.
+    # What the run begins with: a directory in the Hugging Face layout, or the
+    # workdir of another run, whose newest model is meant.  Its shape, `policy`
+    # up to the embeddings, and its tokenizer take the place of those below.
+    checkpoint='',  # empty: random weights
+    # 'curate' (before 'rl'; if it samples, with a checkpoint or after 'sft'),
+    # 'sft', 'rl'; those that train are followed by an evaluation.
     stages=('sft', 'rl'),
     task=_task(),
     curation=_curation(),
@@ -31,7 +35,7 @@ def get_config() -> config_dict.ConfigDict:
     problem_sampler=_problem_sampler(),
     optimizer=_optimizer(),
     evaluation=_evaluation(),
-    checkpoint=_checkpoint(),
+    saving=_saving(),
   )
   return config.lock()
 
@@ -47,14 +51,21 @@ def _task():
   return dict(
     # 'arithmetic' generates problems without end; 'file' reads them.
     name='arithmetic',
-    # -- name='file': JSONL or Parquet with the fields `prompt` and `answer`,
-    # and optionally `id`, `domain`, `difficulty` and `response` (a worked
-    # solution, needed by SFT).
+    # -- name='file': JSONL, JSON (an array) or Parquet with the fields `prompt`
+    # and `answer`, and optionally `id`, `domain`, `discipline`, `difficulty`
+    # and `response` (a worked solution, needed by SFT).
     train_path='',
     held_out_path='',  # empty: `held_out_problems` are taken from train_path
     prompt_field='prompt',
     answer_field='answer',
     response_field='response',
+    domain_field='domain',
+    discipline_field='discipline',
+    difficulty_field='difficulty',
+    hardest=1.0,  # its greatest value: labels are divided by it
+    # Problems that lack an answer or whose prompt is too long: left out and
+    # counted, or the run refused.
+    drop_unusable=False,
     # -- name='arithmetic'
     kinds=(
       'add',
@@ -72,6 +83,9 @@ def _task():
     slip_rate=0.03,  # warm-up: chance of a slip, noticed at once, per step
     # -- both
     prompt_suffix='\n',  # between a prompt and its response
+    # Prompt and suffix as a user's turn, where the checkpoint has a template.
+    use_chat_template=True,
+    system_prompt='',  # of the chat; empty: whatever the template does
     train_problems=4096,  # size of the RL prompt set D
     held_out_problems=320,  # never trained on
     answer_marker='####',  # the final answer is the text after the last one
@@ -123,6 +137,20 @@ def _policy():
     head_dim=32,  # h
     d_ff=384,  # SwiGLU width
     rope_theta=10000.0,  # k1.5 2.5.1 activates long context with 1,000,000
+    # How rotary positions reach texts longer than trained on: 'none', 'llama3'
+    # (Llama 3.1) or 'yarn' (arXiv 2309.00071).
+    rope_scaling='none',
+    rope_factor=1.0,  # how many times longer
+    rope_original_length=8192,  # tokens, before scaling
+    # Turns within that length up to which a frequency is divided by the factor
+    # and from which it is kept: low and high for 'llama3', slow and fast for
+    # 'yarn'.
+    rope_low_freq_factor=1.0,
+    rope_high_freq_factor=4.0,
+    rope_beta_fast=32.0,
+    rope_beta_slow=1.0,
+    rope_truncate=True,  # 'yarn': the ends of its ramp are whole indices
+    rope_attention_factor=0.0,  # 'yarn': of q and k; 0 is 0.1 ln(factor) + 1
     rms_norm_eps=1e-6,
     qkv_bias=False,  # Qwen2: True
     qk_norm=True,  # Qwen3: True
@@ -302,7 +330,7 @@ def _evaluation():
   )
 
 
-def _checkpoint():
+def _saving():
   return dict(
     every_iterations=10,
     every_sft_steps=500,

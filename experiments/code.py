@@ -56,5 +56,5 @@ def _smoke(config):
   config.rollout.num_slots = 8
   config.rollout.prefill_batch = 4
   config.optimizer.micro_batch_rows = 4
-  config.checkpoint.every_iterations = 2
-  config.checkpoint.every_sft_steps = 5
+  config.saving.every_iterations = 2
+  config.saving.every_sft_steps = 5

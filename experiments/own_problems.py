@@ -44,5 +44,5 @@ def _smoke(config):
   config.rollout.prefill_batch = 4
   config.rollout.max_length = 128
   config.rollout.token_budget = 64
-  config.checkpoint.every_iterations = 1
-  config.checkpoint.every_sft_steps = 2
+  config.saving.every_iterations = 1
+  config.saving.every_sft_steps = 2

@@ -10,7 +10,6 @@ import numpy as np
 
 from k15.data_types import Problem
 from k15.rollout.requests import Request
-from k15.tokenizer import ByteTokenizer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,8 +18,8 @@ class Ask:
 
   Attributes:
     problem: which it answers.
-    prompt: all the model is given, the beginning of the response included.
-    prefix: that beginning, judged with what follows it.
+    question: text put to the model, the user's turn in a chat.
+    prefix: beginning of the response, given too, judged with what follows it.
     max_tokens: it may write, at least 1.
     temperature: above 0.
     sample: number of the response among those of one key.
@@ -28,7 +27,7 @@ class Ask:
   """
 
   problem: Problem
-  prompt: str
+  question: str
   prefix: str
   max_tokens: int
   temperature: float
@@ -64,10 +63,10 @@ def asks_of(
   """
   asks = []
   for problem in problems:
-    prompt = problem.prompt + suffix + prefix
-    key = digest(prompt, max_tokens, temperature, model, seed)
+    text = problem.prompt + suffix
+    key = digest(text, prefix, max_tokens, temperature, model, seed)
     asks += [
-      Ask(problem, prompt, prefix, max_tokens, temperature, sample, key)
+      Ask(problem, text, prefix, max_tokens, temperature, sample, key)
       for sample in range(samples)
     ]
   return asks
@@ -90,17 +89,25 @@ def by_generate(
   def respond(asks):
     for start in range(0, len(asks), batch):
       part = asks[start : start + batch]
-      texts = generate([ask.prompt for ask in part])
+      texts = generate([ask.question + ask.prefix for ask in part])
       for ask, text in zip(part, texts, strict=True):
         yield ask, text, -1
 
   return respond
 
 
-def by_rollout(rollout: Any, tokenizer: ByteTokenizer) -> Respond:
+def by_rollout(
+  rollout: Any, encode_turn: Callable[[str], np.ndarray], tokenizer: Any
+) -> Respond:
   """Responses of a rollout with weights; the same for the same key and number.
 
-  What a response is does not hang on which others are drawn beside it.
+  What a response is does not hang on which others are drawn beside it.  The
+  prefix is encoded by itself, as worked solutions are in training.
+
+  Args:
+    rollout: with weights.
+    encode_turn: text put to the model -> int32 tokens.
+    tokenizer: of responses.
   """
 
   def respond(asks):
@@ -109,7 +116,9 @@ def by_rollout(rollout: Any, tokenizer: ByteTokenizer) -> Respond:
       request = Request(
         group_id=int(ask.key[:7], 16),
         sample_index=ask.sample,
-        prompt=tokenizer.encode(ask.prompt),
+        prompt=np.concatenate(
+          [encode_turn(ask.question), tokenizer.encode(ask.prefix)]
+        ).astype(np.int32),
         response=np.zeros(0, np.int32),
         budget=ask.max_tokens,
         temperature=ask.temperature,

@@ -30,6 +30,7 @@ CHOICES = {
   'policy.param_dtype': ('float32', 'bfloat16'),
   'policy.remat': ('none', 'full', 'dots'),
   'policy.attention': ('auto', 'plain', 'chunked', 'splash', 'cudnn'),
+  'policy.rope_scaling': ('none', 'llama3', 'yarn'),
   'rl.loss_segments': ('all', 'last'),
   'curation.tagger': ('rules', 'model'),
   'reward.default': routes_lib.REWARDS,
@@ -51,6 +52,9 @@ NOT_EMPTY = (
   'task.answer_field',
   'task.response_field',
   'task.answer_marker',
+  'task.domain_field',
+  'task.discipline_field',
+  'task.difficulty_field',
 )
 # Keys by the numbers they take.  A number is always finite.
 RANGES = {
@@ -60,8 +64,9 @@ RANGES = {
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
-    'optimizer.clip_norm', 'evaluation.every', 'curation.samples',
-    'curation.guesses', 'curation.max_per_tag', 'curation.examples',
+    'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
+    'curation.samples', 'curation.guesses', 'curation.max_per_tag',
+    'curation.examples',
   ),
   '>= 1': (
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
@@ -76,16 +81,21 @@ RANGES = {
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
     'optimizer.micro_batch_rows',
-    'evaluation.samples', 'curation.guess_max_length',
-    'checkpoint.every_iterations',
-    'checkpoint.every_sft_steps', 'checkpoint.keep',
+    'evaluation.samples', 'saving.every_iterations',
+    'saving.every_sft_steps', 'saving.keep',
+    'policy.rope_original_length', 'policy.rope_factor',
+    'curation.guess_max_length',
   ),
   '> 0': (
-    'policy.rope_theta', 'policy.rms_norm_eps', 'sft.learning_rate',
+    'task.hardest', 'policy.rope_theta', 'policy.rms_norm_eps',
+    'sft.learning_rate',
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
-    'optimizer.eps', 'evaluation.temperature', 'curation.temperature',
+    'optimizer.eps', 'evaluation.temperature', 'policy.rope_beta_slow',
+    'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
+    'policy.rope_high_freq_factor',
+    'curation.temperature',
   ),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
@@ -109,7 +119,7 @@ RANGES = {
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'curation.*',  # The stage refuses once RL has drawn from its prompts.
-  'checkpoint.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
+  'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention',
   'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
   'reward.sandbox_lowest', 'reward.services', 'reward.token_file',
@@ -193,8 +203,7 @@ def _check_stages(get):
   _refuse(
     len(set(stages)) < len(stages)
     or trained != tuple(s for s in STAGES if s in trained)
-    or stages[-1] == 'curate'
-    and 'rl' in stages,
+    or (stages[-1] == 'curate' and 'rl' in stages),
     f'stages is {stages}, and has to keep the order {STAGES}, each once',
   )
 
@@ -228,9 +237,9 @@ def _check_curation(get):
   asks = asks or get('curation.tagger') == 'model'
   before = stages[: stages.index('curate')]
   _refuse(
-    asks and 'sft' not in before,
-    f'{samples} want a model, and stages {stages} have none before curate: let'
-    " sft go before, or choose 0 samples, 0 guesses and the tagger 'rules'",
+    asks and 'sft' not in before and not get('checkpoint'),
+    f'{samples} want a model, and stages {stages} have none before curate: name'
+    " a checkpoint, let sft go before, or choose 0, 0 and the tagger 'rules'",
   )
 
 
@@ -257,10 +266,24 @@ def _check_policy_and_mesh(get, num_devices):
     f'{kv_heads}',
   )
   _refuse(
+    get('policy.qkv_bias') and get('policy.qk_norm'),
+    'policy.qkv_bias and policy.qk_norm are both True, and no architecture '
+    'that models are saved in has both',
+  )
+  _refuse(
     get('policy.head_dim') % 2,
     f'policy.head_dim is {get("policy.head_dim")}; rotary positions need an '
     'even one',
   )
+  _refuse(
+    get('policy.rope_scaling') == 'yarn' and get('policy.rope_theta') <= 1,
+    f'policy.rope_theta is {get("policy.rope_theta")}, and policy.rope_scaling '
+    "'yarn' needs > 1",
+  )
+  _refuse_equal_or_above(
+    get, 'policy.rope_low_freq_factor', 'policy.rope_high_freq_factor'
+  )
+  _refuse_equal_or_above(get, 'policy.rope_beta_slow', 'policy.rope_beta_fast')
   axes = ('data', 'fsdp', 'tensor', 'context')
   shape = {name: get(f'mesh.{name}') for name in axes}
   filled = [name for name, size in shape.items() if size == -1]
@@ -541,4 +564,11 @@ def _refuse(condition, sentence):
 def _refuse_above(get, low, high):
   _refuse(
     get(low) > get(high), f'{low} is {get(low)}, above {high}, {get(high)}'
+  )
+
+
+def _refuse_equal_or_above(get, low, high):
+  _refuse(
+    get(low) >= get(high),
+    f'{low} is {get(low)}, not below {high}, {get(high)}',
   )

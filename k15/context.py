@@ -12,6 +12,7 @@ import jax
 import optax
 
 from k15 import metrics
+from k15 import models
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import sharding
@@ -61,11 +62,12 @@ class Context:
 
 def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
   """Builds task and mesh; opens the logs of the workdir."""
-  task = task_lib.build(config)
+  tokenizer = make_tokenizer(config)
+  task = task_lib.build(config, tokenizer)
   return Context(
     config=config,
     workdir=workdir,
-    policy=make_policy(config),
+    policy=make_policy(config, tokenizer),
     mesh=sharding.make_mesh(**config.mesh),
     task=task,
     scorer=make_scorer(config),
@@ -74,19 +76,69 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
   )
 
 
-def init_state(
-  context: Context, optimizer: optax.GradientTransformation, seed: int
+def adopt_checkpoint(config: Any) -> None:
+  """Fills in what the config's checkpoint determines: shape and words.
+
+  Raises:
+    ValueError: it is no model, or one that `k15.policy` does not compute.
+  """
+  if config.checkpoint:
+    directory = models.directory_of(config.checkpoint)
+    config.policy.update(models.read_shape(directory))
+    config.tokenizer.words = models.read_words(directory)
+
+
+def init_params(context: Context, seed: int) -> Any:
+  """Random parameters, laid out over the mesh."""
+  shape = context.policy
+  layout = jax.tree.map(lambda x: x.sharding, param_layout(shape, context.mesh))
+  make_params = jax.jit(
+    lambda key: nn.unbox(policy.init(shape, key)), out_shardings=layout
+  )
+  return make_params(jax.random.key(seed))
+
+
+def load_params(context: Context, path: str | pathlib.Path) -> Any:
+  """Parameters of a model on disk, or of a workdir; '' draws them.
+
+  Raises:
+    ValueError: files that do not fit the policy; before any device work.
+  """
+  if not path:
+    return init_params(context, context.config.seed)
+  return models.load(
+    models.directory_of(path),
+    context.policy,
+    param_layout(context.policy, context.mesh),
+  )
+
+
+def state_layout(
+  context: Context, optimizer: optax.GradientTransformation
 ) -> TrainState:
-  """A fresh state, laid out over the mesh."""
+  """A state as `jax.ShapeDtypeStruct`s with their shardings."""
 
   def init(key):
     params = policy.init(context.policy, key)
     return optimizer_lib.init_state(optimizer, params)
 
-  key = jax.random.key(seed)
-  layout = sharding.param_shardings(context.mesh, jax.eval_shape(init, key))
-  make_state = jax.jit(lambda key: nn.unbox(init(key)), out_shardings=layout)
-  return make_state(key)
+  boxed = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
+  return _structs(boxed, sharding.param_shardings(context.mesh, boxed))
+
+
+def init_state(
+  context: Context, optimizer: optax.GradientTransformation, params: Any
+) -> TrainState:
+  """A state at step 0, laid out over the mesh; it takes over the params."""
+  layout = jax.tree.map(lambda x: x.sharding, state_layout(context, optimizer))
+  params = sharding.reshard(params, layout.params)
+  fresh = jax.jit(
+    lambda params: optimizer_lib.init_state(optimizer, params).replace(
+      params=None
+    ),
+    out_shardings=layout.replace(params=None),
+  )
+  return fresh(params).replace(params=params)
 
 
 def make_optimizer(config: Any, name: str) -> optax.GradientTransformation:
@@ -113,17 +165,17 @@ def make_rollout(
     ValueError, OSError: the token or certificates cannot be used.
   """
   config, r = context.config, context.config.rollout
-  slots = dataclasses.replace(
-    make_slots(config, context.policy, context.mesh),
-    eos_id=context.task.tokenizer.eos_id,
-  )
+  tokenizer = context.task.tokenizer
+  slots = make_slots(config, context.policy, context.mesh, tokenizer)
   key = jax.random.fold_in(jax.random.key(config.seed), 1)
   if not r.workers:
     return client.LocalRollout(slots, key, record)
   settings, access = service.shape_of(slots).settings, make_access(config)
   return remote.RemoteRollout(
     [
-      local_worker.make(make_engine(config, slots, context.mesh), record)
+      local_worker.make(
+        make_engine(config, slots, context.mesh, tokenizer), record
+      )
       if name == 'local'
       else workers.RemoteWorker(name, settings, access, r.silence_seconds)
       for name in r.workers
@@ -135,14 +187,23 @@ def make_rollout(
   )
 
 
-def make_policy(config: Any) -> policy.PolicyConfig:
+def make_tokenizer(config: Any) -> Any:
+  """The checkpoint's, or one of bytes and the config's words."""
+  if config.checkpoint:
+    return models.read_tokenizer(models.directory_of(config.checkpoint))
+  return ByteTokenizer(config.tokenizer.words)
+
+
+def make_policy(config: Any, tokenizer: Any) -> policy.PolicyConfig:
   """Shape of the policy of a config."""
-  tokenizer = ByteTokenizer(config.tokenizer.words)
   return policy.PolicyConfig(vocab_size=tokenizer.vocab_size, **config.policy)
 
 
 def make_slots(
-  config: Any, shape: policy.PolicyConfig, mesh: jax.sharding.Mesh
+  config: Any,
+  shape: policy.PolicyConfig,
+  mesh: jax.sharding.Mesh,
+  tokenizer: Any,
 ) -> slots_lib.SlotDecoder:
   """What decodes, of the same shape in every worker."""
   r = config.rollout
@@ -152,7 +213,7 @@ def make_slots(
     columns=r.max_prompt_length + r.max_length,
     tokens_per_call=r.tokens_per_call,
     prefill_batch=r.prefill_batch,
-    eos_id=ByteTokenizer(config.tokenizer.words).eos_id,
+    eos_ids=tokenizer.eos_ids,
     repetition_count=r.repetition_count,
     repetition_max_period=r.repetition_max_period,
     repetition_min_tokens=r.repetition_min_tokens,
@@ -161,12 +222,13 @@ def make_slots(
 
 
 def make_engine(
-  config: Any, slots: slots_lib.SlotDecoder, mesh: jax.sharding.Mesh
+  config: Any,
+  slots: slots_lib.SlotDecoder,
+  mesh: jax.sharding.Mesh,
+  tokenizer: Any,
 ) -> engine_lib.PolicyEngine:
   """What servers run: the decoder with its tokenizer and devices."""
-  return engine_lib.PolicyEngine(
-    slots, ByteTokenizer(config.tokenizer.words), mesh, seed=config.seed
-  )
+  return engine_lib.PolicyEngine(slots, tokenizer, mesh, seed=config.seed)
 
 
 def make_access(config: Any) -> access_lib.Access:
@@ -181,11 +243,7 @@ def param_layout(shape: policy.PolicyConfig, mesh: jax.sharding.Mesh) -> Any:
   """Parameters as `jax.ShapeDtypeStruct`s with their shardings."""
   key = jax.eval_shape(lambda: jax.random.key(0))
   boxed = jax.eval_shape(lambda k: policy.init(shape, k), key)
-  return jax.tree.map(
-    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-    nn.unbox(boxed),
-    sharding.param_shardings(mesh, boxed),
-  )
+  return _structs(boxed, sharding.param_shardings(mesh, boxed))
 
 
 def make_scorer(config: Any) -> scoring.Scorer:
@@ -199,3 +257,11 @@ def make_scorer(config: Any) -> scoring.Scorer:
   resources = contextlib.ExitStack()
   judges = scoring.make_judges(config, names, resources)
   return scoring.Scorer(judges, routes, config.reward.threads, resources)
+
+
+def _structs(boxed, shardings):
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    nn.unbox(boxed),
+    shardings,
+  )

@@ -12,6 +12,7 @@ into workdir/curation:
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,12 +32,14 @@ from k15.data_types import Problem
 _FREE = ('examples',)  # Keys that leave the prompt set as it is.
 
 
-def curate(context: Context, params: Any = None) -> list[Problem]:
+def curate(
+  context: Context, make_params: Callable[[], Any] | None = None
+) -> list[Problem]:
   """Runs the stage, or reads what it wrote for the same inputs.
 
   Args:
     context: of the run.
-    params: weights of the SFT model; None if no step needs a model.
+    make_params: gives the weights of the SFT model; None: there are none.
 
   Raises:
     curation_steps.Refused: a step needs a model, the bounds on tags cannot
@@ -45,17 +48,22 @@ def curate(context: Context, params: Any = None) -> list[Problem]:
   """
   if not needs_model(context.config):
     return curate_with(context, None, '')
-  if params is None:
+  if make_params is None:
     raise curation_steps.Refused(
-      'curate: pass rates, guesses and model tags need weights: let sft go'
-      ' before, or set curation.samples and curation.guesses to 0'
+      'curate: pass rates, guesses and model tags need weights: name a'
+      ' checkpoint, let sft go before, or set curation.samples and'
+      ' curation.guesses to 0'
     )
+  task, params = context.task, make_params()
+  form = [task.is_chat, task.system_prompt]
+  model = asks_lib.digest(fingerprint(params), form)
   rollout = context_lib.make_rollout(context)
   rollout.set_params(params, version=0)
-  respond = asks_lib.by_rollout(rollout, context.task.tokenizer)
+  del params
+  respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
   try:
     with sharding.use_mesh(context.mesh):
-      return curate_with(context, respond, fingerprint(params))
+      return curate_with(context, respond, model)
   finally:
     rollout.close()
 
@@ -146,8 +154,17 @@ def _evaluation_problems(context):
   """The held-out problems and those of curation.evaluation_paths."""
   t, problems = context.config.task, list(context.task.held_out)
   for path in context.config.curation.evaluation_paths:
-    fields = t.prompt_field, t.answer_field, t.response_field, t.answer_marker
-    problems += [e.problem for e in data.read_problems(path, *fields)]
+    found = data.read_problems(
+      path,
+      prompt_field=t.prompt_field,
+      answer_field=t.answer_field,
+      response_field=t.response_field,
+      answer_marker=t.answer_marker,
+      difficulty_field=t.difficulty_field,
+      max_difficulty=t.hardest,
+      may_lack_answers=True,  # Their prompts alone are looked for.
+    )
+    problems += [example.problem for example in found]
   return problems
 
 

@@ -3,6 +3,7 @@
 Every step takes problems and what is known about them and says which ones it
 removes, and why; nothing here samples, reads or writes.  The steps, in order:
 
+  no answer           nothing to compare a response with
   too long            more prompt tokens than the rollout takes
   exact duplicate     the same text again
   evaluation overlap  the same as, or too much like, a problem that measures
@@ -24,8 +25,8 @@ from k15 import question_types
 from k15.data_types import Problem
 
 STEPS = (
-  'too long', 'exact duplicate', 'evaluation overlap', 'question type',
-  'near duplicate', 'trivial', 'guessable', 'balance',
+  'no answer', 'too long', 'exact duplicate', 'evaluation overlap',
+  'question type', 'near duplicate', 'trivial', 'guessable', 'balance',
 )  # fmt: skip
 
 
@@ -63,6 +64,11 @@ def without(
   """The problems that stay, in order."""
   gone = {id(removal.problem) for removal in removals}
   return [problem for problem in problems if id(problem) not in gone]
+
+
+def without_answer(problems: Sequence[Problem]) -> list[Removal]:
+  """Problems without a reference answer."""
+  return [Removal(p, 'no answer') for p in problems if not p.answer.strip()]
 
 
 def too_long(

@@ -72,10 +72,12 @@ def run(
   """
   config, c = context.config, context.config.curation
   found = Funnel(context.task.train)
-  lengths = [len(context.task.encode_prompt(p.prompt)) for p in found.problems]
+  encode = context.task.encode_prompt
   longest = config.rollout.max_prompt_length
   alike, variant = c.duplicate_similarity, c.variant_similarity
   apply = found.apply
+  apply(lambda: curation.without_answer(found.problems))
+  lengths = [len(encode(problem.prompt)) for problem in found.problems]
   apply(lambda: curation.too_long(found.problems, lengths, longest))
   apply(lambda: curation.exact_duplicates(found.problems))
   apply(

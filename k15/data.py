@@ -32,21 +32,30 @@ def read_problems(
   answer_field: str = 'answer',
   response_field: str = 'response',
   answer_marker: str = '',
+  domain_field: str = 'domain',
+  difficulty_field: str = 'difficulty',
+  max_difficulty: float = 1.0,
+  may_lack_answers: bool = False,
+  discipline_field: str = 'discipline',
 ) -> list[Example]:
-  """Reads a JSONL or Parquet file, in its order.
+  """Reads a JSONL, JSON or Parquet file, in its order.
 
-  The fields `id` (default: file name and line), `domain`, `discipline` and
-  `difficulty` are optional.  Two fields may be the same: with GSM8K's `answer`
-  as both answer and response, the marker finds the answer within the worked
-  solution.
+  The fields `id` (default: file name and line), of the domain, the discipline
+  and the difficulty are optional.  Two fields may be the same: with GSM8K's
+  `answer` as both answer and response, the marker finds the answer within the
+  worked solution.
 
   Args:
-    path: ends with .jsonl or .parquet.
+    path: ends with .jsonl, .json (an array of objects) or .parquet.
     prompt_field: text, needed in every row.
     answer_field: text or number, needed in every row.
     response_field: text; a row without it, or with '', has no response.
     answer_marker: the reference answer is the text after the last one, where
       there is one; '' takes the field as it is.
+    domain_field: text.
+    difficulty_field: number, from 0 to max_difficulty.
+    max_difficulty: of the hardest problems, which becomes 1.
+    may_lack_answers: whether an answer may be null or empty.
 
   Raises:
     FileNotFoundError: no such file.
@@ -55,7 +64,11 @@ def read_problems(
   file = pathlib.Path(path)
   if not file.is_file():
     raise FileNotFoundError(f'{path}: no such file')
-  readers = {'.jsonl': _jsonl_rows, '.parquet': _parquet_rows}
+  readers = {
+    '.jsonl': _jsonl_rows,
+    '.json': _json_rows,
+    '.parquet': _parquet_rows,
+  }
   if file.suffix not in readers:
     raise ValueError(f'{path}: {file.suffix!r} is not one of {list(readers)}')
   examples, seen = [], {}
@@ -64,10 +77,12 @@ def read_problems(
       Problem(
         id=_id(row, f'{file.name}:{number}'),
         prompt=_text(row, prompt_field, where),
-        answer=_answer(row, answer_field, where, answer_marker),
-        domain=str(row.get('domain') or ''),
-        difficulty=_difficulty(row, where),
-        discipline=str(row.get('discipline') or ''),
+        answer=''
+        if may_lack_answers and row.get(answer_field, 0) in (None, '')
+        else _answer(row, answer_field, where, answer_marker),
+        domain=str(row.get(domain_field) or ''),
+        difficulty=_difficulty(row, difficulty_field, max_difficulty, where),
+        discipline=str(row.get(discipline_field) or ''),
       ),
       response=_response(row, response_field, where),
     )
@@ -201,6 +216,20 @@ def _jsonl_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
     yield number, where, row
 
 
+def _json_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
+  try:
+    rows = json.loads(file.read_bytes().decode('utf-8-sig'))
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'{file}: not JSON: {error}') from None
+  if not isinstance(rows, list):
+    raise ValueError(f'{file}: a {type(rows).__name__}, not an array')
+  for number, row in enumerate(rows, 1):
+    where = f'{file}, entry {number}'
+    if not isinstance(row, dict):
+      raise ValueError(f'{where}: a {type(row).__name__}, not an object')
+    yield number, where, row
+
+
 def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
   try:
     table = pyarrow.parquet.read_table(file)
@@ -251,14 +280,14 @@ def _id(row, default):
   return default if row.get('id') is None else str(row['id'])
 
 
-def _difficulty(row, where):
-  value = row.get('difficulty')
+def _difficulty(row, field, most, where):
+  value = row.get(field)
   if value is None:
     return 0.0
   is_number = isinstance(value, int | float) and math.isfinite(value)
-  if not is_number or not 0 <= value <= 1:
-    raise ValueError(f'{where}: difficulty {value!r} is outside [0, 1]')
-  return float(value)
+  if not is_number or not 0 <= value <= most:
+    raise ValueError(f'{where}: {field} {value!r} is outside [0, {most:g}]')
+  return float(value) / most
 
 
 def _prompt_key(example):

@@ -64,6 +64,7 @@ def _prepare():
   config, workdir = _CONFIG.value, _WORKDIR.value
   if config is None or workdir is None:
     raise config_lib.ConfigError('--config and --workdir are needed')
+  context_lib.adopt_checkpoint(config)
   config_lib.validate(config, jax.device_count(), arithmetic.KINDS)
   workdir = pathlib.Path(workdir).absolute()
   path = workdir / 'config.json'

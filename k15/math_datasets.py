@@ -3,8 +3,7 @@
   python -m k15.math_datasets gsm8k/train.jsonl math/train.json mixed.jsonl
 
 The last name is the file to be written.  A row gets `id`, `prompt`, `answer`,
-`domain`, `discipline` and `difficulty` (MATH's level out of 5).  Rows without
-an answer are left out and counted.
+`domain`, `discipline` and `difficulty` (MATH's level out of 5).
 """
 
 import json
@@ -18,23 +17,19 @@ from k15 import metrics
 DOMAIN = 'mathematics'
 
 
-def convert(paths: Sequence[str]) -> tuple[list[dict[str, Any]], int]:
-  """Rows of all files, and how many had no answer.
+def convert(paths: Sequence[str]) -> list[dict[str, Any]]:
+  """Rows of all files; an answer that is missing is ''.
 
   Raises:
     ValueError: a row with neither `question` nor `problem`.
   """
-  rows, dropped = [], 0
+  rows = []
   for path in paths:
     path = pathlib.Path(path)
     name = '/'.join(path.parts[-2:])
     for number, record in enumerate(_records(path), 1):
-      row = _row(record, f'{name}:{number}')
-      if row['answer']:
-        rows.append(row)
-      else:
-        dropped += 1
-  return rows, dropped
+      rows.append(_row(record, f'{name}:{number}'))
+  return rows
 
 
 def _records(path):
@@ -67,6 +62,6 @@ def _row(record: Mapping[str, Any], default_id: str) -> dict[str, Any]:
 if __name__ == '__main__':
   if len(sys.argv) < 3:
     sys.exit('usage: python -m k15.math_datasets FILE... OUT.jsonl')
-  converted, without_answer = convert(sys.argv[1:-1])
+  converted = convert(sys.argv[1:-1])
   metrics.replace_jsonl(sys.argv[-1], converted)
-  print(f'{len(converted)} problems; {without_answer} without an answer')
+  print(f'{len(converted)} problems')

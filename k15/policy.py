@@ -21,6 +21,7 @@ import numpy as np
 
 from k15 import attention
 from k15 import chunked_attention
+from k15 import rope
 from k15 import sharding
 
 CACHE_BLOCK = 128
@@ -38,6 +39,15 @@ class PolicyConfig:
   head_dim: int
   d_ff: int
   rope_theta: float = 10000.0
+  rope_scaling: str = 'none'
+  rope_factor: float = 1.0
+  rope_original_length: int = 8192
+  rope_low_freq_factor: float = 1.0
+  rope_high_freq_factor: float = 4.0
+  rope_beta_fast: float = 32.0
+  rope_beta_slow: float = 1.0
+  rope_truncate: bool = True
+  rope_attention_factor: float = 0.0
   rms_norm_eps: float = 1e-6
   qkv_bias: bool = False
   qk_norm: bool = True
@@ -275,8 +285,9 @@ class Attention(nn.Module):
     if c.qk_norm:
       query = RMSNorm(c.rms_norm_eps, c.param_dtype, name='q_norm')(query)
       key = RMSNorm(c.rms_norm_eps, c.param_dtype, name='k_norm')(key)
-    query = rotate(query, positions, c.rope_theta)
-    key = rotate(key, positions, c.rope_theta)
+    turns = rope_of(c)
+    query = rope.rotate(query, positions, *turns)
+    key = rope.rotate(key, positions, *turns)
     B, T = positions.shape
     query = query.reshape(B, T, c.num_kv_heads, -1, c.head_dim)
     query = query.transpose(0, 2, 3, 1, 4)  # [B, N, G, T, h]
@@ -402,15 +413,30 @@ def _matmul_backward(residuals, dy):
 matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
-def rotate(x: jax.Array, positions: jax.Array, theta: float) -> jax.Array:
-  """Rotary embedding of [B, T, heads, h]: halves, not pairs, are rotated."""
-  half = x.shape[-1] // 2
-  frequencies = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-  angles = positions[..., None, None].astype(jnp.float32) * frequencies
-  sin, cos = jnp.sin(angles), jnp.cos(angles)
-  a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-  out = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-  return out.astype(x.dtype)
+def rope_of(config: PolicyConfig) -> tuple[np.ndarray, float]:
+  """Frequencies float64 [h / 2] and magnitude of the rotary positions.
+
+  Raises:
+    ValueError: an unknown `rope_scaling`.
+  """
+  c = config
+  frequencies = rope.base_frequencies(c.head_dim, c.rope_theta)
+  scaling = c.rope_factor, c.rope_original_length
+  if c.rope_scaling == 'none':
+    return frequencies, 1.0
+  if c.rope_scaling == 'llama3':
+    bounds = c.rope_low_freq_factor, c.rope_high_freq_factor
+    return rope.llama3_frequencies(frequencies, *scaling, *bounds), 1.0
+  if c.rope_scaling == 'yarn':
+    bounds = c.rope_beta_fast, c.rope_beta_slow, c.rope_truncate
+    frequencies = rope.yarn_frequencies(
+      frequencies, c.rope_theta, *scaling, *bounds
+    )
+    magnitude = c.rope_attention_factor or rope.yarn_magnitude(c.rope_factor)
+    return frequencies, magnitude
+  raise ValueError(
+    f"rope_scaling is {c.rope_scaling!r}, not 'none', 'llama3' or 'yarn'"
+  )
 
 
 def write_cache(key_blocks, value_blocks, key, value, positions):

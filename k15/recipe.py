@@ -1,20 +1,21 @@
 """The stages of a run, in order, each followed by a held-out evaluation.
 
-A stage that is done is not done again, one that was cut off goes on where its
-last checkpoint is.  When all are done, `summary.json` and the report are
-written.
+Each begins with a model on disk and leaves one, in `models/<stage>`.  One that
+is done is not done again, one that was cut off goes on where its last
+checkpoint is.  When all are done, `summary.json` and the report are written.
 """
 
+import functools
 import json
+import pathlib
 import time
 from typing import Any
-
-import optax
 
 from k15 import context as context_lib
 from k15 import curate
 from k15 import evaluate
 from k15 import metrics
+from k15 import models
 from k15 import report
 from k15 import rl
 from k15 import sft
@@ -28,19 +29,13 @@ def run(context: Context) -> dict[str, Any]:
   summary_path = context.workdir / 'summary.json'
   summary = _read(summary_path)
   already = summary.get('seconds', 0.0)
-  params = None
+  source = context.config.checkpoint
   for stage in context.config.stages:
     if stage == 'curate':
-      context = curate.prompt_set(context, curate.curate(context, params))
+      context = _curate(context, source)
       continue
-    if stage == 'sft':
-      state = sft.train(context)
-    else:
-      if params is None:
-        params = _fresh_params(context)
-      state = rl.train(context, params)
-    params = state.params
-    records = _evaluation(context, stage, state)
+    source = _train(context, stage, source)
+    records = _evaluation(context, stage, source)
     result = evaluate.summary(records)
     summary[f'accuracy_after_{stage}'] = result['accuracy']
     summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
@@ -61,7 +56,37 @@ def run(context: Context) -> dict[str, Any]:
   return summary
 
 
-def _evaluation(context, stage, state):
+def _curate(context, source):
+  """The context with the prompt set in the place of the task's problems."""
+  make_params = functools.partial(context_lib.load_params, context, source)
+  problems = curate.curate(context, make_params if source else None)
+  return curate.prompt_set(context, problems)
+
+
+def _train(context, stage, source) -> pathlib.Path:
+  """Runs a stage from the model at `source`, if any; returns its own."""
+  config = context.config
+  directory = context.workdir / 'models' / stage
+  total = dict(sft=config.sft.steps, rl=config.rl.iterations)[stage]
+  origin = models.read_origin(directory)
+  if origin is None or origin.done != total:
+    train = dict(sft=sft.train, rl=rl.train)[stage]
+    make_params = functools.partial(context_lib.load_params, context, source)
+    state = train(context, make_params)
+    r, checkpoint = config.rollout, config.checkpoint
+    models.save(
+      directory,
+      context.policy,
+      state.params,
+      context.task.tokenizer,
+      r.max_prompt_length + r.max_length,
+      models.Origin(stage, total, int(state.step)),
+      models.directory_of(checkpoint) if checkpoint else None,
+    )
+  return directory
+
+
+def _evaluation(context, stage, model):
   """Records of the evaluation after a stage, from disk if it was done.
 
   A run that goes on for longer, or is asked for other samples, is evaluated
@@ -70,12 +95,13 @@ def _evaluation(context, stage, state):
   config = context.config
   path = context.workdir / f'evaluation_{stage}.jsonl'
   total = len(context.task.held_out) * config.evaluation.samples
-  facts = dict(step=int(state.step), temperature=config.evaluation.temperature)
+  step = models.read_origin(model).step
+  facts = dict(step=step, temperature=config.evaluation.temperature)
   records = metrics.read_jsonl(path)
   if len(records) == total and records[0].items() >= facts.items():
     return records
   rollout = context_lib.make_rollout(context)
-  rollout.set_params(state.params, version=0)
+  rollout.set_params(context_lib.load_params(context, model), version=0)
   with (
     sharding.use_mesh(context.mesh),
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
@@ -100,12 +126,6 @@ def _evaluation(context, stage, state):
   lines = ''.join(json.dumps(record) + '\n' for record in records)
   metrics.replace_file(path, lines.encode())
   return records
-
-
-def _fresh_params(context):
-  """Random weights, for RL without a warm-up."""
-  seed = context.config.seed
-  return context_lib.init_state(context, optax.identity(), seed).params
 
 
 def _read(path):

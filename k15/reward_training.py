@@ -52,7 +52,7 @@ def train(
   optimizer = context_lib.make_optimizer(context.config, config.optimizer)
   state = _init_state(context, optimizer, trunk)
   folder = context.workdir / 'checkpoints' / 'reward'
-  keep = context.config.checkpoint.keep
+  keep = context.config.saving.keep
   checkpoints = checkpoint.Checkpoints(folder, keep)
   start = checkpoints.latest_step() or 0
   if start:
@@ -128,8 +128,7 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
 
 def _init_state(context, optimizer, trunk):
   if trunk is None:
-    state = context_lib.init_state(context, optimizer, context.config.seed)
-    trunk = state.params
+    trunk = context_lib.init_params(context, context.config.seed)
   else:
     trunk = jax.tree.map(lambda x: x.copy(), trunk)
   params = value_head.init(context.policy, trunk)
@@ -144,7 +143,7 @@ def _init_state(context, optimizer, trunk):
 
 
 def _steps(context, optimizer, state, examples, start, checkpoints):
-  config, every = context.config.sft, context.config.checkpoint.every_sft_steps
+  config, every = context.config.sft, context.config.saving.every_sft_steps
   schedule = optimizer_lib.cosine_schedule(
     config.learning_rate,
     config.end_learning_rate,

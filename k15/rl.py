@@ -7,6 +7,7 @@ Everything that outlives an iteration is in `Stage` and in the checkpoint.
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,19 +55,25 @@ class Stage:
   timeline: timeline.Timeline
 
 
-def train(context: Context, params: Any) -> TrainState:
-  """Runs the stage from the given weights, or what is left of it."""
+def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
+  """Runs the stage, or what is left of it; returns its last state.
+
+  Args:
+    context: of the run.
+    make_params: the weights to start from, consumed; called by a first run.
+  """
   config = context.config
   checkpoints = checkpoint.Checkpoints(
-    context.workdir / 'checkpoints' / 'rl', config.checkpoint.keep
+    context.workdir / 'checkpoints' / 'rl', config.saving.keep
   )
   start = checkpoints.latest_step() or 0
-  stage = make_stage(context, params)
   if start:
-    device, host = checkpoints.restore(start, _device_state(stage))
-    stage.state, stage.kl_params = device['train'], device['kl_params']
+    device, host = checkpoints.restore(start, _device_layout(context))
+    stage = make_stage(context, device['train'], device['kl_params'])
     stage.sampler.set_state(host['sampler'])
     stage.buffer.set_state(host['buffer'])
+  else:
+    stage = make_stage(context, *first_state(context, make_params()))
   if start < config.rl.iterations:
     context.logger.truncate('rl', start)
     with sharding.use_mesh(context.mesh):
@@ -96,7 +103,7 @@ def _iterations(stage, start, checkpoints):
         values |= _evaluate(stage)
       # Logged before it is saved: what is saved is never run, or logged, again.
       stage.context.logger.scalars('rl', iteration, values | stage.timer.pop())
-      due = done % config.checkpoint.every_iterations == 0 or done == total
+      due = done % config.saving.every_iterations == 0 or done == total
       if due or stopping:
         with stage.timer('checkpoint'):  # Shown with the next iteration.
           checkpoints.save(done, _device_state(stage), _host_state(stage))
@@ -271,15 +278,25 @@ def _pack(context, picked, iteration, size):
   )
 
 
-def make_stage(context: Context, params: Any) -> Stage:
-  """Everything iterations need, starting from the given weights."""
+def first_state(context: Context, params: Any) -> tuple[TrainState, Any]:
+  """The state before the first iteration, and GRPO's slow reference or None.
+
+  The state takes over the parameters.
+  """
+  config = context.config
+  optimizer = context_lib.make_optimizer(config, config.optimizer.name)
+  state = context_lib.init_state(context, optimizer, params)
+  if not _uses_kl(config):
+    return state, None
+  return state, jax.tree.map(lambda x: x.copy(), state.params)
+
+
+def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
+  """Everything iterations need, starting from the given state."""
   config = context.config
   o = config.optimizer
   optimizer = context_lib.make_optimizer(config, o.name)
-  state = context_lib.init_state(context, optimizer, config.seed)
   layout = jax.tree.map(lambda x: x.sharding, state)
-  state = state.replace(params=sharding.reshard(params, layout.params))
-  uses_kl = config.loss.method == 'grpo' and config.loss.grpo_beta > 0
   shared = (context.policy, o.micro_batch_rows)
   slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
   record = slots.record if jax.process_index() == 0 else None
@@ -295,7 +312,7 @@ def make_stage(context: Context, params: Any) -> Stage:
     ),
     buffer=replay.ReplayBuffer(),
     state=state,
-    kl_params=jax.tree.map(lambda x: x.copy(), params) if uses_kl else None,
+    kl_params=kl_params,
     step=update.make_step(
       context.policy,
       make_loss(config),
@@ -417,6 +434,18 @@ def _with_ref_logprobs(stage, batches):
       batch = batch.replace(kl_logprobs=logprobs)
     filled.append(jax.device_put(batch, replicated))
   return jax.block_until_ready(filled)
+
+
+def _uses_kl(config):
+  return config.loss.method == 'grpo' and config.loss.grpo_beta > 0
+
+
+def _device_layout(context):
+  o = context.config.optimizer
+  optimizer = context_lib.make_optimizer(context.config, o.name)
+  layout = context_lib.state_layout(context, optimizer)
+  kl_layout = layout.params if _uses_kl(context.config) else None
+  return dict(train=layout, kl_params=kl_layout)
 
 
 def _device_state(stage):

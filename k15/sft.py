@@ -3,6 +3,9 @@
 Packed examples, loss on the responses only, one cosine of the learning rate.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,22 +23,29 @@ from k15.context import Context
 from k15.data_types import Batch, TrainState
 
 
-def train(context: Context) -> TrainState:
-  """Runs the stage, or what is left of it; returns its last state."""
+def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
+  """Runs the stage, or what is left of it; returns its last state.
+
+  Args:
+    context: of the run.
+    make_params: the weights to start from, consumed; called by a first run.
+  """
   config = context.config.sft
   optimizer = context_lib.make_optimizer(context.config, config.optimizer)
-  state = context_lib.init_state(context, optimizer, context.config.seed)
   checkpoints = checkpoint.Checkpoints(
-    context.workdir / 'checkpoints' / 'sft', context.config.checkpoint.keep
+    context.workdir / 'checkpoints' / 'sft', context.config.saving.keep
   )
   batches, start = None, checkpoints.latest_step() or 0
   if start < config.steps:
     context.logger.truncate('sft', start)
     batches = _batches(context, start)
   if start:
-    state, host = checkpoints.restore(start, state)
+    layout = context_lib.state_layout(context, optimizer)
+    state, host = checkpoints.restore(start, layout)
     if batches is not None:
       batches.set_state(host['data']['state'])
+  else:
+    state = context_lib.init_state(context, optimizer, make_params())
   if batches is not None:
     with sharding.use_mesh(context.mesh):
       state = _steps(context, optimizer, state, batches, start, checkpoints)
@@ -44,7 +54,7 @@ def train(context: Context) -> TrainState:
 
 
 def _steps(context, optimizer, state, batches, start, checkpoints):
-  config, every = context.config.sft, context.config.checkpoint.every_sft_steps
+  config, every = context.config.sft, context.config.saving.every_sft_steps
   layout = jax.tree.map(lambda x: x.sharding, state)
   step = _make_step(context, optimizer, layout)
   timer = metrics.Timer()

@@ -13,7 +13,6 @@ from k15 import arithmetic
 from k15 import arithmetic_traces
 from k15 import data
 from k15.data_types import Problem
-from k15.tokenizer import ByteTokenizer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,24 +22,41 @@ class Task:
   Attributes:
     tokenizer: of prompts and responses.
     prompt_suffix: text between a prompt and its response.
+    system_prompt: that of a chat, if any.
+    is_chat: whether prompts go through the tokenizer's chat template.
     train: the RL prompt set D.
     held_out: problems no stage trains on.
     examples: warm-up solutions of training problems, perhaps none.
   """
 
-  tokenizer: ByteTokenizer
+  tokenizer: Any
   prompt_suffix: str
   train: list[Problem]
   held_out: list[Problem]
   examples: list[data.Example]
+  system_prompt: str = ''
+  is_chat: bool = False
 
   def encode_prompt(self, prompt: str) -> np.ndarray:
-    """int32 [T]."""
-    return self.tokenizer.encode(prompt + self.prompt_suffix)
+    """int32 [T]; in a chat, the user's turn is the prompt and its suffix."""
+    return self.encode_turn(prompt + self.prompt_suffix)
+
+  def encode_turn(self, text: str) -> np.ndarray:
+    """int32 [T], of any text put to the policy."""
+    if not self.is_chat:
+      return self.tokenizer.encode(text)
+    messages = [dict(role='user', content=text)]
+    if self.system_prompt:
+      messages.insert(0, dict(role='system', content=self.system_prompt))
+    return self.tokenizer.encode_chat(messages)
 
 
-def build(config: Any) -> Task:
+def build(config: Any, tokenizer: Any) -> Task:
   """Makes the task of a config; the same for the same config and seed.
+
+  Args:
+    config: the whole config.
+    tokenizer: of the policy.
 
   Raises:
     ValueError: a malformed file, with the line's number; a prompt longer than
@@ -48,7 +64,6 @@ def build(config: Any) -> Task:
       worked solution for SFT.
     FileNotFoundError: no such file.
   """
-  tokenizer = ByteTokenizer(config.tokenizer.words)
   make = _arithmetic if config.task.name == 'arithmetic' else _file
   train, held_out, examples = make(config)
   task = Task(
@@ -57,17 +72,52 @@ def build(config: Any) -> Task:
     train=train,
     held_out=held_out,
     examples=examples,
+    system_prompt=config.task.system_prompt,
+    is_chat=tokenizer.has_chat_template and config.task.use_chat_template,
   )
-  curates = 'curate' in config.stages  # It says which prompts are too long.
-  for problem in held_out if curates else train + held_out:
-    length = len(task.encode_prompt(problem.prompt))
-    if length > config.rollout.max_prompt_length:
-      raise ValueError(
-        f'the prompt of {problem.id!r} has {length} tokens, more than'
-        f' rollout.max_prompt_length = {config.rollout.max_prompt_length}'
-      )
+  # Curation says itself what of the training problems cannot be used.
+  parts = ('held_out',) if 'curate' in config.stages else ('train', 'held_out')
+  if config.task.drop_unusable:
+    task = _usable(config, task, parts)
+  for problem in [p for part in parts for p in getattr(task, part)]:
+    refusal = _refusal(config, task, problem)
+    if refusal:
+      raise ValueError(refusal)
   _check_enough(config, task)
   return task
+
+
+def _refusal(config, task, problem):
+  """Why a problem cannot be used, or None."""
+  if not problem.answer:
+    return f'{problem.id!r} has no answer'
+  length, most = (
+    len(task.encode_prompt(problem.prompt)),
+    config.rollout.max_prompt_length,
+  )
+  if length > most:
+    return (
+      f'the prompt of {problem.id!r} has {length} tokens, more than'
+      f' rollout.max_prompt_length = {most}'
+    )
+  return None
+
+
+def _usable(config, task, parts):
+  """The task without the problems that would be refused, which are counted."""
+  kept = {}
+  for part in parts:
+    problems = getattr(task, part)
+    kept[part] = [p for p in problems if not _refusal(config, task, p)]
+    dropped = len(problems) - len(kept[part])
+    if dropped:
+      print(
+        f'task.{part}: {dropped} of {len(problems)} problems are left out:'
+        ' no answer, or a prompt longer than rollout.max_prompt_length ='
+        f' {config.rollout.max_prompt_length} tokens',
+        flush=True,
+      )
+  return dataclasses.replace(task, **kept)
 
 
 def _check_enough(config, task):
@@ -123,7 +173,17 @@ def _arithmetic(config):
 
 def _file(config):
   t = config.task
-  fields = (t.prompt_field, t.answer_field, t.response_field, t.answer_marker)
+  fields = (
+    t.prompt_field,
+    t.answer_field,
+    t.response_field,
+    t.answer_marker,
+    t.domain_field,
+    t.difficulty_field,
+    t.hardest,
+    t.drop_unusable or 'curate' in config.stages,
+    t.discipline_field,
+  )
   everything = data.read_problems(t.train_path, *fields)
   if t.held_out_path:
     held_out = data.read_problems(t.held_out_path, *fields)

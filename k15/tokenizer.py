@@ -21,9 +21,12 @@ class ByteTokenizer:
   Attributes:
     words: the strings of one token each, in order of their ids from 256 on.
     pad_id: fills what is not text.
-    eos_id: ends a response.
+    eos_id, eos_ids: ends a response; the same as a tuple.
     vocab_size: number of ids, those never produced included.
+    has_chat_template: False.
   """
+
+  has_chat_template = False
 
   def __init__(self, words: Sequence[str] = ()):
     """Raises ValueError for an empty or a repeated word."""
@@ -36,6 +39,7 @@ class ByteTokenizer:
     self.words = words
     self.pad_id = 256 + len(words)
     self.eos_id = self.pad_id + 1
+    self.eos_ids = (self.eos_id,)
     self.vocab_size = -(-(self.eos_id + 1) // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
     self._pieces = [bytes([i]) for i in range(256)]
     self._pieces += [_utf8(word) for word in words]

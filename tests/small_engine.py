@@ -34,7 +34,7 @@ def make_decoder(num_slots=3, tokens_per_call=4):
     columns=COLUMNS,
     tokens_per_call=tokens_per_call,
     prefill_batch=2,
-    eos_id=TOKENIZER.eos_id,
+    eos_ids=TOKENIZER.eos_ids,
   )
 
 

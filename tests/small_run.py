@@ -41,8 +41,8 @@ CHANGES = dict(
   rollout__token_budget=6,
   rollout__prefill_batch=2,
   optimizer__micro_batch_rows=2,
-  checkpoint__every_iterations=1,
-  checkpoint__every_sft_steps=2,
+  saving__every_iterations=1,
+  saving__every_sft_steps=2,
 )
 
 

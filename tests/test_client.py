@@ -34,7 +34,7 @@ def make_decoder(num_slots=3, tokens_per_call=4, prefill_batch=2):
     columns=COLUMNS,
     tokens_per_call=tokens_per_call,
     prefill_batch=prefill_batch,
-    eos_id=EOS,
+    eos_ids=(EOS,),
     repetition_count=4,
     repetition_max_period=4,
     repetition_min_tokens=12,

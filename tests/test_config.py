@@ -16,8 +16,8 @@ FREE = {
   'task.train_path', 'task.held_out_path', 'task.prompt_suffix',
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
-  'reward.services', 'reward.token_file', 'curation.guess_suffix',
-  'curation.guess_prefix',
+  'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
+  'curation.guess_suffix', 'curation.guess_prefix',
 }  # fmt: skip
 
 
@@ -142,6 +142,15 @@ def test_texts_and_tuples(changes, parts):
     (
       dict(policy__head_dim=33),
       'policy.head_dim is 33; rotary positions need an even one',
+    ),
+    (
+      dict(policy__rope_low_freq_factor=4.0),
+      'policy.rope_low_freq_factor is 4.0, not below '
+      'policy.rope_high_freq_factor, 4.0',
+    ),
+    (
+      dict(policy__rope_scaling='yarn', policy__rope_theta=1.0),
+      "policy.rope_theta is 1.0, and policy.rope_scaling 'yarn' needs > 1",
     ),
     (
       dict(rollout__token_budget=257),
@@ -313,11 +322,11 @@ def test_files_of_workers(tmp_path):
 
 def test_a_resumed_run_may_change_some_keys():
   old = config_lib.to_json(base.get_config())
-  free = _config(rl__iterations=80, checkpoint__keep=3, mesh__data=-1)
+  free = _config(rl__iterations=80, saving__keep=3, mesh__data=-1)
   assert config_lib.refuse_changes(old, free) == [
-    'checkpoint.keep: 2 -> 3',
     'mesh.data: 1 -> -1',
     'rl.iterations: 60 -> 80',
+    'saving.keep: 2 -> 3',
   ]
   mixed = _config(rl__iterations=80, loss__tau=0.4, stages=('rl',))
   with pytest.raises(config_lib.ConfigError) as error:

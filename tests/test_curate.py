@@ -249,10 +249,12 @@ def test_a_run_samples_its_own_policy_and_trains_on_what_is_left(tmp_path):
 
 def test_rollout_samples_do_not_hang_on_their_neighbours(tmp_path):
   context = small_run.make_context(tmp_path, **SAMPLED)
-  params = recipe._fresh_params(context)
+  params = context_lib.init_params(context, 0)
   rollout = context_lib.make_rollout(context)
   rollout.set_params(params, version=0)
-  respond = asks_lib.by_rollout(rollout, context.task.tokenizer)
+  respond = asks_lib.by_rollout(
+    rollout, context.task.encode_turn, context.task.tokenizer
+  )
   asks = asks_lib.asks_of(context.task.train[:5], '\n', '', 2, 6, 1.0, 'm', 0)
   together = {(a.key, a.sample): text for a, text, _ in respond(asks)}
   alone = {(a.key, a.sample): text for a, text, _ in respond(asks[3:4])}

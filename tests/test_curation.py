@@ -22,6 +22,11 @@ def test_what_is_removed_is_one_object_not_its_equals():
   assert curation.without([a, b], [curation.Removal(b, 'r')]) == [a]
 
 
+def test_problems_without_an_answer():
+  problems = [_problem('a'), _problem('b', answer=' ')]
+  assert _ids(curation.without_answer(problems)) == ['b']
+
+
 def test_too_long_prompts():
   problems = [_problem('a'), _problem('b')]
   (removal,) = curation.too_long(problems, [8, 9], max_tokens=8)

@@ -4,7 +4,6 @@ from concurrent import futures
 
 import jax
 import numpy as np
-import optax
 import pytest
 import small_run
 
@@ -87,7 +86,7 @@ def test_summary_by_hand():
 def test_the_same_weights_give_the_same_answers(tmp_path):
   context = small_run.make_context(tmp_path)
   rollout = context_lib.make_rollout(context)
-  params = context_lib.init_state(context, optax.identity(), 0).params
+  params = context_lib.init_params(context, 0)
 
   def answers():
     rollout.set_params(params, version=0)

@@ -17,9 +17,9 @@ EQUATIONS = (
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf', 'value_head', 'quiet_imports',
-  'root_logger',
-  'attention', 'chunked_attention',
+  'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
+  'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
+  'attention', 'chunked_attention', 'models',
 )  # fmt: skip
 STAGES = (
   'sft', 'rl', 'curate', 'curation_steps', 'preference', 'reward_training',

@@ -28,7 +28,7 @@ FLAGS = [
   '--config.rollout.max_length=128',
   '--config.rollout.token_budget=48',
   '--config.evaluation.samples=1',
-  '--config.checkpoint.every_iterations=1',
+  '--config.saving.every_iterations=1',
 ]
 # What the figures of the report are drawn from.
 CHARTED = [

@@ -27,16 +27,21 @@ def test_three_formats_become_one(tmp_path):
     )
   )
   paths = [tmp_path / n for n in ('gsm.jsonl', 'math.json', 'math500.jsonl')]
-  rows, dropped = math_datasets.convert([str(path) for path in paths])
-  assert dropped == 1
+  rows = math_datasets.convert([str(path) for path in paths])
   metrics.replace_jsonl(tmp_path / 'out.jsonl', rows)
-  read = [e.problem for e in data.read_problems(str(tmp_path / 'out.jsonl'))]
+  read = [
+    e.problem
+    for e in data.read_problems(
+      str(tmp_path / 'out.jsonl'), may_lack_answers=True
+    )
+  ]
   assert [(p.prompt, p.answer, p.discipline, p.difficulty) for p in read] == [
     ('How many?', '6', 'word problems', 0.0),
     ('x?', '\\frac12', 'algebra', 1.0),
+    ('y?', '', 'algebra', 0.2),
     ('z?', '3', 'geometry', 0.4),
   ]
-  assert read[2].id == 'u' and read[1].id.endswith('math.json:1')
+  assert read[3].id == 'u' and read[1].id.endswith('math.json:1')
 
 
 def test_other_rows_are_refused(tmp_path):

@@ -63,7 +63,7 @@ def test_keys_hold_all_that_decides_a_response():
     _asks(PROBLEMS[1:])[0],
   ]
   assert len({ask.key for ask in [base, *others]}) == 5
-  assert base.prompt == '0+1?\n# '
+  assert (base.question, base.prefix) == ('0+1?\n', '# ')
   assert _asks()[0].key == base.key
   # The answer does not decide what is written, and neither does the id.
   same = Problem('other', '0+1?', '77')
@@ -155,7 +155,9 @@ def test_any_function_writes_in_batches():
   respond = asks_lib.by_generate(generate, 5)
   found = list(respond(_asks()))
   assert sizes == [5, 5, 2]
-  assert all(text == ask.prompt.upper() for ask, text, _ in found)
+  assert all(
+    text == (ask.question + ask.prefix).upper() for ask, text, _ in found
+  )
 
 
 @pytest.mark.parametrize('p', [0.1, 0.5, 0.9])

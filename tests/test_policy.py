@@ -381,20 +381,6 @@ def test_each_row_reads_its_own_blocks(monkeypatch):
       np.testing.assert_array_equal(ours[row], same[row])
 
 
-def test_rotation_by_hand():
-  # One pair: position p turns (1, 0) by p radians, whatever theta.
-  x = jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2)
-  out = policy.rotate(x, jnp.array([[2]]), 10000.0)
-  np.testing.assert_allclose(out.ravel(), [np.cos(2), np.sin(2)], atol=1e-6)
-  # Four numbers: halves make the pairs (0, 2) and (1, 3); the second turns by
-  # p * theta ** -0.5 = 2 / 100.
-  x = jnp.array([0.0, 1.0, 0.0, 0.0]).reshape(1, 1, 1, 4)
-  out = policy.rotate(x, jnp.array([[2]]), 10000.0)
-  np.testing.assert_allclose(
-    out.ravel(), [0, np.cos(0.02), 0, np.sin(0.02)], atol=1e-6
-  )
-
-
 def test_only_distances_between_positions_matter(params):
   tokens, positions, segment_ids = whole_rows(1, 10)
   here, _ = forward(CONFIG, params, tokens, positions, segment_ids)

@@ -4,7 +4,6 @@ import dataclasses
 
 import jax
 import numpy as np
-import optax
 import pytest
 import small_run
 
@@ -12,7 +11,6 @@ from experiments import base
 from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import metrics
-from k15 import recipe
 from k15 import rl
 from k15 import sharding
 from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
@@ -37,12 +35,12 @@ def rewarded(monkeypatch):
 
 def _params(context):
   seed = context.config.seed
-  return context_lib.init_state(context, optax.identity(), seed).params
+  return context_lib.init_params(context, seed)
 
 
 def _train(folder, **changes):
   context = small_run.make_context(folder, **changes)
-  state = rl.train(context, _params(context))
+  state = rl.train(context, lambda: _params(context))
   return context, state
 
 
@@ -221,7 +219,7 @@ def test_what_the_slots_did_is_on_disk(whole):
 
 def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
   context = small_run.make_context(tmp_path, rollout__token_budget=16)
-  stage = rl.make_stage(context, _params(context))
+  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
   with sharding.use_mesh(context.mesh):
     rl.run_iteration(stage, 0)
     rl.run_iteration(stage, 1)
@@ -235,7 +233,7 @@ def test_the_state_keeps_its_layout(rewarded, tmp_path):
   context = small_run.make_context(
     tmp_path, rollout__token_budget=16, mesh__fsdp=2, mesh__tensor=2
   )
-  stage = rl.make_stage(context, _params(context))
+  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
   before = jax.tree.map(lambda x: x.sharding, stage.state)
   with sharding.use_mesh(context.mesh):
     rl.run_iteration(stage, 0)
@@ -290,7 +288,7 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
 
   monkeypatch.setattr(rl.partial, 'run', run)
   with pytest.raises(context_lib.Interrupted, match='saved before iteration 1'):
-    rl.train(_train_until, _params(_train_until))
+    rl.train(_train_until, lambda: _params(_train_until))
   monkeypatch.setattr(rl.partial, 'run', original)
   context, state = _train(tmp_path)
   _same(state, whole[1])
@@ -309,7 +307,7 @@ def test_evaluations_in_between_change_nothing_else(whole, rewarded, tmp_path):
 
 
 def test_stopping_after_an_iteration_says_so(rewarded, monkeypatch, tmp_path):
-  context = small_run.make_context(tmp_path, checkpoint__every_iterations=100)
+  context = small_run.make_context(tmp_path, saving__every_iterations=100)
   original = rl.run_iteration
 
   def run_iteration(stage, iteration):
@@ -319,7 +317,7 @@ def test_stopping_after_an_iteration_says_so(rewarded, monkeypatch, tmp_path):
 
   monkeypatch.setattr(rl, 'run_iteration', run_iteration)
   with pytest.raises(context_lib.Interrupted, match='saved after iteration 0'):
-    rl.train(context, _params(context))
+    rl.train(context, lambda: _params(context))
   folder = context.workdir / 'checkpoints' / 'rl'
   checkpoints = checkpoint.Checkpoints(folder, 2)
   assert checkpoints.latest_step() == 1
@@ -361,7 +359,7 @@ def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
 
 def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
   context = small_run.make_context(tmp_path, rollout__token_budget=16)
-  stage = rl.make_stage(context, _params(context))
+  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
   groups = [_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
   poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
   stage.state = stage.state.replace(params=poisoned)
@@ -376,7 +374,7 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
 
 def test_random_weights_are_those_of_the_seed(tmp_path):
   context = small_run.make_context(tmp_path)
-  _same(recipe._fresh_params(context), _params(context))
+  _same(context_lib.load_params(context, ''), _params(context))
 
 
 def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():

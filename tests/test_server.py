@@ -38,7 +38,7 @@ def config(folder):
 
 @pytest.fixture(scope='module')
 def params(config):
-  policy = context_lib.make_policy(config)
+  policy = context_lib.make_policy(config, context_lib.make_tokenizer(config))
   layout = context_lib.param_layout(policy, sharding.make_mesh(1, 1, 1))
   rng = np.random.default_rng(0)
   return jax.tree.map(

@@ -38,7 +38,7 @@ def make_decoder(**changes):
     columns=48,
     tokens_per_call=8,
     prefill_batch=2,
-    eos_id=NEVER,
+    eos_ids=(NEVER,),
   )
   return slots_lib.SlotDecoder(**settings | changes)
 
@@ -188,7 +188,7 @@ def test_the_end_of_sequence_ends_it_and_is_kept(params, unstopped):
   position = 12
   eos = int(unstopped[position])
   position = unstopped.tolist().index(eos)
-  decoder = make_decoder(eos_id=eos)
+  decoder = make_decoder(eos_ids=(eos,))
   whole, exact, short = answer(
     decoder,
     params,

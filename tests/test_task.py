@@ -9,9 +9,14 @@ import pytest
 import small_run
 
 from experiments import base
+from k15 import context as context_lib
 from k15 import task as task_lib
 
 GSM8K = pathlib.Path(__file__).resolve().parents[2] / 'shared/data/gsm8k'
+
+
+def _build(config):
+  return task_lib.build(config, context_lib.make_tokenizer(config))
 
 
 def _arithmetic(**changes):
@@ -26,7 +31,7 @@ def _arithmetic(**changes):
 
 
 def test_arithmetic_has_the_sizes_asked_for_and_no_overlap():
-  task = task_lib.build(_arithmetic())
+  task = _build(_arithmetic())
   assert (len(task.train), len(task.held_out)) == (40, 10)
   assert len(task.examples) == 30
   held_out = {problem.prompt for problem in task.held_out}
@@ -35,17 +40,17 @@ def test_arithmetic_has_the_sizes_asked_for_and_no_overlap():
 
 
 def test_the_same_config_builds_the_same_task():
-  first, second = (task_lib.build(_arithmetic()) for _ in range(2))
+  first, second = (_build(_arithmetic()) for _ in range(2))
   assert first.train == second.train
   assert first.held_out == second.held_out
   assert first.examples == second.examples
   config = _arithmetic()
   config.seed = 1
-  assert task_lib.build(config).train != first.train
+  assert _build(config).train != first.train
 
 
 def test_a_file_is_split(tmp_path):
-  task = task_lib.build(small_run.make_config(tmp_path))
+  task = _build(small_run.make_config(tmp_path))
   assert (len(task.train), len(task.held_out)) == (26, 4)  # 30 lines
   assert len(task.examples) == 26
   assert (
@@ -56,7 +61,7 @@ def test_a_file_is_split(tmp_path):
 
 def test_the_prompt_set_is_cut_to_size(tmp_path):
   config = small_run.make_config(tmp_path, task__train_problems=5)
-  assert len(task_lib.build(config).train) == 5
+  assert len(_build(config).train) == 5
 
 
 def test_parquet_with_fields_of_other_names_and_its_own_held_out_file(tmp_path):
@@ -73,7 +78,7 @@ def test_parquet_with_fields_of_other_names_and_its_own_held_out_file(tmp_path):
     stages=('rl',),
     rl__problems_per_iteration=3,
   )
-  task = task_lib.build(config)
+  task = _build(config)
   # The held-out prompt leaves the training side.
   assert [problem.answer for problem in task.train] == ['2', '4', '5']
   assert [problem.answer for problem in task.held_out] == ['3']
@@ -95,14 +100,14 @@ def test_gsm8k_as_it_comes(tmp_path):
     rollout__max_length=900,
     sft__batch_tokens=1500,
   )
-  task = task_lib.build(config)
+  task = _build(config)
   assert (len(task.train), len(task.held_out)) == (40, 10)
   assert all(p.answer.replace(',', '').isdigit() for p in task.train)
   assert all('####' in example.response for example in task.examples)
 
 
 def test_responses_end_and_those_too_long_are_counted(tmp_path):
-  task = task_lib.build(small_run.make_config(tmp_path))
+  task = _build(small_run.make_config(tmp_path))
   pairs, dropped = task_lib.sft_pairs(task, max_length=7)
   # '#### 7' and the end are 7 tokens, '#### 17' and the end 8.
   assert dropped == sum(
@@ -125,7 +130,7 @@ def test_a_malformed_line_is_named(tmp_path, line, sentence):
   path.write_text('{"prompt": "0+0", "answer": "0"}\n' + line)
   config = small_run.make_config(tmp_path, task__train_path=str(path))
   with pytest.raises(ValueError) as error:
-    task_lib.build(config)
+    _build(config)
   assert sentence in str(error.value)
 
 
@@ -157,5 +162,27 @@ def test_a_malformed_line_is_named(tmp_path, line, sentence):
 def test_what_a_stage_would_trip_over_is_refused(tmp_path, changes, sentence):
   config = small_run.make_config(tmp_path, **changes)
   with pytest.raises(ValueError) as error:
-    task_lib.build(config)
+    _build(config)
   assert sentence in str(error.value)
+
+
+def test_unusable_problems_are_left_out_and_counted(tmp_path, capsys):
+  rows = [
+    dict(prompt=f'{i}+1', answer=None if i == 2 else str(i)) for i in range(12)
+  ]
+  rows[5]['prompt'] = '5+1' + ' ' * 20
+  path = tmp_path / 'rows.jsonl'
+  path.write_text('\n'.join(json.dumps(row) for row in rows))
+  config = small_run.make_config(
+    tmp_path,
+    stages=('rl',),
+    task__train_path=str(path),
+    task__drop_unusable=True,
+  )
+  task = _build(config)
+  assert len(task.train) + len(task.held_out) == 10
+  printed = capsys.readouterr().out
+  assert 'problems are left out: no answer, or a prompt longer than' in printed
+  config.task.drop_unusable = False
+  with pytest.raises(ValueError, match="field 'answer' is a NoneType"):
+    _build(config)

@@ -157,7 +157,7 @@ def slot_request(
   runs = np.zeros((num_rows, P), np.int32)
   recent = np.full((num_rows, P), repetition.NO_TOKEN, np.int32)
   for i, request in enumerate(requests):
-    ids = request.stop_ids or (decoder.eos_id,)
+    ids = request.stop_ids or decoder.eos_ids
     stop_ids[i, : len(ids)] = ids
     if len(request.response):
       runs[i] = repetition.run_lengths(request.response, P)

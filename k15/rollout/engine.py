@@ -96,7 +96,7 @@ class Detokenizer(jetstream_adapter.Tokenizer):
 
   @property
   def stop_tokens(self) -> set[int]:
-    return {self._tokenizer.eos_id}
+    return set(self._tokenizer.eos_ids)
 
 
 class PolicyEngine(jetstream_adapter.Engine):

@@ -218,17 +218,17 @@ def make(
   """The worker of a config; see `RolloutServer`."""
   if config is None:
     raise config_lib.ConfigError('--config is needed')
+  context_lib.adopt_checkpoint(config)
   checked = config.copy_and_resolve_references()
   checked.task.name = 'arithmetic'  # A worker needs no file of problems.
   config_lib.validate(checked, jax.device_count(), arithmetic.KINDS)
   r = config.rollout
-  policy, mesh = (
-    context_lib.make_policy(config),
-    sharding.make_mesh(**config.mesh),
-  )
-  slots = context_lib.make_slots(config, policy, mesh)
+  tokenizer = context_lib.make_tokenizer(config)
+  policy = context_lib.make_policy(config, tokenizer)
+  mesh = sharding.make_mesh(**config.mesh)
+  slots = context_lib.make_slots(config, policy, mesh, tokenizer)
   return RolloutServer(
-    context_lib.make_engine(config, slots, mesh),
+    context_lib.make_engine(config, slots, mesh, tokenizer),
     context_lib.param_layout(policy, mesh),
     host,
     port,

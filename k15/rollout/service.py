@@ -39,7 +39,7 @@ def shape_of(slots: SlotDecoder) -> Shape:
   config = dataclasses.replace(slots.config, remat='none', logprob_chunk=1)
   settings = wire.digest(
     config,
-    slots.eos_id,
+    slots.eos_ids,
     slots.repetition_count,
     slots.repetition_max_period,
     slots.repetition_min_tokens,

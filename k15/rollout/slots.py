@@ -119,7 +119,7 @@ class SlotDecoder:
     columns: longest prompt and response together, in tokens.
     tokens_per_call: decode steps of one `generate` at most.
     prefill_batch: rows of one `prefill`, and of one `insert`.
-    eos_id: token that ends a response, unless its request names others.
+    eos_ids: tokens that end a response, unless its request names others.
     repetition_count, repetition_max_period, repetition_min_tokens: as in
       `experiments/base.py`.
     fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
@@ -130,7 +130,7 @@ class SlotDecoder:
   columns: int
   tokens_per_call: int
   prefill_batch: int
-  eos_id: int
+  eos_ids: tuple[int, ...]
   repetition_count: int = 0
   repetition_max_period: int = 1
   repetition_min_tokens: int = 0

@@ -1,0 +1,156 @@
+"""Models on disk: a directory holds weights, shape and tokenizer.
+
+The layout is Hugging Face's.  A run begins with the one that
+`config.checkpoint` names, and each of its stages leaves one in
+`workdir/models/<stage>`; where a directory is asked for, a workdir stands for
+the newest of its own.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+
+from k15 import hf
+from k15 import hf_config
+from k15 import hf_export
+from k15 import hf_tokenizer
+from k15 import policy
+from k15 import tokenizer as tokenizer_lib
+
+BYTE_TOKENIZER = 'byte_tokenizer.json'  # Instead of tokenizer.json.
+ORIGIN = 'k15.json'
+
+# Of a policy what a directory does not say: how it is computed.
+HOW = (
+  'dtype', 'param_dtype', 'scan_layers', 'remat', 'logprob_chunk', 'attention',
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+  """Which stage left a model.
+
+  Attributes:
+    stage: its name.
+    done: of its total, in its own unit: iterations, or steps.
+    step: optimizer updates.
+  """
+
+  stage: str
+  done: int
+  step: int
+
+
+def directory_of(path: str | pathlib.Path) -> pathlib.Path:
+  """The directory of a model, itself or the newest of a workdir.
+
+  Raises:
+    ValueError: it is neither.
+  """
+  path = pathlib.Path(path)
+  models = path / 'models'
+  if models.is_dir():
+    made = [d for d in models.iterdir() if (d / ORIGIN).is_file()]
+    if made:
+      return max(made, key=lambda d: (d / ORIGIN).stat().st_mtime_ns)
+  if not (path / 'config.json').is_file():
+    raise ValueError(f'{path} is no model: it has no config.json')
+  if 'stages' in hf_config.read_json(path / 'config.json'):
+    raise ValueError(f'{path} is a workdir in which no stage has finished')
+  return path
+
+
+def read_shape(directory: pathlib.Path) -> dict[str, Any]:
+  """The keys of `config.policy` that a model determines.
+
+  Raises:
+    ValueError: an architecture that `k15.policy` does not compute.
+  """
+  shape = dataclasses.asdict(hf_config.read_config(directory))
+  return {
+    key: value
+    for key, value in shape.items()
+    if key not in HOW and key != 'vocab_size'
+  }
+
+
+def read_words(directory: pathlib.Path) -> tuple[str, ...]:
+  """`config.tokenizer.words` of a model of bytes; () if it is of another."""
+  path = directory / BYTE_TOKENIZER
+  return tuple(hf_config.read_json(path)['words']) if path.exists() else ()
+
+
+def read_tokenizer(directory: pathlib.Path) -> Any:
+  """Its `HfTokenizer`, or `ByteTokenizer`.
+
+  Raises:
+    ValueError: there is none, or it is malformed.
+  """
+  if (directory / BYTE_TOKENIZER).exists():
+    return tokenizer_lib.ByteTokenizer(read_words(directory))
+  return hf_tokenizer.HfTokenizer(directory)
+
+
+def load(
+  directory: pathlib.Path, shape: policy.PolicyConfig, layout: Any
+) -> Any:
+  """The weights, laid out; see `hf.load`."""
+  return hf.load(directory, shape, layout)
+
+
+def read_origin(directory: pathlib.Path) -> Origin | None:
+  """What left this model; None: it is not there, or no stage left it."""
+  path = directory / ORIGIN
+  return Origin(**json.loads(path.read_text())) if path.exists() else None
+
+
+def save(
+  directory: pathlib.Path,
+  shape: policy.PolicyConfig,
+  params: Any,
+  tokenizer: Any,
+  max_length: int,
+  origin: Origin,
+  made_from: pathlib.Path | None,
+) -> None:
+  """Writes a model in place of an earlier one, whole or not at all.
+
+  Every process calls it.
+
+  Args:
+    directory: `workdir/models/<stage>`.
+    shape: of the policy.
+    params: parameters, written as they are, to the bit.
+    tokenizer: of `read_tokenizer`.
+    max_length: tokens of prompt and response it was trained for.
+    origin: what is remembered of the stage.
+    made_from: directory whose tokenizer files are copied, if any.
+  """
+  is_bytes = isinstance(tokenizer, tokenizer_lib.ByteTokenizer)
+  if made_from is not None and not is_bytes:
+    generation = hf_config.read_generation(made_from)
+    generation = dataclasses.replace(
+      generation, max_length=max(generation.max_length, max_length)
+    )
+  else:
+    generation = hf_config.Generation(
+      max_length, tokenizer.eos_ids, pad_id=tokenizer.pad_id
+    )
+  new = directory.with_name(directory.name + '.new')
+  if jax.process_index() == 0:
+    shutil.rmtree(new, ignore_errors=True)
+  hf_export.export(
+    new, shape, params, generation, shape.param_dtype,
+    None if is_bytes else made_from,
+  )  # fmt: skip
+  if jax.process_index() == 0:
+    if is_bytes:
+      text = json.dumps(dict(words=tokenizer.words))
+      (new / BYTE_TOKENIZER).write_text(text + '\n')
+    (new / ORIGIN).write_text(json.dumps(dataclasses.asdict(origin)) + '\n')
+    shutil.rmtree(directory, ignore_errors=True)
+    new.rename(directory)

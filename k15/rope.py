@@ -1,0 +1,128 @@
+"""Rotary positions: frequencies, their scalings to longer texts, the rotation.
+
+Frequencies are float64 numpy, computed once while a program is traced.  h is
+the head width; frequency i turns the pair (i, i + h / 2) of a head.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def base_frequencies(head_dim: int, theta: float) -> np.ndarray:
+  """theta^(-2 i / h), radians per position.
+
+  Args:
+    head_dim: h, even.
+    theta: base, above 0.
+
+  Returns:
+    float64 [h / 2].
+  """
+  return float(theta) ** (-np.arange(0, head_dim, 2) / head_dim)
+
+
+def llama3_frequencies(
+  frequencies: np.ndarray,
+  factor: float,
+  original_length: int,
+  low_freq_factor: float,
+  high_freq_factor: float,
+) -> np.ndarray:
+  """Llama 3.1's scaling: slow turns slowed by `factor`, fast ones kept.
+
+  With t = original_length * frequency / (2 pi), the turns within the original
+  length, and s = (t - low) / (high - low) clipped to [0, 1]:
+  frequency * (s + (1 - s) / factor).
+
+  Args:
+    frequencies: [h / 2], of `base_frequencies`.
+    factor: above 0.
+    original_length: of the texts before scaling, in tokens.
+    low_freq_factor: turns up to which a frequency is divided.
+    high_freq_factor: turns from which it is kept, above low_freq_factor.
+
+  Returns:
+    float64 [h / 2].
+  """
+  turns = original_length * frequencies / (2 * math.pi)
+  smooth = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor)
+  smooth = np.clip(smooth, 0, 1)
+  return frequencies * (smooth + (1 - smooth) / factor)
+
+
+def yarn_frequencies(
+  frequencies: np.ndarray,
+  theta: float,
+  factor: float,
+  original_length: int,
+  beta_fast: float,
+  beta_slow: float,
+  truncate: bool = True,
+) -> np.ndarray:
+  """YaRN, arXiv 2309.00071, section 3.2, with the ramp over the index i.
+
+  i(b) = h ln(original_length / (2 pi b)) / (2 ln theta) is the index whose
+  frequency turns b times within the original length.  From i(beta_fast) to
+  i(beta_slow) a ramp r goes from 0 to 1; the result is
+  frequency * (1 - r + r / factor).
+
+  Args:
+    frequencies: [h / 2], of `base_frequencies`.
+    theta: their base, not 1.
+    factor: above 0.
+    original_length: of the texts before scaling, in tokens.
+    beta_fast: turns from which a frequency is kept.
+    beta_slow: turns up to which it is divided.
+    truncate: whether the ends of the ramp are rounded outwards.
+
+  Returns:
+    float64 [h / 2].
+  """
+  half = len(frequencies)
+  low, high = (
+    half * math.log(original_length / (2 * math.pi * b)) / math.log(theta)
+    for b in (beta_fast, beta_slow)
+  )
+  if truncate:
+    low, high = math.floor(low), math.ceil(high)
+  low, high = max(low, 0), min(high, 2 * half - 1)
+  if low == high:
+    high += 0.001  # A step: no division by zero.
+  ramp = np.clip((np.arange(half) - low) / (high - low), 0, 1)
+  return frequencies * (1 - ramp + ramp / factor)
+
+
+def yarn_magnitude(factor: float) -> float:
+  """0.1 ln(factor) + 1, by which queries and keys grow; 1 below a factor of 1.
+
+  YaRN, arXiv 2309.00071, section 3.3, eq. 22: the square root of 1 / t.
+  """
+  return 1.0 if factor <= 1 else 0.1 * math.log(factor) + 1.0
+
+
+def rotate(
+  x: jax.Array,
+  positions: jax.Array,
+  frequencies: np.ndarray,
+  magnitude: float = 1.0,
+) -> jax.Array:
+  """Turns halves of each head, not neighbours, by position * frequency.
+
+  Args:
+    x: [B, T, heads, h].
+    positions: int32 [B, T].
+    frequencies: [h / 2], radians per position.
+    magnitude: of the result, relative to x.
+
+  Returns:
+    The type and shape of x.
+  """
+  frequencies = jnp.asarray(frequencies, jnp.float32)
+  angles = positions[..., None, None].astype(jnp.float32) * frequencies
+  sin, cos = jnp.sin(angles) * magnitude, jnp.cos(angles) * magnitude
+  a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  out = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+  return out.astype(x.dtype)

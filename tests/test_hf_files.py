@@ -1,0 +1,58 @@
+"""Files by hand; what is wrong with them is tested with `hf`."""
+
+import hf_checkpoints
+import ml_dtypes
+import numpy as np
+import pytest
+
+from k15 import hf_files
+
+
+def test_split_by_bytes():
+  shapes = {'a': (2, 3), 'b': (4,), 'c': (100,), 'd': (), 'e': (9,)}
+  # Of 2 bytes each: 12, 8, 200, 2, 18; c alone is above 20.
+  assert hf_files.split(shapes, 2, 20) == [['a', 'b'], ['c'], ['d', 'e']]
+  assert hf_files.split(shapes, 2, 240) == [list('abcde')]
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_what_is_written_is_read_in_slices(dtype, tmp_path):
+  dtype = np.dtype(dtype)
+  a = np.arange(12).reshape(3, 4).astype(dtype)
+  b = np.arange(5).astype(dtype)
+  shapes = {'a': (4, 3), 'b': (5,)}
+  hf_files.write(
+    tmp_path / hf_files.SINGLE, shapes, dtype, iter([a.T, b])
+  )  # a.T is not contiguous.
+  content = (tmp_path / hf_files.SINGLE).read_bytes()
+  header = int.from_bytes(content[:8], 'little')
+  assert header % 8 == 0  # The data are aligned.
+  assert len(content) == 8 + header + 17 * dtype.itemsize
+  files = hf_files.Files(tmp_path)
+  assert files.shapes() == shapes
+  part = files.read('a', (slice(1, 3), slice(0, 2)))
+  assert part.dtype == dtype
+  np.testing.assert_array_equal(part, a.T[1:3, 0:2])
+  np.testing.assert_array_equal(files.read('b', (slice(None),)), b)
+  files.close()
+
+
+def test_many_names_are_cut_short(tmp_path):
+  shapes = {'a': (1,)}
+  array = np.zeros(1, np.float32)
+  path = tmp_path / hf_files.SINGLE
+  hf_files.write(path, shapes, array.dtype, iter([array]))
+  files = hf_files.Files(tmp_path)
+  expected = {f'x{i}': (1,) for i in range(7)}
+  message = 'x0, x1, x2, x3, x4 and 2 more missing; a not of this architecture'
+  with pytest.raises(ValueError, match=message):
+    hf_files.check(files, expected, ())
+  files.close()
+
+
+def test_a_tensor_in_two_files_is_named(tmp_path):
+  hf_checkpoints.write(tmp_path, hf_checkpoints.CASES['qwen2'], files=2)
+  first, second = (f'model-0000{i}-of-00002.safetensors' for i in (1, 2))
+  (tmp_path / second).write_bytes((tmp_path / first).read_bytes())
+  with pytest.raises(ValueError, match=f'is in {first} and in {second}'):
+    hf_files.Files(tmp_path)

@@ -1,0 +1,157 @@
+"""Models on disk: what a run begins with, and what its stages leave."""
+
+import json
+import threading
+
+import hf_checkpoints
+import jax
+import numpy as np
+import pytest
+import small_checkpoint
+import small_run
+
+from experiments import math as math_experiment
+from k15 import config as config_lib
+from k15 import context as context_lib
+from k15 import metrics
+from k15 import models
+from k15 import policy
+from k15 import recipe
+from k15 import rl
+
+SHORT = dict(stages=('rl',), rl__iterations=1)
+
+
+def _same(left, right):
+  jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('models')
+  return small_checkpoint.write(folder / 'Qwen2.5-tiny')
+
+
+def _math_context(checkpoint, folder, workdir='run'):
+  """The smoke variant of the experiment, as `k15.main` prepares it."""
+  config = math_experiment.get_config('smoke')
+  config.checkpoint = str(checkpoint)
+  config.task.train_path = str(
+    small_checkpoint.write_problems(folder / 'train.json')
+  )
+  config.rl.iterations = 2
+  context_lib.adopt_checkpoint(config)
+  config_lib.validate(config, jax.device_count(), config.task.kinds)
+  return context_lib.make(config, folder / workdir, threading.Event())
+
+
+@pytest.fixture(scope='module')
+def trained(checkpoint, tmp_path_factory):
+  """Two iterations of experiments/math.py:smoke."""
+  context = _math_context(checkpoint, tmp_path_factory.mktemp('math'))
+  recipe.run(context)
+  context.scorer.close()
+  return context
+
+
+def test_the_shape_is_the_checkpoints(trained):
+  case = hf_checkpoints.CASES['qwen2']
+  shape = trained.policy
+  assert (shape.vocab_size, shape.d_model) == (320, case['hidden_size'])
+  assert shape.num_layers == case['num_hidden_layers']
+  assert shape.rope_theta == case['rope_theta']
+  assert shape.qkv_bias and not shape.qk_norm and shape.scan_layers
+  written = config_lib.to_json(trained.config)
+  assert written['policy']['d_model'] == case['hidden_size']
+
+
+def test_prompts_go_through_the_chat_template(trained):
+  task = trained.task
+  tokens = task.encode_prompt('What is $1+1$?')
+  text = task.tokenizer.render(
+    [dict(role='user', content='What is $1+1$?' + task.prompt_suffix)]
+  )
+  assert text.endswith('<|im_start|>assistant\n')
+  # 1 is <|im_start|> in the small tokenizer: a special token, not its letters.
+  assert tokens[0] == 1 and (tokens == 1).sum() == 2
+
+
+def test_any_of_the_ids_ends_a_response(trained):
+  slots = context_lib.make_slots(
+    trained.config, trained.policy, trained.mesh, trained.task.tokenizer
+  )
+  assert slots.eos_ids == (2, 0)
+  assert trained.task.tokenizer.eos_id == 2  # <|im_end|>, of the template
+
+
+def test_a_stage_leaves_a_model_that_is_what_it_trained(trained, checkpoint):
+  directory = trained.workdir / 'models/rl'
+  state = rl.train(trained, make_params=None)  # Done, and so only restored.
+  assert models.read_origin(directory) == models.Origin('rl', 2, state.step)
+  _same(context_lib.load_params(trained, directory), state.params)
+  raw = json.loads((directory / 'config.json').read_text())
+  assert raw['architectures'] == ['Qwen2ForCausalLM']
+  assert raw['eos_token_id'] == [2, 0]
+  for name in ('tokenizer.json', 'tokenizer_config.json'):
+    assert (directory / name).read_bytes() == (checkpoint / name).read_bytes()
+
+
+def test_a_run_goes_on_from_the_workdir_of_another(trained, tmp_path):
+  context = _math_context(trained.workdir, tmp_path)
+  assert context.policy == trained.policy
+  _same(
+    context_lib.load_params(context, context.config.checkpoint),
+    context_lib.load_params(trained, trained.workdir / 'models/rl'),
+  )
+  context.scorer.close()
+
+
+def test_a_model_of_bytes_comes_back_with_its_words(tmp_path):
+  context = small_run.make_context(
+    tmp_path, tokenizer__words=('one ', ' two'), **SHORT
+  )
+  recipe.run(context)
+  path = context.workdir / 'models/rl'
+  assert models.directory_of(context.workdir) == path
+  tokenizer = models.read_tokenizer(path)
+  assert tokenizer.words == ('one ', ' two')
+  assert tokenizer.eos_id == context.task.tokenizer.eos_id
+  again = small_run.make_config(tmp_path, checkpoint=str(context.workdir))
+  again.policy.d_model = 8  # not read: the checkpoint's takes its place
+  context_lib.adopt_checkpoint(again)
+  assert again.policy.d_model == context.policy.d_model
+  assert again.tokenizer.words == ('one ', ' two')
+
+
+def test_the_newest_stage_is_meant(tmp_path):
+  context = small_run.make_context(
+    tmp_path, **SHORT | dict(stages=('sft', 'rl'))
+  )
+  recipe.run(context)
+  assert models.directory_of(context.workdir).name == 'rl'
+
+
+def test_an_extended_run_replaces_its_model(tmp_path):
+  short = dict(stages=('sft',), sft__steps=2)
+  recipe.run(small_run.make_context(tmp_path, **short))
+  context = small_run.make_context(tmp_path, **short | dict(sft__steps=4))
+  directory = context.workdir / 'models/sft'
+  first = context_lib.load_params(context, directory)
+  recipe.run(context)
+  assert models.read_origin(directory) == models.Origin('sft', 4, 4)
+  second = context_lib.load_params(context, directory)
+  same = jax.tree.map(lambda a, b: bool((a == b).all()), first, second)
+  assert not all(jax.tree.leaves(same))
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+  with pytest.raises(ValueError, match='is no model: it has no config.json'):
+    models.directory_of(tmp_path)
+  metrics.replace_file(tmp_path / 'config.json', b'{"stages": ["rl"]}')
+  with pytest.raises(ValueError, match='no stage has finished'):
+    models.directory_of(tmp_path)
+
+
+def test_every_key_of_a_shape_is_one_of_the_config():
+  keys = set(policy.PolicyConfig.__dataclass_fields__) - {'vocab_size'}
+  assert set(models.HOW) < keys
