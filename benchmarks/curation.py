@@ -13,6 +13,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -51,12 +52,13 @@ def main():
   evaluation = math_datasets.convert(_paths(EVALUATION))
   with tempfile.TemporaryDirectory() as folder:
     seconds, found = _curate(pathlib.Path(folder), train, evaluation)
+  print(f'{seconds:.1f} seconds of processor time')
   if args.picture:
     png = figures.to_png(funnel_chart.draw(found['steps']))
     pathlib.Path(args.picture).write_bytes(png)
   train, evaluation = _problems(train), _problems(evaluation)
   result = dict(
-    curation_seconds=round(seconds, 1),
+    curation_cpu_seconds=round(seconds, 1),
     curation_funnel={s['step']: s['removed'] for s in found['steps']},
     curation_kept=found['steps'][-1]['after'],
   )
@@ -79,10 +81,9 @@ def _problems(rows):
 
 
 def _curate(folder, train, evaluation):
-  """The command on files alone; its seconds and funnel.json."""
+  """The command on files alone; processor seconds and funnel.json."""
   metrics.replace_jsonl(folder / 'train.jsonl', train)
   metrics.replace_jsonl(folder / 'evaluation.jsonl', evaluation)
-  start = time.perf_counter()
   command = [
     *(sys.executable, '-m', 'k15.main', '--config=experiments/curate.py'),
     f'--workdir={folder}/run',
@@ -90,7 +91,8 @@ def _curate(folder, train, evaluation):
     f"--config.curation.evaluation_paths=('{folder}/evaluation.jsonl',)",
   ]
   subprocess.run(command, check=True)
-  seconds = time.perf_counter() - start
+  used = resource.getrusage(resource.RUSAGE_CHILDREN)
+  seconds = used.ru_utime + used.ru_stime
   return seconds, json.loads((folder / 'run/curation/funnel.json').read_text())
 
 
@@ -129,18 +131,25 @@ def _matrix(sets, vocabulary):
 
 def _thresholds(train, evaluation):
   """How many are found, by threshold."""
-  result = collections.defaultdict(list)
-  for at in THRESHOLDS:
-    within = near_duplicates.find_within(train, at)
-    leaks = near_duplicates.find(train, evaluation, at, 0.0)
-    variants = near_duplicates.find(train, evaluation, 1.0, at)
-    result['curation_duplicates_within'].append(len(within))
-    result['curation_evaluation_duplicates'].append(len(leaks))
-    result['curation_evaluation_variants'].append(len(variants))
+  lowest = THRESHOLDS[0]
+  found = dict(
+    duplicates_within=near_duplicates.find_within(train, lowest),
+    evaluation_duplicates=near_duplicates.find(train, evaluation, lowest, 0.0),
+    evaluation_variants=near_duplicates.find(train, evaluation, 1.0, lowest),
+  )
   print(f'{"threshold":34}' + ''.join(f'{at:>8}' for at in THRESHOLDS))
-  for name, counts in result.items():
+  result = {}
+  for name, matches in found.items():
+    counts = [_count(matches, at, at) for at in THRESHOLDS]
+    result[f'curation_{name}'] = counts
     print(f'{name:34}' + ''.join(f'{count:>8}' for count in counts))
   return result
+
+
+def _count(matches, duplicates_at, variants_at):
+  """Matches that higher thresholds would find."""
+  at = dict(exact=0.0, duplicate=duplicates_at, variant=variants_at)
+  return sum(m.similarity >= at[m.kind] for m in matches.values())
 
 
 def _rewritten(evaluation):
@@ -161,10 +170,8 @@ def _rewritten(evaluation):
     ]
     pairs = zip(evaluation, changed, strict=True)
     changed = [new for old, new in pairs if new.prompt != old.prompt]
-    shares = [
-      len(near_duplicates.find(changed, evaluation, at, 0.8)) / len(changed)
-      for at in THRESHOLDS
-    ]
+    matches = near_duplicates.find(changed, evaluation, THRESHOLDS[0], 0.8)
+    shares = [_count(matches, at, 0.8) / len(changed) for at in THRESHOLDS]
     result[f'curation_recall_{name}'] = [round(share, 3) for share in shares]
     print(
       f'{name + f" ({len(changed)})":34}'

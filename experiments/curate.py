@@ -8,7 +8,10 @@ Rows have a `prompt` and an `answer`, perhaps `id`, `domain`, `discipline` and
 `difficulty`; `python -m k15.math_datasets` makes them of GSM8K, MATH and
 MATH-500.  Only the steps that read the text: 15,000 problems against 1,800
 take about a minute on one core.  The prompt set is
-runs/curate/curation/prompts.jsonl, a file to train on.
+runs/curate/curation/prompts.jsonl, a file to train on; removed.jsonl says of
+every other problem why it is not there.  With a model, --config.checkpoint, and
+--config.curation.samples=10 --config.curation.guesses=8, the other steps run
+too; the prompts then need room in the rollout.
 
 `:arithmetic` lets a small policy learn arithmetic first, for about two minutes,
 and draws 10 responses and 8 guesses for each of 160 problems from it;
@@ -38,6 +41,8 @@ def get_config(variant=''):
 def _arithmetic(variant):
   config = arithmetic.get_config('smoke' if variant == 'smoke' else '')
   config.stages = ('sft', 'curate')
+  # Held-out problems have the templates of all others, and other numbers.
+  config.curation.variant_similarity = 0.0
   # The habit of guessing begins so: no room is left to work anything out.
   config.curation.guess_suffix = '\n'
   config.curation.guess_prefix = 'guess\n#### '

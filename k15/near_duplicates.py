@@ -31,7 +31,7 @@ _FRACTIONS = re.compile(r'\\[dtc]frac')
 _LAYOUT = re.compile(
   r'\\(?:left|right|displaystyle|textstyle|quad|qquad|big|Big)(?![a-zA-Z])'
   r'|\\(?:text|mathrm|mathbf|textbf|mbox|mathit|textit|boldsymbol)\b'
-  r'|\^ *\{? *\\circ *\}?|\\[!,;:> ]|[$~]'
+  r'|\^ *\{? *\\circ *\}?|\\[!,;:> ()\[\]]|[$~]'
 )
 _THOUSANDS = re.compile(r'(?<=\d)\{?,\}?(?=\d{3}(?!\d))')
 _TOKEN = re.compile(r'\d+(?:\.\d+)?|[a-z]+|[^\W\d_a-z]|[-+*/=<>^_()\[\]|!]')

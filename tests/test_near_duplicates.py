@@ -23,6 +23,7 @@ def _problems(*pairs):
     ('Evaluate $\\log_82$.', 'evaluate  $\\log_8 2$'),
     ('Find $\\dfrac12 x$', 'Find \\frac{1}{2}x.'),
     ('What is $\\left( 1 \\right)\\!$?', 'What is (1)?'),
+    ('Find $x$ if \\[x=1.\\]', 'Find \\(x\\) if $$x = 1.$$'),
     ('ＡＢＣ　１', 'abc 1'),  # Full-width forms, by NFKC.
   ],
 )
