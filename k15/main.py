@@ -24,6 +24,7 @@ from k15 import curation_steps
 from k15 import host_memory
 from k15 import metrics
 from k15 import recipe
+from k15 import stage_inputs
 from k15.rollout import remote
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
@@ -51,6 +52,7 @@ def main(argv: list[str]) -> None:
   except (
     FloatingPointError,
     remote.NoWorker,
+    stage_inputs.Changed,
     curation_steps.Refused,
   ) as error:
     print(f'k15: {error}', file=sys.stderr)
@@ -71,7 +73,7 @@ def _prepare():
   path = workdir / 'config.json'
   if path.exists():
     for change in config_lib.refuse_changes(
-      json.loads(path.read_text()), config
+      json.loads(path.read_text()), config, stage_inputs.begun(workdir)
     ):
       print(f'changed since the run began: {change}')
   host_memory.keep_freed()

@@ -19,7 +19,7 @@ DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
   'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'models',
+  'attention', 'chunked_attention', 'models', 'stage_inputs',
 )  # fmt: skip
 STAGES = (
   'sft', 'rl', 'curate', 'curation_steps', 'preference', 'reward_training',
@@ -58,7 +58,7 @@ MAY_IMPORT = {
   'math_datasets': ['metrics'],
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
-  'recipe': [*BELOW_RECIPE, *REPORTS],
+  'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
   'main': [
     *BELOW_RECIPE,
