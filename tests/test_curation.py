@@ -1,12 +1,20 @@
 """Tests of k15/curation.py: each filter removes the right ones."""
 
 import dataclasses
+import os
+import pathlib
 
 import numpy as np
 import pytest
 
 from k15 import curation
+from k15 import math_datasets
 from k15.data_types import Problem
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHARED = pathlib.Path(
+  os.environ.get('K15_SHARED_DATA', ROOT / '../shared/data')
+)
 
 
 def _problem(name, prompt=None, answer='1', **fields):
@@ -182,3 +190,28 @@ def test_a_removal_keeps_the_problem_as_it_was():
   problem = _problem('a', domain='m')
   removal = curation.Removal(problem, 'r')
   assert dataclasses.asdict(removal)['problem']['domain'] == 'm'
+
+
+def _public(name, rows=slice(None)):
+  path = SHARED / name
+  if not path.is_file():
+    pytest.skip(f'{path} is not there: set K15_SHARED_DATA')
+  return [Problem(**row) for row in math_datasets.convert([str(path)])[rows]]
+
+
+def test_math_train_holds_templates_of_math_500_but_none_of_its_problems():
+  train = _public('math_train7474/train.json', slice(1700, 2400))
+  removals = curation.evaluation_overlap(
+    train, _public('math500/math500.json'), 0.55, 0.8
+  )
+  assert {r.reason for r in removals} == {'variant of an evaluation problem'}
+  words = {r.problem.prompt.split()[-1] for r in removals}
+  assert {'RADII.', 'MADAM.', 'TOOT.', 'ALABAMA.'} <= words
+
+
+def test_options_of_contests_are_found_among_problems_of_math():
+  train = _public('math_train7474/train.json', slice(2160, 2190))
+  removals = curation.question_types_in(train, ('multiple choice',))
+  # Lines 2163 to 2180 but one; 2181 to 2189 ask for a number.
+  places = [int(r.problem.id.rpartition(':')[2]) for r in removals]
+  assert places == [2163, 2164, 2165, 2166, *range(2168, 2181)]
