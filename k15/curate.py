@@ -17,14 +17,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from k15 import asks as asks_lib
 from k15 import context as context_lib
 from k15 import curation_steps
 from k15 import data
 from k15 import funnel
+from k15 import hosts
 from k15 import metrics
-from k15 import sharding
 from k15.asks import Respond
 from k15.context import Context
 from k15.data_types import Problem
@@ -58,11 +59,14 @@ def curate(
   form = [task.is_chat, task.system_prompt]
   model = asks_lib.digest(fingerprint(params), form)
   rollout = context_lib.make_rollout(context)
-  rollout.set_params(params, version=0)
+  handover = context_lib.make_handover(context)
+  with context.use_mesh():
+    handover.update(params, version=0)
+  rollout.set_params(handover.params, version=0)
   del params
   respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
   try:
-    with sharding.use_mesh(context.mesh):
+    with context.use_rollout_mesh():
       return curate_with(context, respond, model)
   finally:
     rollout.close()
@@ -87,7 +91,7 @@ def curate_with(
   folder = context.workdir / curation_steps.FOLDER
   evaluation = _evaluation_problems(context)
   inputs = _inputs(context, evaluation, model)
-  if _recorded(folder) == inputs:
+  if hosts.of_first(np.array(_recorded(folder) == inputs)):
     return _read_prompts(folder)
   if (context.workdir / 'checkpoints' / 'rl').exists():
     raise curation_steps.Refused(
@@ -97,8 +101,10 @@ def curate_with(
   folder.mkdir(parents=True, exist_ok=True)
   problems, steps = curation_steps.run(context, evaluation, respond, model)
   records = funnel.records_of(steps, context.config.curation.examples)
-  _write(folder, problems, steps, records, inputs)
-  print(funnel.table(records), flush=True)
+  if hosts.is_first():
+    _write(folder, problems, steps, records, inputs)
+    print(funnel.table(records), flush=True)
+  hosts.wait('curate: written')
   return problems
 
 

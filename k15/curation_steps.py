@@ -11,6 +11,7 @@ import numpy as np
 from k15 import asks as asks_lib
 from k15 import context as context_lib
 from k15 import curation
+from k15 import hosts
 from k15 import metrics
 from k15 import pass_rates
 from k15 import tagging
@@ -156,17 +157,20 @@ def _draw(
   routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
   rewards = pass_rates.judge(
     asks,
-    context.scorer.submit,
+    context.submit,
     lambda problem: routes.get(problem.domain, routes['']),
     store,
     functools.partial(_stop_if_asked, context),
   )
-  return rewards.reshape(len(problems), samples)
+  return hosts.of_first(rewards).reshape(len(problems), samples)
 
 
 def _drawn(context, asks, respond, label):
-  """The store, with a response for each ask."""
-  store = pass_rates.Store(context.workdir / FOLDER / 'samples.jsonl')
+  """The store, with a response for each ask; all processes read the same."""
+  hosts.wait(f'curate: {label}')
+  path = context.workdir / FOLDER / 'samples.jsonl'
+  store = pass_rates.Store(path, writes=hosts.is_first())
+  hosts.wait(f'curate: {label}, read')
   with metrics.Progress(len(asks), 0, f'curate: {label}') as progress:
 
     def on_response():
@@ -178,7 +182,7 @@ def _drawn(context, asks, respond, label):
 
 
 def _stop_if_asked(context):
-  if context.stop.is_set():
+  if context.is_stopping():
     raise context_lib.Interrupted('curate: the samples so far are kept')
 
 

@@ -31,10 +31,11 @@ class Store:
 
   Args:
     path: JSON lines; a missing file is empty, a torn line is left out.
+    writes: False keeps what is added in memory alone.
   """
 
-  def __init__(self, path: pathlib.Path):
-    self._path = path
+  def __init__(self, path: pathlib.Path, writes: bool = True):
+    self._path, self._writes = path, writes
     self._texts: dict[tuple[str, int], str] = {}
     self._rewards: dict[tuple[str, int, str], float] = {}
     for record in metrics.read_jsonl(path):
@@ -74,7 +75,8 @@ class Store:
     )
 
   def _add(self, record):
-    metrics.append_jsonl(self._path, [record])
+    if self._writes:
+      metrics.append_jsonl(self._path, [record])
     self._take(record)
 
   def _take(self, record):
