@@ -68,7 +68,7 @@ bench-rewards: $(VENV)/.test | $(SCRATCH)
 	  test_case_funnel reward_models sandbox
 
 bench-curation: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.curation --picture docs/funnel.png $(ARGS)
+	$(BIN)/python -m benchmarks.curation $(ARGS)
 
 bench-long: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.long_context \
