@@ -18,7 +18,9 @@ from ml_collections import ConfigDict
 from k15 import config_mesh
 from k15.rewards import routes as routes_lib
 
-STAGES = ('sft', 'rl', 'merge', 'shortest', 'dpo', 'short_rl')
+STAGES = (
+  'curate', 'sft', 'rl', 'merge', 'shortest', 'dpo', 'short_rl',
+)  # fmt: skip
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
   'policy.dtype': ('float32', 'bfloat16'),
@@ -27,6 +29,7 @@ CHOICES = {
   'policy.attention': ('auto', 'plain', 'chunked', 'splash', 'cudnn'),
   'policy.rope_scaling': ('none', 'llama3', 'yarn'),
   'rl.loss_segments': ('all', 'last'),
+  'curation.tagger': ('rules', 'model'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
   'rollout.dtype': ('', 'float32', 'bfloat16'),
@@ -46,12 +49,14 @@ CHOICES = {
   'shortest.optimizer': ('adam', 'muon', 'sgd'),
   'dpo.optimizer': ('adam', 'muon', 'sgd'),
 }
+QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
 NOT_EMPTY = (
   'task.prompt_field',
   'task.answer_field',
   'task.response_field',
   'task.answer_marker',
   'task.domain_field',
+  'task.discipline_field',
   'task.difficulty_field',
 )
 # Keys by the numbers they take.  A number is always finite.
@@ -67,6 +72,8 @@ RANGES = {
     'shortest.steps', 'shortest.end_learning_rate', 'shortest.warmup_steps',
     'dpo.steps', 'dpo.end_learning_rate', 'dpo.warmup_steps',
     'short_rl.iterations',
+    'curation.samples', 'curation.guesses', 'curation.max_per_tag',
+    'curation.examples',
   ),
   '>= 1': (
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
@@ -88,6 +95,7 @@ RANGES = {
     'long2short.problems', 'long2short.samples', 'shortest.batch_tokens',
     'shortest.log_every', 'dpo.batch_pairs', 'dpo.log_every',
     'short_rl.max_length',
+    'curation.guess_max_length',
   ),
   '> 0': (
     'task.hardest', 'policy.rope_theta', 'policy.rms_norm_eps',
@@ -99,15 +107,20 @@ RANGES = {
     'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
     'policy.rope_high_freq_factor', 'shortest.learning_rate',
     'dpo.learning_rate', 'dpo.beta', 'short_rl.token_price',
+    'curation.temperature',
   ),
   '> 1': ('long2short.longer',),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
     'task.guess_rate', 'task.slip_rate', 'loss.negative_discard_rate',
     'problem_sampler.success_decay', 'problem_sampler.unseen_success_rate',
-    'problem_sampler.hard_below_success_rate', 'long2short.short_share',
+    'problem_sampler.hard_below_success_rate', 'curation.variant_similarity',
+    'curation.max_pass_rate', 'long2short.short_share',
   ),
-  '> 0 and <= 1': ('problem_sampler.min_weight',),
+  '> 0 and <= 1': (
+    'problem_sampler.min_weight', 'curation.duplicate_similarity',
+    'curation.max_tag_share',
+  ),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
   '>= 0 and < 2': ('length_reward.weight', 'short_rl.length_weight'),
   '>= 0 and < 4294967296': ('seed',),
@@ -123,6 +136,7 @@ FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'short_rl.iterations', 'shortest.log_every', 'dpo.log_every',
   'long2short.responses',
+  'curation.*',  # The stage refuses once RL has drawn from its prompts.
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention', 'policy.cache_block',
   'optimizer.micro_batch_rows', 'optimizer.offload',
@@ -181,11 +195,7 @@ def validate(
   for key in NOT_EMPTY:
     _refuse(not get(key), f"{key} is '', and has to be a text")
   _check_members('stages', get('stages'), STAGES)
-  stages = get('stages')
-  _refuse(
-    stages != tuple(s for s in STAGES if s in stages),
-    f'stages is {stages}, and has to keep the order {STAGES}, each once',
-  )
+  _check_stages(get)
   _check_members('task.kinds', get('task.kinds'), kinds)
   _check_task(get)
   _check_policy(get)
@@ -193,6 +203,7 @@ def validate(
   _check_lengths(get)
   _check_workers(get)
   _check_reward(get)
+  _check_curation(get)
   _check_rl(get)
   _check_long2short(get)
 
@@ -213,6 +224,53 @@ def _check_members(key, values, choices):
     _refuse(
       value not in choices, f'{key}: {value!r} is not one of {known}{hint}'
     )
+
+
+def _check_stages(get):
+  """'curate' may stand on either side of 'sft'."""
+  stages = get('stages')
+  trained = tuple(s for s in stages if s != 'curate')
+  _refuse(
+    len(set(stages)) < len(stages)
+    or trained != tuple(s for s in STAGES if s in trained)
+    or (stages[-1] == 'curate' and 'rl' in stages),
+    f'stages is {stages}, and has to keep the order {STAGES}, each once',
+  )
+
+
+def _check_curation(get):
+  for path in get('curation.evaluation_paths'):
+    _refuse(
+      not os.path.isfile(str(path)), f'curation.evaluation_paths: no {path!r}'
+    )
+  for kind in get('curation.excluded_types'):
+    _refuse(
+      kind not in QUESTION_TYPES,
+      f'curation.excluded_types: {kind!r} is not one of'
+      f' {", ".join(QUESTION_TYPES)}',
+    )
+  stages = get('stages')
+  if 'curate' not in stages:
+    return
+  prompt, response = get('rollout.max_prompt_length'), get('rollout.max_length')
+  guess = get('curation.guess_max_length')
+  _refuse(
+    get('curation.guesses') and guess > response,
+    f'curation.guess_max_length is {guess}, above rollout.max_length,'
+    f' {response}, of prompts of at most {prompt} tokens',
+  )
+  samples = {
+    key: get(key)
+    for key in ('curation.samples', 'curation.guesses', 'curation.tagger')
+  }
+  asks = get('curation.samples') or get('curation.guesses')
+  asks = asks or get('curation.tagger') == 'model'
+  before = stages[: stages.index('curate')]
+  _refuse(
+    asks and 'sft' not in before and not get('checkpoint'),
+    f'{samples} want a model, and stages {stages} have none before curate: name'
+    " a checkpoint, let sft go before, or choose 0, 0 and the tagger 'rules'",
+  )
 
 
 def _check_task(get):
@@ -391,8 +449,9 @@ def _check_long2short(get):
     'merge' in stages and not os.path.isdir(short_model),
     f'long2short.short_model: no directory {short_model!r}',
   )
+  has_model = get('checkpoint') or 'sft' in stages or 'rl' in stages
   _refuse(
-    stages[0] == 'merge' and not get('checkpoint'),
+    'merge' in stages and not has_model,
     "checkpoint is '', and stage 'merge' needs a long-CoT model",
   )
 
