@@ -15,7 +15,7 @@ def get_config():
   config = arithmetic.get_config()
   config.stages = ('dpo',)
   config.dpo.steps = 48
-  config.dpo.learning_rate = 1e-4
+  config.dpo.learning_rate = 3e-5
   config.dpo.batch_pairs = 32
   config.evaluation.samples = 4
   return config
