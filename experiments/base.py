@@ -228,7 +228,6 @@ def _long_cot_examples():
     # A response is kept if it shows so many of the four processes.
     least_processes=4,
     problems=4096,  # of the RL prompt set, the first ones; NP
-    max_prompt_length=2048,  # tokens of the prompt that is sampled from
     temperature=1.0,  # NP
     call_size=256,  # responses between two saves
     # Who writes: the model before this stage, or an OpenAI-compatible server,

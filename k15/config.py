@@ -80,7 +80,7 @@ RANGES = {
     'sft.num_examples', *(f'{group}.batch_tokens' for group in SUPERVISED),
     *(f'{group}.log_every' for group in SUPERVISED),
     'long_cot_examples.samples', 'long_cot_examples.most_per_problem',
-    'long_cot_examples.problems', 'long_cot_examples.max_prompt_length',
+    'long_cot_examples.problems',
     'long_cot_examples.call_size', 'long_cot_examples.server_threads',
     'rl.problems_per_iteration', 'rl.group_size', 'rl.updates_per_iteration',
     'rl.epochs', 'rl.max_group_age', 'rollout.num_slots',
@@ -372,9 +372,7 @@ def _check_supervised(get, group):
       get('rollout.max_length'),
     )
     row = prompt + response
-    name = (
-      f'rollout.max_prompt_length {prompt} + rollout.max_length {response}'
-    )
+    name = f'rollout.max_prompt_length {prompt} + rollout.max_length {response}'
   _refuse(
     group in get('stages') and get(f'{group}.batch_tokens') < row,
     f'{group}.batch_tokens is {get(f"{group}.batch_tokens")}, less than one row'
@@ -404,8 +402,7 @@ def _check_long_cot(get):
   )
   _refuse(
     bool(server) != bool(get('long_cot_examples.server_model')),
-    'long_cot_examples.server and server_model belong together, and one is'
-    " ''",
+    "long_cot_examples.server and server_model belong together, and one is ''",
   )
   _refuse(
     'long_cot' in get('stages') and get('long_cot.files'),

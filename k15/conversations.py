@@ -113,7 +113,9 @@ def _plain_parts(tokenizer, messages, turns, prompt_suffix):
       tokens = np.append(tokenizer.encode(message['content']), tokenizer.eos_id)
       parts.append((tokens, i in turns))
     else:
-      parts.append((tokenizer.encode(message['content'] + prompt_suffix), False))
+      parts.append(
+        (tokenizer.encode(message['content'] + prompt_suffix), False)
+      )
   return parts
 
 

@@ -19,9 +19,11 @@ from ml_collections import config_flags
 from k15 import arithmetic
 from k15 import config as config_lib
 from k15 import context as context_lib
+from k15 import conversations
 from k15 import host_memory
 from k15 import metrics
 from k15 import recipe
+from k15.rollout import openai_texts
 from k15.rollout import remote
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
@@ -46,7 +48,12 @@ def main(argv: list[str]) -> None:
   except context_lib.Interrupted as interrupted:
     print(f'{interrupted}; the same command goes on from here', flush=True)
     sys.exit(EXIT_INTERRUPTED)
-  except (FloatingPointError, remote.NoWorker) as error:
+  except (
+    conversations.DataError,
+    openai_texts.ServerError,
+    FloatingPointError,
+    remote.NoWorker,
+  ) as error:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   finally:

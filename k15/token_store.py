@@ -9,7 +9,7 @@ import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -45,12 +45,13 @@ class TokenStore:
     return np.where(mask, ~stored, stored), mask
 
 
-def fingerprint(files: tuple[str, ...], **settings: Any) -> str:
-  """What a store is made of: digests of the files, and how they are read."""
-  return json.dumps(
-    dict(format=_FORMAT, files=[_digest(path) for path in files], **settings),
-    sort_keys=True,
+def fingerprint(files: Sequence[str], settings: Mapping[str, Any]) -> str:
+  """Digest of the files and of how they are read."""
+  whole = dict(
+    format=_FORMAT, files=[_digest(path) for path in files], **settings
   )
+  text = json.dumps(whole, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_made(directory: pathlib.Path, key: str) -> bool:
@@ -62,7 +63,7 @@ def is_made(directory: pathlib.Path, key: str) -> bool:
 def make(
   directory: pathlib.Path,
   key: str,
-  files: tuple[str, ...],
+  files: Sequence[str],
   encode: conversations.Encode,
   max_length: int,
   drop_too_long: bool,

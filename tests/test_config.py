@@ -17,6 +17,7 @@ FREE = {
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
   'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
+  'long_cot_examples.server', 'long_cot_examples.server_model',
 }  # fmt: skip
 
 
@@ -46,6 +47,11 @@ def test_defaults_are_valid():
 
 def test_every_key_is_judged():
   judged = set(config_lib.CHOICES) | set(config_lib.NOT_EMPTY) | FREE
+  judged |= {
+    f'{group}.{key}'
+    for group in config_lib.SUPERVISED
+    for key in ('files', 'weights')
+  }
   judged |= {'stages', 'task.kinds', 'tokenizer.words'}
   judged |= {key for keys in config_lib.RANGES.values() for key in keys}
   leaves = {}
@@ -110,9 +116,9 @@ def test_numbers(changes, sentence):
       ("'ppo'", 'mirror_descent, reinforce, rest, grpo'),
     ),
     (dict(policy__dtype='float16'), ("'float16'", 'float32, bfloat16')),
-    (dict(stages=()), ('stages is empty', 'sft, rl')),
+    (dict(stages=()), ('stages is empty', 'sft, sft_long, long_cot, rl')),
     (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
-    (dict(stages=(1,)), ('stages: 1 is not one of sft, rl',)),
+    (dict(stages=(1,)), ('stages: 1 is not one of sft, sft_long',)),
     (dict(task__kinds=()), ('task.kinds is empty', 'add')),
     (dict(task__kinds=('add', 'cube')), ("'cube'", 'subtract')),
     (dict(task__answer_marker=''), ("task.answer_marker is ''",)),

@@ -12,15 +12,18 @@ OURS = ('k15', 'experiments', 'launch')
 EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
-  'curation', 'long2short',
+  'curation', 'long2short', 'cognitive',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
   'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'models',
+  'attention', 'chunked_attention', 'models', 'conversations',
+  'packing', 'token_store',
 )  # fmt: skip
-STAGES = ('sft', 'rl', 'preference', 'reward_training')
+STAGES = (
+  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'preference', 'reward_training',
+)  # fmt: skip
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
