@@ -1,24 +1,18 @@
 """Checks of a configuration, in sentences, before any device is touched.
 
 `validate` refuses what would crash later; `refuse_changes` guards a resumed
-run; `parse_flags` turns mistakes on the command line into one sentence and
-exit code 2.
+run.
 """
 
-import difflib
 import fnmatch
 import functools
 import math
 import operator
 import os
 import re
-import runpy
-import sys
-import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from absl import flags
 from ml_collections import ConfigDict
 
 from k15.rewards import routes as routes_lib
@@ -140,10 +134,6 @@ _COMPARE = {
   '<': operator.lt,
   '<=': operator.le,
 }
-_EXPECTED = {
-  bool: 'true or false', int: 'a whole number', float: 'a number',
-  tuple: 'a quoted tuple', str: 'a text',
-}  # fmt: skip
 
 
 class ConfigError(ValueError):
@@ -414,7 +404,7 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
   """The config as nested dicts JSON can hold, in the order of the keys."""
 
   def plain(value):
-    if _is_group(value):
+    if is_group(value):
       return {key: plain(value[key]) for key in sorted(value)}
     return list(value) if isinstance(value, tuple) else value
 
@@ -425,7 +415,7 @@ def differences(
   old_json: Mapping[str, Any], config: ConfigDict
 ) -> dict[str, str]:
   """What changed since `to_json` made old_json: key -> 'key: old -> new'."""
-  old, new = _leaves(old_json), _leaves(to_json(config))
+  old, new = leaves(old_json), leaves(to_json(config))
   return {
     key: f'{key}: {old.get(key, "(none)")} -> {new.get(key, "(none)")}'
     for key in sorted(old | new)
@@ -455,111 +445,19 @@ def refuse_changes(
   return list(changes.values())
 
 
-def parse_flags(
-  argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
-) -> list[str]:
-  """Parser for `app.run(main, flags_parser=config.parse_flags)`.
-
-  Expects `config_flags.DEFINE_config_file('config')`.  A mistake ends the
-  process with one sentence on stderr and exit code 2.
-  """
-  leaves = {}
-  try:
-    leaves = _load_leaves(argv)
-    rest = flag_values(argv)
-    if rest[1:]:
-      raise ConfigError(f'{rest[1]!r} is no flag; write --config.key=value')
-    return rest
-  except flags.Error as error:
-    exit_with(_flag_sentence(str(error), leaves))
-  except ConfigError as error:
-    exit_with(str(error))
-
-
-def exit_with(sentence: str) -> NoReturn:
-  """Ends the process with the sentence on stderr and exit code 2."""
-  print(f'k15: {sentence}', file=sys.stderr)
-  sys.exit(2)
-
-
-def _load_leaves(argv):
-  """Keys and defaults of the file of --config; refuses unknown overrides."""
-  leaves = {}
-  for arg, following in zip(argv, [*argv[1:], ''], strict=True):
-    if arg == '--':
-      break
-    match = re.fullmatch(r'--?config(?:=(.*))?', arg, re.DOTALL)
-    if match:
-      _refuse(leaves, '--config is given twice')
-      leaves = _leaves(_run_experiment(match[1] or following))
-    match = re.match(r'--?(?:no)?config\.([\w.]+)(=|$)', arg)
-    if match and leaves:
-      _check_key(match[1], leaves)
-  return leaves
-
-
-def _run_experiment(path):
-  path, *args = path.split(':', 1)
-  if not os.path.isfile(path):
-    raise ConfigError(f'--config: no file {path!r}')
-  try:
-    config = runpy.run_path(path)['get_config'](*args)
-  except Exception as error:  # Whatever a user's file does wrong.
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == path]
-    at = f', line {lines[-1]}' if lines else ''
-    # ml_collections puts a quoted text of several lines into its errors.
-    message = str(error).replace('\\n', '\n').strip('\'"').splitlines() or ['']
-    message = ' '.join([message[0].split(' Other fields')[0], *message[1:]])
-    raise ConfigError(
-      f'{path}{at}: {type(error).__name__}: {message}'
-    ) from None
-  if not _is_group(config):
-    raise ConfigError(f'{path}: get_config() returns no config but {config!r}')
-  return config
-
-
-def _check_key(key, leaves):
-  if key in leaves:
-    return
-  inside = [leaf for leaf in leaves if leaf.startswith(key + '.')]
-  if inside:
-    raise ConfigError(
-      f'--config.{key} is a group; set one of its keys, such as '
-      f'--config.{inside[0]}={leaves[inside[0]]}'
-    )
-  last = key.rpartition('.')[2]
-  close = [leaf for leaf in leaves if leaf.rpartition('.')[2] == last]
-  close = close or difflib.get_close_matches(key, leaves, 1, 0.5)
-  hint = f'; the closest is --config.{close[0]}' if close else ''
-  raise ConfigError(f'there is no key --config.{key}{hint}')
-
-
-def _flag_sentence(message, leaves):
-  match = re.match(r'flag --(\w+)=None: ', message)
-  if match:
-    return f'--{match[1]} is needed'
-  match = re.match(r'flag --config\.([\w.]+)=(.*?): ', message, re.DOTALL)
-  if not match or type(leaves.get(match[1])) not in _EXPECTED:
-    return message
-  default = leaves[match[1]]
-  return (
-    f'--config.{match[1]}={match[2]}: expected {_EXPECTED[type(default)]}, '
-    f'such as the default {default!r}'
-  )
-
-
-def _leaves(tree, prefix=''):
+def leaves(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+  """Values by their whole keys, such as 'loss.tau'."""
   flat = {}
   for key, value in tree.items():
-    if _is_group(value):
-      flat.update(_leaves(value, f'{prefix}{key}.'))
+    if is_group(value):
+      flat.update(leaves(value, f'{prefix}{key}.'))
     else:
       flat[prefix + key] = value
   return flat
 
 
-def _is_group(value):
+def is_group(value: Any) -> bool:
+  """Whether it holds keys of its own."""
   return isinstance(value, ConfigDict | Mapping)
 
 

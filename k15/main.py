@@ -17,6 +17,7 @@ from absl import logging
 from ml_collections import config_flags
 
 from k15 import arithmetic
+from k15 import command_line
 from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import conversations
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
     # Not before the data were read: what never began binds no later run.
     _write_config(workdir, config)
   except (ValueError, OSError) as error:
-    config_lib.exit_with(str(error))
+    command_line.exit_with(str(error))
   try:
     recipe.run(context)
   except context_lib.Interrupted as interrupted:
@@ -101,4 +102,4 @@ def _stop_on_signal():
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=config_lib.parse_flags)
+  app.run(main, flags_parser=command_line.parse_flags)

@@ -34,13 +34,18 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 MAY_IMPORT = {
   'data_types': [],
   'config': ['rewards'],  # The names of rewards.
+  'command_line': ['config'],
   'host_memory': [],
   **{page: ['data_types', *EQUATIONS] for page in EQUATIONS},
   'rewards': ['data_types', 'rewards'],
   **{page: ['data_types', *DEVICES] for page in DEVICES},
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
-  'rollout/server': [*BELOW_STAGES, 'config'],  # A command of its own.
+  'rollout/server': [
+    *BELOW_STAGES,
+    'config',
+    'command_line',
+  ],  # A command of its own.
   'task': BELOW_ROLLOUT,
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
@@ -48,7 +53,14 @@ MAY_IMPORT = {
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
-  'main': [*BELOW_RECIPE, *REPORTS, 'recipe', 'config', 'host_memory'],
+  'main': [
+    *BELOW_RECIPE,
+    *REPORTS,
+    'recipe',
+    'config',
+    'command_line',
+    'host_memory',
+  ],
 }
 PAGES = sorted(
   path.relative_to(ROOT)

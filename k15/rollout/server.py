@@ -24,6 +24,7 @@ from absl import logging
 from ml_collections import config_flags
 
 from k15 import arithmetic
+from k15 import command_line
 from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import sharding
@@ -194,7 +195,7 @@ def main(argv: list[str]) -> None:
       version = server.keeper.load(_CHECKPOINT.value)
     server.start()
   except (ValueError, OSError) as error:
-    config_lib.exit_with(str(error))
+    command_line.exit_with(str(error))
   has = f'weights of step {version}' if version >= 0 else 'no weights yet'
   print(f'rollout worker on {_HOST.value}:{server.port}, {has}', flush=True)
   if exporter:
@@ -239,4 +240,4 @@ def make(
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=config_lib.parse_flags)
+  app.run(main, flags_parser=command_line.parse_flags)
