@@ -49,6 +49,18 @@ def make_policy_tiny(config: config_dict.ConfigDict) -> None:
   )
 
 
+def make_supervised_small(
+  group: config_dict.ConfigDict, row_tokens: int
+) -> None:
+  """For `:smoke` of a stage of supervised fine-tuning."""
+  group.update(
+    row_tokens=row_tokens,
+    batch_tokens=4 * row_tokens,
+    warmup_steps=0,
+    log_every=1,
+  )
+
+
 def _task():
   return dict(
     # 'arithmetic' generates problems without end; 'file' reads them.

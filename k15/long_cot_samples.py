@@ -1,8 +1,8 @@
 """Long chains of thought: asked for, verified, kept.  Kimi k1.5, section 2.2.
 
 A response that is finished, verified correct and shows the processes of
-`k15.cognitive` becomes an example; everything that was asked is on disk, so that
-nothing is asked twice, and the funnel can be recounted.
+`k15.cognitive` becomes an example.  Everything that was asked is on disk, so
+that nothing is asked twice and the funnel can be recounted.
 """
 
 import collections

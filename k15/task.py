@@ -137,7 +137,8 @@ def _check_enough(config, task):
   if stages and not any(n <= most for n in lengths):
     raise ValueError(
       f'stage {stages[0]!r} has nothing to learn from:'
-      f' {len(task.examples)} worked solutions, none of at most rollout.max_length - 1 = {most} tokens'
+      f' {len(task.examples)} worked solutions, none of at most'
+      f' rollout.max_length - 1 = {most} tokens'
     )
 
 

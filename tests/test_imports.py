@@ -22,7 +22,8 @@ DEVICES = (
   'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
-  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'preference', 'reward_training',
+  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'preference',
+  'reward_training',
 )  # fmt: skip
 REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
