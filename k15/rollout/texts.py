@@ -57,7 +57,7 @@ def make_generate(
     ]
     texts = [''] * len(encoded)
     for completion in rollout.generate(requests):
-      if finished_only and completion.stop is not Stop.EOS:
+      if finished_only and completion.stop is not Stop.ENDED:
         continue
       text = tokenizer.decode(completion.tokens)
       texts[completion.request.group_id] = text
