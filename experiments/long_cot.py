@@ -45,7 +45,7 @@ def _arithmetic(variant):
   config.long_cot_examples.problems = 1024
   if is_smoke:
     # Problems and policy so small that it is sometimes right within seconds.
-    config.task.kinds = ('remainder',)
+    config.task.kinds = ('pay',)
     config.task.max_difficulty = 0.0
     config.sft.steps = 60
     config.sft.warmup_steps = 5

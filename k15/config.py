@@ -128,6 +128,18 @@ FREE_ON_RESUME = (
   'rollout.max_requests', 'rollout.max_tokens', 'rollout.max_message_bytes',
 )  # fmt: skip
 
+# Keys that only some stages read: free until one of these has begun.
+READERS = {
+  'sft.*': ('sft', 'sft_long'),  # sft.num_examples, too
+  'sft_long.*': ('sft_long',),
+  'long_cot.*': ('long_cot',),
+  'long_cot_examples.*': ('long_cot',),
+  'rl.*': ('rl',),
+  'loss.*': ('rl',),
+  'length_reward.*': ('rl',),
+  'problem_sampler.*': ('rl',),
+}
+
 _COMPARE = {
   '>': operator.gt,
   '>=': operator.ge,
@@ -424,18 +436,30 @@ def differences(
 
 
 def refuse_changes(
-  old_json: Mapping[str, Any], config: ConfigDict
+  old_json: Mapping[str, Any],
+  config: ConfigDict,
+  begun: Sequence[str] = STAGES,
 ) -> list[str]:
   """The differences of a resumed run, 'key: old -> new', all allowed.
 
+  Args:
+    old_json: `to_json` of the run's config.
+    config: the one it is to go on with.
+    begun: the stages that have begun, in their order.
+
   Raises:
-    ConfigError: a key changed that is not one of `FREE_ON_RESUME`.
+    ConfigError: a key changed that is not one of `FREE_ON_RESUME`, and that a
+      stage which has begun reads; or such a stage would lose its place.
   """
   changes = differences(old_json, config)
+  free = [*FREE_ON_RESUME]
+  free += [k for k, readers in READERS.items() if not set(readers) & set(begun)]
+  if tuple(config.stages[: len(begun)]) == tuple(begun):
+    free.append('stages')
   fixed = [
     change
     for key, change in changes.items()
-    if not any(fnmatch.fnmatch(key, free) for free in FREE_ON_RESUME)
+    if not any(fnmatch.fnmatch(key, pattern) for pattern in free)
   ]
   _refuse(
     fixed,

@@ -98,16 +98,16 @@ def init_params(context: Context, seed: int) -> Any:
   return make_params(jax.random.key(seed))
 
 
-def load_params(context: Context, path: str | pathlib.Path) -> Any:
-  """Parameters of a model on disk, or of a workdir; '' draws them.
+def load_params(context: Context, directory: pathlib.Path | None) -> Any:
+  """Parameters of a model on disk; None draws them.
 
   Raises:
     ValueError: files that do not fit the policy; before any device work.
   """
-  if not path:
+  if directory is None:
     return init_params(context, context.config.seed)
   return models.load(
-    models.directory_of(path),
+    directory,
     context.policy,
     param_layout(context.policy, context.mesh),
   )

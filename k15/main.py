@@ -24,6 +24,7 @@ from k15 import conversations
 from k15 import host_memory
 from k15 import metrics
 from k15 import recipe
+from k15 import stage_inputs
 from k15.rollout import openai_texts
 from k15.rollout import remote
 
@@ -54,6 +55,7 @@ def main(argv: list[str]) -> None:
     openai_texts.ServerError,
     FloatingPointError,
     remote.NoWorker,
+    stage_inputs.Changed,
   ) as error:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
@@ -73,7 +75,7 @@ def _prepare():
   path = workdir / 'config.json'
   if path.exists():
     for change in config_lib.refuse_changes(
-      json.loads(path.read_text()), config
+      json.loads(path.read_text()), config, stage_inputs.begun(workdir)
     ):
       print(f'changed since the run began: {change}')
   host_memory.keep_freed()

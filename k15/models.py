@@ -7,6 +7,7 @@ the newest of its own.
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import shutil
@@ -23,6 +24,7 @@ from k15 import tokenizer as tokenizer_lib
 
 BYTE_TOKENIZER = 'byte_tokenizer.json'  # Instead of tokenizer.json.
 ORIGIN = 'k15.json'
+_END_BYTES = 1 << 20
 
 # Of a policy what a directory does not say: how it is computed.
 HOW = (
@@ -106,6 +108,19 @@ def read_origin(directory: pathlib.Path) -> Origin | None:
   """What left this model; None: it is not there, or no stage left it."""
   path = directory / ORIGIN
   return Origin(**json.loads(path.read_text())) if path.exists() else None
+
+
+def fingerprint(directory: pathlib.Path) -> str:
+  """Tells models apart by names, sizes, both ends of each file of weights."""
+  digest = hashlib.sha256()
+  for path in sorted(directory.iterdir()):
+    if path.suffix in ('.json', '.safetensors'):
+      digest.update(f'{path.name} {path.stat().st_size} '.encode())
+      with path.open('rb') as file:
+        digest.update(file.read(_END_BYTES))
+        file.seek(max(0, path.stat().st_size - _END_BYTES))
+        digest.update(file.read())
+  return digest.hexdigest()
 
 
 def save(

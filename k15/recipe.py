@@ -2,7 +2,8 @@
 
 Each begins with a model on disk and leaves one, in `models/<stage>`.  One that
 is done is not done again, one that was cut off goes on where its last
-checkpoint is.  When all are done, `summary.json` and the report are written.
+checkpoint is, and one that began with another model than it would now is
+refused.  When all are done, `summary.json` and the report are written.
 """
 
 import functools
@@ -11,6 +12,7 @@ import pathlib
 import time
 from typing import Any
 
+from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import evaluate
 from k15 import long_cot
@@ -21,6 +23,7 @@ from k15 import rl
 from k15 import sft
 from k15 import sft_data
 from k15 import sharding
+from k15 import stage_inputs
 from k15.context import Context
 
 # Stage -> (context, make_params) -> its last state.
@@ -38,8 +41,11 @@ def run(context: Context) -> dict[str, Any]:
   summary_path = context.workdir / 'summary.json'
   summary = _read(summary_path)
   already = summary.get('seconds', 0.0)
-  source = context.config.checkpoint
+  checkpoint = context.config.checkpoint
+  source = models.directory_of(checkpoint) if checkpoint else None
   for stage in context.config.stages:
+    config = config_lib.to_json(context.config)
+    stage_inputs.check(context.workdir, stage, source, config)
     source = _train(context, stage, source)
     records = _evaluation(context, stage, source)
     result = evaluate.summary(records)

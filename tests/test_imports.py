@@ -19,7 +19,7 @@ DEVICES = (
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
   'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
   'attention', 'chunked_attention', 'models', 'conversations',
-  'packing', 'token_store',
+  'packing', 'token_store', 'stage_inputs',
 )  # fmt: skip
 STAGES = (
   'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'preference',
@@ -52,7 +52,7 @@ MAY_IMPORT = {
   'context': BELOW_EVALUATE,
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
-  'recipe': [*BELOW_RECIPE, *REPORTS],
+  'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
   'main': [
     *BELOW_RECIPE,

@@ -374,7 +374,7 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
 
 def test_random_weights_are_those_of_the_seed(tmp_path):
   context = small_run.make_context(tmp_path)
-  _same(context_lib.load_params(context, ''), _params(context))
+  _same(context_lib.load_params(context, None), _params(context))
 
 
 def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
