@@ -14,8 +14,8 @@ funnel.json.
 
 `:arithmetic` needs no checkpoint: a small policy learns the generated traces of
 the arithmetic family, samples in its own way, and learns from those of its
-searches that are right, in which it noticed a slip.  `:smoke` is the same in
-seconds, and keeps whatever is right.
+searches that are right, in which it noticed a slip.  `:smoke` is the same in a
+minute, and keeps whatever is right.
 """
 
 from experiments import arithmetic
@@ -45,12 +45,13 @@ def _arithmetic(variant):
   config.long_cot_examples.problems = 1024
   if is_smoke:
     # Problems and policy so small that it is sometimes right within seconds.
-    config.task.kinds = ('pay',)
+    config.task.kinds = ('multiply',)
     config.task.max_difficulty = 0.0
-    config.sft.steps = 60
+    config.sft.num_examples = 2000
+    config.sft.steps = 400
     config.sft.warmup_steps = 5
     config.long_cot.epochs = 1
     config.long_cot.warmup_steps = 0
-    config.long_cot_examples.problems = 16
+    config.long_cot_examples.problems = 32
     config.long_cot_examples.least_processes = 0
   return config

@@ -50,7 +50,6 @@ def make_examples(
 ) -> list[Example]:
   """Goes on sampling where it stopped; writes examples and funnel."""
   config = context.config.long_cot_examples
-  problems = context.task.train[: config.problems]
   folder = context.workdir / 'long_cot'
   folder.mkdir(parents=True, exist_ok=True)
   asking = long_cot_samples.Asking(
@@ -59,6 +58,7 @@ def make_examples(
       for field in dataclasses.fields(long_cot_samples.Asking)
     }
   )
+  problems = _askable(context, asking)
   with metrics.Progress(
     len(problems) * config.samples, 0, 'long_cot samples'
   ) as progress:
@@ -77,6 +77,34 @@ def make_examples(
       on_call,
     )
   return _write(folder, problems, records, asking)
+
+
+def _askable(context, asking):
+  """Problems whose prompts the rollout can hold; a server sees to itself."""
+  config, task = context.config.long_cot_examples, context.task
+  problems = task.train[: config.problems]
+  if config.server:
+    return problems
+  most = context.config.rollout.max_prompt_length
+
+  def longest(problem):
+    prompts = {
+      long_cot_samples.prompt_of(problem, turn, asking)
+      for turn in range(asking.samples)
+    }
+    return max(len(task.encode_prompt(prompt)) for prompt in prompts)
+
+  kept = [problem for problem in problems if longest(problem) <= most]
+  sentence = (
+    f'long_cot: {len(problems) - len(kept)} of {len(problems)} problems have'
+    f' {asking.prompt} prompts of more than rollout.max_prompt_length = {most}'
+    ' tokens'
+  )
+  if not kept:
+    raise conversations.DataError(sentence)
+  if len(kept) < len(problems):
+    print(sentence, flush=True)
+  return kept
 
 
 def _write(folder, problems, records, asking):

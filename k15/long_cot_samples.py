@@ -73,6 +73,13 @@ def sample(
   return records
 
 
+def prompt_of(problem: Problem, turn: int, asking: Asking) -> str:
+  """What the problem is asked by in a turn."""
+  if asking.prompt == 'plain':
+    return problem.prompt
+  return cognitive.engineer(problem.prompt, turn)
+
+
 def kept_of(records: Sequence[dict], asking: Asking) -> list[dict[str, Any]]:
   """Those that become examples: correct, with the processes, different.
 
@@ -140,13 +147,7 @@ def _open_problems(problems, records, asking):
 
 def _ask(asked, turn, number, generate, submit, asking):
   """One call, its responses judged."""
-  prompts = [
-    cognitive.engineer(problem.prompt, turn)
-    if asking.prompt == 'engineered'
-    else problem.prompt
-    for problem in asked
-  ]
-  responses = generate(prompts)
+  responses = generate([prompt_of(p, turn, asking) for p in asked])
   verdicts = [
     submit(problem, response) if response else None
     for problem, response in zip(asked, responses, strict=True)

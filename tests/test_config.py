@@ -194,6 +194,58 @@ def test_keys_against_each_other(changes, sentence):
   assert _refusal(**changes) == sentence
 
 
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    (
+      dict(sft__epochs=1),
+      "sft.packing is 'best_fit', and sft.files and sft.epochs need"
+      " 'first_fit'",
+    ),
+    (dict(sft_long__files=('no.jsonl',)), "sft_long.files: no file 'no.jsonl'"),
+    (
+      dict(sft_long__files=(__file__,), sft_long__weights=(1, 2)),
+      'sft_long.weights has 2 entries for 1 files',
+    ),
+    (
+      dict(sft_long__files=(__file__,), sft_long__weights=(0.0,)),
+      'sft_long.weights holds 0.0, and has to hold numbers > 0',
+    ),
+    (
+      dict(stages=('sft_long',), sft_long__batch_tokens=1000),
+      'sft_long.batch_tokens is 1000, less than one row of sft_long.row_tokens'
+      ' 131072',
+    ),
+    (
+      dict(long_cot_examples__server='there:80'),
+      "long_cot_examples.server is 'there:80', and has to be"
+      " 'http://host:port/v1'",
+    ),
+    (
+      dict(long_cot_examples__server='http://there/v1'),
+      'long_cot_examples.server and server_model belong together, and one is'
+      " ''",
+    ),
+    (
+      dict(stages=('long_cot',), long_cot__files=(__file__,)),
+      'long_cot.files is set, and stage long_cot makes its own examples',
+    ),
+    (
+      dict(long_cot_examples__least_processes=5),
+      'long_cot_examples.least_processes is 5, and has to be >= 0 and <= 4',
+    ),
+  ],
+)
+def test_supervised_stages(changes, sentence):
+  assert _refusal(**changes) == sentence
+
+
+def test_a_row_of_a_stage_that_is_not_run_may_be_long():
+  changes = dict(rollout__max_length=30000)
+  config_lib.validate(_config(stages=('rl',), **changes), 1, KINDS)
+  assert 'sft.batch_tokens is 8192, less than' in _refusal(**changes)
+
+
 def test_no_sft_steps_need_no_warmup():
   config_lib.validate(_config(sft__steps=0), 1, KINDS)
 

@@ -124,6 +124,15 @@ def test_an_interrupted_stage_goes_on_as_if_it_had_not(whole, tmp_path, calls):
   jax.tree.map(np.testing.assert_array_equal, state, whole[1])
 
 
+def test_prompts_that_are_too_long_are_said(tmp_path):
+  context = _context(tmp_path, long_cot_examples__prompt='engineered')
+  with pytest.raises(
+    conversations.DataError,
+    match='8 of 8 problems have engineered prompts of more than .* = 16',
+  ):
+    _train(context)
+
+
 def test_nothing_kept_is_said(tmp_path):
   context = _context(tmp_path, long_cot_examples__least_processes=4)
   with pytest.raises(
