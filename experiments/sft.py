@@ -15,7 +15,7 @@ and 'content', or `prompt` and `response`.
 The paper mixes 500k general questions, 200k of code, 200k of mathematics and
 science, 5k of creative writing and 20k of long context: files of those sizes
 need no weights; others come in these proportions with
---config.sft.weights="(500,200,200,5,20)" (and the same for sft_long).
+--config.sft.weights="(500,200,200,5,20)".
 
 The held-out problems, MATH's fields here, are what the stages are evaluated on;
 a conversation that asks one of them is left out and counted.  Batch sizes,
@@ -41,8 +41,9 @@ def get_config(variant=''):
     drop_too_long=True,
   )
   config.sft_long.drop_too_long = True
-  # The same files, unless the second phase is given its own.
-  config.sft_long.files = config.sft.get_oneway_ref('files')
+  # As in the first phase, unless the second is given its own.
+  for key in ('files', 'weights'):
+    config.sft_long[key] = config.sft.get_oneway_ref(key)
   if variant == 'smoke':
     base.make_supervised_small(config.sft, row_tokens=512)
     base.make_supervised_small(config.sft_long, row_tokens=1024)

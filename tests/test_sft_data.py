@@ -1,10 +1,12 @@
 """Stages on conversations: packed as unpacked, two phases, resumed exactly."""
 
 import json
+import threading
 
 import jax
 import numpy as np
 import pytest
+import small_checkpoint
 import small_run
 
 from experiments import sft as sft_experiment
@@ -117,6 +119,8 @@ def test_the_second_phase_has_the_files_of_the_first():
   config = sft_experiment.get_config()
   config.sft.files = ('a', 'b')
   assert config.sft_long.files == ('a', 'b')
+  config.sft.weights = (2, 1)
+  assert config.sft_long.weights == (2, 1)
   config.sft_long.files = ('c',)
   assert (config.sft.files, config.sft_long.files) == (('a', 'b'), ('c',))
   assert config_lib.to_json(config)['sft_long']['files'] == ['c']
@@ -204,6 +208,30 @@ def test_the_tasks_own_examples_first_fit(tmp_path):
     own = mask[row == number]
     assert own[-1] == 1 and own[0] == 0
     assert len(own) - own.sum() in (4, 5)
+
+
+def test_the_experiment_reads_a_chat_through_the_template(tmp_path):
+  config = sft_experiment.get_config('smoke')
+  checkpoint = small_checkpoint.write(tmp_path / 'Qwen2.5-tiny')
+  config.checkpoint = str(checkpoint)
+  config.task.train_path = str(
+    small_checkpoint.write_problems(tmp_path / 'train.json')
+  )
+  config.sft.files = (_write(tmp_path),)
+  context_lib.adopt_checkpoint(config)
+  config_lib.validate(config, 1, config.task.kinds)
+  context = context_lib.make(config, tmp_path / 'run', threading.Event())
+  for stage, row_tokens in (('sft', 512), ('sft_long', 1024)):
+    stream = sft_data.make_stream(context, stage, None, True)
+    batch = next(stream.batches)
+    assert batch['tokens'].shape == (4, row_tokens)
+    assert stream.counts['sft/examples'] == 24
+    targets = batch['tokens'][batch['loss_mask'] > 0]
+    others = batch['tokens'][batch['loss_mask'] == 0]
+    # <|im_end|> ends what the assistant writes; <|im_start|> it never writes.
+    assert (targets == 2).any() and not (targets == 1).any()
+    assert (others == 1).any()
+  context.scorer.close()
 
 
 def test_an_epoch_shorter_than_its_warm_up_is_refused(tmp_path):
