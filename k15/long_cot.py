@@ -17,10 +17,10 @@ from typing import Any
 
 from k15 import context as context_lib
 from k15 import conversations
+from k15 import hosts
 from k15 import long_cot_samples
 from k15 import metrics
 from k15 import sft
-from k15 import sharding
 from k15.context import Context
 from k15.data import Example
 from k15.data_types import TrainState
@@ -65,13 +65,13 @@ def make_examples(
 
     def on_call(records):
       progress.update(len(records))
-      if context.stop.is_set():
+      if context.is_stopping():
         raise context_lib.Interrupted('long_cot: responses saved')
 
     records = long_cot_samples.sample(
       problems,
       functools.partial(_generate_from, context, make_params),
-      context.scorer.submit,
+      context.submit,
       asking,
       folder / 'samples.jsonl',
       on_call,
@@ -123,9 +123,10 @@ def _write(folder, problems, records, asking):
     )
     for record in kept
   ]
-  metrics.replace_jsonl(folder / 'examples.jsonl', lines)
-  text = json.dumps(funnel, indent=2) + '\n'
-  metrics.replace_file(folder / 'funnel.json', text.encode())
+  if hosts.is_first():
+    metrics.replace_jsonl(folder / 'examples.jsonl', lines)
+    text = json.dumps(funnel, indent=2) + '\n'
+    metrics.replace_file(folder / 'funnel.json', text.encode())
   print(
     f'long_cot: {funnel["problems"]} problems, {funnel["sampled"]} responses,'
     f' {funnel["finished"]} finished, {funnel["correct"]} correct,'
@@ -161,9 +162,12 @@ def _generate_from(context, make_params, call):
     )
     return
   rollout = context_lib.make_rollout(context)
-  rollout.set_params(make_params(), version=0)
+  handover = context_lib.make_handover(context)
+  with context.use_mesh():
+    handover.update(make_params(), version=0)
+  rollout.set_params(handover.params, version=0)
   try:
-    with sharding.use_mesh(context.mesh):
+    with context.use_rollout_mesh():
       yield texts.make_generate(
         rollout,
         context.task.tokenizer,

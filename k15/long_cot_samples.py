@@ -13,13 +13,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
+
 from k15 import cognitive
 from k15 import conversations
+from k15 import hosts
 from k15 import metrics
 from k15.data_types import Problem
+from k15.rewards import verdict as verdict_lib
 from k15.rewards.verdict import Verdict
 
 Generate = Callable[[Sequence[str]], list[str]]
+_KINDS = (*verdict_lib.KINDS, 'unfinished')
 GenerateFrom = Callable[[int], contextlib.AbstractContextManager[Generate]]
 
 
@@ -65,7 +70,8 @@ def sample(
           if generate is None:
             generate = stack.enter_context(generate_from(number))
           calls.append(_ask(asked, turn, number, generate, submit, asking))
-          metrics.append_jsonl(path, calls[number])
+          if hosts.is_first():
+            metrics.append_jsonl(path, calls[number])
         _check_asked(path, calls[number], asked, turn)
         records += calls[number]
         on_call(calls[number])
@@ -148,26 +154,29 @@ def _open_problems(problems, records, asking):
 def _ask(asked, turn, number, generate, submit, asking):
   """One call, its responses judged."""
   responses = generate([prompt_of(p, turn, asking) for p in asked])
-  verdicts = [
+  judged = [
     submit(problem, response) if response else None
     for problem, response in zip(asked, responses, strict=True)
   ]
-  records = []
-  for problem, response, future in zip(asked, responses, verdicts, strict=True):
-    verdict = future.result() if future else Verdict('wrong')
-    records.append(
-      dict(
-        call=number,
-        of=len(asked),
-        problem_id=problem.id,
-        sample=turn,
-        response=response,
-        verdict=verdict.kind if future else 'unfinished',
-        reason=verdict.reason,
-        processes=cognitive.shown(response),
-      )
+  verdicts = [future.result() if future else None for future in judged]
+  # Judged in the first process, whose word counts in all of them.
+  kinds = [verdict.kind if verdict else 'unfinished' for verdict in verdicts]
+  kinds = hosts.of_first(np.array([_KINDS.index(kind) for kind in kinds]))
+  return [
+    dict(
+      call=number,
+      of=len(asked),
+      problem_id=problem.id,
+      sample=turn,
+      response=response,
+      verdict=_KINDS[kind],
+      reason=verdict.reason if verdict else '',
+      processes=cognitive.shown(response),
     )
-  return records
+    for problem, response, verdict, kind in zip(
+      asked, responses, verdicts, kinds, strict=True
+    )
+  ]
 
 
 def _whole_calls(path):
@@ -176,7 +185,9 @@ def _whole_calls(path):
   for record in metrics.read_jsonl(path):
     calls[record['call']].append(record)
   whole = [call for call in calls.values() if len(call) == call[0]['of']]
-  metrics.replace_jsonl(path, [record for call in whole for record in call])
+  hosts.wait('long_cot samples read')
+  if hosts.is_first():
+    metrics.replace_jsonl(path, [record for call in whole for record in call])
   return whole
 
 

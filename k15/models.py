@@ -19,6 +19,7 @@ from k15 import hf
 from k15 import hf_config
 from k15 import hf_export
 from k15 import hf_tokenizer
+from k15 import hosts
 from k15 import policy
 from k15 import tokenizer as tokenizer_lib
 
@@ -29,6 +30,7 @@ _END_BYTES = 1 << 20
 # Of a policy what a directory does not say: how it is computed.
 HOW = (
   'dtype', 'param_dtype', 'scan_layers', 'remat', 'logprob_chunk', 'attention',
+  'cache_block',
 )  # fmt: skip
 
 
@@ -158,6 +160,7 @@ def save(
   new = directory.with_name(directory.name + '.new')
   if jax.process_index() == 0:
     shutil.rmtree(new, ignore_errors=True)
+  hosts.wait(f'{directory}: begins')
   hf_export.export(
     new, shape, params, generation, shape.param_dtype,
     None if is_bytes else made_from,
@@ -169,3 +172,4 @@ def save(
     (new / ORIGIN).write_text(json.dumps(dataclasses.asdict(origin)) + '\n')
     shutil.rmtree(directory, ignore_errors=True)
     new.rename(directory)
+  hosts.wait(f'{directory}: done')

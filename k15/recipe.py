@@ -12,9 +12,12 @@ import pathlib
 import time
 from typing import Any
 
+import numpy as np
+
 from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import evaluate
+from k15 import hosts
 from k15 import long_cot
 from k15 import metrics
 from k15 import models
@@ -22,7 +25,6 @@ from k15 import report
 from k15 import rl
 from k15 import sft
 from k15 import sft_data
-from k15 import sharding
 from k15 import stage_inputs
 from k15.context import Context
 
@@ -44,27 +46,30 @@ def run(context: Context) -> dict[str, Any]:
   checkpoint = context.config.checkpoint
   source = models.directory_of(checkpoint) if checkpoint else None
   for stage in context.config.stages:
-    config = config_lib.to_json(context.config)
-    stage_inputs.check(context.workdir, stage, source, config)
+    if hosts.is_first():
+      config = config_lib.to_json(context.config)
+      stage_inputs.check(context.workdir, stage, source, config)
     source = _train(context, stage, source)
     records = _evaluation(context, stage, source)
     result = evaluate.summary(records)
     summary[f'accuracy_after_{stage}'] = result['accuracy']
     summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
     summary[f'truncated_after_{stage}'] = result['truncated']
-    print(
-      f'after {stage}: accuracy {result["accuracy"]:.3f},'
-      f' {result["mean_tokens"]:.1f} tokens a response',
-      flush=True,
-    )
     summary |= dict(
       held_out_problems=len(context.task.held_out),
       seed=context.config.seed,
       seconds=already + time.time() - start,
     )
-    _write(summary_path, summary)
-  path = report.write_report(str(context.workdir))
-  print(f'report: {path}', flush=True)
+    if hosts.is_first():
+      print(
+        f'after {stage}: accuracy {result["accuracy"]:.3f},'
+        f' {result["mean_tokens"]:.1f} tokens a response',
+        flush=True,
+      )
+      _write(summary_path, summary)
+  if hosts.is_first():
+    path = report.write_report(str(context.workdir))
+    print(f'report: {path}', flush=True)
   return summary
 
 
@@ -109,7 +114,8 @@ def _evaluation(context, stage, model):
   """Records of the evaluation after a stage, from disk if it was done.
 
   A run that goes on for longer, or is asked for other samples, is evaluated
-  again: each record says which state it is of.
+  again: each record says which state it is of.  Only what the first process
+  returns was judged.
   """
   config = context.config
   path = context.workdir / f'evaluation_{stage}.jsonl'
@@ -117,24 +123,29 @@ def _evaluation(context, stage, model):
   step = models.read_origin(model).step
   facts = dict(step=step, temperature=config.evaluation.temperature)
   records = metrics.read_jsonl(path)
-  if len(records) == total and records[0].items() >= facts.items():
+  is_done = len(records) == total and records[0].items() >= facts.items()
+  if hosts.of_first(np.array(is_done)):
     return records
   rollout = context_lib.make_rollout(context)
-  rollout.set_params(context_lib.load_params(context, model), version=0)
+  params = context_lib.load_params(context, model)
+  handover = context_lib.make_handover(context)
+  with context.use_mesh():
+    handover.update(params, version=0)
+  rollout.set_params(handover.params, version=0)
   with (
-    sharding.use_mesh(context.mesh),
+    context.use_rollout_mesh(),
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
   ):
 
     def on_response():
       progress.update()
-      if context.stop.is_set():
+      if context.is_stopping():
         raise context_lib.Interrupted(f'{stage}: saved, not evaluated yet')
 
     records = evaluate.evaluate(
       rollout,
       context.task,
-      context.scorer.submit,
+      context.submit,
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
@@ -143,7 +154,8 @@ def _evaluation(context, stage, model):
   rollout.close()
   records = [facts | record for record in records]
   lines = ''.join(json.dumps(record) + '\n' for record in records)
-  metrics.replace_file(path, lines.encode())
+  if hosts.is_first():
+    metrics.replace_file(path, lines.encode())
   return records
 
 

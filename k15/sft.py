@@ -17,7 +17,6 @@ from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import sft_data
-from k15 import sharding
 from k15 import update
 from k15.context import Context
 from k15.data import Example
@@ -64,7 +63,7 @@ def train(
       context.logger.scalars(stage, 0, stream.counts)
     state = context_lib.init_state(context, optimizer, make_params())
   if stream is not None and start < stream.steps:
-    with sharding.use_mesh(context.mesh):
+    with context.use_mesh():
       state = _steps(
         context, stage, optimizer, state, stream, start, checkpoints
       )
@@ -80,14 +79,14 @@ def _steps(context, stage, optimizer, state, stream, start, checkpoints):
   with metrics.Progress(stream.steps, start, stage) as progress:
     for i in range(start, stream.steps):
       with timer('data'):
-        batch = _batch(next(batches))
+        batch = context.place_rows(_batch(next(batches)))
       with timer('update'):
         state, values = step(state, batch, False)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
       _refuse_non_finite(context, stage, i, values, batch)
       logged = _metrics(values)
       progress.update(loss=logged['sft/loss'])
-      done, stopping = i + 1 == stream.steps, context.stop.is_set()
+      done, stopping = i + 1 == stream.steps, context.is_stopping()
       if i % config.log_every == 0 or done:
         context.logger.scalars(stage, i, logged | timer.pop())
       if done or (i + 1) % every == 0 or stopping:
@@ -138,6 +137,8 @@ def _batch(arrays: dict[str, np.ndarray]) -> Batch:
     loss_mask=arrays['loss_mask'],
     ref_logprobs=zeros,
     kl_logprobs=zeros,
+    behavior_logprobs=zeros,
+    current_mask=zeros,
     advantage=np.zeros(shape, np.float32),
     pg_weight=np.full(shape, weight, np.float32),
     reg_weight=np.zeros(shape, np.float32),

@@ -4,12 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from k15 import conversations
 from k15 import data
+from k15 import hosts
 from k15 import packing
 from k15 import task as task_lib
 from k15 import token_store
@@ -156,7 +155,7 @@ def _open_store(context, stage, is_new):
     drop_too_long=config.drop_too_long,
     held_out=sorted(held_out),
   )
-  if jax.process_index() == 0:
+  if hosts.is_first():
     key = token_store.fingerprint(config.files, settings)
     if not token_store.is_made(directory, key):
       if not is_new:
@@ -176,6 +175,5 @@ def _open_store(context, stage, is_new):
         config.drop_too_long,
         held_out,
       )
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(f'{stage} tokens')
+  hosts.wait(f'{stage} tokens')
   return token_store.TokenStore(directory)
