@@ -161,10 +161,11 @@ def _generate_from(context, make_params, call):
       first_call=call,
     )
     return
-  rollout = context_lib.make_rollout(context)
+  rollout, params = context_lib.make_rollout(context), make_params()
   handover = context_lib.make_handover(context)
   with context.use_mesh():
-    handover.update(make_params(), version=0)
+    handover.update(params, version=0)
+  del params  # Those of the rollout are enough.
   rollout.set_params(handover.params, version=0)
   try:
     with context.use_rollout_mesh():
