@@ -100,6 +100,8 @@ def _steps(context, stage, optimizer, state, stream, start, checkpoints):
 
 def _make_step(context, stage, steps, optimizer, layout):
   config = context.config
+  if config[stage].epochs:
+    steps -= 1  # The last update is at `end_learning_rate` itself.
   schedule = optimizer_lib.cosine_schedule(
     config[stage].learning_rate,
     config[stage].end_learning_rate,
