@@ -12,24 +12,30 @@ OURS = ('k15', 'experiments', 'launch')
 EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
-  'curation', 'long2short', 'cognitive', 'rollout_correction',
+  'curation', 'question_types', 'near_duplicates', 'tagging', 'funnel',
+  'long2short', 'cognitive', 'rollout_correction',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
-  'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
+  'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
+  'quiet_imports', 'root_logger',
   'attention', 'chunked_attention', 'low_precision', 'models',
   'stage_inputs', 'hosts', 'reshard', 'handover', 'offload',
   'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
-  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'preference',
-  'reward_training',
+  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'curate',
+  'curation_steps', 'preference', 'reward_training',
 )  # fmt: skip
-REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
+REPORTS = (
+  'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
+)  # fmt: skip
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
-BELOW_STAGES = [*BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics']
+BELOW_STAGES = [
+  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'asks', 'pass_rates',
+]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
 # Page or folder of k15 -> the pages and folders of k15 it may import.
@@ -52,6 +58,9 @@ MAY_IMPORT = {
   'task': BELOW_ROLLOUT,
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
+  'asks': BELOW_EVALUATE,
+  'pass_rates': [*BELOW_EVALUATE, 'asks'],
+  'math_datasets': ['metrics'],
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],
