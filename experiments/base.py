@@ -19,7 +19,8 @@ def get_config() -> config_dict.ConfigDict:
     # up to the embeddings, and its tokenizer take the place of those below.
     checkpoint='',  # empty: random weights
     # 'curate' (before 'rl'; if it samples, with a checkpoint or after 'sft'),
-    # 'sft', 'rl'; those that train are followed by an evaluation.
+    # 'sft', 'sft_long', 'long_cot', 'rl'; those that train are followed by an
+    # evaluation.
     stages=('sft', 'rl'),
     task=_task(),
     curation=_curation(),
@@ -27,6 +28,9 @@ def get_config() -> config_dict.ConfigDict:
     policy=_policy(),
     mesh=_mesh(),
     sft=_sft(),
+    sft_long=_sft_long(),
+    long_cot=_long_cot(),
+    long_cot_examples=_long_cot_examples(),
     rl=_rl(),
     rollout=_rollout(),
     reward=_reward(),
@@ -44,6 +48,18 @@ def make_policy_tiny(config: config_dict.ConfigDict) -> None:
   """For `:smoke`: compiles and runs at once, and learns nothing."""
   config.policy.update(
     num_layers=2, d_model=32, num_heads=2, num_kv_heads=1, head_dim=16, d_ff=64
+  )
+
+
+def make_supervised_small(
+  group: config_dict.ConfigDict, row_tokens: int
+) -> None:
+  """For `:smoke` of a stage of supervised fine-tuning."""
+  group.update(
+    row_tokens=row_tokens,
+    batch_tokens=4 * row_tokens,
+    warmup_steps=0,
+    log_every=1,
   )
 
 
@@ -200,15 +216,94 @@ def _mesh():
 
 
 def _sft():
+  """The first phase of supervised fine-tuning, k1.5 2.5.2, or all of it.
+
+  The values are those of the arithmetic family's warm-up; `experiments/sft.py`
+  has the paper's.
+  """
   return dict(
     num_examples=20000,  # generated warm-up traces (task.name='arithmetic')
+    **_supervised(),
+  )
+
+
+def _sft_long():
+  """The second phase, k1.5 2.5.2: one epoch at 128k, re-warmed."""
+  return _supervised() | dict(
+    packing='first_fit',
+    row_tokens=131072,
+    epochs=1,
+    batch_tokens=1 << 20,  # NP
+    optimizer='adam',
+    learning_rate=1e-5,
+    end_learning_rate=1e-6,
+  )
+
+
+def _long_cot():
+  """Long-CoT warm-up, k1.5 2.2, a lightweight SFT; all NP.
+
+  It learns from what `long_cot_examples` makes, not from files.
+  """
+  return _supervised() | dict(
+    packing='first_fit',
+    epochs=2,
+    batch_tokens=1 << 18,
+    optimizer='adam',
+    learning_rate=1e-5,
+    end_learning_rate=1e-6,
+    warmup_steps=5,
+  )
+
+
+def _supervised():
+  """Keys of every stage that is supervised fine-tuning."""
+  return dict(
+    # Conversations, JSONL or Parquet, of `messages`, each with 'role' and
+    # 'content', or of `prompt` and `response`.  None: the task's worked
+    # solutions.
+    files=(),
+    # How often each file is drawn from; none: every example once an epoch.
+    # The paper's text, in thousands, is (500, 200, 200, 5, 20): general, code,
+    # mathematics and science, creative writing, long context (k1.5 2.5.2).
+    weights=(),
+    loss_turns='all',  # of the assistant are learnt from; or the 'last' alone
+    # Conversations longer than a row: left out and counted, or the run refused.
+    drop_too_long=False,
+    # 'first_fit', planned beforehand for a whole epoch, or 'best_fit' in a
+    # stream, for what fits into memory.
+    packing='best_fit',
+    row_tokens=0,  # of a packed row; 0: rollout.max_prompt_length + max_length
     steps=1500,
+    epochs=0,  # passes over the examples instead of `steps`; 0: `steps`
     batch_tokens=8192,  # packed tokens per step
     optimizer='muon',  # 'muon', 'adam' or 'sgd'
     learning_rate=1e-2,  # NP for the long-CoT warm-up
     end_learning_rate=3e-4,  # cosine decay to here
     warmup_steps=50,
     log_every=25,  # steps
+  )
+
+
+def _long_cot_examples():
+  """How the long-CoT warm-up set is made, k1.5 2.2: sample, verify, keep."""
+  return dict(
+    # 'engineered': the problem in a prompt that asks for planning, evaluation,
+    # reflection and exploration; 'plain': as RL asks it.
+    prompt='engineered',
+    samples=8,  # of a problem, until `most_per_problem` are kept; NP
+    most_per_problem=2,  # examples; NP
+    # A response is kept if it shows so many of the four processes.
+    least_processes=4,
+    problems=4096,  # of the RL prompt set, the first ones; NP
+    temperature=1.0,  # NP
+    call_size=256,  # responses between two saves
+    # Who writes: the model before this stage, or an OpenAI-compatible server,
+    # 'http://host:port/v1', and its model; its key is in $K15_SERVER_KEY.
+    server='',
+    server_model='',
+    server_threads=16,  # requests under way at once
+    server_seconds=600.0,  # until a request is given up
   )
 
 

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 from k15 import config_mesh
 from k15.rewards import routes as routes_lib
 
-STAGES = ('curate', 'sft', 'rl')
+STAGES = ('curate', 'sft', 'sft_long', 'long_cot', 'rl')
+SUPERVISED = ('sft', 'sft_long', 'long_cot')  # groups of the same keys
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
   'policy.dtype': ('float32', 'bfloat16'),
@@ -43,7 +44,10 @@ CHOICES = {
   'loss.rollout_correction_level': ('token', 'sequence'),
   'problem_sampler.strategy': ('uniform', 'curriculum', 'prioritized'),
   'optimizer.name': ('adam', 'muon', 'sgd'),
-  'sft.optimizer': ('adam', 'muon', 'sgd'),
+  **{f'{g}.optimizer': ('adam', 'muon', 'sgd') for g in SUPERVISED},
+  **{f'{g}.packing': ('best_fit', 'first_fit') for g in SUPERVISED},
+  **{f'{g}.loss_turns': ('all', 'last') for g in SUPERVISED},
+  'long_cot_examples.prompt': ('engineered', 'plain'),
 }
 QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
 NOT_EMPTY = (
@@ -58,7 +62,13 @@ NOT_EMPTY = (
 # Keys by the numbers they take.  A number is always finite.
 RANGES = {
   '>= 0': (
-    'sft.steps', 'sft.end_learning_rate', 'sft.warmup_steps',
+    *(
+      f'{group}.{key}'
+      for group in SUPERVISED
+      for key in (
+        'steps', 'epochs', 'end_learning_rate', 'warmup_steps', 'row_tokens',
+      )
+    ),
     'policy.vocab_size',
     'rl.iterations', 'rl.repetition_penalty', 'rl.log_trajectories',
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
@@ -73,7 +83,11 @@ RANGES = {
     'policy.d_model', 'policy.num_heads', 'policy.num_kv_heads',
     'policy.head_dim', 'policy.d_ff', 'policy.logprob_chunk',
     'policy.cache_block',
-    'sft.num_examples', 'sft.batch_tokens', 'sft.log_every',
+    'sft.num_examples', *(f'{group}.batch_tokens' for group in SUPERVISED),
+    *(f'{group}.log_every' for group in SUPERVISED),
+    'long_cot_examples.samples', 'long_cot_examples.most_per_problem',
+    'long_cot_examples.problems',
+    'long_cot_examples.call_size', 'long_cot_examples.server_threads',
     'rl.problems_per_iteration', 'rl.group_size', 'rl.updates_per_iteration',
     'rl.epochs', 'rl.max_group_age', 'rollout.num_slots',
     'rollout.tokens_per_call', 'rollout.max_prompt_length',
@@ -89,7 +103,8 @@ RANGES = {
   ),
   '> 0': (
     'task.hardest', 'policy.rope_theta', 'policy.rms_norm_eps',
-    'sft.learning_rate',
+    *(f'{group}.learning_rate' for group in SUPERVISED),
+    'long_cot_examples.temperature', 'long_cot_examples.server_seconds',
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
@@ -109,6 +124,7 @@ RANGES = {
     'problem_sampler.min_weight', 'curation.duplicate_similarity',
     'curation.max_tag_share',
   ),
+  '>= 0 and <= 4': ('long_cot_examples.least_processes',),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
   '>= 0 and < 2': ('length_reward.weight',),
   '>= 0 and < 4294967296': ('seed',),
@@ -121,7 +137,8 @@ RANGES = {
 # What a resumed run may change: how long, how often, on how many devices and
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
-  'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
+  'rl.iterations', 'rl.log_trajectories', '*.log_every', 'evaluation.*',
+  'long_cot_examples.server_*',
   'curation.*',  # The stage refuses once RL has drawn from its prompts.
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention', 'policy.cache_block',
@@ -136,7 +153,10 @@ FREE_ON_RESUME = (
 
 # Keys that only some stages read: free until one of these has begun.
 READERS = {
-  'sft.*': ('sft',),
+  'sft.*': ('sft', 'sft_long'),  # sft.num_examples, too
+  'sft_long.*': ('sft_long',),
+  'long_cot.*': ('long_cot',),
+  'long_cot_examples.*': ('long_cot',),
   'rl.*': ('rl',),
   'loss.*': ('rl',),
   'length_reward.*': ('rl',),
@@ -187,6 +207,9 @@ def validate(
   _check_reward(get)
   _check_curation(get)
   _check_rl(get)
+  for group in SUPERVISED:
+    _check_supervised(get, group)
+  _check_long_cot(get)
 
 
 def _check_number(key, value, rule):
@@ -320,12 +343,6 @@ def _check_lengths(get):
     'rollout.repetition_count is 1, and everything comes once: 0 turns the '
     'detector off, >= 2 on',
   )
-  prompt, response = get('rollout.max_prompt_length'), get('rollout.max_length')
-  _refuse(
-    get('sft.batch_tokens') < prompt + response,
-    f'sft.batch_tokens is {get("sft.batch_tokens")}, less than one row of '
-    f'rollout.max_prompt_length {prompt} + rollout.max_length {response}',
-  )
 
 
 def _check_workers(get):
@@ -395,11 +412,73 @@ def _check_rl(get):
   )
   _refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
   _refuse_above(get, 'rl.updates_per_iteration', 'rl.problems_per_iteration')
-  _refuse_above(get, 'sft.end_learning_rate', 'sft.learning_rate')
-  warmup, steps = get('sft.warmup_steps'), get('sft.steps')
+
+
+def _check_supervised(get, group):
+  _refuse_above(get, f'{group}.end_learning_rate', f'{group}.learning_rate')
+  warmup, steps = get(f'{group}.warmup_steps'), get(f'{group}.steps')
+  epochs, files = get(f'{group}.epochs'), get(f'{group}.files')
   _refuse(
-    0 < steps <= warmup,
-    f'sft.warmup_steps is {warmup}, and has to be < sft.steps, {steps}',
+    not epochs and 0 < steps <= warmup,
+    f'{group}.warmup_steps is {warmup}, and has to be < {group}.steps, {steps}',
+  )
+  _refuse(
+    (epochs or files) and get(f'{group}.packing') != 'first_fit',
+    f"{group}.packing is 'best_fit', and {group}.files and {group}.epochs need"
+    " 'first_fit'",
+  )
+  for path in files:
+    _refuse(not os.path.isfile(path), f'{group}.files: no file {path!r}')
+  _check_weights(group, get(f'{group}.weights'), files)
+  row = get(f'{group}.row_tokens')
+  name = f'{group}.row_tokens {row}'
+  if not row:
+    prompt, response = (
+      get('rollout.max_prompt_length'),
+      get('rollout.max_length'),
+    )
+    row = prompt + response
+    name = f'rollout.max_prompt_length {prompt} + rollout.max_length {response}'
+  _refuse(
+    group in get('stages') and get(f'{group}.batch_tokens') < row,
+    f'{group}.batch_tokens is {get(f"{group}.batch_tokens")}, less than one row'
+    f' of {name}',
+  )
+
+
+def _check_weights(group, weights, files):
+  _refuse(
+    weights and len(weights) != len(files),
+    f'{group}.weights has {len(weights)} entries for {len(files)} files',
+  )
+  for weight in weights:
+    is_number = isinstance(weight, int | float) and math.isfinite(weight)
+    _refuse(
+      not is_number or weight <= 0,
+      f'{group}.weights holds {weight!r}, and has to hold numbers > 0',
+    )
+
+
+def _check_long_cot(get):
+  server = get('long_cot_examples.server')
+  _refuse(
+    server and not re.fullmatch(r'https?://[^/]+(/[^?#]*)?', server),
+    f'long_cot_examples.server is {server!r}, and has to be'
+    " 'http://host:port/v1'",
+  )
+  _refuse(
+    bool(server) != bool(get('long_cot_examples.server_model')),
+    "long_cot_examples.server and server_model belong together, and one is ''",
+  )
+  _refuse(
+    server and get('mesh.num_processes') != 1,
+    f'long_cot_examples.server is {server!r}, which one process asks, and'
+    f' mesh.num_processes is {get("mesh.num_processes")}: make the examples'
+    ' first',
+  )
+  _refuse(
+    'long_cot' in get('stages') and get('long_cot.files'),
+    'long_cot.files is set, and stage long_cot makes its own examples',
   )
 
 

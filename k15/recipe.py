@@ -19,13 +19,23 @@ from k15 import context as context_lib
 from k15 import curate
 from k15 import evaluate
 from k15 import hosts
+from k15 import long_cot
 from k15 import metrics
 from k15 import models
 from k15 import report
 from k15 import rl
 from k15 import sft
+from k15 import sft_data
 from k15 import stage_inputs
 from k15.context import Context
+
+# Stage -> (context, make_params) -> its last state.
+_TRAIN = dict(
+  sft=functools.partial(sft.train, stage='sft'),
+  sft_long=functools.partial(sft.train, stage='sft_long'),
+  long_cot=long_cot.train,
+  rl=rl.train,
+)
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -78,23 +88,37 @@ def _train(context, stage, source) -> pathlib.Path:
   """Runs a stage from the model at `source`, if any; returns its own."""
   config = context.config
   directory = context.workdir / 'models' / stage
-  total = dict(sft=config.sft.steps, rl=config.rl.iterations)[stage]
+  total = _total(config, stage)
   origin = models.read_origin(directory)
   if origin is None or origin.done != total:
-    train = dict(sft=sft.train, rl=rl.train)[stage]
     make_params = functools.partial(context_lib.load_params, context, source)
-    state = train(context, make_params)
-    r, checkpoint = config.rollout, config.checkpoint
+    state = _TRAIN[stage](context, make_params)
+    checkpoint = config.checkpoint
     models.save(
       directory,
       context.policy,
       state.params,
       context.task.tokenizer,
-      r.max_prompt_length + r.max_length,
+      _longest(config, stage),
       models.Origin(stage, total, int(state.step)),
       models.directory_of(checkpoint) if checkpoint else None,
     )
   return directory
+
+
+def _total(config, stage):
+  """When a stage is done: iterations, epochs or steps."""
+  if stage in sft.STAGES:
+    return config[stage].epochs or config[stage].steps
+  return config.rl.iterations
+
+
+def _longest(config, stage):
+  """Tokens of the longest texts the model was trained on so far."""
+  r = config.rollout
+  trained = config.stages[: config.stages.index(stage) + 1]
+  rows = (sft_data.row_tokens(config, s) for s in trained if s in sft.STAGES)
+  return max(r.max_prompt_length + r.max_length, *rows, 0)
 
 
 def _evaluation(context, stage, model):

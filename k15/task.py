@@ -45,10 +45,17 @@ class Task:
     """int32 [T], of any text put to the policy."""
     if not self.is_chat:
       return self.tokenizer.encode(text)
+    return self.tokenizer.encode_chat(self._chat(text))
+
+  def messages(self, prompt: str) -> list[dict[str, str]]:
+    """The chat that asks a prompt."""
+    return self._chat(prompt + self.prompt_suffix)
+
+  def _chat(self, text):
     messages = [dict(role='user', content=text)]
     if self.system_prompt:
       messages.insert(0, dict(role='system', content=self.system_prompt))
-    return self.tokenizer.encode_chat(messages)
+    return messages
 
 
 def build(config: Any, tokenizer: Any) -> Task:
@@ -131,10 +138,16 @@ def _check_enough(config, task):
   # The end-of-sequence token needs a place too.
   most = config.rollout.max_length - 1
   lengths = (len(task.tokenizer.encode(e.response)) for e in task.examples)
-  if 'sft' in config.stages and not any(n <= most for n in lengths):
+  stages = [
+    stage
+    for stage in ('sft', 'sft_long')
+    if stage in config.stages and not config[stage].files
+  ]
+  if stages and not any(n <= most for n in lengths):
     raise ValueError(
-      f"stage 'sft' has nothing to learn from: {len(task.examples)} worked"
-      f' solutions, none of at most rollout.max_length - 1 = {most} tokens'
+      f'stage {stages[0]!r} has nothing to learn from:'
+      f' {len(task.examples)} worked solutions, none of at most'
+      f' rollout.max_length - 1 = {most} tokens'
     )
 
 

@@ -16,6 +16,7 @@ FREE = {
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
   'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
+  'long_cot_examples.server', 'long_cot_examples.server_model',
   'curation.guess_suffix', 'curation.guess_prefix',
 }  # fmt: skip
 
@@ -46,6 +47,11 @@ def test_defaults_are_valid():
 
 def test_every_key_is_judged():
   judged = set(config_lib.CHOICES) | set(config_lib.NOT_EMPTY) | FREE
+  judged |= {
+    f'{group}.{key}'
+    for group in config_lib.SUPERVISED
+    for key in ('files', 'weights')
+  }
   judged |= {'stages', 'task.kinds', 'tokenizer.words'}
   judged |= {'curation.evaluation_paths', 'curation.excluded_types'}
   judged |= {'mesh.rules', 'mesh.coordinator'}
@@ -115,9 +121,9 @@ def test_numbers(changes, sentence):
     (dict(policy__dtype='float16'), ("'float16'", 'float32, bfloat16')),
     (dict(rollout__dtype='half'), ("'half'", "of '', float32, bfloat16")),
     (dict(rollout__cache_dtype='int4'), ("'int4'", 'bfloat16, int8')),
-    (dict(stages=()), ('stages is empty', 'sft, rl')),
+    (dict(stages=()), ('stages is empty', 'sft, sft_long, long_cot, rl')),
     (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
-    (dict(stages=(1,)), ('stages: 1 is not one of curate, sft, rl',)),
+    (dict(stages=(1,)), ('stages: 1 is not one of curate, sft, sft_long',)),
     (dict(task__kinds=()), ('task.kinds is empty', 'add')),
     (dict(task__kinds=('add', 'cube')), ("'cube'", 'subtract')),
     (dict(task__answer_marker=''), ("task.answer_marker is ''",)),
@@ -206,6 +212,58 @@ def test_texts_and_tuples(changes, parts):
 )
 def test_keys_against_each_other(changes, sentence):
   assert _refusal(**changes) == sentence
+
+
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    (
+      dict(sft__epochs=1),
+      "sft.packing is 'best_fit', and sft.files and sft.epochs need"
+      " 'first_fit'",
+    ),
+    (dict(sft_long__files=('no.jsonl',)), "sft_long.files: no file 'no.jsonl'"),
+    (
+      dict(sft_long__files=(__file__,), sft_long__weights=(1, 2)),
+      'sft_long.weights has 2 entries for 1 files',
+    ),
+    (
+      dict(sft_long__files=(__file__,), sft_long__weights=(0.0,)),
+      'sft_long.weights holds 0.0, and has to hold numbers > 0',
+    ),
+    (
+      dict(stages=('sft_long',), sft_long__batch_tokens=1000),
+      'sft_long.batch_tokens is 1000, less than one row of sft_long.row_tokens'
+      ' 131072',
+    ),
+    (
+      dict(long_cot_examples__server='there:80'),
+      "long_cot_examples.server is 'there:80', and has to be"
+      " 'http://host:port/v1'",
+    ),
+    (
+      dict(long_cot_examples__server='http://there/v1'),
+      'long_cot_examples.server and server_model belong together, and one is'
+      " ''",
+    ),
+    (
+      dict(stages=('long_cot',), long_cot__files=(__file__,)),
+      'long_cot.files is set, and stage long_cot makes its own examples',
+    ),
+    (
+      dict(long_cot_examples__least_processes=5),
+      'long_cot_examples.least_processes is 5, and has to be >= 0 and <= 4',
+    ),
+  ],
+)
+def test_supervised_stages(changes, sentence):
+  assert _refusal(**changes) == sentence
+
+
+def test_a_row_of_a_stage_that_is_not_run_may_be_long():
+  changes = dict(rollout__max_length=30000)
+  config_lib.validate(_config(stages=('rl',), **changes), 1, KINDS)
+  assert 'sft.batch_tokens is 8192, less than' in _refusal(**changes)
 
 
 def test_no_sft_steps_need_no_warmup():

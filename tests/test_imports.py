@@ -13,7 +13,7 @@ EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
   'curation', 'question_types', 'near_duplicates', 'tagging', 'funnel',
-  'long2short', 'rollout_correction',
+  'long2short', 'cognitive', 'rollout_correction',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
@@ -22,9 +22,11 @@ DEVICES = (
   'quiet_imports', 'root_logger',
   'attention', 'chunked_attention', 'low_precision', 'models',
   'stage_inputs', 'hosts', 'reshard', 'handover', 'offload',
+  'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
-  'sft', 'rl', 'curate', 'curation_steps', 'preference', 'reward_training',
+  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'curate',
+  'curation_steps', 'preference', 'reward_training',
 )  # fmt: skip
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
