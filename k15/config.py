@@ -18,8 +18,12 @@ from ml_collections import ConfigDict
 from k15 import config_mesh
 from k15.rewards import routes as routes_lib
 
-STAGES = ('curate', 'sft', 'sft_long', 'long_cot', 'rl')
-SUPERVISED = ('sft', 'sft_long', 'long_cot')  # groups of the same keys
+STAGES = (
+  'curate', 'sft', 'sft_long', 'long_cot', 'rl', 'merge', 'shortest', 'dpo',
+  'short_rl',
+)  # fmt: skip
+# Groups of the same keys.
+SUPERVISED = ('sft', 'sft_long', 'long_cot', 'shortest')
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
   'policy.dtype': ('float32', 'bfloat16'),
@@ -48,6 +52,7 @@ CHOICES = {
   **{f'{g}.packing': ('best_fit', 'first_fit') for g in SUPERVISED},
   **{f'{g}.loss_turns': ('all', 'last') for g in SUPERVISED},
   'long_cot_examples.prompt': ('engineered', 'plain'),
+  'dpo.optimizer': ('adam', 'muon', 'sgd'),
 }
 QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
 NOT_EMPTY = (
@@ -75,6 +80,8 @@ RANGES = {
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
     'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
+    'dpo.steps', 'dpo.end_learning_rate', 'dpo.warmup_steps',
+    'short_rl.iterations',
     'curation.samples', 'curation.guesses', 'curation.max_per_tag',
     'curation.examples',
   ),
@@ -99,6 +106,9 @@ RANGES = {
     'evaluation.samples', 'saving.every_iterations',
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
+    'long2short.problems', 'long2short.samples', 'dpo.batch_pairs',
+    'dpo.log_every',
+    'short_rl.max_length',
     'curation.guess_max_length',
   ),
   '> 0': (
@@ -111,14 +121,16 @@ RANGES = {
     'optimizer.eps', 'evaluation.temperature', 'policy.rope_beta_slow',
     'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
     'policy.rope_high_freq_factor',
+    'dpo.learning_rate', 'dpo.beta', 'short_rl.token_price',
     'curation.temperature',
   ),
+  '> 1': ('long2short.longer',),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
     'task.guess_rate', 'task.slip_rate', 'loss.negative_discard_rate',
     'problem_sampler.success_decay', 'problem_sampler.unseen_success_rate',
     'problem_sampler.hard_below_success_rate', 'curation.variant_similarity',
-    'curation.max_pass_rate',
+    'curation.max_pass_rate', 'long2short.short_share',
   ),
   '> 0 and <= 1': (
     'problem_sampler.min_weight', 'curation.duplicate_similarity',
@@ -126,7 +138,7 @@ RANGES = {
   ),
   '>= 0 and <= 4': ('long_cot_examples.least_processes',),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
-  '>= 0 and < 2': ('length_reward.weight',),
+  '>= 0 and < 2': ('length_reward.weight', 'short_rl.length_weight'),
   '>= 0 and < 4294967296': ('seed',),
   '>= 2097152 and <= 1073741824': ('rollout.max_message_bytes',),
   '>= -1': (
@@ -138,7 +150,7 @@ RANGES = {
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', '*.log_every', 'evaluation.*',
-  'long_cot_examples.server_*',
+  'long_cot_examples.server_*', 'short_rl.iterations', 'long2short.responses',
   'curation.*',  # The stage refuses once RL has drawn from its prompts.
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention', 'policy.cache_block',
@@ -157,10 +169,14 @@ READERS = {
   'sft_long.*': ('sft_long',),
   'long_cot.*': ('long_cot',),
   'long_cot_examples.*': ('long_cot',),
-  'rl.*': ('rl',),
-  'loss.*': ('rl',),
+  'rl.*': ('rl', 'short_rl'),
+  'loss.*': ('rl', 'short_rl'),
   'length_reward.*': ('rl',),
-  'problem_sampler.*': ('rl',),
+  'problem_sampler.*': ('rl', 'short_rl'),
+  'long2short.*': ('merge', 'shortest', 'dpo', 'short_rl'),
+  'shortest.*': ('shortest',),
+  'dpo.*': ('dpo',),
+  'short_rl.*': ('short_rl',),
 }
 
 _COMPARE = {
@@ -210,6 +226,7 @@ def validate(
   for group in SUPERVISED:
     _check_supervised(get, group)
   _check_long_cot(get)
+  _check_long2short(get)
 
 
 def _check_number(key, value, rule):
@@ -415,13 +432,8 @@ def _check_rl(get):
 
 
 def _check_supervised(get, group):
-  _refuse_above(get, f'{group}.end_learning_rate', f'{group}.learning_rate')
-  warmup, steps = get(f'{group}.warmup_steps'), get(f'{group}.steps')
   epochs, files = get(f'{group}.epochs'), get(f'{group}.files')
-  _refuse(
-    not epochs and 0 < steps <= warmup,
-    f'{group}.warmup_steps is {warmup}, and has to be < {group}.steps, {steps}',
-  )
+  _check_schedule(get, group, has_epochs=epochs > 0)
   _refuse(
     (epochs or files) and get(f'{group}.packing') != 'first_fit',
     f"{group}.packing is 'best_fit', and {group}.files and {group}.epochs need"
@@ -479,6 +491,42 @@ def _check_long_cot(get):
   _refuse(
     'long_cot' in get('stages') and get('long_cot.files'),
     'long_cot.files is set, and stage long_cot makes its own examples',
+  )
+
+
+def _check_schedule(get, group, has_epochs=False):
+  _refuse_above(get, f'{group}.end_learning_rate', f'{group}.learning_rate')
+  warmup, steps = get(f'{group}.warmup_steps'), get(f'{group}.steps')
+  _refuse(
+    not has_epochs and 0 < steps <= warmup,
+    f'{group}.warmup_steps is {warmup}, and has to be < {group}.steps, {steps}',
+  )
+
+
+def _check_long2short(get):
+  stages = get('stages')
+  if 'dpo' in stages:
+    _check_schedule(get, 'dpo')
+  if 'short_rl' in stages:
+    _refuse_above(get, 'short_rl.max_length', 'rollout.max_length')
+  for path in get('short_rl.candidates'):
+    _refuse(
+      not isinstance(path, str) or not os.path.isdir(path),
+      f'short_rl.candidates: no directory {path!r}',
+    )
+  short_model = get('long2short.short_model')
+  _refuse(
+    'merge' in stages and not os.path.isdir(short_model),
+    f'long2short.short_model: no directory {short_model!r}',
+  )
+  _refuse(
+    'shortest' in stages and get('shortest.files'),
+    'shortest.files is set, and stage shortest samples its own examples',
+  )
+  has_model = get('checkpoint') or 'sft' in stages or 'rl' in stages
+  _refuse(
+    'merge' in stages and not has_model,
+    "checkpoint is '', and stage 'merge' needs a long-CoT model",
   )
 
 

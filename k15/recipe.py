@@ -20,21 +20,39 @@ from k15 import curate
 from k15 import evaluate
 from k15 import hosts
 from k15 import long_cot
+from k15 import merging
 from k15 import metrics
 from k15 import models
+from k15 import preference
 from k15 import report
 from k15 import rl
 from k15 import sft
 from k15 import sft_data
+from k15 import short_rl
+from k15 import shortest
 from k15 import stage_inputs
 from k15.context import Context
 
-# Stage -> (context, make_params) -> its last state.
+
+def _from_params(train, **settings):
+  """A stage that is given weights, as one that is given a model's directory."""
+
+  def train_from(context, model):
+    make_params = functools.partial(context_lib.load_params, context, model)
+    return train(context, make_params, **settings)
+
+  return train_from
+
+
+# Stage -> (context, directory of the model before or None) -> its last state.
 _TRAIN = dict(
-  sft=functools.partial(sft.train, stage='sft'),
-  sft_long=functools.partial(sft.train, stage='sft_long'),
-  long_cot=long_cot.train,
-  rl=rl.train,
+  sft=_from_params(sft.train, stage='sft'),
+  sft_long=_from_params(sft.train, stage='sft_long'),
+  long_cot=_from_params(long_cot.train),
+  rl=_from_params(rl.train),
+  shortest=shortest.train,
+  dpo=preference.train,
+  short_rl=short_rl.train,
 )
 
 
@@ -90,27 +108,49 @@ def _train(context, stage, source) -> pathlib.Path:
   directory = context.workdir / 'models' / stage
   total = _total(config, stage)
   origin = models.read_origin(directory)
-  if origin is None or origin.done != total:
-    make_params = functools.partial(context_lib.load_params, context, source)
-    state = _TRAIN[stage](context, make_params)
-    checkpoint = config.checkpoint
-    models.save(
-      directory,
-      context.policy,
-      state.params,
-      context.task.tokenizer,
-      _longest(config, stage),
-      models.Origin(stage, total, int(state.step)),
-      models.directory_of(checkpoint) if checkpoint else None,
-    )
+  if origin is not None and origin.done == total:
+    return directory
+  if stage == 'merge':
+    _merge(context, source, directory)
+    return directory
+  state = _TRAIN[stage](context, source)
+  checkpoint = config.checkpoint
+  models.save(
+    directory,
+    context.policy,
+    state.params,
+    context.task.tokenizer,
+    _longest(config, stage),
+    models.Origin(stage, total, int(state.step)),
+    models.directory_of(checkpoint) if checkpoint else None,
+  )
   return directory
+
+
+def _merge(context, source, directory):
+  """The mean of the model at `source` and the config's short one."""
+  config = context.config.long2short
+  if hosts.is_first():
+    merging.merge(
+      directory,
+      source,
+      models.directory_of(config.short_model),
+      config.short_share,
+      models.Origin('merge', 1, 0),
+    )
+  hosts.wait(f'{directory}: merged')
 
 
 def _total(config, stage):
   """When a stage is done: iterations, epochs or steps."""
   if stage in sft.STAGES:
     return config[stage].epochs or config[stage].steps
-  return config.rl.iterations
+  return {
+    'rl': config.rl.iterations,
+    'merge': 1,
+    'dpo': config.dpo.steps,
+    'short_rl': config.short_rl.iterations,
+  }[stage]
 
 
 def _longest(config, stage):

@@ -17,6 +17,7 @@ FREE = {
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
   'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
   'long_cot_examples.server', 'long_cot_examples.server_model',
+  'long2short.short_model', 'long2short.responses', 'short_rl.candidates',
   'curation.guess_suffix', 'curation.guess_prefix',
 }  # fmt: skip
 

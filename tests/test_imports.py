@@ -20,13 +20,13 @@ DEVICES = (
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
   'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
   'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'low_precision', 'models',
+  'attention', 'chunked_attention', 'low_precision', 'models', 'merging',
   'stage_inputs', 'hosts', 'reshard', 'handover', 'offload',
   'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
   'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'curate',
-  'curation_steps', 'preference', 'reward_training',
+  'curation_steps', 'preference', 'shortest', 'short_rl', 'reward_training',
 )  # fmt: skip
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
@@ -35,6 +35,7 @@ BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'asks', 'pass_rates',
+  'responses',
 ]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
@@ -49,6 +50,7 @@ MAY_IMPORT = {
   'rewards': ['data_types', 'rewards'],
   **{page: ['data_types', *DEVICES] for page in DEVICES},
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
+  'merging': [*DEVICES, 'long2short'],
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
   'rollout/server': [
     *BELOW_STAGES,
@@ -58,6 +60,7 @@ MAY_IMPORT = {
   'task': BELOW_ROLLOUT,
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
+  'responses': [*BELOW_EVALUATE, 'context'],
   'asks': BELOW_EVALUATE,
   'pass_rates': [*BELOW_EVALUATE, 'asks'],
   'math_datasets': ['metrics'],
