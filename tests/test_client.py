@@ -293,7 +293,7 @@ def test_new_weights_count_from_the_next_call(params):
     (dict(prompt=np.zeros(0, np.int32)), 'response 7/2 has an empty prompt'),
     (dict(budget=0), 'response 7/2 has a budget of 0 tokens'),
     (dict(budget=-3), 'a budget of -3 tokens'),
-    (dict(temperature=0.0), 'response 7/2 has temperature 0.0'),
+    (dict(top_p=0.0), 'response 7/2 has top_p 0.0'),
     (dict(temperature=-1.0), 'temperature -1.0'),
     (dict(temperature=float('nan')), 'temperature nan'),
     (
