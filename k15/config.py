@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from k15.rewards import routes as routes_lib
 
-STAGES = ('sft', 'rl')
+STAGES = ('sft', 'rl', 'evaluate')
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
   'policy.dtype': ('float32', 'bfloat16'),
@@ -56,6 +56,7 @@ RANGES = {
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
     'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
+    'evaluation.temperature', 'evaluation.problems',
   ),
   '>= 1': (
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
@@ -70,7 +71,7 @@ RANGES = {
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
     'optimizer.micro_batch_rows',
-    'evaluation.samples', 'saving.every_iterations',
+    'evaluation.samples', 'evaluation.resamples', 'saving.every_iterations',
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
   ),
@@ -80,7 +81,7 @@ RANGES = {
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
-    'optimizer.eps', 'evaluation.temperature', 'policy.rope_beta_slow',
+    'optimizer.eps', 'policy.rope_beta_slow',
     'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
     'policy.rope_high_freq_factor',
   ),
@@ -90,7 +91,8 @@ RANGES = {
     'problem_sampler.success_decay', 'problem_sampler.unseen_success_rate',
     'problem_sampler.hard_below_success_rate',
   ),
-  '> 0 and <= 1': ('problem_sampler.min_weight',),
+  '> 0 and <= 1': ('problem_sampler.min_weight', 'evaluation.top_p'),
+  '> 0 and < 1': ('evaluation.interval',),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
   '>= 0 and < 2': ('length_reward.weight',),
   '>= 0 and < 4294967296': ('seed',),
@@ -156,6 +158,7 @@ def validate(
   _check_lengths(get)
   _check_workers(get)
   _check_reward(get)
+  _check_evaluation(get)
   _check_rl(get)
 
 
@@ -185,7 +188,8 @@ def _check_task(get):
       f'tokenizer.words holds {word!r}; words are different texts, none empty',
     )
   _refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
-  if get('task.name') == 'file':
+  is_asked = get('stages') != ('evaluate',) or not get('evaluation.sets')
+  if get('task.name') == 'file' and is_asked:
     path, held_out = get('task.train_path'), get('task.held_out_path')
     _refuse(not path, "task.train_path is '', and task.name 'file' needs one")
     for key in ('task.train_path', 'task.held_out_path')[: 1 + bool(held_out)]:
@@ -257,7 +261,7 @@ def _check_lengths(get):
   )
   prompt, response = get('rollout.max_prompt_length'), get('rollout.max_length')
   _refuse(
-    get('sft.batch_tokens') < prompt + response,
+    'sft' in get('stages') and get('sft.batch_tokens') < prompt + response,
     f'sft.batch_tokens is {get("sft.batch_tokens")}, less than one row of '
     f'rollout.max_prompt_length {prompt} + rollout.max_length {response}',
   )
@@ -302,6 +306,45 @@ def _check_reward(get):
   _refuse(
     path and not os.path.isfile(path), f'reward.token_file: no file {path!r}'
   )
+
+
+def _check_evaluation(get):
+  samples, temperature = (
+    get('evaluation.samples'),
+    get('evaluation.temperature'),
+  )
+  _refuse(
+    temperature == 0 and samples > 1,
+    f'evaluation.samples is {samples}, and at evaluation.temperature 0 all'
+    ' samples of a problem are the same',
+  )
+  _refuse(
+    get('stages') == ('evaluate',) and not get('checkpoint'),
+    "checkpoint is '', and there is no model to evaluate",
+  )
+  for k in get('evaluation.pass_at'):
+    _check_number('evaluation.pass_at', k, '>= 1')
+  named = {}
+  for key in ('sets', 'rewards', 'templates'):
+    try:
+      named[key] = routes_lib.named(get(f'evaluation.{key}'))
+    except ValueError as error:
+      raise ConfigError(f'evaluation.{key}: {error}') from None
+    unknown = [name for name in named[key] if name not in named['sets']]
+    _refuse(
+      unknown,
+      f'evaluation.{key} names {unknown}, and evaluation.sets has'
+      f' {list(named["sets"])}',
+    )
+  for path in named['sets'].values():
+    _refuse(not os.path.isfile(path), f'evaluation.sets: no file {path!r}')
+  for reward in named['rewards'].values():
+    _check_members('evaluation.rewards', (reward,), routes_lib.REWARDS)
+  for text in named['templates'].values():
+    _refuse(
+      '{prompt}' not in text,
+      f"evaluation.templates holds {text!r}, which has no '{{prompt}}'",
+    )
 
 
 def _check_rl(get):

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -246,13 +246,18 @@ def param_layout(shape: policy.PolicyConfig, mesh: jax.sharding.Mesh) -> Any:
   return _structs(boxed, sharding.param_shardings(mesh, boxed))
 
 
-def make_scorer(config: Any) -> scoring.Scorer:
+def make_scorer(
+  config: Any, more_routes: Mapping[str, str] | None = None
+) -> scoring.Scorer:
   """The rewards that the config routes to; close it when done.
+
+  `more_routes`, domain -> reward, are added.
 
   Raises:
     ValueError: a route that leads nowhere, or no sandbox for programs.
   """
   routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  routes |= more_routes or {}
   names = sorted(set(routes.values()))
   resources = contextlib.ExitStack()
   judges = scoring.make_judges(config, names, resources)

@@ -60,21 +60,11 @@ def read_problems(
     FileNotFoundError: no such file.
     ValueError: a row is not what it should be; says which and why.
   """
-  file = pathlib.Path(path)
-  if not file.is_file():
-    raise FileNotFoundError(f'{path}: no such file')
-  readers = {
-    '.jsonl': _jsonl_rows,
-    '.json': _json_rows,
-    '.parquet': _parquet_rows,
-  }
-  if file.suffix not in readers:
-    raise ValueError(f'{path}: {file.suffix!r} is not one of {list(readers)}')
   examples, seen = [], {}
-  for number, where, row in readers[file.suffix](file):
+  for number, where, row in _rows(path):
     example = Example(
       Problem(
-        id=_id(row, f'{file.name}:{number}'),
+        id=_id(row, f'{pathlib.Path(path).name}:{number}'),
         prompt=_text(row, prompt_field, where),
         answer=''
         if may_lack_answers and row.get(answer_field, 0) in (None, '')
@@ -91,6 +81,11 @@ def read_problems(
   if not examples:
     raise ValueError(f'{path}: no problems in it')
   return examples
+
+
+def first_row(path: str) -> dict[str, Any]:
+  """The first row of such a file, {} of an empty one; raises as above."""
+  return next((row for _, _, row in _rows(path)), {})
 
 
 def split_held_out(
@@ -198,6 +193,21 @@ def _packed_row(row):
     segment_ids=row['tokens_segment_ids'],
     loss_mask=row['loss_mask'],
   )
+
+
+def _rows(path):
+  """(number, where, row) of every row."""
+  file = pathlib.Path(path)
+  if not file.is_file():
+    raise FileNotFoundError(f'{path}: no such file')
+  readers = {
+    '.jsonl': _jsonl_rows,
+    '.json': _json_rows,
+    '.parquet': _parquet_rows,
+  }
+  if file.suffix not in readers:
+    raise ValueError(f'{path}: {file.suffix!r} is not one of {list(readers)}')
+  return readers[file.suffix](file)
 
 
 def _jsonl_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:

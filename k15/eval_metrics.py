@@ -33,7 +33,7 @@ def pass_at_k(correct: np.ndarray, k: int) -> np.ndarray:
   if k == 1:
     return right / n
   i = np.arange(1, n + 1)
-  # Factors with i < k occur only where n - c < k: there one is sure to be right.
+  # Factors with i < k occur only where n - c < k: one of k is sure to be right.
   factors = np.where(i > n - right[:, None], 1 - k / i, 1.0)
   fails = np.prod(np.maximum(factors, 0.0), axis=1)
   return np.where(n - right < k, 1.0, 1 - fails)
@@ -87,9 +87,7 @@ def lengths(values: np.ndarray) -> dict[str, float | None]:
   """Mean and 95th percentile of int [N] tokens; None where there are none."""
   if not values.size:
     return dict(mean=None, p95=None)
-  return dict(
-    mean=float(np.mean(values)), p95=float(np.percentile(values, 95))
-  )
+  return dict(mean=float(np.mean(values)), p95=float(np.percentile(values, 95)))
 
 
 def bootstrap(

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from k15 import context as context_lib
+from k15 import eval_stage
 from k15 import evaluate
 from k15 import metrics
 from k15 import models
@@ -30,6 +31,13 @@ def run(context: Context) -> dict[str, Any]:
   already = summary.get('seconds', 0.0)
   source = context.config.checkpoint
   for stage in context.config.stages:
+    if stage == 'evaluate':
+      results = eval_stage.run(context, source)
+      pooled = eval_stage.pooled(results)
+      summary |= {f'{key}_after_evaluate': v for key, v in pooled.items()}
+      summary |= dict(evaluation=results, seconds=already + time.time() - start)
+      _write(summary_path, summary)
+      continue
     source = _train(context, stage, source)
     records = _evaluation(context, stage, source)
     result = evaluate.summary(records)
@@ -85,10 +93,15 @@ def _evaluation(context, stage, model):
   path = context.workdir / f'evaluation_{stage}.jsonl'
   total = len(context.task.held_out) * config.evaluation.samples
   step = models.read_origin(model).step
-  facts = dict(step=step, temperature=config.evaluation.temperature)
+  e = config.evaluation
+  facts = dict(step=step, temperature=e.temperature)
+  if e.top_p < 1:
+    facts['top_p'] = e.top_p
   records = metrics.read_jsonl(path)
-  if len(records) == total and records[0].items() >= facts.items():
-    return records
+  if len(records) == total:
+    keys = ('step', 'temperature', 'top_p')
+    if facts == {k: records[0][k] for k in keys if k in records[0]}:
+      return records
   rollout = context_lib.make_rollout(context)
   rollout.set_params(context_lib.load_params(context, model), version=0)
   with (
@@ -105,9 +118,10 @@ def _evaluation(context, stage, model):
       rollout,
       context.task,
       context.scorer.submit,
-      config.evaluation.samples,
+      e.samples,
       config.rollout.max_length,
-      config.evaluation.temperature,
+      e.temperature,
+      e.top_p,
       on_response=on_response,
     )
   rollout.close()

@@ -371,6 +371,7 @@ def _evaluate(stage):
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
+      config.evaluation.top_p,
     )
   stage.rollout.pop_stats()
   return {f'evaluation/{k}': v for k, v in evaluate.summary(records).items()}

@@ -51,9 +51,9 @@ class Spy:
   def __getattr__(self, name):
     return getattr(self._engine, name)
 
-  def generate(self, params, state, wanted):
+  def generate(self, params, state, *wanted):
     assert np.asarray(state.is_live).any()
-    state, made = self._engine.generate(params, state, wanted)
+    state, made = self._engine.generate(params, state, *wanted)
     self.steps.append(int(made.steps))
     return state, made
 
