@@ -12,7 +12,7 @@ OURS = ('k15', 'experiments', 'launch')
 EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
-  'curation', 'long2short',
+  'curation', 'long2short', 'eval_metrics',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
@@ -20,11 +20,14 @@ DEVICES = (
   'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
   'attention', 'chunked_attention', 'models',
 )  # fmt: skip
-STAGES = ('sft', 'rl', 'preference', 'reward_training')
-REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart')
+STAGES = ('sft', 'rl', 'preference', 'reward_training', 'eval_stage')
+REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart', 'eval_table')
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
-BELOW_STAGES = [*BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics']
+BELOW_STAGES = [
+  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
+  'eval_table',
+]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
 # Page or folder of k15 -> the pages and folders of k15 it may import.
@@ -43,13 +46,16 @@ MAY_IMPORT = {
     'config',
     'command_line',
   ],  # A command of its own.
-  'task': BELOW_ROLLOUT,
+  'eval_sets': ['data_types', 'data', 'rewards'],
+  'eval_journal': ['metrics'],
+  'task': [*BELOW_ROLLOUT, 'eval_sets'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
+  'compare': ['metrics', 'eval_metrics', *REPORTS],  # A command of its own.
   'main': [
     *BELOW_RECIPE,
     *REPORTS,
