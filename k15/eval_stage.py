@@ -22,38 +22,18 @@ import jax
 
 from k15 import context as context_lib
 from k15 import eval_journal
+from k15 import eval_questions
 from k15 import eval_table
 from k15 import evaluate
 from k15 import metrics
 from k15 import models
 from k15 import sharding
 from k15.context import Context
-from k15.data_types import Problem, StopReason, Trajectory
-from k15.rewards import routes as routes_lib
+from k15.data_types import StopReason, Trajectory
+from k15.eval_questions import Question
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.rollout import partial
-
-_PIECES = 16, 4096  # of each file of weights, and their bytes
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-  """One response that is wanted.
-
-  Attributes:
-    key: set, problem and sample.
-    group_id: with the sample, of its random numbers.
-    problem: with the prompt as it is asked.
-    reward: what judges it.
-    judge: reward and reference, as a short name.
-  """
-
-  key: eval_journal.Key
-  group_id: int
-  problem: Problem
-  reward: str
-  judge: str
 
 
 def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
@@ -71,11 +51,13 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
     Interrupted: it was asked to stop; what was sampled is on disk.
   """
   config, e = context.config, context.config.evaluation
-  questions = _questions(config, context.task.sets)
+  questions = eval_questions.questions_of(config, context.task.sets)
   task = dataclasses.replace(context.task, prompt_suffix='')
   source = models.directory_of(source)
   facts = dict(
-    model=fingerprint(source), temperature=e.temperature, top_p=e.top_p
+    model=eval_questions.fingerprint(source),
+    temperature=e.temperature,
+    top_p=e.top_p,
   )
   folder = context.workdir / 'evaluation'
   folder.mkdir(parents=True, exist_ok=True)
@@ -85,56 +67,6 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
   )
   _sample(context, task, source, questions, journal)
   return _write(context, folder, facts, source, questions, journal)
-
-
-def fingerprint(directory: pathlib.Path) -> str:
-  """Short name of a model's weights and tokenizer, from pieces of its files.
-
-  Names, sizes and some thousand bytes at even distances: training changes
-  nearly every byte, and a model of a terabyte is told apart at once.
-  """
-  found = hashlib.sha256()
-  for path in sorted(directory.iterdir()):
-    if (
-      path.suffix not in ('.json', '.safetensors') or path.name == models.ORIGIN
-    ):
-      continue
-    size = path.stat().st_size
-    found.update(f'{path.name} {size}\n'.encode())
-    count, length = _PIECES
-    with open(path, 'rb') as file:
-      for i in range(count):
-        file.seek(max(size - length, 0) * i // (count - 1))
-        found.update(file.read(length))
-  return found.hexdigest()[:16]
-
-
-def _questions(config, sets) -> list[Question]:
-  """All that is asked, in order of sets, problems and samples."""
-  routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
-  questions, taken = [], set()
-  for found in sets:
-    for problem in found.problems:
-      reward = found.reward or routes.get(problem.domain, routes[''])
-      text = f'{reward}\n{problem.answer}'.encode()
-      judge = f'{reward}:{hashlib.sha256(text).hexdigest()[:12]}'
-      # By name, so that other problems beside it change nothing.
-      name = hashlib.sha256(f'{found.name}\n{problem.id}'.encode()).digest()
-      group_id = int.from_bytes(name[:4]) % evaluate.FIRST_GROUP_ID
-      while group_id in taken:
-        group_id = (group_id + 1) % evaluate.FIRST_GROUP_ID
-      taken.add(group_id)
-      questions += [
-        Question(
-          (found.name, problem.id, sample),
-          evaluate.FIRST_GROUP_ID + group_id,
-          problem,
-          reward,
-          judge,
-        )
-        for sample in range(config.evaluation.samples)
-      ]
-  return questions
 
 
 def _sample(context, task, source, questions, journal):
@@ -149,7 +81,7 @@ def _sample(context, task, source, questions, journal):
   if not missing and not unjudged:
     return
   scorer = context_lib.make_scorer(
-    context.config, {_route(q): q.reward for q in questions}
+    context.config, {eval_questions.route_of(q): q.reward for q in questions}
   )
   try:
     judging = _Judging(scorer, journal)
@@ -211,7 +143,9 @@ class _Judging:
 
   def begin(self, question: Question) -> None:
     """Has the response judged that the journal holds."""
-    problem = dataclasses.replace(question.problem, domain=_route(question))
+    problem = dataclasses.replace(
+      question.problem, domain=eval_questions.route_of(question)
+    )
     entry = self._journal.response(question.key, question.problem.prompt)
     future = self._scorer.submit(problem, entry['response'])
     self._pending.append((question, future))
@@ -237,18 +171,15 @@ class _Judging:
     self.take()
 
 
-def _route(question):
-  """A domain of its own for each reward that a set asks for."""
-  return f'evaluate:{question.reward}'
-
-
 def _write(context, folder, facts, source, questions, journal):
   """Records, results and table of a finished evaluation."""
   config, e = context.config, context.config.evaluation
   records, rewards = {}, {}
   for question in questions:
     name, problem_id, _ = question.key
-    records.setdefault(name, []).append(_record(question, journal))
+    records.setdefault(name, []).append(
+      eval_questions.record_of(question, journal)
+    )
     rewards[name, problem_id] = question.reward
   results = {
     name: evaluate.measure(
@@ -279,29 +210,6 @@ def _write(context, folder, facts, source, questions, journal):
     metrics.replace_file(folder / 'results.json', text.encode())
   print(eval_table.of_results(results, e.interval), flush=True)
   return results
-
-
-def _record(question, journal) -> evaluate.Record:
-  name, _, sample = question.key
-  problem = question.problem
-  entry = journal.verdict(question.key, problem.prompt, question.judge)
-  is_program = question.reward == 'code_tests'  # Its tests are not to be read.
-  return dict(
-    set=name,
-    problem_id=problem.id,
-    sample=sample,
-    prompt=problem.prompt,
-    answer='' if is_program else problem.answer,
-    response=entry['response'],
-    reward=float(entry['verdict'] == 'correct'),
-    verdict=entry['verdict'],
-    reason=entry['reason'],
-    length=entry['length'],
-    stop=entry['stop'],
-    domain=problem.domain,
-    difficulty=problem.difficulty,
-    judge=question.judge,
-  )
 
 
 def pooled(results: dict[str, Any]) -> dict[str, float]:

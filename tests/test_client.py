@@ -1,5 +1,6 @@
 """Continuous batching: the same tokens, whatever shares the machine."""
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from k15 import policy
+from k15.rollout import backend
 from k15.rollout import client
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Request, Stop
@@ -274,6 +276,35 @@ def test_temperatures_belong_to_requests(params):
   completions = answer(params, cold + hot, make_decoder(16, 4, 2))
   assert len({tuple(completions[0, s].tokens) for s in range(3)}) == 1
   assert len({tuple(completions[0, s].tokens) for s in range(3, 6)}) == 3
+
+
+def test_greedy_and_nucleus_beside_the_whole(params):
+  whole = [request(1, s) for s in range(3)]
+  greedy = [request(0, s, temperature=0.0) for s in range(2)]
+  cold = [request(0, 5, temperature=1e-4)]
+  narrow = [request(0, 6, top_p=1e-6)]
+  alone = answer(params, whole, make_decoder(16, 4, 2))
+  both = answer(params, whole + greedy + cold + narrow, make_decoder(4, 4, 2))
+  for name, completion in alone.items():
+    np.testing.assert_array_equal(both[name].tokens, completion.tokens)
+  # The likeliest token is all there is of a narrow nucleus or a cold one.
+  ways = {tuple(both[0, s].tokens) for s in (0, 1, 5, 6)}
+  assert len(ways) == 1
+
+
+def test_slots_leave_the_program_of_parts_when_they_are_done(params):
+  slots = backend.SlotBackend(make_decoder(4, 4, 2))
+  slots.set_params(params)
+  asked = [request(0, 0, budget=3, temperature=0.0), request(1, 0, budget=9)]
+  for i, r in enumerate(asked):
+    slots.insert(slots.prefill([r.prompt]), [0], [r], [i])
+  assert slots._of_parts == {0}
+  slots.generate(9)
+  assert not slots._of_parts
+  again = dataclasses.replace(asked[0], top_p=0.5, temperature=1.0)
+  slots.insert(slots.prefill([again.prompt]), [0], [again], [0])
+  slots.free([0])
+  assert not slots._of_parts
 
 
 def test_new_weights_count_from_the_next_call(params):

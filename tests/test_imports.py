@@ -26,7 +26,7 @@ BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
-  'eval_table',
+  'eval_questions', 'eval_sets', 'eval_table',
 ]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
@@ -48,6 +48,13 @@ MAY_IMPORT = {
   ],  # A command of its own.
   'eval_sets': ['data_types', 'data', 'rewards'],
   'eval_journal': ['metrics'],
+  'eval_questions': [
+    *BELOW_EVALUATE,
+    'evaluate',
+    'eval_journal',
+    'eval_sets',
+  ],
+  'eval_pairs': ['metrics', 'eval_metrics'],
   'task': [*BELOW_ROLLOUT, 'eval_sets'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
@@ -55,7 +62,7 @@ MAY_IMPORT = {
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
-  'compare': ['metrics', 'eval_metrics', *REPORTS],  # A command of its own.
+  'compare': ['metrics', 'eval_pairs', *REPORTS],  # A command of its own.
   'main': [
     *BELOW_RECIPE,
     *REPORTS,
