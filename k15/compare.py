@@ -28,7 +28,7 @@ def to_text(name: str, pairs: Sequence[Pair], shown: int) -> str:
   """Won and lost problems of a set, with responses side by side."""
   parts = []
   for kind, found in eval_pairs.of_kinds(pairs).items():
-    ids = ' '.join(pair.problem_id for pair in found)
+    ids = ', '.join(pair.problem_id for pair in found)
     parts.append(f'{name}: {len(found)} {kind}{": " * bool(ids)}{ids}')
     parts += [_side_by_side(pair) for pair in found[:shown]]
   return '\n'.join(parts)
@@ -101,9 +101,8 @@ def _side_by_side(pair):
   lines += _wrapped(pair.a[0].get('prompt', ''), 2 * _WIDTH)[:_LINES]
   columns = []
   for record in _telling(pair):
-    facts = (
-      f'[{record["verdict"]}, {record["length"]} tokens, {record["stop"]}]'
-    )
+    verdict = 'right' if record['reward'] == 1 else 'wrong'
+    facts = f'[{verdict}, {record["length"]} tokens, {record["stop"]}]'
     text = _wrapped(record['response'], _WIDTH)
     if len(text) > _LINES:  # The end has the answer.
       text = [*text[: _LINES // 3], '…', *text[1 - _LINES + _LINES // 3 :]]

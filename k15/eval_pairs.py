@@ -11,6 +11,7 @@ from k15 import eval_metrics
 from k15 import metrics
 
 _LEVEL, _RESAMPLES = 0.95, 10000
+_NEEDED = {'problem_id', 'reward', 'response', 'length', 'stop'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def read(path: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
   for file in files:
     for record in metrics.read_jsonl(file):
       problems = sets.setdefault(record.get('set', 'held_out'), {})
-      if not {'problem_id', 'sample', 'reward', 'response'} <= record.keys():
+      if not record.keys() >= _NEEDED:
         raise ValueError(f'{file}: a record of {list(record)}')
       problems.setdefault(record['problem_id'], []).append(record)
   if not sets:

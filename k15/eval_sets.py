@@ -17,6 +17,7 @@ import numpy as np
 from k15 import data
 from k15.data_types import Problem
 from k15.rewards import code_datasets
+from k15.rewards import code_tests
 from k15.rewards import routes as routes_lib
 
 _MATH = (
@@ -24,7 +25,7 @@ _MATH = (
 )
 _HUMANEVAL = (
   'Complete this function. Answer with the whole program in one ```python'
-  ' block.\n\n```python\n{prompt}```'
+  ' block.\n\n```python\n{prompt}\n```'
 )
 _MBPP = '{prompt} Answer with the whole program in one ```python block.'
 
@@ -132,9 +133,16 @@ def format_of(path: str) -> str:
 
 def _read_problems(config, path, kind) -> list[Problem]:
   if kind == 'humaneval':
-    return _programs(code_datasets.load_humaneval(pathlib.Path(path)))
+    problems = code_datasets.load_humaneval(pathlib.Path(path))
+    return [
+      Problem(p.id, p.prompt.rstrip(), code_tests.to_text(p.tests), 'code')
+      for p in problems
+    ]
   if kind == 'mbpp':
-    return _programs(code_datasets.load_mbpp(pathlib.Path(path)))
+    problems = code_datasets.load_mbpp(pathlib.Path(path))
+    records = [code_datasets.to_record(p) for p in problems]
+    names = ('id', 'prompt', 'answer', 'domain')
+    return [Problem(**{name: r[name] for name in names}) for r in records]
   t, own_only = config.task, dict(response_field='', difficulty_field='')
   fields = dict(
     math=dict(prompt_field='problem', domain_field='subject', **own_only),
@@ -150,12 +158,6 @@ def _read_problems(config, path, kind) -> list[Problem]:
     ),
   )[kind]
   return [example.problem for example in data.read_problems(path, **fields)]
-
-
-def _programs(problems):
-  records = [code_datasets.to_record(problem) for problem in problems]
-  names = ('id', 'prompt', 'answer', 'domain')
-  return [Problem(**{name: r[name] for name in names}) for r in records]
 
 
 def _first_row(path) -> Mapping[str, Any]:

@@ -115,6 +115,6 @@ def test_a_prompt_that_is_too_long_refuses_the_set(tmp_path):
   config.rollout.max_prompt_length = 4
   sets = eval_sets.read(config, is_chat=True)
   with pytest.raises(
-    ValueError, match='own: 1 of 1 prompts .* max_prompt_length = 4: up to 5'
+    ValueError, match='own: 1 of 1 prompts .*max_prompt_length = 4: up to 5'
   ):
     eval_sets.check_lengths(config, lambda text: np.zeros(len(text)), sets)
