@@ -10,6 +10,7 @@ page shows more of them, in full.
 """
 
 import argparse
+import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -155,6 +156,15 @@ def _table(measures):
   return eval_table.columns(rows)
 
 
+def _labels(a, b):
+  """Both paths without the folders they share."""
+  paths = [pathlib.Path(path).absolute().parts for path in (a, b)]
+  same = 0
+  while same < min(map(len, paths)) - 1 and paths[0][same] == paths[1][same]:
+    same += 1
+  return tuple('/'.join(parts[same:]) for parts in paths)
+
+
 def main(argv: Sequence[str]) -> None:
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('a')
@@ -183,7 +193,7 @@ def main(argv: Sequence[str]) -> None:
   if left_out:
     print(f'on one side only, and left out: {", ".join(sorted(left_out))}')
   if args.html:
-    document = to_html((args.a, args.b), sets)
+    document = to_html(_labels(args.a, args.b), sets)
     metrics.replace_file(args.html, document.encode())
     print(f'page: {args.html}')
 

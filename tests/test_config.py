@@ -44,7 +44,8 @@ def test_defaults_are_valid():
 
 def test_every_key_is_judged():
   judged = set(config_lib.CHOICES) | set(config_lib.NOT_EMPTY) | FREE
-  judged |= {'stages', 'task.kinds', 'tokenizer.words'}
+  judged |= {'stages', 'task.kinds', 'tokenizer.words', 'evaluation.pass_at'}
+  judged |= {f'evaluation.{key}' for key in ('sets', 'rewards', 'templates')}
   judged |= {key for keys in config_lib.RANGES.values() for key in keys}
   leaves = {}
 
