@@ -5,6 +5,7 @@
 # make bench-rollout  the rollout server against what it could be at best
 # make bench-rewards  what rewards get right, and what they cost
 # make bench-long  time and memory of one gradient step, 2k to 128k tokens
+# make bench-gpu  decoding and training on a GPU, beside transformers
 # make chaos  breaks a run with remote workers 100 times; nothing may be lost
 # make kill   kills a run 20 times; the end has to be the same, bit for bit
 #
@@ -21,6 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINS := third_party/constraints.txt
 SCRATCH := .cache/tmp
+TORCH := .bench/torch
 CONFIG ?= experiments/arithmetic.py
 WORKDIR ?= runs/arithmetic
 ARGS ?=
@@ -36,7 +38,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 .PHONY: run test test-peers bench bench-rollout bench-rewards \
-  bench-long chaos kill
+  bench-long bench-gpu chaos kill
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
@@ -68,6 +70,9 @@ bench-long: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.long_context \
 	  --picture docs/long_context.png $(ARGS)
 
+bench-gpu: $(VENV)/.gpu $(TORCH)/.ready | $(SCRATCH)
+	$(BIN)/python -m benchmarks.gpu --peer_python $(TORCH)/bin/python $(ARGS)
+
 chaos: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.chaos --faults=100 $(ARGS)
 
@@ -84,6 +89,18 @@ $(VENV)/.test: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 and its test tools into $(VENV)'
 	@$(INSTALL) --editable '.[test]'
 	@touch $(VENV)/.core $@
+
+$(VENV)/.gpu: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
+	@echo 'installing k15 and jax for CUDA into $(VENV)'
+	@$(INSTALL) --editable '.[test,gpu]'
+	@touch $(VENV)/.core $(VENV)/.test $@
+
+$(TORCH)/.ready: | $(VENV)/.uv
+	@echo 'installing torch and transformers into $(TORCH)'
+	@$(BIN)/python -m uv venv --quiet --python $(BIN)/python $(TORCH)
+	@$(BIN)/python -m uv pip install --quiet --python $(TORCH)/bin/python \
+	  torch==2.13.0 transformers==5.23.0
+	@touch $@
 
 $(VENV)/.uv: $(PINS) | $(BIN)/python $(SCRATCH)
 	@$(BIN)/python -m pip install --quiet --constraint $(PINS) uv

@@ -46,6 +46,9 @@ setuptools.setup(
   ],
   extras_require={
     'test': [
+      # The version that jax[tpu] of these pins asks for.
+      "libtpu==0.0.42.*; platform_system == 'Linux'"
+      " and platform_machine == 'x86_64'",
       'parameterized>=0.9,<1',
       'pytest>=8,<10',
       'pytest-xdist>=3.6,<4',

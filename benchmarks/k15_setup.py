@@ -22,7 +22,6 @@ from k15 import context as context_lib
 from k15 import metrics
 from k15 import policy
 from k15 import rl
-from k15 import sharding
 from k15 import task as task_lib
 from k15.data_types import Problem
 
@@ -92,8 +91,8 @@ def make_context(problems, settings, end=side.END):
   return context_lib.Context(
     config=config,
     workdir=folder,
-    policy=policy.PolicyConfig(vocab_size=side.VOCAB, **config.policy),
-    mesh=sharding.make_mesh(**config.mesh),
+    policy=policy.PolicyConfig(**{**config.policy, 'vocab_size': side.VOCAB}),
+    mesh=context_lib.make_mesh(config),
     task=task_lib.Task(
       tokenizer=make_tokenizer(end),
       prompt_suffix=config.task.prompt_suffix,

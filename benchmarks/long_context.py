@@ -91,6 +91,8 @@ def make_batch(length):
     loss_mask=mask,
     ref_logprobs=np.full_like(mask, -math.log(VOCAB)),
     kl_logprobs=np.zeros_like(mask),
+    behavior_logprobs=np.zeros_like(mask),
+    current_mask=np.zeros_like(mask),
     advantage=one,
     pg_weight=one / length,
     reg_weight=one / length,

@@ -33,7 +33,6 @@ from k15 import metrics
 from k15 import policy
 from k15 import reward_training
 from k15 import sft
-from k15 import sharding
 from k15 import task as task_lib
 from k15.data_types import Problem
 from k15.rewards import reward_model
@@ -74,9 +73,9 @@ def make_context(config, workdir, pairs):
     config=config,
     workdir=workdir,
     policy=policy.PolicyConfig(
-      vocab_size=tokenizer.vocab_size, **config.policy
+      **{**config.policy, 'vocab_size': tokenizer.vocab_size}
     ),
-    mesh=sharding.make_mesh(**config.mesh),
+    mesh=context_lib.make_mesh(config),
     task=task_lib.Task(tokenizer, '', [], [], examples),
     scorer=context_lib.make_scorer(config),
     logger=metrics.Logger(workdir),

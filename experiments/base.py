@@ -97,6 +97,7 @@ def _tokenizer():
 
 def _policy():
   return dict(
+    vocab_size=0,  # rows of the embedding, V; 0: as many as the tokenizer has
     num_layers=4,
     d_model=128,
     num_heads=4,  # query heads, H
@@ -130,6 +131,9 @@ def _policy():
     # Of whole rows: 'plain', 'chunked', 'splash' (TPU), 'cudnn' (GPU, half
     # precision), or 'auto': what suits the platform and the length of the row.
     attention='auto',
+    # Columns of the cache that decoding reads or leaves out together, and
+    # separate arrays: on accelerators rather an eighth of the longest row.
+    cache_block=128,
   )
 
 
@@ -138,7 +142,27 @@ def _mesh():
     data=1,  # -1: all devices left over by the other axes
     fsdp=1,
     tensor=1,
-    context=1,  # columns of a row, for the longest; whole if it is no divisor
+    context=1,  # columns of a row, for the longest; divides their number
+    # What an axis of an array means -> the axes of the mesh that split it,
+    # 'meaning:axis+axis'; 'meaning:' is whole everywhere.
+    rules=(
+      'batch:data+fsdp',  # rows
+      'slots:data+fsdp',
+      'embed:fsdp',  # D, of parameters: gathered for use
+      'vocab:tensor',  # V
+      'heads:tensor',  # H * h
+      'kv_heads:tensor',  # N * h; whole where it does not divide
+      'mlp:tensor',  # d_ff
+      'head_dim:',  # h
+      'sequence:context',  # T; whole where it does not divide
+      'layers:',
+      'norm:',
+    ),
+    # Several processes, one for each host, that run one command over one mesh
+    # and one workdir.
+    coordinator='',  # 'host:port' of the first of them, where nothing listens
+    num_processes=1,  # -1: all that a TPU pod or Slurm has started
+    process_id=0,  # of this one; -1: $K15_PROCESS_ID
   )
 
 
@@ -180,6 +204,16 @@ def _rollout():
     token_budget=128,  # tokens a response may grow per iteration, NP
     prefill_batch=32,  # sequences prefilled in one call
     temperature=1.0,  # NP
+    # (data, fsdp, tensor) over the devices of `mesh`, for decoding; empty:
+    # that of training.  New weights move from one to the other.
+    mesh=(),
+    mesh_rules=(),  # as `mesh.rules`, which hold where these say nothing
+    # Of weights and activations while sampling, evaluation included:
+    # 'float32', 'bfloat16', or '' for those of `policy`.  NP.
+    dtype='',
+    # Of keys and values kept: 'float32', 'bfloat16', 'int8' (a scale for each
+    # token and head), or '' for that of the activations.  NP.
+    cache_dtype='',
     # A response stops when a block of at most `repetition_max_period` tokens
     # has come `repetition_count` times in a row and covers at least
     # `repetition_min_tokens` tokens; 0 turns the detector off.  NP.
@@ -247,6 +281,14 @@ def _loss():
     # with a negative advantage is left out with the probability below).
     negative_gradients='keep',
     negative_discard_rate=0.5,  # Kimina-Prover's omega
+    # The rollout samples from a policy a little off pi_theta_i: in another
+    # precision, under older weights.  'none' ignores it; 'truncate' weights
+    # the policy-gradient term by min(ratio, cap), ratio = pi_theta_i / what
+    # sampled; 'mask' leaves out what is outside [1 / cap, cap].  NP; after
+    # Yao et al. 2025, and IcePop.
+    rollout_correction='none',
+    rollout_correction_level='token',  # 'token', or 'sequence': of a response
+    rollout_correction_cap=2.0,  # >= 1
     # -- method='grpo'
     grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
     grpo_beta=0.001,  # weight of the k3 KL estimate
@@ -286,6 +328,9 @@ def _optimizer():
     clip_norm=1.0,  # global gradient norm; 0 is off
     reset_every_iteration=True,  # k1.5 2.3.2
     micro_batch_rows=16,  # packed rows whose gradient is computed at once
+    # Whether the optimizer's state waits in host memory while the devices
+    # decode.  With `reset_every_iteration` it is dropped instead.
+    offload=False,
   )
 
 

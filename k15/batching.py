@@ -24,6 +24,8 @@ class Sequence:
     advantage: of the whole response.
     pg_weight: of the policy-gradient term.
     reg_weight: of the regularizer.
+    behavior_logprobs: float32 [T], nats, what the rollout computed.
+    is_current: bool [T], response tokens that the current version sampled.
   """
 
   prompt_tokens: np.ndarray
@@ -32,6 +34,8 @@ class Sequence:
   advantage: float = 0.0
   pg_weight: float = 0.0
   reg_weight: float = 0.0
+  behavior_logprobs: np.ndarray | float = 0.0
+  is_current: np.ndarray | bool = False
 
   def __post_init__(self):
     if not len(self.prompt_tokens):
@@ -77,15 +81,20 @@ def sequence_of(
   """
   if loss_segments not in ('all', 'last'):
     raise ValueError(f"loss_segments is {loss_segments!r}, not 'all' or 'last'")
-  loss_mask = np.zeros(trajectory.length, bool)
+  is_current = np.zeros(trajectory.length, bool)
   start = 0
   for segment in trajectory.segments:
     end = start + len(segment.tokens)
-    loss_mask[start:end] = (
-      loss_segments == 'all' or segment.policy_version == current_version
-    )
+    is_current[start:end] = segment.policy_version == current_version
     start = end
-  return Sequence(prompt_tokens, trajectory.tokens, loss_mask, advantage)
+  return Sequence(
+    prompt_tokens,
+    trajectory.tokens,
+    is_current | (loss_segments == 'all'),
+    advantage,
+    behavior_logprobs=trajectory.behavior_logprobs,
+    is_current=is_current,
+  )
 
 
 def with_weights(sequences, pg_weights, reg_weights) -> list[Sequence]:
@@ -163,7 +172,9 @@ def pack(
       f' of {row_length} tokens and {max_sequences} sequences, not {num_rows}'
     )
   tokens, positions, segment_ids = np.zeros((3, num_rows, row_length), np.int32)
-  loss_mask = np.zeros((num_rows, row_length), np.float32)
+  loss_mask, behavior_logprobs, current_mask = np.zeros(
+    (3, num_rows, row_length), np.float32
+  )
   values = np.zeros((3, num_rows, max_sequences), np.float32)
   for sequence, row, column, start in zip(
     sequences, rows, columns, starts, strict=True
@@ -175,6 +186,8 @@ def pack(
     positions[row, start:end] = np.arange(sequence.length)
     segment_ids[row, start:end] = column + 1
     loss_mask[row, response_start:end] = sequence.loss_mask
+    behavior_logprobs[row, response_start:end] = sequence.behavior_logprobs
+    current_mask[row, response_start:end] = sequence.is_current
     values[:, row, column] = (
       sequence.advantage,
       sequence.pg_weight,
@@ -187,6 +200,8 @@ def pack(
     loss_mask=loss_mask,
     ref_logprobs=np.zeros_like(loss_mask),
     kl_logprobs=np.zeros_like(loss_mask),
+    behavior_logprobs=behavior_logprobs,
+    current_mask=current_mask,
     advantage=values[0],
     pg_weight=values[1],
     reg_weight=values[2],

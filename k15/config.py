@@ -15,6 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from k15 import config_mesh
 from k15.rewards import routes as routes_lib
 
 STAGES = ('sft', 'rl', 'evaluate')
@@ -28,6 +29,8 @@ CHOICES = {
   'rl.loss_segments': ('all', 'last'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
+  'rollout.dtype': ('', 'float32', 'bfloat16'),
+  'rollout.cache_dtype': ('', 'float32', 'bfloat16', 'int8'),
   'rollout.live_requests': ('interrupt', 'drain', 'in_flight'),
   'loss.method': ('mirror_descent', 'reinforce', 'rest', 'grpo'),
   'loss.baseline': ('mean', 'tau_log_z', 'leave_one_out', 'none'),
@@ -35,6 +38,8 @@ CHOICES = {
   'loss.reg_norm': ('seq_sum', 'const_max_len', 'seq_mean', 'token_mean'),
   'loss.negative_gradients': ('keep', 'drop', 'discard'),
   'loss.grpo_ratio': ('token', 'sequence'),
+  'loss.rollout_correction': ('none', 'truncate', 'mask'),
+  'loss.rollout_correction_level': ('token', 'sequence'),
   'problem_sampler.strategy': ('uniform', 'curriculum', 'prioritized'),
   'optimizer.name': ('adam', 'muon', 'sgd'),
   'sft.optimizer': ('adam', 'muon', 'sgd'),
@@ -51,6 +56,7 @@ NOT_EMPTY = (
 RANGES = {
   '>= 0': (
     'sft.steps', 'sft.end_learning_rate', 'sft.warmup_steps',
+    'policy.vocab_size',
     'rl.iterations', 'rl.repetition_penalty', 'rl.log_trajectories',
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
@@ -62,6 +68,7 @@ RANGES = {
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
     'policy.d_model', 'policy.num_heads', 'policy.num_kv_heads',
     'policy.head_dim', 'policy.d_ff', 'policy.logprob_chunk',
+    'policy.cache_block',
     'sft.num_examples', 'sft.batch_tokens', 'sft.log_every',
     'rl.problems_per_iteration', 'rl.group_size', 'rl.updates_per_iteration',
     'rl.epochs', 'rl.max_group_age', 'rollout.num_slots',
@@ -70,7 +77,7 @@ RANGES = {
     'rollout.repetition_max_period', 'rollout.repetition_min_tokens',
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
-    'optimizer.micro_batch_rows',
+    'optimizer.micro_batch_rows', 'loss.rollout_correction_cap',
     'evaluation.samples', 'evaluation.resamples', 'saving.every_iterations',
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
@@ -97,21 +104,34 @@ RANGES = {
   '>= 0 and < 2': ('length_reward.weight',),
   '>= 0 and < 4294967296': ('seed',),
   '>= 2097152 and <= 1073741824': ('rollout.max_message_bytes',),
-  '>= -1': ('mesh.data', 'mesh.fsdp', 'mesh.tensor', 'mesh.context'),
+  '>= -1': (
+    'mesh.data', 'mesh.fsdp', 'mesh.tensor', 'mesh.context',
+    'mesh.num_processes', 'mesh.process_id',
+  ),
 }  # fmt: skip
 # What a resumed run may change: how long, how often, on how many devices and
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
-  'policy.attention',
-  'optimizer.micro_batch_rows', 'reward.threads', 'reward.sandbox_workers',
+  'policy.attention', 'policy.cache_block',
+  'optimizer.micro_batch_rows', 'optimizer.offload',
+  'reward.threads', 'reward.sandbox_workers',
   'reward.sandbox_lowest', 'reward.services', 'reward.token_file',
-  'rollout.workers',
+  'rollout.workers', 'rollout.mesh', 'rollout.mesh_rules',
   'rollout.live_requests',
   'rollout.*_seconds', 'rollout.token_file', 'rollout.tls_*',
   'rollout.max_requests', 'rollout.max_tokens', 'rollout.max_message_bytes',
 )  # fmt: skip
+
+# Keys that only some stages read: free until one of these has begun.
+READERS = {
+  'sft.*': ('sft',),
+  'rl.*': ('rl',),
+  'loss.*': ('rl',),
+  'length_reward.*': ('rl',),
+  'problem_sampler.*': ('rl',),
+}
 
 _COMPARE = {
   '>': operator.gt,
@@ -154,7 +174,8 @@ def validate(
   )
   _check_members('task.kinds', get('task.kinds'), kinds)
   _check_task(get)
-  _check_policy_and_mesh(get, num_devices)
+  _check_policy(get)
+  _check_meshes(get, num_devices)
   _check_lengths(get)
   _check_workers(get)
   _check_reward(get)
@@ -171,7 +192,7 @@ def _check_number(key, value, rule):
 
 
 def _check_members(key, values, choices):
-  known = ', '.join(map(str, choices))
+  known = ', '.join(str(choice) or "''" for choice in choices)
   _refuse(not values, f'{key} is empty; it holds some of {known}')
   for value in values:
     hint = " (a tuple is written \"('a', 'b')\")" if ',' in str(value) else ''
@@ -196,7 +217,7 @@ def _check_task(get):
       _refuse(not os.path.isfile(get(key)), f'{key}: no file {get(key)!r}')
 
 
-def _check_policy_and_mesh(get, num_devices):
+def _check_policy(get):
   heads, kv_heads = get('policy.num_heads'), get('policy.num_kv_heads')
   _refuse(
     heads % kv_heads,
@@ -222,33 +243,21 @@ def _check_policy_and_mesh(get, num_devices):
     get, 'policy.rope_low_freq_factor', 'policy.rope_high_freq_factor'
   )
   _refuse_equal_or_above(get, 'policy.rope_beta_slow', 'policy.rope_beta_fast')
-  axes = ('data', 'fsdp', 'tensor', 'context')
-  shape = {name: get(f'mesh.{name}') for name in axes}
-  filled = [name for name, size in shape.items() if size == -1]
-  _refuse(
-    0 in shape.values() or len(filled) > 1,
-    f'mesh is {shape}; sizes are >= 1, and at most one is -1, all that is left',
-  )
-  product = abs(math.prod(shape.values()))
-  _refuse(
-    num_devices % product if filled else product > num_devices,
-    f'mesh is {shape}, whose {product} devices do not fit the {num_devices} '
-    'there are',
-  )
-  shape.update(dict.fromkeys(filled, num_devices // product))
-  rows = shape['data'] * shape['fsdp']
-  for key, ways, axes in (
-    ('optimizer.micro_batch_rows', rows, 'data * fsdp'),
-    ('rollout.num_slots', rows, 'data * fsdp'),
-    ('rollout.prefill_batch', rows, 'data * fsdp'),
-    ('policy.d_model', shape['fsdp'], 'fsdp'),
-    ('policy.num_heads', shape['tensor'], 'tensor'),
-    ('policy.d_ff', shape['tensor'], 'tensor'),
-  ):
-    _refuse(
-      get(key) % ways,
-      f'{key} is {get(key)}, not a multiple of the mesh {axes}, {ways}',
-    )
+
+
+def validate_processes(config: ConfigDict) -> None:
+  """Refuses what keeps processes from meeting; call it before they do."""
+  try:
+    config_mesh.check_processes(functools.partial(_get, config))
+  except ValueError as error:
+    raise ConfigError(str(error)) from None
+
+
+def _check_meshes(get, num_devices):
+  try:
+    config_mesh.check(get, num_devices)
+  except ValueError as error:
+    raise ConfigError(str(error)) from None
 
 
 def _check_lengths(get):
@@ -363,6 +372,14 @@ def _check_rl(get):
     f'rl.group_size is {get("rl.group_size")}, and loss.method {method!r} with '
     f'loss.baseline {baseline!r} compares >= 2 responses',
   )
+  _refuse(
+    method == 'grpo'
+    and get('loss.grpo_ratio') == 'sequence'
+    and get('loss.rollout_correction') == 'truncate'
+    and get('loss.rollout_correction_level') == 'token',
+    "loss.grpo_ratio is 'sequence', and takes no weights of tokens: "
+    "loss.rollout_correction_level has to be 'sequence'",
+  )
   _refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
   _refuse_above(get, 'rl.updates_per_iteration', 'rl.problems_per_iteration')
   _refuse_above(get, 'sft.end_learning_rate', 'sft.learning_rate')
@@ -397,18 +414,30 @@ def differences(
 
 
 def refuse_changes(
-  old_json: Mapping[str, Any], config: ConfigDict
+  old_json: Mapping[str, Any],
+  config: ConfigDict,
+  begun: Sequence[str] = STAGES,
 ) -> list[str]:
   """The differences of a resumed run, 'key: old -> new', all allowed.
 
+  Args:
+    old_json: `to_json` of the run's config.
+    config: the one it is to go on with.
+    begun: the stages that have begun, in their order.
+
   Raises:
-    ConfigError: a key changed that is not one of `FREE_ON_RESUME`.
+    ConfigError: a key changed that is not one of `FREE_ON_RESUME`, and that a
+      stage which has begun reads; or such a stage would lose its place.
   """
   changes = differences(old_json, config)
+  free = [*FREE_ON_RESUME]
+  free += [k for k, readers in READERS.items() if not set(readers) & set(begun)]
+  if tuple(config.stages[: len(begun)]) == tuple(begun):
+    free.append('stages')
   fixed = [
     change
     for key, change in changes.items()
-    if not any(fnmatch.fnmatch(key, free) for free in FREE_ON_RESUME)
+    if not any(fnmatch.fnmatch(key, pattern) for pattern in free)
   ]
   _refuse(
     fixed,

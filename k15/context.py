@@ -2,24 +2,29 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from typing import Any
 
 import flax.linen as nn
 import jax
 import optax
 
+from k15 import handover
+from k15 import hosts
 from k15 import metrics
 from k15 import models
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import sharding
 from k15 import task as task_lib
-from k15.data_types import TrainState
+from k15.data_types import Batch, Problem, TrainState
 from k15.rewards import routes as routes_lib
 from k15.rewards import scoring
+from k15.rewards.verdict import Verdict
 from k15.rollout import access as access_lib
 from k15.rollout import backend
 from k15.rollout import client
@@ -59,6 +64,45 @@ class Context:
   logger: metrics.Logger
   stop: threading.Event
 
+  @functools.cached_property
+  def rules(self) -> sharding.Rules:
+    """Over which axes of the mesh arrays are split in training."""
+    return sharding.parse_rules(self.config.mesh.rules)
+
+  @functools.cached_property
+  def rollout_mesh(self) -> jax.sharding.Mesh:
+    """The devices of `mesh` as the rollout of this process sees them."""
+    return make_rollout_mesh(self.config, self.mesh)
+
+  @functools.cached_property
+  def rollout_rules(self) -> sharding.Rules:
+    """The same of the rollout."""
+    return make_rollout_rules(self.config)
+
+  def submit(self, problem: Problem, text: str) -> futures.Future[Verdict]:
+    """Starts to judge a response, in the first process alone."""
+    if hosts.is_first():
+      return self.scorer.submit(problem, text)
+    elsewhere = futures.Future()
+    elsewhere.set_result(Verdict('error', 'judged by the first process'))
+    return elsewhere
+
+  def is_stopping(self) -> bool:
+    """Whether any process was asked to stop; all of them have to ask."""
+    return hosts.any_of(self.stop.is_set())
+
+  def place_rows(self, batch: Batch) -> Batch:
+    """Puts a batch of numpy arrays on the devices that compute its rows."""
+    return sharding.place_rows(batch, self.mesh, self.rules)
+
+  def use_mesh(self) -> contextlib.AbstractContextManager[None]:
+    """`sharding.use_mesh` of training."""
+    return sharding.use_mesh(self.mesh, self.rules)
+
+  def use_rollout_mesh(self) -> contextlib.AbstractContextManager[None]:
+    """`sharding.use_mesh` of the rollout."""
+    return sharding.use_mesh(self.rollout_mesh, self.rollout_rules)
+
 
 def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
   """Builds task and mesh; opens the logs of the workdir."""
@@ -68,10 +112,10 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
     config=config,
     workdir=workdir,
     policy=make_policy(config, tokenizer),
-    mesh=sharding.make_mesh(**config.mesh),
+    mesh=make_mesh(config),
     task=task,
     scorer=make_scorer(config),
-    logger=metrics.Logger(workdir, enabled=jax.process_index() == 0),
+    logger=metrics.Logger(workdir, enabled=hosts.is_first()),
     stop=stop,
   )
 
@@ -91,25 +135,27 @@ def adopt_checkpoint(config: Any) -> None:
 def init_params(context: Context, seed: int) -> Any:
   """Random parameters, laid out over the mesh."""
   shape = context.policy
-  layout = jax.tree.map(lambda x: x.sharding, param_layout(shape, context.mesh))
+  layout = jax.tree.map(
+    lambda x: x.sharding, param_layout(shape, context.mesh, context.rules)
+  )
   make_params = jax.jit(
     lambda key: nn.unbox(policy.init(shape, key)), out_shardings=layout
   )
   return make_params(jax.random.key(seed))
 
 
-def load_params(context: Context, path: str | pathlib.Path) -> Any:
-  """Parameters of a model on disk, or of a workdir; '' draws them.
+def load_params(context: Context, directory: pathlib.Path | None) -> Any:
+  """Parameters of a model on disk; None draws them.
 
   Raises:
     ValueError: files that do not fit the policy; before any device work.
   """
-  if not path:
+  if directory is None:
     return init_params(context, context.config.seed)
   return models.load(
-    models.directory_of(path),
+    directory,
     context.policy,
-    param_layout(context.policy, context.mesh),
+    param_layout(context.policy, context.mesh, context.rules),
   )
 
 
@@ -123,7 +169,9 @@ def state_layout(
     return optimizer_lib.init_state(optimizer, params)
 
   boxed = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
-  return _structs(boxed, sharding.param_shardings(context.mesh, boxed))
+  return _structs(
+    boxed, sharding.param_shardings(context.mesh, boxed, context.rules)
+  )
 
 
 def init_state(
@@ -166,7 +214,7 @@ def make_rollout(
   """
   config, r = context.config, context.config.rollout
   tokenizer = context.task.tokenizer
-  slots = make_slots(config, context.policy, context.mesh, tokenizer)
+  slots = make_slots(config, context.policy, context.rollout_mesh, tokenizer)
   key = jax.random.fold_in(jax.random.key(config.seed), 1)
   if not r.workers:
     return client.LocalRollout(slots, key, record)
@@ -174,7 +222,7 @@ def make_rollout(
   return remote.RemoteRollout(
     [
       local_worker.make(
-        make_engine(config, slots, context.mesh, tokenizer), record
+        make_engine(config, slots, context.rollout_mesh, tokenizer), record
       )
       if name == 'local'
       else workers.RemoteWorker(name, settings, access, r.silence_seconds)
@@ -184,7 +232,23 @@ def make_rollout(
     backend.SlotBackend(slots).check,
     r.patience_seconds,
     r.live_requests,
+    r.dtype,
   )
+
+
+def make_handover(context: Context) -> handover.HandOver:
+  """What brings weights of training to where this process decodes, if it does.
+
+  Raises:
+    ValueError: the rules do not fit the policy.
+  """
+  workers = context.config.rollout.workers
+  if workers and 'local' not in workers:
+    mesh, rules = context.mesh, context.rules
+  else:
+    mesh, rules = context.rollout_mesh, context.rollout_rules
+  layout = param_layout(context.policy, mesh, rules)
+  return handover.HandOver(jax.tree.map(lambda x: x.sharding, layout))
 
 
 def make_tokenizer(config: Any) -> Any:
@@ -196,7 +260,48 @@ def make_tokenizer(config: Any) -> Any:
 
 def make_policy(config: Any, tokenizer: Any) -> policy.PolicyConfig:
   """Shape of the policy of a config."""
-  return policy.PolicyConfig(vocab_size=tokenizer.vocab_size, **config.policy)
+  known = tokenizer.vocab_size
+  shape = policy.PolicyConfig(**config.policy)
+  if 0 < shape.vocab_size < known:
+    raise ValueError(
+      f'policy.vocab_size is {shape.vocab_size}, below the {known} of the'
+      ' tokenizer'
+    )
+  return dataclasses.replace(shape, vocab_size=shape.vocab_size or known)
+
+
+def make_mesh(
+  config: Any, devices: Sequence[jax.Device] | None = None
+) -> jax.sharding.Mesh:
+  """The devices of the config, as training sees them; all by default."""
+  m = config.mesh
+  return sharding.make_mesh(m.data, m.fsdp, m.tensor, m.context, devices)
+
+
+def make_rollout_mesh(
+  config: Any, mesh: jax.sharding.Mesh
+) -> jax.sharding.Mesh:
+  """The devices of `make_mesh` as the rollout sees them."""
+  sizes = config.rollout.mesh
+  if not sizes:
+    return mesh
+  return sharding.make_mesh(*sizes, devices=mesh.devices.flat)
+
+
+def make_rollout_rules(config: Any) -> sharding.Rules:
+  """Those of training, but for what the rollout has of its own."""
+  rules = sharding.parse_rules(config.mesh.rules)
+  return sharding.parse_rules(config.rollout.mesh_rules, rules)
+
+
+def rollout_policy(
+  config: Any, shape: policy.PolicyConfig
+) -> policy.PolicyConfig:
+  """The shape in the precision of the rollout."""
+  dtype = config.rollout.dtype
+  if not dtype:
+    return shape
+  return dataclasses.replace(shape, dtype=dtype, param_dtype=dtype)
 
 
 def make_slots(
@@ -205,10 +310,10 @@ def make_slots(
   mesh: jax.sharding.Mesh,
   tokenizer: Any,
 ) -> slots_lib.SlotDecoder:
-  """What decodes, of the same shape in every worker."""
-  r = config.rollout
+  """What decodes, of the same shape in every worker; `mesh` of the rollout."""
+  r, rules = config.rollout, make_rollout_rules(config)
   return slots_lib.SlotDecoder(
-    config=shape,
+    config=rollout_policy(config, shape),
     num_slots=r.num_slots,
     columns=r.max_prompt_length + r.max_length,
     tokens_per_call=r.tokens_per_call,
@@ -217,7 +322,11 @@ def make_slots(
     repetition_count=r.repetition_count,
     repetition_max_period=r.repetition_max_period,
     repetition_min_tokens=r.repetition_min_tokens,
-    fuse_projections=mesh.shape['tensor'] == 1,
+    fuse_projections=all(
+      sharding.ways_of(mesh, rules, axis) == 1
+      for axis in ('heads', 'kv_heads', 'mlp')
+    ),
+    cache_dtype=r.cache_dtype,
   )
 
 
@@ -228,7 +337,13 @@ def make_engine(
   tokenizer: Any,
 ) -> engine_lib.PolicyEngine:
   """What servers run: the decoder with its tokenizer and devices."""
-  return engine_lib.PolicyEngine(slots, tokenizer, mesh, seed=config.seed)
+  return engine_lib.PolicyEngine(
+    slots,
+    tokenizer,
+    mesh,
+    seed=config.seed,
+    rules=make_rollout_rules(config),
+  )
 
 
 def make_access(config: Any) -> access_lib.Access:
@@ -239,11 +354,15 @@ def make_access(config: Any) -> access_lib.Access:
   )
 
 
-def param_layout(shape: policy.PolicyConfig, mesh: jax.sharding.Mesh) -> Any:
+def param_layout(
+  shape: policy.PolicyConfig,
+  mesh: jax.sharding.Mesh,
+  rules: sharding.Rules = sharding.RULES,
+) -> Any:
   """Parameters as `jax.ShapeDtypeStruct`s with their shardings."""
   key = jax.eval_shape(lambda: jax.random.key(0))
   boxed = jax.eval_shape(lambda k: policy.init(shape, k), key)
-  return _structs(boxed, sharding.param_shardings(mesh, boxed))
+  return _structs(boxed, sharding.param_shardings(mesh, boxed, rules))
 
 
 def make_scorer(

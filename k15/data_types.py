@@ -153,6 +153,9 @@ class Batch:
       t is predicted from the tokens before it in its sequence.
     ref_logprobs: float32 [B, T], log pi_theta_i of each target token, nats.
     kl_logprobs: float32 [B, T], the same under GRPO's slow reference.
+    behavior_logprobs: float32 [B, T], the same as the rollout computed it
+      when it sampled the token.
+    current_mask: float32 [B, T], 1 on tokens that pi_theta_i itself sampled.
     advantage: float32 [B, S].
     pg_weight: float32 [B, S], weight of the policy-gradient term.
     reg_weight: float32 [B, S], weight of the regularizer.
@@ -165,6 +168,8 @@ class Batch:
   loss_mask: jax.Array
   ref_logprobs: jax.Array
   kl_logprobs: jax.Array
+  behavior_logprobs: jax.Array
+  current_mask: jax.Array
   advantage: jax.Array
   pg_weight: jax.Array
   reg_weight: jax.Array

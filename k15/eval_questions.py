@@ -2,18 +2,14 @@
 
 import dataclasses
 import hashlib
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from k15 import eval_journal
 from k15 import eval_sets
 from k15 import evaluate
-from k15 import models
 from k15.data_types import Problem
 from k15.rewards import routes as routes_lib
-
-_PIECES = 16, 4096  # of each file of weights, and their bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +29,11 @@ class Question:
   problem: Problem
   reward: str
   judge: str
+
+  @property
+  def where(self) -> tuple[eval_journal.Key, str]:
+    """What the journal knows its response by."""
+    return self.key, self.problem.prompt
 
 
 def questions_of(
@@ -76,7 +77,7 @@ def record_of(
   """The record of a response that is there and judged."""
   name, _, sample = question.key
   problem = question.problem
-  entry = journal.verdict(question.key, problem.prompt, question.judge)
+  entry = journal.verdict(*question.where, question.judge)
   is_program = question.reward == 'code_tests'  # Its tests are not to be read.
   return dict(
     set=name,
@@ -94,25 +95,3 @@ def record_of(
     difficulty=problem.difficulty,
     judge=question.judge,
   )
-
-
-def fingerprint(directory: pathlib.Path) -> str:
-  """Short name of a model's weights and tokenizer, from pieces of its files.
-
-  Names, sizes and some thousand bytes at even distances: training changes
-  nearly every byte, and a model of a terabyte is told apart at once.
-  """
-  found = hashlib.sha256()
-  for path in sorted(directory.iterdir()):
-    if (
-      path.suffix not in ('.json', '.safetensors') or path.name == models.ORIGIN
-    ):
-      continue
-    size = path.stat().st_size
-    found.update(f'{path.name} {size}\n'.encode())
-    count, length = _PIECES
-    with open(path, 'rb') as file:
-      for i in range(count):
-        file.seek(max(size - length, 0) * i // (count - 1))
-        found.update(file.read(length))
-  return found.hexdigest()[:16]

@@ -18,16 +18,16 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
-import jax
+import numpy as np
 
 from k15 import context as context_lib
 from k15 import eval_journal
 from k15 import eval_questions
 from k15 import eval_table
 from k15 import evaluate
+from k15 import hosts
 from k15 import metrics
 from k15 import models
-from k15 import sharding
 from k15.context import Context
 from k15.data_types import StopReason, Trajectory
 from k15.eval_questions import Question
@@ -44,7 +44,7 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
     source: a model's directory, or a workdir.
 
   Returns:
-    Measures by set, as in results.json.
+    Measures by set, as in results.json; {} but in the first process.
 
   Raises:
     ValueError: there is no model.
@@ -55,7 +55,7 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
   task = dataclasses.replace(context.task, prompt_suffix='')
   source = models.directory_of(source)
   facts = dict(
-    model=eval_questions.fingerprint(source),
+    model=models.fingerprint(source),
     temperature=e.temperature,
     top_p=e.top_p,
   )
@@ -63,21 +63,27 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
   folder.mkdir(parents=True, exist_ok=True)
   digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
   journal = eval_journal.Journal(
-    folder / f'journal-{digest}.jsonl', writes=jax.process_index() == 0
+    folder / f'journal-{digest}.jsonl', writes=hosts.is_first()
   )
   _sample(context, task, source, questions, journal)
+  if not hosts.is_first():
+    return {}
   return _write(context, folder, facts, source, questions, journal)
 
 
 def _sample(context, task, source, questions, journal):
   """Samples and judges what the journal lacks."""
-  missing, unjudged = [], []
-  for question in questions:
-    where = question.key, question.problem.prompt
-    if not journal.response(*where):
-      missing.append(question)
-    elif not journal.verdict(*where, question.judge):
-      unjudged.append(question)
+  is_there = hosts.of_first(
+    np.array([bool(journal.response(*q.where)) for q in questions])
+  )
+  missing = [
+    q for q, there in zip(questions, is_there, strict=True) if not there
+  ]
+  unjudged = [
+    q
+    for q, there in zip(questions, is_there, strict=True)
+    if there and hosts.is_first() and not journal.verdict(*q.where, q.judge)
+  ]
   if not missing and not unjudged:
     return
   scorer = context_lib.make_scorer(
@@ -100,9 +106,13 @@ def _answer(context, task, source, missing, journal, judging, progress):
   config, e = context.config, context.config.evaluation
   by_name = {(q.group_id, q.key[2]): q for q in missing}
   rollout = context_lib.make_rollout(context)
-  rollout.set_params(context_lib.load_params(context, source), version=0)
+  params = context_lib.load_params(context, source)
+  handover = context_lib.make_handover(context)
+  with context.use_mesh():
+    handover.update(params, version=0)
+  rollout.set_params(handover.params, version=0)
   start, tokens = time.perf_counter(), 0
-  with sharding.use_mesh(context.mesh):
+  with context.use_rollout_mesh():
     for trajectory in partial.run(
       rollout,
       [
@@ -123,15 +133,20 @@ def _answer(context, task, source, missing, journal, judging, progress):
         length=trajectory.length,
         stop=trajectory.stop.value,
       )
-      judging.begin(question)
-      judging.take()
+      if hosts.is_first():
+        judging.begin(question)
+        judging.take()
       tokens += trajectory.length
       progress.update()
-      if context.stop.is_set():
+      if context.is_stopping():
         raise context_lib.Interrupted('evaluate: what was sampled is saved')
   rollout.close()
   seconds = time.perf_counter() - start
-  print(f'{tokens} tokens in {seconds:.1f} s: {tokens / seconds:.0f} a second')
+  if hosts.is_first():
+    rate = tokens / seconds
+    print(
+      f'{tokens} tokens in {seconds:.1f} s: {rate:.0f} a second', flush=True
+    )
 
 
 class _Judging:
@@ -146,7 +161,7 @@ class _Judging:
     problem = dataclasses.replace(
       question.problem, domain=eval_questions.route_of(question)
     )
-    entry = self._journal.response(question.key, question.problem.prompt)
+    entry = self._journal.response(*question.where)
     future = self._scorer.submit(problem, entry['response'])
     self._pending.append((question, future))
 
@@ -157,7 +172,7 @@ class _Judging:
       if not future.done():
         waiting.append((question, future))
         continue
-      entry = self._journal.response(question.key, question.problem.prompt)
+      entry = self._journal.response(*question.where)
       verdict = evaluate.settle(future.result(), StopReason(entry['stop']))
       self._journal.add_verdict(
         question.key, question.judge, verdict.kind, verdict.reason
@@ -203,11 +218,10 @@ def _write(context, folder, facts, source, questions, journal):
     interval=e.interval,
     seed=config.seed,
   )
-  if jax.process_index() == 0:
-    for name, found in records.items():
-      metrics.replace_jsonl(folder / f'{name}.jsonl', found)
-    text = json.dumps(dict(settings=settings, sets=results), indent=2) + '\n'
-    metrics.replace_file(folder / 'results.json', text.encode())
+  for name, found in records.items():
+    metrics.replace_jsonl(folder / f'{name}.jsonl', found)
+  text = json.dumps(dict(settings=settings, sets=results), indent=2) + '\n'
+  metrics.replace_file(folder / 'results.json', text.encode())
   print(eval_table.of_results(results, e.interval), flush=True)
   return results
 

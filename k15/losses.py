@@ -48,6 +48,7 @@ def policy_mirror_descent(
   pg_weight,
   reg_weight,
   tau,
+  token_weight=None,
 ):
   """The loss of Kimi k1.5, section 2.3.2; minus its gradient is equation 3.
 
@@ -56,6 +57,7 @@ def policy_mirror_descent(
 
   Args:
     tau: strength of the pull towards pi_theta_i, >= 0; others as in Batch.
+    token_weight: float32 [B, T], of each log pi in the first sum; None: 1.
 
   Returns:
     The loss, float32 [], and a dict of metrics.
@@ -67,7 +69,10 @@ def policy_mirror_descent(
 
   logprobs = logprobs.astype(jnp.float32)
   log_pi, log_ratio = sums(logprobs), sums(logprobs - stop(ref_logprobs))
-  pg_loss = -jnp.sum(stop(pg_weight * advantage) * log_pi)
+  weighted = log_pi
+  if token_weight is not None:
+    weighted = sums(stop(token_weight) * logprobs)
+  pg_loss = -jnp.sum(stop(pg_weight * advantage) * weighted)
   reg_loss = 0.5 * tau * jnp.sum(stop(reg_weight) * log_ratio**2)
   metrics = _metrics(log_pi, segment_ids, loss_mask)
   metrics |= _log_ratio_metrics(log_ratio, pg_loss, reg_loss)
@@ -110,6 +115,7 @@ def grpo(
   clip,
   beta,
   ratio='token',
+  token_weight=None,
 ):
   """The GRPO loss of DeepSeek-R1, equations 1 and 2.
 
@@ -123,13 +129,20 @@ def grpo(
   Args:
     clip: eps > 0; from 1 on there is no lower side.
     beta: weight of the KL estimate against kl_logprobs; others as in Batch.
-    ratio: 'token' or 'sequence'; anything else raises a ValueError.
+    ratio: 'token' or 'sequence'.
+    token_weight: float32 [B, T], of each term of the first sum; None: 1.
 
   Returns:
     The loss, float32 [], and a dict of metrics.
+
+  Raises:
+    ValueError: another ratio, or weights of tokens where there is
+      one term a sequence.
   """
   if ratio not in ('token', 'sequence'):
     raise ValueError(f"ratio is {ratio!r}, not 'token' or 'sequence'")
+  if ratio == 'sequence' and token_weight is not None:
+    raise ValueError("ratio 'sequence' takes no weights of tokens")
   stop = jax.lax.stop_gradient
 
   def sums(values):
@@ -142,7 +155,12 @@ def grpo(
     log_rho, d, over_tokens = log_ratio, sums(d), lambda values: values
   rho = jnp.exp(jnp.minimum(log_rho, _MAX_LOG_RATIO))
   d = jnp.minimum(d, _MAX_LOG_RATIO)
-  gain = _clipped_gain(rho, stop(advantage), clip, over_tokens)
+
+  def over_weighted(values):
+    weighs = token_weight is not None
+    return over_tokens(stop(token_weight) * values if weighs else values)
+
+  gain = _clipped_gain(rho, stop(advantage), clip, over_weighted)
   kl = over_tokens(jnp.exp(d) - d - 1)
   pg_loss = -jnp.sum(stop(pg_weight) * gain)
   reg_loss = beta * jnp.sum(stop(reg_weight) * kl)

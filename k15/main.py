@@ -9,6 +9,7 @@ import pathlib
 import signal
 import sys
 import threading
+import traceback
 
 import jax
 from absl import app
@@ -20,9 +21,12 @@ from k15 import arithmetic
 from k15 import command_line
 from k15 import config as config_lib
 from k15 import context as context_lib
+from k15 import handover
 from k15 import host_memory
+from k15 import hosts
 from k15 import metrics
 from k15 import recipe
+from k15 import stage_inputs
 from k15.rollout import remote
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
@@ -47,9 +51,19 @@ def main(argv: list[str]) -> None:
   except context_lib.Interrupted as interrupted:
     print(f'{interrupted}; the same command goes on from here', flush=True)
     sys.exit(EXIT_INTERRUPTED)
-  except (FloatingPointError, remote.NoWorker) as error:
+  except (
+    FloatingPointError,
+    handover.Torn,
+    remote.NoWorker,
+    stage_inputs.Changed,
+  ) as error:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
+  except Exception as error:
+    if jax.process_count() > 1:
+      traceback.print_exc()
+      hosts.leave(error)
+    raise
   finally:
     context.scorer.close()
     context.logger.close()
@@ -60,20 +74,26 @@ def _prepare():
   config, workdir = _CONFIG.value, _WORKDIR.value
   if config is None or workdir is None:
     raise config_lib.ConfigError('--config and --workdir are needed')
+  config_lib.validate_processes(config)
+  m = config.mesh
+  hosts.join(m.coordinator, m.num_processes, m.process_id)
   context_lib.adopt_checkpoint(config)
   config_lib.validate(config, jax.device_count(), arithmetic.KINDS)
   workdir = pathlib.Path(workdir).absolute()
   path = workdir / 'config.json'
   if path.exists():
     for change in config_lib.refuse_changes(
-      json.loads(path.read_text()), config
+      json.loads(path.read_text()), config, stage_inputs.begun(workdir)
     ):
-      print(f'changed since the run began: {change}')
+      if hosts.is_first():
+        print(f'changed since the run began: {change}')
   host_memory.keep_freed()
   return workdir, config
 
 
 def _write_config(workdir, config):
+  if not hosts.is_first():
+    return
   text = json.dumps(config_lib.to_json(config), indent=2) + '\n'
   metrics.replace_file(workdir / 'config.json', text.encode())
 

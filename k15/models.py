@@ -7,6 +7,7 @@ the newest of its own.
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import shutil
@@ -18,15 +19,18 @@ from k15 import hf
 from k15 import hf_config
 from k15 import hf_export
 from k15 import hf_tokenizer
+from k15 import hosts
 from k15 import policy
 from k15 import tokenizer as tokenizer_lib
 
 BYTE_TOKENIZER = 'byte_tokenizer.json'  # Instead of tokenizer.json.
 ORIGIN = 'k15.json'
+_END_BYTES = 1 << 20
 
 # Of a policy what a directory does not say: how it is computed.
 HOW = (
   'dtype', 'param_dtype', 'scan_layers', 'remat', 'logprob_chunk', 'attention',
+  'cache_block',
 )  # fmt: skip
 
 
@@ -108,6 +112,19 @@ def read_origin(directory: pathlib.Path) -> Origin | None:
   return Origin(**json.loads(path.read_text())) if path.exists() else None
 
 
+def fingerprint(directory: pathlib.Path) -> str:
+  """Tells models apart by names, sizes, both ends of each file of weights."""
+  digest = hashlib.sha256()
+  for path in sorted(directory.iterdir()):
+    if path.suffix in ('.json', '.safetensors'):
+      digest.update(f'{path.name} {path.stat().st_size} '.encode())
+      with path.open('rb') as file:
+        digest.update(file.read(_END_BYTES))
+        file.seek(max(0, path.stat().st_size - _END_BYTES))
+        digest.update(file.read())
+  return digest.hexdigest()
+
+
 def save(
   directory: pathlib.Path,
   shape: policy.PolicyConfig,
@@ -143,6 +160,7 @@ def save(
   new = directory.with_name(directory.name + '.new')
   if jax.process_index() == 0:
     shutil.rmtree(new, ignore_errors=True)
+  hosts.wait(f'{directory}: begins')
   hf_export.export(
     new, shape, params, generation, shape.param_dtype,
     None if is_bytes else made_from,
@@ -154,3 +172,4 @@ def save(
     (new / ORIGIN).write_text(json.dumps(dataclasses.asdict(origin)) + '\n')
     shutil.rmtree(directory, ignore_errors=True)
     new.rename(directory)
+  hosts.wait(f'{directory}: done')

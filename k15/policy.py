@@ -11,6 +11,7 @@ key-value heads, G = H / N, h head width, C cache columns, V vocabulary.
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -21,10 +22,9 @@ import numpy as np
 
 from k15 import attention
 from k15 import chunked_attention
+from k15 import low_precision
 from k15 import rope
 from k15 import sharding
-
-CACHE_BLOCK = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +58,7 @@ class PolicyConfig:
   remat: str = 'none'
   logprob_chunk: int = 1024
   attention: str = 'auto'
+  cache_block: int = 128
 
 
 @flax.struct.dataclass
@@ -65,11 +66,12 @@ class KVCache:
   """Keys and values of tokens already seen, column = position in the row.
 
   Per layer, keys [B, N, h, C] (rotated) and values [B, N, C, h]; for decoding
-  they are cut along C into blocks of CACHE_BLOCK columns, a tuple of arrays,
+  they are cut along C into blocks of `cache_block` columns, a tuple of arrays,
   so that a step reads no further than its longest row.  Both are tuples over
   layers, or have a leading axis L when layers are scanned; axis -4 is always
   the row.  Keys lie with C last: their product with the query then reads them
-  in order, four times faster on CPU than [B, N, C, h].
+  in order, four times faster on CPU than [B, N, C, h].  A block may be a
+  `low_precision.Int8Block`, whose scales have the same axes with h = 1.
   """
 
   keys: Any
@@ -137,8 +139,15 @@ def decode(
 
 def logits_of(config: PolicyConfig, params: Any, hidden: jax.Array):
   """Float32 logits [..., V] of hidden states [..., D]."""
-  is_tied = config.tie_embeddings
-  kernel = params['embedding'].T if is_tied else params['lm_head']
+  return _logits(config, _head(config, params), hidden)
+
+
+def _head(config, params):
+  return params['embedding' if config.tie_embeddings else 'lm_head']
+
+
+def _logits(config, head, hidden):
+  kernel = head.T if config.tie_embeddings else head
   return jnp.dot(
     hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32
   )
@@ -188,8 +197,56 @@ def token_logprobs(
   """
   hidden, _ = forward(config, params, tokens, positions, segment_ids)
   B, T = tokens.shape
-  hidden = hidden[:, :-1].reshape(B * (T - 1), -1)
-  targets = tokens[:, 1:].reshape(-1)
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or mesh.size == 1:
+    values = _chunked_logprobs(
+      config, temperature, _head(config, params), hidden[:, :-1], tokens[:, 1:]
+    )
+    return jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (1, 0))), values)
+  # The last column's prediction falls away; with it, columns divide as before.
+  values = _split_logprobs(
+    config,
+    temperature,
+    mesh,
+    _head(config, params),
+    hidden,
+    jnp.roll(tokens, -1, axis=1),
+  )
+  return jax.tree.map(lambda x: jnp.pad(x[:, :-1], ((0, 0), (1, 0))), values)
+
+
+def _split_logprobs(config, temperature, mesh, head, hidden, targets):
+  """Every device takes its own tokens, and its own part of the vocabulary.
+
+  Chunks of all devices' tokens would be computed by all, one after the other.
+  The head is gathered once, and its gradient reduced once.
+  """
+  rows, columns = (
+    sharding.axes_of(name, size)
+    for name, size in zip(('batch', 'sequence'), targets.shape, strict=True)
+  )
+  local = jax.sharding.PartitionSpec(rows, columns)
+  axes = (*(rows or ()), *(columns or ()))
+
+  def of_device(head, hidden, targets):
+    # Its own to begin with, or every chunk's gradient would be reduced.
+    head = jax.lax.pcast(head, axes, to='varying')
+    return _chunked_logprobs(config, temperature, head, hidden, targets)
+
+  return jax.shard_map(
+    of_device,
+    mesh=mesh,
+    in_specs=(jax.sharding.PartitionSpec(), local, local),
+    out_specs=local,
+    axis_names={*axes},
+  )(head, hidden, targets)
+
+
+def _chunked_logprobs(config, temperature, head, hidden, targets):
+  """Log-probabilities of [B, T] targets, and entropies, by chunks of tokens."""
+  shape = targets.shape
+  hidden = hidden.reshape(-1, hidden.shape[-1])
+  targets = targets.reshape(-1)
   chunk = min(config.logprob_chunk, len(targets))
   padding = -len(targets) % chunk
   hidden = jnp.pad(hidden, ((0, padding), (0, 0))).reshape(
@@ -199,7 +256,7 @@ def token_logprobs(
 
   def one_chunk(hidden_targets):
     hidden, targets = hidden_targets
-    logits = logits_of(config, params, hidden) / temperature
+    logits = _logits(config, head, hidden) / temperature
     log_z = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
     probs = jax.lax.stop_gradient(jnp.exp(logits - log_z[:, None]))
@@ -207,41 +264,50 @@ def token_logprobs(
     return chosen - log_z, jax.lax.stop_gradient(entropy)
 
   if len(hidden) == 1:
-    logprobs, entropy = one_chunk((hidden[0], targets[0]))
+    values = one_chunk((hidden[0], targets[0]))
   else:
     # Recomputed in the backward pass, or all chunks' logits would be kept.
-    logprobs, entropy = jax.lax.map(
-      jax.checkpoint(one_chunk), (hidden, targets)
-    )
-
-  def rows(x):
-    x = x.reshape(-1)[: B * (T - 1)].reshape(B, T - 1)
-    return jnp.pad(x, ((0, 0), (1, 0)))
-
-  return rows(logprobs), rows(entropy)
+    values = jax.lax.map(jax.checkpoint(one_chunk), (hidden, targets))
+  count = math.prod(shape)
+  return jax.tree.map(lambda x: x.reshape(-1)[:count].reshape(shape), values)
 
 
-def empty_cache(config: PolicyConfig, rows: int, columns: int) -> KVCache:
-  """A cache of zeros for `rows` sequences of up to `columns` tokens."""
-  dtype = jnp.dtype(config.dtype)
+def empty_cache(
+  config: PolicyConfig, rows: int, columns: int, dtype: str = ''
+) -> KVCache:
+  """A cache of zeros for `rows` sequences of up to `columns` tokens.
+
+  It is kept in `dtype`, that of the activations if empty, or 'int8'.
+  """
+  dtype = dtype or config.dtype
   N, h, L = config.num_kv_heads, config.head_dim, config.num_layers
 
-  widths = [
-    min(CACHE_BLOCK, columns - start)
-    for start in range(0, columns, CACHE_BLOCK)
-  ]
+  block = config.cache_block
+  widths = [min(block, columns - c) for c in range(0, columns, block)]
 
-  def zeros(shape_of):
+  def zeros(shape_of, axis):
     lead = (L,) if config.scan_layers else ()
-    blocks = tuple(jnp.zeros((*lead, *shape_of(w)), dtype) for w in widths)
+    blocks = tuple(
+      jax.tree.map(
+        constrain_cache,
+        low_precision.zeros((*lead, *shape_of(w)), dtype, axis),
+      )
+      for w in widths
+    )
     if config.scan_layers:
       return blocks
     return tuple(jax.tree.map(jnp.copy, blocks) for _ in range(L))
 
   return KVCache(
-    keys=zeros(lambda width: (rows, N, h, width)),
-    values=zeros(lambda width: (rows, N, width, h)),
+    keys=zeros(lambda width: (rows, N, h, width), -2),
+    values=zeros(lambda width: (rows, N, width, h), -1),
   )
+
+
+def constrain_cache(x: jax.Array) -> jax.Array:
+  """Lays slots and key-value heads of a cache array over the mesh."""
+  lead = (None,) * (x.ndim - 4)
+  return sharding.constrain(x, (*lead, 'slots', 'kv_heads', None, None))
 
 
 class RMSNorm(nn.Module):
@@ -296,8 +362,12 @@ class Attention(nn.Module):
       cache = (key, value)
       out = attention.attend(query, key, value, segment_ids, c.attention)
     else:
-      cache = write_cache(*cache, key[..., 0], value[:, :, 0], positions[:, 0])
-      out = attend_cache(query[:, :, :, 0], *cache, positions[:, 0])
+      keys, values, layer = cache
+      column = positions[:, 0]
+      cache = write_cache(
+        keys, values, key[..., 0], value[:, :, 0], column, layer
+      )
+      out = attend_cache(query[:, :, :, 0], *cache, column, layer)
       out = out[:, :, :, None]
     out = out.transpose(0, 3, 1, 2, 4).reshape(B, T, c.num_heads * c.head_dim)
     kernel = self.param(
@@ -367,25 +437,50 @@ class Decoder(nn.Module):
   def _layers(self, x, positions, segment_ids, cache):
     c = self.config
     block = _remat(Block, c.remat)
+    if c.scan_layers and cache is not None:
+      return self._decode_layers(x, positions, cache)
     if c.scan_layers:
       layers = nn.scan(
         block,
         variable_axes={'params': 0},
         split_rngs={'params': True},
-        in_axes=(nn.broadcast, nn.broadcast, 0),
+        in_axes=(nn.broadcast, nn.broadcast, nn.broadcast),
         out_axes=0,
         length=c.num_layers,
         metadata_params={nn.PARTITION_NAME: 'layers'},
       )(c, name='layers')
-      pair = None if cache is None else (cache.keys, cache.values)
-      x, (keys, values) = layers(x, positions, segment_ids, pair)
+      x, (keys, values) = layers(x, positions, segment_ids, None)
       return x, KVCache(keys, values)
     pairs = []
     for i in range(c.num_layers):
-      pair = None if cache is None else (cache.keys[i], cache.values[i])
+      pair = None if cache is None else (cache.keys[i], cache.values[i], None)
       x, pair = block(c, name=f'layer_{i}')(x, positions, segment_ids, pair)
       pairs.append(pair)
     keys, values = zip(*pairs, strict=True)
+    return x, KVCache(keys, values)
+
+  def _decode_layers(self, x, positions, cache):
+    """Scanned layers, the cache carried and changed in place.
+
+    As what is scanned over and comes out, it would be there twice, and all of
+    it would be copied for every token.
+    """
+    block = Block(self.config, parent=None)
+
+    def one_layer(carry, params_and_layer):
+      x, keys, values = carry
+      params, layer = params_and_layer
+      x, pair = block.apply(
+        {'params': params}, x, positions, None, (keys, values, layer)
+      )
+      return (x, *pair), None
+
+    stacked = self.get_variable('params', 'layers')
+    (x, keys, values), _ = jax.lax.scan(
+      one_layer,
+      (x, cache.keys, cache.values),
+      (stacked, jnp.arange(self.config.num_layers)),
+    )
     return x, KVCache(keys, values)
 
 
@@ -439,31 +534,54 @@ def rope_of(config: PolicyConfig) -> tuple[np.ndarray, float]:
   )
 
 
-def write_cache(key_blocks, value_blocks, key, value, positions):
-  """Writes one column a row; key and value are [B, N, h], positions [B]."""
+def write_cache(key_blocks, value_blocks, key, value, positions, layer=None):
+  """Writes one column a row; key and value are [B, N, h], positions [B].
+
+  Blocks with a leading axis L are changed in `layer`.
+  """
   rows = jnp.arange(len(positions))
+  lead = () if layer is None else (layer,)
+  key = low_precision.encode(key, key_blocks[0], -1)
+  value = low_precision.encode(value, value_blocks[0], -1)
   keys, values, start = [], [], 0
   for old_keys, old_values in zip(key_blocks, value_blocks, strict=True):
     width = old_keys.shape[-1]
     inside = (positions >= start) & (positions < start + width)
     column = jnp.where(inside, positions - start, width)
-    keys.append(old_keys.at[rows, :, :, column].set(key, mode='drop'))
-    values.append(old_values.at[rows, :, column].set(value, mode='drop'))
+    every = slice(None)
+    keys.append(_put(old_keys, (*lead, rows, every, every, column), key))
+    values.append(_put(old_values, (*lead, rows, every, column), value))
     start += width
   return tuple(keys), tuple(values)
 
 
-def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
+def _put(old, where, new):
+  """Sets these places, of numbers and scales alike; others are dropped."""
+  return jax.tree.map(
+    lambda old, new: constrain_cache(old.at[where].set(new, mode='drop')),
+    old,
+    new,
+  )
+
+
+def attend_cache(
+  query, key_blocks, value_blocks, positions, layer=None
+) -> jax.Array:
   """Attention of one token a row to the cache columns up to its position.
 
   A block that no row has reached is skipped, and of one that few rows have
-  reached only these are read: a long response pays for itself alone.
+  reached only these are read: a long response pays for itself alone.  Every
+  block is two branches and two writes of the program: 1,024 of 128 columns
+  would take an accelerator's compiler hours, while 8 of 16,384 read at most
+  16,383 columns too many, 1/16 of 131,072 in the mean.
 
   Args:
     query: [B, N, G, h].
-    key_blocks: [B, N, h, C'] each.
-    value_blocks: [B, N, C', h] each.
+    key_blocks: [B, N, h, C'] each, or [L, B, N, h, C'] with a layer; see
+      `KVCache`.
+    value_blocks: [B, N, C', h] each, or [L, B, N, C', h].
     positions: int32 [B].
+    layer: int32 [], which of L, or None.
 
   Returns:
     [B, N, G, h].
@@ -475,17 +593,35 @@ def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
   few = len(query) // 2 if jax.sharding.get_abstract_mesh().size <= 1 else 0
   longest_first = jnp.argsort(-positions)
 
+  def of_layer(block):
+    if layer is None:
+      return block
+    return jax.tree.map(
+      lambda x: (
+        x
+        if x.ndim == 4
+        else jax.lax.dynamic_index_in_dim(x, layer, keepdims=False)
+      ),
+      block,
+    )
+
   def score(i, keys, query, positions):
+    keys, scales = low_precision.decode(of_layer(keys), query.dtype)
     scores = jnp.einsum(
       'bngh,bnhc->bngc', query, keys, preferred_element_type=jnp.float32
     )
+    if scales is not None:
+      scores *= scales
     columns = jnp.arange(starts[i], starts[i + 1])
     seen = columns <= positions[:, None]
     return jnp.where(seen[:, None, None], scores, -1e30)
 
   def mix(i, values, probs):
-    weights = probs[..., starts[i] : starts[i + 1]].astype(values.dtype)
-    return jnp.einsum('bngc,bnch->bngh', weights, values)
+    values, scales = low_precision.decode(of_layer(values), query.dtype)
+    weights = probs[..., starts[i] : starts[i + 1]]
+    if scales is not None:
+      weights = weights * scales.swapaxes(-1, -2)
+    return jnp.einsum('bngc,bnch->bngh', weights.astype(query.dtype), values)
 
   def of_rows(i, compute, empty, block, *others):
     """compute(i, block, *others), [B, ...], where the block is reached."""
@@ -493,10 +629,17 @@ def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
       return compute(i, block, *others)
     reached = jnp.sum(positions >= starts[i])
 
-    def one_by_one(*operands):
+    def nothing(*_):
+      return jnp.full(*empty)
+
+    def one_by_one(block, *others):
       def add(n, rows):
         row = longest_first[n]
-        own = [jax.lax.dynamic_slice_in_dim(x, row, 1) for x in operands]
+        pick = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=1)
+        own = [
+          jax.tree.map(lambda x: pick(x, row, axis=x.ndim - 4), block),
+          *(pick(x, row) for x in others),
+        ]
         return jax.lax.dynamic_update_slice_in_dim(
           rows, compute(i, *own), row, axis=0
         )
@@ -506,7 +649,7 @@ def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
     return jax.lax.cond(
       reached > few,
       functools.partial(compute, i),
-      one_by_one,
+      one_by_one if few else nothing,
       block,
       *others,
     )
@@ -524,7 +667,7 @@ def attend_cache(query, key_blocks, value_blocks, positions) -> jax.Array:
   ]
   probs = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
   return sum(
-    of_rows(i, mix, (query.shape, 0, values.dtype), values, probs)
+    of_rows(i, mix, (query.shape, 0, query.dtype), values, probs)
     for i, values in enumerate(value_blocks)
   )
 

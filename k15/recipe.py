@@ -2,7 +2,8 @@
 
 Each begins with a model on disk and leaves one, in `models/<stage>`.  One that
 is done is not done again, one that was cut off goes on where its last
-checkpoint is.  When all are done, `summary.json` and the report are written.
+checkpoint is, and one that began with another model than it would now is
+refused.  When all are done, `summary.json` and the report are written.
 """
 
 import functools
@@ -11,15 +12,19 @@ import pathlib
 import time
 from typing import Any
 
+import numpy as np
+
+from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import eval_stage
 from k15 import evaluate
+from k15 import hosts
 from k15 import metrics
 from k15 import models
 from k15 import report
 from k15 import rl
 from k15 import sft
-from k15 import sharding
+from k15 import stage_inputs
 from k15.context import Context
 
 
@@ -29,34 +34,42 @@ def run(context: Context) -> dict[str, Any]:
   summary_path = context.workdir / 'summary.json'
   summary = _read(summary_path)
   already = summary.get('seconds', 0.0)
-  source = context.config.checkpoint
+  checkpoint = context.config.checkpoint
+  source = models.directory_of(checkpoint) if checkpoint else None
   for stage in context.config.stages:
     if stage == 'evaluate':
       results = eval_stage.run(context, source)
-      pooled = eval_stage.pooled(results)
-      summary |= {f'{key}_after_evaluate': v for key, v in pooled.items()}
-      summary |= dict(evaluation=results, seconds=already + time.time() - start)
-      _write(summary_path, summary)
+      if hosts.is_first():
+        pooled = eval_stage.pooled(results)
+        summary |= {f'{key}_after_evaluate': v for key, v in pooled.items()}
+        summary['evaluation'] = results
+        summary['seconds'] = already + time.time() - start
+        _write(summary_path, summary)
       continue
+    if hosts.is_first():
+      config = config_lib.to_json(context.config)
+      stage_inputs.check(context.workdir, stage, source, config)
     source = _train(context, stage, source)
     records = _evaluation(context, stage, source)
     result = evaluate.summary(records)
     summary[f'accuracy_after_{stage}'] = result['accuracy']
     summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
     summary[f'truncated_after_{stage}'] = result['truncated']
-    print(
-      f'after {stage}: accuracy {result["accuracy"]:.3f},'
-      f' {result["mean_tokens"]:.1f} tokens a response',
-      flush=True,
-    )
     summary |= dict(
       held_out_problems=len(context.task.held_out),
       seed=context.config.seed,
       seconds=already + time.time() - start,
     )
-    _write(summary_path, summary)
-  path = report.write_report(str(context.workdir))
-  print(f'report: {path}', flush=True)
+    if hosts.is_first():
+      print(
+        f'after {stage}: accuracy {result["accuracy"]:.3f},'
+        f' {result["mean_tokens"]:.1f} tokens a response',
+        flush=True,
+      )
+      _write(summary_path, summary)
+  if hosts.is_first():
+    path = report.write_report(str(context.workdir))
+    print(f'report: {path}', flush=True)
   return summary
 
 
@@ -87,37 +100,44 @@ def _evaluation(context, stage, model):
   """Records of the evaluation after a stage, from disk if it was done.
 
   A run that goes on for longer, or is asked for other samples, is evaluated
-  again: each record says which state it is of.
+  again: each record says which state it is of.  Only what the first process
+  returns was judged.
   """
   config = context.config
   path = context.workdir / f'evaluation_{stage}.jsonl'
-  total = len(context.task.held_out) * config.evaluation.samples
-  step = models.read_origin(model).step
   e = config.evaluation
+  total = len(context.task.held_out) * e.samples
+  step = models.read_origin(model).step
   facts = dict(step=step, temperature=e.temperature)
   if e.top_p < 1:
     facts['top_p'] = e.top_p
   records = metrics.read_jsonl(path)
-  if len(records) == total:
-    keys = ('step', 'temperature', 'top_p')
-    if facts == {k: records[0][k] for k in keys if k in records[0]}:
-      return records
+  keys = ('step', 'temperature', 'top_p')
+  is_done = len(records) == total and facts == {
+    k: records[0][k] for k in keys if k in records[0]
+  }
+  if hosts.of_first(np.array(is_done)):
+    return records
   rollout = context_lib.make_rollout(context)
-  rollout.set_params(context_lib.load_params(context, model), version=0)
+  params = context_lib.load_params(context, model)
+  handover = context_lib.make_handover(context)
+  with context.use_mesh():
+    handover.update(params, version=0)
+  rollout.set_params(handover.params, version=0)
   with (
-    sharding.use_mesh(context.mesh),
+    context.use_rollout_mesh(),
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
   ):
 
     def on_response():
       progress.update()
-      if context.stop.is_set():
+      if context.is_stopping():
         raise context_lib.Interrupted(f'{stage}: saved, not evaluated yet')
 
     records = evaluate.evaluate(
       rollout,
       context.task,
-      context.scorer.submit,
+      context.submit,
       e.samples,
       config.rollout.max_length,
       e.temperature,
@@ -127,7 +147,8 @@ def _evaluation(context, stage, model):
   rollout.close()
   records = [facts | record for record in records]
   lines = ''.join(json.dumps(record) + '\n' for record in records)
-  metrics.replace_file(path, lines.encode())
+  if hosts.is_first():
+    metrics.replace_file(path, lines.encode())
   return records
 
 

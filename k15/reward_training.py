@@ -19,7 +19,6 @@ from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
-from k15 import sharding
 from k15 import value_head
 from k15.context import Context
 from k15.data_types import TrainState
@@ -59,7 +58,7 @@ def train(
     state, _ = checkpoints.restore(start, state)
   if start < config.steps:
     context.logger.truncate('reward', start)
-    with sharding.use_mesh(context.mesh):
+    with context.use_mesh():
       state = _steps(context, optimizer, state, examples, start, checkpoints)
   checkpoints.close()
   return state

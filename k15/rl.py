@@ -12,18 +12,24 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from k15 import batching
 from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import evaluate
+from k15 import handover
+from k15 import hosts
 from k15 import length_reward
 from k15 import losses
+from k15 import low_precision
 from k15 import metrics
+from k15 import offload
 from k15 import optimizer as optimizer_lib
 from k15 import problem_sampler
 from k15 import replay
 from k15 import rl_metrics
+from k15 import rollout_correction
 from k15 import sharding
 from k15 import update
 from k15.context import Context
@@ -38,11 +44,15 @@ class Stage:
   """What one iteration hands to the next, and the functions it calls.
 
   `kl_params` is GRPO's slow reference, None elsewhere; `problem_index` finds a
-  training problem by its id; `timeline` has what the slots did lately.
+  training problem by its id; `timeline` has what the slots did lately;
+  `handover` has the weights where they are decoded with, and `shelf` the
+  optimizer's state while they are.
   """
 
   context: Context
   rollout: Any
+  handover: handover.HandOver
+  shelf: offload.Shelf
   sampler: problem_sampler.ProblemSampler
   buffer: replay.ReplayBuffer
   state: TrainState
@@ -76,7 +86,7 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
     stage = make_stage(context, *first_state(context, make_params()))
   if start < config.rl.iterations:
     context.logger.truncate('rl', start)
-    with sharding.use_mesh(context.mesh):
+    with context.use_mesh():
       _iterations(stage, start, checkpoints)
   stage.rollout.close()
   stage.timeline.write()
@@ -85,9 +95,10 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
 
 
 def _iterations(stage, start, checkpoints):
-  config, stop = stage.context.config, stage.context.stop
-  stage.rollout.set_params(stage.state.params, version=start)
-  stage.rollout.warm_up(longest_context(config.rollout))
+  context, config = stage.context, stage.context.config
+  _hand_over(stage, start, label=start)
+  with stage.context.use_rollout_mesh():
+    stage.rollout.warm_up(longest_context(config.rollout))
   stage.timer.pop()
   total = config.rl.iterations
   with metrics.Progress(total, start, 'rl') as progress:
@@ -97,10 +108,10 @@ def _iterations(stage, start, checkpoints):
       if values is None:  # Interrupted before any update.
         checkpoints.save(iteration, _device_state(stage), before)
         raise context_lib.Interrupted(f'rl: saved before iteration {iteration}')
-      done, stopping = iteration + 1, stop.is_set()
+      done, stopping = iteration + 1, context.is_stopping()
       every = config.evaluation.every
       if every and done % every == 0:
-        values |= _evaluate(stage)
+        values |= _evaluate(stage, done)
       # Logged before it is saved: what is saved is never run, or logged, again.
       stage.context.logger.scalars('rl', iteration, values | stage.timer.pop())
       due = done % config.saving.every_iterations == 0 or done == total
@@ -122,7 +133,8 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   """
   config = stage.context.config
   buffer, timer, scorer = stage.buffer, stage.timer, stage.context.scorer
-  stage.rollout.set_params(stage.state.params, version=iteration)
+  _rest_optimizer(stage)
+  _hand_over(stage, iteration, label=iteration)
   buffer.expire(iteration, config.rl.max_group_age)
   drawn = stage.sampler.draw(config.rl.problems_per_iteration, iteration)
   problems = [stage.context.task.train[i] for i in drawn]
@@ -130,6 +142,7 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   scorer.pop_numbers()  # Of an evaluation.
   with timer('rollout'):
     sampled, verdicts = _rollout(stage)
+  _wake_optimizer(stage)
   if sampled is None:
     return None
   buffer.update(sampled)
@@ -148,6 +161,7 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     records = rl_metrics.group_records(groups)
     stage.context.logger.groups('rl', iteration, records)
   values['replay/open_groups'] = len(buffer.groups)
+  values |= stage.handover.pop_metrics() | stage.shelf.pop_metrics()
   return values | stage.sampler.metrics()
 
 
@@ -198,7 +212,7 @@ def make_loss(config: Any) -> update.Loss:
   # best response and 0 for the others, that is ReST.
   tau = c.tau if c.method == 'mirror_descent' else 0.0
 
-  def mirror_descent(logprobs, rows):
+  def mirror_descent(logprobs, rows, token_weight):
     return losses.policy_mirror_descent(
       logprobs,
       rows.ref_logprobs,
@@ -208,9 +222,10 @@ def make_loss(config: Any) -> update.Loss:
       rows.pg_weight,
       rows.reg_weight,
       tau,
+      token_weight,
     )
 
-  def grpo(logprobs, rows):
+  def grpo(logprobs, rows, token_weight):
     return losses.grpo(
       logprobs,
       rows.ref_logprobs,
@@ -223,9 +238,55 @@ def make_loss(config: Any) -> update.Loss:
       c.grpo_clip,
       c.grpo_beta,
       c.grpo_ratio,
+      token_weight,
     )
 
-  return grpo if c.method == 'grpo' else mirror_descent
+  def loss(logprobs, rows):
+    token_weight = None
+    measured = rollout_correction.drift(
+      rows.ref_logprobs,
+      rows.behavior_logprobs,
+      rows.loss_mask * rows.current_mask,
+    )
+    if c.rollout_correction != 'none':
+      rows, token_weight, weights = _corrected(c, rows)
+      measured |= weights
+    method = grpo if c.method == 'grpo' else mirror_descent
+    value, values = method(logprobs, rows, token_weight)
+    return value, values | measured
+
+  return loss
+
+
+def _corrected(c, rows):
+  """Rows weighted for what sampled them, weights of tokens, and metrics."""
+  token_weight, sequence_weight, loss_mask, values = rollout_correction.correct(
+    rows.ref_logprobs,
+    rows.behavior_logprobs,
+    rows.segment_ids,
+    rows.loss_mask,
+    rows.advantage.shape[-1],
+    c.rollout_correction,
+    c.rollout_correction_level,
+    c.rollout_correction_cap,
+  )
+  rows = rows.replace(
+    pg_weight=rows.pg_weight * sequence_weight, loss_mask=loss_mask
+  )
+  return rows, token_weight, values
+
+
+def groups_per_update(config: Any) -> int:
+  """Groups of one optimizer step at most."""
+  return -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
+
+
+def batch_shape(config: Any) -> tuple[int, int, int]:
+  """Rows, tokens of a row, and sequences of a row at most, of every batch."""
+  sequences = groups_per_update(config) * config.rl.group_size
+  micro, r = config.optimizer.micro_batch_rows, config.rollout
+  rows = -(-sequences // micro) * micro
+  return rows, r.max_prompt_length + r.max_length, sequences
 
 
 def make_batches(
@@ -237,17 +298,17 @@ def make_batches(
   values, keep = advantages(
     config, total_rewards(config, groups, iteration), rng
   )
-  size = -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
   batches = []
   for _ in range(config.rl.epochs):
     order = rng.permutation(len(groups))
+    size = groups_per_update(config)
     for part in batching.split_minibatches(list(order), size):
       picked = [(groups[i], values[i], keep[i]) for i in part]
-      batches.append(_pack(context, picked, iteration, size))
+      batches.append(_pack(context, picked, iteration))
   return batches
 
 
-def _pack(context, picked, iteration, size):
+def _pack(context, picked, iteration):
   """Packs some groups with their advantages [K] and keep masks [K]."""
   config = context.config
   sequences, kept = [], []
@@ -269,12 +330,12 @@ def _pack(context, picked, iteration, size):
     losses.sequence_weights(lengths, config.loss.pg_norm, max_length),
     losses.sequence_weights(lengths, config.loss.reg_norm, max_length),
   )
-  micro = config.optimizer.micro_batch_rows
+  rows, columns, most = batch_shape(config)
   return batching.pack(
     [s for s, length in zip(sequences, lengths, strict=True) if length > 0],
-    num_rows=-(-size * config.rl.group_size // micro) * micro,
-    row_length=config.rollout.max_prompt_length + max_length,
-    max_sequences=size * config.rl.group_size,
+    num_rows=rows,
+    row_length=columns,
+    max_sequences=most,
   )
 
 
@@ -297,13 +358,14 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
   o = config.optimizer
   optimizer = context_lib.make_optimizer(config, o.name)
   layout = jax.tree.map(lambda x: x.sharding, state)
-  shared = (context.policy, o.micro_batch_rows)
+  step, logprobs = make_updates(context, optimizer, layout)
   slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
-  record = slots.record if jax.process_index() == 0 else None
-  temperature = config.rollout.temperature
+  record = slots.record if hosts.is_first() else None
   return Stage(
     context=context,
     rollout=context_lib.make_rollout(context, record),
+    handover=context_lib.make_handover(context),
+    shelf=offload.Shelf(),
     sampler=problem_sampler.ProblemSampler(
       len(context.task.train),
       **config.problem_sampler,
@@ -313,21 +375,78 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
     buffer=replay.ReplayBuffer(),
     state=state,
     kl_params=kl_params,
-    step=update.make_step(
-      context.policy,
-      make_loss(config),
-      optimizer,
-      optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
-      o.micro_batch_rows,
-      temperature,
-      layout,
+    step=step,
+    logprobs=logprobs,
+    # Fresh moments lie where the old ones did.
+    optimizer=optimizer._replace(
+      init=jax.jit(optimizer.init, out_shardings=layout.opt_state)
     ),
-    logprobs=update.make_logprobs(*shared, temperature),
-    optimizer=optimizer,
     timer=metrics.Timer(),
     problem_index={p.id: i for i, p in enumerate(context.task.train)},
     timeline=slots,
   )
+
+
+def make_updates(
+  context: Context, optimizer: optax.GradientTransformation, layout: Any
+) -> tuple[Any, Any]:
+  """The jitted step and reference log-probabilities of `k15.update`.
+
+  Args:
+    context: of the run.
+    optimizer: of `context.make_optimizer`.
+    layout: shardings of the state.
+  """
+  config, shape = context.config, context.policy
+  o, temperature = config.optimizer, config.rollout.temperature
+  # As all batches are: another layout would compile the step again.
+  rows = sharding.row_sharding(
+    context.mesh, (o.micro_batch_rows, 1), context.rules
+  )
+  step = update.make_step(
+    shape,
+    make_loss(config),
+    optimizer,
+    optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
+    o.micro_batch_rows,
+    temperature,
+    layout,
+  )
+  logprobs = update.make_logprobs(shape, o.micro_batch_rows, temperature, rows)
+  return step, logprobs
+
+
+def _hand_over(stage, version, label):
+  """The newest weights for the rollout, which calls them `label`."""
+  params, dtype = stage.state.params, stage.context.config.rollout.dtype
+  if dtype:  # Before it moves, and without a second copy of what moved.
+    params = low_precision.cast(params, dtype)
+  stage.handover.update(params, version)
+  stage.rollout.set_params(stage.handover.params, version=label)
+
+
+def _rest_optimizer(stage):
+  """Frees the devices of the optimizer's state while they decode.
+
+  One that is made anew before the next update is dropped, not kept.
+  """
+  o = stage.context.config.optimizer
+  if not o.offload:
+    return
+  if o.reset_every_iteration:
+    offload.drop(stage.state.opt_state)
+  else:
+    stage.shelf.put(stage.state.opt_state)
+  stage.state = stage.state.replace(opt_state=None)
+
+
+def _wake_optimizer(stage):
+  """Brings it back, or makes the fresh one that would follow anyway."""
+  o = stage.context.config.optimizer
+  if o.offload and o.reset_every_iteration:
+    stage.state = optimizer_lib.reset(stage.optimizer, stage.state)
+  elif o.offload:
+    stage.state = stage.state.replace(opt_state=stage.shelf.take())
 
 
 def _rollout(stage):
@@ -341,33 +460,34 @@ def _rollout(stage):
   config, tokenizer = context.config.rollout, context.task.tokenizer
   problems = {group.group_id: group.problem for group in buffer.groups}
   sampled, verdicts = [], {}
-  for trajectory in partial.run(
-    stage.rollout,
-    buffer.pending(),
-    context.task.encode_prompt,
-    config.token_budget,
-    config.max_length,
-    config.temperature,
-  ):
-    sampled.append(trajectory)
-    if context.stop.is_set():
-      return None, {}
-    if trajectory.is_finished:
-      key = trajectory.group_id, trajectory.sample_index
-      text = tokenizer.decode(trajectory.tokens)
-      verdicts[key] = context.scorer.submit(problems[key[0]], text)
+  with context.use_rollout_mesh():
+    for trajectory in partial.run(
+      stage.rollout,
+      buffer.pending(),
+      context.task.encode_prompt,
+      config.token_budget,
+      config.max_length,
+      config.temperature,
+    ):
+      sampled.append(trajectory)
+      if context.is_stopping():
+        return None, {}
+      if trajectory.is_finished:
+        key = trajectory.group_id, trajectory.sample_index
+        text = tokenizer.decode(trajectory.tokens)
+        verdicts[key] = context.submit(problems[key[0]], text)
   return sampled, verdicts
 
 
-def _evaluate(stage):
-  """Held-out accuracy and length of the policy after the iteration."""
+def _evaluate(stage, version):
+  """Held-out accuracy and length of the policy before iteration `version`."""
   config = stage.context.config
-  stage.rollout.set_params(stage.state.params, version=0)
-  with stage.timer('evaluation'):
+  _hand_over(stage, version, label=0)
+  with stage.timer('evaluation'), stage.context.use_rollout_mesh():
     records = evaluate.evaluate(
       stage.rollout,
       stage.context.task,
-      stage.context.scorer.submit,
+      stage.context.submit,
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
@@ -384,6 +504,7 @@ def _score(stage, verdicts):
     scoring.reward_of(verdicts[t.group_id, t.sample_index].result())
     for t in finished
   ]
+  rewards = hosts.of_first(np.array(rewards, np.float64)).tolist()
   stage.buffer.set_rewards(finished, rewards)
 
 
@@ -404,7 +525,7 @@ def _train_on(stage, groups, iteration):
     stage.kl_params = jax.tree.map(lambda x: x.copy(), stage.state.params)
   with timer('ref_logprobs'):
     batches = _with_ref_logprobs(stage, batches)
-  if config.optimizer.reset_every_iteration:
+  if config.optimizer.reset_every_iteration and not config.optimizer.offload:
     stage.state = optimizer_lib.reset(stage.optimizer, stage.state)
   results = []
   with timer('update'):
@@ -424,16 +545,14 @@ def _with_ref_logprobs(stage, batches):
   later epoch comes back to its responses.
   """
   filled = []
-  # One layout for all batches: another would compile the step again.
-  replicated = sharding.sharding_of(stage.context.mesh, (), ())
-  for i, batch in enumerate(batches):
+  for i, batch in enumerate(map(stage.context.place_rows, batches)):
     if i > 0:
       logprobs = stage.logprobs(stage.state.params, batch)
       batch = batch.replace(ref_logprobs=logprobs)
     if stage.kl_params is not None:
       logprobs = stage.logprobs(stage.kl_params, batch)
       batch = batch.replace(kl_logprobs=logprobs)
-    filled.append(jax.device_put(batch, replicated))
+    filled.append(batch)
   return jax.block_until_ready(filled)
 
 

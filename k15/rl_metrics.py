@@ -101,7 +101,9 @@ def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
   0 in the first update, what the earlier updates have done in the others.
   """
   total = {name: sum(result[name] for result in results) for name in results[0]}
-  sequences, tokens = max(total['sequences'], 1), max(total['tokens'], 1)
+  sequences = max(total['sequences'], 1)
+  # Masks of the correction apply to the loss alone.
+  tokens = max(total.get('correction_tokens', total['tokens']), 1)
   values = {
     'rl/loss': total['loss'] / len(results),
     'rl/entropy': total['entropy_sum'] / tokens,
@@ -116,6 +118,31 @@ def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
   }
   if 'kl_sum' in total:
     values['rl/kl'] = total['kl_sum'] / sequences
+  return values | _of_drift(total, results)
+
+
+def _of_drift(total, results):
+  """How far rollout and training were apart, and what became of it.
+
+  Over tokens that the current version sampled; it needs no forward of its
+  own, for pi_theta_i's log-probabilities are there in every update: from the
+  forward of the first, and filled in before the others.  Weights and the
+  share that was cut are over all tokens in the loss, those of older versions
+  too.
+  """
+  values = {}
+  if total.get('drift_tokens'):
+    values |= {
+      'drift/logprob_mean': total['drift_abs_sum'] / total['drift_tokens'],
+      'drift/logprob_max': max(r['drift_abs_max'] for r in results),
+      'drift/kl': total['drift_kl_sum'] / total['drift_tokens'],
+    }
+  if total.get('correction_tokens'):
+    tokens = total['correction_tokens']
+    values |= {
+      'drift/correction_weight': total['correction_weight_sum'] / tokens,
+      'drift/correction_cut': total['correction_cut_sum'] / tokens,
+    }
   return values
 
 

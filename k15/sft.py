@@ -16,7 +16,6 @@ from k15 import data
 from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
-from k15 import sharding
 from k15 import task as task_lib
 from k15 import update
 from k15.context import Context
@@ -47,7 +46,7 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
   else:
     state = context_lib.init_state(context, optimizer, make_params())
   if batches is not None:
-    with sharding.use_mesh(context.mesh):
+    with context.use_mesh():
       state = _steps(context, optimizer, state, batches, start, checkpoints)
   checkpoints.close()
   return state
@@ -61,7 +60,7 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
   with metrics.Progress(config.steps, start, 'sft') as progress:
     for i in range(start, config.steps):
       with timer('data'):
-        batch = _batch(next(batches))
+        batch = context.place_rows(_batch(next(batches)))
       with timer('update'):
         state, values = step(state, batch, False)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
@@ -70,7 +69,7 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
       progress.update(loss=logged['sft/loss'])
       if i % config.log_every == 0 or i + 1 == config.steps:
         context.logger.scalars('sft', i, logged | timer.pop())
-      done, stopping = i + 1 == config.steps, context.stop.is_set()
+      done, stopping = i + 1 == config.steps, context.is_stopping()
       if done or (i + 1) % every == 0 or stopping:
         checkpoints.save(
           i + 1, state, dict(data=dict(state=batches.get_state()))
@@ -131,6 +130,8 @@ def _batch(arrays: dict[str, np.ndarray]) -> Batch:
     loss_mask=arrays['loss_mask'],
     ref_logprobs=zeros,
     kl_logprobs=zeros,
+    behavior_logprobs=zeros,
+    current_mask=zeros,
     advantage=np.zeros(shape, np.float32),
     pg_weight=np.full(shape, weight, np.float32),
     reg_weight=np.zeros(shape, np.float32),

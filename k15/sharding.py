@@ -1,9 +1,10 @@
 """Where arrays live: the mesh, the rules from logical to mesh axes, shardings.
 
-Arrays name what each of their axes means ('embed', 'heads', 'batch'); `RULES`
-alone says over which mesh axes that is split.  Parameters carry their names in
-the boxes of `nn.with_logical_partitioning`; activations are constrained by
-`constrain` or `nn.with_logical_constraint` under `use_mesh`.
+Arrays name what each of their axes means ('embed', 'heads', 'batch'); rules
+alone say over which mesh axes that is split: those of the config, or `RULES`,
+which are its defaults.  Parameters carry their names in the boxes of
+`nn.with_logical_partitioning`; activations are constrained by `constrain` or
+`nn.with_logical_constraint` under `use_mesh`.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType
 from jax.sharding import Mesh
 from jax.sharding import NamedSharding
@@ -37,7 +39,34 @@ RULES = (
   ('norm', None),
 )
 
+# Where the devices do not divide them, all devices hold all of them.
+MAY_STAY_WHOLE = ('kv_heads', 'sequence', 'slots')
+
 LogicalAxes = Sequence[str | None]
+Rules = Sequence[tuple[str, str | tuple[str, ...] | None]]
+
+
+def parse_rules(texts: Sequence[str], base: Rules = RULES) -> Rules:
+  """Rules as the config writes them, in place of those of `base`.
+
+  Args:
+    texts: 'embed:fsdp', 'batch:data+fsdp', or 'norm:' for what is whole.
+    base: rules of the logical axes that no text names.
+
+  Raises:
+    ValueError: a logical or a mesh axis that is not known.
+  """
+  rules = dict(base)
+  for text in texts:
+    name, _, right = text.partition(':')
+    axes = tuple(filter(None, right.split('+')))
+    unknown = sorted({name} - rules.keys()) + sorted(set(axes) - set(AXES))
+    if unknown:
+      raise ValueError(
+        f'rule {text!r}: {unknown[0]!r} is none of {(*rules, *AXES)}'
+      )
+    rules[name] = axes if len(axes) > 1 else axes[0] if axes else None
+  return tuple(rules.items())
 
 
 def make_mesh(
@@ -72,19 +101,25 @@ def make_mesh(
     raise ValueError(f'mesh {name} needs {size} devices, there are {count}')
   # Auto leaves the choice of intermediate shardings to the compiler; the
   # default of jax 0.10 is Explicit, which puts shardings into types.
-  return jax.make_mesh(
-    tuple(shape), AXES, (AxisType.Auto,) * len(AXES), devices=devices[:size]
-  )
+  types, devices = (AxisType.Auto,) * len(AXES), devices[:size]
+  try:
+    return jax.make_mesh(tuple(shape), AXES, types, devices=devices)
+  except NotImplementedError:
+    # An axis of 8 over a torus of 4 x 4 x 4 takes half of one dimension.
+    split = mesh_utils.create_device_mesh(
+      shape, devices, allow_split_physical_axes=True
+    )
+    return Mesh(split, AXES, axis_types=types)
 
 
 @contextlib.contextmanager
-def use_mesh(mesh: Mesh) -> Iterator[None]:
-  """Within it, jitted functions obey their logical constraints.
+def use_mesh(mesh: Mesh, rules: Rules = RULES) -> Iterator[None]:
+  """Within it, jitted functions obey their logical constraints by the rules.
 
   It belongs to the calling thread: every thread that calls a jitted function
   of its own enters it.
   """
-  with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
+  with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
     yield
 
 
@@ -93,8 +128,9 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
 
   Args:
     x: an array.
-    logical_axes: a name of `RULES` or None for each axis of x.  'sequence' is
-      left whole where it does not divide, as the one column of decoding.
+    logical_axes: a name of the rules or None for each axis of x.  One of
+      `MAY_STAY_WHOLE` is left whole where it does not divide, as the one
+      column of decoding.
 
   Raises:
     ValueError: more or fewer names than axes.
@@ -104,7 +140,7 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
   if not isinstance(x, jax.core.Tracer):
     return x
   names = (
-    None if name == 'sequence' and not axes_of(name, size) else name
+    None if name in MAY_STAY_WHOLE and not axes_of(name, size) else name
     for name, size in zip(logical_axes, x.shape, strict=True)
   )
   return nn.with_logical_constraint(x, tuple(names))
@@ -123,54 +159,65 @@ def axes_of(logical_axis: str, size: int) -> tuple[str, ...] | None:
 
 
 def sharding_of(
-  mesh: Mesh, logical_axes: LogicalAxes, shape: Sequence[int]
+  mesh: Mesh,
+  logical_axes: LogicalAxes,
+  shape: Sequence[int],
+  rules: Rules = RULES,
 ) -> NamedSharding:
   """Layout of one array.
 
   Args:
     mesh: of `make_mesh`.
-    logical_axes: a name of `RULES` or None for each axis.
+    logical_axes: a name of the rules or None for each axis.
     shape: of the array.
+    rules: over which mesh axes what is split.
 
   Raises:
-    ValueError: an unknown name, a wrong number of names, or an axis that its
-      mesh axes do not divide ('kv_heads' and 'sequence' stay whole instead).
+    ValueError: an unknown name, a wrong number of names, a mesh axis that
+      would split two axes of the array, or an axis that its mesh axes do not
+      divide, unless it is one of `MAY_STAY_WHOLE`.
   """
   if len(logical_axes) != len(shape):
     raise ValueError(_miscounted(logical_axes, shape))
-  rules = dict(RULES)
-  spec = []
+  rules, spec = dict(rules), []
   for name, size in zip(logical_axes, shape, strict=True):
     if name is not None and name not in rules:
       raise ValueError(f'unknown logical axis {name!r}; known: {list(rules)}')
     mesh_axes = rules.get(name)
     ways = _size(mesh, mesh_axes)
-    if size % ways and name not in ('kv_heads', 'sequence'):
+    if size % ways and name not in MAY_STAY_WHOLE:
       raise ValueError(
         f'axis {name!r} of {size} does not divide over {ways} devices '
         f'({mesh_axes})'
       )
     spec.append(None if size % ways else mesh_axes)
+  used = [axis for axes in spec for axis in _names(axes)]
+  twice = sorted({axis for axis in used if used.count(axis) > 1})
+  if twice:
+    raise ValueError(f'{twice[0]!r} splits two axes of {tuple(logical_axes)}')
   return NamedSharding(mesh, PartitionSpec(*spec))
 
 
-def tree_shardings(mesh: Mesh, logical_axes: Any, shapes: Any) -> Any:
+def tree_shardings(
+  mesh: Mesh, logical_axes: Any, shapes: Any, rules: Rules = RULES
+) -> Any:
   """`sharding_of` for whole trees.
 
   Args:
     mesh: of `make_mesh`.
     logical_axes: tree whose leaves are tuples of names.
     shapes: the same tree with arrays or `jax.ShapeDtypeStruct` as leaves.
+    rules: over which mesh axes what is split.
   """
   return jax.tree.map(
-    lambda axes, x: sharding_of(mesh, axes, x.shape),
+    lambda axes, x: sharding_of(mesh, axes, x.shape, rules),
     logical_axes,
     shapes,
     is_leaf=lambda axes: type(axes) is tuple,
   )
 
 
-def param_shardings(mesh: Mesh, boxed_params: Any) -> Any:
+def param_shardings(mesh: Mesh, boxed_params: Any, rules: Rules = RULES) -> Any:
   """Layouts of parameters that carry their axes, in the unboxed structure.
 
   Works as well on a whole state: optax keeps the boxes in its moments.
@@ -179,17 +226,44 @@ def param_shardings(mesh: Mesh, boxed_params: Any) -> Any:
     mesh: of `make_mesh`.
     boxed_params: abstract or real parameters, in boxes of
       `nn.with_logical_partitioning`; leaves without a box are replicated.
+    rules: over which mesh axes what is split.
   """
 
   def one(leaf):
     if isinstance(leaf, nn.Partitioned):
       if not hasattr(leaf.value, 'shape'):
         return leaf.value  # optax puts a hole where another rule applies
-      return sharding_of(mesh, leaf.names, leaf.value.shape)
+      return sharding_of(mesh, leaf.names, leaf.value.shape, rules)
     return NamedSharding(mesh, PartitionSpec())
 
   return jax.tree.map(
     one, boxed_params, is_leaf=lambda x: isinstance(x, nn.Partitioned)
+  )
+
+
+def row_sharding(
+  mesh: Mesh, shape: Sequence[int], rules: Rules = RULES
+) -> NamedSharding:
+  """Layout of one array of a batch, whose first axis, if any, is its rows."""
+  axes = ('batch', *[None] * (len(shape) - 1))[: len(shape)]
+  return sharding_of(mesh, axes, shape, rules)
+
+
+def place_rows(batch: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
+  """Puts a batch that all processes know where its rows are computed.
+
+  Every process takes its own rows to its own devices, and no others.
+
+  Args:
+    batch: tree of numpy arrays; first axes are rows, scalars go everywhere.
+    mesh: of `make_mesh`.
+    rules: over which mesh axes what is split.
+  """
+  return jax.tree.map(
+    lambda x: jax.make_array_from_callback(
+      x.shape, row_sharding(mesh, x.shape, rules), lambda index: x[index]
+    ),
+    batch,
   )
 
 
@@ -198,11 +272,19 @@ def reshard(tree: Any, shardings: Any) -> Any:
   return jax.device_put(tree, shardings)
 
 
+def ways_of(mesh: Mesh, rules: Rules, logical_axis: str) -> int:
+  """Parts into which the rules split this axis."""
+  return _size(mesh, dict(rules)[logical_axis])
+
+
 def _size(mesh, mesh_axes):
+  return math.prod(mesh.shape[name] for name in _names(mesh_axes))
+
+
+def _names(mesh_axes):
   if mesh_axes is None:
-    return 1
-  names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes
-  return math.prod(mesh.shape[name] for name in names)
+    return ()
+  return (mesh_axes,) if isinstance(mesh_axes, str) else tuple(mesh_axes)
 
 
 def _miscounted(logical_axes, shape):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from k15 import hosts
 from k15 import losses
 from k15 import optimizer as optimizer_lib
 from k15 import policy
@@ -107,11 +108,17 @@ def make_step(
 
 
 def make_logprobs(
-  config: policy.PolicyConfig, micro_batch_rows: int, temperature: float = 1.0
+  config: policy.PolicyConfig,
+  micro_batch_rows: int,
+  temperature: float = 1.0,
+  layout: Any = None,
 ) -> Callable[[Any, Batch], jax.Array]:
-  """Returns the jitted (params, batch) -> float32 [B, T] log-probabilities."""
+  """Returns the jitted (params, batch) -> float32 [B, T] log-probabilities.
 
-  @jax.jit
+  `layout` is their sharding; None leaves it to the compiler.
+  """
+
+  @functools.partial(jax.jit, out_shardings=layout)
   def logprobs(params, batch):
     def one_micro_batch(i, out):
       start = i * micro_batch_rows
@@ -144,11 +151,10 @@ def take_rows(batch: Batch, start: jax.Array, count: int) -> Batch:
 def save_batch(workdir: pathlib.Path, name: str, batch: Batch) -> pathlib.Path:
   """Writes a batch to `failed-<name>.npz` in the workdir, for a post-mortem."""
   path = workdir / f'failed-{name}.npz'
-  fields = {
-    field.name: np.asarray(getattr(batch, field.name))
-    for field in dataclasses.fields(batch)
-  }
-  np.savez(path, **fields)
+  whole = hosts.to_host(batch)
+  fields = dataclasses.fields(whole)
+  if hosts.is_first():
+    np.savez(path, **{f.name: getattr(whole, f.name) for f in fields})
   return path
 
 

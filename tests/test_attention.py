@@ -153,3 +153,56 @@ def test_columns_over_devices_change_nothing(expected, ways, kind):
   with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
     ours = outputs(functools.partial(attention.attend, kind=kind))
   assert_close(ours, expected)
+
+
+@pytest.mark.parametrize('ways', [2, 4])
+@pytest.mark.parametrize('heads', [1, 2])
+def test_splash_over_columns_on_devices(ways, heads, monkeypatch):
+  # 512 columns are 4 parts of one block of whole lanes; rows are packed, and a
+  # sequence goes on from one part to the next.
+  shapes = (1, 2, 2, 512, 8), (1, 2, 8, 512), (1, 2, 512, 8)
+  rng = np.random.default_rng(1)
+  operands = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+  ids = jnp.asarray(np.repeat([1, 2, 3, 0], [200, 100, 180, 32])[None])
+  is_token = (ids != 0)[:, None, None, :, None]
+  weights = np.cos(np.arange(np.prod(shapes[0]))).reshape(shapes[0])
+
+  def results(attend):
+    def loss(operands):
+      out = jnp.where(is_token, attend(*operands, ids), 0)
+      return jnp.sum(out * weights), out
+
+    gradients, out = jax.jit(jax.grad(loss, has_aux=True))(operands)
+    return out, *gradients
+
+  made = []
+  kernel = attention._splash_kernel
+
+  def interpreted(*args):
+    made.append(args)
+    return kernel(*args, interpret=True)
+
+  monkeypatch.setattr(attention, '_splash_kernel', interpreted)
+  mesh = sharding.make_mesh(data=1, fsdp=1, tensor=heads, context=ways)
+  with sharding.use_mesh(mesh):
+    ours = results(functools.partial(attention.attend, kind='splash'))
+  assert made[0] == (512, 4 // heads, 512 // ways, ways)
+  assert_close(ours, results(attention.plain))
+
+
+def test_splash_blocks_divide_the_part_of_a_device():
+  # (131072 + 1024) / 8 = 16512 = 43 * 3 * 128.
+  assert attention._largest_block(16512) == 384
+  assert attention._largest_block(4096) == 512
+  assert attention._largest_block(128) == 128
+
+
+def test_the_mask_of_blocks_is_that_of_pairs():
+  ours = attention._CausalMask((8, 8))
+  plain = np.tril(np.ones((8, 8), bool))
+  for size in (1, 2, 4):
+    for i in range(0, 8, size):
+      for j in range(0, 8, size):
+        block = slice(i, i + size), slice(j, j + size)
+        assert ours[block].any() == plain[block].any()
+        assert ours[block].all() == plain[block].all()

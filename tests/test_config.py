@@ -46,6 +46,8 @@ def test_every_key_is_judged():
   judged = set(config_lib.CHOICES) | set(config_lib.NOT_EMPTY) | FREE
   judged |= {'stages', 'task.kinds', 'tokenizer.words', 'evaluation.pass_at'}
   judged |= {f'evaluation.{key}' for key in ('sets', 'rewards', 'templates')}
+  judged |= {'mesh.rules', 'mesh.coordinator'}
+  judged |= {'rollout.mesh', 'rollout.mesh_rules'}
   judged |= {key for keys in config_lib.RANGES.values() for key in keys}
   leaves = {}
 
@@ -169,6 +171,8 @@ def test_greedy_evaluation_and_sets_without_a_task():
       ("'ppo'", 'mirror_descent, reinforce, rest, grpo'),
     ),
     (dict(policy__dtype='float16'), ("'float16'", 'float32, bfloat16')),
+    (dict(rollout__dtype='half'), ("'half'", "of '', float32, bfloat16")),
+    (dict(rollout__cache_dtype='int4'), ("'int4'", 'bfloat16, int8')),
     (dict(stages=()), ('stages is empty', 'sft, rl')),
     (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
     (dict(stages=(1,)), ('stages: 1 is not one of sft, rl',)),
@@ -191,6 +195,19 @@ def test_texts_and_tuples(changes, parts):
     (
       dict(task__min_difficulty=0.5, task__max_difficulty=0.25),
       'task.min_difficulty is 0.5, above task.max_difficulty, 0.25',
+    ),
+    (
+      dict(
+        loss__method='grpo',
+        loss__grpo_ratio='sequence',
+        loss__rollout_correction='truncate',
+      ),
+      "loss.grpo_ratio is 'sequence', and takes no weights of tokens: "
+      "loss.rollout_correction_level has to be 'sequence'",
+    ),
+    (
+      dict(loss__rollout_correction_cap=0.5),
+      'loss.rollout_correction_cap is 0.5, and has to be >= 1',
     ),
     (
       dict(policy__num_heads=4, policy__num_kv_heads=3),

@@ -7,7 +7,6 @@ import pytest
 import small_run
 
 from k15 import context as context_lib
-from k15 import eval_questions
 from k15 import eval_stage
 from k15 import metrics
 from k15 import recipe
@@ -132,17 +131,3 @@ def test_more_samples_and_other_answers_cost_what_is_new(done, tmp_path):
   few.write_text(text)
   added = path.read_bytes()[len(before) :]
   assert (added.count(b'"response"'), added.count(b'"verdict"')) == (0, 3)
-
-
-def test_other_weights_are_another_journal(done, tmp_path):
-  folder, _, _ = done
-  model = tmp_path / 'model'
-  shutil.copytree(folder / 'run/models/rl', model)
-  first = eval_questions.fingerprint(model)
-  (model / 'k15.json').write_text('{}')
-  assert eval_questions.fingerprint(model) == first
-  weights = next(model.glob('*.safetensors'))
-  content = bytearray(weights.read_bytes())
-  content[-1] ^= 1
-  weights.write_bytes(content)
-  assert eval_questions.fingerprint(model) != first

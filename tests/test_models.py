@@ -100,7 +100,7 @@ def test_a_run_goes_on_from_the_workdir_of_another(trained, tmp_path):
   context = _math_context(trained.workdir, tmp_path)
   assert context.policy == trained.policy
   _same(
-    context_lib.load_params(context, context.config.checkpoint),
+    context_lib.load_params(context, models.directory_of(trained.workdir)),
     context_lib.load_params(trained, trained.workdir / 'models/rl'),
   )
   context.scorer.close()

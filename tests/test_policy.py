@@ -290,10 +290,10 @@ def test_scanned_layers_equal_unrolled_ones(params, scanned):
 @pytest.mark.parametrize('cache_block', [128, 5])  # one block; 5 + 5 + 2
 @pytest.mark.parametrize('is_scanned', [False, True])
 def test_decoding_token_by_token_equals_the_forward(
-  params, scanned, is_scanned, cache_block, monkeypatch
+  params, scanned, is_scanned, cache_block
 ):
-  monkeypatch.setattr(policy, 'CACHE_BLOCK', cache_block)
   config, params = scanned if is_scanned else (CONFIG, params)
+  config = dataclasses.replace(config, cache_block=cache_block)
   batch = whole_rows(2, 9)
   expected, _ = forward(config, params, *batch)
   cache = policy.empty_cache(config, rows=2, columns=12)
@@ -349,10 +349,9 @@ def test_rematerialization_keeps_gradients(scanned, is_scanned):
     )
 
 
-def test_each_row_reads_its_own_blocks(monkeypatch):
+def test_each_row_reads_its_own_blocks():
   """Whether many rows have reached a block or few changes no bit."""
-  monkeypatch.setattr(policy, 'CACHE_BLOCK', 8)
-  config = dataclasses.replace(CONFIG, num_layers=1)
+  config = dataclasses.replace(CONFIG, num_layers=1, cache_block=8)
   B, C, N, h = 6, 40, config.num_kv_heads, config.head_dim
   rng = np.random.default_rng(0)
 

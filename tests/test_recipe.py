@@ -84,6 +84,6 @@ def test_random_weights_lie_over_the_mesh(tmp_path):
   context = small_run.make_context(
     tmp_path, mesh__fsdp=2, rollout__prefill_batch=2
   )
-  params = context_lib.load_params(context, '')
+  params = context_lib.load_params(context, None)
   specs = {str(x.sharding.spec) for x in jax.tree.leaves(params)}
   assert any('fsdp' in spec for spec in specs)

@@ -345,6 +345,39 @@ def test_each_method_learns_from_an_iteration(rewarded, tmp_path, changes):
   assert ('rl/kl' in row) == (changes['loss__method'] == 'grpo')
 
 
+def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
+  """Not of older weights, nor of the updates before: steps are large here."""
+  changes = dict(optimizer__learning_rate=0.03, rl__iterations=4)
+  context, _ = _train(tmp_path / 'exact', **changes)
+  exact = [r for r in _rows(context.workdir) if 'rl/loss' in r]
+  assert max(r['rl/log_ratio_max'] for r in exact) > 0.1
+  assert 0 < max(r['drift/logprob_max'] for r in exact) < 1e-4
+  context, _ = _train(
+    tmp_path / 'rough',
+    rollout__dtype='bfloat16',
+    rollout__cache_dtype='int8',
+    loss__rollout_correction='truncate',
+    **changes,
+  )
+  rough = [r for r in _rows(context.workdir) if 'rl/loss' in r]
+  assert all(r['drift/logprob_mean'] > 1e-4 for r in rough)
+  assert all(r['drift/kl'] > 0 for r in rough)
+  assert all(0 < r['drift/correction_weight'] <= 2 for r in rough)
+  assert 'drift/correction_weight' not in exact[0]
+
+
+def test_tokens_know_who_sampled_them(tmp_path):
+  context = small_run.make_context(tmp_path)
+  group = _group(0, (1.0, 0.0), (4, 6), versions=(0, 1))
+  (batch,) = rl.make_batches(context, [group], 1)
+  assert batch.loss_mask.sum() == 4 + 6
+  assert batch.current_mask.sum() == 2 + 3
+  for trajectory in group.trajectories:
+    row, start = _find(batch, trajectory.tokens)
+    half = start + trajectory.length // 2
+    assert not batch.current_mask[row, start:half].any()
+
+
 def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
   judges = _judges(lambda *_: Verdict('wrong'))
   monkeypatch.setattr(scoring, 'make_judges', judges)
@@ -374,7 +407,7 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
 
 def test_random_weights_are_those_of_the_seed(tmp_path):
   context = small_run.make_context(tmp_path)
-  _same(context_lib.load_params(context, ''), _params(context))
+  _same(context_lib.load_params(context, None), _params(context))
 
 
 def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
@@ -384,3 +417,41 @@ def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
   assert rl.longest_context(rollout) == 24
   rollout.token_budget = 127
   assert rl.longest_context(rollout) == 24 + 128
+
+
+def test_a_rollout_layout_of_its_own_changes_nothing(rewarded, tmp_path):
+  """Nor does an optimizer's state that waits in host memory."""
+  changes = dict(
+    rollout__token_budget=16,
+    optimizer__reset_every_iteration=False,
+    mesh__fsdp=2,
+    mesh__tensor=1,
+    checkpoint__every_iterations=9,
+  )
+  context, state = _train(tmp_path / 'one', **changes)
+  moved = dict(
+    rollout__mesh=(1, 1, 2),
+    rollout__mesh_rules=('embed:',),
+    optimizer__offload=True,
+  )
+  other, other_state = _train(tmp_path / 'two', **changes | moved)
+  for left, right in zip(
+    jax.tree.leaves(state), jax.tree.leaves(other_state), strict=True
+  ):
+    assert left.sharding == right.sharding
+    # Log-probabilities of the rollout enter no loss, and tokens are the same.
+    np.testing.assert_array_equal(left, right)
+  lines = [_rows(c.workdir) for c in (context, other)]
+  own = ('handover/seconds', 'handover/bytes', 'offload/seconds')
+  for left, right in zip(*lines, strict=True):
+    assert all(right.pop(key) > 0 for key in (*own, 'offload/bytes'))
+    assert left == right
+
+
+def test_moments_that_are_reset_are_dropped_for_the_rollout(
+  whole, rewarded, tmp_path
+):
+  context, state = _train(tmp_path, optimizer__offload=True)
+  _same(state, whole[1])
+  values = _rows(context.workdir)[0]
+  assert values.pop('offload/bytes', 0) == 0

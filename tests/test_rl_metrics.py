@@ -116,6 +116,37 @@ def test_updates_are_joined():
   assert rl_metrics.of_updates(with_kl)['rl/kl'] == 1.0
 
 
+def test_drift_by_hand():
+  plain = dict(
+    loss=1.0, entropy_sum=8.0, tokens=3.0, sequences=2.0,
+    log_ratio_sum=0.0, log_ratio_sq_sum=0.0, log_ratio_abs_max=0.0,
+    grad_norm=3.0, learning_rate=0.1,
+  )  # fmt: skip
+  assert not [k for k in rl_metrics.of_updates([plain]) if k[:5] == 'drift']
+  one, two = (
+    plain
+    | dict(
+      drift_tokens=2.0,
+      drift_abs_sum=total,
+      drift_abs_max=total - 0.5,
+      drift_kl_sum=1.0,
+      correction_tokens=4.0,
+      correction_cut_sum=cut,
+      correction_weight_sum=3.0,
+    )  # fmt: skip
+    for total, cut in ((1.0, 1.0), (2.0, 0.0))
+  )
+  values = rl_metrics.of_updates([one, two])
+  assert values['drift/logprob_mean'] == 0.75  # 3 / 4 tokens
+  assert values['drift/logprob_max'] == 1.5
+  assert values['drift/kl'] == 0.5
+  assert values['drift/correction_weight'] == 0.75  # 6 / 8 tokens
+  assert values['drift/correction_cut'] == 0.125
+  # Of the 8 tokens 6 are left in the loss; entropy is over all of them.
+  assert values['rl/entropy'] == 2.0
+  assert values['rl/tokens_trained'] == 6.0
+
+
 @pytest.mark.parametrize(
   'waited, seconds, share', [(0, 0, 1), (0, 2, 1), (1, 4, 0.75), (9, 3, 0)]
 )

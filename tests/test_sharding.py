@@ -166,3 +166,51 @@ def test_columns_that_do_not_divide_stay_whole():
     assert axes == (spec and (spec,))
     assert out.sharding.is_fully_replicated == (spec is None)
   assert sharding.axes_of('sequence', 8) is None  # No mesh is in force.
+
+
+def test_rules_of_the_config():
+  rules = sharding.parse_rules(('embed:', 'mlp:tensor+fsdp', 'norm:data'))
+  assert dict(rules) == dict(sharding.RULES) | {
+    'embed': None, 'mlp': ('tensor', 'fsdp'), 'norm': 'data'
+  }  # fmt: skip
+  with pytest.raises(ValueError, match="rule 'emebd:fsdp': 'emebd' is none"):
+    sharding.parse_rules(('emebd:fsdp',))
+  with pytest.raises(ValueError, match="rule 'embed:fspd': 'fspd' is none"):
+    sharding.parse_rules(('embed:fspd',))
+
+
+def test_other_rules_give_other_layouts(mesh):
+  rules = sharding.parse_rules(('embed:', 'mlp:tensor+fsdp'))
+  where = sharding.sharding_of(mesh, ('embed', 'mlp'), (4, 8), rules)
+  assert where.spec == PartitionSpec(None, ('tensor', 'fsdp'))
+  assert sharding.ways_of(mesh, rules, 'mlp') == 4
+  assert sharding.ways_of(mesh, rules, 'embed') == 1
+  twice = sharding.parse_rules(('mlp:fsdp',))
+  message = r"'fsdp' splits two axes of \('embed', 'mlp'\)"
+  with pytest.raises(ValueError, match=message):
+    sharding.sharding_of(mesh, ('embed', 'mlp'), (4, 8), twice)
+
+
+def test_rows_go_to_the_devices_that_compute_them(mesh):
+  seen = []
+
+  class Rows(np.ndarray):
+    def __getitem__(self, index):
+      seen.append(index)
+      return np.asarray(super().__getitem__(index))
+
+  batch = dict(
+    tokens=np.arange(24, dtype=np.int32).reshape(8, 3).view(Rows),
+    advantage=np.ones((8, 1), np.float32),
+    num_rows=np.array(7, np.int32),
+  )
+  placed = sharding.place_rows(batch, mesh)
+  for name, spec in (
+    ('tokens', (('data', 'fsdp'), None)),
+    ('advantage', (('data', 'fsdp'), None)),
+    ('num_rows', ()),
+  ):
+    assert placed[name].sharding.spec == PartitionSpec(*spec)
+    np.testing.assert_array_equal(placed[name], np.asarray(batch[name]))
+  # No device is given more than its two rows.
+  assert {index[0].stop - index[0].start for index in seen} == {2}

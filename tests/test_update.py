@@ -327,7 +327,7 @@ def test_memory_of_a_step_is_linear_in_length():
   step = update.make_step(config, mirror_descent(0.3), OPTIMIZER, SCHEDULE, 1)
 
   def temporaries(length):
-    shapes = [(1, length)] * 6 + [(1, 1)] * 3
+    shapes = [(1, length)] * 8 + [(1, 1)] * 3
     arrays = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
     ids = [jax.ShapeDtypeStruct((1, length), jnp.int32)] * 3
     rows = jax.ShapeDtypeStruct((), jnp.int32)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from k15 import checkpoint
+from k15 import low_precision
 from k15.data_types import TrainState
 from k15.rollout import weight_files
 
@@ -97,6 +98,24 @@ def test_safetensors(params, layout, tmp_path):
   header = json.loads(raw[8 : 8 + length])
   assert header['b/c'] == dict(dtype='BF16', shape=[4], data_offsets=[24, 32])
   assert len(raw) == 8 + length + 32
+
+
+def test_floats_come_in_the_precision_that_is_asked_for(
+  run, params, layout, tmp_path
+):
+  path = tmp_path / 'model.safetensors'
+  weight_files.write_safetensors(path, params)
+  half = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      x.shape,
+      jnp.bfloat16 if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype,
+      sharding=x.sharding,
+    ),
+    layout,
+  )
+  expected = low_precision.cast(params, 'bfloat16')
+  for place in (path, run / 'checkpoints' / 'sft'):
+    assert_same(weight_files.read(place, half)[0], expected)
 
 
 def test_what_is_refused(run, params, layout, tmp_path):

@@ -285,7 +285,7 @@ class RolloutDriver(jetstream_adapter.Driver):
 
   def _mesh_of(self, engine):
     if isinstance(engine, engine_lib.PolicyEngine):
-      return sharding.use_mesh(engine.mesh)
+      return sharding.use_mesh(engine.mesh, engine.rules)
     return contextlib.nullcontext()
 
   def _report_to(self, collector):

@@ -105,6 +105,7 @@ class PolicyEngine(jetstream_adapter.Engine):
   Attributes:
     slots: what decodes.
     temperature, seed: of requests that name none.
+    rules: over which axes of the mesh what is split.
   """
 
   def __init__(
@@ -115,8 +116,13 @@ class PolicyEngine(jetstream_adapter.Engine):
     load: Callable[[], Any] | None = None,
     temperature: float = 1.0,
     seed: int = 0,
+    rules: sharding.Rules = sharding.RULES,
   ):
-    """`mesh` is one device if None; `load` returns the weights."""
+    """`mesh` is one device if None; `load` returns the weights.
+
+    `rules` say over which axes of the mesh what is split.
+    """
+    self.rules = rules
     self.slots = slots
     self.temperature = temperature
     self.seed = seed

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 from absl import logging
 
+from k15 import low_precision
 from k15.rollout import client
 from k15.rollout import dispatch
 from k15.rollout import weights
@@ -40,6 +41,7 @@ class RemoteRollout:
     check: Callable[[Request], None],
     patience_seconds: float = 600.0,
     live_requests: str = 'interrupt',
+    dtype: str = '',
   ):
     """Connects in the background.
 
@@ -50,10 +52,11 @@ class RemoteRollout:
       patience_seconds: how long to wait when there is no worker at all.
       live_requests: what an update does to live samples: 'interrupt',
         'drain' or 'in_flight'.
+      dtype: weights are sent in it; '': as they are.
     """
     self._workers, self._check = tuple(workers), check
     self._patience, self._live = patience_seconds, live_requests
-    self._seed = client.seed_of(key)
+    self._seed, self._dtype = client.seed_of(key), dtype
     # Of two trainers, workers obey the one that was started later.
     self._trainer = time.time_ns()
     self._snapshot, self._labels = None, {}
@@ -64,6 +67,8 @@ class RemoteRollout:
 
     No worker samples anything more for `generate` before it has them.
     """
+    if self._dtype:
+      params = low_precision.cast(params, self._dtype)
     before = self._snapshot and self._snapshot.header
     # Versions of the wire only grow; those of the caller may come back.
     number = max(version, before.version + 1 if before else 0)

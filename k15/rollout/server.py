@@ -27,7 +27,6 @@ from k15 import arithmetic
 from k15 import command_line
 from k15 import config as config_lib
 from k15 import context as context_lib
-from k15 import sharding
 from k15.rollout import access as access_lib
 from k15.rollout import jetstream_adapter
 from k15.rollout import local_worker
@@ -226,11 +225,12 @@ def make(
   r = config.rollout
   tokenizer = context_lib.make_tokenizer(config)
   policy = context_lib.make_policy(config, tokenizer)
-  mesh = sharding.make_mesh(**config.mesh)
+  mesh = context_lib.make_rollout_mesh(config, context_lib.make_mesh(config))
+  rules = context_lib.make_rollout_rules(config)
   slots = context_lib.make_slots(config, policy, mesh, tokenizer)
   return RolloutServer(
     context_lib.make_engine(config, slots, mesh, tokenizer),
-    context_lib.param_layout(policy, mesh),
+    context_lib.param_layout(slots.config, mesh, rules),
     host,
     port,
     context_lib.make_access(config),

@@ -3,7 +3,9 @@
 `prefill` computes keys and values of prompts; `insert` puts a prefilled prompt
 into slots, several samples of one prompt side by side; `generate` decodes up
 to `tokens_per_call` tokens in every live slot with one dispatch.  A response
-is resumed by prefilling prompt and partial response together.
+is resumed by prefilling prompt and partial response together.  In low
+precision that rounds otherwise than decoding did: a resumed response then need
+not be the one that would have come without the interruption.
 
 `prefill` stops short of the last token: the first decode step feeds it again
 and samples the first new token, so that all sampling happens in one place.
@@ -21,8 +23,10 @@ import jax
 import jax.numpy as jnp
 
 from k15 import policy
+from k15 import sharding
 from k15.rollout import repetition
 from k15.rollout import sampling
+from k15.rollout import slot_copies
 from k15.rollout.requests import MAX_STOP_IDS, Stop
 
 # Why a slot stopped, as `DecodedTokens.stop` says it; plain numbers for jax.
@@ -125,6 +129,7 @@ class SlotDecoder:
     repetition_count, repetition_max_period, repetition_min_tokens: as in
       `experiments/base.py`.
     fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
+    cache_dtype: of keys and values, or 'int8'; '': that of activations.
   """
 
   config: policy.PolicyConfig
@@ -137,6 +142,7 @@ class SlotDecoder:
   repetition_max_period: int = 1
   repetition_min_tokens: int = 0
   fuse_projections: bool = True
+  cache_dtype: str = ''
 
   @property
   def buckets(self) -> tuple[int, ...]:
@@ -191,28 +197,11 @@ class SlotDecoder:
     """
     state, rows, slots = decode_state, request.rows, request.slots
 
-    def copy(layer, new, column_axis):
-      # Columns past the prompt keep what an earlier response left there; they
-      # are overwritten before they are seen.
-      picked = jnp.take(new, rows, axis=new.ndim - 4)
-      blocks, start = [], 0
-      for block in layer:
-        end = min(start + block.shape[column_axis], new.shape[column_axis])
-        if start < end:
-          piece = jax.lax.slice_in_dim(picked, start, end, axis=column_axis)
-          where = [slice(None)] * block.ndim
-          where[block.ndim - 4] = slots
-          where[column_axis] = slice(0, end - start)
-          block = block.at[tuple(where)].set(piece, mode='drop')
-        blocks.append(block)
-        start += block.shape[column_axis]
-      return tuple(blocks)
-
     def copy_layers(cache, new, column_axis):
       if self.config.scan_layers:
-        return copy(cache, new, column_axis)
+        return slot_copies.copy(cache, new, rows, slots, column_axis)
       return tuple(
-        copy(layer, new_layer, column_axis)
+        slot_copies.copy(layer, new_layer, rows, slots, column_axis)
         for layer, new_layer in zip(cache, new, strict=True)
       )
 
@@ -279,11 +268,16 @@ class SlotDecoder:
         (made.steps < K) & jnp.any(state.is_live) & (freed < stop_when_free)
       )
 
-    return jax.lax.while_loop(
+    state, made = jax.lax.while_loop(
       should_go_on,
       functools.partial(self._step, params, of_parts),
       (decode_state, made),
     )
+    # The host of every process reads all of it.
+    whole = (
+      sharding.constrain(x, [None] * x.ndim) for x in jax.tree.leaves(made)
+    )
+    return state, jax.tree.unflatten(jax.tree.structure(made), whole)
 
   def _step(self, params, of_parts, carry):
     """Samples one token in every live slot."""
@@ -348,7 +342,7 @@ class SlotDecoder:
     """Slots that are all free."""
     S, P = self.num_slots, self.repetition_max_period
     return DecodeState(
-      cache=policy.empty_cache(self.config, S, self.columns),
+      cache=policy.empty_cache(self.config, S, self.columns, self.cache_dtype),
       tokens=jnp.zeros(S, jnp.int32),
       positions=jnp.zeros(S, jnp.int32),
       budgets=jnp.zeros(S, jnp.int32),

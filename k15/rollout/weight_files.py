@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
+from k15 import low_precision
 from k15 import quiet_imports as quiet
 from k15.rollout import weights
 
@@ -30,7 +32,7 @@ _PLACES = ((), ('params',), ('train', 'params'))
 
 
 def read(path: str | os.PathLike, layout: Any) -> tuple[Any, int]:
-  """Reads parameters.
+  """Reads parameters; floating numbers are cast to those of the layout.
 
   Args:
     path: a safetensors file, a folder of such, an Orbax checkpoint, or the
@@ -51,8 +53,13 @@ def read(path: str | os.PathLike, layout: Any) -> tuple[Any, int]:
     arrays = {}
     for file in files:
       arrays |= _read_safetensors(file)
-    return weights.place(weights.unnamed(arrays, layout), layout), 0
-  return _read_orbax(path, layout)
+    dtypes = {name: array.dtype for name, array in arrays.items()}
+    stored = _as_stored(layout, dtypes)
+    params, step = weights.place(weights.unnamed(arrays, stored), stored), 0
+  else:
+    params, step = _read_orbax(path, layout)
+  dtypes = jax.tree.map(lambda kind: kind.dtype, layout)
+  return low_precision.cast_like(params, dtypes), step
 
 
 def write_safetensors(path: str | os.PathLike, params: Any) -> None:
@@ -115,7 +122,8 @@ def _read_orbax(path, layout):
       ' missing'
     )
   prefix = ''.join(f'{key}/' for key in place)
-  for name, kind in names.items():
+  layout = _as_stored(layout, {n: stored[prefix + n].dtype for n in names})
+  for name, kind in weights.named(layout).items():
     found = stored[prefix + name]
     if (found.shape, found.dtype) != (kind.shape, kind.dtype):
       raise ValueError(
@@ -137,6 +145,19 @@ def _read_orbax(path, layout):
   for key in place:
     restored = restored[key]
   return restored, step
+
+
+def _as_stored(layout, dtypes):
+  """The layout with floating numbers as precise as they were stored."""
+
+  def one(path, kind):
+    name = jax.tree_util.keystr(path, simple=True, separator='/')
+    dtype = dtypes.get(name, kind.dtype)
+    if not all(jnp.issubdtype(x, jnp.floating) for x in (dtype, kind.dtype)):
+      return kind
+    return jax.ShapeDtypeStruct(kind.shape, dtype, sharding=kind.sharding)
+
+  return jax.tree_util.tree_map_with_path(one, layout)
 
 
 def _item_folder(path):

@@ -1,0 +1,120 @@
+"""Several processes that run one program over one mesh, as on a pod of TPUs.
+
+Every process takes the same decisions from the same numbers.  What may differ
+between them, such as verdicts that time out and requests to stop, is agreed on
+here, at the same point of the program in all of them.  Only the first writes
+logs and reports.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+# A process that says nothing for so long is dead, and ends the others.
+HEARTBEAT_SECONDS = 30
+PROCESS_VARIABLE = 'K15_PROCESS_ID'
+
+
+def join(coordinator: str, num_processes: int, process_id: int) -> None:
+  """Meets the other processes; call it before any device is used.
+
+  Args:
+    coordinator: 'host:port' of the first process, free there.
+    num_processes: 1: this one alone; -1: as the cluster says (TPU pods, Slurm).
+    process_id: of this one, from 0; -1: `PROCESS_VARIABLE` of the environment.
+
+  Raises:
+    ValueError: the three do not fit.
+    OSError: the others did not come.
+  """
+  if num_processes == 1:
+    return
+  # Our own handler of SIGTERM saves first; on a CPU, gloo connects processes.
+  jax.config.update('jax_enable_preemption_service', False)
+  jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+  known = {}
+  if num_processes > 1:
+    known = dict(
+      coordinator_address=coordinator,
+      num_processes=num_processes,
+      process_id=_process_id(num_processes, process_id, os.environ),
+    )
+  try:
+    jax.distributed.initialize(
+      **known, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+    )
+  except RuntimeError as error:
+    raise OSError(f'mesh.coordinator {coordinator!r}: {error}') from None
+
+
+def is_first() -> bool:
+  """Whether this process is the one that writes."""
+  return jax.process_index() == 0
+
+
+def any_of(flag: bool) -> bool:
+  """Whether the flag is set in any process; all of them have to ask."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def of_first(values: np.ndarray) -> np.ndarray:
+  """The first process's values, bit by bit; all have to ask, in one shape."""
+  if jax.process_count() == 1:
+    return values
+  # As bytes: 64 bits would be cut to 32 on the way.
+  raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+  raw = np.asarray(multihost_utils.broadcast_one_to_all(raw), np.uint8)
+  return raw.view(values.dtype).reshape(values.shape)
+
+
+def wait(name: str) -> None:
+  """Returns when all processes are here; the name tells places apart."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
+def to_host(tree: Any) -> Any:
+  """Whole arrays as numpy in every process; all of them have to ask."""
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+  return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def leave(error: BaseException) -> NoReturn:
+  """Ends a process whose others wait for it, or are gone themselves.
+
+  At once: a proper end would wait minutes for the others.
+  """
+  lines = str(error).splitlines() or [type(error).__name__]
+  print(
+    f'k15: process {jax.process_index()} of {jax.process_count()} ends, since'
+    f' it or another one failed: {lines[0]}; run the same command again in all'
+    ' of them',
+    file=sys.stderr,
+    flush=True,
+  )
+  sys.stdout.flush()
+  os._exit(1)
+
+
+def _process_id(
+  num_processes: int, process_id: int, environment: Mapping[str, str]
+) -> int:
+  text = environment.get(PROCESS_VARIABLE, '')
+  if process_id == -1 and not text.isdigit():
+    raise ValueError(
+      f'mesh.process_id is -1, and ${PROCESS_VARIABLE} is {text!r}, no number'
+    )
+  number = int(text) if process_id == -1 else process_id
+  if not 0 <= number < num_processes:
+    raise ValueError(
+      f'process {number} is none of mesh.num_processes, {num_processes}'
+    )
+  return number

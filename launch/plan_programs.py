@@ -1,0 +1,284 @@
+"""The programs of a run, lowered and compiled for devices that are not there.
+
+They are those that `rl.make_stage` and the rollout make, from the same
+functions, for arrays of which only shapes and shardings are known.
+"""
+
+import dataclasses
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from k15 import context as context_lib
+from k15 import rl
+from k15 import sharding
+from k15.context import Context
+from k15.data_types import Batch, TrainState
+from k15.rollout import backend
+from k15.rollout import slots as slots_lib
+from launch import hlo
+
+UPDATE, LOGPROBS, PREFILL = 'update', 'ref_logprobs', 'prefill'
+INSERT, GENERATE = 'insert', 'generate'
+_UNITS = {'': 1, 'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30, 'T': 1 << 40}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+  """What the programs are made of; arrays are shapes with shardings.
+
+  Attributes:
+    context: of the run, without what only real devices and tasks have.
+    optimizer: of the config.
+    state: what an update changes.
+    slots: what decodes.
+    rollout_params: the weights it decodes with.
+  """
+
+  context: Context
+  optimizer: Any
+  state: TrainState
+  slots: slots_lib.SlotDecoder
+  rollout_params: Any
+
+  @property
+  def shares_weights(self) -> bool:
+    """Whether the rollout reads the very arrays that are trained."""
+    same = jax.tree.map(
+      lambda a, b: a.sharding == b.sharding and a.dtype == b.dtype,
+      self.state.params,
+      self.rollout_params,
+    )
+    return all(jax.tree.leaves(same))
+
+  @property
+  def weight_bytes(self) -> int:
+    """Of the weights that the rollout reads, on a chip."""
+    return bytes_per_chip(self.rollout_params)
+
+  @property
+  def weights_read(self) -> float:
+    """Bytes of weights a chip works with in a decode step, gathered or not."""
+    leaves = jax.tree.leaves(self.rollout_params)
+    total = sum(x.size * x.dtype.itemsize for x in leaves)
+    return total / self.context.rollout_mesh.shape['tensor']
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+  """One program; bytes are per chip.
+
+  Attributes:
+    name: of the program.
+    arguments, outputs, aliased, temporaries, code: bytes; `aliased` are
+      outputs in the place of arguments.
+    seconds: tracing and compiling took.
+    collectives: of the program's text, see `launch.hlo`.
+    needed: None, or bytes it needs if the compiler refused it.
+    message: what the compiler said then.
+  """
+
+  name: str
+  arguments: int = 0
+  outputs: int = 0
+  aliased: int = 0
+  temporaries: int = 0
+  code: int = 0
+  seconds: float = 0.0
+  collectives: tuple[hlo.Collective, ...] = ()
+  needed: int | None = None
+  message: str = ''
+
+  @property
+  def peak(self) -> int:
+    """Bytes while it runs, of all that it touches."""
+    if self.needed is not None:
+      return self.needed
+    kept = self.arguments + self.outputs - self.aliased
+    return kept + self.temporaries + self.code
+
+
+def make_run(config: Any, devices: Sequence[Any]) -> Run:
+  """Shapes and shardings of a run on the devices.
+
+  Raises:
+    ValueError: a mesh that does not divide something.
+  """
+  mesh = context_lib.make_mesh(config, devices)
+  tokenizer = context_lib.make_tokenizer(config)
+  shape = context_lib.make_policy(config, tokenizer)
+  context = Context(
+    config, None, shape, mesh, task=None, scorer=None, logger=None, stop=None
+  )
+  optimizer = context_lib.make_optimizer(config, config.optimizer.name)
+  slots = context_lib.make_slots(config, shape, context.rollout_mesh, tokenizer)
+  return Run(
+    context=context,
+    optimizer=optimizer,
+    state=context_lib.state_layout(context, optimizer),
+    slots=slots,
+    rollout_params=context_lib.param_layout(
+      slots.config, context.rollout_mesh, context.rollout_rules
+    ),
+  )
+
+
+def compile_update(run: Run) -> Iterator[Compiled]:
+  """The step of `k15.update` with the loss of the config."""
+  step, _ = _updates(run)
+  is_current = jax.ShapeDtypeStruct((), bool)
+  operands = run.state, batch(run), is_current
+  yield _compile(run.context.use_mesh(), UPDATE, step, *operands)[0]
+
+
+def compile_logprobs(run: Run) -> Iterator[Compiled]:
+  """Reference log-probabilities of one batch."""
+  _, logprobs = _updates(run)
+  operands = run.state.params, batch(run)
+  yield _compile(run.context.use_mesh(), LOGPROBS, logprobs, *operands)[0]
+
+
+def compile_rollout(run: Run) -> Iterator[Compiled]:
+  """Prefill of the longest contexts, their insertion, and decoding.
+
+  Each takes what the one before makes, in the layout that it has then.
+  """
+  prefill, prefix = _prefill(run)
+  yield prefill
+  state = _empty_slots(run)
+  if prefix is not None:
+    request = backend.slot_request(
+      run.slots, [], [], [], run.slots.prefill_batch
+    )
+    insert, inserted = _compile_slots(
+      run, INSERT, slots_lib.SlotDecoder.insert, prefix, state, request
+    )
+    yield insert
+    state = state if inserted is None else inserted
+  yield _generate(run, state)
+
+
+def compile_generate(run: Run) -> Iterator[Compiled]:
+  """Decoding alone, from slots that are all free."""
+  yield _generate(run, _empty_slots(run))
+
+
+def slot_bytes(run: Run) -> int:
+  """Of the state of decoding, on a chip."""
+  return bytes_per_chip(_empty_slots(run))
+
+
+def batch(run: Run) -> Batch:
+  """A batch of `rl.make_batches`, its rows where they are computed."""
+  context = run.context
+  B, T, S = rl.batch_shape(context.config)
+
+  def array(dtype, *shape):
+    where = sharding.row_sharding(context.mesh, shape, context.rules)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
+
+  def field(name):
+    if name == 'num_rows':
+      return array(jnp.int32)
+    if name in ('tokens', 'positions', 'segment_ids'):
+      return array(jnp.int32, B, T)
+    is_of_sequences = name in ('advantage', 'pg_weight', 'reg_weight')
+    return array(jnp.float32, B, S if is_of_sequences else T)
+
+  return Batch(**{f.name: field(f.name) for f in dataclasses.fields(Batch)})
+
+
+def bytes_per_chip(tree: Any) -> int:
+  """Of shapes with shardings."""
+  return sum(
+    int(np.prod(x.sharding.shard_shape(x.shape), dtype=np.int64))
+    * x.dtype.itemsize
+    for x in jax.tree.leaves(tree)
+  )
+
+
+def needed_bytes(message: str) -> int | None:
+  """Of the compiler's words for a program that does not fit, or None."""
+  number = r'([\d.]+)([KMGT]?)'
+  match = re.search(rf'Used {number}i?B? of', message) or re.search(
+    rf'required for HLO temporaries \({number}\)', message
+  )
+  return int(float(match[1]) * _UNITS[match[2]]) if match else None
+
+
+def _updates(run):
+  layout = jax.tree.map(lambda x: x.sharding, run.state)
+  return rl.make_updates(run.context, run.optimizer, layout)
+
+
+def _prefill(run):
+  slots = run.slots
+  bucket = slots.bucket_of(rl.longest_context(run.context.config.rollout))
+  tokens = jax.ShapeDtypeStruct((slots.prefill_batch, bucket), jnp.int32)
+  lengths = jax.ShapeDtypeStruct((slots.prefill_batch,), jnp.int32)
+  return _compile_slots(
+    run, PREFILL, slots_lib.SlotDecoder.prefill, run.rollout_params, tokens,
+    lengths,
+  )  # fmt: skip
+
+
+def _empty_slots(run):
+  function = slots_lib.SlotDecoder.init_decode_state
+  with run.context.use_rollout_mesh():
+    lowered = function.lower(run.slots)
+    return _outputs(lowered, lowered.compile())
+
+
+def _generate(run, state):
+  free = jax.ShapeDtypeStruct((), np.int32)
+  return _compile_slots(
+    run, GENERATE, slots_lib.SlotDecoder.generate, run.rollout_params, state,
+    free,
+  )[0]  # fmt: skip
+
+
+def _compile_slots(run, name, function, *operands):
+  mesh = run.context.use_rollout_mesh()
+  return _compile(mesh, name, function, run.slots, *operands)
+
+
+def _compile(mesh, name, function, *operands):
+  """The program, and what it makes, None if the compiler refuses it."""
+  start = time.perf_counter()
+  try:
+    with mesh:
+      lowered = function.lower(*operands)
+      compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    needed = needed_bytes(str(error))
+    if needed is None:
+      raise
+    seconds = time.perf_counter() - start
+    refused = Compiled(name, seconds=seconds, needed=needed, message=str(error))
+    return refused, None
+  memory = compiled.memory_analysis()
+  program = Compiled(
+    name=name,
+    arguments=memory.argument_size_in_bytes,
+    outputs=memory.output_size_in_bytes,
+    aliased=memory.alias_size_in_bytes,
+    temporaries=memory.temp_size_in_bytes,
+    code=memory.generated_code_size_in_bytes,
+    seconds=time.perf_counter() - start,
+    collectives=hlo.collectives(compiled.as_text()),
+  )
+  return program, _outputs(lowered, compiled)
+
+
+def _outputs(lowered, compiled):
+  """What a program makes, as shapes with the layout the compiler chose."""
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    lowered.out_info,
+    compiled.output_shardings,
+  )

@@ -1,0 +1,75 @@
+"""Formulas against sums by hand, the policy itself and model cards."""
+
+import types
+
+import jax
+import pytest
+from ml_collections import config_dict
+
+from experiments import shapes
+from k15 import policy
+from launch import flops
+
+# D = 8, H = 4, N = 2, h = 2, F = 16, V = 32, L = 2.
+P = policy.PolicyConfig(
+  vocab_size=32,
+  num_layers=2,
+  d_model=8,
+  num_heads=4,
+  num_kv_heads=2,
+  head_dim=2,
+  d_ff=16,
+  qk_norm=False,
+)
+
+
+def test_by_hand():
+  # q 8 * 8, k and v 8 * 4 each, o 8 * 8, and three of 8 * 16.
+  assert flops.layer_weights(P) == 64 + 32 + 32 + 64 + 3 * 128 == 576
+  # Two layers with two norms of 8, the embedding, the last norm.
+  assert flops.num_params(P) == 2 * (576 + 16) + 32 * 8 + 8 == 1448
+  # 2 * (2 * 576 + 256) a token.
+  assert flops.weight_flops(P, 3) == 3 * 2816
+  # Rows of 3 tokens have 1 + 2 + 3 pairs, each 2 h for its score and 2 h for
+  # its value in each of 2 layers and 4 heads.
+  assert flops.causal_pairs(3) == 6
+  assert flops.attention_flops(P, 6) == 2 * 4 * 8 * 6
+  assert flops.forward_flops(P, 1, 3) == 8448 + 384
+  assert flops.update_flops(P, 2, 3) == 3 * 2 * 8832
+  assert flops.prefill_flops(P, 1, 3) == 8832 - 3 * 2 * 256
+  assert flops.decode_flops(P, 5, 7) == 5 * (2816 + 64 * 7)
+
+
+@pytest.mark.parametrize('changes', [{}, dict(qkv_bias=True, qk_norm=True)])
+@pytest.mark.parametrize('is_tied', [False, True])
+def test_the_policy_has_so_many_parameters(changes, is_tied):
+  p = policy.PolicyConfig(**{**vars(P), 'tie_embeddings': is_tied, **changes})
+  made = jax.eval_shape(lambda key: policy.init(p, key), jax.random.key(0))
+  assert flops.num_params(p) == sum(x.size for x in jax.tree.leaves(made))
+
+
+@pytest.mark.parametrize(
+  'name, billions',
+  [
+    # "Number of Parameters" of the model cards; Llama's from its paper's
+    # repository, 8,030,261,248.
+    ('qwen25_1p5b', 1.54),
+    ('qwen25_7b', 7.61),
+    ('qwen25_32b', 32.5),
+    ('qwen25_72b', 72.7),
+    ('qwen3_8b', 8.2),
+    ('llama31_8b', 8.03),
+  ],
+)
+def test_published_shapes_have_the_published_size(name, billions):
+  p = config_dict.ConfigDict()
+  shapes.SHAPES[name](p)
+  p = types.SimpleNamespace(**p)
+  assert flops.num_params(p) == pytest.approx(billions * 1e9, rel=0.01)
+
+
+def test_cache_of_qwen25_7b():
+  p = config_dict.ConfigDict()
+  shapes.qwen25_7b(p)
+  # Keys and values of 28 layers, 4 heads of 128, 2 bytes: 57,344 a token.
+  assert flops.cache_bytes(p, 1, 2) == 2 * 28 * 4 * 128 * 2 == 57344
