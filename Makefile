@@ -4,6 +4,7 @@
 # make bench  side-by-side measurements against other libraries
 # make bench-rollout  the rollout server against what it could be at best
 # make bench-rewards  what rewards get right, and what they cost
+# make bench-curation  the funnel of a prompt set, and which copies it misses
 # make bench-long  time and memory of one gradient step, 2k to 128k tokens
 # make bench-gpu  decoding and training on a GPU, beside transformers
 # make chaos  breaks a run with remote workers 100 times; nothing may be lost
@@ -38,7 +39,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 .PHONY: run test test-peers bench bench-rollout bench-rewards \
-  bench-long bench-gpu chaos kill
+  bench-curation bench-long bench-gpu chaos kill
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
@@ -65,6 +66,9 @@ bench-rollout: $(VENV)/.test | $(SCRATCH)
 bench-rewards: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.together verifiers code_sets hostile \
 	  test_case_funnel reward_models sandbox
+
+bench-curation: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/python -m benchmarks.curation $(ARGS)
 
 bench-long: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.long_context \

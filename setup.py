@@ -17,6 +17,7 @@ setuptools.setup(
   install_requires=[
     'absl-py>=2.3,<3',
     'cyaron>=0.7,<0.8',
+    'datasketch>=2.0,<3',
     'flax>=0.12.8,<0.13',
     'google-jetstream==0.2.2',
     'grain>=0.2.18,<0.3',

@@ -173,6 +173,8 @@ def parse(argv):
   add('--new', type=int, default=512, help='tokens')
   add('--prefill-batch', type=int, default=16)
   add('--cache-dtypes', nargs='+', default=['bfloat16', 'int8'])
+  blocks = 'columns of a cache block, 0: all in one'
+  add('--cache-blocks', nargs='+', type=int, default=[0, 128], help=blocks)
   add('--train-tokens', type=int, default=16384)
   add('--attention', default='auto', help='of training')
   add('--remat', default='full', choices=('none', 'full', 'dots'))

@@ -4,7 +4,9 @@ The only argument is JSON: part, shape and settings; the last line is
 `PART {json}`.
 """
 
+import dataclasses
 import functools
+import itertools
 import json
 import statistics
 import sys
@@ -17,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import base
+from k15 import kv_cache
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import rl
@@ -80,9 +83,7 @@ def step_bytes(config, cache_dtype, rows, columns):
   key = jax.eval_shape(lambda: jax.random.key(0))
   weights = size(jax.eval_shape(lambda k: policy.init(config, k), key))
   # Bytes of a column do not depend on their number.
-  column = jax.eval_shape(
-    lambda: policy.empty_cache(config, rows, 1, cache_dtype)
-  )
+  column = jax.eval_shape(lambda: kv_cache.empty(config, rows, 1, cache_dtype))
   return weights + size(column) * columns
 
 
@@ -92,12 +93,15 @@ def decode(args, shape):
     **shape, dtype='bfloat16', param_dtype='bfloat16'
   )
   params = random_params(config)
-  rows = []
-  for cache_dtype in args.cache_dtypes:
+  columns, rows = args.prompt + args.new, []
+  for block, cache_dtype in itertools.product(
+    args.cache_blocks, args.cache_dtypes
+  ):
+    config = dataclasses.replace(config, cache_block=block or columns)
     decoder = slots_lib.SlotDecoder(
       config=config,
       num_slots=args.slots,
-      columns=args.prompt + args.new,
+      columns=columns,
       tokens_per_call=args.new,
       prefill_batch=min(args.slots, args.prefill_batch),
       eos_ids=(NEVER,),
@@ -109,7 +113,7 @@ def decode(args, shape):
     in_the_mean = args.prompt + (args.new - 1) / 2
     rows.append(
       dict(
-        cache=cache_dtype or config.dtype,
+        cache=f'{cache_dtype or config.dtype} by {config.cache_block}',
         prefill_seconds=prefill,
         decode_seconds=seconds,
         step_seconds=seconds / args.new,

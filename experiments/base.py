@@ -18,8 +18,11 @@ def get_config() -> config_dict.ConfigDict:
     # workdir of another run, whose newest model is meant.  Its shape, `policy`
     # up to the embeddings, and its tokenizer take the place of those below.
     checkpoint='',  # empty: random weights
-    stages=('sft', 'rl'),  # in this order; each is followed by an evaluation
+    # 'curate' (before 'rl'; if it samples, with a checkpoint or after 'sft'),
+    # 'sft', 'rl'; those that train are followed by an evaluation.
+    stages=('sft', 'rl'),
     task=_task(),
+    curation=_curation(),
     tokenizer=_tokenizer(),
     policy=_policy(),
     mesh=_mesh(),
@@ -49,14 +52,15 @@ def _task():
     # 'arithmetic' generates problems without end; 'file' reads them.
     name='arithmetic',
     # -- name='file': JSONL, JSON (an array) or Parquet with the fields `prompt`
-    # and `answer`, and optionally `id`, `domain`, `difficulty` and `response`
-    # (a worked solution, needed by SFT).
+    # and `answer`, and optionally `id`, `domain`, `discipline`, `difficulty`
+    # and `response` (a worked solution, needed by SFT).
     train_path='',
     held_out_path='',  # empty: `held_out_problems` are taken from train_path
     prompt_field='prompt',
     answer_field='answer',
     response_field='response',
     domain_field='domain',
+    discipline_field='discipline',
     difficulty_field='difficulty',
     hardest=1.0,  # its greatest value: labels are divided by it
     # Problems that lack an answer or whose prompt is too long: left out and
@@ -85,6 +89,35 @@ def _task():
     train_problems=4096,  # size of the RL prompt set D
     held_out_problems=320,  # never trained on
     answer_marker='####',  # the final answer is the text after the last one
+  )
+
+
+def _curation():
+  return dict(
+    # -- stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
+    # Files of problems that must not be trained on, beside the held-out ones;
+    # with the fields of task.train_path.
+    evaluation_paths=(),
+    # Jaccard similarity of word pairs, [0, 1], NP.  From the first on, problems
+    # with the same numbers and answer are one; from the second on, a problem is
+    # an evaluation problem with other numbers, and goes too (0: stays).
+    duplicate_similarity=0.55,
+    variant_similarity=0.8,
+    excluded_types=('multiple choice', 'true/false', 'proof'),
+    # Who says domain and discipline where the file does not: 'rules', 'model'.
+    tagger='rules',
+    samples=10,  # responses a pass rate is the mean of; 0: no pass rates
+    temperature=1.0,  # of all samples; "relatively high", NP
+    max_pass_rate=0.9,  # problems above it are trivial, and go; NP
+    guesses=8,  # answers without reasoning; one right, and a problem goes
+    # What stands between prompt and guess, and what a guess begins with: it is
+    # judged with it, so it leads into the form that the reward reads.
+    guess_suffix='\nAnswer at once, without any reasoning.\n',
+    guess_prefix='#### ',
+    guess_max_length=16,  # tokens
+    max_per_tag=0,  # problems of one domain and discipline; 0: no bound
+    max_tag_share=1.0,  # of the prompt set that one tag may be, NP
+    examples=3,  # of removed problems, by reason, in funnel.json and report
   )
 
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from k15 import config_mesh
 from k15.rewards import routes as routes_lib
 
-STAGES = ('sft', 'rl', 'evaluate')
+STAGES = ('curate', 'sft', 'rl', 'evaluate')
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
   'policy.dtype': ('float32', 'bfloat16'),
@@ -27,6 +27,7 @@ CHOICES = {
   'policy.attention': ('auto', 'plain', 'chunked', 'splash', 'cudnn'),
   'policy.rope_scaling': ('none', 'llama3', 'yarn'),
   'rl.loss_segments': ('all', 'last'),
+  'curation.tagger': ('rules', 'model'),
   'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
   'rollout.dtype': ('', 'float32', 'bfloat16'),
@@ -44,12 +45,14 @@ CHOICES = {
   'optimizer.name': ('adam', 'muon', 'sgd'),
   'sft.optimizer': ('adam', 'muon', 'sgd'),
 }
+QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
 NOT_EMPTY = (
   'task.prompt_field',
   'task.answer_field',
   'task.response_field',
   'task.answer_marker',
   'task.domain_field',
+  'task.discipline_field',
   'task.difficulty_field',
 )
 # Keys by the numbers they take.  A number is always finite.
@@ -63,6 +66,8 @@ RANGES = {
     'optimizer.warmup_updates', 'optimizer.weight_decay',
     'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
     'evaluation.temperature', 'evaluation.problems',
+    'curation.samples', 'curation.guesses', 'curation.max_per_tag',
+    'curation.examples',
   ),
   '>= 1': (
     'task.train_problems', 'task.held_out_problems', 'policy.num_layers',
@@ -81,6 +86,7 @@ RANGES = {
     'evaluation.samples', 'evaluation.resamples', 'saving.every_iterations',
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
+    'curation.guess_max_length',
   ),
   '> 0': (
     'task.hardest', 'policy.rope_theta', 'policy.rms_norm_eps',
@@ -91,14 +97,19 @@ RANGES = {
     'optimizer.eps', 'policy.rope_beta_slow',
     'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
     'policy.rope_high_freq_factor',
+    'curation.temperature',
   ),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
     'task.guess_rate', 'task.slip_rate', 'loss.negative_discard_rate',
     'problem_sampler.success_decay', 'problem_sampler.unseen_success_rate',
-    'problem_sampler.hard_below_success_rate',
+    'problem_sampler.hard_below_success_rate', 'curation.variant_similarity',
+    'curation.max_pass_rate',
   ),
-  '> 0 and <= 1': ('problem_sampler.min_weight', 'evaluation.top_p'),
+  '> 0 and <= 1': (
+    'problem_sampler.min_weight', 'curation.duplicate_similarity',
+    'curation.max_tag_share', 'evaluation.top_p',
+  ),
   '> 0 and < 1': ('evaluation.interval',),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
   '>= 0 and < 2': ('length_reward.weight',),
@@ -113,6 +124,7 @@ RANGES = {
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
+  'curation.*',  # The stage refuses once RL has drawn from its prompts.
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention', 'policy.cache_block',
   'optimizer.micro_batch_rows', 'optimizer.offload',
@@ -167,11 +179,7 @@ def validate(
   for key in NOT_EMPTY:
     _refuse(not get(key), f"{key} is '', and has to be a text")
   _check_members('stages', get('stages'), STAGES)
-  stages = get('stages')
-  _refuse(
-    stages != tuple(s for s in STAGES if s in stages),
-    f'stages is {stages}, and has to keep the order {STAGES}, each once',
-  )
+  _check_stages(get)
   _check_members('task.kinds', get('task.kinds'), kinds)
   _check_task(get)
   _check_policy(get)
@@ -180,6 +188,7 @@ def validate(
   _check_workers(get)
   _check_reward(get)
   _check_evaluation(get)
+  _check_curation(get)
   _check_rl(get)
 
 
@@ -199,6 +208,53 @@ def _check_members(key, values, choices):
     _refuse(
       value not in choices, f'{key}: {value!r} is not one of {known}{hint}'
     )
+
+
+def _check_stages(get):
+  """'curate' may stand on either side of 'sft'."""
+  stages = get('stages')
+  trained = tuple(s for s in stages if s != 'curate')
+  _refuse(
+    len(set(stages)) < len(stages)
+    or trained != tuple(s for s in STAGES if s in trained)
+    or (stages[-1] == 'curate' and 'rl' in stages),
+    f'stages is {stages}, and has to keep the order {STAGES}, each once',
+  )
+
+
+def _check_curation(get):
+  for path in get('curation.evaluation_paths'):
+    _refuse(
+      not os.path.isfile(str(path)), f'curation.evaluation_paths: no {path!r}'
+    )
+  for kind in get('curation.excluded_types'):
+    _refuse(
+      kind not in QUESTION_TYPES,
+      f'curation.excluded_types: {kind!r} is not one of'
+      f' {", ".join(QUESTION_TYPES)}',
+    )
+  stages = get('stages')
+  if 'curate' not in stages:
+    return
+  prompt, response = get('rollout.max_prompt_length'), get('rollout.max_length')
+  guess = get('curation.guess_max_length')
+  _refuse(
+    get('curation.guesses') and guess > response,
+    f'curation.guess_max_length is {guess}, above rollout.max_length,'
+    f' {response}, of prompts of at most {prompt} tokens',
+  )
+  samples = {
+    key: get(key)
+    for key in ('curation.samples', 'curation.guesses', 'curation.tagger')
+  }
+  asks = get('curation.samples') or get('curation.guesses')
+  asks = asks or get('curation.tagger') == 'model'
+  before = stages[: stages.index('curate')]
+  _refuse(
+    asks and 'sft' not in before and not get('checkpoint'),
+    f'{samples} want a model, and stages {stages} have none before curate: name'
+    " a checkpoint, let sft go before, or choose 0, 0 and the tagger 'rules'",
+  )
 
 
 def _check_task(get):

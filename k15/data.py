@@ -36,13 +36,14 @@ def read_problems(
   difficulty_field: str = 'difficulty',
   max_difficulty: float = 1.0,
   may_lack_answers: bool = False,
+  discipline_field: str = 'discipline',
 ) -> list[Example]:
   """Reads a JSONL, JSON or Parquet file, in its order.
 
-  The fields `id` (default: file name and line), of the domain and of the
-  difficulty are optional.  Two fields may be the same: with GSM8K's `answer` as
-  both answer and response, the marker finds the answer within the worked
-  solution.
+  The fields `id` (default: file name and line), of the domain, the discipline
+  and the difficulty are optional.  Two fields may be the same: with GSM8K's
+  `answer` as both answer and response, the marker finds the answer within the
+  worked solution.
 
   Args:
     path: ends with .jsonl, .json (an array of objects) or .parquet.
@@ -71,6 +72,7 @@ def read_problems(
         else _answer(row, answer_field, where, answer_marker),
         domain=str(row.get(domain_field) or ''),
         difficulty=_difficulty(row, difficulty_field, max_difficulty, where),
+        discipline=str(row.get(discipline_field) or ''),
       ),
       response=_response(row, response_field, where),
     )

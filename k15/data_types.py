@@ -48,7 +48,7 @@ class Problem:
   """A question with a checkable answer.
 
   `difficulty` is a static label in [0, 1]; `domain` routes the reward and
-  splits the curves of the report.
+  splits the curves of the report; `discipline` is the subject within it.
   """
 
   id: str
@@ -56,6 +56,7 @@ class Problem:
   answer: str
   domain: str = ''
   difficulty: float = 0.0
+  discipline: str = ''
 
 
 class StopReason(enum.Enum):

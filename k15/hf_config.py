@@ -10,6 +10,7 @@ import pathlib
 from typing import Any
 
 from k15 import policy
+from k15 import rope
 
 # Architecture -> (model_type, has QKV bias, has QK-norm).
 ARCHITECTURES = {
@@ -199,30 +200,30 @@ def _size(path, raw, key, default=None):
 
 def _read_rope(path, raw):
   """Fields of PolicyConfig from `rope_scaling`, or the newer form of it."""
-  rope = raw.get('rope_parameters') or raw.get('rope_scaling') or {}
-  kind = rope.get('rope_type', rope.get('type', 'default'))
+  settings = raw.get('rope_parameters') or raw.get('rope_scaling') or {}
+  kind = settings.get('rope_type', settings.get('type', 'default'))
   if kind not in ROPE_KEYS:
     raise ValueError(
       f'{path}: rope scaling {kind!r} is not one of {list(ROPE_KEYS)}'
     )
-  if rope.get('partial_rotary_factor', 1.0) != 1.0:
+  if settings.get('partial_rotary_factor', 1.0) != 1.0:
     raise ValueError(f'{path}: partial_rotary_factor is not supported')
-  theta = rope.get('rope_theta', raw.get('rope_theta', 10000.0))
+  theta = settings.get('rope_theta', raw.get('rope_theta', 10000.0))
   fields = dict(rope_theta=float(theta))
   if kind == 'default':
     return fields
   length = 'original_max_position_embeddings'
-  rope = {length: raw.get('max_position_embeddings')} | rope
-  rope[length] = raw.get(length, rope[length])
+  settings = {length: raw.get('max_position_embeddings')} | settings
+  settings[length] = raw.get(length, settings[length])
   types = {
     field.name: field.type for field in dataclasses.fields(policy.PolicyConfig)
   }
   for key, field in ROPE_KEYS[kind].items():
-    if rope.get(key) is not None:
-      fields[field] = types[field](rope[key])
+    if settings.get(key) is not None:
+      fields[field] = types[field](settings[key])
     elif key == 'factor' or kind == 'llama3' or key == length:
       raise ValueError(f'{path}: rope scaling {kind!r} has no {key}')
-  if rope.get('mscale') or rope.get('mscale_all_dim'):
+  if settings.get('mscale') or settings.get('mscale_all_dim'):
     raise ValueError(f"{path}: rope scaling's mscale is not supported")
   return fields | dict(rope_scaling=kind)
 
@@ -231,7 +232,7 @@ def _write_rope(config):
   if config.rope_scaling == 'none':
     return None
   keys = ROPE_KEYS[config.rope_scaling]
-  rope = {key: getattr(config, field) for key, field in keys.items()}
+  settings = {key: getattr(config, field) for key, field in keys.items()}
   if config.rope_scaling == 'yarn':
-    _, rope['attention_factor'] = policy.rope_of(config)
-  return dict(rope_type=config.rope_scaling, **rope)
+    _, settings['attention_factor'] = rope.turns_of(config)
+  return dict(rope_type=config.rope_scaling, **settings)

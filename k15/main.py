@@ -21,6 +21,7 @@ from k15 import arithmetic
 from k15 import command_line
 from k15 import config as config_lib
 from k15 import context as context_lib
+from k15 import curation_steps
 from k15 import handover
 from k15 import host_memory
 from k15 import hosts
@@ -56,6 +57,7 @@ def main(argv: list[str]) -> None:
     handover.Torn,
     remote.NoWorker,
     stage_inputs.Changed,
+    curation_steps.Refused,
   ) as error:
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)

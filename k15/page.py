@@ -150,6 +150,14 @@ def response(label: str, record: Mapping[str, Any], right: bool) -> str:
   )
 
 
+def quotation(label: str, facts: str, passage: str) -> str:
+  """A text of somebody else's, under its name."""
+  return (
+    f'<article><header><b>{text(label)}</b><span>{text(facts)}</span></header>'
+    f'<pre>{_passage(passage)}</pre></article>'
+  )
+
+
 def sample(problem: Mapping[str, Any], responses: Iterable[str]) -> str:
   """Responses side by side under the problem they answer.
 

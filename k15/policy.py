@@ -4,25 +4,22 @@ RMSNorm, rotary positions, grouped-query attention and SwiGLU; with optional
 QKV bias, QK-norm and tied embeddings the Qwen2/2.5, Qwen3 and Llama 3 families
 are configurations of it.  Training and prefill see whole rows, packed by
 `segment_ids`; decoding sees one token a row and a `KVCache`, an explicit value
-that goes in and comes out.  `init`, `forward`, `decode` and `token_logprobs`
-are pure functions.  Axes: B rows, T tokens, D width, H query heads, N
-key-value heads, G = H / N, h head width, C cache columns, V vocabulary.
+that goes in and comes out; `lm_head` turns hidden states into logits.  `init`,
+`forward` and `decode` are pure functions.  Axes: B rows, T tokens, D width, H
+query heads, N key-value heads, G = H / N, h head width, V vocabulary.
 """
 
 import dataclasses
-import functools
-import math
 from typing import Any
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from k15 import attention
 from k15 import chunked_attention
-from k15 import low_precision
+from k15 import kv_cache
 from k15 import rope
 from k15 import sharding
 
@@ -61,23 +58,6 @@ class PolicyConfig:
   cache_block: int = 128
 
 
-@flax.struct.dataclass
-class KVCache:
-  """Keys and values of tokens already seen, column = position in the row.
-
-  Per layer, keys [B, N, h, C] (rotated) and values [B, N, C, h]; for decoding
-  they are cut along C into blocks of `cache_block` columns, a tuple of arrays,
-  so that a step reads no further than its longest row.  Both are tuples over
-  layers, or have a leading axis L when layers are scanned; axis -4 is always
-  the row.  Keys lie with C last: their product with the query then reads them
-  in order, four times faster on CPU than [B, N, C, h].  A block may be a
-  `low_precision.Int8Block`, whose scales have the same axes with h = 1.
-  """
-
-  keys: Any
-  values: Any
-
-
 def init(config: PolicyConfig, key: jax.Array) -> Any:
   """Random parameters as boxed leaves that carry their logical axes."""
   tokens = jnp.zeros((1, 2), jnp.int32)
@@ -92,7 +72,7 @@ def forward(
   tokens: jax.Array,
   positions: jax.Array,
   segment_ids: jax.Array,
-) -> tuple[jax.Array, KVCache]:
+) -> tuple[jax.Array, kv_cache.KVCache]:
   """Runs whole rows, for training and prefill.
 
   Args:
@@ -116,8 +96,8 @@ def decode(
   params: Any,
   tokens: jax.Array,
   positions: jax.Array,
-  cache: KVCache,
-) -> tuple[jax.Array, KVCache]:
+  cache: kv_cache.KVCache,
+) -> tuple[jax.Array, kv_cache.KVCache]:
   """Runs one more token of every row against the cache.
 
   Args:
@@ -137,22 +117,6 @@ def decode(
   return hidden[:, 0], cache
 
 
-def logits_of(config: PolicyConfig, params: Any, hidden: jax.Array):
-  """Float32 logits [..., V] of hidden states [..., D]."""
-  return _logits(config, _head(config, params), hidden)
-
-
-def _head(config, params):
-  return params['embedding' if config.tie_embeddings else 'lm_head']
-
-
-def _logits(config, head, hidden):
-  kernel = head.T if config.tie_embeddings else head
-  return jnp.dot(
-    hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32
-  )
-
-
 def fuse_projections(params: Any) -> Any:
   """Joins kernels that share their input, for decoding: q k v and gate up.
 
@@ -167,147 +131,6 @@ def fuse_projections(params: Any) -> Any:
       kernels = [joined.pop(name) for name in names]
       joined['_'.join(names)] = jnp.concatenate(kernels, axis=-1)
   return joined
-
-
-def token_logprobs(
-  config: PolicyConfig,
-  params: Any,
-  tokens: jax.Array,
-  positions: jax.Array,
-  segment_ids: jax.Array,
-  temperature: float = 1.0,
-) -> tuple[jax.Array, jax.Array]:
-  """Log-probability of every token given those before it, and the entropy.
-
-  Logits exist for `config.logprob_chunk` tokens at a time, forward and
-  backward, so memory does not grow with T * V.
-
-  Args:
-    config: shape of the policy.
-    params: parameters, unboxed.
-    tokens: int32 [B, T].
-    positions: int32 [B, T].
-    segment_ids: int32 [B, T].
-    temperature: of the distribution, above 0.
-
-  Returns:
-    float32 [B, T] log-probabilities in nats and float32 [B, T] entropies of
-    the distributions the tokens were predicted from.  The first column, and
-    the first token of a packed sequence, have no prediction: mask them.
-  """
-  hidden, _ = forward(config, params, tokens, positions, segment_ids)
-  B, T = tokens.shape
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty or mesh.size == 1:
-    values = _chunked_logprobs(
-      config, temperature, _head(config, params), hidden[:, :-1], tokens[:, 1:]
-    )
-    return jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (1, 0))), values)
-  # The last column's prediction falls away; with it, columns divide as before.
-  values = _split_logprobs(
-    config,
-    temperature,
-    mesh,
-    _head(config, params),
-    hidden,
-    jnp.roll(tokens, -1, axis=1),
-  )
-  return jax.tree.map(lambda x: jnp.pad(x[:, :-1], ((0, 0), (1, 0))), values)
-
-
-def _split_logprobs(config, temperature, mesh, head, hidden, targets):
-  """Every device takes its own tokens, and its own part of the vocabulary.
-
-  Chunks of all devices' tokens would be computed by all, one after the other.
-  The head is gathered once, and its gradient reduced once.
-  """
-  rows, columns = (
-    sharding.axes_of(name, size)
-    for name, size in zip(('batch', 'sequence'), targets.shape, strict=True)
-  )
-  local = jax.sharding.PartitionSpec(rows, columns)
-  axes = (*(rows or ()), *(columns or ()))
-
-  def of_device(head, hidden, targets):
-    # Its own to begin with, or every chunk's gradient would be reduced.
-    head = jax.lax.pcast(head, axes, to='varying')
-    return _chunked_logprobs(config, temperature, head, hidden, targets)
-
-  return jax.shard_map(
-    of_device,
-    mesh=mesh,
-    in_specs=(jax.sharding.PartitionSpec(), local, local),
-    out_specs=local,
-    axis_names={*axes},
-  )(head, hidden, targets)
-
-
-def _chunked_logprobs(config, temperature, head, hidden, targets):
-  """Log-probabilities of [B, T] targets, and entropies, by chunks of tokens."""
-  shape = targets.shape
-  hidden = hidden.reshape(-1, hidden.shape[-1])
-  targets = targets.reshape(-1)
-  chunk = min(config.logprob_chunk, len(targets))
-  padding = -len(targets) % chunk
-  hidden = jnp.pad(hidden, ((0, padding), (0, 0))).reshape(
-    -1, chunk, hidden.shape[-1]
-  )
-  targets = jnp.pad(targets, (0, padding)).reshape(-1, chunk)
-
-  def one_chunk(hidden_targets):
-    hidden, targets = hidden_targets
-    logits = _logits(config, head, hidden) / temperature
-    log_z = jax.nn.logsumexp(logits, axis=-1)
-    chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
-    probs = jax.lax.stop_gradient(jnp.exp(logits - log_z[:, None]))
-    entropy = log_z - jnp.sum(probs * logits, axis=-1)
-    return chosen - log_z, jax.lax.stop_gradient(entropy)
-
-  if len(hidden) == 1:
-    values = one_chunk((hidden[0], targets[0]))
-  else:
-    # Recomputed in the backward pass, or all chunks' logits would be kept.
-    values = jax.lax.map(jax.checkpoint(one_chunk), (hidden, targets))
-  count = math.prod(shape)
-  return jax.tree.map(lambda x: x.reshape(-1)[:count].reshape(shape), values)
-
-
-def empty_cache(
-  config: PolicyConfig, rows: int, columns: int, dtype: str = ''
-) -> KVCache:
-  """A cache of zeros for `rows` sequences of up to `columns` tokens.
-
-  It is kept in `dtype`, that of the activations if empty, or 'int8'.
-  """
-  dtype = dtype or config.dtype
-  N, h, L = config.num_kv_heads, config.head_dim, config.num_layers
-
-  block = config.cache_block
-  widths = [min(block, columns - c) for c in range(0, columns, block)]
-
-  def zeros(shape_of, axis):
-    lead = (L,) if config.scan_layers else ()
-    blocks = tuple(
-      jax.tree.map(
-        constrain_cache,
-        low_precision.zeros((*lead, *shape_of(w)), dtype, axis),
-      )
-      for w in widths
-    )
-    if config.scan_layers:
-      return blocks
-    return tuple(jax.tree.map(jnp.copy, blocks) for _ in range(L))
-
-  return KVCache(
-    keys=zeros(lambda width: (rows, N, h, width), -2),
-    values=zeros(lambda width: (rows, N, width, h), -1),
-  )
-
-
-def constrain_cache(x: jax.Array) -> jax.Array:
-  """Lays slots and key-value heads of a cache array over the mesh."""
-  lead = (None,) * (x.ndim - 4)
-  return sharding.constrain(x, (*lead, 'slots', 'kv_heads', None, None))
 
 
 class RMSNorm(nn.Module):
@@ -351,7 +174,7 @@ class Attention(nn.Module):
     if c.qk_norm:
       query = RMSNorm(c.rms_norm_eps, c.param_dtype, name='q_norm')(query)
       key = RMSNorm(c.rms_norm_eps, c.param_dtype, name='k_norm')(key)
-    turns = rope_of(c)
+    turns = rope.turns_of(c)
     query = rope.rotate(query, positions, *turns)
     key = rope.rotate(key, positions, *turns)
     B, T = positions.shape
@@ -364,10 +187,10 @@ class Attention(nn.Module):
     else:
       keys, values, layer = cache
       column = positions[:, 0]
-      cache = write_cache(
+      cache = kv_cache.write(
         keys, values, key[..., 0], value[:, :, 0], column, layer
       )
-      out = attend_cache(query[:, :, :, 0], *cache, column, layer)
+      out = kv_cache.attend(query[:, :, :, 0], *cache, column, layer)
       out = out[:, :, :, None]
     out = out.transpose(0, 3, 1, 2, 4).reshape(B, T, c.num_heads * c.head_dim)
     kernel = self.param(
@@ -450,14 +273,14 @@ class Decoder(nn.Module):
         metadata_params={nn.PARTITION_NAME: 'layers'},
       )(c, name='layers')
       x, (keys, values) = layers(x, positions, segment_ids, None)
-      return x, KVCache(keys, values)
+      return x, kv_cache.KVCache(keys, values)
     pairs = []
     for i in range(c.num_layers):
       pair = None if cache is None else (cache.keys[i], cache.values[i], None)
       x, pair = block(c, name=f'layer_{i}')(x, positions, segment_ids, pair)
       pairs.append(pair)
     keys, values = zip(*pairs, strict=True)
-    return x, KVCache(keys, values)
+    return x, kv_cache.KVCache(keys, values)
 
   def _decode_layers(self, x, positions, cache):
     """Scanned layers, the cache carried and changed in place.
@@ -481,7 +304,7 @@ class Decoder(nn.Module):
       (x, cache.keys, cache.values),
       (stacked, jnp.arange(self.config.num_layers)),
     )
-    return x, KVCache(keys, values)
+    return x, kv_cache.KVCache(keys, values)
 
 
 @jax.custom_vjp
@@ -506,170 +329,6 @@ def _matmul_backward(residuals, dy):
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
-
-
-def rope_of(config: PolicyConfig) -> tuple[np.ndarray, float]:
-  """Frequencies float64 [h / 2] and magnitude of the rotary positions.
-
-  Raises:
-    ValueError: an unknown `rope_scaling`.
-  """
-  c = config
-  frequencies = rope.base_frequencies(c.head_dim, c.rope_theta)
-  scaling = c.rope_factor, c.rope_original_length
-  if c.rope_scaling == 'none':
-    return frequencies, 1.0
-  if c.rope_scaling == 'llama3':
-    bounds = c.rope_low_freq_factor, c.rope_high_freq_factor
-    return rope.llama3_frequencies(frequencies, *scaling, *bounds), 1.0
-  if c.rope_scaling == 'yarn':
-    bounds = c.rope_beta_fast, c.rope_beta_slow, c.rope_truncate
-    frequencies = rope.yarn_frequencies(
-      frequencies, c.rope_theta, *scaling, *bounds
-    )
-    magnitude = c.rope_attention_factor or rope.yarn_magnitude(c.rope_factor)
-    return frequencies, magnitude
-  raise ValueError(
-    f"rope_scaling is {c.rope_scaling!r}, not 'none', 'llama3' or 'yarn'"
-  )
-
-
-def write_cache(key_blocks, value_blocks, key, value, positions, layer=None):
-  """Writes one column a row; key and value are [B, N, h], positions [B].
-
-  Blocks with a leading axis L are changed in `layer`.
-  """
-  rows = jnp.arange(len(positions))
-  lead = () if layer is None else (layer,)
-  key = low_precision.encode(key, key_blocks[0], -1)
-  value = low_precision.encode(value, value_blocks[0], -1)
-  keys, values, start = [], [], 0
-  for old_keys, old_values in zip(key_blocks, value_blocks, strict=True):
-    width = old_keys.shape[-1]
-    inside = (positions >= start) & (positions < start + width)
-    column = jnp.where(inside, positions - start, width)
-    every = slice(None)
-    keys.append(_put(old_keys, (*lead, rows, every, every, column), key))
-    values.append(_put(old_values, (*lead, rows, every, column), value))
-    start += width
-  return tuple(keys), tuple(values)
-
-
-def _put(old, where, new):
-  """Sets these places, of numbers and scales alike; others are dropped."""
-  return jax.tree.map(
-    lambda old, new: constrain_cache(old.at[where].set(new, mode='drop')),
-    old,
-    new,
-  )
-
-
-def attend_cache(
-  query, key_blocks, value_blocks, positions, layer=None
-) -> jax.Array:
-  """Attention of one token a row to the cache columns up to its position.
-
-  A block that no row has reached is skipped, and of one that few rows have
-  reached only these are read: a long response pays for itself alone.  Every
-  block is two branches and two writes of the program: 1,024 of 128 columns
-  would take an accelerator's compiler hours, while 8 of 16,384 read at most
-  16,383 columns too many, 1/16 of 131,072 in the mean.
-
-  Args:
-    query: [B, N, G, h].
-    key_blocks: [B, N, h, C'] each, or [L, B, N, h, C'] with a layer; see
-      `KVCache`.
-    value_blocks: [B, N, C', h] each, or [L, B, N, C', h].
-    positions: int32 [B].
-    layer: int32 [], which of L, or None.
-
-  Returns:
-    [B, N, G, h].
-  """
-  query = query * query.shape[-1] ** -0.5
-  starts = np.cumsum([0] + [keys.shape[-1] for keys in key_blocks])
-  # One by one, rows take 1.5 times as long as all at once (CPU); rows on other
-  # devices would have to be fetched.
-  few = len(query) // 2 if jax.sharding.get_abstract_mesh().size <= 1 else 0
-  longest_first = jnp.argsort(-positions)
-
-  def of_layer(block):
-    if layer is None:
-      return block
-    return jax.tree.map(
-      lambda x: (
-        x
-        if x.ndim == 4
-        else jax.lax.dynamic_index_in_dim(x, layer, keepdims=False)
-      ),
-      block,
-    )
-
-  def score(i, keys, query, positions):
-    keys, scales = low_precision.decode(of_layer(keys), query.dtype)
-    scores = jnp.einsum(
-      'bngh,bnhc->bngc', query, keys, preferred_element_type=jnp.float32
-    )
-    if scales is not None:
-      scores *= scales
-    columns = jnp.arange(starts[i], starts[i + 1])
-    seen = columns <= positions[:, None]
-    return jnp.where(seen[:, None, None], scores, -1e30)
-
-  def mix(i, values, probs):
-    values, scales = low_precision.decode(of_layer(values), query.dtype)
-    weights = probs[..., starts[i] : starts[i + 1]]
-    if scales is not None:
-      weights = weights * scales.swapaxes(-1, -2)
-    return jnp.einsum('bngc,bnch->bngh', weights.astype(query.dtype), values)
-
-  def of_rows(i, compute, empty, block, *others):
-    """compute(i, block, *others), [B, ...], where the block is reached."""
-    if i == 0:
-      return compute(i, block, *others)
-    reached = jnp.sum(positions >= starts[i])
-
-    def nothing(*_):
-      return jnp.full(*empty)
-
-    def one_by_one(block, *others):
-      def add(n, rows):
-        row = longest_first[n]
-        pick = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=1)
-        own = [
-          jax.tree.map(lambda x: pick(x, row, axis=x.ndim - 4), block),
-          *(pick(x, row) for x in others),
-        ]
-        return jax.lax.dynamic_update_slice_in_dim(
-          rows, compute(i, *own), row, axis=0
-        )
-
-      return jax.lax.fori_loop(0, reached, add, jnp.full(*empty))
-
-    return jax.lax.cond(
-      reached > few,
-      functools.partial(compute, i),
-      one_by_one if few else nothing,
-      block,
-      *others,
-    )
-
-  scores = [
-    of_rows(
-      i,
-      score,
-      ((*query.shape[:-1], keys.shape[-1]), -1e30, jnp.float32),
-      keys,
-      query,
-      positions,
-    )
-    for i, keys in enumerate(key_blocks)
-  ]
-  probs = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
-  return sum(
-    of_rows(i, mix, (query.shape, 0, query.dtype), values, probs)
-    for i, values in enumerate(value_blocks)
-  )
 
 
 def _initializer():

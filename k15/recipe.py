@@ -16,6 +16,7 @@ import numpy as np
 
 from k15 import config as config_lib
 from k15 import context as context_lib
+from k15 import curate
 from k15 import eval_stage
 from k15 import evaluate
 from k15 import hosts
@@ -49,6 +50,9 @@ def run(context: Context) -> dict[str, Any]:
     if hosts.is_first():
       config = config_lib.to_json(context.config)
       stage_inputs.check(context.workdir, stage, source, config)
+    if stage == 'curate':
+      context = _curate(context, source)
+      continue
     source = _train(context, stage, source)
     records = _evaluation(context, stage, source)
     result = evaluate.summary(records)
@@ -71,6 +75,13 @@ def run(context: Context) -> dict[str, Any]:
     path = report.write_report(str(context.workdir))
     print(f'report: {path}', flush=True)
   return summary
+
+
+def _curate(context, source):
+  """The context with the prompt set in the place of the task's problems."""
+  make_params = functools.partial(context_lib.load_params, context, source)
+  problems = curate.curate(context, make_params if source else None)
+  return curate.prompt_set(context, problems)
 
 
 def _train(context, stage, source) -> pathlib.Path:

@@ -3,8 +3,9 @@
   python -m k15.report WORKDIR
 
 Reads what a run leaves in its working directory, in whatever state it is:
-config.json, summary.json, metrics.jsonl, trajectories.jsonl, timeline*.jsonl
-and evaluation_{sft,rl}.jsonl.  What is missing is left out.
+config.json, summary.json, curation/funnel.json, metrics.jsonl,
+trajectories.jsonl, timeline*.jsonl and evaluation_{sft,rl}.jsonl.  What is
+missing is left out.
 """
 
 import json
@@ -15,6 +16,7 @@ import time
 
 from k15 import charts
 from k15 import figures
+from k15 import funnel_chart
 from k15 import metrics
 from k15 import page
 from k15 import slot_chart
@@ -62,6 +64,7 @@ def write_report(workdir: str | os.PathLike) -> str:
     _header(name, config, summary, records),
     page.tiles(_tiles(config, summary, records, scores)),
     page.settings('Configuration', config),
+    funnel_chart.section(_read_json(workdir / 'curation' / 'funnel.json')),
     _figures('Supervised warm-up', charts.sft_charts(steps, sft)),
     _figures('Reinforcement learning', charts.rl_charts(iterations, rl)),
     _figures('Held-out problems', charts.score_charts(scores)),
@@ -89,7 +92,7 @@ def _read_json(path):
 def _header(name, config, summary, records):
   stages = config.get('stages', ())
   is_finished = summary and all(
-    f'accuracy_after_{s}' in summary for s in stages
+    f'accuracy_after_{s}' in summary for s in stages if s != 'curate'
   )
   facts = ['Finished' if is_finished else 'Not finished']
   done = [r.get('step', 0) for r in records if r.get('stage') == 'rl']

@@ -5,6 +5,7 @@ the head width; frequency i turns the pair (i, i + h / 2) of a head.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -101,6 +102,30 @@ def yarn_magnitude(factor: float) -> float:
   YaRN, arXiv 2309.00071, section 3.3, eq. 22: the square root of 1 / t.
   """
   return 1.0 if factor <= 1 else 0.1 * math.log(factor) + 1.0
+
+
+def turns_of(config: Any) -> tuple[np.ndarray, float]:
+  """Frequencies float64 [h / 2] and magnitude of a `PolicyConfig`.
+
+  Raises:
+    ValueError: an unknown `rope_scaling`.
+  """
+  c = config
+  frequencies = base_frequencies(c.head_dim, c.rope_theta)
+  scaling = c.rope_factor, c.rope_original_length
+  if c.rope_scaling == 'none':
+    return frequencies, 1.0
+  if c.rope_scaling == 'llama3':
+    bounds = c.rope_low_freq_factor, c.rope_high_freq_factor
+    return llama3_frequencies(frequencies, *scaling, *bounds), 1.0
+  if c.rope_scaling == 'yarn':
+    bounds = c.rope_beta_fast, c.rope_beta_slow, c.rope_truncate
+    frequencies = yarn_frequencies(frequencies, c.rope_theta, *scaling, *bounds)
+    magnitude = c.rope_attention_factor or yarn_magnitude(c.rope_factor)
+    return frequencies, magnitude
+  raise ValueError(
+    f"rope_scaling is {c.rope_scaling!r}, not 'none', 'llama3' or 'yarn'"
+  )
 
 
 def rotate(

@@ -8,6 +8,7 @@ import json
 import pathlib
 from typing import Any
 
+from k15 import hosts
 from k15 import metrics
 from k15 import models
 
@@ -48,6 +49,8 @@ def check(
     fingerprint=models.fingerprint(source) if source else '',
   )
   if not path.exists():
+    if not hosts.is_first():
+      return
     path.parent.mkdir(parents=True, exist_ok=True)
     record = dict(place=len(begun(workdir)), **now, config=config)
     text = json.dumps(record, indent=2) + '\n'

@@ -42,7 +42,10 @@ class Task:
 
   def encode_prompt(self, prompt: str) -> np.ndarray:
     """int32 [T]; in a chat, the user's turn is the prompt and its suffix."""
-    text = prompt + self.prompt_suffix
+    return self.encode_turn(prompt + self.prompt_suffix)
+
+  def encode_turn(self, text: str) -> np.ndarray:
+    """int32 [T], of any text put to the policy."""
     if not self.is_chat:
       return self.tokenizer.encode(text)
     messages = [dict(role='user', content=text)]
@@ -77,9 +80,11 @@ def build(config: Any, tokenizer: Any) -> Task:
     system_prompt=config.task.system_prompt,
     is_chat=tokenizer.has_chat_template and config.task.use_chat_template,
   )
+  # Curation says itself what of the training problems cannot be used.
+  parts = ('held_out',) if 'curate' in config.stages else ('train', 'held_out')
   if config.task.drop_unusable:
-    task = _usable(config, task)
-  for problem in task.train + task.held_out:
+    task = _usable(config, task, parts)
+  for problem in [p for part in parts for p in getattr(task, part)]:
     refusal = _refusal(config, task, problem)
     if refusal:
       raise ValueError(refusal)
@@ -119,10 +124,10 @@ def _refusal(config, task, problem):
   return None
 
 
-def _usable(config, task):
+def _usable(config, task, parts):
   """The task without the problems that would be refused, which are counted."""
   kept = {}
-  for part in ('train', 'held_out'):
+  for part in parts:
     problems = getattr(task, part)
     kept[part] = [p for p in problems if not _refusal(config, task, p)]
     dropped = len(problems) - len(kept[part])
@@ -203,17 +208,21 @@ def _file(config):
     t.domain_field,
     t.difficulty_field,
     t.hardest,
-    t.drop_unusable,
+    t.drop_unusable or 'curate' in config.stages,
+    t.discipline_field,
   )
-  examples = data.read_problems(t.train_path, *fields)
+  everything = data.read_problems(t.train_path, *fields)
   if t.held_out_path:
     held_out = data.read_problems(t.held_out_path, *fields)
     held_out = held_out[: t.held_out_problems]
-    examples, _ = data.remove_overlap(examples, held_out)
+    examples, _ = data.remove_overlap(everything, held_out)
+    # Curation finds and counts what is held out itself.
+    drawn = everything if 'curate' in config.stages else examples
   else:
-    examples, held_out = data.split_held_out(
-      examples, t.held_out_problems, config.seed
-    )
-  train = [example.problem for example in examples][: t.train_problems]
+    # Curation alone needs none, and would take them from the prompt set.
+    count = t.held_out_problems if tuple(config.stages) != ('curate',) else 0
+    examples, held_out = data.split_held_out(everything, count, config.seed)
+    drawn = examples
+  train = [example.problem for example in drawn][: t.train_problems]
   worked = [e for e in examples if e.response is not None]
   return train, [e.problem for e in held_out], worked

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import base
 from k15 import config as config_lib
+from k15 import question_types
 
 KINDS = base.get_config().task.kinds
 # Any text will do, or a rule of their own looks at them.
@@ -15,6 +16,7 @@ FREE = {
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
   'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
+  'curation.guess_suffix', 'curation.guess_prefix',
 }  # fmt: skip
 
 
@@ -46,6 +48,7 @@ def test_every_key_is_judged():
   judged = set(config_lib.CHOICES) | set(config_lib.NOT_EMPTY) | FREE
   judged |= {'stages', 'task.kinds', 'tokenizer.words', 'evaluation.pass_at'}
   judged |= {f'evaluation.{key}' for key in ('sets', 'rewards', 'templates')}
+  judged |= {'curation.evaluation_paths', 'curation.excluded_types'}
   judged |= {'mesh.rules', 'mesh.coordinator'}
   judged |= {'rollout.mesh', 'rollout.mesh_rules'}
   judged |= {key for keys in config_lib.RANGES.values() for key in keys}
@@ -175,7 +178,7 @@ def test_greedy_evaluation_and_sets_without_a_task():
     (dict(rollout__cache_dtype='int4'), ("'int4'", 'bfloat16, int8')),
     (dict(stages=()), ('stages is empty', 'sft, rl')),
     (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
-    (dict(stages=(1,)), ('stages: 1 is not one of sft, rl',)),
+    (dict(stages=(1,)), ('stages: 1 is not one of curate, sft, rl',)),
     (dict(task__kinds=()), ('task.kinds is empty', 'add')),
     (dict(task__kinds=('add', 'cube')), ("'cube'", 'subtract')),
     (dict(task__answer_marker=''), ("task.answer_marker is ''",)),
@@ -418,3 +421,47 @@ def test_keys_that_came_or_went_are_differences():
     'loss.gone': 'loss.gone: 0.1 -> (none)',
     'loss.tau': 'loss.tau: (none) -> 0.1',
   }
+
+
+TEXT_STEPS = dict(curation__samples=0, curation__guesses=0)
+
+
+@pytest.mark.parametrize(
+  ('stages', 'changes'),
+  [
+    (('curate',), TEXT_STEPS),
+    (('curate', 'sft', 'rl'), TEXT_STEPS),
+    (('sft', 'curate', 'rl'), {}),
+    (('curate', 'rl'), dict(checkpoint='a/model')),
+  ],
+)
+def test_curation_may_stand_on_either_side_of_sft(stages, changes):
+  config_lib.validate(_config(stages=stages, **changes), 8, KINDS)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'part'),
+  [
+    (dict(stages=('rl', 'curate')), 'has to keep the order'),
+    (dict(stages=('curate', 'curate')), 'each once'),
+    (dict(stages=('curate', 'rl')), 'have none before curate'),
+    (
+      TEXT_STEPS | dict(stages=('curate',), curation__tagger='model'),
+      'want a model',
+    ),
+    (
+      dict(stages=('sft', 'curate'), curation__guess_max_length=999),
+      'curation.guess_max_length is 999, above rollout.max_length, 256',
+    ),
+    (dict(curation__evaluation_paths=('no/file',)), "no 'no/file'"),
+    (dict(curation__excluded_types=('essay',)), "'essay' is not one of"),
+    (dict(curation__max_tag_share=0.0), 'has to be > 0 and <= 1'),
+    (dict(curation__tagger='oracle'), 'rules, model'),
+  ],
+)
+def test_curation_that_cannot_run(changes, part):
+  assert part in _refusal(**changes)
+
+
+def test_question_types_are_those_there_are():
+  assert config_lib.QUESTION_TYPES == question_types.KINDS

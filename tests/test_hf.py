@@ -18,6 +18,8 @@ import pytest
 from k15 import context
 from k15 import hf
 from k15 import hf_config
+from k15 import kv_cache
+from k15 import lm_head
 from k15 import policy
 from k15 import sharding
 
@@ -42,7 +44,7 @@ def logits_of(config, params):
   def run(params):
     ones = np.ones_like(tokens)
     hidden, _ = policy.forward(config, params, tokens, positions, ones)
-    return policy.logits_of(config, params, hidden)[0]
+    return lm_head.logits_of(config, params, hidden)[0]
 
   return np.asarray(run(params))
 
@@ -59,11 +61,11 @@ def greedy(config, params):
       token, cache = carry
       token = jnp.where(t < len(prompt), given[t], token)
       hidden, cache = policy.decode(config, params, token[None], t[None], cache)
-      logits = policy.logits_of(config, params, hidden)[0]
+      logits = lm_head.logits_of(config, params, hidden)[0]
       token = jnp.argmax(logits).astype(jnp.int32)
       return (token, cache), token
 
-    start = jnp.int32(0), policy.empty_cache(config, 1, steps)
+    start = jnp.int32(0), kv_cache.empty(config, 1, steps)
     return jax.lax.scan(step, start, jnp.arange(steps, dtype=jnp.int32))[1]
 
   return np.asarray(run(params))[len(prompt) - 1 :]

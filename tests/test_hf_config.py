@@ -7,6 +7,7 @@ import pytest
 
 from k15 import hf_config
 from k15 import policy
+from k15 import rope
 
 CASES = hf_checkpoints.CASES
 GENERATION = hf_config.Generation(max_length=256, eos_ids=(1,))
@@ -60,7 +61,7 @@ def test_written_and_read_again_is_the_same(name, tmp_path):
   # The magnitude of yarn is written out: 0.1 ln 4 + 1 = 1.1386294.
   if config.rope_scaling == 'yarn':
     assert again.rope_attention_factor == pytest.approx(1.1386294)
-    assert policy.rope_of(again)[1] == policy.rope_of(config)[1]
+    assert rope.turns_of(again)[1] == rope.turns_of(config)[1]
   else:
     assert again == config
   assert hf_config.read_generation(tmp_path) == GENERATION

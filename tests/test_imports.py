@@ -12,23 +12,30 @@ OURS = ('k15', 'experiments', 'launch')
 EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
-  'curation', 'long2short', 'rollout_correction',
-  'eval_metrics',
+  'curation', 'question_types', 'near_duplicates', 'tagging', 'funnel',
+  'long2short', 'rollout_correction', 'eval_metrics',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
-  'hf_tokenizer', 'rope', 'value_head', 'quiet_imports', 'root_logger',
+  'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
+  'quiet_imports', 'root_logger',
   'attention', 'chunked_attention', 'low_precision', 'models',
   'stage_inputs', 'hosts', 'reshard', 'handover', 'offload',
 )  # fmt: skip
-STAGES = ('sft', 'rl', 'preference', 'reward_training', 'eval_stage')
-REPORTS = ('report', 'page', 'figures', 'charts', 'slot_chart', 'eval_table')
+STAGES = (
+  'sft', 'rl', 'curate', 'curation_steps', 'preference', 'reward_training',
+  'eval_stage',
+)  # fmt: skip
+REPORTS = (
+  'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
+  'eval_table',
+)  # fmt: skip
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
-  'eval_questions', 'eval_sets', 'eval_table',
+  'eval_questions', 'eval_sets', 'eval_table', 'asks', 'pass_rates',
 ]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
@@ -61,6 +68,9 @@ MAY_IMPORT = {
   'task': [*BELOW_ROLLOUT, 'eval_sets'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
+  'asks': BELOW_EVALUATE,
+  'pass_rates': [*BELOW_EVALUATE, 'asks'],
+  'math_datasets': ['metrics'],
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import test_slots
 
+from k15 import kv_cache
+from k15 import lm_head
 from k15 import low_precision
 from k15 import policy
 from k15.rollout import client
@@ -66,14 +68,14 @@ def test_cast_copies_only_what_it_changes():
 def random_cache(rows, columns):
   """One layer in int8, and the same numbers as floats."""
   N, h = CONFIG.num_kv_heads, CONFIG.head_dim
-  config = dataclasses.replace(CONFIG, num_layers=1)
-  small = policy.empty_cache(config, rows, columns, 'int8')
+  config = dataclasses.replace(CONFIG, num_layers=1, cache_block=8)
+  small = kv_cache.empty(config, rows, columns, 'int8')
   draw = functools.partial(np.random.default_rng(0).normal, size=(rows, N, h))
 
   @jax.jit
   def write(pair, key, value, column):
     at = jnp.full(rows, column)
-    return policy.write_cache(*pair, key, value, at)
+    return kv_cache.write(*pair, key, value, at)
 
   pair = small.keys[0], small.values[0]
   for column in range(columns):
@@ -90,7 +92,7 @@ def test_attention_to_int8_is_attention_to_what_it_stands_for():
   # All rows at once, and the few that go far one by one.
   for last in ([19] * 6, [19, 3, 0, 17, 8, 7], [2, 9, 1, 0, 3, 4]):
     positions = jnp.asarray(last, jnp.int32)
-    attend = jax.jit(policy.attend_cache)
+    attend = jax.jit(kv_cache.attend)
     np.testing.assert_allclose(
       attend(query, *pair, positions),
       attend(query, *plain, positions),
@@ -120,7 +122,7 @@ def test_what_is_inserted_is_what_decoding_would_have_written(
     test_slots.slots_of(decoder, slots=[2, 0], budgets=[3, 11]),
   )
   # The first layer's keys do not depend on attention: decoding writes them.
-  cache = policy.empty_cache(config, 1, decoder.columns, 'int8')
+  cache = kv_cache.empty(config, 1, decoder.columns, 'int8')
   for column, token in enumerate(test_slots.prompt(9)):
     at = jnp.array([column])
     _, cache = policy.decode(config, weights, jnp.array([token]), at, cache)
@@ -163,7 +165,7 @@ def test_responses_in_every_precision(params, dtype, cache_dtype, bound):
   for done in rollout.generate([test_slots.request(i) for i in range(5)]):
     tokens = np.concatenate([done.request.prompt, done.tokens])[None]
     positions = np.arange(tokens.shape[1], dtype=np.int32)[None]
-    logprobs, _ = policy.token_logprobs(
+    logprobs, _ = lm_head.token_logprobs(
       CONFIG, params, tokens, positions, np.ones_like(tokens)
     )
     expected = logprobs[0, len(done.request.prompt) :]
@@ -172,7 +174,7 @@ def test_responses_in_every_precision(params, dtype, cache_dtype, bound):
 
 def test_an_int8_cache_is_a_quarter_and_its_scales():
   def size(dtype):
-    cache = policy.empty_cache(CONFIG, 4, 200, dtype)
+    cache = kv_cache.empty(CONFIG, 4, 200, dtype)
     return sum(x.nbytes for x in jax.tree.leaves(cache))
 
   # 2 layers, keys and values, 4 rows, 2 heads of 8, 200 columns.

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from k15 import handover
+from k15 import lm_head
 from k15 import losses
 from k15 import policy
 from k15 import sharding
@@ -93,7 +94,7 @@ def batch():
 
 def loss(params, b):
   """Equation 3 on the batch."""
-  logprobs, entropy = policy.token_logprobs(
+  logprobs, entropy = lm_head.token_logprobs(
     CONFIG, params, b['tokens'], b['positions'], b['segment_ids']
   )
   value, _ = losses.policy_mirror_descent(
@@ -146,7 +147,6 @@ def answers(rollout_sizes, training_sizes):
     )
     for i in range(8)
   ]
-  jax.clear_caches()  # Rules and meshes are not all that traces depend on.
   with sharding.use_mesh(mesh):
     done = {c.request.sample_index: c for c in rollout.generate(requests)}
   return [done[i] for i in range(8)]

@@ -31,6 +31,12 @@ def test_a_response_names_its_verdict_and_segments():
   assert '128 (policy 4) + 9 (policy 5)' in markup
 
 
+def test_a_quotation_is_escaped_and_named():
+  markup = page.quotation('repeats <b>', 'answer 3', 'a < b')
+  assert '<b>repeats &lt;b&gt;</b>' in markup and 'answer 3' in markup
+  assert '<pre>a &lt; b</pre>' in markup
+
+
 def test_a_section_without_content_is_left_out():
   assert page.section('Empty', ['', page.cards([])]) == ''
   assert '<h2>Full</h2>' in page.section('Full', ['content'])

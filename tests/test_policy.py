@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from k15 import attention
+from k15 import kv_cache
+from k15 import lm_head
 from k15 import policy
 from k15 import sharding
 
@@ -25,7 +27,7 @@ LENGTHS = 7, 5, 4  # of the sequences of a packed row
 
 forward = jax.jit(policy.forward, static_argnums=0)
 decode = jax.jit(policy.decode, static_argnums=0)
-token_logprobs = jax.jit(policy.token_logprobs, static_argnums=0)
+token_logprobs = jax.jit(lm_head.token_logprobs, static_argnums=0)
 
 
 def random_params(config):
@@ -296,7 +298,7 @@ def test_decoding_token_by_token_equals_the_forward(
   config = dataclasses.replace(config, cache_block=cache_block)
   batch = whole_rows(2, 9)
   expected, _ = forward(config, params, *batch)
-  cache = policy.empty_cache(config, rows=2, columns=12)
+  cache = kv_cache.empty(config, rows=2, columns=12)
   # What an earlier response left in the columns must not be seen.
   cache = jax.tree.map(lambda x: x + 7, cache)
   # The second row lags three tokens behind: it feeds its first one again.
@@ -336,7 +338,7 @@ def test_rematerialization_keeps_gradients(scanned, is_scanned):
     c = dataclasses.replace(config, remat=mode)
 
     def loss(params):
-      return policy.token_logprobs(c, params, *batch)[0].sum()
+      return lm_head.token_logprobs(c, params, *batch)[0].sum()
 
     return jax.jit(jax.grad(loss))(params)
 
@@ -358,11 +360,11 @@ def test_each_row_reads_its_own_blocks():
   def normal(*shape):
     return jnp.asarray(rng.normal(size=shape), jnp.float32)
 
-  cache = policy.empty_cache(config, B, C)
+  cache = kv_cache.empty(config, B, C)
   keys = [normal(*x.shape) for x in cache.keys[0]]
   values = [normal(*x.shape) for x in cache.values[0]]
   query = normal(B, N, 2, h)
-  attend = jax.jit(policy.attend_cache)
+  attend = jax.jit(kv_cache.attend)
   for last in ([39, 3, 0, 17, 8, 7], [3, 39, 39, 39, 39, 30], [7] * 6):
     positions = jnp.asarray(last, jnp.int32)
     ours = attend(query, keys, values, positions)
@@ -393,7 +395,7 @@ def test_bfloat16_activations(params):
   config = dataclasses.replace(CONFIG, dtype='bfloat16')
   batch = packed_row()
   hidden, cache = forward(config, params, *batch)
-  empty = policy.empty_cache(config, 1, 4)
+  empty = kv_cache.empty(config, 1, 4)
   for x in jax.tree.leaves((hidden, cache, empty)):
     assert x.dtype == jnp.bfloat16
   half, _ = token_logprobs(config, params, *batch)

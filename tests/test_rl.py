@@ -426,7 +426,7 @@ def test_a_rollout_layout_of_its_own_changes_nothing(rewarded, tmp_path):
     optimizer__reset_every_iteration=False,
     mesh__fsdp=2,
     mesh__tensor=1,
-    checkpoint__every_iterations=9,
+    saving__every_iterations=9,
   )
   context, state = _train(tmp_path / 'one', **changes)
   moved = dict(

@@ -20,7 +20,7 @@ def copy(
   """Puts rows of what was prefilled into slots.
 
   Args:
-    layer: blocks of keys or of values, see `policy.KVCache`.
+    layer: blocks of keys or of values, see `kv_cache.KVCache`.
     new: [P, N, h, T] keys or [P, N, T, h] values, perhaps behind an axis of
       layers.
     rows: int32 [n], of P.

@@ -22,6 +22,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from k15 import kv_cache
+from k15 import lm_head
 from k15 import policy
 from k15 import sharding
 from k15.rollout import repetition
@@ -41,7 +43,7 @@ class Prefix:
   `tokens` [P] is each prompt's last token, `positions` [P] its position.
   """
 
-  cache: policy.KVCache
+  cache: kv_cache.KVCache
   tokens: jax.Array
   positions: jax.Array
 
@@ -82,7 +84,7 @@ class DecodeState:
   theirs: the cache holds the columns before.
   """
 
-  cache: policy.KVCache
+  cache: kv_cache.KVCache
   tokens: jax.Array
   positions: jax.Array
   budgets: jax.Array
@@ -209,7 +211,7 @@ class SlotDecoder:
       return old.at[slots].set(new, mode='drop')
 
     return DecodeState(
-      cache=policy.KVCache(
+      cache=kv_cache.KVCache(
         keys=copy_layers(state.cache.keys, prefix.cache.keys, -1),
         values=copy_layers(state.cache.values, prefix.cache.values, -2),
       ),
@@ -285,7 +287,7 @@ class SlotDecoder:
     hidden, cache = policy.decode(
       self.config, params, state.tokens, state.positions, state.cache
     )
-    logits = policy.logits_of(self.config, params, hidden)
+    logits = lm_head.logits_of(self.config, params, hidden)
     live = state.is_live
     positions = jnp.where(live, state.positions + 1, state.positions)
     where = state.keys, positions
@@ -342,7 +344,7 @@ class SlotDecoder:
     """Slots that are all free."""
     S, P = self.num_slots, self.repetition_max_period
     return DecodeState(
-      cache=policy.empty_cache(self.config, S, self.columns, self.cache_dtype),
+      cache=kv_cache.empty(self.config, S, self.columns, self.cache_dtype),
       tokens=jnp.zeros(S, jnp.int32),
       positions=jnp.zeros(S, jnp.int32),
       budgets=jnp.zeros(S, jnp.int32),

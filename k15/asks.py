@@ -1,0 +1,139 @@
+"""Responses that are wanted, and who writes them: a rollout or a function."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from k15.data_types import Problem
+from k15.rollout.requests import Request
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ask:
+  """One response that is wanted.
+
+  Attributes:
+    problem: which it answers.
+    question: text put to the model, the user's turn in a chat.
+    prefix: beginning of the response, given too, judged with what follows it.
+    max_tokens: it may write, at least 1.
+    temperature: above 0.
+    sample: number of the response among those of one key.
+    key: hash of what decides the response, but for `sample`.
+  """
+
+  problem: Problem
+  question: str
+  prefix: str
+  max_tokens: int
+  temperature: float
+  sample: int
+  key: str
+
+
+# Gives (ask, text, tokens) for every ask, in any order, as they finish.
+Respond = Callable[[Sequence[Ask]], Iterator[tuple[Ask, str, int]]]
+
+
+def asks_of(
+  problems: Sequence[Problem],
+  suffix: str,
+  prefix: str,
+  samples: int,
+  max_tokens: int,
+  temperature: float,
+  model: str,
+  seed: int,
+) -> list[Ask]:
+  """`samples` asks for each problem.
+
+  Args:
+    problems: to be answered.
+    suffix: text after a problem's prompt.
+    prefix: what every response begins with.
+    samples: responses of a problem.
+    max_tokens: of a response, without the prefix.
+    temperature: of the sampling.
+    model: names the weights; others, another name.
+    seed: of the sampling.
+  """
+  asks = []
+  for problem in problems:
+    text = problem.prompt + suffix
+    key = digest(text, prefix, max_tokens, temperature, model, seed)
+    asks += [
+      Ask(problem, text, prefix, max_tokens, temperature, sample, key)
+      for sample in range(samples)
+    ]
+  return asks
+
+
+def digest(*values: Any) -> str:
+  """24 hexadecimal digits of the hash of values that JSON can hold."""
+  return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:24]
+
+
+def by_generate(
+  generate: Callable[[Sequence[str]], Sequence[str]], batch: int
+) -> Respond:
+  """Responses of any function prompts -> texts, such as a served model.
+
+  It is called with at most `batch` prompts, and what it gave is kept before
+  it is called again.  Tokens are not known: -1.
+  """
+
+  def respond(asks):
+    for start in range(0, len(asks), batch):
+      part = asks[start : start + batch]
+      texts = generate([ask.question + ask.prefix for ask in part])
+      for ask, text in zip(part, texts, strict=True):
+        yield ask, text, -1
+
+  return respond
+
+
+def by_rollout(
+  rollout: Any, encode_turn: Callable[[str], np.ndarray], tokenizer: Any
+) -> Respond:
+  """Responses of a rollout with weights; the same for the same key and number.
+
+  What a response is does not hang on which others are drawn beside it.  The
+  prefix is encoded by itself, as worked solutions are in training.
+
+  Args:
+    rollout: with weights.
+    encode_turn: text put to the model -> int32 tokens.
+    tokenizer: of responses.
+  """
+
+  def respond(asks):
+    wanted = {}
+    for ask in asks:
+      request = Request(
+        group_id=int(ask.key[:7], 16),
+        sample_index=ask.sample,
+        prompt=np.concatenate(
+          [encode_turn(ask.question), tokenizer.encode(ask.prefix)]
+        ).astype(np.int32),
+        response=np.zeros(0, np.int32),
+        budget=ask.max_tokens,
+        temperature=ask.temperature,
+      )
+      wanted.setdefault((request.group_id, ask.sample), []).append(
+        (request, ask)
+      )
+    # Two keys may begin alike; a rollout tells requests apart by their ids.
+    while wanted:
+      now = {ids: found.pop() for ids, found in wanted.items()}
+      wanted = {ids: found for ids, found in wanted.items() if found}
+      for completion in rollout.generate([r for r, _ in now.values()]):
+        request = completion.request
+        ask = now[request.group_id, request.sample_index][1]
+        text = tokenizer.decode(completion.tokens)
+        yield ask, text, len(completion.tokens)
+
+  return respond

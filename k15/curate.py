@@ -1,0 +1,232 @@
+"""The stage that makes the RL prompt set: Kimi k1.5, section 2.1.
+
+Takes the training problems of the task through the funnel of `curation.py`,
+with tags, and with samples of a model where the config asks for them.  Writes
+into workdir/curation:
+
+  prompts.jsonl   the prompt set, as `data.read_problems` reads it
+  removed.jsonl   every other problem, the step, the reason, what it repeats
+  funnel.json     counts and examples by step; funnel.txt is its table
+  samples.jsonl   all responses that were drawn, and their verdicts
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from k15 import asks as asks_lib
+from k15 import context as context_lib
+from k15 import curation_steps
+from k15 import data
+from k15 import funnel
+from k15 import hosts
+from k15 import metrics
+from k15.asks import Respond
+from k15.context import Context
+from k15.data_types import Problem
+
+_FREE = ('examples',)  # Keys that leave the prompt set as it is.
+
+
+def curate(
+  context: Context, make_params: Callable[[], Any] | None = None
+) -> list[Problem]:
+  """Runs the stage, or reads what it wrote for the same inputs.
+
+  Args:
+    context: of the run.
+    make_params: gives the weights of the SFT model; None: there are none.
+
+  Raises:
+    curation_steps.Refused: a step needs a model, the bounds on tags cannot
+      hold, or RL has begun on another prompt set.
+    context_lib.Interrupted: asked to stop; the samples so far are kept.
+  """
+  if not needs_model(context.config):
+    return curate_with(context, None, '')
+  if make_params is None:
+    raise curation_steps.Refused(
+      'curate: pass rates, guesses and model tags need weights: name a'
+      ' checkpoint, let sft go before, or set curation.samples and'
+      ' curation.guesses to 0'
+    )
+  task, params = context.task, make_params()
+  form = [task.is_chat, task.system_prompt]
+  model = asks_lib.digest(fingerprint(params), form)
+  rollout = context_lib.make_rollout(context)
+  handover = context_lib.make_handover(context)
+  with context.use_mesh():
+    handover.update(params, version=0)
+  rollout.set_params(handover.params, version=0)
+  del params
+  respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
+  try:
+    with context.use_rollout_mesh():
+      return curate_with(context, respond, model)
+  finally:
+    rollout.close()
+
+
+def needs_model(config: Any) -> bool:
+  """Whether a step of this config samples."""
+  c = config.curation
+  return bool(c.samples or c.guesses or c.tagger == 'model')
+
+
+def curate_with(
+  context: Context, respond: Respond | None, model: str
+) -> list[Problem]:
+  """The stage with any writer of responses, `asks.by_generate` say.
+
+  Args:
+    context: of the run.
+    respond: writes responses; None if no step needs a model.
+    model: names it; under another name everything is drawn anew.
+  """
+  folder = context.workdir / curation_steps.FOLDER
+  evaluation = _evaluation_problems(context)
+  inputs = _inputs(context, evaluation, model)
+  if hosts.of_first(np.array(_recorded(folder) == inputs)):
+    return _read_prompts(folder)
+  if (context.workdir / 'checkpoints' / 'rl').exists():
+    raise curation_steps.Refused(
+      f'curate: {_changed(_recorded(folder), inputs)} changed since RL began'
+      ' on the prompt set in this workdir: take it back or choose another'
+    )
+  folder.mkdir(parents=True, exist_ok=True)
+  problems, steps = curation_steps.run(context, evaluation, respond, model)
+  records = funnel.records_of(steps, context.config.curation.examples)
+  if hosts.is_first():
+    _write(folder, problems, steps, records, inputs)
+    print(funnel.table(records), flush=True)
+  hosts.wait('curate: written')
+  return problems
+
+
+def prompt_set(context: Context, problems: list[Problem]) -> Context:
+  """The context of the stages that follow: RL draws from these problems.
+
+  Worked solutions of problems that an evaluation set holds are left out too.
+  """
+  removed = metrics.read_jsonl(
+    context.workdir / curation_steps.FOLDER / 'removed.jsonl'
+  )
+  known = {r['id'] for r in removed if r['step'] == 'evaluation overlap'}
+  task = context.task
+  examples = [e for e in task.examples if e.problem.id not in known]
+  wanted = context.config.rl.problems_per_iteration
+  if 'rl' in context.config.stages and len(problems) < wanted:
+    raise curation_steps.Refused(
+      f'curate: {len(problems)} problems are left, fewer than'
+      f' rl.problems_per_iteration = {wanted}'
+    )
+  task = dataclasses.replace(task, train=problems, examples=examples)
+  return dataclasses.replace(context, task=task)
+
+
+def fingerprint(params: Any) -> str:
+  """A hash of all weights, whatever devices they lie on."""
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return asks_lib.digest(
+    [
+      [jax.tree_util.keystr(path), list(x.shape), str(x.dtype), _checksum(x)]
+      for path, x in leaves
+    ]
+  )
+
+
+def _checksum(x):
+  return int(jax.jit(_sum_of_bits)(x))
+
+
+def _sum_of_bits(x):
+  """Sum of hashed bits and places, modulo 2**32: the same in any order."""
+  kind = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
+  bits = jax.lax.bitcast_convert_type(x, kind).astype(jnp.uint32)
+  places = jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape)
+  mixed = bits ^ (places * jnp.uint32(0x9E3779B9))
+  # MurmurHash3's finalizer: every bit reaches every other.
+  for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+    mixed = (mixed ^ (mixed >> shift)) * jnp.uint32(factor)
+  return jnp.sum(mixed ^ (mixed >> 16))
+
+
+def _evaluation_problems(context):
+  """The held-out problems and those of curation.evaluation_paths."""
+  t, problems = context.config.task, list(context.task.held_out)
+  for path in context.config.curation.evaluation_paths:
+    found = data.read_problems(
+      path,
+      prompt_field=t.prompt_field,
+      answer_field=t.answer_field,
+      response_field=t.response_field,
+      answer_marker=t.answer_marker,
+      difficulty_field=t.difficulty_field,
+      max_difficulty=t.hardest,
+      may_lack_answers=True,  # Their prompts alone are looked for.
+    )
+    problems += [example.problem for example in found]
+  return problems
+
+
+def _inputs(context, evaluation, model) -> dict[str, str]:
+  """What the prompt set is made of, by name."""
+  config = context.config
+  inputs = {
+    f'curation.{key}': asks_lib.digest(value)
+    for key, value in config.curation.items()
+    if key not in _FREE
+  }
+  others = dict(
+    problems=_plain(context.task.train),
+    evaluation=_plain(evaluation),
+    model=model,
+    seed=config.seed,
+    rollout=[config.rollout.max_prompt_length, config.rollout.max_length],
+    reward=[config.reward.default, list(config.reward.routes)],
+    prompt_suffix=config.task.prompt_suffix,
+  )
+  return inputs | {k: asks_lib.digest(v) for k, v in others.items()}
+
+
+def _plain(problems):
+  return [dataclasses.astuple(problem) for problem in problems]
+
+
+def _changed(old, new):
+  names = [key for key in new if old.get(key) != new[key]]
+  return ', '.join(names)
+
+
+def _recorded(folder) -> dict[str, str]:
+  path = folder / 'funnel.json'
+  return json.loads(path.read_text())['inputs'] if path.exists() else {}
+
+
+def _read_prompts(folder) -> list[Problem]:
+  examples = data.read_problems(str(folder / 'prompts.jsonl'))
+  return [example.problem for example in examples]
+
+
+def _write(folder, problems, steps, records, inputs):
+  """funnel.json last: with it, the stage is done."""
+  rows = [dataclasses.asdict(problem) for problem in problems]
+  metrics.replace_jsonl(folder / 'prompts.jsonl', rows)
+  removed = [
+    dict(step=step.name) | funnel.removal_record(removal)
+    for step in steps
+    for removal in step.removals
+  ]
+  metrics.replace_jsonl(folder / 'removed.jsonl', removed)
+  text = funnel.table(records) + '\n'
+  metrics.replace_file(folder / 'funnel.txt', text.encode())
+  content = dict(
+    steps=records, tags=funnel.tag_counts(problems, steps), inputs=inputs
+  )
+  encoded = json.dumps(content, indent=1, ensure_ascii=False)
+  metrics.replace_file(folder / 'funnel.json', encoded.encode())

@@ -1,0 +1,221 @@
+"""The funnel of `curation.py` on the problems of a run, samples included."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from k15 import asks as asks_lib
+from k15 import context as context_lib
+from k15 import curation
+from k15 import hosts
+from k15 import metrics
+from k15 import pass_rates
+from k15 import tagging
+from k15.asks import Respond
+from k15.context import Context
+from k15.curation import Removal
+from k15.curation import Step
+from k15.data_types import Problem
+from k15.rewards import routes as routes_lib
+
+FOLDER = 'curation'  # in the workdir
+_TAG_TOKENS = 32  # of a model's answer
+
+
+class Refused(Exception):
+  """The prompt set cannot be made, or not be changed any more."""
+
+
+class Funnel:
+  """Problems that still stay, and the steps they went through."""
+
+  def __init__(self, problems: Sequence[Problem]):
+    self.problems, self.steps = list(problems), []
+
+  def apply(self, decide: Callable[[], list[Removal]], note: str = '') -> None:
+    """Takes the next step of `curation.STEPS`; with a note, leaves it out."""
+    start = time.perf_counter()
+    removals = [] if note else decide()
+    self.steps.append(
+      Step(
+        curation.STEPS[len(self.steps)],
+        len(self.problems),
+        tuple(removals),
+        time.perf_counter() - start,
+        note,
+      )
+    )
+    self.problems = curation.without(self.problems, removals)
+
+
+def run(
+  context: Context,
+  evaluation: Sequence[Problem],
+  respond: Respond | None,
+  model: str,
+) -> tuple[list[Problem], list[Step]]:
+  """The problems that stay, tagged, and all steps.
+
+  With samples, a problem's difficulty becomes 1 - pass rate.
+
+  Args:
+    context: of the run; its training problems are curated.
+    evaluation: problems that must not be trained on.
+    respond: writes responses; None if no step needs a model.
+    model: names the weights.
+
+  Raises:
+    Refused: the bound on the share of a tag cannot hold.
+  """
+  config, c = context.config, context.config.curation
+  found = Funnel(context.task.train)
+  encode = context.task.encode_prompt
+  longest = config.rollout.max_prompt_length
+  alike, variant = c.duplicate_similarity, c.variant_similarity
+  apply = found.apply
+  apply(lambda: curation.without_answer(found.problems))
+  lengths = [len(encode(problem.prompt)) for problem in found.problems]
+  apply(lambda: curation.too_long(found.problems, lengths, longest))
+  apply(lambda: curation.exact_duplicates(found.problems))
+  apply(
+    lambda: curation.evaluation_overlap(
+      found.problems, evaluation, alike, variant
+    )
+  )
+  apply(lambda: curation.question_types_in(found.problems, c.excluded_types))
+  apply(lambda: curation.near_duplicates_within(found.problems, alike))
+  found.problems = _tagged(context, found.problems, respond, model)
+  draw = functools.partial(_draw, context, respond, model)
+  _by_difficulty(config, found, draw)
+  _by_guesses(config, found, draw)
+  bounds = c.max_per_tag, c.max_tag_share, config.seed
+  try:
+    apply(lambda: curation.over_represented(found.problems, *bounds))
+  except ValueError as error:
+    raise Refused(f'curate: curation.max_tag_share: {error}') from None
+  return found.problems, found.steps
+
+
+def _by_difficulty(config, found, draw):
+  """Pass rates of full responses: the trivial go, the others get theirs."""
+  c = config.curation
+  if not c.samples:
+    found.apply(list, 'left out: curation.samples is 0')
+    return
+  form = config.task.prompt_suffix, '', config.rollout.max_length
+  start = time.perf_counter()
+  rates = draw('pass rates', found.problems, c.samples, form).mean(axis=1)
+  seconds = time.perf_counter() - start
+  found.problems = [
+    dataclasses.replace(problem, difficulty=float(1 - rate))
+    for problem, rate in zip(found.problems, rates, strict=True)
+  ]
+  bounds = c.samples, c.max_pass_rate
+  found.apply(lambda: curation.trivial(found.problems, rates, *bounds))
+  found.steps[-1] = dataclasses.replace(found.steps[-1], seconds=seconds)
+
+
+def _by_guesses(config, found, draw):
+  """Answers that leave no room to reason: one right, and the problem goes."""
+  c = config.curation
+  form = c.guess_suffix, c.guess_prefix, c.guess_max_length
+  found.apply(
+    lambda: curation.guessable(
+      found.problems, draw('guesses', found.problems, c.guesses, form) > 0
+    ),
+    '' if c.guesses else 'left out: curation.guesses is 0',
+  )
+
+
+def _draw(
+  context: Context,
+  respond: Respond,
+  model: str,
+  label: str,
+  problems: Sequence[Problem],
+  samples: int,
+  form: tuple[str, str, int],
+) -> np.ndarray:
+  """Rewards, float64 [len(problems), samples]; form as in `asks_of`."""
+  suffix, prefix, length = form
+  config = context.config
+  asks = asks_lib.asks_of(
+    problems,
+    suffix,
+    prefix,
+    samples,
+    length,
+    config.curation.temperature,
+    model,
+    config.seed,
+  )
+  store = _drawn(context, asks, respond, label)
+  routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  rewards = pass_rates.judge(
+    asks,
+    context.submit,
+    lambda problem: routes.get(problem.domain, routes['']),
+    store,
+    functools.partial(_stop_if_asked, context),
+  )
+  return hosts.of_first(rewards).reshape(len(problems), samples)
+
+
+def _drawn(context, asks, respond, label):
+  """The store, with a response for each ask; all processes read the same."""
+  hosts.wait(f'curate: {label}')
+  path = context.workdir / FOLDER / 'samples.jsonl'
+  store = pass_rates.Store(path, writes=hosts.is_first())
+  hosts.wait(f'curate: {label}, read')
+  with metrics.Progress(len(asks), 0, f'curate: {label}') as progress:
+
+    def on_response():
+      progress.update()
+      _stop_if_asked(context)
+
+    pass_rates.draw(asks, respond, store, on_response)
+  return store
+
+
+def _stop_if_asked(context):
+  if context.is_stopping():
+    raise context_lib.Interrupted('curate: the samples so far are kept')
+
+
+def _tagged(context, problems, respond, model):
+  """Domain and discipline: of the file, else of a model, else by rules."""
+  tags = [None] * len(problems)
+  config = context.config
+  if config.curation.tagger == 'model':
+    questions = [
+      dataclasses.replace(p, prompt=tagging.question(p.prompt))
+      for p in problems
+    ]
+    asks = asks_lib.asks_of(
+      questions,
+      '',
+      '',
+      1,
+      _TAG_TOKENS,
+      config.curation.temperature,
+      model,
+      config.seed,
+    )
+    store = _drawn(context, asks, respond, 'tags')
+    tags = [tagging.read_tag(store.text(ask)) for ask in asks]
+  return [_tag(p, tag) for p, tag in zip(problems, tags, strict=True)]
+
+
+def _tag(problem: Problem, tag: Any) -> Problem:
+  if problem.domain and problem.discipline:
+    return problem
+  domain, discipline = tag or tagging.by_rules(problem.prompt)
+  return dataclasses.replace(
+    problem,
+    domain=problem.domain or domain,
+    discipline=problem.discipline or discipline,
+  )

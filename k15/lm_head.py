@@ -1,0 +1,132 @@
+"""The head of the policy: hidden states to logits and log-probabilities.
+
+Axes: B rows, T tokens, D width, V vocabulary.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from k15 import policy
+from k15 import sharding
+
+
+def logits_of(config: policy.PolicyConfig, params: Any, hidden: jax.Array):
+  """Float32 logits [..., V] of hidden states [..., D]."""
+  return _logits(config, _head(config, params), hidden)
+
+
+def _head(config, params):
+  return params['embedding' if config.tie_embeddings else 'lm_head']
+
+
+def _logits(config, head, hidden):
+  kernel = head.T if config.tie_embeddings else head
+  return jnp.dot(
+    hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32
+  )
+
+
+def token_logprobs(
+  config: policy.PolicyConfig,
+  params: Any,
+  tokens: jax.Array,
+  positions: jax.Array,
+  segment_ids: jax.Array,
+  temperature: float = 1.0,
+) -> tuple[jax.Array, jax.Array]:
+  """Log-probability of every token given those before it, and the entropy.
+
+  Logits exist for `config.logprob_chunk` tokens at a time, forward and
+  backward, so memory does not grow with T * V.
+
+  Args:
+    config: shape of the policy.
+    params: parameters, unboxed.
+    tokens: int32 [B, T].
+    positions: int32 [B, T].
+    segment_ids: int32 [B, T].
+    temperature: of the distribution, above 0.
+
+  Returns:
+    float32 [B, T] log-probabilities in nats and float32 [B, T] entropies of
+    the distributions the tokens were predicted from.  The first column, and
+    the first token of a packed sequence, have no prediction: mask them.
+  """
+  hidden, _ = policy.forward(config, params, tokens, positions, segment_ids)
+  B, T = tokens.shape
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or mesh.size == 1:
+    values = _chunked_logprobs(
+      config, temperature, _head(config, params), hidden[:, :-1], tokens[:, 1:]
+    )
+    return jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (1, 0))), values)
+  # The last column's prediction falls away; with it, columns divide as before.
+  values = _split_logprobs(
+    config,
+    temperature,
+    mesh,
+    _head(config, params),
+    hidden,
+    jnp.roll(tokens, -1, axis=1),
+  )
+  return jax.tree.map(lambda x: jnp.pad(x[:, :-1], ((0, 0), (1, 0))), values)
+
+
+def _split_logprobs(config, temperature, mesh, head, hidden, targets):
+  """Every device takes its own tokens, and its own part of the vocabulary.
+
+  Chunks of all devices' tokens would be computed by all, one after the other.
+  The head is gathered once, and its gradient reduced once.
+  """
+  rows, columns = (
+    sharding.axes_of(name, size)
+    for name, size in zip(('batch', 'sequence'), targets.shape, strict=True)
+  )
+  local = jax.sharding.PartitionSpec(rows, columns)
+  axes = (*(rows or ()), *(columns or ()))
+
+  def of_device(head, hidden, targets):
+    # Its own to begin with, or every chunk's gradient would be reduced.
+    head = jax.lax.pcast(head, axes, to='varying')
+    return _chunked_logprobs(config, temperature, head, hidden, targets)
+
+  return jax.shard_map(
+    of_device,
+    mesh=mesh,
+    in_specs=(jax.sharding.PartitionSpec(), local, local),
+    out_specs=local,
+    axis_names={*axes},
+  )(head, hidden, targets)
+
+
+def _chunked_logprobs(config, temperature, head, hidden, targets):
+  """Log-probabilities of [B, T] targets, and entropies, by chunks of tokens."""
+  shape = targets.shape
+  hidden = hidden.reshape(-1, hidden.shape[-1])
+  targets = targets.reshape(-1)
+  chunk = min(config.logprob_chunk, len(targets))
+  padding = -len(targets) % chunk
+  hidden = jnp.pad(hidden, ((0, padding), (0, 0))).reshape(
+    -1, chunk, hidden.shape[-1]
+  )
+  targets = jnp.pad(targets, (0, padding)).reshape(-1, chunk)
+
+  def one_chunk(hidden_targets):
+    hidden, targets = hidden_targets
+    logits = _logits(config, head, hidden) / temperature
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+    probs = jax.lax.stop_gradient(jnp.exp(logits - log_z[:, None]))
+    entropy = log_z - jnp.sum(probs * logits, axis=-1)
+    return chosen - log_z, jax.lax.stop_gradient(entropy)
+
+  if len(hidden) == 1:
+    values = one_chunk((hidden[0], targets[0]))
+  else:
+    # Recomputed in the backward pass, or all chunks' logits would be kept.
+    values = jax.lax.map(jax.checkpoint(one_chunk), (hidden, targets))
+  count = math.prod(shape)
+  return jax.tree.map(lambda x: x.reshape(-1)[:count].reshape(shape), values)

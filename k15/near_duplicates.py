@@ -1,0 +1,209 @@
+"""Texts that are the same problem: exactly, nearly, or with other numbers.
+
+Kimi k1.5, section 2.1, wants prompts that are diverse and not those of the
+benchmarks; how copies are found is not published and this project's choice:
+
+  exact      equal after `normal_form`
+  duplicate  alike, with the same numbers and the same answer
+  variant    alike, whatever the numbers and the answer: a template filled anew
+
+"Alike" is the Jaccard similarity of the sets of word pairs.  MinHash LSH
+(datasketch) proposes candidates and the exact similarity decides, so the only
+error of the hashing is to miss a pair: at similarity s, one of 42 bands of 3
+hashes agrees with probability 1 - (1 - s^3)^42, which is 0.9995 at 0.55.
+"""
+
+import dataclasses
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from k15.data_types import Problem
+
+BANDS, ROWS = 42, 3  # of the LSH
+_PERMUTATIONS = BANDS * ROWS
+_FIGURE = re.compile(r'\[asy\].*?\[/asy\]', re.DOTALL)
+_LABEL = re.compile(r'label\("([^"]*)"')
+_FRACTION = re.compile(r'\\[dtc]?frac *(\d) *(\d)')
+_FRACTIONS = re.compile(r'\\[dtc]frac')
+# Spacing, size and typeface, which say nothing.
+_LAYOUT = re.compile(
+  r'\\(?:left|right|displaystyle|textstyle|quad|qquad|big|Big)(?![a-zA-Z])'
+  r'|\\(?:text|mathrm|mathbf|textbf|mbox|mathit|textit|boldsymbol)\b'
+  r'|\^ *\{? *\\circ *\}?|\\[!,;:> ()\[\]]|[$~]'
+)
+_THOUSANDS = re.compile(r'(?<=\d)\{?,\}?(?=\d{3}(?!\d))')
+_TOKEN = re.compile(r'\d+(?:\.\d+)?|[a-z]+|[^\W\d_a-z]|[-+*/=<>^_()\[\]|!]')
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+  """What a problem repeats.
+
+  Attributes:
+    other: the problem it repeats.
+    kind: 'exact', 'duplicate' or 'variant'.
+    similarity: Jaccard similarity of word pairs, [0, 1].
+  """
+
+  other: Problem
+  kind: str
+  similarity: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Item:
+  problem: Problem
+  hashes: Any
+  shingles: frozenset[str]
+  numbers: tuple[str, ...]
+  answer: tuple[str, ...]
+
+
+def normal_form(text: str) -> str:
+  """The text without case, white space, typeface and dollar signs.
+
+  Two prompts of one normal form are the same prompt.
+  """
+  text = unicodedata.normalize('NFKC', text)
+  text = _FRACTION.sub(r'\\frac{\1}{\2}', text)
+  text = _LAYOUT.sub('', _FRACTIONS.sub(r'\\frac', text))
+  return ''.join(text.casefold().split()).rstrip('.?!')
+
+
+def tokens(text: str) -> list[str]:
+  """Words, numbers and operators, in order; of a figure, its labels.
+
+  A letter of a script without spaces, as in Chinese, is a word.
+  """
+  text = _FIGURE.sub(lambda found: ' '.join(_LABEL.findall(found[0])), text)
+  text = unicodedata.normalize('NFKC', text)
+  text = _FRACTION.sub(r'\\frac{\1}{\2}', text)
+  text = _LAYOUT.sub('', _FRACTIONS.sub(r'\\frac', text))
+  return _TOKEN.findall(_THOUSANDS.sub('', text).casefold())
+
+
+def shingles(words: Sequence[str]) -> frozenset[str]:
+  """The set of neighbouring pairs; of a single word, the word."""
+  if len(words) == 1:
+    return frozenset(words)
+  return frozenset(f'{a} {b}' for a, b in zip(words, words[1:], strict=False))
+
+
+def similarity(a: frozenset[str], b: frozenset[str]) -> float:
+  """Jaccard similarity |a & b| / |a | b|; of two empty sets, 0."""
+  return len(a & b) / max(1, len(a | b))
+
+
+def find(
+  problems: Sequence[Problem],
+  against: Sequence[Problem],
+  duplicate_similarity: float,
+  variant_similarity: float,
+) -> dict[int, Match]:
+  """Which problems repeat one of `against`.
+
+  Args:
+    problems: to be checked.
+    against: what they may repeat.
+    duplicate_similarity: from here on, problems with the same numbers and the
+      same answer are duplicates; an empty answer is that of any problem.
+    variant_similarity: from here on, problems are variants; 0 finds none.
+
+  Returns:
+    Index of a problem -> what it repeats: the most similar one, the first of
+    equals.
+  """
+  index, known, matches = _Index(), {}, {}
+  for item in _items(against):
+    known.setdefault(normal_form(item.problem.prompt), item.problem)
+    index.add(item)
+  for i, item in enumerate(_items(problems)):
+    same = known.get(normal_form(item.problem.prompt))
+    match = Match(same, 'exact', 1.0) if same else None
+    match = match or index.best(item, duplicate_similarity, variant_similarity)
+    if match:
+      matches[i] = match
+  return matches
+
+
+def find_within(
+  problems: Sequence[Problem], duplicate_similarity: float
+) -> dict[int, Match]:
+  """Which problems are near duplicates of an earlier one that stays.
+
+  Returns:
+    As `find`; nobody repeats a problem that is itself a repetition.
+  """
+  index, matches = _Index(), {}
+  for i, item in enumerate(_items(problems)):
+    match = index.best(item, duplicate_similarity, 0.0)
+    if match:
+      matches[i] = match
+    else:
+      index.add(item)
+  return matches
+
+
+class _Index:
+  """Items by their hashes."""
+
+  def __init__(self):
+    self._items: list[_Item] = []
+    self._hashes = _datasketch().MinHashLSH(
+      num_perm=_PERMUTATIONS, params=(BANDS, ROWS)
+    )
+
+  def add(self, item):
+    if item.shingles:
+      self._hashes.insert(len(self._items), item.hashes)
+      self._items.append(item)
+
+  def best(self, item, duplicate_similarity, variant_similarity):
+    """The most similar match, or None."""
+    if not item.shingles:
+      return None
+    best = None
+    for i in sorted(self._hashes.query(item.hashes)):
+      other = self._items[i]
+      score = similarity(item.shingles, other.shingles)
+      kind = None
+      if score >= duplicate_similarity and _is_same(item, other):
+        kind = 'duplicate'
+      elif variant_similarity and score >= variant_similarity:
+        kind = 'variant'
+      if kind and (best is None or score > best.similarity):
+        best = Match(other.problem, kind, score)
+    return best
+
+
+def _is_same(a, b):
+  agree = not a.answer or not b.answer or a.answer == b.answer
+  return agree and a.numbers == b.numbers
+
+
+def _items(problems):
+  words = [tokens(problem.prompt) for problem in problems]
+  pairs = [shingles(each) for each in words]
+  hashes = _datasketch().MinHash.bulk(
+    [[pair.encode() for pair in sorted(each)] for each in pairs],
+    num_perm=_PERMUTATIONS,
+  )
+  return [
+    _Item(
+      problem,
+      hashes[i],
+      pairs[i],
+      tuple(sorted(word for word in words[i] if word[0].isdigit())),
+      tuple(tokens(problem.answer)),
+    )
+    for i, problem in enumerate(problems)
+  ]
+
+
+def _datasketch():
+  # Imported here: it takes a second, and most runs curate nothing.
+  import datasketch
+
+  return datasketch
