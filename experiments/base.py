@@ -523,8 +523,22 @@ def _optimizer():
 def _evaluation():
   return dict(
     every=0,  # RL iterations between evaluations; 0: before and after only
-    samples=1,  # responses per held-out problem
-    temperature=1.0,
+    samples=1,  # responses per problem
+    temperature=1.0,  # 0 takes the likeliest token
+    top_p=1.0,  # only the likeliest tokens that together have so much; 1: all
+    # -- the stage 'evaluate'
+    # Files of problems, 'name:path' or a path: MATH-500, GSM8K, HumanEval, MBPP
+    # (known by their fields), or your own with the fields of `task`.  None: the
+    # held-out problems of the task.
+    sets=(),
+    # 'set:reward' and 'set:text with {prompt}' each, instead of what the format
+    # has: see `k15/eval_sets.py`.
+    rewards=(),
+    templates=(),
+    problems=0,  # first ones of each set; 0: all
+    pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
+    interval=0.95,  # level of the bootstrap intervals over problems
+    resamples=10000,  # of the bootstrap
   )
 
 

@@ -20,7 +20,7 @@ from k15.rewards import routes as routes_lib
 
 STAGES = (
   'curate', 'sft', 'sft_long', 'long_cot', 'rl', 'merge', 'shortest', 'dpo',
-  'short_rl',
+  'short_rl', 'evaluate',
 )  # fmt: skip
 # Groups of the same keys.
 SUPERVISED = ('sft', 'sft_long', 'long_cot', 'shortest')
@@ -82,6 +82,7 @@ RANGES = {
     'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
     'dpo.steps', 'dpo.end_learning_rate', 'dpo.warmup_steps',
     'short_rl.iterations',
+    'evaluation.temperature', 'evaluation.problems',
     'curation.samples', 'curation.guesses', 'curation.max_per_tag',
     'curation.examples',
   ),
@@ -103,7 +104,7 @@ RANGES = {
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
     'optimizer.micro_batch_rows', 'loss.rollout_correction_cap',
-    'evaluation.samples', 'saving.every_iterations',
+    'evaluation.samples', 'evaluation.resamples', 'saving.every_iterations',
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
     'long2short.problems', 'long2short.samples', 'dpo.batch_pairs',
@@ -118,7 +119,7 @@ RANGES = {
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
-    'optimizer.eps', 'evaluation.temperature', 'policy.rope_beta_slow',
+    'optimizer.eps', 'policy.rope_beta_slow',
     'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
     'policy.rope_high_freq_factor',
     'dpo.learning_rate', 'dpo.beta', 'short_rl.token_price',
@@ -134,9 +135,10 @@ RANGES = {
   ),
   '> 0 and <= 1': (
     'problem_sampler.min_weight', 'curation.duplicate_similarity',
-    'curation.max_tag_share',
+    'curation.max_tag_share', 'evaluation.top_p',
   ),
   '>= 0 and <= 4': ('long_cot_examples.least_processes',),
+  '> 0 and < 1': ('evaluation.interval',),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
   '>= 0 and < 2': ('length_reward.weight', 'short_rl.length_weight'),
   '>= 0 and < 4294967296': ('seed',),
@@ -221,6 +223,7 @@ def validate(
   _check_lengths(get)
   _check_workers(get)
   _check_reward(get)
+  _check_evaluation(get)
   _check_curation(get)
   _check_rl(get)
   for group in SUPERVISED:
@@ -302,7 +305,8 @@ def _check_task(get):
       f'tokenizer.words holds {word!r}; words are different texts, none empty',
     )
   _refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
-  if get('task.name') == 'file':
+  is_asked = get('stages') != ('evaluate',) or not get('evaluation.sets')
+  if get('task.name') == 'file' and is_asked:
     path, held_out = get('task.train_path'), get('task.held_out_path')
     _refuse(not path, "task.train_path is '', and task.name 'file' needs one")
     for key in ('task.train_path', 'task.held_out_path')[: 1 + bool(held_out)]:
@@ -401,6 +405,45 @@ def _check_reward(get):
   _refuse(
     path and not os.path.isfile(path), f'reward.token_file: no file {path!r}'
   )
+
+
+def _check_evaluation(get):
+  samples, temperature = (
+    get('evaluation.samples'),
+    get('evaluation.temperature'),
+  )
+  _refuse(
+    temperature == 0 and samples > 1,
+    f'evaluation.samples is {samples}, and at evaluation.temperature 0 all'
+    ' samples of a problem are the same',
+  )
+  _refuse(
+    get('stages') == ('evaluate',) and not get('checkpoint'),
+    "checkpoint is '', and there is no model to evaluate",
+  )
+  for k in get('evaluation.pass_at'):
+    _check_number('evaluation.pass_at', k, '>= 1')
+  named = {}
+  for key in ('sets', 'rewards', 'templates'):
+    try:
+      named[key] = routes_lib.named(get(f'evaluation.{key}'))
+    except ValueError as error:
+      raise ConfigError(f'evaluation.{key}: {error}') from None
+    unknown = [name for name in named[key] if name not in named['sets']]
+    _refuse(
+      unknown,
+      f'evaluation.{key} names {unknown}, and evaluation.sets has'
+      f' {list(named["sets"])}',
+    )
+  for path in named['sets'].values():
+    _refuse(not os.path.isfile(path), f'evaluation.sets: no file {path!r}')
+  for reward in named['rewards'].values():
+    _check_members('evaluation.rewards', (reward,), routes_lib.REWARDS)
+  for text in named['templates'].values():
+    _refuse(
+      '{prompt}' not in text,
+      f"evaluation.templates holds {text!r}, which has no '{{prompt}}'",
+    )
 
 
 def _check_rl(get):
@@ -572,7 +615,9 @@ def refuse_changes(
   changes = differences(old_json, config)
   free = [*FREE_ON_RESUME]
   free += [k for k, readers in READERS.items() if not set(readers) & set(begun)]
-  if tuple(config.stages[: len(begun)]) == tuple(begun):
+  # 'evaluate' begins anew with every model.
+  kept = [stage for stage in config.stages if stage != 'evaluate']
+  if kept[: len(begun)] == [*begun]:
     free.append('stages')
   fixed = [
     change

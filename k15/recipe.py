@@ -17,6 +17,7 @@ import numpy as np
 from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import curate
+from k15 import eval_stage
 from k15 import evaluate
 from k15 import hosts
 from k15 import long_cot
@@ -65,6 +66,15 @@ def run(context: Context) -> dict[str, Any]:
   checkpoint = context.config.checkpoint
   source = models.directory_of(checkpoint) if checkpoint else None
   for stage in context.config.stages:
+    if stage == 'evaluate':
+      results = eval_stage.run(context, source)
+      if hosts.is_first():
+        pooled = eval_stage.pooled(results)
+        summary |= {f'{key}_after_evaluate': v for key, v in pooled.items()}
+        summary['evaluation'] = results
+        summary['seconds'] = already + time.time() - start
+        _write(summary_path, summary)
+      continue
     if hosts.is_first():
       config = config_lib.to_json(context.config)
       stage_inputs.check(context.workdir, stage, source, config)
@@ -170,11 +180,17 @@ def _evaluation(context, stage, model):
   """
   config = context.config
   path = context.workdir / f'evaluation_{stage}.jsonl'
-  total = len(context.task.held_out) * config.evaluation.samples
+  e = config.evaluation
+  total = len(context.task.held_out) * e.samples
   step = models.read_origin(model).step
-  facts = dict(step=step, temperature=config.evaluation.temperature)
+  facts = dict(step=step, temperature=e.temperature)
+  if e.top_p < 1:
+    facts['top_p'] = e.top_p
   records = metrics.read_jsonl(path)
-  is_done = len(records) == total and records[0].items() >= facts.items()
+  keys = ('step', 'temperature', 'top_p')
+  is_done = len(records) == total and facts == {
+    k: records[0][k] for k in keys if k in records[0]
+  }
   if hosts.of_first(np.array(is_done)):
     return records
   rollout = context_lib.make_rollout(context)
@@ -197,9 +213,10 @@ def _evaluation(context, stage, model):
       rollout,
       context.task,
       context.submit,
-      config.evaluation.samples,
+      e.samples,
       config.rollout.max_length,
-      config.evaluation.temperature,
+      e.temperature,
+      e.top_p,
       on_response=on_response,
     )
   rollout.close()
