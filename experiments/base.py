@@ -19,8 +19,9 @@ def get_config() -> config_dict.ConfigDict:
     # up to the embeddings, and its tokenizer take the place of those below.
     checkpoint='',  # empty: random weights
     # 'curate' (before 'rl'; if it samples, with a checkpoint or after 'sft'),
-    # 'sft', 'rl', and those of long2short: 'merge', 'shortest', 'dpo',
-    # 'short_rl'; those that make a model are followed by an evaluation.
+    # 'sft', 'sft_long', 'long_cot', 'rl', and those of long2short: 'merge',
+    # 'shortest', 'dpo', 'short_rl'; those that make a model are followed by an
+    # evaluation.
     stages=('sft', 'rl'),
     task=_task(),
     curation=_curation(),
@@ -28,6 +29,9 @@ def get_config() -> config_dict.ConfigDict:
     policy=_policy(),
     mesh=_mesh(),
     sft=_sft(),
+    sft_long=_sft_long(),
+    long_cot=_long_cot(),
+    long_cot_examples=_long_cot_examples(),
     rl=_rl(),
     long2short=_long2short(),
     shortest=_shortest(),
@@ -49,6 +53,18 @@ def make_policy_tiny(config: config_dict.ConfigDict) -> None:
   """For `:smoke`: compiles and runs at once, and learns nothing."""
   config.policy.update(
     num_layers=2, d_model=32, num_heads=2, num_kv_heads=1, head_dim=16, d_ff=64
+  )
+
+
+def make_supervised_small(
+  group: config_dict.ConfigDict, row_tokens: int
+) -> None:
+  """For `:smoke` of a stage of supervised fine-tuning."""
+  group.update(
+    row_tokens=row_tokens,
+    batch_tokens=4 * row_tokens,
+    warmup_steps=0,
+    log_every=1,
   )
 
 
@@ -205,15 +221,94 @@ def _mesh():
 
 
 def _sft():
+  """The first phase of supervised fine-tuning, k1.5 2.5.2, or all of it.
+
+  The values are those of the arithmetic family's warm-up; `experiments/sft.py`
+  has the paper's.
+  """
   return dict(
     num_examples=20000,  # generated warm-up traces (task.name='arithmetic')
+    **_supervised(),
+  )
+
+
+def _sft_long():
+  """The second phase, k1.5 2.5.2: one epoch at 128k, re-warmed."""
+  return _supervised() | dict(
+    packing='first_fit',
+    row_tokens=131072,
+    epochs=1,
+    batch_tokens=1 << 20,  # NP
+    optimizer='adam',
+    learning_rate=1e-5,
+    end_learning_rate=1e-6,
+  )
+
+
+def _long_cot():
+  """Long-CoT warm-up, k1.5 2.2, a lightweight SFT; all NP.
+
+  It learns from what `long_cot_examples` makes, not from files.
+  """
+  return _supervised() | dict(
+    packing='first_fit',
+    epochs=2,
+    batch_tokens=1 << 18,
+    optimizer='adam',
+    learning_rate=1e-5,
+    end_learning_rate=1e-6,
+    warmup_steps=5,
+  )
+
+
+def _supervised():
+  """Keys of every stage that is supervised fine-tuning."""
+  return dict(
+    # Conversations, JSONL or Parquet, of `messages`, each with 'role' and
+    # 'content', or of `prompt` and `response`.  None: the task's worked
+    # solutions.
+    files=(),
+    # How often each file is drawn from; none: every example once an epoch.
+    # The paper's text, in thousands, is (500, 200, 200, 5, 20): general, code,
+    # mathematics and science, creative writing, long context (k1.5 2.5.2).
+    weights=(),
+    loss_turns='all',  # of the assistant are learnt from; or the 'last' alone
+    # Conversations longer than a row: left out and counted, or the run refused.
+    drop_too_long=False,
+    # 'first_fit', planned beforehand for a whole epoch, or 'best_fit' in a
+    # stream, for what fits into memory.
+    packing='best_fit',
+    row_tokens=0,  # of a packed row; 0: rollout.max_prompt_length + max_length
     steps=1500,
+    epochs=0,  # passes over the examples instead of `steps`; 0: `steps`
     batch_tokens=8192,  # packed tokens per step
     optimizer='muon',  # 'muon', 'adam' or 'sgd'
     learning_rate=1e-2,  # NP for the long-CoT warm-up
     end_learning_rate=3e-4,  # cosine decay to here
     warmup_steps=50,
     log_every=25,  # steps
+  )
+
+
+def _long_cot_examples():
+  """How the long-CoT warm-up set is made, k1.5 2.2: sample, verify, keep."""
+  return dict(
+    # 'engineered': the problem in a prompt that asks for planning, evaluation,
+    # reflection and exploration; 'plain': as RL asks it.
+    prompt='engineered',
+    samples=8,  # of a problem, until `most_per_problem` are kept; NP
+    most_per_problem=2,  # examples; NP
+    # A response is kept if it shows so many of the four processes.
+    least_processes=4,
+    problems=4096,  # of the RL prompt set, the first ones; NP
+    temperature=1.0,  # NP
+    call_size=256,  # responses between two saves
+    # Who writes: the model before this stage, or an OpenAI-compatible server,
+    # 'http://host:port/v1', and its model; its key is in $K15_SERVER_KEY.
+    server='',
+    server_model='',
+    server_threads=16,  # requests under way at once
+    server_seconds=600.0,  # until a request is given up
   )
 
 
@@ -249,10 +344,9 @@ def _long2short():
 
 
 def _shortest():
-  """SFT on the shortest correct responses; keys as in `sft`.  All NP."""
-  return dict(
+  """SFT on the shortest correct responses, not on files.  All NP."""
+  return _supervised() | dict(
     steps=200,
-    batch_tokens=8192,
     optimizer='adam',
     learning_rate=1e-4,
     end_learning_rate=1e-5,
@@ -429,8 +523,22 @@ def _optimizer():
 def _evaluation():
   return dict(
     every=0,  # RL iterations between evaluations; 0: before and after only
-    samples=1,  # responses per held-out problem
-    temperature=1.0,
+    samples=1,  # responses per problem
+    temperature=1.0,  # 0 takes the likeliest token
+    top_p=1.0,  # only the likeliest tokens that together have so much; 1: all
+    # -- the stage 'evaluate'
+    # Files of problems, 'name:path' or a path: MATH-500, GSM8K, HumanEval, MBPP
+    # (known by their fields), or your own with the fields of `task`.  None: the
+    # held-out problems of the task.
+    sets=(),
+    # 'set:reward' and 'set:text with {prompt}' each, instead of what the format
+    # has: see `k15/eval_sets.py`.
+    rewards=(),
+    templates=(),
+    problems=0,  # first ones of each set; 0: all
+    pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
+    interval=0.95,  # level of the bootstrap intervals over problems
+    resamples=10000,  # of the bootstrap
   )
 
 

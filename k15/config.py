@@ -19,8 +19,11 @@ from k15 import config_mesh
 from k15.rewards import routes as routes_lib
 
 STAGES = (
-  'curate', 'sft', 'rl', 'merge', 'shortest', 'dpo', 'short_rl',
+  'curate', 'sft', 'sft_long', 'long_cot', 'rl', 'merge', 'shortest', 'dpo',
+  'short_rl', 'evaluate',
 )  # fmt: skip
+# Groups of the same keys.
+SUPERVISED = ('sft', 'sft_long', 'long_cot', 'shortest')
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
   'policy.dtype': ('float32', 'bfloat16'),
@@ -45,8 +48,10 @@ CHOICES = {
   'loss.rollout_correction_level': ('token', 'sequence'),
   'problem_sampler.strategy': ('uniform', 'curriculum', 'prioritized'),
   'optimizer.name': ('adam', 'muon', 'sgd'),
-  'sft.optimizer': ('adam', 'muon', 'sgd'),
-  'shortest.optimizer': ('adam', 'muon', 'sgd'),
+  **{f'{g}.optimizer': ('adam', 'muon', 'sgd') for g in SUPERVISED},
+  **{f'{g}.packing': ('best_fit', 'first_fit') for g in SUPERVISED},
+  **{f'{g}.loss_turns': ('all', 'last') for g in SUPERVISED},
+  'long_cot_examples.prompt': ('engineered', 'plain'),
   'dpo.optimizer': ('adam', 'muon', 'sgd'),
 }
 QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
@@ -62,16 +67,22 @@ NOT_EMPTY = (
 # Keys by the numbers they take.  A number is always finite.
 RANGES = {
   '>= 0': (
-    'sft.steps', 'sft.end_learning_rate', 'sft.warmup_steps',
+    *(
+      f'{group}.{key}'
+      for group in SUPERVISED
+      for key in (
+        'steps', 'epochs', 'end_learning_rate', 'warmup_steps', 'row_tokens',
+      )
+    ),
     'policy.vocab_size',
     'rl.iterations', 'rl.repetition_penalty', 'rl.log_trajectories',
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
     'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
-    'shortest.steps', 'shortest.end_learning_rate', 'shortest.warmup_steps',
     'dpo.steps', 'dpo.end_learning_rate', 'dpo.warmup_steps',
     'short_rl.iterations',
+    'evaluation.temperature', 'evaluation.problems',
     'curation.samples', 'curation.guesses', 'curation.max_per_tag',
     'curation.examples',
   ),
@@ -80,7 +91,11 @@ RANGES = {
     'policy.d_model', 'policy.num_heads', 'policy.num_kv_heads',
     'policy.head_dim', 'policy.d_ff', 'policy.logprob_chunk',
     'policy.cache_block',
-    'sft.num_examples', 'sft.batch_tokens', 'sft.log_every',
+    'sft.num_examples', *(f'{group}.batch_tokens' for group in SUPERVISED),
+    *(f'{group}.log_every' for group in SUPERVISED),
+    'long_cot_examples.samples', 'long_cot_examples.most_per_problem',
+    'long_cot_examples.problems',
+    'long_cot_examples.call_size', 'long_cot_examples.server_threads',
     'rl.problems_per_iteration', 'rl.group_size', 'rl.updates_per_iteration',
     'rl.epochs', 'rl.max_group_age', 'rollout.num_slots',
     'rollout.tokens_per_call', 'rollout.max_prompt_length',
@@ -89,23 +104,24 @@ RANGES = {
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
     'optimizer.micro_batch_rows', 'loss.rollout_correction_cap',
-    'evaluation.samples', 'saving.every_iterations',
+    'evaluation.samples', 'evaluation.resamples', 'saving.every_iterations',
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
-    'long2short.problems', 'long2short.samples', 'shortest.batch_tokens',
-    'shortest.log_every', 'dpo.batch_pairs', 'dpo.log_every',
+    'long2short.problems', 'long2short.samples', 'dpo.batch_pairs',
+    'dpo.log_every',
     'short_rl.max_length',
     'curation.guess_max_length',
   ),
   '> 0': (
     'task.hardest', 'policy.rope_theta', 'policy.rms_norm_eps',
-    'sft.learning_rate',
+    *(f'{group}.learning_rate' for group in SUPERVISED),
+    'long_cot_examples.temperature', 'long_cot_examples.server_seconds',
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
-    'optimizer.eps', 'evaluation.temperature', 'policy.rope_beta_slow',
+    'optimizer.eps', 'policy.rope_beta_slow',
     'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
-    'policy.rope_high_freq_factor', 'shortest.learning_rate',
+    'policy.rope_high_freq_factor',
     'dpo.learning_rate', 'dpo.beta', 'short_rl.token_price',
     'curation.temperature',
   ),
@@ -119,8 +135,10 @@ RANGES = {
   ),
   '> 0 and <= 1': (
     'problem_sampler.min_weight', 'curation.duplicate_similarity',
-    'curation.max_tag_share',
+    'curation.max_tag_share', 'evaluation.top_p',
   ),
+  '>= 0 and <= 4': ('long_cot_examples.least_processes',),
+  '> 0 and < 1': ('evaluation.interval',),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
   '>= 0 and < 2': ('length_reward.weight', 'short_rl.length_weight'),
   '>= 0 and < 4294967296': ('seed',),
@@ -133,9 +151,8 @@ RANGES = {
 # What a resumed run may change: how long, how often, on how many devices and
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
-  'rl.iterations', 'rl.log_trajectories', 'sft.log_every', 'evaluation.*',
-  'short_rl.iterations', 'shortest.log_every', 'dpo.log_every',
-  'long2short.responses',
+  'rl.iterations', 'rl.log_trajectories', '*.log_every', 'evaluation.*',
+  'long_cot_examples.server_*', 'short_rl.iterations', 'long2short.responses',
   'curation.*',  # The stage refuses once RL has drawn from its prompts.
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention', 'policy.cache_block',
@@ -150,7 +167,10 @@ FREE_ON_RESUME = (
 
 # Keys that only some stages read: free until one of these has begun.
 READERS = {
-  'sft.*': ('sft',),
+  'sft.*': ('sft', 'sft_long'),  # sft.num_examples, too
+  'sft_long.*': ('sft_long',),
+  'long_cot.*': ('long_cot',),
+  'long_cot_examples.*': ('long_cot',),
   'rl.*': ('rl', 'short_rl'),
   'loss.*': ('rl', 'short_rl'),
   'length_reward.*': ('rl',),
@@ -203,8 +223,12 @@ def validate(
   _check_lengths(get)
   _check_workers(get)
   _check_reward(get)
+  _check_evaluation(get)
   _check_curation(get)
   _check_rl(get)
+  for group in SUPERVISED:
+    _check_supervised(get, group)
+  _check_long_cot(get)
   _check_long2short(get)
 
 
@@ -281,7 +305,8 @@ def _check_task(get):
       f'tokenizer.words holds {word!r}; words are different texts, none empty',
     )
   _refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
-  if get('task.name') == 'file':
+  is_asked = get('stages') != ('evaluate',) or not get('evaluation.sets')
+  if get('task.name') == 'file' and is_asked:
     path, held_out = get('task.train_path'), get('task.held_out_path')
     _refuse(not path, "task.train_path is '', and task.name 'file' needs one")
     for key in ('task.train_path', 'task.held_out_path')[: 1 + bool(held_out)]:
@@ -339,16 +364,6 @@ def _check_lengths(get):
     'rollout.repetition_count is 1, and everything comes once: 0 turns the '
     'detector off, >= 2 on',
   )
-  _check_row(get, 'sft.batch_tokens')
-
-
-def _check_row(get, key):
-  prompt, response = get('rollout.max_prompt_length'), get('rollout.max_length')
-  _refuse(
-    get(key) < prompt + response,
-    f'{key} is {get(key)}, less than one row of '
-    f'rollout.max_prompt_length {prompt} + rollout.max_length {response}',
-  )
 
 
 def _check_workers(get):
@@ -392,6 +407,45 @@ def _check_reward(get):
   )
 
 
+def _check_evaluation(get):
+  samples, temperature = (
+    get('evaluation.samples'),
+    get('evaluation.temperature'),
+  )
+  _refuse(
+    temperature == 0 and samples > 1,
+    f'evaluation.samples is {samples}, and at evaluation.temperature 0 all'
+    ' samples of a problem are the same',
+  )
+  _refuse(
+    get('stages') == ('evaluate',) and not get('checkpoint'),
+    "checkpoint is '', and there is no model to evaluate",
+  )
+  for k in get('evaluation.pass_at'):
+    _check_number('evaluation.pass_at', k, '>= 1')
+  named = {}
+  for key in ('sets', 'rewards', 'templates'):
+    try:
+      named[key] = routes_lib.named(get(f'evaluation.{key}'))
+    except ValueError as error:
+      raise ConfigError(f'evaluation.{key}: {error}') from None
+    unknown = [name for name in named[key] if name not in named['sets']]
+    _refuse(
+      unknown,
+      f'evaluation.{key} names {unknown}, and evaluation.sets has'
+      f' {list(named["sets"])}',
+    )
+  for path in named['sets'].values():
+    _refuse(not os.path.isfile(path), f'evaluation.sets: no file {path!r}')
+  for reward in named['rewards'].values():
+    _check_members('evaluation.rewards', (reward,), routes_lib.REWARDS)
+  for text in named['templates'].values():
+    _refuse(
+      '{prompt}' not in text,
+      f"evaluation.templates holds {text!r}, which has no '{{prompt}}'",
+    )
+
+
 def _check_rl(get):
   method, baseline = get('loss.method'), get('loss.baseline')
   uses_tau = method == 'mirror_descent' or (
@@ -418,25 +472,84 @@ def _check_rl(get):
   )
   _refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
   _refuse_above(get, 'rl.updates_per_iteration', 'rl.problems_per_iteration')
-  _check_schedule(get, 'sft')
 
 
-def _check_schedule(get, stage):
-  _refuse_above(get, f'{stage}.end_learning_rate', f'{stage}.learning_rate')
-  warmup, steps = get(f'{stage}.warmup_steps'), get(f'{stage}.steps')
+def _check_supervised(get, group):
+  epochs, files = get(f'{group}.epochs'), get(f'{group}.files')
+  _check_schedule(get, group, has_epochs=epochs > 0)
   _refuse(
-    0 < steps <= warmup,
-    f'{stage}.warmup_steps is {warmup}, and has to be < {stage}.steps, {steps}',
+    (epochs or files) and get(f'{group}.packing') != 'first_fit',
+    f"{group}.packing is 'best_fit', and {group}.files and {group}.epochs need"
+    " 'first_fit'",
+  )
+  for path in files:
+    _refuse(not os.path.isfile(path), f'{group}.files: no file {path!r}')
+  _check_weights(group, get(f'{group}.weights'), files)
+  row = get(f'{group}.row_tokens')
+  name = f'{group}.row_tokens {row}'
+  if not row:
+    prompt, response = (
+      get('rollout.max_prompt_length'),
+      get('rollout.max_length'),
+    )
+    row = prompt + response
+    name = f'rollout.max_prompt_length {prompt} + rollout.max_length {response}'
+  _refuse(
+    group in get('stages') and get(f'{group}.batch_tokens') < row,
+    f'{group}.batch_tokens is {get(f"{group}.batch_tokens")}, less than one row'
+    f' of {name}',
+  )
+
+
+def _check_weights(group, weights, files):
+  _refuse(
+    weights and len(weights) != len(files),
+    f'{group}.weights has {len(weights)} entries for {len(files)} files',
+  )
+  for weight in weights:
+    is_number = isinstance(weight, int | float) and math.isfinite(weight)
+    _refuse(
+      not is_number or weight <= 0,
+      f'{group}.weights holds {weight!r}, and has to hold numbers > 0',
+    )
+
+
+def _check_long_cot(get):
+  server = get('long_cot_examples.server')
+  _refuse(
+    server and not re.fullmatch(r'https?://[^/]+(/[^?#]*)?', server),
+    f'long_cot_examples.server is {server!r}, and has to be'
+    " 'http://host:port/v1'",
+  )
+  _refuse(
+    bool(server) != bool(get('long_cot_examples.server_model')),
+    "long_cot_examples.server and server_model belong together, and one is ''",
+  )
+  _refuse(
+    server and get('mesh.num_processes') != 1,
+    f'long_cot_examples.server is {server!r}, which one process asks, and'
+    f' mesh.num_processes is {get("mesh.num_processes")}: make the examples'
+    ' first',
+  )
+  _refuse(
+    'long_cot' in get('stages') and get('long_cot.files'),
+    'long_cot.files is set, and stage long_cot makes its own examples',
+  )
+
+
+def _check_schedule(get, group, has_epochs=False):
+  _refuse_above(get, f'{group}.end_learning_rate', f'{group}.learning_rate')
+  warmup, steps = get(f'{group}.warmup_steps'), get(f'{group}.steps')
+  _refuse(
+    not has_epochs and 0 < steps <= warmup,
+    f'{group}.warmup_steps is {warmup}, and has to be < {group}.steps, {steps}',
   )
 
 
 def _check_long2short(get):
   stages = get('stages')
-  for stage in ('shortest', 'dpo'):
-    if stage in stages:
-      _check_schedule(get, stage)
-  if 'shortest' in stages:
-    _check_row(get, 'shortest.batch_tokens')
+  if 'dpo' in stages:
+    _check_schedule(get, 'dpo')
   if 'short_rl' in stages:
     _refuse_above(get, 'short_rl.max_length', 'rollout.max_length')
   for path in get('short_rl.candidates'):
@@ -448,6 +561,10 @@ def _check_long2short(get):
   _refuse(
     'merge' in stages and not os.path.isdir(short_model),
     f'long2short.short_model: no directory {short_model!r}',
+  )
+  _refuse(
+    'shortest' in stages and get('shortest.files'),
+    'shortest.files is set, and stage shortest samples its own examples',
   )
   has_model = get('checkpoint') or 'sft' in stages or 'rl' in stages
   _refuse(
@@ -498,7 +615,9 @@ def refuse_changes(
   changes = differences(old_json, config)
   free = [*FREE_ON_RESUME]
   free += [k for k, readers in READERS.items() if not set(readers) & set(begun)]
-  if tuple(config.stages[: len(begun)]) == tuple(begun):
+  # 'evaluate' begins anew with every model.
+  kept = [stage for stage in config.stages if stage != 'evaluate']
+  if kept[: len(begun)] == [*begun]:
     free.append('stages')
   fixed = [
     change

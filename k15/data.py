@@ -16,6 +16,7 @@ from k15.data_types import Problem
 
 # Prompt and response; the response ends with the end-of-sequence token.
 TokenPair = tuple[np.ndarray, np.ndarray]
+_PARQUET_BATCH_ROWS = 1024  # held at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,21 +62,11 @@ def read_problems(
     FileNotFoundError: no such file.
     ValueError: a row is not what it should be; says which and why.
   """
-  file = pathlib.Path(path)
-  if not file.is_file():
-    raise FileNotFoundError(f'{path}: no such file')
-  readers = {
-    '.jsonl': _jsonl_rows,
-    '.json': _json_rows,
-    '.parquet': _parquet_rows,
-  }
-  if file.suffix not in readers:
-    raise ValueError(f'{path}: {file.suffix!r} is not one of {list(readers)}')
   examples, seen = [], {}
-  for number, where, row in readers[file.suffix](file):
+  for number, where, row in read_rows(path):
     example = Example(
       Problem(
-        id=_id(row, f'{file.name}:{number}'),
+        id=_id(row, f'{pathlib.Path(path).name}:{number}'),
         prompt=_text(row, prompt_field, where),
         answer=''
         if may_lack_answers and row.get(answer_field, 0) in (None, '')
@@ -93,6 +84,33 @@ def read_problems(
   if not examples:
     raise ValueError(f'{path}: no problems in it')
   return examples
+
+
+def read_rows(
+  path: str | pathlib.Path,
+) -> Iterator[tuple[int, str, dict[str, Any]]]:
+  """Yields number, place and fields of every row; only .json is held whole.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: another suffix, or a row that is no object.
+  """
+  file = pathlib.Path(path)
+  if not file.is_file():
+    raise FileNotFoundError(f'{path}: no such file')
+  readers = {
+    '.jsonl': _jsonl_rows,
+    '.json': _json_rows,
+    '.parquet': _parquet_rows,
+  }
+  if file.suffix not in readers:
+    raise ValueError(f'{path}: {file.suffix!r} is not one of {list(readers)}')
+  yield from readers[file.suffix](file)
+
+
+def first_row(path: str) -> dict[str, Any]:
+  """The first row of such a file, {} of an empty one; raises as above."""
+  return next((row for _, _, row in read_rows(path)), {})
 
 
 def split_held_out(
@@ -203,17 +221,18 @@ def _packed_row(row):
 
 
 def _jsonl_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
-  for number, line in enumerate(file.read_bytes().split(b'\n'), 1):
-    where = f'{file}, line {number}'
-    if not line.strip():
-      continue
-    try:
-      row = json.loads(line.decode('utf-8-sig'))
-    except (ValueError, RecursionError) as error:
-      raise ValueError(f'{where}: not JSON: {error}') from None
-    if not isinstance(row, dict):
-      raise ValueError(f'{where}: a {type(row).__name__}, not an object')
-    yield number, where, row
+  with file.open('rb') as lines:
+    for number, line in enumerate(lines, 1):
+      where = f'{file}, line {number}'
+      if not line.strip():
+        continue
+      try:
+        row = json.loads(line.decode('utf-8-sig'))
+      except (ValueError, RecursionError) as error:
+        raise ValueError(f'{where}: not JSON: {error}') from None
+      if not isinstance(row, dict):
+        raise ValueError(f'{where}: a {type(row).__name__}, not an object')
+      yield number, where, row
 
 
 def _json_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
@@ -232,11 +251,14 @@ def _json_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
   try:
-    table = pyarrow.parquet.read_table(file)
+    number = 0
+    with pyarrow.parquet.ParquetFile(file) as table:
+      for batch in table.iter_batches(_PARQUET_BATCH_ROWS):
+        for row in batch.to_pylist():
+          number += 1
+          yield number, f'{file}, row {number}', row
   except (pyarrow.ArrowException, OSError) as error:
     raise ValueError(f'{file}: not readable as Parquet: {error}') from None
-  for number, row in enumerate(table.to_pylist(), 1):
-    yield number, f'{file}, row {number}', row
 
 
 def _value(row, field, where):

@@ -105,16 +105,26 @@ class HfTokenizer:
     """
     return _encode(self._chat, self.render(messages, **variables))
 
+  def encode_rendered(self, text: str) -> np.ndarray:
+    """A piece of what `render` wrote, special tokens read as such."""
+    return _encode(self._chat, text)
+
   def render(
-    self, messages: Sequence[Mapping[str, Any]], **variables: Any
+    self,
+    messages: Sequence[Mapping[str, Any]],
+    add_generation_prompt: bool = True,
+    **variables: Any,
   ) -> str:
-    """The text that `encode_chat` encodes."""
+    """Text of the chat template; by default what `encode_chat` encodes."""
     if self._template is None:
       raise ValueError('the checkpoint has no chat template')
     special = {key: text for key, text in self._special.items() if text}
     try:
       return self._template.render(
-        messages=messages, add_generation_prompt=True, **special, **variables
+        messages=messages,
+        add_generation_prompt=add_generation_prompt,
+        **special,
+        **variables,
       )
     except jinja2.TemplateError as error:
       raise ValueError(f'the chat template refuses: {error}') from None

@@ -21,6 +21,7 @@ from k15 import arithmetic
 from k15 import command_line
 from k15 import config as config_lib
 from k15 import context as context_lib
+from k15 import conversations
 from k15 import curation_steps
 from k15 import handover
 from k15 import host_memory
@@ -28,6 +29,7 @@ from k15 import hosts
 from k15 import metrics
 from k15 import recipe
 from k15 import stage_inputs
+from k15.rollout import openai_texts
 from k15.rollout import remote
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
@@ -56,6 +58,8 @@ def main(argv: list[str]) -> None:
     print(f'{interrupted}; the same command goes on from here', flush=True)
     sys.exit(EXIT_INTERRUPTED)
   except (
+    conversations.DataError,
+    openai_texts.ServerError,
     FloatingPointError,
     handover.Torn,
     remote.NoWorker,

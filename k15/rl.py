@@ -509,6 +509,7 @@ def _evaluate(stage, version):
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
+      config.evaluation.top_p,
     )
   stage.rollout.pop_stats()
   return {f'evaluation/{k}': v for k, v in evaluate.summary(records).items()}

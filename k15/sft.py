@@ -1,9 +1,9 @@
-"""Supervised fine-tuning on long chains of thought: Kimi k1.5, section 2.2.
+"""Supervised fine-tuning: Kimi k1.5, sections 2.5.2 and 2.2 (long CoT).
 
-Packed examples, loss on the responses only, one cosine of the learning rate.
+Packed examples, loss on what the assistant writes, one cosine of the learning
+rate.  A stage has a group of keys in the config, whose name it goes by.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,93 +13,101 @@ import numpy as np
 
 from k15 import checkpoint
 from k15 import context as context_lib
-from k15 import data
 from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
-from k15 import task as task_lib
+from k15 import sft_data
 from k15 import update
 from k15.context import Context
+from k15.data import TokenPair
 from k15.data_types import Batch, TrainState
+
+# Each a group of keys in the config.
+STAGES = ('sft', 'sft_long', 'long_cot', 'shortest')
 
 
 def train(
   context: Context,
   make_params: Callable[[], Any],
-  name: str = 'sft',
-  make_pairs: Callable[[], tuple[list, int]] | None = None,
+  stage: str = 'sft',
+  make_pairs: Callable[[], tuple[list[TokenPair], int]] | None = None,
 ) -> TrainState:
-  """Runs the stage, or what is left of it; returns its last state.
+  """Runs a stage, or what is left of it; returns its last state.
 
   Args:
     context: of the run.
     make_params: the weights to start from, consumed; called by a first run.
-    name: of the stage, and of the group of its keys.
-    make_pairs: returns the token pairs (prompt, response) to learn from and
-      how many were left out; None: the examples of the task.
+    stage: its name, one of `STAGES`: a group of the config.
+    make_pairs: returns prompts and responses to learn from, and how many were
+      left out; None: those of the stage's files, or of the task.
+
+  Raises:
+    DataError: something is wrong with the files of the stage.
   """
-  config = context.config[name]
+  config = context.config[stage]
   optimizer = context_lib.make_optimizer(context.config, config.optimizer)
   checkpoints = checkpoint.Checkpoints(
-    context.workdir / 'checkpoints' / name, context.config.saving.keep
+    context.workdir / 'checkpoints' / stage, context.config.saving.keep
   )
-  batches, start = None, checkpoints.latest_step() or 0
-  if start < config.steps:
-    context.logger.truncate(name, start)
-    if make_pairs is None:
-      make_pairs = functools.partial(
-        task_lib.sft_pairs, context.task, context.config.rollout.max_length
-      )
-    batches = _batches(context, name, start, make_pairs)
+  start = checkpoints.latest_step() or 0
+  stream = None
+  if config.epochs or start < config.steps:
+    context.logger.truncate(stage, start)
+    stream = sft_data.make_stream(context, stage, make_pairs, is_new=not start)
   if start:
     layout = context_lib.state_layout(context, optimizer)
     state, host = checkpoints.restore(start, layout)
-    if batches is not None:
-      batches.set_state(host['data']['state'])
+    if stream is not None and start < stream.steps:
+      stream.batches.set_state(host['data']['state'])
   else:
+    if stream is not None:
+      context.logger.scalars(stage, 0, stream.counts)
     state = context_lib.init_state(context, optimizer, make_params())
-  if batches is not None:
+  if stream is not None and start < stream.steps:
     with context.use_mesh():
       state = _steps(
-        context, name, optimizer, state, batches, start, checkpoints
+        context, stage, optimizer, state, stream, start, checkpoints
       )
   checkpoints.close()
   return state
 
 
-def _steps(context, name, optimizer, state, batches, start, checkpoints):
-  config, every = context.config[name], context.config.saving.every_sft_steps
+def _steps(context, stage, optimizer, state, stream, start, checkpoints):
+  config, every = context.config[stage], context.config.saving.every_sft_steps
   layout = jax.tree.map(lambda x: x.sharding, state)
-  step = _make_step(context, config, optimizer, layout)
-  timer = metrics.Timer()
-  with metrics.Progress(config.steps, start, name) as progress:
-    for i in range(start, config.steps):
+  step = _make_step(context, stage, stream.steps, optimizer, layout)
+  batches, timer = stream.batches, metrics.Timer()
+  with metrics.Progress(stream.steps, start, stage) as progress:
+    for i in range(start, stream.steps):
       with timer('data'):
         batch = context.place_rows(_batch(next(batches)))
       with timer('update'):
         state, values = step(state, batch, False)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
-      _refuse_non_finite(context, name, i, values, batch)
-      logged = _metrics(name, values)
-      progress.update(loss=values['loss'])
-      if i % config.log_every == 0 or i + 1 == config.steps:
-        context.logger.scalars(name, i, logged | timer.pop())
-      done, stopping = i + 1 == config.steps, context.is_stopping()
+      _refuse_non_finite(context, stage, i, values, batch)
+      logged = _metrics(values)
+      progress.update(loss=logged['sft/loss'])
+      done, stopping = i + 1 == stream.steps, context.is_stopping()
+      if i % config.log_every == 0 or done:
+        context.logger.scalars(stage, i, logged | timer.pop())
       if done or (i + 1) % every == 0 or stopping:
         checkpoints.save(
           i + 1, state, dict(data=dict(state=batches.get_state()))
         )
       if stopping and not done:
-        raise context_lib.Interrupted(f'{name}: saved after step {i + 1}')
+        raise context_lib.Interrupted(f'{stage}: saved after step {i + 1}')
   return state
 
 
-def _make_step(context, config, optimizer, layout):
+def _make_step(context, stage, steps, optimizer, layout):
+  config = context.config
+  if config[stage].epochs:
+    steps -= 1  # The last update is at `end_learning_rate` itself.
   schedule = optimizer_lib.cosine_schedule(
-    config.learning_rate,
-    config.end_learning_rate,
-    config.warmup_steps,
-    config.steps,
+    config[stage].learning_rate,
+    config[stage].end_learning_rate,
+    config[stage].warmup_steps,
+    steps,
   )
 
   def loss(logprobs, rows):
@@ -114,23 +122,9 @@ def _make_step(context, config, optimizer, layout):
     loss,
     optimizer,
     schedule,
-    context.config.optimizer.micro_batch_rows,
+    config.optimizer.micro_batch_rows,
     layout=layout,
   )
-
-
-def _batches(context, name, start, make_pairs):
-  rollout = context.config.rollout
-  row_length = rollout.max_prompt_length + rollout.max_length
-  pairs, dropped = make_pairs()
-  if start == 0:
-    counts = {'examples': len(pairs), 'examples_dropped': dropped}
-    counts = {f'{name}/{key}': value for key, value in counts.items()}
-    context.logger.scalars(name, 0, counts)
-  rows = max(1, context.config[name].batch_tokens // row_length)
-  micro = context.config.optimizer.micro_batch_rows
-  rows = -(-rows // micro) * micro
-  return data.sft_iterator(pairs, row_length, rows, context.config.seed)
 
 
 def _batch(arrays: dict[str, np.ndarray]) -> Batch:
@@ -138,6 +132,7 @@ def _batch(arrays: dict[str, np.ndarray]) -> Batch:
   shape = (len(arrays['tokens']), 1)
   weight = 1.0 / max(1.0, float(arrays['loss_mask'].sum()))
   zeros = np.zeros_like(arrays['loss_mask'])
+  used = arrays['segment_ids'].any(axis=1)  # the last batch may have less
   return Batch(
     tokens=arrays['tokens'],
     positions=arrays['positions'],
@@ -150,28 +145,27 @@ def _batch(arrays: dict[str, np.ndarray]) -> Batch:
     advantage=np.zeros(shape, np.float32),
     pg_weight=np.full(shape, weight, np.float32),
     reg_weight=np.zeros(shape, np.float32),
-    num_rows=np.array(shape[0], np.int32),
+    num_rows=np.array(used.sum(), np.int32),
   )
 
 
-def _metrics(name, values):
+def _metrics(values):
   tokens = max(values['tokens'], 1.0)
-  logged = {
-    'loss': values['loss'],
-    'token_accuracy': values['token_accuracy_sum'] / tokens,
-    'entropy': values['entropy_sum'] / tokens,
-    'grad_norm': values['grad_norm'],
-    'learning_rate': values['learning_rate'],
-    'tokens': values['tokens'],
+  return {
+    'sft/loss': values['loss'],
+    'sft/token_accuracy': values['token_accuracy_sum'] / tokens,
+    'sft/entropy': values['entropy_sum'] / tokens,
+    'sft/grad_norm': values['grad_norm'],
+    'sft/learning_rate': values['learning_rate'],
+    'sft/tokens': values['tokens'],
   }
-  return {f'{name}/{key}': value for key, value in logged.items()}
 
 
-def _refuse_non_finite(context, name, step, values, batch):
+def _refuse_non_finite(context, stage, step, values, batch):
   if np.isfinite(values['loss']) and np.isfinite(values['grad_norm']):
     return
-  path = update.save_batch(context.workdir, f'{name}-{step}', batch)
+  path = update.save_batch(context.workdir, f'{stage}-{step}', batch)
   raise FloatingPointError(
-    f'{name} step {step}: loss {values["loss"]}, gradient norm'
+    f'{stage} step {step}: loss {values["loss"]}, gradient norm'
     f' {values["grad_norm"]}; the batch is in {path}'
   )

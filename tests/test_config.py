@@ -16,6 +16,7 @@ FREE = {
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
   'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
+  'long_cot_examples.server', 'long_cot_examples.server_model',
   'long2short.short_model', 'long2short.responses', 'short_rl.candidates',
   'curation.guess_suffix', 'curation.guess_prefix',
 }  # fmt: skip
@@ -47,7 +48,13 @@ def test_defaults_are_valid():
 
 def test_every_key_is_judged():
   judged = set(config_lib.CHOICES) | set(config_lib.NOT_EMPTY) | FREE
-  judged |= {'stages', 'task.kinds', 'tokenizer.words'}
+  judged |= {
+    f'{group}.{key}'
+    for group in config_lib.SUPERVISED
+    for key in ('files', 'weights')
+  }
+  judged |= {'stages', 'task.kinds', 'tokenizer.words', 'evaluation.pass_at'}
+  judged |= {f'evaluation.{key}' for key in ('sets', 'rewards', 'templates')}
   judged |= {'curation.evaluation_paths', 'curation.excluded_types'}
   judged |= {'mesh.rules', 'mesh.coordinator'}
   judged |= {'rollout.mesh', 'rollout.mesh_rules'}
@@ -97,6 +104,18 @@ def test_every_key_is_judged():
       dict(rollout__temperature=0.0),
       'rollout.temperature is 0.0, and has to be > 0',
     ),
+    (
+      dict(evaluation__top_p=0.0),
+      'evaluation.top_p is 0.0, and has to be > 0 and <= 1',
+    ),
+    (
+      dict(evaluation__interval=1.0),
+      'evaluation.interval is 1.0, and has to be > 0 and < 1',
+    ),
+    (
+      dict(evaluation__pass_at=(1, 0)),
+      'evaluation.pass_at is 0, and has to be >= 1',
+    ),
     (dict(rl__iterations=-1), 'rl.iterations is -1, and has to be >= 0'),
     (dict(rollout__num_slots=0), 'rollout.num_slots is 0, and has to be >= 1'),
     (dict(seed=-1), 'seed is -1, and has to be >= 0 and < 4294967296'),
@@ -104,6 +123,54 @@ def test_every_key_is_judged():
 )
 def test_numbers(changes, sentence):
   assert _refusal(**changes) == sentence
+
+
+@pytest.mark.parametrize(
+  ('changes', 'part'),
+  [
+    (
+      dict(evaluation__temperature=0.0, evaluation__samples=2),
+      'evaluation.samples is 2, and at evaluation.temperature 0 all samples',
+    ),
+    (dict(stages=('evaluate',)), "checkpoint is '', and there is no model"),
+    (
+      dict(evaluation__sets=('a:/none.json',)),
+      "evaluation.sets: no file '/none.json'",
+    ),
+    (
+      dict(evaluation__sets=(__file__, __file__)),
+      "evaluation.sets: 'test_config' is there twice",
+    ),
+    (
+      dict(evaluation__rewards=('b:math_answers',)),
+      "evaluation.rewards names ['b'], and evaluation.sets has []",
+    ),
+    (
+      dict(
+        evaluation__sets=(f'a:{__file__}',), evaluation__rewards=('a:luck',)
+      ),
+      "evaluation.rewards: 'luck' is not one of",
+    ),
+    (
+      dict(evaluation__sets=(f'a:{__file__}',), evaluation__templates=('a:x',)),
+      "evaluation.templates holds 'x', which has no '{prompt}'",
+    ),
+  ],
+)
+def test_evaluation(changes, part):
+  assert part in _refusal(**changes)
+
+
+def test_greedy_evaluation_and_sets_without_a_task():
+  config = _config(evaluation__temperature=0.0)
+  config_lib.validate(config, 1, config.task.kinds)
+  config = _config(
+    stages=('evaluate',),
+    checkpoint='somewhere',
+    task__name='file',
+    evaluation__sets=(f'a:{__file__}',),
+  )
+  config_lib.validate(config, 1, config.task.kinds)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +183,9 @@ def test_numbers(changes, sentence):
     (dict(policy__dtype='float16'), ("'float16'", 'float32, bfloat16')),
     (dict(rollout__dtype='half'), ("'half'", "of '', float32, bfloat16")),
     (dict(rollout__cache_dtype='int4'), ("'int4'", 'bfloat16, int8')),
-    (dict(stages=()), ('stages is empty', 'sft, rl')),
+    (dict(stages=()), ('stages is empty', 'sft, sft_long, long_cot, rl')),
     (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
-    (dict(stages=(1,)), ('stages: 1 is not one of curate, sft, rl',)),
+    (dict(stages=(1,)), ('stages: 1 is not one of curate, sft, sft_long',)),
     (dict(task__kinds=()), ('task.kinds is empty', 'add')),
     (dict(task__kinds=('add', 'cube')), ("'cube'", 'subtract')),
     (dict(task__answer_marker=''), ("task.answer_marker is ''",)),
@@ -207,6 +274,58 @@ def test_texts_and_tuples(changes, parts):
 )
 def test_keys_against_each_other(changes, sentence):
   assert _refusal(**changes) == sentence
+
+
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    (
+      dict(sft__epochs=1),
+      "sft.packing is 'best_fit', and sft.files and sft.epochs need"
+      " 'first_fit'",
+    ),
+    (dict(sft_long__files=('no.jsonl',)), "sft_long.files: no file 'no.jsonl'"),
+    (
+      dict(sft_long__files=(__file__,), sft_long__weights=(1, 2)),
+      'sft_long.weights has 2 entries for 1 files',
+    ),
+    (
+      dict(sft_long__files=(__file__,), sft_long__weights=(0.0,)),
+      'sft_long.weights holds 0.0, and has to hold numbers > 0',
+    ),
+    (
+      dict(stages=('sft_long',), sft_long__batch_tokens=1000),
+      'sft_long.batch_tokens is 1000, less than one row of sft_long.row_tokens'
+      ' 131072',
+    ),
+    (
+      dict(long_cot_examples__server='there:80'),
+      "long_cot_examples.server is 'there:80', and has to be"
+      " 'http://host:port/v1'",
+    ),
+    (
+      dict(long_cot_examples__server='http://there/v1'),
+      'long_cot_examples.server and server_model belong together, and one is'
+      " ''",
+    ),
+    (
+      dict(stages=('long_cot',), long_cot__files=(__file__,)),
+      'long_cot.files is set, and stage long_cot makes its own examples',
+    ),
+    (
+      dict(long_cot_examples__least_processes=5),
+      'long_cot_examples.least_processes is 5, and has to be >= 0 and <= 4',
+    ),
+  ],
+)
+def test_supervised_stages(changes, sentence):
+  assert _refusal(**changes) == sentence
+
+
+def test_a_row_of_a_stage_that_is_not_run_may_be_long():
+  changes = dict(rollout__max_length=30000)
+  config_lib.validate(_config(stages=('rl',), **changes), 1, KINDS)
+  assert 'sft.batch_tokens is 8192, less than' in _refusal(**changes)
 
 
 def test_no_sft_steps_need_no_warmup():

@@ -13,7 +13,7 @@ EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
   'curation', 'question_types', 'near_duplicates', 'tagging', 'funnel',
-  'long2short', 'rollout_correction',
+  'long2short', 'cognitive', 'rollout_correction', 'eval_metrics',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
@@ -22,18 +22,22 @@ DEVICES = (
   'quiet_imports', 'root_logger',
   'attention', 'chunked_attention', 'low_precision', 'models', 'merging',
   'stage_inputs', 'hosts', 'reshard', 'handover', 'offload',
+  'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
-  'sft', 'rl', 'curate', 'curation_steps', 'preference', 'shortest',
-  'short_rl', 'reward_training',
+  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'curate',
+  'curation_steps', 'preference', 'shortest', 'short_rl', 'reward_training',
+  'eval_stage',
 )  # fmt: skip
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
+  'eval_table',
 )  # fmt: skip
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
-  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'asks', 'pass_rates',
+  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
+  'eval_questions', 'eval_sets', 'eval_table', 'asks', 'pass_rates',
   'responses',
 ]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
@@ -56,7 +60,16 @@ MAY_IMPORT = {
     'config',
     'command_line',
   ],  # A command of its own.
-  'task': BELOW_ROLLOUT,
+  'eval_sets': ['data_types', 'data', 'rewards'],
+  'eval_journal': ['metrics'],
+  'eval_questions': [
+    *BELOW_EVALUATE,
+    'evaluate',
+    'eval_journal',
+    'eval_sets',
+  ],
+  'eval_pairs': ['metrics', 'eval_metrics'],
+  'task': [*BELOW_ROLLOUT, 'eval_sets'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
   'responses': [*BELOW_EVALUATE, 'context'],
@@ -67,6 +80,7 @@ MAY_IMPORT = {
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
+  'compare': ['metrics', 'eval_pairs', *REPORTS],  # A command of its own.
   'main': [
     *BELOW_RECIPE,
     *REPORTS,

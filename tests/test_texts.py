@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 
+from k15.rollout import requests
 from k15.rollout import texts
 from k15.tokenizer import ByteTokenizer
 
@@ -15,13 +16,16 @@ class Echo:
 
   def __init__(self):
     self.seen = []
+    self.stop = requests.Stop.ENDED
 
-  def generate(self, requests):
-    self.seen += requests
-    for request in reversed(requests):
+  def generate(self, asked):
+    self.seen += asked
+    for request in reversed(asked):
       text = TOKENIZER.decode(request.prompt).upper()
       tokens = np.append(TOKENIZER.encode(text), TOKENIZER.eos_id)
-      yield types.SimpleNamespace(request=request, tokens=tokens)
+      yield types.SimpleNamespace(
+        request=request, tokens=tokens, stop=self.stop
+      )
 
 
 def test_texts_come_in_order_of_the_prompts():
@@ -45,3 +49,29 @@ def test_too_long_a_prompt_is_not_asked():
   generate = texts.make_generate(rollout, TOKENIZER, 5, 9, 0.5)
   assert generate(['a', '123456', 'b']) == ['A', '', 'B']
   assert [r.group_id for r in rollout.seen] == [0, 2]
+
+
+def test_an_encoding_of_ones_own_and_a_later_call():
+  rollout = Echo()
+  generate = texts.make_generate(
+    rollout,
+    TOKENIZER,
+    5,
+    9,
+    0.5,
+    encode=lambda prompt: TOKENIZER.encode(f'<{prompt}>'),
+    first_call=3,
+  )
+  assert generate(['a', 'abcd']) == ['<A>', '']
+  assert [r.sample_index for r in rollout.seen] == [3]
+
+
+def test_what_is_not_finished_may_be_left_out():
+  rollout = Echo()
+  rollout.stop = requests.Stop.EXHAUSTED
+  generate = texts.make_generate(
+    rollout, TOKENIZER, 5, 9, 0.5, finished_only=True
+  )
+  assert generate(['a']) == ['']
+  rollout.stop = requests.Stop.ENDED
+  assert generate(['a']) == ['A']

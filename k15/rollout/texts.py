@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from k15.rollout import client
+from k15.rollout.requests import Stop
 from k15.tokenizer import ByteTokenizer
 
 
@@ -16,6 +17,9 @@ def make_generate(
   max_prompt_tokens: int,
   max_tokens: int,
   temperature: float,
+  encode: Callable[[str], np.ndarray] | None = None,
+  finished_only: bool = False,
+  first_call: int = 0,
 ) -> Callable[[Sequence[str]], list[str]]:
   """Returns prompts -> texts, one a prompt, in order.
 
@@ -28,12 +32,17 @@ def make_generate(
     max_prompt_tokens: longer prompts are not asked.
     max_tokens: of a text, at least 1.
     temperature: above 0.
+    encode: prompt -> tokens, through a chat template perhaps; None: the
+      tokenizer's.
+    finished_only: whether a text that the policy did not end becomes ''.
+    first_call: number of the first call; a call's random numbers are its own.
   """
-  calls = itertools.count()
+  calls = itertools.count(first_call)
+  encode = encode or tokenizer.encode
 
   def generate(prompts):
     call = next(calls)
-    encoded = [tokenizer.encode(prompt) for prompt in prompts]
+    encoded = [encode(prompt) for prompt in prompts]
     requests = [
       client.Request(
         group_id=i,
@@ -48,6 +57,8 @@ def make_generate(
     ]
     texts = [''] * len(encoded)
     for completion in rollout.generate(requests):
+      if finished_only and completion.stop is not Stop.ENDED:
+        continue
       text = tokenizer.decode(completion.tokens)
       texts[completion.request.group_id] = text
     return texts

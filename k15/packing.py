@@ -1,0 +1,212 @@
+"""Which example lies in which row: a plan of the whole stage, made beforehand.
+
+Kimi k1.5, section 2.5.2, packs several examples into each training sequence.
+Examples are drawn in the order of an epoch, first-fit: each goes to the first
+open row with room, none is ever split.  A plan of rows instead of a stream
+makes the number of steps of an epoch known, and any row can be made alone: the
+state of a reader is one number.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from k15 import quiet_imports as quiet
+
+# Rows that may still be filled; more find better places and cost more time.
+MAX_OPEN_ROWS = 256
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+  """Examples of every row.
+
+  Attributes:
+    order: int64 [N], numbers of examples, row by row.
+    starts: int64 [rows + 1], where in `order` each row begins.
+  """
+
+  order: np.ndarray
+  starts: np.ndarray
+
+  @property
+  def num_rows(self) -> int:
+    return len(self.starts) - 1
+
+  def row(self, i: int) -> np.ndarray:
+    """Examples of row i; none beyond the last one."""
+    if i >= self.num_rows:
+      return self.order[:0]
+    return self.order[self.starts[i] : self.starts[i + 1]]
+
+
+def first_fit(
+  lengths: np.ndarray, row_length: int, max_open: int = MAX_OPEN_ROWS
+) -> np.ndarray:
+  """The row of each sequence: the first one with room, else a new one.
+
+  Args:
+    lengths: int [N], tokens, in the order they come.
+    row_length: tokens of a row.
+    max_open: of the rows that are not full, only the newest ones are tried.
+
+  Returns:
+    int64 [N]; rows are numbered as they are opened.
+
+  Raises:
+    ValueError: a sequence is longer than a row.
+  """
+  lengths = np.asarray(lengths, np.int64)
+  if len(lengths) and lengths.max() > row_length:
+    raise ValueError(
+      f'sequence {lengths.argmax()} of {lengths.max()} tokens is longer than'
+      f' a row of {row_length}'
+    )
+  shortest = lengths.min(initial=row_length)
+  rows, room = np.zeros((2, len(lengths)), np.int64)
+  first = end = 0  # of the open rows
+  for i, length in enumerate(lengths.tolist()):
+    fits = room[first:end] >= length
+    row = first + int(fits.argmax()) if fits.any() else end
+    if row == end:
+      room[end] = row_length
+      end += 1
+      first = max(first, end - max_open)
+    rows[i] = row
+    room[row] -= length
+    while first < end and room[first] < shortest:
+      first += 1
+  return rows
+
+
+def epoch_order(
+  sizes: Sequence[int], weights: Sequence[float], epoch: int, seed: int
+) -> np.ndarray:
+  """The examples of an epoch, shuffled.
+
+  Without weights every example comes once.  With them an epoch has as many
+  examples, but of each file in proportion to its weight: one that is too small
+  is gone through again, in another order, and of one that is too large the
+  next epoch goes on where this one stopped.
+
+  Args:
+    sizes: examples of each file; they are numbered through, file after file.
+    weights: of each file, above 0 in sum; or none.
+    epoch: from 0.
+    seed: in [0, 2**32).
+
+  Returns:
+    int64 [about sum(sizes)], numbers of examples.
+  """
+  total = sum(sizes)
+  rng = np.random.default_rng([seed, 0, epoch])
+  if not len(weights):
+    return rng.permutation(total)
+  parts, first = [], 0
+  for file, (size, weight) in enumerate(zip(sizes, weights, strict=True)):
+    share = total * weight / sum(weights)
+    begin, end = round(epoch * share), round((epoch + 1) * share)
+    for turn in range(begin // size, -(-end // size)):
+      order = np.random.default_rng([seed, 1, file, turn]).permutation(size)
+      inside = slice(max(0, begin - turn * size), end - turn * size)
+      parts.append(first + order[inside])
+    first += size
+  return rng.permutation(np.concatenate(parts))
+
+
+def make_plan(
+  lengths: np.ndarray,
+  sizes: Sequence[int],
+  weights: Sequence[float],
+  row_length: int,
+  seed: int,
+  epochs: int = 0,
+  num_rows: int = 0,
+) -> Plan:
+  """Packs whole epochs, each for itself, its rows shuffled.
+
+  Args:
+    lengths: int [sum(sizes)], tokens of each example.
+    sizes, weights, seed: see `epoch_order`.
+    row_length: see `first_fit`.
+    epochs: how many; 0 asks for as many as fill `num_rows`.
+    num_rows: with epochs = 0, at least so many.
+
+  Raises:
+    ValueError: no example, or one longer than a row.
+  """
+  if not len(lengths):
+    raise ValueError('0 examples to learn from')
+  orders, counts, epoch, made = [], [], 0, 0
+  while epoch < epochs or made < num_rows:
+    order = epoch_order(sizes, weights, epoch, seed)
+    rows = first_fit(lengths[order], row_length)
+    # The rows opened last are the emptiest; shuffled, no step gets them all.
+    shuffled = np.random.default_rng([seed, 2, epoch]).permutation(
+      rows.max() + 1
+    )
+    rows = shuffled[rows]
+    orders.append(order[np.argsort(rows, kind='stable')])
+    counts.append(np.bincount(rows))
+    made += len(shuffled)
+    epoch += 1
+  counts = np.concatenate(counts) if counts else np.zeros(0, np.int64)
+  order = np.concatenate(orders) if orders else np.zeros(0, np.int64)
+  return Plan(order, np.concatenate([[0], np.cumsum(counts)]))
+
+
+def make_row(
+  source: Any, indices: Sequence[int], row_length: int
+) -> dict[str, np.ndarray]:
+  """One packed row.
+
+  Args:
+    source: source[i] is (tokens int32 [T], mask bool [T]) of example i.
+    indices: of the examples, in their order.
+    row_length: tokens of a row.
+
+  Returns:
+    Arrays [row_length]: int32 `tokens`, `positions` (from 0 in each example)
+    and `segment_ids` (from 1, 0 is padding), float32 `loss_mask`.
+  """
+  tokens, positions, segment_ids = np.zeros((3, row_length), np.int32)
+  loss_mask = np.zeros(row_length, np.float32)
+  start = 0
+  for number, index in enumerate(indices, 1):
+    own, mask = source[index]
+    end = start + len(own)
+    tokens[start:end], loss_mask[start:end] = own, mask
+    positions[start:end] = np.arange(len(own))
+    segment_ids[start:end] = number
+    start = end
+  return dict(
+    tokens=tokens,
+    positions=positions,
+    segment_ids=segment_ids,
+    loss_mask=loss_mask,
+  )
+
+
+def iterator(
+  source: Any, plan: Plan, row_length: int, rows: int
+) -> quiet.grain.DatasetIterator:
+  """The batches of a plan, in order; the last one may end with empty rows.
+
+  Args:
+    source, row_length: see `make_row`.
+    plan: of the rows.
+    rows: of a batch.
+
+  Returns:
+    An iterator over dicts of arrays [rows, row_length].  `get_state()` is a
+    dict that JSON can hold; after `set_state(state)` it goes on bit by bit.
+  """
+  batches = -(-plan.num_rows // rows)
+  stream = quiet.grain.MapDataset.range(batches * rows).map(
+    lambda i: make_row(source, plan.row(i), row_length)
+  )
+  # Rows are copied from memory or from a mapped file: threads gain nothing.
+  options = quiet.grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+  return iter(stream.to_iter_dataset(options).batch(rows, drop_remainder=True))

@@ -1,0 +1,178 @@
+"""What a stage of supervised fine-tuning learns from, as packed batches."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from k15 import conversations
+from k15 import data
+from k15 import hosts
+from k15 import packing
+from k15 import task as task_lib
+from k15 import token_store
+from k15.context import Context
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stream:
+  """Batches of a stage.
+
+  Attributes:
+    batches: iterator over dicts of arrays, with get_state and set_state.
+    steps: of the whole stage, a batch each.
+    counts: what is logged of the examples.
+  """
+
+  batches: Any
+  steps: int
+  counts: dict[str, float]
+
+
+def row_tokens(config: Any, stage: str) -> int:
+  """Tokens of a packed row of a stage."""
+  rollout = config.rollout
+  whole = rollout.max_prompt_length + rollout.max_length
+  return config[stage].row_tokens or whole
+
+
+def make_stream(
+  context: Context,
+  stage: str,
+  make_pairs: Callable[[], tuple[list[data.TokenPair], int]] | None,
+  is_new: bool,
+) -> Stream:
+  """Reads the examples of a stage and packs them.
+
+  Args:
+    context: of the run.
+    stage: its name, a group of the config.
+    make_pairs: returns prompts and responses to learn from, and how many were
+      left out; None: those of the stage's files, or of the task.
+    is_new: whether no step has been taken yet, and files may have changed.
+
+  Raises:
+    DataError: something is wrong with the files, or there are too few.
+  """
+  config = context.config[stage]
+  if make_pairs is None and not config.files:
+    make_pairs = functools.partial(
+      task_lib.sft_pairs, context.task, context.config.rollout.max_length
+    )
+  if config.packing == 'best_fit':
+    pairs, dropped = make_pairs()
+    batches = data.sft_iterator(
+      pairs,
+      row_tokens(context.config, stage),
+      _rows(context.config, stage),
+      context.config.seed,
+    )
+    counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
+    return Stream(batches, config.steps, counts)
+  if config.files and make_pairs is None:
+    store = _open_store(context, stage, is_new)
+    counts = {
+      'sft/examples': len(store),
+      'sft/examples_dropped': sum(store.dropped.values()),
+    } | {f'sft/{why}_dropped': n for why, n in store.dropped.items()}
+    return _planned(context.config, stage, store, store.sizes, counts)
+  pairs, dropped = make_pairs()
+  source = Pairs(pairs)
+  counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
+  return _planned(context.config, stage, source, [len(pairs)], counts)
+
+
+class Pairs:
+  """Prompts and responses as a source of `packing`."""
+
+  def __init__(self, pairs: Sequence[data.TokenPair]):
+    self._pairs = pairs
+    self.lengths = np.array([len(p) + len(r) for p, r in pairs], np.int64)
+
+  def __len__(self) -> int:
+    return len(self._pairs)
+
+  def __getitem__(self, i: int) -> conversations.Encoded:
+    prompt, response = self._pairs[i]
+    mask = np.arange(self.lengths[i]) >= len(prompt)
+    return np.concatenate([prompt, response]), mask
+
+
+def _planned(config, stage, source, sizes, counts):
+  group, row, rows = (
+    config[stage],
+    row_tokens(config, stage),
+    _rows(config, stage),
+  )
+  try:
+    plan = packing.make_plan(
+      source.lengths,
+      sizes,
+      group.weights,
+      row,
+      config.seed,
+      group.epochs,
+      0 if group.epochs else group.steps * rows,
+    )
+  except ValueError as error:
+    raise conversations.DataError(f'{stage}: {error}') from None
+  steps = -(-plan.num_rows // rows) if group.epochs else group.steps
+  if group.warmup_steps >= steps:
+    raise conversations.DataError(
+      f'{stage}.warmup_steps is {group.warmup_steps}, and {group.epochs} epochs'
+      f' are {steps} steps'
+    )
+  filled = source.lengths[plan.order].sum() / (row * plan.num_rows)
+  counts |= {
+    'sft/rows': plan.num_rows,
+    'sft/steps': steps,
+    'sft/filled': float(filled),
+  }
+  return Stream(packing.iterator(source, plan, row, rows), steps, counts)
+
+
+def _rows(config, stage):
+  rows = max(1, config[stage].batch_tokens // row_tokens(config, stage))
+  micro = config.optimizer.micro_batch_rows
+  return -(-rows // micro) * micro
+
+
+def _open_store(context, stage, is_new):
+  """The stage's conversations as tokens, made by the first process."""
+  config, task = context.config[stage], context.task
+  directory = context.workdir / f'{stage}_tokens'
+  held_out = {
+    token_store.plain(problem.prompt + suffix)
+    for problem in task.held_out
+    for suffix in ('', task.prompt_suffix)
+  }
+  settings = dict(
+    loss_turns=config.loss_turns,
+    row_tokens=row_tokens(context.config, stage),
+    drop_too_long=config.drop_too_long,
+    held_out=sorted(held_out),
+  )
+  if hosts.is_first():
+    key = token_store.fingerprint(config.files, settings)
+    if not token_store.is_made(directory, key):
+      if not is_new:
+        raise conversations.DataError(
+          f'{stage}.files or the held-out problems changed since the stage'
+          ' began'
+        )
+      encode = conversations.make_encode(
+        task.tokenizer, task.is_chat, task.prompt_suffix, config.loss_turns
+      )
+      token_store.make(
+        directory,
+        key,
+        config.files,
+        encode,
+        settings['row_tokens'],
+        config.drop_too_long,
+        held_out,
+      )
+  hosts.wait(f'{stage} tokens')
+  return token_store.TokenStore(directory)

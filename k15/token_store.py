@@ -1,0 +1,144 @@
+"""The conversations of a stage as tokens, in one mapped file of the workdir.
+
+Files are read once, row by row, whatever their size; training then takes any
+example from the map without holding the others in memory.  A token that enters
+the loss is written as its complement, so that one file holds the mask too.
+"""
+
+import hashlib
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+
+from k15 import conversations
+
+_FORMAT = 1
+_BLOCK = 1 << 20  # bytes of a file that are digested at once
+
+
+class TokenStore:
+  """Examples by number, file after file.
+
+  Attributes:
+    lengths: int64 [N], tokens of each example.
+    sizes: examples of each file.
+    dropped: reason -> how many were left out.
+  """
+
+  def __init__(self, directory: pathlib.Path):
+    index = json.loads((directory / 'index.json').read_text())
+    self.sizes, self.dropped = index['sizes'], index['dropped']
+    self._offsets = np.load(directory / 'offsets.npy')
+    self.lengths = np.diff(self._offsets)
+    self._tokens = np.memmap(directory / 'tokens.bin', np.int32, 'r')
+
+  def __len__(self) -> int:
+    return len(self.lengths)
+
+  def __getitem__(self, i: int) -> conversations.Encoded:
+    stored = np.array(self._tokens[self._offsets[i] : self._offsets[i + 1]])
+    mask = stored < 0
+    return np.where(mask, ~stored, stored), mask
+
+
+def fingerprint(files: Sequence[str], settings: Mapping[str, Any]) -> str:
+  """Digest of the files and of how they are read."""
+  whole = dict(
+    format=_FORMAT, files=[_digest(path) for path in files], **settings
+  )
+  text = json.dumps(whole, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_made(directory: pathlib.Path, key: str) -> bool:
+  """Whether the directory holds the store of a fingerprint."""
+  path = directory / 'index.json'
+  return path.exists() and json.loads(path.read_text())['key'] == key
+
+
+def make(
+  directory: pathlib.Path,
+  key: str,
+  files: Sequence[str],
+  encode: conversations.Encode,
+  max_length: int,
+  drop_too_long: bool,
+  held_out: Set[str] = frozenset(),
+) -> None:
+  """Writes a store in place of an earlier one, whole or not at all.
+
+  Args:
+    directory: of the store.
+    key: its fingerprint.
+    files: of conversations.
+    encode: messages -> tokens and mask.
+    max_length: tokens of the longest example that a row can hold.
+    drop_too_long: whether longer ones are left out and counted.
+    held_out: prompts, white space made plain, that nobody may have asked in an
+      example; those are left out and counted.
+
+  Raises:
+    DataError: a row that is no conversation, one that is too long, or a file
+      of which nothing is left.
+  """
+  new = directory.with_name(directory.name + '.new')
+  shutil.rmtree(new, ignore_errors=True)
+  new.mkdir(parents=True)
+  lengths, sizes = [], []
+  dropped = dict(too_long=0, held_out=0)
+  with (new / 'tokens.bin').open('wb') as out:
+    for path in files:
+      first = len(lengths)
+      for where, messages in conversations.read(path):
+        if _is_held_out(messages, held_out):
+          dropped['held_out'] += 1
+          continue
+        tokens, mask = _encoded(encode, messages, where)
+        if len(tokens) > max_length:
+          if not drop_too_long:
+            raise conversations.DataError(
+              f'{where}: {len(tokens)} tokens do not fit a row of {max_length}'
+            )
+          dropped['too_long'] += 1
+          continue
+        out.write(np.where(mask, ~tokens, tokens).astype(np.int32).tobytes())
+        lengths.append(len(tokens))
+      sizes.append(len(lengths) - first)
+      if not sizes[-1]:
+        raise conversations.DataError(
+          f'{path}: no conversations in it, {dropped} left out so far'
+        )
+  np.save(new / 'offsets.npy', np.cumsum([0, *lengths], dtype=np.int64))
+  index = dict(key=key, sizes=sizes, dropped=dropped)
+  (new / 'index.json').write_text(json.dumps(index) + '\n')
+  shutil.rmtree(directory, ignore_errors=True)
+  new.rename(directory)
+
+
+def plain(text: str) -> str:
+  """A text by which prompts are compared: white space does not count."""
+  return ' '.join(text.split())
+
+
+def _encoded(encode, messages, where):
+  try:
+    return encode(messages)
+  except conversations.DataError as error:
+    raise conversations.DataError(f'{where}: {error}') from None
+
+
+def _is_held_out(messages, held_out):
+  asked = (plain(m['content']) for m in messages if m['role'] == 'user')
+  return any(text in held_out for text in asked)
+
+
+def _digest(path):
+  digest, path = hashlib.sha256(), pathlib.Path(path)
+  with path.open('rb') as file:
+    while block := file.read(_BLOCK):
+      digest.update(block)
+  return [path.name, path.stat().st_size, digest.hexdigest()]

@@ -1,0 +1,194 @@
+"""The stage: samples of the model itself, examples, fine-tuning, resumed."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import small_run
+
+from experiments import long_cot as long_cot_experiment
+from k15 import cognitive
+from k15 import config as config_lib
+from k15 import context as context_lib
+from k15 import conversations
+from k15 import long_cot
+from k15 import metrics
+from k15 import models
+from k15 import recipe
+from k15.rewards import scoring
+from k15.rewards.verdict import Verdict
+
+CHANGES = dict(
+  stages=('long_cot',),
+  long_cot__batch_tokens=512,
+  long_cot__epochs=1,
+  long_cot__warmup_steps=0,
+  long_cot__log_every=1,
+  long_cot_examples__prompt='plain',
+  long_cot_examples__samples=2,
+  long_cot_examples__problems=8,
+  long_cot_examples__least_processes=0,
+  long_cot_examples__call_size=5,
+  # Long enough for random weights to end a response now and then.
+  rollout__max_length=200,
+  sft__batch_tokens=256,
+)
+
+
+def _context(folder, **changes):
+  """A random policy writes nonsense: what has an even length is right."""
+  context = small_run.make_context(folder, **CHANGES | changes)
+  judge = lambda text, _: Verdict(('correct', 'wrong')[len(text) % 2])  # noqa: E731
+  scorer = scoring.Scorer({'even': judge}, {'': 'even'}, 2)
+  return dataclasses.replace(context, scorer=scorer)
+
+
+def _train(context):
+  return long_cot.train(context, lambda: context_lib.init_params(context, 0))
+
+
+def _files(context):
+  folder = context.workdir / 'long_cot'
+  return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  context = _context(tmp_path_factory.mktemp('long_cot'))
+  return context, _train(context)
+
+
+def test_examples_are_right_and_the_funnel_counts_them(whole):
+  context, state = whole
+  files = _files(context)
+  assert set(files) == {'samples.jsonl', 'examples.jsonl', 'funnel.json'}
+  samples = [json.loads(line) for line in files['samples.jsonl'].splitlines()]
+  examples = [json.loads(line) for line in files['examples.jsonl'].splitlines()]
+  funnel = json.loads(files['funnel.json'])
+  right = {
+    (s['problem_id'], s['sample']): s['response']
+    for s in samples
+    if s['verdict'] == 'correct'
+  }
+  assert funnel['sampled'] == len(samples) == 16
+  assert funnel['correct'] == len(right) > 0
+  assert funnel['kept'] == len(examples) > 0
+  for example in examples:
+    key = example['problem_id'], example['sample']
+    assert right[key] == example['response']
+    assert len(example['response']) % 2 == 0
+  rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+  # Nonsense may become longer when its bytes are read again.
+  learnt = rows[0]['sft/examples'], rows[0]['sft/examples_dropped']
+  assert sum(learnt) == len(examples) and learnt[0] > 0
+  assert int(state.step) == rows[0]['sft/steps'] > 0
+
+
+def test_it_learns_the_plain_prompt(whole, tmp_path, monkeypatch):
+  """Whatever the prompt that was sampled from."""
+  seen = []
+  monkeypatch.setattr(
+    long_cot.sft, 'train', lambda c, m, stage, examples: seen.extend(examples)
+  )
+  context = _context(
+    tmp_path,
+    long_cot_examples__prompt='engineered',
+    rollout__max_prompt_length=700,
+  )
+  _train(context)
+  assert seen
+  train = {problem.prompt for problem in context.task.train}
+  assert {example.problem.prompt for example in seen} <= train
+
+
+@pytest.mark.parametrize('calls', [1, 2])
+def test_an_interrupted_stage_goes_on_as_if_it_had_not(whole, tmp_path, calls):
+  context = _context(tmp_path)
+  submit, count = context.scorer.submit, [0]
+
+  def stop_later(problem, response):
+    count[0] += 1
+    context.stop.set()
+    return submit(problem, response)
+
+  for _ in range(calls):
+    context.scorer.submit = stop_later
+    with pytest.raises(context_lib.Interrupted, match='long_cot'):
+      _train(context)
+    assert not (context.workdir / 'checkpoints/long_cot').exists()
+  again = _context(tmp_path)
+  state = _train(again)
+  assert _files(again) == _files(whole[0])
+  jax.tree.map(np.testing.assert_array_equal, state, whole[1])
+
+
+def test_prompts_that_are_too_long_are_said(tmp_path):
+  context = _context(tmp_path, long_cot_examples__prompt='engineered')
+  with pytest.raises(
+    conversations.DataError,
+    match='8 of 8 problems have engineered prompts of more than .* = 16',
+  ):
+    _train(context)
+
+
+def test_nothing_kept_is_said(tmp_path):
+  context = _context(tmp_path, long_cot_examples__least_processes=4)
+  with pytest.raises(
+    conversations.DataError, match='none of 16 responses was kept'
+  ):
+    _train(context)
+  funnel = json.loads((context.workdir / 'long_cot/funnel.json').read_text())
+  assert funnel['kept'] == 0 and set(funnel['correct_showing']) == set(
+    cognitive.PROCESSES
+  )
+
+
+def test_a_server_may_write_them(tmp_path, monkeypatch):
+  def make_generate(url, model, key, messages_of, *arguments, **others):
+    assert (url, model, key) == ('http://there/v1', 'big', 'secret')
+    asked.append((others['first_call'], messages_of('p')[0]['content']))
+    return lambda prompts: ['word'] * len(prompts)
+
+  asked = []
+  monkeypatch.setenv(long_cot.KEY_VARIABLE, 'secret')
+  monkeypatch.setattr(long_cot.openai_texts, 'make_generate', make_generate)
+  context = _context(
+    tmp_path,
+    long_cot_examples__server='http://there/v1',
+    long_cot_examples__server_model='big',
+  )
+  examples = long_cot.make_examples(context, make_params=None)
+  assert [e.response for e in examples] == ['word'] * 8
+  assert asked == [(0, 'p' + context.task.prompt_suffix)]
+
+
+def test_the_stages_of_a_recipe(tmp_path):
+  """sft, sft_long and long_cot in one run, none of them twice."""
+  changes = CHANGES | dict(
+    stages=('sft', 'sft_long', 'long_cot'),
+    sft_long__row_tokens=240,
+    sft_long__batch_tokens=480,
+    sft_long__warmup_steps=0,
+  )
+  context = _context(tmp_path, **changes)
+  recipe.run(context)
+  for stage in ('sft', 'sft_long', 'long_cot'):
+    assert models.read_origin(context.workdir / 'models' / stage).stage == stage
+  config = json.loads((context.workdir / 'models/sft/config.json').read_text())
+  assert config['max_position_embeddings'] == 216
+  longer = json.loads(
+    (context.workdir / 'models/long_cot/config.json').read_text()
+  )
+  assert longer['max_position_embeddings'] == 240
+  before = (context.workdir / 'metrics.jsonl').read_bytes()
+  summary = recipe.run(_context(tmp_path, **changes))
+  assert 'accuracy_after_sft_long' in summary
+  assert (context.workdir / 'metrics.jsonl').read_bytes() == before
+
+
+@pytest.mark.parametrize('variant', ['arithmetic', 'smoke'])
+def test_the_experiments_are_valid(variant):
+  config = long_cot_experiment.get_config(variant)
+  config_lib.validate(config, 1, config.task.kinds)
