@@ -6,6 +6,7 @@
 # make bench-rewards  what rewards get right, and what they cost
 # make bench-curation  the funnel of a prompt set, and which copies it misses
 # make bench-long  time and memory of one gradient step, 2k to 128k tokens
+# make long2short  four ways to shorter responses, over three seeds
 # make bench-gpu  decoding and training on a GPU, beside transformers
 # make chaos  breaks a run with remote workers 100 times; nothing may be lost
 # make kill   kills a run 20 times; the end has to be the same, bit for bit
@@ -39,7 +40,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 .PHONY: run test test-peers bench bench-rollout bench-rewards \
-  bench-curation bench-long bench-gpu chaos kill
+  bench-curation bench-long bench-gpu long2short chaos kill
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
@@ -73,6 +74,11 @@ bench-curation: $(VENV)/.test | $(SCRATCH)
 bench-long: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.long_context \
 	  --picture docs/long_context.png $(ARGS)
+
+long2short: $(VENV)/.core | $(SCRATCH)
+	$(BIN)/python -m benchmarks.long2short \
+	  --runs runs/seed0 runs/seed1 runs/seed2 \
+	  --picture docs/long2short.png $(ARGS)
 
 bench-gpu: $(VENV)/.gpu $(TORCH)/.ready | $(SCRATCH)
 	$(BIN)/python -m benchmarks.gpu --peer_python $(TORCH)/bin/python $(ARGS)

@@ -19,7 +19,8 @@ def get_config() -> config_dict.ConfigDict:
     # up to the embeddings, and its tokenizer take the place of those below.
     checkpoint='',  # empty: random weights
     # 'curate' (before 'rl'; if it samples, with a checkpoint or after 'sft'),
-    # 'sft', 'sft_long', 'long_cot', 'rl'; those that train are followed by an
+    # 'sft', 'sft_long', 'long_cot', 'rl', and those of long2short: 'merge',
+    # 'shortest', 'dpo', 'short_rl'; those that make a model are followed by an
     # evaluation.
     stages=('sft', 'rl'),
     task=_task(),
@@ -32,6 +33,10 @@ def get_config() -> config_dict.ConfigDict:
     long_cot=_long_cot(),
     long_cot_examples=_long_cot_examples(),
     rl=_rl(),
+    long2short=_long2short(),
+    shortest=_shortest(),
+    dpo=_dpo(),
+    short_rl=_short_rl(),
     rollout=_rollout(),
     reward=_reward(),
     loss=_loss(),
@@ -323,6 +328,59 @@ def _rl():
   )
 
 
+def _long2short():
+  """What its stages share: k1.5 2.4."""
+  return dict(
+    problems=1024,  # of the training set that are sampled, the first ones; NP
+    samples=8,  # n responses of each (2.4)
+    # File of the responses, which several runs may share; empty:
+    # responses.jsonl of the workdir.
+    responses='',
+    longer=1.5,  # times the preferred length: a correct response is rejected
+    # -- stage 'merge'
+    short_model='',  # directory of the short-CoT model, or its workdir
+    short_share=0.5,  # a in (1 - a) long + a short; the paper: a plain mean
+  )
+
+
+def _shortest():
+  """SFT on the shortest correct responses, not on files.  All NP."""
+  return _supervised() | dict(
+    steps=200,
+    optimizer='adam',
+    learning_rate=1e-4,
+    end_learning_rate=1e-5,
+    warmup_steps=10,
+    log_every=10,
+  )
+
+
+def _dpo():
+  """Preference optimization; all NP."""
+  return dict(
+    steps=100,
+    batch_pairs=64,  # pairs of an optimizer step
+    beta=0.1,  # strength of the pull towards the reference
+    optimizer='adam',
+    learning_rate=2e-5,
+    end_learning_rate=2e-6,  # cosine decay to here
+    warmup_steps=10,
+    log_every=10,  # steps
+  )
+
+
+def _short_rl():
+  """What long2short RL has instead of the keys of `rl`; all NP."""
+  return dict(
+    # Models to begin with, the one of the best balance; none: the model before.
+    candidates=(),
+    token_price=0.1,  # accuracy that all tokens of the most accurate are worth
+    iterations=30,
+    max_length=128,  # tokens of a whole response, much below rollout.max_length
+    length_weight=0.5,  # of the length reward, from the start
+  )
+
+
 def _rollout():
   return dict(
     num_slots=128,  # responses decoded at once
@@ -465,8 +523,22 @@ def _optimizer():
 def _evaluation():
   return dict(
     every=0,  # RL iterations between evaluations; 0: before and after only
-    samples=1,  # responses per held-out problem
-    temperature=1.0,
+    samples=1,  # responses per problem
+    temperature=1.0,  # 0 takes the likeliest token
+    top_p=1.0,  # only the likeliest tokens that together have so much; 1: all
+    # -- the stage 'evaluate'
+    # Files of problems, 'name:path' or a path: MATH-500, GSM8K, HumanEval, MBPP
+    # (known by their fields), or your own with the fields of `task`.  None: the
+    # held-out problems of the task.
+    sets=(),
+    # 'set:reward' and 'set:text with {prompt}' each, instead of what the format
+    # has: see `k15/eval_sets.py`.
+    rewards=(),
+    templates=(),
+    problems=0,  # first ones of each set; 0: all
+    pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
+    interval=0.95,  # level of the bootstrap intervals over problems
+    resamples=10000,  # of the bootstrap
   )
 
 

@@ -164,12 +164,48 @@ def pack(
     ValueError: if a sequence is longer than a row, or rows do not suffice.
   """
   lengths = [sequence.length for sequence in sequences]
-  rows, columns, starts = place(lengths, row_length, max_sequences)
+  places = place(lengths, row_length, max_sequences)
+  return _fill(sequences, places, num_rows, row_length, max_sequences)
+
+
+def pack_pairs(
+  pairs: list[tuple[Sequence, Sequence]],
+  num_rows: int,
+  row_length: int,
+  max_pairs: int,
+) -> Batch:
+  """The same for pairs, which stay together: pair p has columns 2p, 2p + 1.
+
+  Args:
+    pairs: N of them.
+    num_rows: B.
+    row_length: T, tokens; a pair has to fit.
+    max_pairs: pairs of a row; S is twice that.
+
+  Raises:
+    ValueError: if a pair is longer than a row, or rows do not suffice.
+  """
+  first = np.array([pair[0].length for pair in pairs], np.int64)
+  second = np.array([pair[1].length for pair in pairs], np.int64)
+  rows, columns, starts = place(first + second, row_length, max_pairs)
+  places = (
+    np.repeat(rows, 2),
+    np.stack([2 * columns, 2 * columns + 1], 1).ravel(),
+    np.stack([starts, starts + first], 1).ravel(),
+  )
+  sequences = [sequence for pair in pairs for sequence in pair]
+  return _fill(sequences, places, num_rows, row_length, 2 * max_pairs)
+
+
+def _fill(sequences, places, num_rows, row_length, max_sequences):
+  """The batch; places are the row, column and first token of each sequence."""
+  rows, columns, starts = places
   needed = rows.max(initial=-1) + 1
   if needed > num_rows:
     raise ValueError(
-      f'{len(sequences)} sequences of {sum(lengths)} tokens need {needed} rows'
-      f' of {row_length} tokens and {max_sequences} sequences, not {num_rows}'
+      f'{len(sequences)} sequences of {sum(s.length for s in sequences)} tokens'
+      f' need {needed} rows of {row_length} tokens and {max_sequences}'
+      f' sequences, not {num_rows}'
     )
   tokens, positions, segment_ids = np.zeros((3, num_rows, row_length), np.int32)
   loss_mask, behavior_logprobs, current_mask = np.zeros(

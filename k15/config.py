@@ -18,8 +18,12 @@ from ml_collections import ConfigDict
 from k15 import config_mesh
 from k15.rewards import routes as routes_lib
 
-STAGES = ('curate', 'sft', 'sft_long', 'long_cot', 'rl')
-SUPERVISED = ('sft', 'sft_long', 'long_cot')  # groups of the same keys
+STAGES = (
+  'curate', 'sft', 'sft_long', 'long_cot', 'rl', 'merge', 'shortest', 'dpo',
+  'short_rl', 'evaluate',
+)  # fmt: skip
+# Groups of the same keys.
+SUPERVISED = ('sft', 'sft_long', 'long_cot', 'shortest')
 CHOICES = {
   'task.name': ('arithmetic', 'file'),
   'policy.dtype': ('float32', 'bfloat16'),
@@ -48,6 +52,7 @@ CHOICES = {
   **{f'{g}.packing': ('best_fit', 'first_fit') for g in SUPERVISED},
   **{f'{g}.loss_turns': ('all', 'last') for g in SUPERVISED},
   'long_cot_examples.prompt': ('engineered', 'plain'),
+  'dpo.optimizer': ('adam', 'muon', 'sgd'),
 }
 QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
 NOT_EMPTY = (
@@ -75,6 +80,9 @@ RANGES = {
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
     'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
+    'dpo.steps', 'dpo.end_learning_rate', 'dpo.warmup_steps',
+    'short_rl.iterations',
+    'evaluation.temperature', 'evaluation.problems',
     'curation.samples', 'curation.guesses', 'curation.max_per_tag',
     'curation.examples',
   ),
@@ -96,9 +104,12 @@ RANGES = {
     'rollout.max_requests', 'rollout.max_tokens', 'reward.threads',
     'reward.sandbox_workers', 'loss.grpo_reference_interval',
     'optimizer.micro_batch_rows', 'loss.rollout_correction_cap',
-    'evaluation.samples', 'saving.every_iterations',
+    'evaluation.samples', 'evaluation.resamples', 'saving.every_iterations',
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
+    'long2short.problems', 'long2short.samples', 'dpo.batch_pairs',
+    'dpo.log_every',
+    'short_rl.max_length',
     'curation.guess_max_length',
   ),
   '> 0': (
@@ -108,25 +119,28 @@ RANGES = {
     'rollout.temperature', 'rollout.silence_seconds',
     'rollout.patience_seconds', 'reward.program_seconds', 'loss.grpo_clip',
     'optimizer.learning_rate',
-    'optimizer.eps', 'evaluation.temperature', 'policy.rope_beta_slow',
+    'optimizer.eps', 'policy.rope_beta_slow',
     'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
     'policy.rope_high_freq_factor',
+    'dpo.learning_rate', 'dpo.beta', 'short_rl.token_price',
     'curation.temperature',
   ),
+  '> 1': ('long2short.longer',),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
     'task.guess_rate', 'task.slip_rate', 'loss.negative_discard_rate',
     'problem_sampler.success_decay', 'problem_sampler.unseen_success_rate',
     'problem_sampler.hard_below_success_rate', 'curation.variant_similarity',
-    'curation.max_pass_rate',
+    'curation.max_pass_rate', 'long2short.short_share',
   ),
   '> 0 and <= 1': (
     'problem_sampler.min_weight', 'curation.duplicate_similarity',
-    'curation.max_tag_share',
+    'curation.max_tag_share', 'evaluation.top_p',
   ),
   '>= 0 and <= 4': ('long_cot_examples.least_processes',),
+  '> 0 and < 1': ('evaluation.interval',),
   '>= 0 and < 1': ('optimizer.beta1', 'optimizer.beta2'),
-  '>= 0 and < 2': ('length_reward.weight',),
+  '>= 0 and < 2': ('length_reward.weight', 'short_rl.length_weight'),
   '>= 0 and < 4294967296': ('seed',),
   '>= 2097152 and <= 1073741824': ('rollout.max_message_bytes',),
   '>= -1': (
@@ -138,7 +152,7 @@ RANGES = {
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', '*.log_every', 'evaluation.*',
-  'long_cot_examples.server_*',
+  'long_cot_examples.server_*', 'short_rl.iterations', 'long2short.responses',
   'curation.*',  # The stage refuses once RL has drawn from its prompts.
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',
   'policy.attention', 'policy.cache_block',
@@ -157,10 +171,14 @@ READERS = {
   'sft_long.*': ('sft_long',),
   'long_cot.*': ('long_cot',),
   'long_cot_examples.*': ('long_cot',),
-  'rl.*': ('rl',),
-  'loss.*': ('rl',),
+  'rl.*': ('rl', 'short_rl'),
+  'loss.*': ('rl', 'short_rl'),
   'length_reward.*': ('rl',),
-  'problem_sampler.*': ('rl',),
+  'problem_sampler.*': ('rl', 'short_rl'),
+  'long2short.*': ('merge', 'shortest', 'dpo', 'short_rl'),
+  'shortest.*': ('shortest',),
+  'dpo.*': ('dpo',),
+  'short_rl.*': ('short_rl',),
 }
 
 _COMPARE = {
@@ -205,11 +223,13 @@ def validate(
   _check_lengths(get)
   _check_workers(get)
   _check_reward(get)
+  _check_evaluation(get)
   _check_curation(get)
   _check_rl(get)
   for group in SUPERVISED:
     _check_supervised(get, group)
   _check_long_cot(get)
+  _check_long2short(get)
 
 
 def _check_number(key, value, rule):
@@ -285,7 +305,8 @@ def _check_task(get):
       f'tokenizer.words holds {word!r}; words are different texts, none empty',
     )
   _refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
-  if get('task.name') == 'file':
+  is_asked = get('stages') != ('evaluate',) or not get('evaluation.sets')
+  if get('task.name') == 'file' and is_asked:
     path, held_out = get('task.train_path'), get('task.held_out_path')
     _refuse(not path, "task.train_path is '', and task.name 'file' needs one")
     for key in ('task.train_path', 'task.held_out_path')[: 1 + bool(held_out)]:
@@ -386,6 +407,45 @@ def _check_reward(get):
   )
 
 
+def _check_evaluation(get):
+  samples, temperature = (
+    get('evaluation.samples'),
+    get('evaluation.temperature'),
+  )
+  _refuse(
+    temperature == 0 and samples > 1,
+    f'evaluation.samples is {samples}, and at evaluation.temperature 0 all'
+    ' samples of a problem are the same',
+  )
+  _refuse(
+    get('stages') == ('evaluate',) and not get('checkpoint'),
+    "checkpoint is '', and there is no model to evaluate",
+  )
+  for k in get('evaluation.pass_at'):
+    _check_number('evaluation.pass_at', k, '>= 1')
+  named = {}
+  for key in ('sets', 'rewards', 'templates'):
+    try:
+      named[key] = routes_lib.named(get(f'evaluation.{key}'))
+    except ValueError as error:
+      raise ConfigError(f'evaluation.{key}: {error}') from None
+    unknown = [name for name in named[key] if name not in named['sets']]
+    _refuse(
+      unknown,
+      f'evaluation.{key} names {unknown}, and evaluation.sets has'
+      f' {list(named["sets"])}',
+    )
+  for path in named['sets'].values():
+    _refuse(not os.path.isfile(path), f'evaluation.sets: no file {path!r}')
+  for reward in named['rewards'].values():
+    _check_members('evaluation.rewards', (reward,), routes_lib.REWARDS)
+  for text in named['templates'].values():
+    _refuse(
+      '{prompt}' not in text,
+      f"evaluation.templates holds {text!r}, which has no '{{prompt}}'",
+    )
+
+
 def _check_rl(get):
   method, baseline = get('loss.method'), get('loss.baseline')
   uses_tau = method == 'mirror_descent' or (
@@ -415,13 +475,8 @@ def _check_rl(get):
 
 
 def _check_supervised(get, group):
-  _refuse_above(get, f'{group}.end_learning_rate', f'{group}.learning_rate')
-  warmup, steps = get(f'{group}.warmup_steps'), get(f'{group}.steps')
   epochs, files = get(f'{group}.epochs'), get(f'{group}.files')
-  _refuse(
-    not epochs and 0 < steps <= warmup,
-    f'{group}.warmup_steps is {warmup}, and has to be < {group}.steps, {steps}',
-  )
+  _check_schedule(get, group, has_epochs=epochs > 0)
   _refuse(
     (epochs or files) and get(f'{group}.packing') != 'first_fit',
     f"{group}.packing is 'best_fit', and {group}.files and {group}.epochs need"
@@ -482,6 +537,42 @@ def _check_long_cot(get):
   )
 
 
+def _check_schedule(get, group, has_epochs=False):
+  _refuse_above(get, f'{group}.end_learning_rate', f'{group}.learning_rate')
+  warmup, steps = get(f'{group}.warmup_steps'), get(f'{group}.steps')
+  _refuse(
+    not has_epochs and 0 < steps <= warmup,
+    f'{group}.warmup_steps is {warmup}, and has to be < {group}.steps, {steps}',
+  )
+
+
+def _check_long2short(get):
+  stages = get('stages')
+  if 'dpo' in stages:
+    _check_schedule(get, 'dpo')
+  if 'short_rl' in stages:
+    _refuse_above(get, 'short_rl.max_length', 'rollout.max_length')
+  for path in get('short_rl.candidates'):
+    _refuse(
+      not isinstance(path, str) or not os.path.isdir(path),
+      f'short_rl.candidates: no directory {path!r}',
+    )
+  short_model = get('long2short.short_model')
+  _refuse(
+    'merge' in stages and not os.path.isdir(short_model),
+    f'long2short.short_model: no directory {short_model!r}',
+  )
+  _refuse(
+    'shortest' in stages and get('shortest.files'),
+    'shortest.files is set, and stage shortest samples its own examples',
+  )
+  has_model = get('checkpoint') or 'sft' in stages or 'rl' in stages
+  _refuse(
+    'merge' in stages and not has_model,
+    "checkpoint is '', and stage 'merge' needs a long-CoT model",
+  )
+
+
 def to_json(config: ConfigDict) -> dict[str, Any]:
   """The config as nested dicts JSON can hold, in the order of the keys."""
 
@@ -524,7 +615,9 @@ def refuse_changes(
   changes = differences(old_json, config)
   free = [*FREE_ON_RESUME]
   free += [k for k, readers in READERS.items() if not set(readers) & set(begun)]
-  if tuple(config.stages[: len(begun)]) == tuple(begun):
+  # 'evaluate' begins anew with every model.
+  kept = [stage for stage in config.stages if stage != 'evaluate']
+  if kept[: len(begun)] == [*begun]:
     free.append('stages')
   fixed = [
     change

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import pathlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -365,13 +365,18 @@ def param_layout(
   return _structs(boxed, sharding.param_shardings(mesh, boxed, rules))
 
 
-def make_scorer(config: Any) -> scoring.Scorer:
+def make_scorer(
+  config: Any, more_routes: Mapping[str, str] | None = None
+) -> scoring.Scorer:
   """The rewards that the config routes to; close it when done.
+
+  `more_routes`, domain -> reward, are added.
 
   Raises:
     ValueError: a route that leads nowhere, or no sandbox for programs.
   """
   routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  routes |= more_routes or {}
   names = sorted(set(routes.values()))
   resources = contextlib.ExitStack()
   judges = scoring.make_judges(config, names, resources)

@@ -108,6 +108,11 @@ def read_rows(
   yield from readers[file.suffix](file)
 
 
+def first_row(path: str) -> dict[str, Any]:
+  """The first row of such a file, {} of an empty one; raises as above."""
+  return next((row for _, _, row in read_rows(path)), {})
+
+
 def split_held_out(
   examples: Sequence[Example], n: int, seed: int
 ) -> tuple[list[Example], list[Example]]:

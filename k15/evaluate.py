@@ -1,19 +1,24 @@
-"""Held-out evaluation: pass@1 as the mean over samples, lengths, stops."""
+"""Evaluation: responses and their verdicts as records, records as measures."""
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 
-from k15.data_types import Problem, Trajectory
+from k15 import eval_metrics
+from k15.data_types import Problem, StopReason, Trajectory
 from k15.rewards import scoring
+from k15.rewards import votes
 from k15.rewards.verdict import Verdict
 from k15.rollout import partial
 from k15.task import Task
 
 # Evaluations draw their random numbers from ids that no training group has.
-_FIRST_GROUP_ID = 1 << 30
+FIRST_GROUP_ID = 1 << 30
+
+Record = dict[str, Any]
 
 
 def evaluate(
@@ -23,8 +28,9 @@ def evaluate(
   samples: int,
   max_length: int,
   temperature: float,
+  top_p: float = 1.0,
   on_response: Callable[[], None] = lambda: None,
-) -> list[dict[str, Any]]:
+) -> list[Record]:
   """Answers every held-out problem.
 
   Args:
@@ -33,23 +39,28 @@ def evaluate(
     submit: judges a response text, as `Scorer.submit` does.
     samples: responses per problem.
     max_length: tokens of a response.
-    temperature: of the sampling.
+    temperature, top_p: of the sampling, see `Request`.
     on_response: called as each response finishes.
 
   Returns:
-    One record per response, in order of problems and samples; unfinished
-    responses are scored as they are.
+    One record per response, in order of problems and samples.
   """
   problems = {}
   pending = []
   for i, problem in enumerate(task.held_out):
-    problems[_FIRST_GROUP_ID + i] = problem
+    problems[FIRST_GROUP_ID + i] = problem
     for sample in range(samples):
-      trajectory = Trajectory(_FIRST_GROUP_ID + i, problem.id, sample)
+      trajectory = Trajectory(FIRST_GROUP_ID + i, problem.id, sample)
       pending.append((problem, trajectory))
   judged = {}
   for trajectory in partial.run(
-    rollout, pending, task.encode_prompt, max_length, max_length, temperature
+    rollout,
+    pending,
+    task.encode_prompt,
+    max_length,
+    max_length,
+    temperature,
+    top_p,
   ):
     problem = problems[trajectory.group_id]
     key = (trajectory.group_id, trajectory.sample_index)
@@ -59,20 +70,148 @@ def evaluate(
   return [_record(*judged[key]) for key in sorted(judged)]
 
 
-def summary(records: list[dict[str, Any]]) -> dict[str, float]:
+def settle(verdict: Verdict, stop: StopReason) -> Verdict:
+  """The verdict, but a response that did not end by itself is never right."""
+  if verdict.kind == 'correct' and stop is not StopReason.EOS:
+    return Verdict('wrong', 'unfinished', verdict.rung, verdict.seconds)
+  return verdict
+
+
+def summary(records: Sequence[Record]) -> dict[str, float]:
   """Accuracy, shares of errors and of truncated responses, lengths."""
-  lengths = np.array([record['length'] for record in records])
+  lengths = eval_metrics.lengths(np.array([r['length'] for r in records]))
   return dict(
     accuracy=float(np.mean([record['reward'] for record in records])),
     errors=float(np.mean([r['verdict'] == 'error' for r in records])),
-    mean_tokens=float(lengths.mean()),
-    p95_tokens=float(np.percentile(lengths, 95)),
+    mean_tokens=lengths['mean'],
+    p95_tokens=lengths['p95'],
     truncated=float(np.mean([r['stop'] == 'max_length' for r in records])),
   )
 
 
+def measure(
+  records: Sequence[Record],
+  reward_of: Callable[[Record], str],
+  marker: str,
+  pass_at: Sequence[int],
+  level: float,
+  resamples: int,
+  seed: int,
+) -> dict[str, Any]:
+  """All measures of one set.
+
+  Args:
+    records: in order of problems and samples, equally many of each problem.
+    reward_of: name of the reward that judged a record: it says which answers
+      are one in a majority vote.
+    marker: of the reward exact_answer.
+    pass_at: the k of pass@k; those beyond the samples are left out.
+    level: of the bootstrap intervals, in (0, 1).
+    resamples: of the bootstrap.
+    seed: of the bootstrap.
+
+  Returns:
+    Nested dicts of numbers.  A measure with an interval is a dict of `value`,
+    `low` and `high`.
+  """
+  groups = _by_problem(records)
+  n = len(groups[0])
+  correct = np.array([[r['reward'] == 1 for r in group] for group in groups])
+  tokens = np.array([[r['length'] for r in group] for group in groups])
+
+  def estimate(values):
+    rng = np.random.default_rng([seed, zlib.crc32(b'bootstrap')])
+    means = eval_metrics.bootstrap(values, resamples, rng)
+    low, high = eval_metrics.interval(means, level)
+    return dict(value=float(np.mean(values)), low=low, high=high)
+
+  result = dict(problems=len(groups), samples=n)
+  for k in sorted({1, *pass_at}):
+    if k <= n:
+      result[f'pass@{k}'] = estimate(eval_metrics.pass_at_k(correct, k))
+  if n > 1:
+    shares, ties = _votes(groups, reward_of, marker)
+    result[f'majority@{n}'] = estimate(shares) | dict(ties=ties)
+  result['mean_tokens'] = estimate(tokens.mean(axis=1))
+  parts = dict(all=tokens, correct=tokens[correct], wrong=tokens[~correct])
+  result['tokens'] = {k: eval_metrics.lengths(v) for k, v in parts.items()}
+  return result | _shares(records) | _domains(groups)
+
+
+def _by_problem(records):
+  groups = {}
+  for record in records:
+    groups.setdefault(record['problem_id'], []).append(record)
+  sizes = sorted({len(group) for group in groups.values()})
+  if len(sizes) != 1:
+    raise ValueError(f'problems with {sizes} samples; all need as many')
+  return list(groups.values())
+
+
+def _votes(groups, reward_of, marker):
+  """Per problem, how right the majority is; the share of problems with ties."""
+  shares, ties = [], []
+  for group in groups:
+    reward = reward_of(group[0])
+    answers = [
+      votes.answer_of(r['response'], reward, marker)
+      if r['stop'] == StopReason.EOS.value
+      else None
+      for r in group
+    ]
+    numbers = eval_metrics.group_equal(answers, votes.equal_by(reward))
+    share, is_tie = eval_metrics.majority(
+      numbers, [r['reward'] == 1 for r in group]
+    )
+    shares.append(share)
+    ties.append(is_tie)
+  return np.array(shares), float(np.mean(ties))
+
+
+def _shares(records):
+  """Why responses stopped, and why they could not be judged."""
+
+  def share(is_so):
+    return float(np.mean([is_so(r) for r in records]))
+
+  reasons = {r['reason'].partition(':')[0] for r in records if _is_error(r)}
+  return dict(
+    truncated=share(lambda r: r['stop'] == StopReason.MAX_LENGTH.value),
+    repetition=share(lambda r: r['stop'] == StopReason.REPETITION.value),
+    errors=share(_is_error),
+    errors_by_reason={
+      reason: share(
+        lambda r, reason=reason: (
+          _is_error(r) and r['reason'].partition(':')[0] == reason
+        )
+      )
+      for reason in sorted(reasons)
+    },
+  )
+
+
+def _is_error(record):
+  return record['verdict'] == 'error'
+
+
+def _domains(groups):
+  """Accuracy by domain, where there are several."""
+  domains = {}
+  for group in groups:
+    accuracy = np.mean([r['reward'] for r in group])
+    domains.setdefault(group[0]['domain'], []).append(accuracy)
+  if len(domains) < 2:
+    return {}
+  return dict(
+    domains={
+      name: dict(problems=len(values), accuracy=float(np.mean(values)))
+      for name, values in sorted(domains.items())
+    }
+  )
+
+
 def _record(problem, trajectory, text, future):
-  verdict = future.result()
+  verdict = settle(future.result(), trajectory.stop)
   return dict(
     problem_id=problem.id,
     sample=trajectory.sample_index,

@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -59,12 +59,17 @@ def export(
   if jax.process_index() == 0:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-  index = _write_weights(partial, params, jnp.dtype(dtype), max_file_bytes)
+  places = dict(_places(params))
+  write_weights(
+    partial,
+    {name: leaf.shape for name, (_, leaf, _) in places.items()},
+    jnp.dtype(dtype),
+    lambda name: _gather(*places[name], jnp.dtype(dtype)),
+    max_file_bytes,
+  )
   if jax.process_index() == 0:
     _write_json(partial / 'config.json', texts[0])
     _write_json(partial / 'generation_config.json', texts[1])
-    if len(set(index['weight_map'].values())) > 1:
-      _write_json(partial / hf_files.INDEX, index)
     if tokenizer_from:
       _copy_tokenizer(pathlib.Path(tokenizer_from), partial)
     os.replace(partial, directory)
@@ -78,10 +83,22 @@ def _check(directory, dtype):
     raise ValueError(f'{directory} is not empty')
 
 
-def _write_weights(directory, params, dtype, max_file_bytes):
-  """Writes the files; returns what the index says of them."""
-  places = dict(_places(params))
-  shapes = {name: leaf.shape for name, (_, leaf, _) in places.items()}
+def write_weights(
+  directory: pathlib.Path,
+  shapes: Mapping[str, tuple[int, ...]],
+  dtype: np.dtype,
+  array_of: Callable[[str], np.ndarray],
+  max_file_bytes: int = MAX_FILE_BYTES,
+) -> None:
+  """Writes tensors one by one, and an index of the files if there are several.
+
+  Args:
+    directory: exists.
+    shapes: name of each tensor -> its shape.
+    dtype: of all.
+    array_of: called once for each name, in every process.
+    max_file_bytes: of one file, unless a single tensor is larger.
+  """
   groups = hf_files.split(shapes, dtype.itemsize, max_file_bytes)
   weight_map = {}
   for i, names in enumerate(groups):
@@ -89,7 +106,7 @@ def _write_weights(directory, params, dtype, max_file_bytes):
     if len(groups) > 1:
       file = f'model-{i + 1:05}-of-{len(groups):05}.safetensors'
     weight_map |= dict.fromkeys(names, file)
-    arrays = (_gather(*places[name], dtype) for name in names)
+    arrays = (array_of(name) for name in names)
     if jax.process_index() == 0:
       own = {name: shapes[name] for name in names}
       hf_files.write(directory / file, own, dtype, arrays)
@@ -97,7 +114,9 @@ def _write_weights(directory, params, dtype, max_file_bytes):
       for _ in arrays:  # The others only help to gather.
         pass
   size = sum(int(np.prod(shape)) for shape in shapes.values()) * dtype.itemsize
-  return dict(metadata=dict(total_size=size), weight_map=weight_map)
+  if len(groups) > 1 and jax.process_index() == 0:
+    index = dict(metadata=dict(total_size=size), weight_map=weight_map)
+    _write_json(directory / hf_files.INDEX, index)
 
 
 def _places(params) -> Iterator:

@@ -6,6 +6,8 @@ here, at the same point of the program in all of them.  Only the first writes
 logs and reports.
 """
 
+import functools
+import itertools
 import os
 import sys
 from collections.abc import Mapping
@@ -50,6 +52,31 @@ def join(coordinator: str, num_processes: int, process_id: int) -> None:
     )
   except RuntimeError as error:
     raise OSError(f'mesh.coordinator {coordinator!r}: {error}') from None
+
+
+def meet(mesh: jax.sharding.Mesh) -> None:
+  """Connects all groups of devices that reduce together on this mesh.
+
+  gloo gives up a group whose processes come more than 30 s apart, as they may
+  once each has compiled a large program for itself; now they are together.
+  """
+  if jax.process_count() == 1:
+    return
+  axes = [name for name in mesh.axis_names if mesh.shape[name] > 1]
+  everywhere = jax.sharding.PartitionSpec()
+  one = jax.device_put(
+    np.float32(1), jax.sharding.NamedSharding(mesh, everywhere)
+  )
+  for count in range(1, len(axes) + 1):
+    for group in itertools.combinations(axes, count):
+      add = jax.shard_map(
+        functools.partial(jax.lax.psum, axis_name=group),
+        mesh=mesh,
+        in_specs=everywhere,
+        out_specs=everywhere,
+        check_vma=False,
+      )
+      jax.jit(add)(one).block_until_ready()
 
 
 def is_first() -> bool:

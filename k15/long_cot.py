@@ -21,6 +21,7 @@ from k15 import hosts
 from k15 import long_cot_samples
 from k15 import metrics
 from k15 import sft
+from k15 import task as task_lib
 from k15.context import Context
 from k15.data import Example
 from k15.data_types import TrainState
@@ -42,7 +43,11 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
     DataError: nothing was kept.
   """
   examples = make_examples(context, make_params)
-  return sft.train(context, make_params, 'long_cot', examples)
+  task = dataclasses.replace(context.task, examples=examples)
+  make_pairs = functools.partial(
+    task_lib.sft_pairs, task, context.config.rollout.max_length
+  )
+  return sft.train(context, make_params, 'long_cot', make_pairs)
 
 
 def make_examples(

@@ -193,6 +193,37 @@ def next_token(logprobs, segment_ids, loss_mask, pg_weight):
   return loss, jax.lax.stop_gradient(_metrics(log_pi, segment_ids, loss_mask))
 
 
+def dpo(logprobs, ref_logprobs, segment_ids, loss_mask, pg_weight, beta):
+  """Direct preference optimization (arXiv 2305.18290), for k1.5, section 2.4.
+
+  J = sum_p w_p log(1 + e^(-m_p)),  m_p = beta (l_preferred - l_rejected), with
+  l = log pi(y) - log pi_ref(y), summed over masked tokens.
+
+  Args:
+    pg_weight: as in Batch; pair p of a row has the columns 2p, preferred, and
+      2p + 1, rejected, and w_p is the weight of both.
+    beta: strength of the pull towards pi_ref, > 0; others as in Batch.
+
+  Returns:
+    The loss, float32 [], and a dict of metrics: weighted sums, over pairs, of
+    accuracy (m > 0), margin m, and the rewards beta l of either side.
+  """
+  stop = jax.lax.stop_gradient
+  num_sequences = pg_weight.shape[-1]
+  log_pi = sequence_sums(logprobs, segment_ids, loss_mask, num_sequences)
+  log_ref = sequence_sums(ref_logprobs, segment_ids, loss_mask, num_sequences)
+  rewards = beta * (log_pi - stop(log_ref))
+  preferred, rejected = rewards[:, 0::2], rewards[:, 1::2]
+  weight, margin = stop(pg_weight[:, 0::2]), preferred - rejected
+  metrics = _metrics(log_pi, segment_ids, loss_mask) | dict(
+    accuracy_sum=jnp.sum(weight * (margin > 0)),
+    margin_sum=jnp.sum(weight * margin),
+    preferred_reward_sum=jnp.sum(weight * preferred),
+    rejected_reward_sum=jnp.sum(weight * rejected),
+  )
+  return jnp.sum(weight * jax.nn.softplus(-margin)), stop(metrics)
+
+
 def value_logistic(values, labels, weight):
   """The loss of a classic reward model: J = sum_j weight_j log(1 + e^(-y v)).
 

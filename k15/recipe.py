@@ -17,24 +17,43 @@ import numpy as np
 from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import curate
+from k15 import eval_stage
 from k15 import evaluate
 from k15 import hosts
 from k15 import long_cot
+from k15 import merging
 from k15 import metrics
 from k15 import models
+from k15 import preference
 from k15 import report
 from k15 import rl
 from k15 import sft
 from k15 import sft_data
+from k15 import short_rl
+from k15 import shortest
 from k15 import stage_inputs
 from k15.context import Context
 
-# Stage -> (context, make_params) -> its last state.
+
+def _from_params(train, **settings):
+  """A stage that is given weights, as one that is given a model's directory."""
+
+  def train_from(context, model):
+    make_params = functools.partial(context_lib.load_params, context, model)
+    return train(context, make_params, **settings)
+
+  return train_from
+
+
+# Stage -> (context, directory of the model before or None) -> its last state.
 _TRAIN = dict(
-  sft=functools.partial(sft.train, stage='sft'),
-  sft_long=functools.partial(sft.train, stage='sft_long'),
-  long_cot=long_cot.train,
-  rl=rl.train,
+  sft=_from_params(sft.train, stage='sft'),
+  sft_long=_from_params(sft.train, stage='sft_long'),
+  long_cot=_from_params(long_cot.train),
+  rl=_from_params(rl.train),
+  shortest=shortest.train,
+  dpo=preference.train,
+  short_rl=short_rl.train,
 )
 
 
@@ -47,6 +66,15 @@ def run(context: Context) -> dict[str, Any]:
   checkpoint = context.config.checkpoint
   source = models.directory_of(checkpoint) if checkpoint else None
   for stage in context.config.stages:
+    if stage == 'evaluate':
+      results = eval_stage.run(context, source)
+      if hosts.is_first():
+        pooled = eval_stage.pooled(results)
+        summary |= {f'{key}_after_evaluate': v for key, v in pooled.items()}
+        summary['evaluation'] = results
+        summary['seconds'] = already + time.time() - start
+        _write(summary_path, summary)
+      continue
     if hosts.is_first():
       config = config_lib.to_json(context.config)
       stage_inputs.check(context.workdir, stage, source, config)
@@ -90,27 +118,49 @@ def _train(context, stage, source) -> pathlib.Path:
   directory = context.workdir / 'models' / stage
   total = _total(config, stage)
   origin = models.read_origin(directory)
-  if origin is None or origin.done != total:
-    make_params = functools.partial(context_lib.load_params, context, source)
-    state = _TRAIN[stage](context, make_params)
-    checkpoint = config.checkpoint
-    models.save(
-      directory,
-      context.policy,
-      state.params,
-      context.task.tokenizer,
-      _longest(config, stage),
-      models.Origin(stage, total, int(state.step)),
-      models.directory_of(checkpoint) if checkpoint else None,
-    )
+  if origin is not None and origin.done == total:
+    return directory
+  if stage == 'merge':
+    _merge(context, source, directory)
+    return directory
+  state = _TRAIN[stage](context, source)
+  checkpoint = config.checkpoint
+  models.save(
+    directory,
+    context.policy,
+    state.params,
+    context.task.tokenizer,
+    _longest(config, stage),
+    models.Origin(stage, total, int(state.step)),
+    models.directory_of(checkpoint) if checkpoint else None,
+  )
   return directory
+
+
+def _merge(context, source, directory):
+  """The mean of the model at `source` and the config's short one."""
+  config = context.config.long2short
+  if hosts.is_first():
+    merging.merge(
+      directory,
+      source,
+      models.directory_of(config.short_model),
+      config.short_share,
+      models.Origin('merge', 1, 0),
+    )
+  hosts.wait(f'{directory}: merged')
 
 
 def _total(config, stage):
   """When a stage is done: iterations, epochs or steps."""
   if stage in sft.STAGES:
     return config[stage].epochs or config[stage].steps
-  return config.rl.iterations
+  return {
+    'rl': config.rl.iterations,
+    'merge': 1,
+    'dpo': config.dpo.steps,
+    'short_rl': config.short_rl.iterations,
+  }[stage]
 
 
 def _longest(config, stage):
@@ -130,11 +180,17 @@ def _evaluation(context, stage, model):
   """
   config = context.config
   path = context.workdir / f'evaluation_{stage}.jsonl'
-  total = len(context.task.held_out) * config.evaluation.samples
+  e = config.evaluation
+  total = len(context.task.held_out) * e.samples
   step = models.read_origin(model).step
-  facts = dict(step=step, temperature=config.evaluation.temperature)
+  facts = dict(step=step, temperature=e.temperature)
+  if e.top_p < 1:
+    facts['top_p'] = e.top_p
   records = metrics.read_jsonl(path)
-  is_done = len(records) == total and records[0].items() >= facts.items()
+  keys = ('step', 'temperature', 'top_p')
+  is_done = len(records) == total and facts == {
+    k: records[0][k] for k in keys if k in records[0]
+  }
   if hosts.of_first(np.array(is_done)):
     return records
   rollout = context_lib.make_rollout(context)
@@ -157,9 +213,10 @@ def _evaluation(context, stage, model):
       rollout,
       context.task,
       context.submit,
-      config.evaluation.samples,
+      e.samples,
       config.rollout.max_length,
-      config.evaluation.temperature,
+      e.temperature,
+      e.top_p,
       on_response=on_response,
     )
   rollout.close()

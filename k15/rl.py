@@ -46,7 +46,8 @@ class Stage:
   `kl_params` is GRPO's slow reference, None elsewhere; `problem_index` finds a
   training problem by its id; `timeline` has what the slots did lately;
   `handover` has the weights where they are decoded with, and `shelf` the
-  optimizer's state while they are.
+  optimizer's state while they are.  `name` is the stage's; with `ended_only`,
+  what did not end by itself earns nothing.
   """
 
   context: Context
@@ -63,18 +64,28 @@ class Stage:
   timer: metrics.Timer
   problem_index: dict[str, int]
   timeline: timeline.Timeline
+  name: str = 'rl'
+  ended_only: bool = False
 
 
-def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
+def train(
+  context: Context,
+  make_params: Callable[[], Any],
+  name: str = 'rl',
+  ended_only: bool = False,
+) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
     context: of the run.
     make_params: the weights to start from, consumed; called by a first run.
+    name: of the stage.
+    ended_only: whether a response that was cut, by its length or for repeating
+      itself, earns 0 whatever it says.
   """
   config = context.config
   checkpoints = checkpoint.Checkpoints(
-    context.workdir / 'checkpoints' / 'rl', config.saving.keep
+    context.workdir / 'checkpoints' / name, config.saving.keep
   )
   start = checkpoints.latest_step() or 0
   if start:
@@ -84,8 +95,9 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
     stage.buffer.set_state(host['buffer'])
   else:
     stage = make_stage(context, *first_state(context, make_params()))
+  stage.name, stage.ended_only = name, ended_only
   if start < config.rl.iterations:
-    context.logger.truncate('rl', start)
+    context.logger.truncate(name, start)
     with context.use_mesh():
       _iterations(stage, start, checkpoints)
   stage.rollout.close()
@@ -101,19 +113,23 @@ def _iterations(stage, start, checkpoints):
     stage.rollout.warm_up(longest_context(config.rollout))
   stage.timer.pop()
   total = config.rl.iterations
-  with metrics.Progress(total, start, 'rl') as progress:
+  with metrics.Progress(total, start, stage.name) as progress:
     for iteration in range(start, total):
       before = _host_state(stage)
       values = run_iteration(stage, iteration)
       if values is None:  # Interrupted before any update.
         checkpoints.save(iteration, _device_state(stage), before)
-        raise context_lib.Interrupted(f'rl: saved before iteration {iteration}')
+        raise context_lib.Interrupted(
+          f'{stage.name}: saved before iteration {iteration}'
+        )
       done, stopping = iteration + 1, context.is_stopping()
       every = config.evaluation.every
       if every and done % every == 0:
         values |= _evaluate(stage, done)
       # Logged before it is saved: what is saved is never run, or logged, again.
-      stage.context.logger.scalars('rl', iteration, values | stage.timer.pop())
+      stage.context.logger.scalars(
+        stage.name, iteration, values | stage.timer.pop()
+      )
       due = done % config.saving.every_iterations == 0 or done == total
       if due or stopping:
         with stage.timer('checkpoint'):  # Shown with the next iteration.
@@ -123,7 +139,9 @@ def _iterations(stage, start, checkpoints):
         length=values['rl/length_mean'],
       )
       if stopping and done < total:
-        raise context_lib.Interrupted(f'rl: saved after iteration {iteration}')
+        raise context_lib.Interrupted(
+          f'{stage.name}: saved after iteration {iteration}'
+        )
 
 
 def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
@@ -159,7 +177,7 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     values |= replay.staleness(groups, iteration)
     _log_trajectories(stage, groups, iteration)
     records = rl_metrics.group_records(groups)
-    stage.context.logger.groups('rl', iteration, records)
+    stage.context.logger.groups(stage.name, iteration, records)
   values['replay/open_groups'] = len(buffer.groups)
   values |= stage.handover.pop_metrics() | stage.shelf.pop_metrics()
   return values | stage.sampler.metrics()
@@ -491,6 +509,7 @@ def _evaluate(stage, version):
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,
+      config.evaluation.top_p,
     )
   stage.rollout.pop_stats()
   return {f'evaluation/{k}': v for k, v in evaluate.summary(records).items()}
@@ -501,6 +520,8 @@ def _score(stage, verdicts):
   finished = [t for _, t in stage.buffer.unscored()]
   rewards = [
     scoring.reward_of(verdicts[t.group_id, t.sample_index].result())
+    if t.stop is StopReason.EOS or not stage.ended_only
+    else 0.0
     for t in finished
   ]
   rewards = hosts.of_first(np.array(rewards, np.float64)).tolist()
@@ -532,7 +553,7 @@ def _train_on(stage, groups, iteration):
       is_first = i == 0
       stage.state, values = stage.step(stage.state, batch, is_first)
       values = {k: float(v) for k, v in jax.device_get(values).items()}
-      _refuse_non_finite(stage.context, iteration, values, batch)
+      _refuse_non_finite(stage, iteration, values, batch)
       results.append(values)
   return rl_metrics.of_updates(results)
 
@@ -598,14 +619,15 @@ def _log_trajectories(stage, groups, iteration):
         segments=[len(s.tokens) for s in t.segments],
       )
     )
-  stage.context.logger.trajectories('rl', iteration, records)
+  stage.context.logger.trajectories(stage.name, iteration, records)
 
 
-def _refuse_non_finite(context, iteration, values, batch):
+def _refuse_non_finite(stage, iteration, values, batch):
   if np.isfinite(values['loss']) and np.isfinite(values['grad_norm']):
     return
-  path = update.save_batch(context.workdir, f'rl-{iteration}', batch)
+  name = f'{stage.name}-{iteration}'
+  path = update.save_batch(stage.context.workdir, name, batch)
   raise FloatingPointError(
-    f'rl iteration {iteration}: loss {values["loss"]}, gradient norm'
+    f'{stage.name} iteration {iteration}: loss {values["loss"]}, gradient norm'
     f' {values["grad_norm"]}; the batch is in {path}'
   )

@@ -19,26 +19,27 @@ from k15 import optimizer as optimizer_lib
 from k15 import sft_data
 from k15 import update
 from k15.context import Context
-from k15.data import Example
+from k15.data import TokenPair
 from k15.data_types import Batch, TrainState
 
 # Each a group of keys in the config.
-STAGES = ('sft', 'sft_long', 'long_cot')
+STAGES = ('sft', 'sft_long', 'long_cot', 'shortest')
 
 
 def train(
   context: Context,
   make_params: Callable[[], Any],
   stage: str = 'sft',
-  examples: list[Example] | None = None,
+  make_pairs: Callable[[], tuple[list[TokenPair], int]] | None = None,
 ) -> TrainState:
   """Runs a stage, or what is left of it; returns its last state.
 
   Args:
     context: of the run.
     make_params: the weights to start from, consumed; called by a first run.
-    stage: its name, 'sft', 'sft_long' or 'long_cot': a group of the config.
-    examples: to learn from, instead of files or the task's own.
+    stage: its name, one of `STAGES`: a group of the config.
+    make_pairs: returns prompts and responses to learn from, and how many were
+      left out; None: those of the stage's files, or of the task.
 
   Raises:
     DataError: something is wrong with the files of the stage.
@@ -52,7 +53,7 @@ def train(
   stream = None
   if config.epochs or start < config.steps:
     context.logger.truncate(stage, start)
-    stream = sft_data.make_stream(context, stage, examples, is_new=not start)
+    stream = sft_data.make_stream(context, stage, make_pairs, is_new=not start)
   if start:
     layout = context_lib.state_layout(context, optimizer)
     state, host = checkpoints.restore(start, layout)

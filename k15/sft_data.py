@@ -1,7 +1,8 @@
 """What a stage of supervised fine-tuning learns from, as packed batches."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def row_tokens(config: Any, stage: str) -> int:
 def make_stream(
   context: Context,
   stage: str,
-  examples: list[data.Example] | None,
+  make_pairs: Callable[[], tuple[list[data.TokenPair], int]] | None,
   is_new: bool,
 ) -> Stream:
   """Reads the examples of a stage and packs them.
@@ -48,15 +49,20 @@ def make_stream(
   Args:
     context: of the run.
     stage: its name, a group of the config.
-    examples: to learn from; None: the files of the stage, or the task's own.
+    make_pairs: returns prompts and responses to learn from, and how many were
+      left out; None: those of the stage's files, or of the task.
     is_new: whether no step has been taken yet, and files may have changed.
 
   Raises:
     DataError: something is wrong with the files, or there are too few.
   """
   config = context.config[stage]
+  if make_pairs is None and not config.files:
+    make_pairs = functools.partial(
+      task_lib.sft_pairs, context.task, context.config.rollout.max_length
+    )
   if config.packing == 'best_fit':
-    pairs, dropped = _pairs(context, examples)
+    pairs, dropped = make_pairs()
     batches = data.sft_iterator(
       pairs,
       row_tokens(context.config, stage),
@@ -65,14 +71,14 @@ def make_stream(
     )
     counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
     return Stream(batches, config.steps, counts)
-  if config.files and examples is None:
+  if config.files and make_pairs is None:
     store = _open_store(context, stage, is_new)
     counts = {
       'sft/examples': len(store),
       'sft/examples_dropped': sum(store.dropped.values()),
     } | {f'sft/{why}_dropped': n for why, n in store.dropped.items()}
     return _planned(context.config, stage, store, store.sizes, counts)
-  pairs, dropped = _pairs(context, examples)
+  pairs, dropped = make_pairs()
   source = Pairs(pairs)
   counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
   return _planned(context.config, stage, source, [len(pairs)], counts)
@@ -131,13 +137,6 @@ def _rows(config, stage):
   rows = max(1, config[stage].batch_tokens // row_tokens(config, stage))
   micro = config.optimizer.micro_batch_rows
   return -(-rows // micro) * micro
-
-
-def _pairs(context, examples):
-  task = context.task
-  if examples is not None:
-    task = dataclasses.replace(task, examples=examples)
-  return task_lib.sft_pairs(task, context.config.rollout.max_length)
 
 
 def _open_store(context, stage, is_new):

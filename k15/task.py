@@ -12,6 +12,7 @@ import numpy as np
 from k15 import arithmetic
 from k15 import arithmetic_traces
 from k15 import data
+from k15 import eval_sets
 from k15.data_types import Problem
 
 
@@ -24,6 +25,7 @@ class Task:
     prompt_suffix: text between a prompt and its response.
     system_prompt: that of a chat, if any.
     is_chat: whether prompts go through the tokenizer's chat template.
+    sets: what the stage 'evaluate' asks; prompts whole, without the suffix.
     train: the RL prompt set D.
     held_out: problems no stage trains on.
     examples: warm-up solutions of training problems, perhaps none.
@@ -36,6 +38,7 @@ class Task:
   examples: list[data.Example]
   system_prompt: str = ''
   is_chat: bool = False
+  sets: tuple[eval_sets.EvalSet, ...] = ()
 
   def encode_prompt(self, prompt: str) -> np.ndarray:
     """int32 [T]; in a chat, the user's turn is the prompt and its suffix."""
@@ -72,6 +75,8 @@ def build(config: Any, tokenizer: Any) -> Task:
     FileNotFoundError: no such file.
   """
   make = _arithmetic if config.task.name == 'arithmetic' else _file
+  if set(config.stages) == {'evaluate'} and config.evaluation.sets:
+    make = _nothing
   train, held_out, examples = make(config)
   task = Task(
     tokenizer=tokenizer,
@@ -91,7 +96,23 @@ def build(config: Any, tokenizer: Any) -> Task:
     if refusal:
       raise ValueError(refusal)
   _check_enough(config, task)
+  if 'evaluate' in config.stages:
+    task = dataclasses.replace(task, sets=_sets(config, task))
   return task
+
+
+def _sets(config, task):
+  """What the stage 'evaluate' asks; the held-out problems, if nothing else."""
+  sets = eval_sets.read(config, task.is_chat)
+  if not config.evaluation.sets:
+    held_out = tuple(
+      dataclasses.replace(p, prompt=p.prompt + task.prompt_suffix)
+      for p in task.held_out
+    )
+    sets = [eval_sets.EvalSet('held_out', '', held_out)]
+  encode = dataclasses.replace(task, prompt_suffix='').encode_prompt
+  eval_sets.check_lengths(config, encode, sets)
+  return tuple(sets)
 
 
 def _refusal(config, task, problem):
@@ -163,6 +184,12 @@ def sft_pairs(task: Task, max_length: int) -> tuple[list, int]:
   ]
   kept = [pair for pair in pairs if len(pair[1]) <= max_length]
   return kept, len(pairs) - len(kept)
+
+
+def _nothing(config):
+  """Of a run that only evaluates, on sets of its own."""
+  del config
+  return [], [], []
 
 
 def _arithmetic(config):

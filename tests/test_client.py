@@ -1,5 +1,6 @@
 """Continuous batching: the same tokens, whatever shares the machine."""
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ import pytest
 
 from k15 import lm_head
 from k15 import policy
+from k15.rollout import backend
 from k15.rollout import client
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Request, Stop
@@ -52,9 +54,9 @@ class Spy:
   def __getattr__(self, name):
     return getattr(self._engine, name)
 
-  def generate(self, params, state, wanted):
+  def generate(self, params, state, *wanted):
     assert np.asarray(state.is_live).any()
-    state, made = self._engine.generate(params, state, wanted)
+    state, made = self._engine.generate(params, state, *wanted)
     self.steps.append(int(made.steps))
     return state, made
 
@@ -277,6 +279,35 @@ def test_temperatures_belong_to_requests(params):
   assert len({tuple(completions[0, s].tokens) for s in range(3, 6)}) == 3
 
 
+def test_greedy_and_nucleus_beside_the_whole(params):
+  whole = [request(1, s) for s in range(3)]
+  greedy = [request(0, s, temperature=0.0) for s in range(2)]
+  cold = [request(0, 5, temperature=1e-4)]
+  narrow = [request(0, 6, top_p=1e-6)]
+  alone = answer(params, whole, make_decoder(16, 4, 2))
+  both = answer(params, whole + greedy + cold + narrow, make_decoder(4, 4, 2))
+  for name, completion in alone.items():
+    np.testing.assert_array_equal(both[name].tokens, completion.tokens)
+  # The likeliest token is all there is of a narrow nucleus or a cold one.
+  ways = {tuple(both[0, s].tokens) for s in (0, 1, 5, 6)}
+  assert len(ways) == 1
+
+
+def test_slots_leave_the_program_of_parts_when_they_are_done(params):
+  slots = backend.SlotBackend(make_decoder(4, 4, 2))
+  slots.set_params(params)
+  asked = [request(0, 0, budget=3, temperature=0.0), request(1, 0, budget=9)]
+  for i, r in enumerate(asked):
+    slots.insert(slots.prefill([r.prompt]), [0], [r], [i])
+  assert slots._of_parts == {0}
+  slots.generate(9)
+  assert not slots._of_parts
+  again = dataclasses.replace(asked[0], top_p=0.5, temperature=1.0)
+  slots.insert(slots.prefill([again.prompt]), [0], [again], [0])
+  slots.free([0])
+  assert not slots._of_parts
+
+
 def test_new_weights_count_from_the_next_call(params):
   rollout = make_rollout(params)
   stream = rollout.generate([request(0, s, budget=6) for s in range(4)])
@@ -294,7 +325,7 @@ def test_new_weights_count_from_the_next_call(params):
     (dict(prompt=np.zeros(0, np.int32)), 'response 7/2 has an empty prompt'),
     (dict(budget=0), 'response 7/2 has a budget of 0 tokens'),
     (dict(budget=-3), 'a budget of -3 tokens'),
-    (dict(temperature=0.0), 'response 7/2 has temperature 0.0'),
+    (dict(top_p=0.0), 'response 7/2 has top_p 0.0'),
     (dict(temperature=-1.0), 'temperature -1.0'),
     (dict(temperature=float('nan')), 'temperature nan'),
     (

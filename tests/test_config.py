@@ -17,6 +17,7 @@ FREE = {
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
   'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
   'long_cot_examples.server', 'long_cot_examples.server_model',
+  'long2short.short_model', 'long2short.responses', 'short_rl.candidates',
   'curation.guess_suffix', 'curation.guess_prefix',
 }  # fmt: skip
 
@@ -52,7 +53,8 @@ def test_every_key_is_judged():
     for group in config_lib.SUPERVISED
     for key in ('files', 'weights')
   }
-  judged |= {'stages', 'task.kinds', 'tokenizer.words'}
+  judged |= {'stages', 'task.kinds', 'tokenizer.words', 'evaluation.pass_at'}
+  judged |= {f'evaluation.{key}' for key in ('sets', 'rewards', 'templates')}
   judged |= {'curation.evaluation_paths', 'curation.excluded_types'}
   judged |= {'mesh.rules', 'mesh.coordinator'}
   judged |= {'rollout.mesh', 'rollout.mesh_rules'}
@@ -102,6 +104,18 @@ def test_every_key_is_judged():
       dict(rollout__temperature=0.0),
       'rollout.temperature is 0.0, and has to be > 0',
     ),
+    (
+      dict(evaluation__top_p=0.0),
+      'evaluation.top_p is 0.0, and has to be > 0 and <= 1',
+    ),
+    (
+      dict(evaluation__interval=1.0),
+      'evaluation.interval is 1.0, and has to be > 0 and < 1',
+    ),
+    (
+      dict(evaluation__pass_at=(1, 0)),
+      'evaluation.pass_at is 0, and has to be >= 1',
+    ),
     (dict(rl__iterations=-1), 'rl.iterations is -1, and has to be >= 0'),
     (dict(rollout__num_slots=0), 'rollout.num_slots is 0, and has to be >= 1'),
     (dict(seed=-1), 'seed is -1, and has to be >= 0 and < 4294967296'),
@@ -109,6 +123,54 @@ def test_every_key_is_judged():
 )
 def test_numbers(changes, sentence):
   assert _refusal(**changes) == sentence
+
+
+@pytest.mark.parametrize(
+  ('changes', 'part'),
+  [
+    (
+      dict(evaluation__temperature=0.0, evaluation__samples=2),
+      'evaluation.samples is 2, and at evaluation.temperature 0 all samples',
+    ),
+    (dict(stages=('evaluate',)), "checkpoint is '', and there is no model"),
+    (
+      dict(evaluation__sets=('a:/none.json',)),
+      "evaluation.sets: no file '/none.json'",
+    ),
+    (
+      dict(evaluation__sets=(__file__, __file__)),
+      "evaluation.sets: 'test_config' is there twice",
+    ),
+    (
+      dict(evaluation__rewards=('b:math_answers',)),
+      "evaluation.rewards names ['b'], and evaluation.sets has []",
+    ),
+    (
+      dict(
+        evaluation__sets=(f'a:{__file__}',), evaluation__rewards=('a:luck',)
+      ),
+      "evaluation.rewards: 'luck' is not one of",
+    ),
+    (
+      dict(evaluation__sets=(f'a:{__file__}',), evaluation__templates=('a:x',)),
+      "evaluation.templates holds 'x', which has no '{prompt}'",
+    ),
+  ],
+)
+def test_evaluation(changes, part):
+  assert part in _refusal(**changes)
+
+
+def test_greedy_evaluation_and_sets_without_a_task():
+  config = _config(evaluation__temperature=0.0)
+  config_lib.validate(config, 1, config.task.kinds)
+  config = _config(
+    stages=('evaluate',),
+    checkpoint='somewhere',
+    task__name='file',
+    evaluation__sets=(f'a:{__file__}',),
+  )
+  config_lib.validate(config, 1, config.task.kinds)
 
 
 @pytest.mark.parametrize(

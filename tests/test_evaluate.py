@@ -9,7 +9,7 @@ import small_run
 
 from k15 import context as context_lib
 from k15 import evaluate
-from k15.data_types import Problem, Segment
+from k15.data_types import Problem, Segment, StopReason
 from k15.rewards.verdict import Verdict
 from k15.rollout import client
 from k15.rollout.requests import Completion, Request, Stop
@@ -54,13 +54,15 @@ def test_records_are_in_order_of_problem_and_sample():
   assert len(done) == 4
   names = [(r['problem_id'], r['sample']) for r in records]
   assert names == [('a', 0), ('a', 1), ('b', 0), ('b', 1)]
-  assert [r['reward'] for r in records] == [1, 0, 0, 1]
+  # The last one has the right answer, but did not end.
+  assert [r['reward'] for r in records] == [1, 0, 0, 0]
   assert [r['length'] for r in records] == [2, 3, 2, 3]
   # Three tokens are the longest allowed: not a budget that is renewed.
   assert [r['stop'] for r in records] == ['eos', 'max_length'] * 2
   assert records[3] == dict(
     problem_id='b', sample=1, prompt='2?', answer='777', response='777',
-    reward=1.0, verdict='correct', reason='', length=3, stop='max_length',
+    reward=0.0, verdict='wrong', reason='unfinished', length=3,
+    stop='max_length',
     domain='d', difficulty=0.5,
   )  # fmt: skip
 
@@ -81,6 +83,63 @@ def test_summary_by_hand():
     p95_tokens=pytest.approx(29.0),  # 20 + 0.9 * (30 - 20)
     truncated=pytest.approx(1 / 3),
   )
+
+
+def _records():
+  """Two problems of domains c and d, four samples each; the last is cut."""
+  a = '#### 7', '#### 8', '#### 7', '#### 7'
+  b = 'no', '#### 1', '#### 2', '#### 7'
+  return [
+    dict(
+      problem_id=name, sample=k, domain=domain, response=text, length=10 * k,
+      reward=float(text == '#### 7' and k < 3),
+      reason='time: 3' * (text == 'no'),
+      verdict='error' if text == 'no' else 'wrong',
+      stop='eos' if k < 3 else 'max_length',
+    )
+    for name, domain, texts in zip('ab', 'cd', (a, b), strict=True)
+    for k, text in enumerate(texts)
+  ]  # fmt: skip
+
+
+def _measure(records, pass_at=(1, 2, 8)):
+  return evaluate.measure(
+    records, lambda r: 'exact_answer', '####', pass_at, 0.9, 50, seed=0
+  )
+
+
+def test_measures_by_hand():
+  m = _measure(_records())
+  assert (m['problems'], m['samples']) == (2, 4)
+  # Right: 2 and 0 of 4.  pass@2 = 1 - C(2, 2) / C(4, 2) = 5/6 and 0.
+  assert m['pass@1']['value'] == 0.25
+  assert m['pass@2']['value'] == pytest.approx(5 / 12)
+  assert 'pass@8' not in m
+  # Votes: 7, 8, 7 and then 1, 2: a tie of two wrong answers.
+  assert (m['majority@4']['value'], m['majority@4']['ties']) == (0.5, 0.5)
+  assert m['mean_tokens']['value'] == 15
+  assert m['tokens']['correct'] == dict(mean=10.0, p95=19.0)  # 0 and 20
+  # 10, 30, 0, 10, 20, 30.
+  assert m['tokens']['wrong']['mean'] == pytest.approx(100 / 6)
+  assert (m['truncated'], m['repetition'], m['errors']) == (0.25, 0, 0.125)
+  assert m['errors_by_reason'] == dict(time=0.125)
+  assert m['domains']['c'] == dict(problems=1, accuracy=0.5)
+  assert m['pass@1']['low'] == 0 and m['pass@1']['high'] == 0.5
+  assert _measure(_records()) == m
+
+
+def test_problems_need_as_many_samples():
+  with pytest.raises(ValueError, match=r'problems with \[3, 4\] samples'):
+    _measure(_records()[:-1])
+
+
+@pytest.mark.parametrize('stop', list(StopReason))
+def test_what_did_not_end_is_never_right(stop):
+  right, error = Verdict('correct'), Verdict('error', 'timeout')
+  assert (evaluate.settle(right, stop).kind == 'correct') == (
+    stop.value == 'eos'
+  )
+  assert evaluate.settle(error, stop) == error
 
 
 def test_the_same_weights_give_the_same_answers(tmp_path):

@@ -13,28 +13,32 @@ EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
   'curation', 'question_types', 'near_duplicates', 'tagging', 'funnel',
-  'long2short', 'cognitive', 'rollout_correction',
+  'long2short', 'cognitive', 'rollout_correction', 'eval_metrics',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
   'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
   'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'low_precision', 'models',
+  'attention', 'chunked_attention', 'low_precision', 'models', 'merging',
   'stage_inputs', 'hosts', 'reshard', 'handover', 'offload',
   'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
   'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'curate',
-  'curation_steps', 'preference', 'reward_training',
+  'curation_steps', 'preference', 'shortest', 'short_rl', 'reward_training',
+  'eval_stage',
 )  # fmt: skip
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
+  'eval_table',
 )  # fmt: skip
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
-  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'asks', 'pass_rates',
+  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
+  'eval_questions', 'eval_sets', 'eval_table', 'asks', 'pass_rates',
+  'responses',
 ]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
@@ -49,15 +53,26 @@ MAY_IMPORT = {
   'rewards': ['data_types', 'rewards'],
   **{page: ['data_types', *DEVICES] for page in DEVICES},
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
+  'merging': [*DEVICES, 'long2short'],
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
   'rollout/server': [
     *BELOW_STAGES,
     'config',
     'command_line',
   ],  # A command of its own.
-  'task': BELOW_ROLLOUT,
+  'eval_sets': ['data_types', 'data', 'rewards'],
+  'eval_journal': ['metrics'],
+  'eval_questions': [
+    *BELOW_EVALUATE,
+    'evaluate',
+    'eval_journal',
+    'eval_sets',
+  ],
+  'eval_pairs': ['metrics', 'eval_metrics'],
+  'task': [*BELOW_ROLLOUT, 'eval_sets'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
+  'responses': [*BELOW_EVALUATE, 'context'],
   'asks': BELOW_EVALUATE,
   'pass_rates': [*BELOW_EVALUATE, 'asks'],
   'math_datasets': ['metrics'],
@@ -65,6 +80,7 @@ MAY_IMPORT = {
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],
   **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
+  'compare': ['metrics', 'eval_pairs', *REPORTS],  # A command of its own.
   'main': [
     *BELOW_RECIPE,
     *REPORTS,

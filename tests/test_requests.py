@@ -51,7 +51,10 @@ def test_what_just_fits_is_taken():
     (dict(budget=4), '5 tokens and a budget of 4 do not fit in 8 columns'),
     (dict(budget=2**70), 'do not fit in 8 columns'),
     (dict(prompt=np.zeros(10**6, np.int32)), '1000000 tokens .* 8 columns'),
-    (dict(temperature=0.0), 'has temperature 0.0'),
+    (dict(temperature=-1.0), 'has temperature -1.0'),
+    (dict(top_p=0.0), r'has top_p 0.0, outside \(0, 1\]'),
+    (dict(top_p=1.5), 'has top_p 1.5'),
+    (dict(top_p=NAN), 'has top_p nan'),
     (dict(temperature=NAN), 'has temperature nan'),
     (dict(temperature=float('inf')), 'has temperature inf'),
     (dict(temperature=1e-50), 'has temperature 1e-50'),  # 0 as float32

@@ -445,6 +445,10 @@ def test_a_rollout_layout_of_its_own_changes_nothing(rewarded, tmp_path):
   own = ('handover/seconds', 'handover/bytes', 'offload/seconds')
   for left, right in zip(*lines, strict=True):
     assert all(right.pop(key) > 0 for key in (*own, 'offload/bytes'))
+    # What the rollout's last bits are is the only difference.
+    for row in (left, right):
+      for key in [key for key in row if key.startswith('drift/')]:
+        assert abs(row.pop(key)) < 1e-5
     assert left == right
 
 

@@ -26,3 +26,17 @@ def test_domains_are_routed_and_the_rest_takes_the_default():
 def test_what_cannot_be_routed_is_refused(default, pairs, sentence):
   with pytest.raises(ValueError, match=sentence):
     routes.routes_of(default, pairs)
+
+
+def test_named_texts():
+  assert routes.named(('a:x:y', 'b:')) == dict(a='x:y', b='')
+  assert routes.named(('data/math500.json', '/x/He.jsonl.gz')) == dict(
+    math500='data/math500.json', He='/x/He.jsonl.gz'
+  )
+  for texts, sentence in (
+    (('a:1', 'a:2'), "'a' is there twice"),
+    ((':1',), "':1' is not 'name:...' with a plain name"),
+    (('a/b:1',), "'a/b:1' is not"),
+  ):
+    with pytest.raises(ValueError, match=sentence):
+      routes.named(texts)

@@ -170,3 +170,83 @@ def test_every_response_and_position_has_numbers_of_its_own():
   assert uniform(1, 2, 0) == uniform(1, 2, 0)
   # Ids of evaluations lie far up, but within int32.
   assert uniform(1 << 30, 0, 0) != uniform(0, 0, 0)
+
+
+sample_part = jax.jit(sampling.sample_part)
+
+
+def least_by_sorting(probs, top_p):
+  """Of the smallest set of likeliest tokens that sum to top_p or more."""
+  ordered = np.sort(probs.astype(np.float64))[::-1]
+  return ordered[np.searchsorted(np.cumsum(ordered), top_p - 1e-6)]
+
+
+@pytest.mark.parametrize('top_p', [1e-6, 0.3, 0.5, 0.9, 0.99])
+def test_the_nucleus_is_what_sorting_finds(top_p):
+  probs = np.exp(log_softmax(random_logits(20, 333))).astype(np.float32)
+  least = jax.jit(sampling._least_of_nucleus)(
+    probs, np.full(20, top_p, np.float32)
+  )
+  expected = [least_by_sorting(row, top_p) for row in probs]
+  np.testing.assert_allclose(least, expected, rtol=1e-6)
+
+
+def test_the_nucleus_by_hand():
+  # 0.5, 0.3, 0.2: one token has 0.5, two have 0.8; of two equals at the edge,
+  # both are in.
+  probs = np.array([[0.2, 0.5, 0.3]] * 3 + [[0.25, 0.5, 0.25]], np.float32)
+  least = sampling._least_of_nucleus(
+    probs, np.array([0.5, 0.6, 0.81, 0.6], np.float32)
+  )
+  np.testing.assert_array_equal(least, np.float32([0.5, 0.3, 0.2, 0.25]))
+
+
+def test_frequencies_are_those_of_the_nucleus():
+  # Of 0.5, 0.3, 0.15, 0.05 at 0.75 the first two stay: 5/8 and 3/8.
+  N = 4000
+  logits = np.tile(np.log(np.float32([0.15, 0.5, 0.05, 0.3])), (N, 1))
+  tokens, logprobs = sample_part(
+    logits,
+    np.ones(N, np.float32),
+    np.full(N, 0.75, np.float32),
+    keys_of(N),
+    np.zeros(N, np.int32),
+  )
+  counts = np.bincount(tokens, minlength=4)
+  assert counts[0] == counts[2] == 0
+  # A standard deviation is sqrt(4000 * 15 / 64) = 31.
+  assert abs(counts[1] - 2500) < 4 * 31
+  # The log-probabilities are of the whole distribution.
+  whole = np.log(np.float32([0.15, 0.5, 0.05, 0.3]))
+  np.testing.assert_allclose(logprobs, whole[np.asarray(tokens)], atol=1e-6)
+
+
+def test_rows_of_the_whole_draw_what_they_draw_elsewhere():
+  rows = 12
+  logits, keys = random_logits(rows, 77), keys_of(rows)
+  temperatures = np.linspace(0.5, 2, rows).astype(np.float32)
+  positions = np.arange(rows, dtype=np.int32)
+  tokens, logprobs = sample(logits, temperatures, keys, positions)
+  top_p = np.where(np.arange(rows) % 3, 1.0, 0.1).astype(np.float32)
+  mixed, mixed_logprobs = sample_part(
+    logits, temperatures, top_p, keys, positions
+  )
+  whole = top_p == 1
+  np.testing.assert_array_equal(mixed[whole], tokens[whole])
+  np.testing.assert_allclose(mixed_logprobs[whole], logprobs[whole], atol=1e-6)
+
+
+def test_temperature_0_takes_the_first_of_the_largest():
+  logits = random_logits(4, 50)
+  logits[0, 3] = logits[0, 9] = 20.0
+  tokens, logprobs = sample_part(
+    logits,
+    np.zeros(4, np.float32),
+    np.ones(4, np.float32),
+    keys_of(4),
+    np.zeros(4, np.int32),
+  )
+  np.testing.assert_array_equal(tokens, logits.argmax(1))
+  assert tokens[0] == 3
+  expected = log_softmax(logits)[np.arange(4), logits.argmax(1)]
+  np.testing.assert_allclose(logprobs, expected, atol=1e-5)

@@ -116,6 +116,18 @@ def test_budget_and_maximum_are_told_apart(stub):
   assert ended == (whole[: whole.index(whole[2]) + 1], pb.ENDED, {3})
 
 
+def test_how_to_sample_goes_over_the_wire():
+  settings = dict(temperature=0.0), dict(top_p=0.25), dict()
+  asked = [small_engine.request(**changes) for changes in settings]
+  groups = wire.groups_of(asked)
+  assert len(groups) == 3
+  got = [r for g in groups for r in wire.requests_of(g)]
+  assert [(r.temperature, r.top_p) for r in got] == [(0, 1), (1, 0.25), (1, 1)]
+  groups[1].ClearField('top_p')
+  (whole,) = wire.requests_of(groups[1])
+  assert whole.top_p == 1
+
+
 @pytest.mark.parametrize(
   ('poison', 'sentence'),
   [
@@ -130,6 +142,7 @@ def test_budget_and_maximum_are_told_apart(stub):
     (dict(max_length=1, response=ids(1, 2)), '2 tokens has reached its max'),
     (dict(temperature=float('nan')), 'temperature nan'),
     (dict(temperature=-1.0), 'temperature -1'),
+    (dict(top_p=2.0), 'top_p 2.0, outside'),
     (dict(group_id=1 << 40), 'group_id 1099511627776 is outside'),
     (dict(samples=(-1,)), 'sample_index -1 is outside'),
     (dict(samples=()), 'asks for no sample'),

@@ -90,6 +90,7 @@ def slots_of(decoder, slots, budgets, rows=(0, 1)):
     sample_indices=np.zeros(2, np.int32),
     budgets=np.array(budgets, np.int32),
     temperatures=np.ones(2, np.float32),
+    top_ps=np.ones(2, np.float32),
     stop_ids=np.full((2, MAX_STOP_IDS), -1, np.int32),
     runs=np.zeros((2, P), np.int32),
     recent=np.full((2, P), repetition.NO_TOKEN, np.int32),

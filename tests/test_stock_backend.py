@@ -1,5 +1,7 @@
 """An engine behind JetStream's interface alone, in our scheduler."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import small_engine
@@ -59,6 +61,9 @@ def test_what_such_an_engine_cannot_take():
   long = Request(0, 0, np.zeros(33, np.int32), np.zeros(0, np.int32), 4)
   with pytest.raises(ValueError, match='33 tokens, and the engine prefills 32'):
     stock.check(long)
+  short = dataclasses.replace(long, prompt=np.zeros(3, np.int32), top_p=0.9)
+  with pytest.raises(ValueError, match='top_p 0.9 .* the engine knows neither'):
+    stock.check(short)
 
   class Beams(type(engine)):
     samples_per_slot = 4

@@ -43,9 +43,10 @@ class CodeProblem:
 
 
 def load_humaneval(path: pathlib.Path) -> list[CodeProblem]:
-  """The problems of HumanEval.jsonl.gz."""
-  with gzip.open(path, 'rt') as file:
-    records = [json.loads(line) for line in file]
+  """The problems of HumanEval.jsonl.gz, or of the same unpacked."""
+  open_text = gzip.open if path.suffix == '.gz' else open
+  with open_text(path, 'rt') as file:
+    records = [json.loads(line) for line in file if line.strip()]
   return [
     CodeProblem(
       id=record['task_id'],

@@ -1,5 +1,6 @@
 """Which reward judges a problem: by its domain, in a plain dict."""
 
+import pathlib
 from collections.abc import Sequence
 
 REWARDS = ('exact_answer', 'math_answers', 'code_tests', 'r1_format')
@@ -27,3 +28,22 @@ def routes_of(default: str, pairs: Sequence[str]) -> dict[str, str]:
     if reward not in REWARDS:
       raise ValueError(f'no reward {reward!r}; there are {", ".join(REWARDS)}')
   return routes
+
+
+def named(texts: Sequence[str]) -> dict[str, str]:
+  """'name:rest' each, as a dict; a text without a colon is a path.
+
+  Raises:
+    ValueError: a name twice, or none.
+  """
+  pairs = {}
+  for text in texts:
+    name, colon, rest = text.partition(':')
+    if not colon:
+      name, rest = pathlib.Path(text).name.partition('.')[0], text
+    if not name or '/' in name:
+      raise ValueError(f"{text!r} is not 'name:...' with a plain name")
+    if name in pairs:
+      raise ValueError(f'{name!r} is there twice')
+    pairs[name] = rest
+  return pairs

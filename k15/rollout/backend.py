@@ -13,7 +13,7 @@ from k15 import low_precision
 from k15.rollout import repetition
 from k15.rollout import requests as requests_lib
 from k15.rollout import slots as slots_lib
-from k15.rollout.requests import MAX_STOP_IDS, Request
+from k15.rollout.requests import MAX_STOP_IDS, Request, Stop
 
 
 class Backend(Protocol):
@@ -68,6 +68,7 @@ class SlotBackend:
     self._decoder = decoder
     self._params = None
     self._state = None
+    self._of_parts = set()  # live slots that sample of a part, see `Request`
 
   def check(self, request: Request) -> None:
     """As in `Backend`."""
@@ -107,6 +108,9 @@ class SlotBackend:
       self._decoder, rows, requests, slots, self.prefill_batch
     )
     self._state = self._decoder.insert(prefix, self._state, request)
+    for asked, slot in zip(requests, slots, strict=True):
+      if asked.temperature == 0 or asked.top_p < 1:
+        self._of_parts.add(slot)
 
   def wait(self) -> None:
     """As in `Backend`."""
@@ -117,13 +121,19 @@ class SlotBackend:
     chosen = np.zeros(self.num_slots, bool)
     chosen[list(slots)] = True
     self._state = self._decoder.free(self._state, chosen)
+    self._of_parts.difference_update(slots)
 
   def generate(self, stop_when_free: int) -> slots_lib.DecodedTokens:
     """As in `Backend`."""
     self._state, made = self._decoder.generate(
-      self._params, self._state, np.int32(stop_when_free)
+      self._params,
+      self._state,
+      np.int32(stop_when_free),
+      bool(self._of_parts),
     )
-    return jax.device_get(made)
+    made = jax.device_get(made)
+    self._of_parts = {s for s in self._of_parts if made.stop[s] == Stop.RUNNING}
+    return made
 
   def warm_up(self, longest_context: int | None = None) -> None:
     """Compiles every shape, so that nothing compiles later; slots are idle.
@@ -172,6 +182,7 @@ def slot_request(
     sample_indices=column([r.sample_index for r in requests], 0),
     budgets=column([r.budget for r in requests], 0),
     temperatures=column([r.temperature for r in requests], 1.0, np.float32),
+    top_ps=column([r.top_p for r in requests], 1.0, np.float32),
     stop_ids=stop_ids,
     runs=runs,
     recent=recent,

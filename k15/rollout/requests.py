@@ -6,7 +6,6 @@ is handed over whole as a `Completion`.  Tokens in, tokens out.
 
 import dataclasses
 import enum
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -38,7 +37,9 @@ class Request:
     prompt: int32 [T], at least one token.
     response: int32 [T], what earlier segments already hold, perhaps empty.
     budget: tokens it may grow now, at least 1.
-    temperature: above 0.
+    temperature: of the sampling; 0 takes the likeliest token.
+    top_p: in (0, 1]: only the likeliest tokens, so many that together they have
+      this probability, are sampled from; 1 is all.
     seed: uint64, the two words of the run's threefry key, high word first.
     stop_ids: tokens that end it, four at most; empty: the end of sequence.
   """
@@ -49,6 +50,7 @@ class Request:
   response: np.ndarray
   budget: int
   temperature: float = 1.0
+  top_p: float = 1.0
   seed: int = 0
   stop_ids: tuple[int, ...] = ()
 
@@ -60,7 +62,8 @@ class Chunk:
   Attributes:
     request: the very object that was submitted.
     tokens: int32 [T]; none only if it was stopped from outside.
-    logprobs: float32 [T], nats, of the whole tempered distribution.
+    logprobs: float32 [T], nats, of the whole tempered distribution, whatever
+      part of it was sampled from; at temperature 0, of the untempered one.
     policy_version: of the weights that sampled all of them.
     stop: RUNNING in all chunks of a request but its last.
     error: a sentence, when it failed.
@@ -207,8 +210,10 @@ def check(request: Request, columns: int, vocab_size: int) -> None:
   # As float32, which is what the device divides by.
   tiny, huge = np.finfo(np.float32).tiny, np.finfo(np.float32).max
   temperature = request.temperature
-  if math.isnan(temperature) or not tiny <= temperature <= huge:
+  if temperature != 0 and not tiny <= temperature <= huge:
     raise ValueError(f'{name} has temperature {temperature}')
+  if not tiny <= request.top_p <= 1:
+    raise ValueError(f'{name} has top_p {request.top_p}, outside (0, 1]')
   if len(request.stop_ids) > MAX_STOP_IDS:
     raise ValueError(
       f'{name} has {len(request.stop_ids)} stop ids, more than {MAX_STOP_IDS}'

@@ -44,6 +44,7 @@ def shape_of(slots: SlotDecoder) -> Shape:
     slots.repetition_max_period,
     slots.repetition_min_tokens,
     slots.cache_dtype,
+    'top_p',  # A worker that does not know it would ignore it.
   )
   return Shape(slots.num_slots, slots.columns, config.vocab_size, settings)
 

@@ -58,7 +58,7 @@ class SlotRequest:
     seeds: uint32 [n, 2], the words of each run's threefry key.
     group_ids, sample_indices: int32 [n], with `seeds` they seed the sampling.
     budgets: int32 [n], tokens the response may still grow.
-    temperatures: float32 [n].
+    temperatures, top_ps: float32 [n], as in `Request`.
     stop_ids: int32 [n, MAX_STOP_IDS], tokens that end it; -1 is none.
     runs, recent: int32 [n, max_period], the repetition detector's memory.
   """
@@ -70,6 +70,7 @@ class SlotRequest:
   sample_indices: Any
   budgets: Any
   temperatures: Any
+  top_ps: Any
   stop_ids: Any
   runs: Any
   recent: Any
@@ -88,6 +89,7 @@ class DecodeState:
   positions: jax.Array
   budgets: jax.Array
   temperatures: jax.Array
+  top_ps: jax.Array
   stop_ids: jax.Array
   keys: jax.Array
   is_live: jax.Array
@@ -217,6 +219,7 @@ class SlotDecoder:
       positions=put(state.positions, prefix.positions[rows]),
       budgets=put(state.budgets, request.budgets),
       temperatures=put(state.temperatures, request.temperatures),
+      top_ps=put(state.top_ps, request.top_ps),
       stop_ids=put(state.stop_ids, request.stop_ids),
       keys=put(
         state.keys,
@@ -231,9 +234,13 @@ class SlotDecoder:
       recent=put(state.recent, request.recent),
     )
 
-  @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+  @functools.partial(jax.jit, static_argnums=(0, 4), donate_argnums=2)
   def generate(
-    self, params: Any, decode_state: DecodeState, stop_when_free: jax.Array
+    self,
+    params: Any,
+    decode_state: DecodeState,
+    stop_when_free: jax.Array,
+    of_parts: bool = False,
   ) -> tuple[DecodeState, DecodedTokens]:
     """Decodes in every live slot.
 
@@ -242,6 +249,8 @@ class SlotDecoder:
       decode_state: consumed.
       stop_when_free: int32 [], returns early once so many responses have
         stopped in this call, so that their slots can be refilled at once.
+      of_parts: whether any live slot has a temperature of 0 or a top_p below
+        1: another program, so that whole distributions cost no more for it.
     """
     S, K = self.num_slots, self.tokens_per_call
     if self.fuse_projections:
@@ -263,7 +272,7 @@ class SlotDecoder:
 
     state, made = jax.lax.while_loop(
       should_go_on,
-      functools.partial(self._step, params),
+      functools.partial(self._step, params, of_parts),
       (decode_state, made),
     )
     # The host of every process reads all of it.
@@ -272,7 +281,7 @@ class SlotDecoder:
     )
     return state, jax.tree.unflatten(jax.tree.structure(made), whole)
 
-  def _step(self, params, carry):
+  def _step(self, params, of_parts, carry):
     """Samples one token in every live slot."""
     state, made = carry
     hidden, cache = policy.decode(
@@ -281,9 +290,13 @@ class SlotDecoder:
     logits = lm_head.logits_of(self.config, params, hidden)
     live = state.is_live
     positions = jnp.where(live, state.positions + 1, state.positions)
-    tokens, logprobs = sampling.sample(
-      logits, state.temperatures, state.keys, positions
-    )
+    where = state.keys, positions
+    if of_parts:
+      tokens, logprobs = sampling.sample_part(
+        logits, state.temperatures, state.top_ps, *where
+      )
+    else:
+      tokens, logprobs = sampling.sample(logits, state.temperatures, *where)
     tokens = jnp.where(live, tokens, state.tokens)
     budgets = jnp.where(live, state.budgets - 1, state.budgets)
     runs, recent = repetition.update_runs(state.runs, state.recent, tokens)
@@ -336,6 +349,7 @@ class SlotDecoder:
       positions=jnp.zeros(S, jnp.int32),
       budgets=jnp.zeros(S, jnp.int32),
       temperatures=jnp.ones(S, jnp.float32),
+      top_ps=jnp.ones(S, jnp.float32),
       stop_ids=jnp.full((S, MAX_STOP_IDS), -1, jnp.int32),
       keys=jax.random.split(jax.random.key(0, impl='threefry2x32'), S),
       is_live=jnp.zeros(S, bool),

@@ -50,6 +50,11 @@ class StockBackend:
   def check(self, request: Request) -> None:
     """As in `Backend`; budgets have no limit."""
     requests_lib.check(request, _NO_LIMIT, _NO_LIMIT)
+    if request.top_p < 1 or request.temperature == 0:
+      raise ValueError(
+        f'{requests_lib.name_of(request)} has top_p {request.top_p} and'
+        f' temperature {request.temperature}, and the engine knows neither'
+      )
     length = len(request.prompt) + len(request.response)
     longest = self._prefill_engine.max_prefill_length
     if length > longest:

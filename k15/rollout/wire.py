@@ -72,7 +72,7 @@ def groups_of(requests: Sequence[Request]) -> list[pb.Group]:
   groups = []
   for key, run in itertools.groupby(requests, _all_but_the_sample):
     run = list(run)
-    group_id, budget, temperature, seed, stop_ids = key
+    group_id, budget, temperature, top_p, seed, stop_ids = key
     groups.append(
       pb.Group(
         group_id=group_id,
@@ -81,6 +81,7 @@ def groups_of(requests: Sequence[Request]) -> list[pb.Group]:
         response=_packed(run[0].response, _INT32),
         token_budget=budget,
         temperature=temperature,
+        top_p=top_p,
         seed=seed,
         stop_ids=stop_ids,
       )
@@ -116,6 +117,7 @@ def requests_of(group: pb.Group) -> list[Request]:
       response=response,
       budget=budget,
       temperature=group.temperature if group.HasField('temperature') else 1.0,
+      top_p=group.top_p if group.HasField('top_p') else 1.0,
       seed=group.seed,
       stop_ids=tuple(group.stop_ids),
     )
@@ -184,6 +186,7 @@ def _all_but_the_sample(request):
     request.group_id,
     request.budget,
     request.temperature,
+    request.top_p,
     request.seed,
     tuple(request.stop_ids),
   )

@@ -1,0 +1,237 @@
+"""The stage 'evaluate': a model on sets of problems, and what it scored.
+
+It leaves in `workdir/evaluation`
+
+  results.json   the measures of each set
+  SET.jsonl      a record per response, in order: what `k15.compare` reads
+  journal-*      what has been sampled, per model and sampling; see eval_journal
+
+Cut off in any way, it goes on with the responses that are missing; each draws
+its random numbers by set, problem and sample, so the end is the same.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import time
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from k15 import context as context_lib
+from k15 import eval_journal
+from k15 import eval_questions
+from k15 import eval_table
+from k15 import evaluate
+from k15 import hosts
+from k15 import metrics
+from k15 import models
+from k15.context import Context
+from k15.data_types import StopReason, Trajectory
+from k15.eval_questions import Question
+from k15.rewards import scoring
+from k15.rewards.verdict import Verdict
+from k15.rollout import partial
+
+
+def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
+  """Evaluates the model at `source`, or what is left of that.
+
+  Args:
+    context: of the run.
+    source: a model's directory, or a workdir.
+
+  Returns:
+    Measures by set, as in results.json; {} but in the first process.
+
+  Raises:
+    ValueError: there is no model.
+    Interrupted: it was asked to stop; what was sampled is on disk.
+  """
+  config, e = context.config, context.config.evaluation
+  questions = eval_questions.questions_of(config, context.task.sets)
+  task = dataclasses.replace(context.task, prompt_suffix='')
+  source = models.directory_of(source)
+  facts = dict(
+    model=models.fingerprint(source),
+    temperature=e.temperature,
+    top_p=e.top_p,
+  )
+  folder = context.workdir / 'evaluation'
+  folder.mkdir(parents=True, exist_ok=True)
+  digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+  journal = eval_journal.Journal(
+    folder / f'journal-{digest}.jsonl', writes=hosts.is_first()
+  )
+  _sample(context, task, source, questions, journal)
+  if not hosts.is_first():
+    return {}
+  return _write(context, folder, facts, source, questions, journal)
+
+
+def _sample(context, task, source, questions, journal):
+  """Samples and judges what the journal lacks."""
+  is_there = hosts.of_first(
+    np.array([bool(journal.response(*q.where)) for q in questions])
+  )
+  missing = [
+    q for q, there in zip(questions, is_there, strict=True) if not there
+  ]
+  unjudged = [
+    q
+    for q, there in zip(questions, is_there, strict=True)
+    if there and hosts.is_first() and not journal.verdict(*q.where, q.judge)
+  ]
+  if not missing and not unjudged:
+    return
+  scorer = context_lib.make_scorer(
+    context.config, {eval_questions.route_of(q): q.reward for q in questions}
+  )
+  try:
+    judging = _Judging(scorer, journal)
+    for question in unjudged:
+      judging.begin(question)
+    if missing:
+      done = len(questions) - len(missing)
+      with metrics.Progress(len(questions), done, 'evaluate') as progress:
+        _answer(context, task, source, missing, journal, judging, progress)
+    judging.finish()
+  finally:
+    scorer.close()
+
+
+def _answer(context, task, source, missing, journal, judging, progress):
+  config, e = context.config, context.config.evaluation
+  by_name = {(q.group_id, q.key[2]): q for q in missing}
+  rollout = context_lib.make_rollout(context)
+  params = context_lib.load_params(context, source)
+  handover = context_lib.make_handover(context)
+  with context.use_mesh():
+    handover.update(params, version=0)
+  rollout.set_params(handover.params, version=0)
+  start, tokens = time.perf_counter(), 0
+  with context.use_rollout_mesh():
+    for trajectory in partial.run(
+      rollout,
+      [
+        (q.problem, Trajectory(q.group_id, q.problem.id, q.key[2]))
+        for q in missing
+      ],
+      task.encode_prompt,
+      config.rollout.max_length,
+      config.rollout.max_length,
+      e.temperature,
+      e.top_p,
+    ):
+      question = by_name[trajectory.group_id, trajectory.sample_index]
+      journal.add_response(
+        question.key,
+        prompt=question.problem.prompt,
+        response=task.tokenizer.decode(trajectory.tokens),
+        length=trajectory.length,
+        stop=trajectory.stop.value,
+      )
+      if hosts.is_first():
+        judging.begin(question)
+        judging.take()
+      tokens += trajectory.length
+      progress.update()
+      if context.is_stopping():
+        raise context_lib.Interrupted('evaluate: what was sampled is saved')
+  rollout.close()
+  seconds = time.perf_counter() - start
+  if hosts.is_first():
+    rate = tokens / seconds
+    print(
+      f'{tokens} tokens in {seconds:.1f} s: {rate:.0f} a second', flush=True
+    )
+
+
+class _Judging:
+  """Verdicts on their way into the journal."""
+
+  def __init__(self, scorer: scoring.Scorer, journal: eval_journal.Journal):
+    self._scorer, self._journal = scorer, journal
+    self._pending: list[tuple[Question, Future[Verdict]]] = []
+
+  def begin(self, question: Question) -> None:
+    """Has the response judged that the journal holds."""
+    problem = dataclasses.replace(
+      question.problem, domain=eval_questions.route_of(question)
+    )
+    entry = self._journal.response(*question.where)
+    future = self._scorer.submit(problem, entry['response'])
+    self._pending.append((question, future))
+
+  def take(self) -> None:
+    """Takes in the verdicts that are there."""
+    waiting = []
+    for question, future in self._pending:
+      if not future.done():
+        waiting.append((question, future))
+        continue
+      entry = self._journal.response(*question.where)
+      verdict = evaluate.settle(future.result(), StopReason(entry['stop']))
+      self._journal.add_verdict(
+        question.key, question.judge, verdict.kind, verdict.reason
+      )
+    self._pending = waiting
+
+  def finish(self) -> None:
+    """Waits for the rest."""
+    for _, future in self._pending:
+      future.result()
+    self.take()
+
+
+def _write(context, folder, facts, source, questions, journal):
+  """Records, results and table of a finished evaluation."""
+  config, e = context.config, context.config.evaluation
+  records, rewards = {}, {}
+  for question in questions:
+    name, problem_id, _ = question.key
+    records.setdefault(name, []).append(
+      eval_questions.record_of(question, journal)
+    )
+    rewards[name, problem_id] = question.reward
+  results = {
+    name: evaluate.measure(
+      found,
+      lambda record: rewards[record['set'], record['problem_id']],
+      config.task.answer_marker,
+      e.pass_at,
+      e.interval,
+      e.resamples,
+      config.seed,
+    )
+    for name, found in records.items()
+  }
+  settings = dict(
+    model=str(source),
+    fingerprint=facts['model'],
+    temperature=e.temperature,
+    top_p=e.top_p,
+    samples=e.samples,
+    max_length=config.rollout.max_length,
+    interval=e.interval,
+    seed=config.seed,
+  )
+  for name, found in records.items():
+    metrics.replace_jsonl(folder / f'{name}.jsonl', found)
+  text = json.dumps(dict(settings=settings, sets=results), indent=2) + '\n'
+  metrics.replace_file(folder / 'results.json', text.encode())
+  print(eval_table.of_results(results, e.interval), flush=True)
+  return results
+
+
+def pooled(results: dict[str, Any]) -> dict[str, float]:
+  """Accuracy and mean length over the problems of all sets."""
+  total = sum(r['problems'] for r in results.values())
+
+  def mean(key):
+    values = results.values()
+    return sum(r['problems'] * r[key]['value'] for r in values) / total
+
+  return dict(accuracy=mean('pass@1'), mean_tokens=mean('mean_tokens'))

@@ -1,0 +1,133 @@
+"""An evaluation that is cut off ends as one that is not."""
+
+import json
+import shutil
+
+import pytest
+import small_run
+
+from k15 import context as context_lib
+from k15 import eval_stage
+from k15 import metrics
+from k15 import recipe
+
+SHORT = dict(
+  stages=('rl', 'evaluate'),
+  rl__iterations=0,
+  rollout__max_prompt_length=24,
+  evaluation__samples=2,
+  evaluation__pass_at=(1, 2),
+  evaluation__resamples=100,
+  evaluation__top_p=0.9,
+)
+
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+  """A run that is evaluated on sets of 30 and 3 problems."""
+  folder = tmp_path_factory.mktemp('evaluate')
+  sums = small_run.write_problems(folder / 'sums.jsonl')
+  few = small_run.write_problems(folder / 'few.jsonl', 3)
+  sets = (str(sums), f'few:{few}')
+  changes = SHORT | dict(
+    evaluation__sets=sets, evaluation__templates=('few:{prompt}',)
+  )
+  context = small_run.make_context(folder, **changes)
+  return folder, changes, recipe.run(context)
+
+
+def _files(workdir):
+  names = ('sums.jsonl', 'few.jsonl', 'results.json')
+  return {n: (workdir / 'evaluation' / n).read_text() for n in names}
+
+
+def _journal(workdir):
+  (path,) = (workdir / 'evaluation').glob('journal-*.jsonl')
+  return path
+
+
+def test_what_it_leaves(done):
+  folder, _, summary = done
+  results = json.loads((folder / 'run/evaluation/results.json').read_text())
+  assert results['settings']['top_p'] == 0.9
+  sums = results['sets']['sums']
+  assert summary['evaluation'] == results['sets']
+  assert (sums['problems'], sums['samples']) == (30, 2)
+  assert set(sums) > {'pass@1', 'pass@2', 'majority@2', 'tokens', 'truncated'}
+  records = metrics.read_jsonl(folder / 'run/evaluation/sums.jsonl')
+  assert [r['sample'] for r in records] == [0, 1] * 30
+  assert records[0]['prompt'] == '0+1\n'
+  few = metrics.read_jsonl(folder / 'run/evaluation/few.jsonl')
+  assert few[0]['prompt'] == '0+1'
+  accuracy = summary['accuracy_after_evaluate']
+  right = sum(r['reward'] for r in records + few)
+  assert accuracy == pytest.approx(right / 66)
+  assert all(r['reward'] == 0 for r in records if r['stop'] != 'eos')
+
+
+def test_cut_off_it_ends_the_same(done, tmp_path):
+  folder, changes, _ = done
+  workdir = folder / 'again'
+  shutil.copytree(folder / 'run/models', workdir / 'models')
+  whole = _journal(folder / 'run').read_bytes()
+  lines = whole.splitlines(True)
+  # As a kill -9 leaves it: responses without verdicts, and a torn line.
+  kept = b''.join(line for line in lines if b'"response"' in line)[:6000]
+  assert not kept.endswith(b'\n')
+  path = workdir / 'evaluation' / _journal(folder / 'run').name
+  path.parent.mkdir()
+  path.write_bytes(kept)
+  context = small_run.make_context(folder, 'again', **changes)
+  eval_stage.run(context, workdir / 'models/rl')
+  expected = _files(folder / 'run')
+  assert _files(workdir) | {'results.json': ''} == expected | {
+    'results.json': ''
+  }
+  results = (
+    json.loads(f['results.json'])['sets'] for f in (_files(workdir), expected)
+  )
+  assert next(results) == next(results)
+  # Nothing that was there was sampled again.
+  added = path.read_bytes()[len(kept) :]
+  assert added.count(b'"response"') == 66 - kept.count(b'\n')
+
+
+def test_asked_to_stop_it_keeps_what_it_has(done):
+  folder, changes, _ = done
+  context = small_run.make_context(folder, 'stopped', **changes)
+  context.stop.set()
+  with pytest.raises(
+    context_lib.Interrupted, match='what was sampled is saved'
+  ):
+    eval_stage.run(context, folder / 'run')
+  assert _journal(context.workdir).read_bytes().count(b'"response"') == 1
+  assert not (context.workdir / 'evaluation/results.json').exists()
+
+
+def test_more_samples_and_other_answers_cost_what_is_new(done, tmp_path):
+  folder, changes, _ = done
+  workdir = folder / 'more'
+  shutil.copytree(folder / 'run', workdir)
+  path = _journal(workdir)
+  before = path.read_bytes()
+  context = small_run.make_context(
+    folder, 'more', **changes | dict(evaluation__samples=3)
+  )
+  eval_stage.run(context, workdir / 'models/rl')
+  added = path.read_bytes()[len(before) :]
+  assert added.count(b'"response"') == added.count(b'"verdict"') == 33
+  records = metrics.read_jsonl(workdir / 'evaluation/sums.jsonl')
+  old = metrics.read_jsonl(folder / 'run/evaluation/sums.jsonl')
+  assert [r for r in records if r['sample'] < 2] == old
+  # Another answer: judged again, not sampled again.
+  before = path.read_bytes()
+  few = folder / 'few.jsonl'
+  text = few.read_text()
+  few.write_text(text.replace('"answer": "3"', '"answer": "4"'))
+  context = small_run.make_context(
+    folder, 'more', **changes | dict(evaluation__samples=3)
+  )
+  eval_stage.run(context, workdir / 'models/rl')
+  few.write_text(text)
+  added = path.read_bytes()[len(before) :]
+  assert (added.count(b'"response"'), added.count(b'"verdict"')) == (0, 3)

@@ -1,0 +1,165 @@
+"""The four methods as stages of one run, from a model on disk to the report."""
+
+import jax
+import numpy as np
+import pytest
+import small_run
+
+from benchmarks import long2short as benchmark
+from k15 import config as config_lib
+from k15 import context as context_lib
+from k15 import metrics
+from k15 import models
+from k15 import recipe
+from k15.rewards.verdict import Verdict
+
+STAGES = ('merge', 'shortest', 'dpo', 'short_rl')
+SHORT = dict(
+  stages=STAGES,
+  rollout__token_budget=16,
+  long2short__problems=26,
+  long2short__samples=6,
+  shortest__steps=2,
+  shortest__batch_tokens=64,
+  shortest__warmup_steps=1,
+  dpo__steps=2,
+  dpo__batch_pairs=4,
+  dpo__warmup_steps=1,
+  short_rl__iterations=1,
+  short_rl__max_length=10,
+)
+
+
+def _even(response, reference):
+  """Right is a text of an even number of characters."""
+  return Verdict('correct' if len(response) % 2 == 0 else 'wrong')
+
+
+def _run(folder, workdir, **changes):
+  context = small_run.make_context(folder, workdir, **changes)
+  context.scorer._judges['exact_answer'] = _even
+  config_lib.validate(context.config, jax.device_count(), ('add',))
+  return context, recipe.run(context)
+
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+  """A long and a short model, and all four stages from them."""
+  folder = tmp_path_factory.mktemp('long2short')
+  changes = dict(
+    stages=('sft',), task__kinds=('add',), sft__steps=30,
+    sft__learning_rate=0.03,
+  )  # fmt: skip
+  _run(folder, 'long', **changes)
+  _run(folder, 'short', **changes | dict(seed=1))
+  changes = SHORT | dict(
+    task__kinds=('add',),
+    checkpoint=str(folder / 'long'),
+    long2short__short_model=str(folder / 'short'),
+  )
+  return folder, changes, *_run(folder, 'run', **changes)
+
+
+def test_every_stage_leaves_a_model_and_an_evaluation(done):
+  folder, _, context, summary = done
+  for stage in STAGES:
+    assert models.read_origin(folder / 'run/models' / stage).stage == stage
+    records = metrics.read_jsonl(folder / f'run/evaluation_{stage}.jsonl')
+    assert len(records) == 4
+    assert 0 <= summary[f'accuracy_after_{stage}'] <= 1
+  assert (folder / 'run/report.html').exists()
+
+
+def test_a_stage_begins_with_the_model_before_it(done):
+  folder, _, context, _ = done
+  lines = metrics.read_jsonl(folder / 'run/responses.jsonl')
+  # 26 problems, 6 times, of the merged model, then of the next.
+  first, second = (
+    models.fingerprint(folder / 'run/models' / stage)
+    for stage in ('merge', 'shortest')
+  )
+  assert [line['model'] for line in lines] == [first] * 156 + [second] * 156
+  first = context_lib.load_params(context, folder / 'run/models/merge')
+  long, short = (
+    context_lib.load_params(context, folder / name / 'models/sft')
+    for name in ('long', 'short')
+  )
+  jax.tree.map(
+    lambda x, y, z: np.testing.assert_array_equal(x, (y + z) / 2),
+    first, long, short,
+  )  # fmt: skip
+
+
+def test_a_finished_run_is_left_alone(done):
+  folder, changes, _, summary = done
+  before = (folder / 'run/metrics.jsonl').read_bytes()
+  _, again = _run(folder, 'run', **changes)
+  assert again | {'seconds': 0} == summary | {'seconds': 0}
+  assert (folder / 'run/metrics.jsonl').read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    (dict(stages=('merge',)), "short_model: no directory ''"),
+    (
+      dict(stages=('merge',), long2short__short_model='.'),
+      "stage 'merge' needs a long-CoT model",
+    ),
+    (
+      dict(stages=('short_rl',), short_rl__max_length=17),
+      'short_rl.max_length is 17, above rollout.max_length, 16',
+    ),
+    (
+      dict(stages=('short_rl',), short_rl__candidates=('nowhere',)),
+      "short_rl.candidates: no directory 'nowhere'",
+    ),
+    (
+      dict(stages=('dpo',), dpo__steps=1, dpo__warmup_steps=1),
+      'dpo.warmup_steps is 1, and has to be < dpo.steps, 1',
+    ),
+    (
+      dict(stages=('shortest',), shortest__batch_tokens=31),
+      'shortest.batch_tokens is 31, less than one row',
+    ),
+    (dict(long2short__longer=1.0), 'long2short.longer is 1.0, and has to be'),
+  ],
+)
+def test_what_cannot_run(tmp_path, changes, message):
+  changes = dict(short_rl__max_length=16) | changes
+  config = small_run.make_config(tmp_path, **changes)
+  with pytest.raises(config_lib.ConfigError, match=message):
+    config_lib.validate(config, 1, config.task.kinds)
+
+
+def test_keys_of_stages_that_have_not_begun_may_change(tmp_path):
+  config = small_run.make_config(tmp_path)
+  before = config_lib.to_json(config)
+  config.dpo.beta, config.long2short.samples = 0.2, 4
+  assert len(config_lib.refuse_changes(before, config, ['sft', 'rl'])) == 2
+  with pytest.raises(config_lib.ConfigError, match='dpo.beta: 0.1 -> 0.2'):
+    config_lib.refuse_changes(before, config, ['dpo'])
+
+
+def test_orderings_of_the_figure():
+  """Two seeds: the paper's own points, and rl beaten by dpo in the second."""
+  points = {
+    name: np.array([[tokens, right]] * 2)
+    for name, (tokens, right, _, _) in benchmark.PAPER.items()
+  }
+  assert all(all(held) for _, held in benchmark.orderings(points))
+  points['rl'][1] = 1102, 91.6  # Exactly dpo's.
+  held = dict(benchmark.orderings(points))
+  assert held['accuracy: rl above dpo'] == [True, False]
+  assert held['tokens: rl above dpo'] == [True, False]
+  assert held['no other is as short and as accurate as rl'] == [True, False]
+  assert held['rl: fewer tokens than long'] == [True, True]
+
+
+def test_the_figure_is_drawn():
+  points = {
+    name: np.array([[50.0 + i, 90.0], [52.0 + i, 91.0]])
+    for i, name in enumerate(benchmark.METHODS)
+  }
+  axes = benchmark.draw(points).axes[0]
+  assert {text.get_text() for text in axes.texts} == set(benchmark.METHODS)

@@ -1,0 +1,117 @@
+"""Responses in a file: judged, resumed, and never sampled twice."""
+
+import json
+
+import numpy as np
+import pytest
+import small_run
+
+from k15 import context as context_lib
+from k15 import metrics
+from k15 import responses
+from k15.rewards.verdict import Verdict
+
+
+class _Judge:
+  """Right are responses of an even number of tokens."""
+
+  def __call__(self, response, reference):
+    return Verdict('correct' if len(response) % 2 == 0 else 'wrong')
+
+
+def _context(folder, **changes):
+  context = small_run.make_context(folder, **changes)
+  context.scorer._judges['exact_answer'] = _Judge()
+  return context
+
+
+def _plain(collected):
+  return [
+    (problem.id, [(r.tokens.tolist(), r.is_correct) for r in sampled])
+    for problem, sampled in collected
+  ]
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """Three responses to each of five problems: the context and what came."""
+  context = _context(tmp_path_factory.mktemp('responses'))
+  return context, responses.collect(context, None, 5, 3)
+
+
+def _lines(context):
+  return metrics.read_jsonl(context.workdir / 'responses.jsonl')
+
+
+def test_what_comes(whole):
+  context, collected = whole
+  assert [p.id for p, _ in collected] == [p.id for p in context.task.train[:5]]
+  assert all(len(sampled) == 3 for _, sampled in collected)
+  lines = {(x['problem_id'], x['sample']): x for x in _lines(context)}
+  assert len(lines) == 15
+  for problem, sampled in collected:
+    for i, response in enumerate(sampled):
+      line = lines[problem.id, i]
+      assert line['tokens'] == response.tokens.tolist()
+      ended = line['stop'] == 'eos'
+      right = len(line['response']) % 2 == 0
+      assert response.is_correct == (ended and right)
+
+
+def test_a_second_call_reads_the_file(whole, monkeypatch):
+  context, collected = whole
+  monkeypatch.setattr(context_lib, 'make_rollout', None)
+  assert _plain(responses.collect(context, None, 5, 3)) == _plain(collected)
+  # Fewer problems and samples are in it too.
+  fewer = [(name, r[:2]) for name, r in _plain(collected)[:4]]
+  assert _plain(responses.collect(context, None, 4, 2)) == fewer
+
+
+def test_a_sampling_that_was_cut_goes_on(whole, tmp_path):
+  """In the middle of a line, as a crash leaves it."""
+  context, collected = whole
+  again = _context(tmp_path)
+  text = (context.workdir / 'responses.jsonl').read_text()
+  lines = text.splitlines(keepends=True)
+  (again.workdir / 'responses.jsonl').write_text(
+    ''.join(lines[:6]) + lines[6][:20]
+  )
+  assert _plain(responses.collect(again, None, 5, 3)) == _plain(collected)
+  assert len(_lines(again)) == 15
+
+
+def test_a_request_to_stop_keeps_what_was_judged(whole, tmp_path):
+  context = _context(tmp_path)
+  context.stop.set()
+  with pytest.raises(context_lib.Interrupted, match='not all sampled'):
+    responses.collect(context, None, 5, 3)
+  before = len(_lines(context))
+  assert 1 <= before < 15
+  context.stop.clear()
+  assert _plain(responses.collect(context, None, 5, 3)) == _plain(whole[1])
+  assert len(_lines(context)) == 15
+
+
+def test_other_models_and_prompts_do_not_count(whole, tmp_path):
+  context = whole[0]
+  path = tmp_path / 'shared' / 'file.jsonl'
+  path.parent.mkdir()
+  lines = _lines(context)
+  lines[0]['model'] = 'another'
+  lines[1]['prompt'] = 'another'
+  path.write_text('\n'.join(map(json.dumps, lines)))
+  other = _context(tmp_path, long2short__responses=str(path))
+  assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
+  assert len(metrics.read_jsonl(path)) == 17
+  assert not (other.workdir / 'responses.jsonl').exists()
+
+
+def test_accuracy_and_tokens():
+  def response(length, is_correct):
+    return responses.Response(np.zeros(length, np.int32), is_correct)
+
+  collected = [
+    (None, [response(10, True), response(20, False)]),
+    (None, [response(30, True), response(40, True)]),
+  ]
+  assert responses.accuracy_and_tokens(collected) == (0.75, 25.0)

@@ -1,0 +1,81 @@
+"""Long2short RL: its own keys, what is cut earns nothing, the best start."""
+
+import pytest
+import small_run
+
+from k15 import context as context_lib
+from k15 import metrics
+from k15 import models
+from k15 import responses
+from k15 import rl
+from k15 import short_rl
+from k15.rewards.verdict import Verdict
+
+CHANGES = dict(
+  stages=('short_rl',),
+  short_rl__iterations=2,
+  short_rl__max_length=8,
+  short_rl__length_weight=0.5,
+)
+
+
+def test_keys_of_the_phase(tmp_path):
+  context = small_run.make_context(
+    tmp_path, rollout__token_budget=12, **CHANGES
+  )
+  config = short_rl.shortened(context).config
+  assert config.rl.iterations == 2
+  assert config.rollout.max_length == config.rollout.token_budget == 8
+  assert config.length_reward.weight == 0.5
+  assert config.length_reward.start_iteration == 0
+  # The run's own config is as it was.
+  assert context.config.rollout.max_length == 16
+  assert context.config.length_reward.weight == 0.0
+
+
+@pytest.mark.parametrize('ended_only', [True, False])
+def test_a_response_that_was_cut_earns_nothing(tmp_path, ended_only):
+  context = small_run.make_context(tmp_path, rollout__token_budget=16)
+  context.scorer._judges['exact_answer'] = lambda *_: Verdict('correct')
+  params = context_lib.init_params(context, 0)
+  stage = rl.make_stage(context, *rl.first_state(context, params))
+  stage.ended_only = ended_only
+  assert rl.run_iteration(stage, 0) is not None
+  records = metrics.read_jsonl(context.workdir / 'trajectories.jsonl')
+  stops = {record['stop'] for record in records}
+  assert 'max_length' in stops  # Random weights seldom end.
+  for record in records:
+    right = record['stop'] == 'eos' or not ended_only
+    assert record['reward'] == float(right)
+  stage.rollout.close()
+
+
+def test_the_stage_begins_with_the_best_balance(tmp_path, monkeypatch, capsys):
+  context = small_run.make_context(tmp_path)
+  for seed, name in enumerate(('a', 'b')):
+    models.save(
+      tmp_path / name, context.policy, context_lib.init_params(context, seed),
+      context.task.tokenizer, 32, models.Origin('rl', 1, 1), None,
+    )  # fmt: skip
+  # 0.90 - 0.1 = 0.80 against 0.88 - 0.1 * 60 / 100 = 0.82.
+  measured = {'a': (0.90, 100.0), 'b': (0.88, 60.0)}
+  monkeypatch.setattr(responses, 'collect', lambda context, model, *_: model)
+  monkeypatch.setattr(
+    responses, 'accuracy_and_tokens', lambda model: measured[model.name]
+  )
+  candidates = str(tmp_path / 'a'), str(tmp_path / 'b')
+  context = small_run.make_context(
+    tmp_path,
+    short_rl__candidates=candidates,
+    rollout__token_budget=16,
+    **CHANGES,
+  )
+  state = short_rl.train(context, None)
+  out = capsys.readouterr().out
+  assert 'b: accuracy 0.880, 60.0 tokens, chosen' in out
+  assert int(state.step) == 4  # Two iterations of two updates.
+  rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+  assert [(r['stage'], r['step']) for r in rows] == [
+    ('short_rl', 0),
+    ('short_rl', 1),
+  ]
