@@ -49,6 +49,6 @@ def test_the_stage(tmp_path, monkeypatch):
   assert int(state.step) == 3
   rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
   assert {row['stage'] for row in rows} == {'shortest'}
-  assert rows[0]['shortest/examples'] == 4
-  assert rows[0]['shortest/examples_dropped'] == 1
-  assert rows[-1]['shortest/loss'] < rows[1]['shortest/loss']
+  assert rows[0]['sft/examples'] == 4
+  assert rows[0]['sft/examples_dropped'] == 1
+  assert rows[-1]['sft/loss'] < rows[1]['sft/loss']
