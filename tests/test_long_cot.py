@@ -90,7 +90,9 @@ def test_it_learns_the_plain_prompt(whole, tmp_path, monkeypatch):
   """Whatever the prompt that was sampled from."""
   seen = []
   monkeypatch.setattr(
-    long_cot.sft, 'train', lambda c, m, stage, examples: seen.extend(examples)
+    long_cot.sft,
+    'train',
+    lambda c, m, stage, make_pairs: seen.extend(make_pairs()[0]),
   )
   context = _context(
     tmp_path,
@@ -99,8 +101,9 @@ def test_it_learns_the_plain_prompt(whole, tmp_path, monkeypatch):
   )
   _train(context)
   assert seen
-  train = {problem.prompt for problem in context.task.train}
-  assert {example.problem.prompt for example in seen} <= train
+  task = context.task
+  plain = {task.encode_prompt(p.prompt).tobytes() for p in task.train}
+  assert {prompt.tobytes() for prompt, _ in seen} <= plain
 
 
 @pytest.mark.parametrize('calls', [1, 2])
