@@ -96,6 +96,33 @@ _RL = (
     'for: the rest was hidden behind the rollout.',
   ),
 )
+_DPO = (
+  (
+    'Loss',
+    {'dpo/loss': 'loss'},
+    'nats per pair',
+    dict(xlabel='step', smooth=False),
+    'log 2 where policy and reference agree.',
+  ),
+  (
+    'Preferred over rejected',
+    {'dpo/accuracy': 'accuracy'},
+    'fraction of pairs',
+    dict(xlabel='step', limits=(0, 1), colors=figures.COLORS[2:]),
+    'Pairs in which the implicit reward of the preferred response is higher.',
+  ),
+  (
+    'Implicit rewards',
+    {
+      'dpo/preferred_reward': 'preferred',
+      'dpo/rejected_reward': 'rejected',
+      'dpo/margin': 'margin',
+    },
+    'nats',
+    dict(xlabel='step', colors=('#2a9d6f', '#c8443c', '#98a4b5')),
+    'beta times the log-ratio of policy and reference, mean over pairs.',
+  ),
+)
 _VERDICTS = {f'reward/{kind}': kind for kind in ('error', 'wrong', 'correct')}
 _STOPS = {
   'rl/stop_eos': 'ended by itself',
@@ -144,6 +171,11 @@ def columns(
 def sft_charts(x: np.ndarray, table: Table) -> list[Chart]:
   """Curves of the supervised warm-up; arguments as `columns` returns them."""
   return _line_charts(x, table, _SFT)
+
+
+def dpo_charts(x: np.ndarray, table: Table) -> list[Chart]:
+  """Curves of preference optimization; arguments as `columns` returns them."""
+  return _line_charts(x, table, _DPO)
 
 
 def rl_charts(x: np.ndarray, table: Table) -> list[Chart]:

@@ -105,8 +105,8 @@ def log_ratio(
   """
   figure = Figure(figsize=(_SIZE[0], _SIZE[1]), layout='constrained')
   top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
-  _style(top, '', 'mean, nats')
-  _style(bottom, 'iteration', 'size, nats')
+  style(top, '', 'mean, nats')
+  style(bottom, 'iteration', 'size, nats')
   top.axhline(0, color=_INK, linewidth=0.6, linestyle=':')
   _line(top, x, mean, 'mean', COLORS[0])
   _line(bottom, x, np.where(rms > 0, rms, np.nan), 'rms', COLORS[2])
@@ -217,8 +217,8 @@ def learning_curve(
   """
   figure = Figure(figsize=(9.2, 3.2), layout='constrained')
   left, right = figure.subplots(1, 2)
-  _style(left, 'iteration', 'reward (training problems)')
-  _style(right, 'iteration', 'mean response length, tokens')
+  style(left, 'iteration', 'reward (training problems)')
+  style(right, 'iteration', 'mean response length, tokens')
   _line(left, x, reward, 'reward', COLORS[0])
   _line(right, x, length, 'length', COLORS[1])
   return figure
@@ -227,11 +227,12 @@ def learning_curve(
 def _canvas(xlabel, ylabel) -> tuple[Figure, Axes]:
   figure = Figure(figsize=_SIZE, layout='constrained')
   axes = figure.subplots()
-  _style(axes, xlabel, ylabel)
+  style(axes, xlabel, ylabel)
   return figure, axes
 
 
-def _style(axes, xlabel, ylabel):
+def style(axes: Axes, xlabel: str, ylabel: str) -> None:
+  """Spines, grid and labels as all pictures have them."""
   axes.spines[['top', 'right']].set_visible(False)
   axes.spines[['left', 'bottom']].set_color('#b9c1cc')
   axes.grid(color=_FAINT, linewidth=0.8)

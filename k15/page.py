@@ -102,6 +102,21 @@ def tile(name: str, value: str, note: str = '') -> str:
   )
 
 
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+  """Cells under their headings."""
+  cells = ''.join(f'<th>{text(name)}</th>' for name in head)
+  lines = ''.join(
+    f'<tr>{"".join(f"<td>{text(cell)}</td>" for cell in row)}</tr>'
+    for row in rows
+  )
+  return f'<table class="plain"><tr>{cells}</tr>{lines}</table>'
+
+
+def plain(passage: str) -> str:
+  """Text as it is, in columns of one width."""
+  return f'<pre>{text(passage)}</pre>'
+
+
 def settings(title: str, values: Mapping[str, Any]) -> str:
   """A folded table of nested settings, a block for each group."""
   if not values:
@@ -235,6 +250,9 @@ td { padding: 2px 0; border-top: 1px solid var(--line);
 td:first-child { color: var(--soft); padding-right: 12px;
   white-space: nowrap; }
 td:last-child { text-align: right; }
+table.plain { width: auto; font-size: 14px; margin-top: 14px; }
+.plain th, .plain td { text-align: right; padding: 3px 14px; }
+.plain th:first-child, .plain td:first-child { text-align: left; }
 .sample { margin: 0 0 14px; padding: 14px 18px 18px; }
 .row { display: grid; gap: 16px;
   grid-template-columns: repeat(auto-fit, minmax(min(400px, 100%), 1fr)); }

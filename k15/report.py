@@ -3,8 +3,8 @@
   python -m k15.report WORKDIR
 
 Reads what a run leaves in its working directory, in whatever state it is:
-config.json, summary.json, curation/funnel.json, metrics.jsonl,
-trajectories.jsonl, timeline*.jsonl and evaluation_{sft,rl}.jsonl.  What is
+config.json, summary.json, metrics.jsonl, trajectories.jsonl, timeline*.jsonl,
+evaluation_<stage>.jsonl, and the funnels of curation and long_cot.  What is
 missing is left out.
 """
 
@@ -20,6 +20,7 @@ from k15 import funnel_chart
 from k15 import metrics
 from k15 import page
 from k15 import slot_chart
+from k15 import stage_charts
 
 _CHANGES = {  # right before, right after, how many are shown
   'Wrong, then right': (False, True, 4),
@@ -53,20 +54,24 @@ def write_report(workdir: str | os.PathLike) -> str:
   summary = _read_json(workdir / 'summary.json')
   records = metrics.read_jsonl(workdir / 'metrics.jsonl')
   trained = metrics.read_jsonl(workdir / 'trajectories.jsonl')
-  scores = {
+  stages = config.get('stages', tuple(charts.STAGES))
+  all_scores = {
     stage: metrics.read_jsonl(workdir / f'evaluation_{stage}.jsonl')
-    for stage in charts.STAGES
+    for stage in (*charts.STAGES, *stages)
   }
-  scores = {stage: found for stage, found in scores.items() if found}
-  steps, sft = charts.columns(records, 'sft')
+  scores = {s: all_scores[s] for s in charts.STAGES if all_scores[s]}
+  folder = dict(
+    long_cot=_read_json(workdir / 'long_cot' / 'funnel.json'),
+    evaluate=summary.get('evaluation', {}),
+  )
   iterations, rl = charts.columns(records, 'rl')
   body = [
     _header(name, config, summary, records),
     page.tiles(_tiles(config, summary, records, scores)),
     page.settings('Configuration', config),
+    stage_charts.way(stages, all_scores),
     funnel_chart.section(_read_json(workdir / 'curation' / 'funnel.json')),
-    _figures('Supervised warm-up', charts.sft_charts(steps, sft)),
-    _figures('Reinforcement learning', charts.rl_charts(iterations, rl)),
+    *stage_charts.sections(stages, records, folder),
     _figures('Held-out problems', charts.score_charts(scores)),
     page.section('Rollout', [page.cards(_slots(workdir))]),
     _held_out_responses(scores),

@@ -31,6 +31,7 @@ STAGES = (
 )  # fmt: skip
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
+  'stage_charts',
   'eval_table',
 )  # fmt: skip
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
@@ -79,7 +80,7 @@ MAY_IMPORT = {
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],
-  **{page: ['data_types', 'metrics', *REPORTS] for page in REPORTS},
+  **{page: ['metrics', 'eval_table', *REPORTS] for page in REPORTS},
   'compare': ['metrics', 'eval_pairs', *REPORTS],  # A command of its own.
   'main': [
     *BELOW_RECIPE,

@@ -150,7 +150,7 @@ def test_the_page_has_every_part(finished):
     'Finished · 12 of 12 RL iterations',
   ):
     assert title in titles, title
-  assert tags.names.count('img') == 17
+  assert tags.names.count('img') == 18
   assert len(text) < 4e6
 
 
