@@ -7,7 +7,12 @@
 
 The checkpoint is a directory from the hub: Qwen2 and 2.5, Qwen3, Llama 3.  The
 files have MATH's fields; GSM8K's run with --config.task.prompt_field=question.
-Sizes are for a pod of TPUs: `launch/plan.py` says which.  What the paper does
+Sizes and layout are for a 7B policy on 64 chips; what they cost is said by
+
+    python -m launch.plan --config=experiments/math.py --topology=v5p:4x4x4 \\
+        --config.checkpoint=Qwen2.5-7B-Instruct
+
+and `experiments/pod.py` has larger ones.  What the paper does
 not publish is taken from its team's later reports where they say it: 1,000
 problems of 8 responses, tau 0.4, a constant learning rate of 2e-6
 (Kimina-Prover), 5 updates an iteration (Kimi-Dev).
@@ -35,12 +40,16 @@ def get_config(variant=''):
   config.policy.dtype = 'bfloat16'
   config.policy.scan_layers = True
   config.policy.remat = 'full'
-  config.mesh.fsdp = -1
+  config.policy.cache_block = 4096
+  config.mesh.fsdp = 64
   config.rl.iterations = 200
   config.rl.problems_per_iteration = 1000
   config.rl.updates_per_iteration = 5
-  config.rollout.num_slots = 1024
-  config.rollout.prefill_batch = 64
+  config.rollout.mesh = (16, 1, 4)  # heads over 4 chips, 16 replicas
+  config.rollout.dtype = 'bfloat16'
+  config.rollout.num_slots = 512
+  config.rollout.prefill_batch = 16
+  config.rollout.tokens_per_call = 128
   config.rollout.max_prompt_length = 1024
   config.rollout.max_length = 32768 - 1024
   config.rollout.token_budget = 8192
@@ -62,6 +71,9 @@ def _smoke(config):
   config.task.held_out_problems = 8
   config.policy.dtype = 'float32'
   config.mesh.fsdp = 1
+  config.rollout.mesh = ()
+  config.rollout.dtype = ''
+  config.rollout.tokens_per_call = 8
   config.rl.iterations = 3
   config.rl.problems_per_iteration = 4
   config.rl.group_size = 2
