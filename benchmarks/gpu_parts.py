@@ -22,7 +22,7 @@ from experiments import base
 from k15 import kv_cache
 from k15 import optimizer as optimizer_lib
 from k15 import policy
-from k15 import rl
+from k15 import rl_updates
 from k15 import update
 from k15.data_types import Batch
 from k15.rollout import backend
@@ -184,7 +184,7 @@ def train(args, shape):
   )
   optimizer = optimizer_lib.make('adam', 0.9, 0.95, 1e-8, 0.1, 1.0)
   schedule = optimizer_lib.constant_schedule(1e-5, 0)
-  loss = rl.make_loss(base.get_config())
+  loss = rl_updates.make_loss(base.get_config())
   step = update.make_step(config, loss, optimizer, schedule, 1)
   init = jax.jit(functools.partial(optimizer_lib.init_state, optimizer))
   state = init(random_params(config))

@@ -37,7 +37,7 @@ from experiments import base
 from k15 import figures
 from k15 import optimizer as optimizer_lib
 from k15 import policy
-from k15 import rl
+from k15 import rl_updates
 from k15 import update
 from k15.data_types import Batch
 
@@ -74,7 +74,7 @@ def make_step(attention):
 
   schedule = optimizer_lib.constant_schedule(1e-4, 0)
   return update.make_step(
-    config, rl.make_loss(settings), optimizer, schedule, 1
+    config, rl_updates.make_loss(settings), optimizer, schedule, 1
   ), jax.jit(init)
 
 

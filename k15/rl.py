@@ -12,16 +12,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
-from k15 import batching
 from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import evaluate
 from k15 import handover
 from k15 import hosts
-from k15 import length_reward
-from k15 import losses
 from k15 import low_precision
 from k15 import metrics
 from k15 import offload
@@ -29,11 +25,10 @@ from k15 import optimizer as optimizer_lib
 from k15 import problem_sampler
 from k15 import replay
 from k15 import rl_metrics
-from k15 import rollout_correction
-from k15 import sharding
+from k15 import rl_updates
 from k15 import update
 from k15.context import Context
-from k15.data_types import Batch, Group, StopReason, TrainState
+from k15.data_types import StopReason, TrainState
 from k15.rewards import scoring
 from k15.rollout import partial
 from k15.rollout import timeline
@@ -192,171 +187,6 @@ def longest_context(rollout: Any) -> int:
   return rollout.max_prompt_length + resumes * rollout.max_length
 
 
-def total_rewards(config: Any, groups: list[Group], iteration: int):
-  """Raw reward, length reward and repetition penalty, float64 [P, K]."""
-  rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
-  lengths = np.array([[t.length for t in g.trajectories] for g in groups])
-  repeats = np.array(
-    [[t.stop is StopReason.REPETITION for t in g.trajectories] for g in groups]
-  )
-  weight = length_reward.length_weight(
-    iteration, config.length_reward.weight, config.length_reward.start_iteration
-  )
-  shaped = length_reward.total_rewards(rewards, lengths, weight)
-  return shaped - config.rl.repetition_penalty * repeats
-
-
-def advantages(config: Any, rewards_P_K: np.ndarray, rng: np.random.Generator):
-  """Advantages of the configured method, and which responses enter the loss."""
-  c = config.loss
-  if c.method == 'rest':
-    values = losses.rest_advantages(rewards_P_K)
-  elif c.method == 'grpo':
-    values = losses.group_normalized(rewards_P_K)
-  else:
-    values = losses.advantages(rewards_P_K, c.baseline, c.tau)
-  values, keep = losses.apply_negative_gradients(
-    values, c.negative_gradients, c.negative_discard_rate, rng
-  )
-  if not c.keep_zero_variance_groups:
-    keep &= (rewards_P_K != rewards_P_K[:, :1]).any(axis=1, keepdims=True)
-  return values, keep
-
-
-def make_loss(config: Any) -> update.Loss:
-  """The loss of the configured method, for `update.make_step`."""
-  c = config.loss
-  # Without the pull, mirror descent is REINFORCE; with the advantage 1 for the
-  # best response and 0 for the others, that is ReST.
-  tau = c.tau if c.method == 'mirror_descent' else 0.0
-
-  def mirror_descent(logprobs, rows, token_weight):
-    return losses.policy_mirror_descent(
-      logprobs,
-      rows.ref_logprobs,
-      rows.segment_ids,
-      rows.loss_mask,
-      rows.advantage,
-      rows.pg_weight,
-      rows.reg_weight,
-      tau,
-      token_weight,
-    )
-
-  def grpo(logprobs, rows, token_weight):
-    return losses.grpo(
-      logprobs,
-      rows.ref_logprobs,
-      rows.kl_logprobs,
-      rows.segment_ids,
-      rows.loss_mask,
-      rows.advantage,
-      rows.pg_weight,
-      rows.reg_weight,
-      c.grpo_clip,
-      c.grpo_beta,
-      c.grpo_ratio,
-      token_weight,
-    )
-
-  def loss(logprobs, rows):
-    token_weight = None
-    measured = rollout_correction.drift(
-      rows.ref_logprobs,
-      rows.behavior_logprobs,
-      rows.loss_mask * rows.current_mask,
-    )
-    if c.rollout_correction != 'none':
-      rows, token_weight, weights = _corrected(c, rows)
-      measured |= weights
-    method = grpo if c.method == 'grpo' else mirror_descent
-    value, values = method(logprobs, rows, token_weight)
-    return value, values | measured
-
-  return loss
-
-
-def _corrected(c, rows):
-  """Rows weighted for what sampled them, weights of tokens, and metrics."""
-  token_weight, sequence_weight, loss_mask, values = rollout_correction.correct(
-    rows.ref_logprobs,
-    rows.behavior_logprobs,
-    rows.segment_ids,
-    rows.loss_mask,
-    rows.advantage.shape[-1],
-    c.rollout_correction,
-    c.rollout_correction_level,
-    c.rollout_correction_cap,
-  )
-  rows = rows.replace(
-    pg_weight=rows.pg_weight * sequence_weight, loss_mask=loss_mask
-  )
-  return rows, token_weight, values
-
-
-def groups_per_update(config: Any) -> int:
-  """Groups of one optimizer step at most."""
-  return -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
-
-
-def batch_shape(config: Any) -> tuple[int, int, int]:
-  """Rows, tokens of a row, and sequences of a row at most, of every batch."""
-  sequences = groups_per_update(config) * config.rl.group_size
-  micro, r = config.optimizer.micro_batch_rows, config.rollout
-  rows = -(-sequences // micro) * micro
-  return rows, r.max_prompt_length + r.max_length, sequences
-
-
-def make_batches(
-  context: Context, groups: list[Group], iteration: int
-) -> list[Batch]:
-  """Packs the groups of an iteration, a batch per update, all of one shape."""
-  config = context.config
-  rng = np.random.default_rng([config.seed, 3, iteration])
-  values, keep = advantages(
-    config, total_rewards(config, groups, iteration), rng
-  )
-  batches = []
-  for _ in range(config.rl.epochs):
-    order = rng.permutation(len(groups))
-    size = groups_per_update(config)
-    for part in batching.split_minibatches(list(order), size):
-      picked = [(groups[i], values[i], keep[i]) for i in part]
-      batches.append(_pack(context, picked, iteration))
-  return batches
-
-
-def _pack(context, picked, iteration):
-  """Packs some groups with their advantages [K] and keep masks [K]."""
-  config = context.config
-  sequences, kept = [], []
-  for group, advantages_K, keep_K in picked:
-    prompt = context.task.encode_prompt(group.problem.prompt)
-    for trajectory, advantage, keep in zip(
-      group.trajectories, advantages_K, keep_K, strict=True
-    ):
-      sequences.append(
-        batching.sequence_of(
-          trajectory, prompt, config.rl.loss_segments, iteration, advantage
-        )
-      )
-      kept.append(bool(keep) and trajectory.length > 0)
-  lengths = np.array([s.loss_tokens for s in sequences]) * np.array(kept)
-  max_length = config.rollout.max_length
-  sequences = batching.with_weights(
-    sequences,
-    losses.sequence_weights(lengths, config.loss.pg_norm, max_length),
-    losses.sequence_weights(lengths, config.loss.reg_norm, max_length),
-  )
-  rows, columns, most = batch_shape(config)
-  return batching.pack(
-    [s for s, length in zip(sequences, lengths, strict=True) if length > 0],
-    num_rows=rows,
-    row_length=columns,
-    max_sequences=most,
-  )
-
-
 def first_state(context: Context, params: Any) -> tuple[TrainState, Any]:
   """The state before the first iteration, and GRPO's slow reference or None.
 
@@ -376,7 +206,7 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
   o = config.optimizer
   optimizer = context_lib.make_optimizer(config, o.name)
   layout = jax.tree.map(lambda x: x.sharding, state)
-  step, logprobs = make_updates(context, optimizer, layout)
+  step, logprobs = rl_updates.make_updates(context, optimizer, layout)
   slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
   record = slots.record if hosts.is_first() else None
   return Stage(
@@ -403,35 +233,6 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
     problem_index={p.id: i for i, p in enumerate(context.task.train)},
     timeline=slots,
   )
-
-
-def make_updates(
-  context: Context, optimizer: optax.GradientTransformation, layout: Any
-) -> tuple[Any, Any]:
-  """The jitted step and reference log-probabilities of `k15.update`.
-
-  Args:
-    context: of the run.
-    optimizer: of `context.make_optimizer`.
-    layout: shardings of the state.
-  """
-  config, shape = context.config, context.policy
-  o, temperature = config.optimizer, config.rollout.temperature
-  # As all batches are: another layout would compile the step again.
-  rows = sharding.row_sharding(
-    context.mesh, (o.micro_batch_rows, 1), context.rules
-  )
-  step = update.make_step(
-    shape,
-    make_loss(config),
-    optimizer,
-    optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
-    o.micro_batch_rows,
-    temperature,
-    layout,
-  )
-  logprobs = update.make_logprobs(shape, o.micro_batch_rows, temperature, rows)
-  return step, logprobs
 
 
 def _hand_over(stage, version, label):
@@ -539,7 +340,7 @@ def _train_on(stage, groups, iteration):
   """All updates of an iteration; pi_theta_i is the reference of each."""
   config, timer = stage.context.config, stage.timer
   with timer('batch'):
-    batches = make_batches(stage.context, groups, iteration)
+    batches = rl_updates.make_batches(stage.context, groups, iteration)
   is_due = iteration and iteration % config.loss.grpo_reference_interval == 0
   if stage.kl_params is not None and is_due:
     stage.kl_params = jax.tree.map(lambda x: x.copy(), stage.state.params)

@@ -24,7 +24,7 @@ from k15 import arithmetic
 from k15 import command_line
 from k15 import config as config_lib
 from k15 import context as context_lib
-from k15 import rl
+from k15 import rl_updates
 from launch import plan_programs
 from launch import plan_table
 from launch import plan_times
@@ -214,7 +214,7 @@ def _searches(run, devices, uses) -> Iterator[Largest]:
   yield find_largest(
     key, compile_with(key, plan_programs.compile_update), update,
     config.optimizer.micro_batch_rows, ways(run.context.mesh),
-    rl.batch_shape(config)[0],
+    rl_updates.batch_shape(config)[0],
   )  # fmt: skip
   key, generate = 'rollout.num_slots', by_name[plan_programs.GENERATE]
   yield find_largest(

@@ -16,6 +16,7 @@ import numpy as np
 
 from k15 import context as context_lib
 from k15 import rl
+from k15 import rl_updates
 from k15 import sharding
 from k15.context import Context
 from k15.data_types import Batch, TrainState
@@ -174,9 +175,9 @@ def slot_bytes(run: Run) -> int:
 
 
 def batch(run: Run) -> Batch:
-  """A batch of `rl.make_batches`, its rows where they are computed."""
+  """A batch of `rl_updates.make_batches`, its rows where they are computed."""
   context = run.context
-  B, T, S = rl.batch_shape(context.config)
+  B, T, S = rl_updates.batch_shape(context.config)
 
   def array(dtype, *shape):
     where = sharding.row_sharding(context.mesh, shape, context.rules)
@@ -213,7 +214,7 @@ def needed_bytes(message: str) -> int | None:
 
 def _updates(run):
   layout = jax.tree.map(lambda x: x.sharding, run.state)
-  return rl.make_updates(run.context, run.optimizer, layout)
+  return rl_updates.make_updates(run.context, run.optimizer, layout)
 
 
 def _prefill(run):

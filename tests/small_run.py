@@ -11,10 +11,12 @@ import tempfile
 import threading
 
 import jax
+import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import base
 from k15 import context as context_lib
+from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
 
 CHANGES = dict(
   task__name='file',
@@ -68,6 +70,27 @@ def make_config(folder, **changes):
     else:
       config[group] = value
   return config
+
+
+def make_group(group_id, rewards, lengths, stops=None, versions=(0,)):
+  """Responses whose segments, one per version, share the length evenly."""
+  stops = stops or [StopReason.EOS] * len(rewards)
+  trajectories = []
+  for i, (reward, length) in enumerate(zip(rewards, lengths, strict=True)):
+    part = length // len(versions)
+    segments = tuple(
+      Segment(
+        np.arange(part, dtype=np.int32) + 40 + 7 * i,
+        np.zeros(part, np.float32),
+        version,
+      )
+      for version in versions
+    )
+    trajectories.append(
+      Trajectory(group_id, f'p{group_id}', i, segments, stops[i], reward)
+    )
+  problem = Problem(f'p{group_id}', f'{group_id}+1', 'x')
+  return Group(group_id, problem, tuple(trajectories))
 
 
 def make_context(folder, workdir='run', **changes):

@@ -16,7 +16,7 @@ from experiments import base
 from k15 import attention
 from k15 import optimizer as optimizer_lib
 from k15 import policy
-from k15 import rl
+from k15 import rl_updates
 from k15 import update
 from k15.rollout import backend
 from k15.rollout import slots as slots_lib
@@ -69,7 +69,7 @@ def test_the_gradient_step(config, method):
   optimizer = optimizer_lib.make('adam', 0.9, 0.95, 1e-8, 0.1, 1.0)
   step = update.make_step(
     config,
-    rl.make_loss(settings),
+    rl_updates.make_loss(settings),
     optimizer,
     optimizer_lib.constant_schedule(1e-4, 0),
     1,

@@ -13,7 +13,7 @@ from k15 import context as context_lib
 from k15 import metrics
 from k15 import rl
 from k15 import sharding
-from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
+from k15.data_types import Batch
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
@@ -58,133 +58,6 @@ def _rows(workdir, name='metrics.jsonl'):
     {k: v for k, v in r.items() if not k.startswith('time')}
     for r in metrics.read_jsonl(workdir / name)
   ]
-
-
-def _group(group_id, rewards, lengths, stops=None, versions=(0,)):
-  """Responses whose segments, one per version, share the length evenly."""
-  stops = stops or [StopReason.EOS] * len(rewards)
-  trajectories = []
-  for i, (reward, length) in enumerate(zip(rewards, lengths, strict=True)):
-    part = length // len(versions)
-    segments = tuple(
-      Segment(
-        np.arange(part, dtype=np.int32) + 40 + 7 * i,
-        np.zeros(part, np.float32),
-        version,
-      )
-      for version in versions
-    )
-    trajectories.append(
-      Trajectory(group_id, f'p{group_id}', i, segments, stops[i], reward)
-    )
-  problem = Problem(f'p{group_id}', f'{group_id}+1', 'x')
-  return Group(group_id, problem, tuple(trajectories))
-
-
-def test_total_rewards_by_hand(tmp_path):
-  config = small_run.make_config(
-    tmp_path,
-    length_reward__weight=1.0,
-    length_reward__start_iteration=2,
-    rl__repetition_penalty=0.25,
-  )
-  repeats = [StopReason.EOS, StopReason.REPETITION, StopReason.EOS]
-  groups = [_group(0, (1.0, 0.0, 1.0), (2, 4, 6), repeats)]
-  early = rl.total_rewards(config, groups, 1)
-  np.testing.assert_allclose(early, [[1.0, -0.25, 1.0]])
-  # lambda = 0.5 - (len - 2) / 4 = 0.5, 0, -0.5; a wrong one gets min(0, 0).
-  late = rl.total_rewards(config, groups, 2)
-  np.testing.assert_allclose(late, [[1.5, -0.25, 0.5]])
-
-
-@pytest.mark.parametrize(
-  ('method', 'expected'),
-  [
-    ('mirror_descent', [[0.5, -0.5, -0.5, 0.5], [0, 0, 0, 0]]),
-    ('reinforce', [[0.5, -0.5, -0.5, 0.5], [0, 0, 0, 0]]),
-    ('rest', [[1, 0, 0, 0], [1, 0, 0, 0]]),
-    # The standard deviation of 1, 0, 0, 1 is 0.5.
-    ('grpo', [[1, -1, -1, 1], [0, 0, 0, 0]]),
-  ],
-)
-def test_advantages_of_each_method(tmp_path, method, expected):
-  config = small_run.make_config(tmp_path, loss__method=method)
-  rewards = np.array([[1.0, 0, 0, 1], [1, 1, 1, 1]])
-  values, keep = rl.advantages(config, rewards, np.random.default_rng(0))
-  np.testing.assert_allclose(values, expected)
-  assert keep.all()
-
-
-def test_groups_without_variance_and_negative_ones_leave_if_asked(tmp_path):
-  rewards = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
-  config = small_run.make_config(
-    tmp_path, loss__keep_zero_variance_groups=False
-  )
-  rng = np.random.default_rng(0)
-  _, keep = rl.advantages(config, rewards, rng)
-  np.testing.assert_array_equal(keep, [[True] * 2, [False] * 2, [False] * 2])
-  config.loss.negative_gradients = 'drop'
-  values, keep = rl.advantages(config, rewards, rng)
-  np.testing.assert_allclose(values[0], [0.5, 0.0])
-  np.testing.assert_array_equal(keep[0], [True, False])
-
-
-def test_batches_of_an_iteration_have_one_shape(tmp_path):
-  context = small_run.make_context(tmp_path)
-  groups = [_group(i, (1.0, 0.0), (4, 6)) for i in range(7)]
-  batches = rl.make_batches(context, groups, 0)
-  # 4 problems in 2 updates: 2 groups each, so 7 groups make 4 updates.
-  assert len(batches) == 4
-  shapes = [jax.tree.map(np.shape, batch) for batch in batches]
-  assert all(shape == shapes[0] for shape in shapes)
-  assert batches[0].tokens.shape == (4, 32)  # 2 * 2 rows of 16 + 16 tokens
-  trained = sum(int((batch.pg_weight > 0).sum()) for batch in batches)
-  assert trained == 14
-
-
-def test_a_group_left_out_is_in_no_batch(tmp_path):
-  context = small_run.make_context(
-    tmp_path, loss__keep_zero_variance_groups=False
-  )
-  groups = [_group(0, (1.0, 0.0), (4, 6)), _group(1, (1.0, 1.0), (4, 6))]
-  (batch,) = rl.make_batches(context, groups, 0)
-  assert batch.loss_mask.sum() == 10
-  # Left out, but counted in N: 1 / (4 responses * 16 tokens).
-  weights = batch.pg_weight[batch.pg_weight > 0]
-  np.testing.assert_allclose(weights, [1 / 64] * 2)
-
-
-def test_loss_of_the_last_segments_is_that_of_the_suffix(tmp_path):
-  context = small_run.make_context(tmp_path, rl__loss_segments='last')
-  group = _group(0, (1.0, 0.0), (4, 6), versions=(0, 1))
-  (batch,) = rl.make_batches(context, [group], 1)
-  # What iteration 0 wrote moves into the prompt.
-  prompt = len(context.task.encode_prompt(group.problem.prompt))
-  loss = rl.make_loss(context.config)
-  logprobs = jax.random.normal(jax.random.key(0), batch.tokens.shape)
-  value, values = loss(logprobs, batch)
-  assert values['tokens'] == 2 + 3
-  by_hand = 0.0
-  for trajectory, advantage in zip(
-    group.trajectories, (0.5, -0.5), strict=True
-  ):
-    half = trajectory.length // 2
-    row, start = _find(batch, trajectory.tokens)
-    suffix = slice(start + half, start + 2 * half)
-    log_pi = float(logprobs[row, suffix].sum())
-    weight = 1 / (2 * 16)  # two responses, max_length 16
-    by_hand += weight * (-advantage * log_pi + 0.1 / 2 * log_pi**2)
-    assert start % 32 >= prompt
-  assert float(value) == pytest.approx(by_hand, rel=1e-5)
-
-
-def _find(batch, tokens):
-  """Row and first column of a response in a batch."""
-  for row, values in enumerate(np.asarray(batch.tokens)):
-    for start in range(len(values) - len(tokens) + 1):
-      if (values[start : start + len(tokens)] == tokens).all():
-        return row, start
-  raise AssertionError('not in the batch')
 
 
 @pytest.fixture(scope='module')
@@ -366,18 +239,6 @@ def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
   assert 'drift/correction_weight' not in exact[0]
 
 
-def test_tokens_know_who_sampled_them(tmp_path):
-  context = small_run.make_context(tmp_path)
-  group = _group(0, (1.0, 0.0), (4, 6), versions=(0, 1))
-  (batch,) = rl.make_batches(context, [group], 1)
-  assert batch.loss_mask.sum() == 4 + 6
-  assert batch.current_mask.sum() == 2 + 3
-  for trajectory in group.trajectories:
-    row, start = _find(batch, trajectory.tokens)
-    half = start + trajectory.length // 2
-    assert not batch.current_mask[row, start:half].any()
-
-
 def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
   judges = _judges(lambda *_: Verdict('wrong'))
   monkeypatch.setattr(scoring, 'make_judges', judges)
@@ -393,7 +254,7 @@ def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
 def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
   context = small_run.make_context(tmp_path, rollout__token_budget=16)
   stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
-  groups = [_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
+  groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
   poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
   stage.state = stage.state.replace(params=poisoned)
   with pytest.raises(FloatingPointError, match='rl iteration 5: loss') as error:
@@ -402,7 +263,7 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
   assert str(path) in str(error.value)
   with np.load(path) as batch:
     assert batch['loss_mask'].sum() == 20
-    assert set(batch) == {f.name for f in dataclasses.fields(rl.Batch)}
+    assert set(batch) == {f.name for f in dataclasses.fields(Batch)}
 
 
 def test_random_weights_are_those_of_the_seed(tmp_path):

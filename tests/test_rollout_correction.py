@@ -11,7 +11,7 @@ import test_losses
 from experiments import base
 from k15 import batching
 from k15 import losses
-from k15 import rl
+from k15 import rl_updates
 from k15 import rollout_correction
 from k15 import update
 
@@ -160,7 +160,7 @@ def make_loss(method, kind, level, ratio='token'):
     grpo_ratio=ratio,
     grpo_beta=0.3,
   )
-  return rl.make_loss(config)
+  return rl_updates.make_loss(config)
 
 
 def behaved_batch(scale, **shape):
