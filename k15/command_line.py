@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from absl import flags
 
-from k15 import config as config_lib
+from k15 import config_changes
+from k15 import config_rules
 
 _EXPECTED = {
   bool: 'true or false', int: 'a whole number', float: 'a number',
@@ -32,13 +33,13 @@ def parse_flags(
     leaves = _load_leaves(argv)
     rest = flag_values(argv)
     if rest[1:]:
-      raise config_lib.ConfigError(
+      raise config_rules.ConfigError(
         f'{rest[1]!r} is no flag; write --config.key=value'
       )
     return rest
   except flags.Error as error:
     exit_with(_flag_sentence(str(error), leaves))
-  except config_lib.ConfigError as error:
+  except config_rules.ConfigError as error:
     exit_with(str(error))
 
 
@@ -57,8 +58,8 @@ def _load_leaves(argv):
     match = re.fullmatch(r'--?config(?:=(.*))?', arg, re.DOTALL)
     if match:
       if leaves:
-        raise config_lib.ConfigError('--config is given twice')
-      leaves = config_lib.leaves(_run_experiment(match[1] or following))
+        raise config_rules.ConfigError('--config is given twice')
+      leaves = config_changes.leaves(_run_experiment(match[1] or following))
     match = re.match(r'--?(?:no)?config\.([\w.]+)(=|$)', arg)
     if match and leaves:
       _check_key(match[1], leaves)
@@ -68,7 +69,7 @@ def _load_leaves(argv):
 def _run_experiment(path):
   path, *args = path.split(':', 1)
   if not os.path.isfile(path):
-    raise config_lib.ConfigError(f'--config: no file {path!r}')
+    raise config_rules.ConfigError(f'--config: no file {path!r}')
   try:
     config = runpy.run_path(path)['get_config'](*args)
   except Exception as error:  # Whatever a user's file does wrong.
@@ -78,11 +79,11 @@ def _run_experiment(path):
     # ml_collections puts a quoted text of several lines into its errors.
     message = str(error).replace('\\n', '\n').strip('\'"').splitlines() or ['']
     message = ' '.join([message[0].split(' Other fields')[0], *message[1:]])
-    raise config_lib.ConfigError(
+    raise config_rules.ConfigError(
       f'{path}{at}: {type(error).__name__}: {message}'
     ) from None
-  if not config_lib.is_group(config):
-    raise config_lib.ConfigError(
+  if not config_changes.is_group(config):
+    raise config_rules.ConfigError(
       f'{path}: get_config() returns no config but {config!r}'
     )
   return config
@@ -93,7 +94,7 @@ def _check_key(key, leaves):
     return
   inside = [leaf for leaf in leaves if leaf.startswith(key + '.')]
   if inside:
-    raise config_lib.ConfigError(
+    raise config_rules.ConfigError(
       f'--config.{key} is a group; set one of its keys, such as '
       f'--config.{inside[0]}={leaves[inside[0]]}'
     )
@@ -101,7 +102,7 @@ def _check_key(key, leaves):
   close = [leaf for leaf in leaves if leaf.rpartition('.')[2] == last]
   close = close or difflib.get_close_matches(key, leaves, 1, 0.5)
   hint = f'; the closest is --config.{close[0]}' if close else ''
-  raise config_lib.ConfigError(f'there is no key --config.{key}{hint}')
+  raise config_rules.ConfigError(f'there is no key --config.{key}{hint}')
 
 
 def _flag_sentence(message, leaves):

@@ -20,6 +20,8 @@ from ml_collections import config_flags
 from k15 import arithmetic
 from k15 import command_line
 from k15 import config as config_lib
+from k15 import config_changes
+from k15 import config_rules
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import curation_steps
@@ -82,7 +84,7 @@ def _prepare():
   """Checks config and workdir before any device is asked for work."""
   config, workdir = _CONFIG.value, _WORKDIR.value
   if config is None or workdir is None:
-    raise config_lib.ConfigError('--config and --workdir are needed')
+    raise config_rules.ConfigError('--config and --workdir are needed')
   config_lib.validate_processes(config)
   m = config.mesh
   hosts.join(m.coordinator, m.num_processes, m.process_id)
@@ -91,7 +93,7 @@ def _prepare():
   workdir = pathlib.Path(workdir).absolute()
   path = workdir / 'config.json'
   if path.exists():
-    for change in config_lib.refuse_changes(
+    for change in config_changes.refuse_changes(
       json.loads(path.read_text()), config, stage_inputs.begun(workdir)
     ):
       if hosts.is_first():
@@ -103,7 +105,7 @@ def _prepare():
 def _write_config(workdir, config):
   if not hosts.is_first():
     return
-  text = json.dumps(config_lib.to_json(config), indent=2) + '\n'
+  text = json.dumps(config_changes.to_json(config), indent=2) + '\n'
   metrics.replace_file(workdir / 'config.json', text.encode())
 
 

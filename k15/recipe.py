@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from k15 import config as config_lib
+from k15 import config_changes
 from k15 import context as context_lib
 from k15 import curate
 from k15 import eval_stage
@@ -76,7 +76,7 @@ def run(context: Context) -> dict[str, Any]:
         _write(summary_path, summary)
       continue
     if hosts.is_first():
-      config = config_lib.to_json(context.config)
+      config = config_changes.to_json(context.config)
       stage_inputs.check(context.workdir, stage, source, config)
     if stage == 'curate':
       context = _curate(context, source)

@@ -23,6 +23,7 @@ from ml_collections import config_flags
 from k15 import arithmetic
 from k15 import command_line
 from k15 import config as config_lib
+from k15 import config_rules
 from k15 import context as context_lib
 from k15 import rl_updates
 from launch import plan_programs
@@ -176,7 +177,7 @@ def _checked():
   """Config and topology, before anything is compiled."""
   config, name = _CONFIG.value, _TOPOLOGY.value
   if config is None or name is None:
-    raise config_lib.ConfigError('--config and --topology are needed')
+    raise config_rules.ConfigError('--config and --topology are needed')
   topology = topologies.parse(name)
   context_lib.adopt_checkpoint(config)
   config.task.name = 'arithmetic'  # A plan needs no problems.

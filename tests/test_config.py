@@ -7,6 +7,9 @@ import pytest
 
 from experiments import base
 from k15 import config as config_lib
+from k15 import config_changes
+from k15 import config_rules
+from k15 import config_stages
 from k15 import question_types
 
 KINDS = base.get_config().task.kinds
@@ -35,7 +38,7 @@ def _config(**changes):
 
 
 def _refusal(num_devices=8, **changes):
-  with pytest.raises(config_lib.ConfigError) as error:
+  with pytest.raises(config_rules.ConfigError) as error:
     config_lib.validate(_config(**changes), num_devices, KINDS)
   sentence = str(error.value)
   assert '\n' not in sentence
@@ -50,7 +53,7 @@ def test_every_key_is_judged():
   judged = set(config_lib.CHOICES) | set(config_lib.NOT_EMPTY) | FREE
   judged |= {
     f'{group}.{key}'
-    for group in config_lib.SUPERVISED
+    for group in config_stages.SUPERVISED
     for key in ('files', 'weights')
   }
   judged |= {'stages', 'task.kinds', 'tokenizer.words', 'evaluation.pass_at'}
@@ -410,14 +413,14 @@ def test_files_of_problems(tmp_path):
 
 
 def test_a_replaced_group_must_be_complete():
-  with pytest.raises(config_lib.ConfigError, match=r'^loss.tau is missing$'):
+  with pytest.raises(config_rules.ConfigError, match=r'^loss.tau is missing$'):
     config_lib.validate(_config(loss=dict(method='rest')), 1, KINDS)
 
 
 def test_json_round_trip_has_no_differences():
   config = base.get_config()
-  written = json.loads(json.dumps(config_lib.to_json(config)))
-  assert config_lib.differences(written, config) == {}
+  written = json.loads(json.dumps(config_changes.to_json(config)))
+  assert config_changes.differences(written, config) == {}
   assert written['stages'] == ['sft', 'rl']
   assert list(written) == sorted(written)
 
@@ -457,16 +460,16 @@ def test_files_of_workers(tmp_path):
 
 
 def test_a_resumed_run_may_change_some_keys():
-  old = config_lib.to_json(base.get_config())
+  old = config_changes.to_json(base.get_config())
   free = _config(rl__iterations=80, saving__keep=3, mesh__data=-1)
-  assert config_lib.refuse_changes(old, free) == [
+  assert config_changes.refuse_changes(old, free) == [
     'mesh.data: 1 -> -1',
     'rl.iterations: 60 -> 80',
     'saving.keep: 2 -> 3',
   ]
   mixed = _config(rl__iterations=80, loss__tau=0.4, stages=('rl',))
-  with pytest.raises(config_lib.ConfigError) as error:
-    config_lib.refuse_changes(old, mixed)
+  with pytest.raises(config_rules.ConfigError) as error:
+    config_changes.refuse_changes(old, mixed)
   assert str(error.value) == (
     "a resumed run cannot change loss.tau: 0.1 -> 0.4; stages: ['sft', 'rl'] "
     "-> ['rl']: take this back or choose another workdir"
@@ -474,9 +477,9 @@ def test_a_resumed_run_may_change_some_keys():
 
 
 def test_keys_that_came_or_went_are_differences():
-  old = copy.deepcopy(config_lib.to_json(base.get_config()))
+  old = copy.deepcopy(config_changes.to_json(base.get_config()))
   old['loss']['gone'] = old['loss'].pop('tau')
-  assert config_lib.differences(old, base.get_config()) == {
+  assert config_changes.differences(old, base.get_config()) == {
     'loss.gone': 'loss.gone: 0.1 -> (none)',
     'loss.tau': 'loss.tau: (none) -> 0.1',
   }
@@ -523,4 +526,4 @@ def test_curation_that_cannot_run(changes, part):
 
 
 def test_question_types_are_those_there_are():
-  assert config_lib.QUESTION_TYPES == question_types.KINDS
+  assert config_stages.QUESTION_TYPES == question_types.KINDS

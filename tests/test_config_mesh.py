@@ -5,6 +5,7 @@ import pytest
 from experiments import base
 from k15 import config as config_lib
 from k15 import config_mesh
+from k15 import config_rules
 from k15 import sharding
 
 KINDS = base.get_config().task.kinds
@@ -19,7 +20,7 @@ def _validate(num_devices=8, **changes):
 
 
 def _refusal(**changes):
-  with pytest.raises(config_lib.ConfigError) as error:
+  with pytest.raises(config_rules.ConfigError) as error:
     _validate(**changes)
   return str(error.value)
 

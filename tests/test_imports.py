@@ -47,9 +47,12 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 # Page or folder of k15 -> the pages and folders of k15 it may import.
 MAY_IMPORT = {
   'data_types': [],
-  'config': ['rewards', 'config_mesh'],  # The names of rewards.
+  'config_rules': [],
+  'config_stages': ['rewards', 'config_rules'],  # The names of rewards.
+  'config': ['rewards', 'config_mesh', 'config_rules', 'config_stages'],
+  'config_changes': ['config_rules', 'config_stages'],
   'config_mesh': [],
-  'command_line': ['config'],
+  'command_line': ['config_rules', 'config_changes'],
   'host_memory': [],
   **{page: ['data_types', *EQUATIONS] for page in EQUATIONS},
   'rewards': ['data_types', 'rewards'],
@@ -60,6 +63,8 @@ MAY_IMPORT = {
   'rollout/server': [
     *BELOW_STAGES,
     'config',
+    'config_changes',
+    'config_rules',
     'command_line',
   ],  # A command of its own.
   'eval_sets': ['data_types', 'data', 'rewards'],
@@ -80,7 +85,7 @@ MAY_IMPORT = {
   'math_datasets': ['metrics'],
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
-  'recipe': [*BELOW_RECIPE, *REPORTS, 'config'],
+  'recipe': [*BELOW_RECIPE, *REPORTS, 'config_changes'],
   **{page: ['metrics', 'eval_table', *REPORTS] for page in REPORTS},
   'compare': ['metrics', 'eval_pairs', *REPORTS],  # A command of its own.
   'main': [
@@ -88,6 +93,8 @@ MAY_IMPORT = {
     *REPORTS,
     'recipe',
     'config',
+    'config_changes',
+    'config_rules',
     'command_line',
     'host_memory',
   ],

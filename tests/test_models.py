@@ -12,6 +12,7 @@ import small_run
 
 from experiments import math as math_experiment
 from k15 import config as config_lib
+from k15 import config_changes
 from k15 import context as context_lib
 from k15 import metrics
 from k15 import models
@@ -61,7 +62,7 @@ def test_the_shape_is_the_checkpoints(trained):
   assert shape.num_layers == case['num_hidden_layers']
   assert shape.rope_theta == case['rope_theta']
   assert shape.qkv_bias and not shape.qk_norm and shape.scan_layers
-  written = config_lib.to_json(trained.config)
+  written = config_changes.to_json(trained.config)
   assert written['policy']['d_model'] == case['hidden_size']
 
 

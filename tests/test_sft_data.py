@@ -11,6 +11,8 @@ import small_run
 
 from experiments import sft as sft_experiment
 from k15 import config as config_lib
+from k15 import config_changes
+from k15 import config_stages
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import metrics
@@ -120,7 +122,7 @@ def test_the_second_phase_has_the_files_of_the_first():
   assert config.sft_long.weights == (2, 1)
   config.sft_long.files = ('c',)
   assert (config.sft.files, config.sft_long.files) == (('a', 'b'), ('c',))
-  assert config_lib.to_json(config)['sft_long']['files'] == ['c']
+  assert config_changes.to_json(config)['sft_long']['files'] == ['c']
 
 
 def test_packed_is_unpacked(whole):
@@ -240,7 +242,7 @@ def test_an_epoch_shorter_than_its_warm_up_is_refused(tmp_path):
 
 
 def test_the_stages_have_groups_of_the_same_keys():
-  assert sft.STAGES == config_lib.SUPERVISED
+  assert sft.STAGES == config_stages.SUPERVISED
   config = sft_experiment.get_config()
   keys = [set(config[group]) - {'num_examples'} for group in sft.STAGES]
   assert keys[0] == keys[1] == keys[2]

@@ -6,7 +6,8 @@ import pytest
 import small_run
 
 from experiments import base
-from k15 import config as config_lib
+from k15 import config_changes
+from k15 import config_rules
 from k15 import models
 from k15 import recipe
 from k15 import stage_inputs
@@ -22,26 +23,26 @@ def test_a_run_may_be_given_further_stages_and_their_keys(tmp_path):
   record = json.loads((context.workdir / 'stages/sft.json').read_text())
   assert record['config']['sft']['steps'] == 2
   assert (record['source'], record['fingerprint']) == ('', '')
-  old = config_lib.to_json(context.config)
+  old = config_changes.to_json(context.config)
   further = small_run.make_config(
     tmp_path, **SFT | dict(stages=('sft', 'rl'), loss__tau=0.4)
   )
-  assert config_lib.refuse_changes(old, further, begun) == [
+  assert config_changes.refuse_changes(old, further, begun) == [
     'loss.tau: 0.1 -> 0.4',
     "stages: ['sft'] -> ['sft', 'rl']",
   ]
-  with pytest.raises(config_lib.ConfigError, match='sft.steps: 2 -> 3'):
+  with pytest.raises(config_rules.ConfigError, match='sft.steps: 2 -> 3'):
     further.sft.steps = 3
-    config_lib.refuse_changes(old, further, begun)
+    config_changes.refuse_changes(old, further, begun)
 
 
 def test_stages_that_have_begun_keep_their_places():
-  old = config_lib.to_json(base.get_config())
+  old = config_changes.to_json(base.get_config())
   config = base.get_config()
   config.stages = ('rl',)
-  with pytest.raises(config_lib.ConfigError, match="stages: .'sft', 'rl'."):
-    config_lib.refuse_changes(old, config, ['sft'])
-  assert config_lib.refuse_changes(old, config, []) == [
+  with pytest.raises(config_rules.ConfigError, match="stages: .'sft', 'rl'."):
+    config_changes.refuse_changes(old, config, ['sft'])
+  assert config_changes.refuse_changes(old, config, []) == [
     "stages: ['sft', 'rl'] -> ['rl']"
   ]
 

@@ -26,6 +26,7 @@ from ml_collections import config_flags
 from k15 import arithmetic
 from k15 import command_line
 from k15 import config as config_lib
+from k15 import config_rules
 from k15 import context as context_lib
 from k15.rollout import access as access_lib
 from k15.rollout import jetstream_adapter
@@ -217,7 +218,7 @@ def make(
 ) -> RolloutServer:
   """The worker of a config; see `RolloutServer`."""
   if config is None:
-    raise config_lib.ConfigError('--config is needed')
+    raise config_rules.ConfigError('--config is needed')
   context_lib.adopt_checkpoint(config)
   checked = config.copy_and_resolve_references()
   checked.task.name = 'arithmetic'  # A worker needs no file of problems.
