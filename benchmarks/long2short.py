@@ -185,12 +185,9 @@ def draw(points: dict[str, np.ndarray]) -> Figure:
         *zip(seed, (tokens, right), strict=True), color=color, lw=0.7, alpha=0.4
       )
     axes.plot(tokens, right, 'o', color=color, markersize=9, label=name)
-    axes.annotate(
-      name, (tokens, right), (7, 5), textcoords='offset points',
-      fontsize=9, color=color,
-    )  # fmt: skip
   axes.set_xlabel('mean tokens of a response')
   axes.set_ylabel('accuracy on held-out problems, %')
+  axes.legend(frameon=False, fontsize=9, loc='lower right')
   axes.margins(0.12)
   axes.grid(color='#e6e9ee')
   axes.set_axisbelow(True)
