@@ -31,20 +31,6 @@ from launch import plan_table
 from launch import plan_times
 from launch import topologies
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
-_TOPOLOGY = flags.DEFINE_string('topology', None, 'Such as v5p:4x4x4.')
-_LENGTH = flags.DEFINE_integer(
-  'mean_length', 0, 'Mean tokens of a response; 0: half of the longest.'
-)
-_SEARCH = flags.DEFINE_bool(
-  'search', True, 'Look for the largest micro-batch and number of slots.'
-)
-_QUICK = flags.DEFINE_bool(
-  'quick', False, 'Compile with the least effort: three times as fast, with'
-  ' memory and collectives a little unlike those of the run.',
-)  # fmt: skip
-_JSON = flags.DEFINE_string('json', '', 'File for the same as JSON.')
-
 
 @dataclasses.dataclass(frozen=True)
 class Use:
@@ -77,13 +63,39 @@ class Largest:
   is_confirmed: bool
 
 
+def define_flags() -> None:
+  """Not at import: other commands have flags of the same names."""
+  config_flags.DEFINE_config_file('config', None, 'Experiment file.')
+  flags.DEFINE_string('topology', None, 'Such as v5p:4x4x4.')
+  flags.DEFINE_integer(
+    'mean_length', 0, 'Mean tokens of a response; 0: half of the longest.'
+  )
+  flags.DEFINE_bool(
+    'search', True, 'Look for the largest micro-batch and number of slots.'
+  )
+  flags.DEFINE_bool(
+    'quick', False, 'Compile with the least effort: three times as fast, with'
+    ' memory and collectives a little unlike those of the run.',
+  )  # fmt: skip
+  flags.DEFINE_string('json', '', 'File for the same as JSON.')
+
+
 def main(argv: list[str]) -> None:
   del argv
+  plan(flags.FLAGS)
+
+
+def plan(options: Any) -> None:
+  """Prints the plan and exits: 1 if something does not fit.
+
+  Args:
+    options: values of the flags, as attributes.
+  """
   logging.set_verbosity(logging.ERROR)
   try:
-    config, topology = _checked()
+    config, topology = _checked(options)
     devices = topologies.devices(topology)
-    if _QUICK.value:
+    if options.quick:
       jax.config.update('jax_exec_time_optimization_effort', -1.0)
     run = plan_programs.make_run(config, devices)
   except (ValueError, OSError) as error:
@@ -94,14 +106,14 @@ def main(argv: list[str]) -> None:
     uses.append(use)
     print(plan_table.program(use), flush=True)
   print(plan_table.verdict(run, uses), flush=True)
-  largest = list(_searches(run, devices, uses)) if _SEARCH.value else []
+  largest = list(_searches(run, devices, uses)) if options.search else []
   for found in largest:
     print(plan_table.largest(found), flush=True)
-  times = plan_times.of_iteration(run, topology, uses, _LENGTH.value)
+  times = plan_times.of_iteration(run, topology, uses, options.mean_length)
   print(plan_table.iteration(times), flush=True)
-  if _JSON.value:
+  if options.json:
     record = plan_table.record(run, topology, uses, largest, times)
-    pathlib.Path(_JSON.value).write_text(json.dumps(record, indent=2) + '\n')
+    pathlib.Path(options.json).write_text(json.dumps(record, indent=2) + '\n')
   sys.exit(1 if any(use.over > 0 for use in uses) else 0)
 
 
@@ -173,9 +185,9 @@ def find_largest(
   return Largest(key, max(fitting, default=0), len(known), bool(fitting))
 
 
-def _checked():
+def _checked(options):
   """Config and topology, before anything is compiled."""
-  config, name = _CONFIG.value, _TOPOLOGY.value
+  config, name = options.config, options.topology
   if config is None or name is None:
     raise config_rules.ConfigError('--config and --topology are needed')
   topology = topologies.parse(name)
@@ -230,4 +242,5 @@ def ways(mesh: Any) -> int:
 
 
 if __name__ == '__main__':
+  define_flags()
   app.run(main, flags_parser=command_line.parse_flags)

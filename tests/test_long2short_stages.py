@@ -164,4 +164,5 @@ def test_the_figure_is_drawn():
     for i, name in enumerate(benchmark.METHODS)
   }
   axes = benchmark.draw(points).axes[0]
-  assert {text.get_text() for text in axes.texts} == set(benchmark.METHODS)
+  labels = axes.get_legend().get_texts()
+  assert {label.get_text() for label in labels} == set(benchmark.METHODS)

@@ -3,10 +3,10 @@
 import importlib.util
 import platform
 import re
+import types
 
 import jax
 import pytest
-from absl import flags
 
 from experiments import base
 from k15 import arithmetic
@@ -211,12 +211,9 @@ def test_it_says_by_how_much_it_does_not_fit(run):
 
 
 def test_mistakes_end_before_any_compilation(capsys):
-  values = flags.FLAGS
-  if not values.is_parsed():
-    values(['plan'])
-  assert plan._CONFIG.value is None
+  options = types.SimpleNamespace(config=None, topology=None)
   with pytest.raises(SystemExit) as ended:
-    plan.main([])
+    plan.plan(options)
   assert ended.value.code == 2
   message = capsys.readouterr().err
   assert re.search('--config and --topology are needed', message)
