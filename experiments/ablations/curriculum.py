@@ -11,7 +11,15 @@ from experiments.ablations import scales
 
 ARMS = {
   'uniform': {'problem_sampler.strategy': 'uniform', scales.RATE: 2e-4},
-  'curriculum': {'problem_sampler.strategy': 'curriculum', scales.RATE: 2e-4},
+  'curriculum': {
+    'problem_sampler.strategy': 'curriculum',
+    'problem_sampler.curriculum_iteration': 12,
+    scales.RATE: 2e-4,
+  },
+}
+PAPER = {  # which switches at iteration 24
+  'uniform': {'problem_sampler.strategy': 'uniform'},
+  'curriculum': {'problem_sampler.strategy': 'curriculum'},
 }
 
 
@@ -19,9 +27,8 @@ def get_config(variant='cpu'):
   config = scales.get_config(variant)
   if variant in scales.CPU:
     config.task.train_problems = 192  # all of them are seen before the switch
-  config.problem_sampler.curriculum_iteration = config.rl.iterations // 2
   return config
 
 
 def sweep(variant='cpu'):
-  return scales.sweep(ARMS, variant)
+  return scales.sweep(ARMS, variant, PAPER)
