@@ -94,7 +94,7 @@ def check_unchanged(
     return
   pairs = [('overrides', old['overrides'], _plain(unit.overrides))]
   if old['state'] == 'done':
-    new = _settings(config, unit)
+    new = settings(config, unit)
     both = {key: v for key, v in old['settings'].items() if key in new}
     pairs.append(('config', both, {key: new[key] for key in both}))
   for what, before, now in pairs:
@@ -143,7 +143,7 @@ def run_unit(
     attempts=record.get('attempts', 0),
     pid=record.get('pid'),  # Of a process that outlived its launcher.
     commits=record.get('commits', []),
-    settings=_settings(config, unit),
+    settings=settings(config, unit),
   )
   record['commits'] = [*dict.fromkeys([*record['commits'], commit()])]
   with _own(workdir, record['pid'], stop) as lock:
@@ -221,7 +221,8 @@ def try_lock(file: Any) -> bool:
   return True
 
 
-def _settings(config, unit):
+def settings(config: str, unit: sweep.Unit) -> dict[str, Any]:
+  """The unit's whole config by dotted key, as JSON has it."""
   made = sweep.load_config(config, unit.overrides)
   return _plain(unit_names.leaves(made))
 
