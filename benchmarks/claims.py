@@ -55,9 +55,10 @@ _NEGATIVE_GRADIENTS = Claim(
   paper='With negative gradients 0.51 to 0.65 in 48 steps, ReST 0.53 to 0.59.',
   panels=_BOTH,
   measures=(
-    _area('mirror descent', 'ReST', 'above'),
-    _final('mirror descent', 'ReST', 'above'),
-    _final('mirror descent', 'ReST', metric=_TOKENS),
+    _area('k1.5', 'ReST', 'above'),
+    _final('k1.5', 'ReST', 'above'),
+    _final('k1.5', 'ReST', metric=_TOKENS),
+    _final('k1.5', 'positive only'),
   ),
 )
 
@@ -120,10 +121,7 @@ _BASELINE = Claim(
   paper='The mean of the sampled rewards "yields effective practical results";'
   ' no figure.',
   panels=_BOTH,
-  measures=(
-    _area('mean', 'tau log Z', 'above'),
-    _final('mean', 'tau log Z'),
-  ),
+  measures=(_area('mean', 'tau log Z', 'above'), _final('mean', 'tau log Z')),
 )
 
 _OPTIMIZER_RESET = Claim(
@@ -234,10 +232,10 @@ _LONG2SHORT = Claim(
   panels=(Panel(_END_ACCURACY, _END_TOKENS),),
   measures=(
     *(_end(arm, 'long', _END_TOKENS, 'below')
-      for arm in ('rl', 'dpo', 'merge + rs', 'merge')),
-    *(_end('rl', arm, _END_ACCURACY, 'above')
-      for arm in ('dpo', 'merge + rs', 'merge')),
-    _end('rl', 'long', _END_ACCURACY),
+      for arm in ('RL', 'DPO', 'merge + rs', 'merge')),
+    *(_end('RL', arm, _END_ACCURACY, 'above')
+      for arm in ('DPO', 'merge + rs', 'merge')),
+    _end('RL', 'long', _END_ACCURACY),
   ),
 )  # fmt: skip
 

@@ -117,7 +117,9 @@ def measure(
     verdict = 'cannot be tested at this scale', claim.untestable
   else:
     verdict = stats.verdict(findings)
-  commits = dict.fromkeys(c for run in runs for c in run.record['commits'])
+  commits = dict.fromkeys(
+    c for run in runs for c in run.record.get('commits', ())
+  )
   return reproduce_table.Result(
     estimates=estimates,
     deciding=tuple(what for what, _ in findings),

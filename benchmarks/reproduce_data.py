@@ -132,16 +132,29 @@ def _before(config, summary):
   """
   stages = config['stages']
   earlier = stages[: stages.index('rl')] if 'rl' in stages else ()
-  own = {k: v for k, v in summary.items() if k.rpartition('_')[2] in earlier}
+  own = {
+    k: v for k, v in summary.items() if k.partition('_after_')[2] in earlier
+  }
   if own or not config['checkpoint']:
     return _last(own)
   path = pathlib.Path(config['checkpoint'])
+  stage = ''
+  if path.parent.name == 'models':  # A model of the run, not its last one.
+    path, stage = path.parents[1], path.name
   other = unit_names.leaves(_read_json(path / 'config.json'))
   asked = [key for key in config if key.startswith('task.')]
+  asked.remove('task.train_problems')
   asked += ['rollout.max_length', 'evaluation.temperature', 'seed']
   if any(other.get(key) != _plain(config[key]) for key in asked):
     return {}
-  return _last(_read_json(path / 'summary.json'))
+  summary = _read_json(path / 'summary.json')
+  return _last(
+    {
+      k: v
+      for k, v in summary.items()
+      if not stage or k.endswith(f'_after_{stage}')
+    }
+  )
 
 
 def _last(summary):

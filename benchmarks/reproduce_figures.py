@@ -13,7 +13,7 @@ from k15 import figures
 
 _LABELS = {
   'iteration': 'RL iteration',
-  'seconds_total': 'seconds of RL, measured',
+  'seconds_total': 'seconds of RL, compilation included',
   'seconds': 'seconds of an iteration',
   'decode_steps': 'decode steps of an iteration',
   'evaluation/accuracy': 'accuracy, held-out problems',

@@ -74,7 +74,7 @@ def _run(run, names) -> dict[str, Any]:
   return dict(
     unit=run.unit,
     overrides=run.record['overrides'],
-    commits=run.record['commits'],
+    commits=run.record.get('commits', []),
     seconds=run.record['seconds'],
     curves=curves,
   )

@@ -1,13 +1,16 @@
 """`make reproduce` on runs that a stand-in for k15.main writes at once."""
 
 import json
+import runpy
 import sys
 
 import fake_ablation as fake
 import pytest
 
+from benchmarks import claim_types
 from benchmarks import claims
 from benchmarks import reproduce
+from benchmarks import reproduce_data as data
 from benchmarks import reproduce_table
 from launch import sweep
 from launch import unit as unit_lib
@@ -132,3 +135,16 @@ def test_claims_ask_what_can_be_judged():
     for measure in claim.measures:
       needs = measure.expected in ('equal', 'not_below', 'not_above')
       assert (measure.margin > 0) == needs
+
+
+@pytest.mark.parametrize('name', list(claims.CLAIMS))
+def test_claims_name_arms_of_their_ablations(name):
+  claim = claims.CLAIMS[name]
+  path = f'experiments/ablations/{name}.py'
+  table = runpy.run_path(path)['ARMS']
+  units = sweep.units(f'{path}:cpu')
+  assert {data.arm_of(unit, table) for unit in units} == set(table)
+  used = {m.arm for m in claim.measures} | {m.against for m in claim.measures}
+  used |= {panel.mark[0] for panel in claim.panels if panel.mark}
+  places = {claim_types.FIRST, claim_types.LAST, claim_types.EACH, ''}
+  assert used - places <= set(table)

@@ -117,11 +117,11 @@ def test_two_metrics_where_both_are_known(arms):
     data.pairs(run, 'summary/accuracy', 'rl/reward')
 
 
-def _with_checkpoint(tmp_path, **changed):
+def _with_checkpoint(tmp_path, model='', **changed):
   """A run that began with a workdir of its own config, but for changes."""
   start = tmp_path / 'warm_up'
   config = fake.write_file(
-    tmp_path / 'a.py', {'ours': {}}, seeds=1, checkpoint=str(start)
+    tmp_path / 'a.py', {'ours': {}}, seeds=1, checkpoint=str(start / model)
   )
   summary = dict(accuracy_after_sft=0.3, accuracy_after_long_cot=0.4)
 
@@ -133,10 +133,16 @@ def _with_checkpoint(tmp_path, **changed):
   return data.read_arms(config, units, tmp_path / 'r')[0]['ours'][0]
 
 
-def test_a_curve_begins_with_the_model_that_the_run_began_with(tmp_path):
-  run = _with_checkpoint(tmp_path)
+@pytest.mark.parametrize(
+  ('model', 'accuracy'),
+  [('', 0.4), ('models/sft', 0.3), ('models/long_cot', 0.4)],
+)
+def test_a_curve_begins_with_the_model_that_the_run_began_with(
+  tmp_path, model, accuracy
+):
+  run = _with_checkpoint(tmp_path, model, **{'task.train_problems': 9})
   x, y = data.series(run, 'evaluation/accuracy')
-  np.testing.assert_allclose([x, y], [[0, 2, 4], [0.4, 0.25, 0.5]])
+  np.testing.assert_allclose([x, y], [[0, 2, 4], [accuracy, 0.25, 0.5]])
 
 
 def test_but_not_if_that_was_asked_other_problems(tmp_path):
