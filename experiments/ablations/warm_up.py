@@ -5,7 +5,7 @@
 
 SFT on chains of thought with good and bad habits, then plain RL; the figures
 begin with models/sft, long2short with models/rl.  `make reproduce` runs it
-first.  Cost: seven runs of three minutes on one core.
+first.  Cost: six runs of three minutes on one core.
 """
 
 from experiments import sweeps
