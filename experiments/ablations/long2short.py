@@ -16,10 +16,10 @@ ARMS = {
   'merge': _MERGE,
   'merge + rs': _MERGE | {'stages': ('merge', 'shortest')},
   'shortest': {'stages': ('shortest',)},
-  'dpo': {'stages': ('dpo',)},
-  'rl': {'stages': ('short_rl',)},
+  'DPO': {'stages': ('dpo',)},
+  'RL': {'stages': ('short_rl',)},
 }
-_SMOKE = {k: {'stages': ('sft', *ARMS[k]['stages'])} for k in ('dpo', 'rl')}
+_SMOKE = {k: {'stages': ('sft', *ARMS[k]['stages'])} for k in ('DPO', 'RL')}
 
 
 def get_config(variant='cpu'):
