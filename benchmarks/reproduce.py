@@ -27,6 +27,7 @@ from benchmarks import reproduce_json
 from benchmarks import reproduce_measures
 from benchmarks import reproduce_stats as stats
 from benchmarks import reproduce_table
+from benchmarks import same_runs
 from k15 import figures
 from k15 import metrics
 from launch import local
@@ -138,18 +139,19 @@ def _units(name, root) -> tuple[str, list[sweep.Unit]]:
 
 
 def _moved(unit, root):
-  start = unit.overrides.get('checkpoint', '')
-  if not start.startswith(f'{_ROOT}/'):
-    return unit
-  moved = str(root / pathlib.Path(start).relative_to(_ROOT))
-  return dataclasses.replace(
-    unit, overrides=unit.overrides | {'checkpoint': moved}
-  )
+  moved = {
+    key: str(root / pathlib.Path(value).relative_to(_ROOT))
+    for key, value in unit.overrides.items()
+    if str(value).startswith(f'{_ROOT}/')
+  }
+  return dataclasses.replace(unit, overrides=unit.overrides | moved)
 
 
 def _run(name, root, parallel):
   config, units = _units(name, root)
   print(f'{name}: {len(units)} units in {root / name}', flush=True)
+  for borrowed in same_runs.borrow(config, units, root / name, root):
+    print(f'done already in another figure: {borrowed}', flush=True)
   return local.run(config, units, root / name, parallel)
 
 
