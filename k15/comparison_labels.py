@@ -1,0 +1,150 @@
+"""What to call a run or a group of runs: by what sets it apart, and short."""
+
+import collections
+import itertools
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_LABEL, _VALUE = 48, 24  # characters of a label, and of a value in it
+
+Settings = Mapping[str, Any]  # config by whole keys; {} where it is not known
+
+
+def short_paths(places: Iterable[str | os.PathLike]) -> list[str]:
+  """Each path without the folders they all share."""
+  paths = [pathlib.Path(os.path.abspath(place)).parts for place in places]
+  shared = _shared(paths)
+  return ['/'.join(parts[shared:]) for parts in paths]
+
+
+def differences(settings: Sequence[Settings]) -> dict[str, list[Any]]:
+  """Keys whose values are not all the same, in the order of the configs.
+
+  Args:
+    settings: one of each group; an empty one makes no difference.
+
+  Returns:
+    key -> a value for each group, None where it has none.
+  """
+  known = [values for values in settings if values]
+  found = {}
+  for key in dict.fromkeys(key for values in known for key in values):
+    texts = {json.dumps(v[key]) if key in v else None for v in known}
+    if len(texts) > 1:
+      found[key] = [values.get(key) for values in settings]
+  return found
+
+
+def labels(
+  settings: Sequence[Settings], names: Sequence[Sequence[str]]
+) -> list[str]:
+  """A label for each group, no two the same.
+
+  It is 'key=value, ...' of all keys that differ where that is short, else of as
+  few as tell the groups apart; without such keys, the names of the runs.
+
+  Args:
+    settings: one of each group.
+    names: of the runs of each group.
+  """
+  found = differences(settings)
+  texts = {key: _texts(values) for key, values in found.items()}
+  made = _joined(texts, len(settings))
+  if max(map(len, made), default=0) > _LABEL:
+    made = _joined({key: texts[key] for key in _telling(texts)}, len(settings))
+  count = collections.Counter(made)
+  made = [
+    label if label and count[label] == 1 else _named(label, runs)
+    for label, runs in zip(made, names, strict=True)
+  ]
+  seen = collections.Counter()
+  for i, label in enumerate(made):
+    seen[label] += 1
+    if seen[label] > 1:
+      made[i] = f'{label} ({seen[label]})'
+  return made
+
+
+def _telling(texts):
+  """A few keys that tell apart as many groups as all of them do."""
+  chosen = []
+  rows = list(zip(*texts.values(), strict=True))
+  classes = 1
+  while classes < len(set(rows)):
+
+    def cost(key):
+      columns = [texts[k] for k in (*chosen, key)]
+      split = len(set(zip(*columns, strict=True)))
+      here = texts[key]
+      return -split, here.count(''), sum(map(len, here))
+
+    chosen.append(min(texts, key=cost))
+    columns = [texts[key] for key in chosen]
+    classes = len(set(zip(*columns, strict=True)))
+  return [key for key in texts if key in chosen]
+
+
+def _joined(texts, count):
+  """'key=value, ...' for each of `count` groups, without what one lacks."""
+  last = collections.Counter(key.rpartition('.')[2] for key in texts)
+  parts = [[] for _ in range(count)]
+  for key, values in texts.items():
+    short = key.rpartition('.')[2]
+    name = short if last[short] == 1 else key
+    for part, value in zip(parts, values, strict=True):
+      if value:
+        part.append(f'{name}={value}')
+  return [', '.join(part) for part in parts]
+
+
+def _named(label, runs):
+  runs = [_plain(run) for run in runs]
+  name = ', '.join(runs)
+  if len(name) > _LABEL:
+    name = f'{runs[0]} and {len(runs) - 1} more' if runs[1:] else runs[0]
+  return f'{label} ({name})' if label else name
+
+
+def _texts(values):
+  """Short texts of the values of a key; '' where there is none."""
+  texts = [_text(value) for value in values]
+  paths = [text.split('/') for text in texts if text and text != "''"]
+  if all(len(parts) > 1 for parts in paths):
+    start = _shared(paths)
+    end = _shared([parts[start:][::-1] for parts in paths])
+    texts = [
+      '/'.join(t.split('/')[start : t.count('/') + 1 - end]) if '/' in t else t
+      for t in texts
+    ]
+  return [_clipped(text) for text in texts]
+
+
+def _text(value):
+  if value is None:
+    return ''
+  if isinstance(value, list):
+    value = '+'.join(map(str, value)) or '()'
+  return _plain(str(value)) or "''"
+
+
+def _plain(text):
+  """In one line, of characters that show."""
+  return ''.join(c for c in ' '.join(text.split()) if c.isprintable())
+
+
+def _clipped(text):
+  if len(text) <= _VALUE:
+    return text
+  end = _VALUE // 2 - 1
+  return f'{text[: _VALUE - end - 1]}…{text[-end:]}'
+
+
+def _shared(rows):
+  """Leading items that all have in common; one is left to each."""
+  rows = list(rows)
+  columns = zip(*(row[:-1] for row in rows), strict=False)
+  same = itertools.takewhile(lambda column: len(set(column)) == 1, columns)
+  return sum(1 for _ in same)
