@@ -1,25 +1,12 @@
-"""Figures of a comparison: groups of runs over each other.
+"""Which numbers of runs go into which figure of a comparison."""
 
-Thin lines are seeds, a thick one their mean, the band its 95 % interval
-(Student t over seeds).  The first eight groups have colours; the others are
-grey, one line each.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import ticker
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from k15 import charts
-from k15 import figures
-from k15 import intervals
+from k15 import comparison_figures
 from k15.comparison import Group
-
-GREY = '#9aa3af'  # of the groups after the first eight
-_LEGEND = 90  # characters that two rows of a legend hold
-_SIZE = 5.6, 3.6  # inches, of accuracy against tokens
 
 # Stage -> charts: title, key, y axis, options.
 _RL = (
@@ -85,14 +72,6 @@ CHARTS = {
 _HIDDEN = 'time/judging_seconds'  # goes on beside the rollout
 _ASIDE = 'time/evaluation_seconds'  # not part of training
 
-Curve = tuple[np.ndarray, np.ndarray]  # (steps [N], values [N]) of a seed
-Point = tuple[float, float]
-
-
-def color_of(place: int) -> str:
-  """Colour of the group in this place of the order."""
-  return figures.COLORS[place] if place < len(figures.COLORS) else GREY
-
 
 def stage_charts(groups: Sequence[Group], stage: str) -> list[charts.Chart]:
   """Charts of all that two runs or more have logged in a stage.
@@ -111,129 +90,9 @@ def stage_charts(groups: Sequence[Group], stage: str) -> list[charts.Chart]:
       for found, own in zip(groups, tables, strict=True)
     }
     if sum(map(len, lines.values())) > 1:
-      picture = curves(lines, ylabel, **options)
+      picture = comparison_figures.curves(lines, ylabel, **options)
       made.append((title, picture, _missing(lines)))
   return made
-
-
-def curves(
-  lines: Mapping[str, Sequence[Curve]],
-  ylabel: str,
-  xlabel: str = 'iteration',
-  limits: tuple[float | None, float | None] = (None, None),
-  is_sparse: bool = False,
-  is_log: bool = False,
-) -> Figure:
-  """Groups over a common axis.
-
-  Where only some seeds of a group have come so far, its mean is dotted.
-
-  Args:
-    lines: a curve for each seed by the label of its group.
-    ylabel: name of the values, with unit.
-    xlabel: name of the steps.
-    limits: of the y axis; None leaves an end to the data.
-    is_sparse: measured now and then: points, and no running mean.
-    is_log: y in powers of ten where values span more than one.
-  """
-  figure, axes = figures.canvas(xlabel, ylabel)
-  longest = max((len(x) for own in lines.values() for x, _ in own), default=0)
-  window = 1 if is_sparse else figures.window_of(longest)
-  shown = []
-  for place, (label, own) in enumerate(lines.items()):
-    x, rows = aligned([(x, _smooth(y, window)) for x, y in own])
-    if not len(x):
-      continue
-    shown.append(rows[np.isfinite(rows)])
-    raw = own if len(lines) == 1 and len(own) == 1 and window > 1 else ()
-    for steps, values in raw:
-      axes.plot(steps, values, color=color_of(place), linewidth=0.8, alpha=0.4)
-    _group(axes, x, rows, place, len(lines), label, is_sparse)
-  values = np.concatenate(shown) if shown else np.zeros(0)
-  if is_log and len(values) and values.min() > 0:
-    _log_axis(axes, values)
-  elif limits[0] is not None and len(values):
-    axes.update_datalim([(axes.dataLim.x0, limits[0])])
-  axes.margins(x=0.02)
-  axes.set_ylim(*limits)
-  _legend(figure, axes, len(lines))
-  return figure
-
-
-def aligned(own: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
-  """Curves of S seeds over all steps that one of them has.
-
-  Returns:
-    (steps [N] rising, values [S, N]), NaN where a seed has no value.
-  """
-  steps = np.unique(np.concatenate([x for x, _ in own] or [np.zeros(0)]))
-  rows = np.full((len(own), len(steps)), np.nan)
-  for row, (x, y) in zip(rows, own, strict=True):
-    row[np.searchsorted(steps, x)] = y
-  return steps, rows
-
-
-def against_tokens(points: Mapping[str, Sequence[Point]]) -> Figure:
-  """Accuracy against tokens: a point a group, faint ones for its seeds.
-
-  Args:
-    points: (tokens, accuracy) of each seed by the label of its group; the bars
-      are 95 % intervals over the seeds, where there are two or more.
-  """
-  figure = Figure(figsize=_SIZE, layout='constrained')
-  axes = figure.subplots()
-  figures.style(axes, 'mean response length, tokens', 'held-out accuracy')
-  for place, (label, own) in enumerate(points.items()):
-    color = color_of(place)
-    rows = np.array(own, float).reshape(-1, 2).T
-    if not rows.size:
-      continue
-    (x, y), (x_error, y_error), _ = intervals.band(rows.T)
-    if rows.shape[1] > 1:
-      axes.scatter(*rows, s=14, color=color, alpha=0.35, linewidth=0)
-      bars = dict(fmt='none', ecolor=color, elinewidth=1.2, alpha=0.7)
-      axes.errorbar(x, y, y_error, x_error, capsize=2, **bars)
-    axes.scatter(
-      x, y, s=58, color=color, edgecolor='white', linewidth=1,
-      zorder=4 if place < len(figures.COLORS) else 3,
-      label=_name(label, place, len(points)),
-    )  # fmt: skip
-  axes.margins(0.12)
-  _legend(figure, axes, len(points))
-  return figure
-
-
-def _group(axes: Axes, x, rows, place, count, label, is_sparse):
-  color = color_of(place)
-  is_grey = place >= len(figures.COLORS)
-  means, half_widths, seeds = intervals.band(rows)
-  here = np.isfinite(means)
-  if not is_grey and len(rows) > 1:
-    for row in rows:
-      keep = np.isfinite(row)
-      axes.plot(x[keep], row[keep], color=color, linewidth=0.7, alpha=0.4)
-    keep = np.isfinite(half_widths)
-    low, high = means - half_widths, means + half_widths
-    axes.fill_between(
-      x[keep], low[keep], high[keep], color=color, alpha=0.14, linewidth=0
-    )
-  style = dict(color=color, linewidth=1 if is_grey else 2)
-  style |= dict(alpha=0.6, zorder=1.5) if is_grey else dict(zorder=3)
-  style |= dict(marker='o', markersize=3.5) if is_sparse or len(x) < 10 else {}
-  if not is_sparse:
-    whole = seeds == seeds.max()
-    axes.plot(x[here], means[here], **style | dict(marker=None), linestyle=':')
-    means = np.where(whole, means, np.nan)
-  else:
-    x, means = x[here], means[here]
-  axes.plot(x, means, label=_name(label, place, count), **style)
-
-
-def _log_axis(axes, values):
-  if values.max() > 10 * values.min():
-    axes.set_yscale('log', nonpositive='clip')
-    axes.set_ylim(values.min() / 1.5, values.max() * 1.5)
-    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _table(records, stage):
@@ -248,16 +107,6 @@ def _table(records, stage):
   return x, table | ({'seconds': np.sum(phases, axis=0)} if phases else {})
 
 
-def _smooth(values, window):
-  """Running mean over the steps that have a value."""
-  keep = np.isfinite(values)
-  window = min(window, (keep.sum() - 1) | 1)
-  smooth = np.full(len(values), np.nan)
-  if keep.any():
-    smooth[keep] = figures.running_mean(values[keep], window)
-  return smooth
-
-
 def _missing(lines):
   """Which groups a chart has not got."""
   absent = [label for label, own in lines.items() if not own]
@@ -266,20 +115,3 @@ def _missing(lines):
   if len(absent) > 3:
     return f'{len(absent)} of {len(lines)} groups have not logged this.'
   return f'Not logged: {"; ".join(absent)}.'
-
-
-def _name(label, place, count):
-  """Label in the legend: no mathematics; one for all grey groups."""
-  shown = len(figures.COLORS)
-  if place > shown:
-    return None
-  if place == shown:
-    return f'{count - shown} more'
-  return label.replace('$', r'\$').lstrip('_')
-
-
-def _legend(figure, axes, count):
-  """Only where it leaves room: the page has one for all figures."""
-  _, labels = axes.get_legend_handles_labels()
-  if count > 1 and sum(len(label) + 5 for label in labels) <= _LEGEND:
-    figures.legend(figure, axes)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _LABEL, _VALUE = 48, 24  # characters of a label, and of a value in it
+_NONE, _EMPTY = '–', "''"  # no such key, no characters
 
 Settings = Mapping[str, Any]  # config by whole keys; {} where it is not known
 
@@ -43,8 +44,10 @@ def labels(
 ) -> list[str]:
   """A label for each group, no two the same.
 
-  It is 'key=value, ...' of all keys that differ where that is short, else of as
-  few as tell the groups apart; without such keys, the names of the runs.
+  It is 'key=value, ...' of all keys that differ if that is short for every
+  group.  If not, values that most groups have are left out, and a group of
+  only such values is 'base'; then keys that others tell for.  Without keys that
+  differ, the names of the runs.
 
   Args:
     settings: one of each group.
@@ -54,7 +57,11 @@ def labels(
   texts = {key: _texts(values) for key, values in found.items()}
   made = _joined(texts, len(settings))
   if max(map(len, made), default=0) > _LABEL:
-    made = _joined({key: texts[key] for key in _telling(texts)}, len(settings))
+    made = _joined(texts, len(settings), is_brief=True)
+  if max(map(len, made), default=0) > _LABEL:
+    few = {key: texts[key] for key in _telling(texts)}
+    made = _joined(few, len(settings), is_brief=True)
+  made = [m if s else '' for m, s in zip(made, settings, strict=True)]
   count = collections.Counter(made)
   made = [
     label if label and count[label] == 1 else _named(label, runs)
@@ -79,7 +86,7 @@ def _telling(texts):
       columns = [texts[k] for k in (*chosen, key)]
       split = len(set(zip(*columns, strict=True)))
       here = texts[key]
-      return -split, here.count(''), sum(map(len, here))
+      return -split, here.count(_NONE), sum(map(len, here))
 
     chosen.append(min(texts, key=cost))
     columns = [texts[key] for key in chosen]
@@ -87,17 +94,19 @@ def _telling(texts):
   return [key for key in texts if key in chosen]
 
 
-def _joined(texts, count):
-  """'key=value, ...' for each of `count` groups, without what one lacks."""
+def _joined(texts, count, is_brief=False):
+  """'key=value, ...' for each of `count` groups; brief: what most have not."""
   last = collections.Counter(key.rpartition('.')[2] for key in texts)
   parts = [[] for _ in range(count)]
   for key, values in texts.items():
     short = key.rpartition('.')[2]
     name = short if last[short] == 1 else key
+    usual, times = collections.Counter(values).most_common(1)[0]
     for part, value in zip(parts, values, strict=True):
-      if value:
+      if not is_brief or value != usual or 2 * times <= count:
         part.append(f'{name}={value}')
-  return [', '.join(part) for part in parts]
+  default = 'base' if is_brief else ''
+  return [', '.join(part) or default for part in parts]
 
 
 def _named(label, runs):
@@ -109,9 +118,9 @@ def _named(label, runs):
 
 
 def _texts(values):
-  """Short texts of the values of a key; '' where there is none."""
+  """Short texts of the values of a key."""
   texts = [_text(value) for value in values]
-  paths = [text.split('/') for text in texts if text and text != "''"]
+  paths = [text.split('/') for text in texts if text not in (_NONE, _EMPTY)]
   if all(len(parts) > 1 for parts in paths):
     start = _shared(paths)
     end = _shared([parts[start:][::-1] for parts in paths])
@@ -124,10 +133,10 @@ def _texts(values):
 
 def _text(value):
   if value is None:
-    return ''
+    return _NONE
   if isinstance(value, list):
     value = '+'.join(map(str, value)) or '()'
-  return _plain(str(value)) or "''"
+  return _plain(str(value)) or _EMPTY
 
 
 def _plain(text):

@@ -15,7 +15,9 @@ import numpy as np
 from k15 import charts
 from k15 import comparison
 from k15 import intervals
-from k15.comparison import Group, Run
+from k15 import run_files
+from k15.comparison import Group
+from k15.run_files import Run
 
 _LAST = 5  # iterations
 _MEASURED = {'accuracy': 0, 'tokens': 1}  # place in `problem_means`
@@ -90,15 +92,15 @@ def run_scores(run: Run, stage: str | None) -> dict[str, float]:
     'tokens': run.summary.get(f'mean_tokens_after_{stage}'),
   }
   if not all(map(_is_number, values.values())):
-    found = comparison.responses(run, stage)
+    found = run_files.responses(run, stage)
     if found:
       values['accuracy'] = charts.rights(found).mean()
       values['tokens'] = charts.lengths(found).mean()
-  for stage in comparison.RL_STAGES:
+  for stage in run_files.RL_STAGES:
     last = [r for r in run.records if r.get('stage') == stage]
     if last:
       _, table = charts.columns(last, stage)
-      values['iterations'] = comparison.iterations(last, stage)
+      values['iterations'] = run_files.iterations(last, stage)
       values['reward'] = _end(table.get('rl/reward'))
       values['length'] = _end(table.get('rl/length_mean'))
   values['minutes'] = minutes(run)
@@ -116,9 +118,9 @@ def minutes(run: Run) -> float | None:
 
 def problem_means(runs: Sequence[Run], stage: str | None) -> Problems:
   """Mean verdict and tokens of each held-out problem, over all its samples."""
-  found: dict[Any, list[comparison.Record]] = {}
+  found: dict[Any, list[run_files.Record]] = {}
   for run in runs:
-    for record in comparison.responses(run, stage):
+    for record in run_files.responses(run, stage):
       found.setdefault(problem_key(record), []).append(record)
   return {
     key: (charts.rights(own).mean(), charts.lengths(own).mean())
@@ -126,7 +128,7 @@ def problem_means(runs: Sequence[Run], stage: str | None) -> Problems:
   }
 
 
-def problem_key(record: comparison.Record) -> tuple[str, str]:
+def problem_key(record: run_files.Record) -> tuple[str, str]:
   """What makes two records answers to the same problem."""
   return str(record.get('set', 'held_out')), str(record.get('problem_id'))
 
