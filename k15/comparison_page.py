@@ -14,17 +14,18 @@ from k15 import final_scores
 from k15 import metrics
 from k15 import page
 from k15 import run_files
+from k15 import score_table
 from k15 import stage_charts
 from k15.comparison import Group
 
 _KINDS = {'They disagree': 6, 'All are right': 2, 'All are wrong': 2}
 _FINAL = (
   'Held-out problems after the last stage; reward and length of training '
-  'responses, last 5 iterations. In small type: the difference to the first '
-  'group, paired where both have the same seeds, or of one seed each the same '
-  'problems, else Welch’s; bold where its interval leaves out zero. An '
-  'interval over problems says how well one model was measured, not how '
-  'another seed would come out.'
+  'responses, last 5 iterations, of finished runs where there are any. In '
+  'small type: the difference to the first group, paired where both have the '
+  'same seeds, or of one seed each the same problems, else Welch’s; bold where '
+  'its interval leaves out zero. An interval over problems says how well one '
+  'model was measured, not how another seed would come out.'
 )
 _MANY = (
   ' Of so many differences some leave out zero by chance: about one in twenty.'
@@ -117,11 +118,13 @@ def _final(groups, scores):
         'Accuracy against tokens',
         comparison_figures.against_tokens(estimates, seeds),
         'After the last stage. Small: seeds. ' + _BARS,
-      ),
-      ('Held-out accuracy', comparison_figures.ranges(accuracies), _BARS),
+      )
     ]
+    if len(groups) > 1:
+      picture = comparison_figures.ranges(accuracies)
+      made.append(('Held-out accuracy', picture, _BARS))
   cards = [page.card(n, figures.to_png(f), text) for n, f, text in made]
-  table = comparison_tables.final(groups, scores)
+  table = score_table.final(groups, scores)
   return page.section('At the end', [table, page.cards(cards)], intro)
 
 
@@ -193,7 +196,7 @@ def _sides(groups) -> list[tuple[tuple[int, str], Mapping]]:
     chosen = [run for run in own if run.seed == seed] or own
     records = run_files.responses(chosen[0], stages[i]) if chosen else []
     if records:
-      seeded = '' if chosen[0].seed is None else f' · seed {chosen[0].seed}'
+      seeded = f' · seed {chosen[0].seed}' if chosen[0].seed is not None else ''
       name = f'{groups[i].label}{seeded} · after {stages[i]}'
       first = {final_scores.problem_key(r): r for r in reversed(records)}
       sides.append(((i, name), dict(reversed(first.items()))))
@@ -234,7 +237,9 @@ def _runs(groups):
       )
   head = 'run', 'group', 'seed', 'state', 'iterations', 'accuracy, %'
   table = page.table((*head, 'tokens', 'minutes'), rows)
-  return page.folded(f'All {len(rows)} runs', table)
+  if len(groups) > 1:
+    return page.folded(f'All {len(rows)} runs', table)
+  return page.section('Runs', [comparison_tables.scrolling(table)])
 
 
 def _counted(count, noun):

@@ -1,33 +1,20 @@
-"""Tables of a comparison, as markup: final scores, what the configs differ in.
+"""Markup of a comparison: its legend, and what the configs differ in.
 
 Every group has the colour that it has in the figures.
 """
 
-import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from k15 import comparison
 from k15 import comparison_figures
-from k15 import final_scores
 from k15 import page
-from k15 import run_files
 from k15.comparison import Group
-from k15.final_scores import Estimate
-from k15.final_scores import Scores
 
 COLUMNS = 8  # side by side; the rest is folded or left out
 _ROWS = 14  # of a table that is shown open
 _CHARS = 90  # of a value
-_METRICS = {  # heading, factor, digits
-  'accuracy': ('held-out accuracy, %', 100, 1),
-  'tokens': ('held-out tokens', 1, 1),
-  'reward': ('reward, last 5', 1, 3),
-  'length': ('length, last 5', 1, 1),
-  'minutes': ('minutes', 1, 1),
-}
-
 STYLE = """
 main { max-width: 1480px; }
 .chip { display: inline-flex; align-items: baseline; gap: 7px; }
@@ -73,6 +60,11 @@ def absent(label: str, why: str) -> str:
   )
 
 
+def scrolling(table: str) -> str:
+  """A table on white, as wide as it likes."""
+  return f'<div class="scroll">{table}</div>'
+
+
 def key(groups: Sequence[Group]) -> str:
   """The legend of all figures; it stays in sight."""
   chips = [
@@ -94,58 +86,31 @@ def seeds_of(found: Group) -> str:
   return f'seed {seeds[0]}' if len(seeds) == 1 else f'{len(seeds)} seeds'
 
 
-def final(groups: Sequence[Group], scores: Sequence[Scores]) -> str:
-  """A row a group: each number, and below it what it is more than the first's.
-
-  Args:
-    groups: in the order of their colours.
-    scores: of each group.
-  """
-  shown = [m for m in _METRICS if any(m in s.by_seed for s in scores)]
-  head = ['group', *(_METRICS[metric][0] for metric in shown)]
-  head += ['iterations', '95 % intervals over']
-  rows = []
-  for i, (found, own) in enumerate(zip(groups, scores, strict=True)):
-    name = chip(found.label, comparison_figures.color_of(i), _state(found, own))
-    estimates = {m: final_scores.estimate(own, m) for m in shown}
-    gains = {}
-    if i:
-      gains = {m: final_scores.difference(scores[0], own, m) for m in shown}
-    usual, usual_gain = (_basis_of_row(e.values()) for e in (estimates, gains))
-    cells = [name]
-    for metric in shown:
-      top = _number(metric, estimates[metric], usual)
-      gain = _number(metric, gains.get(metric), usual_gain, is_gain=True)
-      cells.append(_two_lines(top or '–', gain))
-    cells.append(page.text(_iterations(found)))
-    cells.append(_two_lines(page.text(usual or '–'), page.text(usual_gain)))
-    rows.append(cells)
-  return _table(head, rows)
-
-
 def differences(groups: Sequence[Group], is_colored: bool = True) -> list[str]:
   """Keys that differ, a column a group, a table for each eight of them.
 
   Values unlike those of the first group are marked.  Keys that only some of the
-  configs have, as those of another version of the code, are folded.
+  configs have, as those of another version of the code, are folded.  Groups
+  without a config have no column.
 
   Args:
     groups: in the order of their colours.
     is_colored: False for runs of one group, which share its colour.
   """
-  known = [found for found in groups if found.settings]
+  known = [i for i, found in enumerate(groups) if found.settings]
+  colors = [comparison_figures.color_of(i * is_colored) for i in known]
+  heads = [
+    chip(groups[i].label, color) for i, color in zip(known, colors, strict=True)
+  ]
+  known = [groups[i] for i in known]
   rows = {
-    key: _texts(values)
-    for key, values in comparison.differences(groups).items()
+    key: _texts(values) for key, values in comparison.differences(known).items()
   }
   everywhere = {
     key: texts
     for key, texts in rows.items()
     if all(key in found.settings for found in known)
   }
-  places = range(len(groups))
-  colors = [comparison_figures.color_of(i * is_colored) for i in places]
-  heads = [chip(g.label, c) for g, c in zip(groups, colors, strict=True)]
   parts = _blocks(heads, everywhere, '')
   some = {key: texts for key, texts in rows.items() if key not in everywhere}
   if some:
@@ -167,7 +132,7 @@ def _blocks(heads, rows, title):
       lines.append(f'<tr class="config">{"".join(cells)}</tr>')
     table = f'<table class="plain">{"".join(lines)}</table>'
     if not start and not title and len(rows) <= _ROWS:
-      parts.append(f'<div class="scroll">{table}</div>')
+      parts.append(scrolling(table))
     else:
       name = f'{len(rows)} key{"s" * (len(rows) != 1)}{title}'
       if len(heads) > COLUMNS:
@@ -175,63 +140,6 @@ def _blocks(heads, rows, title):
         name += f', groups {start + 1} to {end}'
       parts.append(page.folded(name, table))
   return parts
-
-
-def basis(estimate: Estimate | None) -> str:
-  """What an interval is over, as 'paired, 3 seeds'; '' where there is none."""
-  if estimate is None or not estimate.over:
-    return ''
-  counted = f'{estimate.count} {estimate.over}'
-  return f'paired, {counted}' if estimate.is_paired else counted
-
-
-def _basis_of_row(estimates):
-  """What most of the intervals of a row are over."""
-  found = [basis(e) for e in estimates if basis(e)]
-  return max(found, key=found.count, default='')
-
-
-def _number(metric, estimate, usual, is_gain=False):
-  """Markup of 'mean ± half width', with its basis if the row's is another."""
-  if estimate is None:
-    return ''
-  _, factor, digits = _METRICS[metric]
-  sign = '+' if is_gain else ''
-  value = round(factor * estimate.value, digits) + 0.0  # -0.0 is 0.0
-  shown = f'{value:{sign}.{digits}f}'
-  if not math.isnan(estimate.half_width):
-    shown += f' ± {factor * estimate.half_width:.{digits}f}'
-  if is_gain and abs(estimate.value) > estimate.half_width:
-    shown = f'<b>{shown}</b>'
-  own = basis(estimate)
-  return f'{shown} ({own})' if own and own != usual else shown
-
-
-def _two_lines(top, bottom):
-  return f'{top}<small>{bottom}</small>' if bottom else top
-
-
-def _state(found, scores):
-  """Seeds, the last stage, and how many runs have not come to their end."""
-  going = sum(
-    not run_files.is_finished(run.config, run.summary) for run in found.runs
-  )
-  facts = [seeds_of(found), scores.stage and f'after {scores.stage}']
-  if going:
-    facts.append(f'{going} of {len(found.runs)} not finished')
-  return ' · '.join(filter(None, facts))
-
-
-def _iterations(found):
-  done = [run_files.progress(run) for run in found.runs]
-  counts = sorted({count for count, _ in done if count})
-  planned = sorted({total for count, total in done if count and total})
-  if not counts:
-    return '–'
-  text = '–'.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
-  if len(planned) == 1 and planned != counts:
-    text += f' of {planned[0]}'
-  return text
 
 
 def _texts(values: Sequence[Any]) -> list[str | None]:
@@ -258,15 +166,3 @@ def _value(text, first):
   mark = ' class="other"' if text != first else ''
   shown = '–' if text is None else text or "''"
   return f'<td{mark}>{page.text(shown)}</td>'
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """Cells of markup under headings of text."""
-  cells = ''.join(f'<th>{page.text(name)}</th>' for name in head)
-  lines = ''.join(
-    f'<tr>{"".join(f"<td>{cell}</td>" for cell in row)}</tr>' for row in rows
-  )
-  return (
-    '<div class="scroll"><table class="plain">'
-    f'<tr>{cells}</tr>{lines}</table></div>'
-  )

@@ -51,7 +51,8 @@ class Scores:
 
   Attributes:
     stage: the last one it was measured after; None if it never was.
-    by_seed: metric -> {seed: value}; metrics nobody has are left out.
+    by_seed: metric -> {seed: value}; metrics nobody has are left out, as are
+      rewards, lengths and minutes of runs on their way if others are finished.
     problems: of a group of one seed, if its responses are there; else {}.
   """
 
@@ -64,9 +65,11 @@ def of_group(found: Group) -> Scores:
   """The scores of a group, in whatever state its runs are."""
   stage = comparison.last_stage(found)
   values: dict[str, dict[int | None, list[float]]] = {}
-  for run in found.runs:
+  done = [run_files.is_finished(run.config, run.summary) for run in found.runs]
+  for run, is_done in zip(found.runs, done, strict=True):
     for metric, value in run_scores(run, stage).items():
-      values.setdefault(metric, {}).setdefault(run.seed, []).append(value)
+      if is_done or metric in _MEASURED or not any(done):
+        values.setdefault(metric, {}).setdefault(run.seed, []).append(value)
   by_seed = {
     metric: {seed: float(np.mean(own)) for seed, own in seeds.items()}
     for metric, seeds in values.items()

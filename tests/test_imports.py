@@ -35,7 +35,7 @@ REPORTS = (
   'stage_charts',
   'eval_table', 'run_files', 'comparison_labels', 'comparison', 'final_scores',
   'comparison_figures', 'comparison_charts', 'comparison_tables',
-  'comparison_page',
+  'comparison_page', 'score_table',
 )  # fmt: skip
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
