@@ -78,20 +78,22 @@ def labels(
 def _telling(texts):
   """A few keys that tell apart as many groups as all of them do."""
   chosen = []
-  rows = list(zip(*texts.values(), strict=True))
-  classes = 1
-  while classes < len(set(rows)):
-
-    def cost(key):
-      columns = [texts[k] for k in (*chosen, key)]
-      split = len(set(zip(*columns, strict=True)))
-      here = texts[key]
-      return -split, here.count(_NONE), sum(map(len, here))
-
-    chosen.append(min(texts, key=cost))
-    columns = [texts[key] for key in chosen]
-    classes = len(set(zip(*columns, strict=True)))
+  while _split(texts, chosen) < _split(texts, texts):
+    chosen.append(min(texts, key=lambda key: _cost(texts, chosen, key)))
   return [key for key in texts if key in chosen]
+
+
+def _split(texts, keys):
+  """How many groups these keys tell apart."""
+  columns = [texts[key] for key in keys]
+  return len(set(zip(*columns, strict=True))) or 1
+
+
+def _cost(texts, chosen, key):
+  """Least for the key that splits most, is everywhere and is short."""
+  here = texts[key]
+  length = sum(len(key.rpartition('.')[2]) + len(text) for text in here)
+  return -_split(texts, (*chosen, key)), here.count(_NONE), length
 
 
 def _joined(texts, count, is_brief=False):

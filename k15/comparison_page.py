@@ -156,6 +156,7 @@ def _responses(groups: Sequence[Group], several: bool) -> str:
   shared = [key for key, count in asked.items() if count == len(sides)]
   if len(shared) < sum(_KINDS.values()):
     shared = [key for key, count in asked.items() if count > 1]
+  sides = [side for side in sides if any(key in side[1] for key in shared)]
   kinds = {kind: [] for kind in _KINDS}
   for key in shared:
     verdicts = {charts.is_right(own[key]) for _, own in sides if key in own}
