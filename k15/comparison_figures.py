@@ -61,9 +61,8 @@ def curves(
     if not len(x):
       continue
     shown.append(rows[np.isfinite(rows)])
-    raw = own if len(lines) == 1 and len(own) == 1 and window > 1 else ()
-    for steps, values in raw:
-      axes.plot(steps, values, color=color_of(place), linewidth=0.8, alpha=0.4)
+    if len(lines) == 1 == len(own) and window > 1:
+      axes.plot(*own[0], color=color_of(place), linewidth=0.8, alpha=0.4)
     _group(axes, x, rows, place, len(lines), label, is_sparse)
   values = np.concatenate(shown) if shown else np.zeros(0)
   if is_log and len(values) and values.min() > 0:

@@ -122,3 +122,9 @@ def test_ranges_go_down_the_page():
   (axes,) = comparison_figures.ranges(many).axes
   assert axes.figure.get_figheight() > 10
   assert all('\n' not in t.get_text() for t in axes.get_yticklabels())
+
+
+def test_a_run_alone_is_also_shown_as_it_was_measured():
+  (axes,) = comparison_figures.curves({'a': [_curve(*range(20))]}, 'y').axes
+  assert list(axes.lines[0].get_ydata()) == list(range(20))
+  assert axes.lines[0].get_linewidth() == 0.8
