@@ -288,6 +288,12 @@ def standard_error(values: np.ndarray) -> float:
   return float(values.std() / len(values) ** 0.5)
 
 
+def spread(items: Sequence[Any], count: int) -> list[Any]:
+  """At most `count` items at even distances, the first among them."""
+  count = min(count, len(items))
+  return [items[i * len(items) // count] for i in range(count)]
+
+
 def _line_charts(x, table, specifications):
   charts = []
   for title, labels, ylabel, options, caption in specifications:

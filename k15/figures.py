@@ -76,7 +76,7 @@ def curves(
     points: labels measured now and then, drawn as connected points.
     smooth: False leaves the running mean away.
   """
-  figure, axes = _canvas(xlabel, ylabel)
+  figure, axes = canvas(xlabel, ylabel)
   for i, (label, y) in enumerate(lines.items()):
     color = colors[i % len(colors)]
     if label in points:
@@ -88,7 +88,7 @@ def curves(
   axes.margins(x=0.02)
   axes.set_ylim(*limits)
   if len(lines) > 1:
-    _legend(figure, axes)
+    legend(figure, axes)
   return figure
 
 
@@ -116,7 +116,7 @@ def log_ratio(
     bottom.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     bottom.yaxis.set_major_formatter('{x:g}')
     bottom.yaxis.set_minor_formatter(ticker.NullFormatter())
-  _legend(figure, bottom)
+  legend(figure, bottom)
   return figure
 
 
@@ -134,7 +134,7 @@ def stacked(
     ylabel: name of the values, with unit.
     top: upper end of the y axis; None leaves it to the data.
   """
-  figure, axes = _canvas('iteration', ylabel)
+  figure, axes = canvas('iteration', ylabel)
   edges = np.stack([x - 0.5, x + 0.5], 1).ravel()
   heights = [np.repeat(np.nan_to_num(y), 2) for y in parts.values()]
   colors = [COLORS[i % len(COLORS)] for i in range(len(parts))]
@@ -143,7 +143,7 @@ def stacked(
   )
   axes.set_ylim(0, top)
   axes.margins(x=0)
-  _legend(figure, axes)
+  legend(figure, axes)
   return figure
 
 
@@ -155,10 +155,10 @@ def scatter(length: np.ndarray, reward: np.ndarray, x: np.ndarray) -> Figure:
     reward: float [N], mean raw reward in [0, 1].
     x: float [N], iteration, the colour.
   """
-  figure, axes = _canvas('mean response length, tokens', 'accuracy')
+  figure, axes = canvas('mean response length, tokens', 'accuracy')
   keep = np.isfinite(length) & np.isfinite(reward)
   length, reward, x = length[keep], reward[keep], x[keep]
-  window = _window(len(x))
+  window = window_of(len(x))
   if window > 1:
     means = running_mean(length, window), running_mean(reward, window)
     axes.plot(*means, color=_INK, linewidth=1, alpha=0.45, zorder=2)
@@ -186,7 +186,7 @@ def bars(
     ylabel: name of the values, with unit.
     top: upper end of the y axis; None leaves it to the data.
   """
-  figure, axes = _canvas('', ylabel)
+  figure, axes = canvas('', ylabel)
   axes.grid(axis='x', visible=False)
   positions = np.arange(len(groups))
   width = 0.78 / max(len(series), 1)
@@ -201,7 +201,7 @@ def bars(
   axes.set_xticks(positions, groups)
   axes.margins(x=0.03)
   axes.set_ylim(0, top)
-  _legend(figure, axes)
+  legend(figure, axes)
   return figure
 
 
@@ -224,7 +224,8 @@ def learning_curve(
   return figure
 
 
-def _canvas(xlabel, ylabel) -> tuple[Figure, Axes]:
+def canvas(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+  """An empty picture of the usual size."""
   figure = Figure(figsize=_SIZE, layout='constrained')
   axes = figure.subplots()
   style(axes, xlabel, ylabel)
@@ -245,7 +246,7 @@ def style(axes: Axes, xlabel: str, ylabel: str) -> None:
 def _line(axes, x, y, label, color, smooth=True, faint=False):
   keep = np.isfinite(y)
   x, y = x[keep], y[keep]
-  window = _window(len(x)) if smooth else 1
+  window = window_of(len(x)) if smooth else 1
   if window > 1:
     axes.plot(x, y, color=color, linewidth=0.8, alpha=0.2 if faint else 0.4)
   if len(x):
@@ -261,12 +262,13 @@ def _points(axes, x, y, label, color):
   axes.plot(x[keep], y[keep], 'o-', label=label, **style)
 
 
-def _window(count):
+def window_of(count: int) -> int:
   """Odd width of the running mean: a tenth of the points, 1 for a few."""
   return count // 10 | 1 if count >= 20 else 3 if count >= 10 else 1
 
 
-def _legend(figure, axes):
+def legend(figure: Figure, axes: Axes) -> None:
+  """Above the axes; nothing where nothing has a label."""
   handles, labels = axes.get_legend_handles_labels()
   if handles:
     rows = -(-len(labels) // 5)

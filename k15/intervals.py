@@ -89,6 +89,30 @@ def unpaired_interval(
   return difference, quantile(freedom, level) * math.sqrt(sum(squares))
 
 
+def band(
+  rows: np.ndarray, level: float = LEVEL
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """`mean_interval` of every column, over the rows that have a value there.
+
+  Args:
+    rows: float [S, N], NaN where a row has none: S seeds, N iterations.
+    level: of the interval, in (0, 1).
+
+  Returns:
+    (means [N], half widths [N], counts int [N]); the mean of no value is NaN,
+    as is the half width of fewer than two.
+  """
+  here = np.isfinite(rows)
+  counts = here.sum(axis=0)
+  some = np.maximum(counts, 1)
+  means = np.where(here, rows, 0).sum(axis=0) / some
+  squares = np.where(here, (rows - means) ** 2, 0).sum(axis=0)
+  t = [quantile(n - 1, level) if n > 1 else math.nan for n in counts.tolist()]
+  with np.errstate(divide='ignore', invalid='ignore'):
+    half_widths = np.array(t) * np.sqrt(squares / (counts - 1) / some)
+  return np.where(counts, means, math.nan), half_widths, counts
+
+
 @functools.lru_cache(maxsize=256)
 def quantile(freedom: int, level: float = LEVEL) -> float:
   """The t that |T| stays below with probability `level`.

@@ -147,6 +147,15 @@ def read_jsonl(path: str | os.PathLike) -> list[dict[str, Any]]:
   return [record for _, record in _lines(path)]
 
 
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+  """Returns what a JSON file holds; {} if it is missing, torn or no object."""
+  try:
+    content = json.loads(pathlib.Path(path).read_text())
+  except (OSError, ValueError):
+    return {}
+  return content if isinstance(content, dict) else {}
+
+
 def replace_file(path: str | os.PathLike, content: bytes) -> None:
   """Writes a file so that a reader sees the old content or the new."""
   temporary = f'{os.fspath(path)}.{os.getpid()}.tmp'

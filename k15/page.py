@@ -28,8 +28,8 @@ def text(value: Any) -> str:
   return html.escape(''.join(shown))
 
 
-def document(title: str, body: str) -> str:
-  """A whole page."""
+def document(title: str, body: str, style: str = '') -> str:
+  """A whole page; `style` is added to the rules that all pages share."""
   return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -38,7 +38,7 @@ def document(title: str, body: str) -> str:
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text(title)}</title>
-<style>{_STYLE}</style>
+<style>{_STYLE}{style}</style>
 </head>
 <body><main>
 {body}
@@ -110,6 +110,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     for row in rows
   )
   return f'<table class="plain"><tr>{cells}</tr>{lines}</table>'
+
+
+def folded(title: str, content: str) -> str:
+  """Markup that shows when its title is clicked."""
+  return (
+    f'<details><summary>{text(title)}</summary>'
+    f'<div class="folded">{content}</div></details>'
+  )
 
 
 def plain(passage: str) -> str:
@@ -241,6 +249,7 @@ figcaption { color: var(--soft); font-size: 13.5px; line-height: 1.45;
 details { margin-top: 12px; padding: 0 18px; }
 summary { cursor: pointer; padding: 10px 0; font-weight: 600;
   font-size: 14px; }
+.folded { overflow-x: auto; padding-bottom: 14px; }
 .settings { columns: 3 280px; column-gap: 28px; padding: 4px 0 14px; }
 table { width: 100%; border-collapse: collapse; margin-bottom: 16px;
   break-inside: avoid; font-size: 12.5px; }

@@ -1,24 +1,29 @@
 """Writes report.html: a run's curves, scores and responses on one page.
 
-  python -m k15.report WORKDIR
+  python -m k15.report RUN
+  python -m k15.report RUN RUN ... [--out=comparison.html]
 
-Reads what a run leaves in its working directory, in whatever state it is:
-config.json, summary.json, metrics.jsonl, trajectories.jsonl, timeline*.jsonl,
-evaluation_<stage>.jsonl, and the funnels of curation and long_cot.  What is
-missing is left out.
+Several runs are compared on a page of their own (comparison_page.py); the page
+of one, report.html, is in its workdir.  Reads what a run leaves there, in
+whatever state it is: config.json, summary.json, metrics.jsonl,
+trajectories.jsonl, timeline*.jsonl, evaluation_<stage>.jsonl, and the funnels
+of curation and long_cot.  What is missing is left out.
 """
 
-import json
+import argparse
 import os
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
 
 from k15 import charts
+from k15 import comparison_page
 from k15 import figures
 from k15 import funnel_chart
 from k15 import metrics
 from k15 import page
+from k15 import run_files
 from k15 import slot_chart
 from k15 import stage_charts
 
@@ -30,6 +35,7 @@ _CHANGES = {  # right before, right after, how many are shown
 }
 _VERDICTS = {'Right': True, 'Wrong': False}
 _SHOWN = 3  # responses of a verdict where there is no before and after
+_COMPARISON = 'comparison.html'
 _EDGE = 0.2  # of the iterations count as early, and as many as late
 _CHOICE = 'Taken at even distances from the list of problems, not picked.'
 _SEGMENTS = (
@@ -50,8 +56,8 @@ def write_report(workdir: str | os.PathLike) -> str:
   """
   workdir = pathlib.Path(workdir)
   name = workdir.resolve().name
-  config = _read_json(workdir / 'config.json')
-  summary = _read_json(workdir / 'summary.json')
+  config = metrics.read_json(workdir / 'config.json')
+  summary = metrics.read_json(workdir / 'summary.json')
   records = metrics.read_jsonl(workdir / 'metrics.jsonl')
   trained = metrics.read_jsonl(workdir / 'trajectories.jsonl')
   stages = config.get('stages', tuple(charts.STAGES))
@@ -61,7 +67,7 @@ def write_report(workdir: str | os.PathLike) -> str:
   }
   scores = {s: all_scores[s] for s in charts.STAGES if all_scores[s]}
   folder = dict(
-    long_cot=_read_json(workdir / 'long_cot' / 'funnel.json'),
+    long_cot=metrics.read_json(workdir / 'long_cot' / 'funnel.json'),
     evaluate=summary.get('evaluation', {}),
   )
   iterations, rl = charts.columns(records, 'rl')
@@ -70,7 +76,9 @@ def write_report(workdir: str | os.PathLike) -> str:
     page.tiles(_tiles(config, summary, records, scores)),
     page.settings('Configuration', config),
     stage_charts.way(stages, all_scores),
-    funnel_chart.section(_read_json(workdir / 'curation' / 'funnel.json')),
+    funnel_chart.section(
+      metrics.read_json(workdir / 'curation' / 'funnel.json')
+    ),
     *stage_charts.sections(stages, records, folder),
     stage_charts.section('Held-out problems', charts.score_charts(scores)),
     page.section('Rollout', [page.cards(_slots(workdir))]),
@@ -86,24 +94,13 @@ def write_report(workdir: str | os.PathLike) -> str:
   return str(workdir / 'report.html')
 
 
-def _read_json(path):
-  try:
-    content = json.loads(path.read_text())
-  except (OSError, ValueError):  # Not written yet.
-    return {}
-  return content if isinstance(content, dict) else {}
-
-
 def _header(name, config, summary, records):
-  stages = config.get('stages', ())
-  is_finished = summary and all(
-    f'accuracy_after_{s}' in summary for s in stages if s != 'curate'
-  )
+  is_finished = run_files.is_finished(config, summary)
   facts = ['Finished' if is_finished else 'Not finished']
-  done = [r.get('step', 0) for r in records if r.get('stage') == 'rl']
+  done = run_files.iterations(records)
   if done:
     total = config.get('rl', {}).get('iterations', '?')
-    facts.append(f'{max(done) + 1} of {total} RL iterations')
+    facts.append(f'{done} of {total} RL iterations')
   times = [record['time'] for record in records if record.get('time')]
   if times:
     stamp = time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(max(times)))
@@ -180,7 +177,7 @@ def _before_and_after(scores):
     names = [name for name in both if change[name] == (was, now)]
     if names:
       parts.append(page.heading(title, f'{len(names)} of {len(both)} problems'))
-    for name in _spread(names, shown):
+    for name in charts.spread(names, shown):
       pair = [
         page.response('after SFT', sft[name], was),
         page.response('after RL', rl[name], now),
@@ -197,7 +194,7 @@ def _by_verdict(records, label=''):
     if chosen:
       count = f'{len(chosen)} of {len(records)} responses'
       parts.append(page.heading(title, count))
-    for record in _spread(chosen, _SHOWN):
+    for record in charts.spread(chosen, _SHOWN):
       written_by = label or f'iteration {record.get("iteration")}'
       response = page.response(written_by, record, verdict)
       parts.append(page.sample(record, [response]))
@@ -220,13 +217,32 @@ def _training_responses(records):
   return page.section('Responses from training', parts, _SEGMENTS)
 
 
-def _spread(items, count):
-  """At most `count` items at even distances, the first among them."""
-  count = min(count, len(items))
-  return [items[i * len(items) // count] for i in range(count)]
+def main(argv: Sequence[str]) -> None:
+  """The command; a path that is no run ends it with 2."""
+  parser = argparse.ArgumentParser(
+    prog='python -m k15.report',
+    description='Writes RUN/report.html; of several runs, a page that compares '
+    'them.',
+  )
+  parser.add_argument('runs', nargs='+', metavar='RUN', help='a workdir')
+  parser.add_argument(
+    '--out', metavar='FILE', help=f'of the comparison, {_COMPARISON} if not set'
+  )
+  args = parser.parse_args(argv)
+  if len(args.runs) == 1 and args.out:
+    parser.error('--out is for several runs: one has its page in its workdir')
+  try:
+    for run in args.runs:
+      run_files.check(run)
+  except ValueError as error:
+    print(f'k15: {error}', file=sys.stderr)
+    sys.exit(2)
+  if len(args.runs) == 1:
+    print(write_report(args.runs[0]))
+  else:
+    out = args.out or _COMPARISON
+    print(comparison_page.write_comparison(args.runs, out))
 
 
 if __name__ == '__main__':
-  if len(sys.argv) != 2:
-    sys.exit('usage: python -m k15.report WORKDIR')
-  print(write_report(sys.argv[1]))
+  main(sys.argv[1:])

@@ -11,7 +11,7 @@ from k15 import eval_table
 from k15 import figures
 from k15 import page
 
-_TITLES = {
+TITLES = {
   'sft': 'Supervised warm-up',
   'sft_long': 'Supervised fine-tuning, long rows',
   'long_cot': 'Long-CoT warm-up',
@@ -43,7 +43,7 @@ def sections(
   for stage in stages:
     if stage == 'evaluate':
       parts.append(_evaluation(folder.get(stage, {})))
-    if stage not in _TITLES:
+    if stage not in TITLES:
       continue
     x, table = charts.columns(records, stage)
     if stage in ('rl', 'short_rl'):
@@ -53,7 +53,7 @@ def sections(
     else:
       found = charts.sft_charts(x, table)
     intro = _long_cot(folder.get(stage, {})) if stage == 'long_cot' else ''
-    parts.append(section(_TITLES[stage], found, intro))
+    parts.append(section(TITLES[stage], found, intro))
   return parts
 
 

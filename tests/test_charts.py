@@ -68,3 +68,8 @@ def test_bars_keep_their_order_and_count_responses():
 
 def _ticks(figure):
   return [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+
+
+def test_a_few_items_are_spread_over_all():
+  assert charts.spread(list(range(10)), 3) == [0, 3, 6]
+  assert charts.spread([1, 2], 5) == [1, 2] and charts.spread([], 2) == []

@@ -33,7 +33,9 @@ STAGES = (
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
   'stage_charts',
-  'eval_table',
+  'eval_table', 'run_files', 'comparison_labels', 'comparison', 'final_scores',
+  'comparison_figures', 'comparison_charts', 'comparison_tables',
+  'comparison_page', 'score_table',
 )  # fmt: skip
 BELOW_ROLLOUT = ['data_types', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
@@ -86,7 +88,10 @@ MAY_IMPORT = {
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config_changes'],
-  **{page: ['metrics', 'eval_table', *REPORTS] for page in REPORTS},
+  **{
+    page: ['metrics', 'intervals', 'config_changes', *REPORTS]
+    for page in REPORTS
+  },
   'compare': ['metrics', 'eval_pairs', *REPORTS],  # A command of its own.
   'main': [
     *BELOW_RECIPE,

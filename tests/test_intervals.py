@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from k15 import intervals
@@ -75,3 +76,16 @@ def test_what_cannot_be_is_one_sentence():
     intervals.unpaired_interval([], [1, 2])
   with pytest.raises(ValueError, match='0 degrees of freedom'):
     intervals.quantile(0)
+
+
+def test_a_band_is_the_interval_of_every_column():
+  nan = math.nan
+  rows = np.array([[4.0, 1, nan, 7], [5, nan, nan, 7], [6, 3, nan, nan]])
+  means, half_widths, counts = intervals.band(rows)
+  np.testing.assert_array_equal(means, [5, 2, nan, 7])
+  np.testing.assert_array_equal(counts, [3, 2, 0, 2])
+  # t(2) / sqrt(3); s = sqrt(2), times t(1) / sqrt(2).
+  expected = [4.302653 / math.sqrt(3), 12.706205, nan, 0]
+  np.testing.assert_allclose(half_widths, expected, atol=1e-6)
+  _, single, _ = intervals.band(rows[:1])
+  assert np.isnan(single).all()

@@ -252,3 +252,11 @@ def _read_all(terminal):
     except OSError:  # How a terminal ends whose other side is closed.
       os.close(terminal)
       return b''.join(pieces).decode()
+
+
+def test_a_json_file_that_is_missing_torn_or_no_object_is_empty(tmp_path):
+  path = tmp_path / 'summary.json'
+  assert metrics.read_json(path) == {}
+  for text, content in (('{"a": 1', {}), ('[1]', {}), ('{"a": 1}', {'a': 1})):
+    path.write_text(text)
+    assert metrics.read_json(path) == content

@@ -49,3 +49,12 @@ def test_settings_are_folded_and_grouped():
   assert '<caption>loss</caption>' in markup and '&lt;0.1&gt;' in markup
   assert 'sft, rl' in markup
   assert page.settings('Configuration', {}) == ''
+
+
+def test_what_is_folded_has_a_title_and_a_page_may_have_rules_of_its_own():
+  html = page.folded('a < b', page.table(['x'], [['1']]))
+  assert html.startswith('<details><summary>a &lt; b</summary>')
+  assert '<td>1</td>' in html
+  assert 'td { color: red; }</style>' in page.document(
+    't', html, 'td { color: red; }'
+  )

@@ -106,7 +106,7 @@ def _write_evaluation(path, accuracy, length, rng, text):
   metrics.append_jsonl(path, records)
 
 
-class _Tags(html.parser.HTMLParser):
+class Tags(html.parser.HTMLParser):
   """Collects elements, attributes and text of a page."""
 
   def __init__(self, page):
@@ -126,7 +126,7 @@ def _read(workdir):
   path = report.write_report(workdir)
   assert path == str(workdir / 'report.html')
   text = (workdir / 'report.html').read_text()
-  return text, _Tags(text)
+  return text, Tags(text)
 
 
 @pytest.fixture(scope='module')
@@ -250,3 +250,38 @@ def test_the_slots_of_every_worker_are_shown(tmp_path):
   assert tags.names.count('img') == 2
   assert 'Slots over time' in tags.texts
   assert 'Slots over time: 8001' in tags.texts
+
+
+def test_the_command_writes_the_page_of_one_run(tmp_path, capsys):
+  write_run(tmp_path / 'a', stages=('sft',))
+  report.main([str(tmp_path / 'a')])
+  assert capsys.readouterr().out == f'{tmp_path}/a/report.html\n'
+  with pytest.raises(SystemExit, match='2'):
+    report.main([str(tmp_path / 'a'), '--out=x.html'])
+  assert '--out is for several runs' in capsys.readouterr().err
+
+
+def test_the_command_compares_several(tmp_path, capsys, monkeypatch):
+  paths = [str(tmp_path / name) for name in 'ab']
+  for seed, path in enumerate(paths):
+    write_run(tmp_path / path, iterations=2, seed=seed)
+  report.main([*paths, f'--out={tmp_path}/c.html'])
+  assert capsys.readouterr().out == f'{tmp_path}/c.html\n'
+  monkeypatch.chdir(tmp_path)
+  report.main(paths)
+  assert capsys.readouterr().out == 'comparison.html\n'
+  text = (tmp_path / 'comparison.html').read_text()
+  assert text == (tmp_path / 'c.html').read_text()
+  assert '2 runs · 1 group' in text
+  assert not (tmp_path / 'a' / 'report.html').exists()
+
+
+@pytest.mark.parametrize('count', [1, 2])
+def test_a_path_that_is_no_run_is_one_sentence(tmp_path, capsys, count):
+  with pytest.raises(SystemExit) as stopped:
+    report.main([str(tmp_path / 'none')] * count)
+  assert stopped.value.code == 2
+  error = capsys.readouterr().err
+  assert (
+    error == f'k15: {tmp_path}/none is no run: there is no such directory\n'
+  )
