@@ -1,7 +1,7 @@
 """A warm-up that thinks longer than it has to: for the length penalty.
 
-    python -m launch.local --config=experiments/ablations/warm_up_checks.py:cpu \\
-        --sweep --root=runs/reproduce/warm_up_checks --parallel=2
+    python -m launch.local --sweep --root=runs/reproduce/warm_up_checks \\
+        --config=experiments/ablations/warm_up_checks.py:cpu --parallel=2
 
 As `warm_up`, with divisions whose right results are checked again most of the
 time.  `make reproduce` runs it first.  Cost: six runs of two and a half minutes
