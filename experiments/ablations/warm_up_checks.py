@@ -1,11 +1,11 @@
-"""A warm-up that thinks longer than it has to: for the length penalty.
+"""Warm-ups and long models that think longer than they have to.
 
     python -m launch.local --sweep --root=runs/reproduce/warm_up_checks \\
         --config=experiments/ablations/warm_up_checks.py:cpu --parallel=2
 
 As `warm_up`, with divisions whose right results are checked again most of the
-time.  `make reproduce` runs it first.  Cost: six runs of two and a half minutes
-on one core.
+time: for the length penalty and long2short, which need something to shorten.
+`make reproduce` runs it first.  Cost: six runs of three minutes on one core.
 """
 
 from experiments import sweeps
@@ -15,7 +15,7 @@ from experiments.ablations import scales
 def get_config(variant='cpu'):
   config = scales.get_config(variant)
   scales.set_checks(config)
-  config.stages = ('sft',)
+  config.stages = ('sft', 'rl')
   return config
 
 
