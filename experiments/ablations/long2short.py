@@ -23,7 +23,10 @@ _SMOKE = {k: {'stages': ('sft', *ARMS[k]['stages'])} for k in ('DPO', 'RL')}
 
 
 def get_config(variant='cpu'):
-  return scales.get_config(variant)
+  config = scales.get_config(variant)
+  if variant in scales.CPU:
+    scales.set_short(config)
+  return config
 
 
 def sweep(variant='cpu'):

@@ -10,9 +10,9 @@ its responses below the baseline.  Cost: 15 runs of 40 s.
 from experiments.ablations import scales
 
 ARMS = {
-  'k1.5': {'loss.method': 'mirror_descent', scales.RATE: 4e-4},
+  'k1.5': {'loss.method': 'mirror_descent', scales.RATE: 2e-4},
   'ReST': {'loss.method': 'rest', scales.RATE: 2e-4},
-  'positive only': {'loss.negative_gradients': 'drop', scales.RATE: 2e-4},
+  'positive only': {'loss.negative_gradients': 'drop', scales.RATE: 4e-4},
 }
 
 

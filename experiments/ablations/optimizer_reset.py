@@ -10,7 +10,7 @@ from experiments.ablations import scales
 
 ARMS = {
   'reset': {'optimizer.reset_every_iteration': True, scales.RATE: 2e-4},
-  'kept': {'optimizer.reset_every_iteration': False, scales.RATE: 2e-4},
+  'kept': {'optimizer.reset_every_iteration': False, scales.RATE: 4e-4},
 }
 
 

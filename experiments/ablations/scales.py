@@ -72,6 +72,19 @@ def seeds(numbers=range(SEEDS), model='sft'):
   ]
 
 
+def set_short(config):
+  """What the stages of long2short take at cpu scale."""
+  config.long2short.problems = 512
+  config.shortest.steps = 60
+  config.shortest.learning_rate = 5e-4
+  config.shortest.batch_tokens = 2048
+  config.dpo.steps = 48
+  config.dpo.learning_rate = 3e-5
+  config.dpo.batch_pairs = 32
+  config.short_rl.iterations = 12
+  config.short_rl.max_length = 80
+
+
 def _cpu():
   config = arithmetic.get_config()
   config.stages = ('rl',)
@@ -91,15 +104,6 @@ def _cpu():
   config.rollout.token_budget = 160
   config.optimizer.learning_rate = 2e-4
   config.evaluation.every = 3
-  config.long2short.problems = 512
-  config.shortest.steps = 60
-  config.shortest.learning_rate = 5e-4
-  config.shortest.batch_tokens = 2048
-  config.dpo.steps = 48
-  config.dpo.learning_rate = 3e-5
-  config.dpo.batch_pairs = 32
-  config.short_rl.iterations = 12
-  config.short_rl.max_length = 80
   return config
 
 
