@@ -1,0 +1,238 @@
+"""Runs the work units of a config file on this machine, without XManager.
+
+    python -m launch.local --config=FILE[:VARIANT] --sweep --parallel=2
+        [--root=runs/NAME] [--config.key=value ...]
+
+Each unit is a process of `k15.main` in ROOT/<unit>, several at a time, each
+with its share of the cores.  The same command again runs only what is missing,
+and goes on with what was cut off.  Ctrl-C and SIGTERM let the units save first
+(exit code 75).  Without --sweep the config alone is run.
+"""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent import futures
+from typing import Any
+
+from launch import sweep
+from launch import unit as unit_lib
+from launch import unit_table
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  parser = argparse.ArgumentParser(
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  parser.add_argument('--config', required=True, metavar='FILE[:VARIANT]')
+  parser.add_argument('--sweep', action='store_true')
+  parser.add_argument('--root', type=pathlib.Path)
+  parser.add_argument('--parallel', type=int, default=1, metavar='N')
+  args, texts = parser.parse_known_args(argv)
+  try:
+    extra = sweep.parse(args.config, texts)
+    find = sweep.units if args.sweep else sweep.single
+    units = find(args.config, extra)
+    root = args.root or default_root(args.config)
+    return run(args.config, units, root, args.parallel)
+  except sweep.SweepError as error:
+    print(f'launch: {error}', file=sys.stderr)
+    return 2
+
+
+def default_root(config: str) -> pathlib.Path:
+  """Where the units of 'FILE:VARIANT' go: runs/NAME_VARIANT."""
+  path, _, variant = config.partition(':')
+  name = pathlib.Path(path).stem
+  return pathlib.Path('runs', f'{name}_{variant}' if variant else name)
+
+
+def run(
+  config: str,
+  units: Sequence[sweep.Unit],
+  root: pathlib.Path,
+  parallel: int = 1,
+) -> int:
+  """Runs what is missing of the units; prints a table at the end.
+
+  Call it from the main thread: signals are its until it returns.
+
+  Args:
+    config: 'FILE' or 'FILE:VARIANT'.
+    units: of that file.
+    root: folder of their folders.
+    parallel: how many at a time, >= 1.
+
+  Returns:
+    The exit code: 0 when all are done, 1 when one failed, 75 when asked to
+    stop.
+
+  Raises:
+    SweepError: another launcher works there; a unit's folder belongs to a
+      unit with other overrides.
+  """
+  if parallel < 1:
+    raise sweep.SweepError(f'--parallel={parallel}: at least 1 is needed')
+  root.mkdir(parents=True, exist_ok=True)
+  with open(root / 'launch.lock', 'w') as file:
+    if not unit_lib.try_lock(file):
+      raise sweep.SweepError(f'{root}: another launcher works there')
+    for unit in units:
+      unit_lib.check_unchanged(config, unit, root / unit.name)
+    stop = unit_lib.Stop()
+    with _signals_ask(stop):
+      records = _run_all(config, units, root, parallel, stop)
+  print(unit_table.table((unit.name, root / unit.name) for unit in units))
+  states = {record['state'] for record in records}
+  if stop.is_asked and states != {'done'}:
+    return unit_lib.EXIT_INTERRUPTED
+  return 1 if 'failed' in states else 0
+
+
+def _run_all(config, units, root, parallel, stop):
+  """Records of all units, in their order."""
+  shares = _shares(parallel)
+  progress = _Progress(sys.stdout, len(units), parallel)
+
+  def run_one(unit):
+    workdir = root / unit.name
+    if unit_lib.read(workdir).get('state') == 'done':
+      progress.skip()
+      return unit_lib.read(workdir)
+    if stop.is_asked:
+      return dict(state='stopped')
+    share = shares.get()
+    try:
+      _pin(share)
+      progress.begin(unit.name)
+      record = unit_lib.run_unit(config, unit, workdir, stop)
+    finally:
+      shares.put(share)
+    progress.end(unit.name, record, unit_table.last_line(workdir))
+    return record
+
+  with futures.ThreadPoolExecutor(parallel) as pool:
+    waiting = [pool.submit(run_one, unit) for unit in units]
+    while futures.wait(waiting, timeout=1.0).not_done:
+      progress.show()
+  progress.close()
+  return [future.result() for future in waiting]
+
+
+def _shares(parallel) -> queue.SimpleQueue:
+  """Cores for each of the units that run at once; None where all may."""
+  shares = queue.SimpleQueue()
+  cores = []
+  if hasattr(os, 'sched_getaffinity'):
+    cores = sorted(os.sched_getaffinity(0))
+  for i in range(parallel):
+    if parallel > len(cores):
+      shares.put([cores[i % len(cores)]] if cores else None)
+    else:
+      shares.put(cores[i::parallel])
+  return shares
+
+
+def _pin(cores):
+  if cores is not None:
+    os.sched_setaffinity(
+      0, cores
+    )  # Of this thread; what it starts inherits it.
+
+
+@contextlib.contextmanager
+def _signals_ask(stop):
+  """SIGTERM and Ctrl-C ask the units to stop; a second Ctrl-C ends them."""
+
+  def handle(number, frame):
+    del frame
+    if stop.is_asked and number == signal.SIGTERM:
+      return
+    print(
+      '\nending at once' if stop.is_asked else '\nstopping: units save first',
+      file=sys.stderr,
+      flush=True,
+    )
+    stop.ask()
+
+  numbers = signal.SIGINT, signal.SIGTERM
+  before = {number: signal.signal(number, handle) for number in numbers}
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+class _Progress:
+  """A line that is redrawn in a terminal; elsewhere a line per event."""
+
+  def __init__(self, stream: Any, total: int, parallel: int):
+    self._stream, self._total, self._parallel = stream, total, parallel
+    self._is_terminal = stream.isatty()
+    self._running: dict[str, float] = {}
+    self._seconds: list[float] = []
+    self._skipped = self._failed = 0
+    self._lock = threading.Lock()
+
+  def skip(self) -> None:
+    with self._lock:
+      self._skipped += 1
+
+  def begin(self, name: str) -> None:
+    with self._lock:
+      self._running[name] = time.monotonic()
+      self._say(f'started  {name}')
+
+  def end(self, name: str, record: dict[str, Any], last: str) -> None:
+    with self._lock:
+      self._seconds.append(time.monotonic() - self._running.pop(name))
+      text = f'{record["state"]:8} {name}'
+      if record['state'] == 'failed':
+        self._failed += 1
+        text += f' (exit code {record["exit_code"]}): {last}'
+      self._say(f'{text}  [{self._counts()}]')
+
+  def show(self) -> None:
+    """Redraws the line."""
+    if self._is_terminal:
+      with self._lock:
+        self._stream.write(f'\r\x1b[K{self._counts()}')
+        self._stream.flush()
+
+  def close(self) -> None:
+    if self._is_terminal:
+      self._stream.write('\r\x1b[K')
+      self._stream.flush()
+
+  def _say(self, text):
+    clear = '\r\x1b[K' if self._is_terminal else ''
+    self._stream.write(f'{clear}{text}\n')
+    self._stream.flush()
+
+  def _counts(self):
+    ended = len(self._seconds) + self._skipped
+    text = f'{ended}/{self._total} ended'
+    if self._failed:
+      text += f', {self._failed} failed'
+    if self._seconds and ended < self._total:
+      mean = sum(self._seconds) / len(self._seconds)
+      now = time.monotonic()
+      spent = sum(min(now - t, mean) for t in self._running.values())
+      left = (mean * (self._total - ended) - spent) / self._parallel
+      minutes, seconds = divmod(int(left), 60)
+      text += f', eta {minutes // 60}:{minutes % 60:02}:{seconds:02}'
+    return text
+
+
+if __name__ == '__main__':
+  sys.exit(main())

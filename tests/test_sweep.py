@@ -1,0 +1,160 @@
+"""Work units of config files: what is refused, names, arguments."""
+
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from k15 import command_line
+from launch import sweep
+from launch import unit_names
+
+_FILE = """
+from experiments import base
+from experiments import sweeps
+
+def get_config(variant=''):
+  config = base.get_config()
+  if variant == 'cpu':
+    config.rl.iterations = 4
+  elif variant:
+    raise ValueError(f'unknown variant {variant!r}')
+  return config
+
+def sweep(variant=''):
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+  """Writes a config file with that body of sweep(); returns its path."""
+
+  def write_file(body):
+    path = tmp_path / 'config.py'
+    path.write_text(_FILE + f'  {body}\n')
+    return str(path)
+
+  return write_file
+
+
+def test_units_of_arms_and_seeds(write):
+  path = write(
+    "return sweeps.product(sweeps.arms({'a': {}, 'b': {'loss.tau': 1}}),"
+    ' sweeps.seeds(2))'
+  )
+  units = sweep.units(f'{path}:cpu')
+  assert [unit.name for unit in units] == [
+    'tau=0.1,seed=0', 'tau=0.1,seed=1', 'tau=1.0,seed=0', 'tau=1.0,seed=1',
+  ]  # fmt: skip
+  assert units[0].overrides == {'seed': 0}
+  assert units[3].overrides == {'loss.tau': 1.0, 'seed': 1}
+  assert type(units[3].overrides['loss.tau']) is float
+
+
+def test_the_sweep_gets_the_variant(write):
+  path = write("return sweeps.seeds(3 if variant == 'cpu' else 5)")
+  assert len(sweep.units(path)) == 5
+  assert len(sweep.units(f'{path}:cpu')) == 3
+
+
+def test_the_config_is_locked_and_has_the_overrides(write):
+  path = write('return sweeps.seeds(1)')
+  config = sweep.load_config(
+    f'{path}:cpu', {'seed': 7, 'rollout.mesh': [2, 1, 4]}
+  )
+  assert (config.seed, config.rl.iterations) == (7, 4)
+  assert config.rollout.mesh == (2, 1, 4)
+  with pytest.raises(AttributeError):
+    config.nope = 1
+
+
+def test_arguments_are_read_back_by_the_flags_of_k15_main(write):
+  overrides = {
+    'checkpoint': '', 'task.system_prompt': "it's = 2,\n", 'stages': ('rl',),
+    'mesh.rules': (), 'optimizer.offload': True, 'policy.qk_norm': False,
+    'loss.tau': 1e-05, 'policy.rope_theta': 1e6, 'seed': 3,
+    'rollout.mesh': (2, 1, 4), 'rl.iterations': 12,
+  }  # fmt: skip
+  path = write(f'return [{overrides!r}]')
+  unit = sweep.units(path)[0]
+  argv = ['', f'--config={path}', *sweep.arguments(unit)]
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
+  command_line.parse_flags(argv, values)
+  assert {
+    key: unit_names.leaves(values.config)[key] for key in overrides
+  } == overrides
+
+
+@pytest.mark.parametrize(
+  ('body', 'sentence'),
+  [
+    ("return [{'loss.tua': 1}]", "no key 'loss.tua'; the closest is loss.tau"),
+    ("return [{'mean': 1}]", "the config has no key 'mean'"),
+    ("return [{'loss': 1}]", 'loss is a group; set one of its keys, as loss.'),
+    ("return [{'seed': 1.5}]", 'seed=1.5: expected a whole number, such as'),
+    ("return [{'seed': True}]", 'seed=True: expected a whole number'),
+    ("return [{'stages': 'rl'}]", "stages='rl': expected a tuple"),
+    ("return [{'optimizer.offload': 1}]", '=1: expected True or False'),
+    ('return sweeps.seeds(0)', r'sweep\(\) yields no work units'),
+    ('return [3]', r'sweep\(\) yields 3; a dict of values'),
+    (
+      "return [{'seed': 1}, {}, {'seed': 0}]",
+      'work units 1 and 2 are the same run',
+    ),
+    (
+      'return sweeps.product(sweeps.seeds(2), sweeps.seeds(2))',
+      r'config.py: ValueError: seed is in two of the sweeps',
+    ),
+  ],
+)
+def test_mistakes_of_a_sweep_are_one_sentence(write, body, sentence):
+  with pytest.raises(sweep.SweepError, match=sentence) as error:
+    sweep.units(write(body))
+  assert '\n' not in str(error.value)
+
+
+def test_mistakes_of_a_file_are_one_sentence(write, tmp_path):
+  path = write('return sweeps.seeds(1)')
+  cases = {
+    f'{path}:nope': "ValueError: unknown variant 'nope'",
+    f'{tmp_path}/nope.py': 'there is no config file',
+    'experiments/base.py': r'there is no function sweep\(\)',
+    'experiments/sweeps.py': r'there is no function get_config\(\)',
+  }
+  for config, sentence in cases.items():
+    with pytest.raises(sweep.SweepError, match=sentence):
+      sweep.units(config)
+  assert [u.name for u in sweep.single('experiments/base.py')] == ['seed=0']
+
+
+def test_overrides_of_all_units(write):
+  path = write('return sweeps.seeds(2)')
+  extra = sweep.parse(path, ['--config.loss.tau=1', "--config.stages=('rl',)"])
+  assert extra == {'loss.tau': 1.0, 'stages': ('rl',)}
+  units = sweep.units(path, extra)
+  assert [unit.name for unit in units] == ['seed=0', 'seed=1']
+  assert sweep.arguments(units[1]) == [
+    '--config.loss.tau=1.0', "--config.stages=('rl',)", '--config.seed=1',
+  ]  # fmt: skip
+  with pytest.raises(sweep.SweepError, match='seed is set by the sweep, too'):
+    sweep.units(path, {'seed': 4})
+  for texts, sentence in (
+    (['--config.los.tau=1'], 'the closest is loss.tau'),
+    (['--config.seed=x'], '--config.seed=x: invalid literal'),
+    (['--config.seed=1', '--config.seed=2'], 'is given twice'),
+    (['--seed=1'], "'--seed=1' is no flag"),
+  ):
+    with pytest.raises(sweep.SweepError, match=sentence):
+      sweep.parse(path, texts)
+
+
+def test_launching_imports_no_jax():
+  code = (
+    'import sys; from launch import local, sweep;'
+    " sweep.single('experiments/arithmetic.py:smoke');"
+    " sys.exit(bool({'jax', 'k15', 'numpy'} & set(sys.modules)))"
+  )
+  assert subprocess.run([sys.executable, '-c', code]).returncode == 0
