@@ -37,7 +37,7 @@ class Stop:
   """Asks units to stop: `ask` once to save first, twice to end at once."""
 
   is_asked: bool = False
-  _alive: set[subprocess.Popen] = dataclasses.field(default_factory=set)
+  _alive: set[Any] = dataclasses.field(default_factory=set)
   _lock: Any = dataclasses.field(default_factory=threading.RLock)
 
   def ask(self) -> None:
@@ -56,6 +56,11 @@ class Stop:
       self._alive.add(process)
       return process
 
+  def reach(self, process: Any) -> None:
+    """`ask` will reach this, too: anything with `send_signal`."""
+    with self._lock:
+      self._alive.add(process)
+
   def wait(self, process: subprocess.Popen) -> int:
     """The exit code of the process."""
     code = process.wait()
@@ -67,13 +72,9 @@ class Stop:
 def command(config: str, unit: sweep.Unit, workdir: pathlib.Path) -> list[str]:
   """What runs the unit, and goes on with it where it stopped."""
   return [
-    sys.executable,
-    '-m',
-    'k15.main',
-    f'--config={config}',
-    f'--workdir={workdir}',
-    *sweep.arguments(unit),
-  ]
+    sys.executable, '-m', 'k15.main', f'--config={config}',
+    f'--workdir={workdir}', *sweep.arguments(unit),
+  ]  # fmt: skip
 
 
 def environment() -> dict[str, str]:
