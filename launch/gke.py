@@ -142,7 +142,7 @@ def _trainer(cloud, work):
   )
   rules = [
     dict(action='FailJob', onExitCodes=saved),
-    dict(action='FailJob', onPodConditions=[pods.DISRUPTED]),
+    dict(action='FailJob', onPodConditions=[dict(pods.DISRUPTED)]),
   ]
   pod = pods.tpu_pod(cloud, topology, container, may_write=True)
   job = pods.job('trainer', 1, topology.num_hosts, 0, rules, pod)
@@ -178,7 +178,7 @@ def _sandbox(cloud):
 
 
 def _service(name, count, pod):
-  rules = [dict(action='Ignore', onPodConditions=[pods.DISRUPTED])]
+  rules = [dict(action='Ignore', onPodConditions=[dict(pods.DISRUPTED)])]
   return pods.job(name, count, 1, _SERVICE_FAILURES, rules, pod)
 
 

@@ -1,8 +1,10 @@
 """The container image: its recipe, and the folder it is built from."""
 
+import os
 import pathlib
 import shutil
 import subprocess
+from typing import Any
 
 # What the image has of the project's folder.
 FOLDERS = ('k15', 'experiments', 'launch')
@@ -77,6 +79,35 @@ def stage(root: pathlib.Path, folder: pathlib.Path, tag: str) -> pathlib.Path:
   dockerfile = folder / 'Dockerfile'
   dockerfile.write_text(_DOCKERFILE.format(commit=tag))
   return dockerfile
+
+
+def build(
+  dockerfile: pathlib.Path, name: str, bucket: str, experiment: Any
+) -> str:
+  """Builds the image and pushes it; returns its name in the registry.
+
+  XManager does it: by Docker where there is one, else by Cloud Build.
+
+  Args:
+    dockerfile: of `stage`.
+    name: to push to.
+    bucket: Cloud Build reads the folder from there.
+    experiment: of XManager.
+  """
+  from xmanager import xm
+  from xmanager import xm_local
+
+  os.environ.setdefault('GOOGLE_CLOUD_BUCKET_NAME', bucket)
+  [executable] = experiment.package(
+    [
+      xm.dockerfile_container(
+        xm_local.Vertex.Spec(push_image_tag=name),
+        path=str(dockerfile.parent.resolve()),
+        dockerfile=str(dockerfile.resolve()),
+      )
+    ]
+  )
+  return executable.image_path
 
 
 def _git(root, *arguments):

@@ -6,10 +6,13 @@ XManager has an experiment with a work unit for each of ours; what it starts is
 """
 
 import asyncio
+import atexit
 import contextlib
+import io
 import json
 import os
 import pathlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +21,7 @@ from absl import flags
 from absl import logging
 from xmanager import xm
 from xmanager import xm_local
+from xmanager.xm_local import execution
 
 from launch import local
 from launch import sweep
@@ -67,7 +71,11 @@ def run_all(
   """
   # A unit that fails is told by its record, and not by a traceback.
   logging.set_verbosity(logging.FATAL)
-  asyncio.run(_launch(config, units, root, parallel, stop))
+  progress = local.Progress(sys.stdout, len(units), parallel)
+  with contextlib.redirect_stdout(io.StringIO()):  # XManager talks.
+    asyncio.run(_launch(config, units, root, parallel, stop, progress))
+  progress.close()
+  atexit.unregister(execution._terminate_local_jobs)  # All have ended.
   return [_record(root / unit.name, stop) for unit in units]
 
 
@@ -81,21 +89,36 @@ def _record(workdir, stop):
   )
 
 
-class _Remote:
-  """A process of XManager's, as `launch.unit.Stop` reaches it."""
+class _Group:
+  """A process of XManager's and what it started, for `launch.unit.Stop`.
+
+  XManager starts a shell, which passes no signals on, and has no other way to
+  stop a local job.
+  """
 
   def __init__(self, handle: Any):
-    self._handle = handle
+    self._number = handle.process.pid  # A session of its own, so a group, too.
 
   def send_signal(self, number: int) -> None:
     """SIGTERM whatever the number: a second one ends the unit."""
     del number
-    self._handle.terminate()
+    self._tell(signal.SIGTERM)
+
+  async def wait(self) -> None:
+    """Until all have ended: the shell may go first."""
+    while self._tell(0):
+      await asyncio.sleep(0.1)
+
+  def _tell(self, number):
+    try:
+      os.killpg(self._number, number)
+    except ProcessLookupError:
+      return False
+    return True
 
 
-async def _launch(config, units, root, parallel, stop):
+async def _launch(config, units, root, parallel, stop, progress):
   shares = local.shares_of_cores(parallel)
-  progress = local.Progress(sys.stdout, len(units), parallel)
   turns = asyncio.Semaphore(parallel)
 
   async def run_one(experiment, executable, unit):
@@ -125,7 +148,6 @@ async def _launch(config, units, root, parallel, stop):
   except RuntimeError as error:
     if 'non-zero code' not in str(error):  # XManager's word for a failed unit.
       raise
-  progress.close()
 
 
 async def _run(experiment, executable, config, unit, workdir, share, stop):
@@ -142,10 +164,12 @@ async def _run(experiment, executable, config, unit, workdir, share, stop):
     env_vars=dict(PYTHONPATH=path),
   )  # fmt: skip
   work_unit = await experiment.add(job)
-  # XManager offers no way to stop local jobs but its own end.
-  for handle in work_unit._local_execution_handles:
-    stop.reach(_Remote(handle))
+  groups = [_Group(handle) for handle in work_unit._local_execution_handles]
+  for group in groups:
+    stop.reach(group)
     if stop.is_asked:
-      handle.terminate()
+      group.send_signal(signal.SIGTERM)
   with contextlib.suppress(xm.ExperimentUnitError):  # Its record tells.
     await work_unit.wait_until_complete()
+  for group in groups:
+    await group.wait()

@@ -15,7 +15,6 @@ Nothing of this has run on Vertex: the jobs are Google's own message types, and
 what submits them was tried against a server that stands for Vertex.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ _RESOURCES = {
   'v5e': xm.ResourceType.TPU_V5E,
   'v6e': xm.ResourceType.TPU_V6E,
 }
-_LABEL = 'k15-unit'
+_LABEL = 'k15_unit'
 # What a unit that needs no other job is in.
 _ALIVE = ('QUEUED', 'PENDING', 'RUNNING', 'PAUSED', 'UPDATING')
 _DONE = 'SUCCEEDED'
@@ -142,10 +141,12 @@ def submit(
 
     client.launch = launch
     vertex.set_default_client(client)
-    with xm_local.create_experiment(title) as experiment:
-      for work in works:
-        became[work.unit.name] = states.get(work.name, 'sent')
-        if work.name not in states:
+    for work in works:
+      became[work.unit.name] = states.get(work.name, 'sent')
+    waiting = [work for work in works if work.name not in states]
+    if waiting:
+      with xm_local.create_experiment(title) as experiment:
+        for work in waiting:
           experiment.add(job(cloud, work))
   except (exceptions.GoogleAPICallError, auth.GoogleAuthError) as error:
     raise OSError(f'Vertex: {error}') from None
