@@ -19,7 +19,7 @@ from launch import sweep
 PATHS = (
   'checkpoint', 'task.train_path', 'task.held_out_path',
   'curation.evaluation_paths', 'sft.files', 'sft_long.files',
-  'long_cot.files', 'evaluation.sets', 'rollout.token_file',
+  'long_cot.files', 'shortest.files', 'evaluation.sets', 'rollout.token_file',
   'rollout.tls_authority', 'rollout.tls_certificate', 'rollout.tls_key',
   'reward.token_file',
 )  # fmt: skip
@@ -109,7 +109,7 @@ def make_work(
 ) -> Work:
   """What there is to know of a unit; its name is the same in every call."""
   experiment = local.default_root(config).name
-  folder = cloud.mounted(f'{cloud.bucket.rstrip("/")}/')
+  bucket = cloud.bucket.removeprefix('gs://').rstrip('/')
   number = zlib.crc32(f'{experiment}/{unit.name}'.encode())
   label = re.sub('[^a-z0-9]+', '-', experiment.lower())[:25].strip('-')
   return Work(
@@ -117,7 +117,7 @@ def make_work(
     unit=unit,
     config=config,
     settings=settings,
-    workdir=f'{folder}{experiment}/{unit.name}',
+    workdir=f'/gcs/{bucket}/{experiment}/{unit.name}',
   )
 
 

@@ -30,6 +30,7 @@ if not importlib.util.find_spec('xmanager'):
 import yaml
 from absl import app
 from absl import flags
+from absl import logging
 from xmanager import xm_local
 
 from launch import checks
@@ -86,6 +87,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
   options = flags.FLAGS
+  logging.set_verbosity(logging.WARNING)
   try:
     config = cloud_lib.below(options.config, _REPO)
     find = sweep.units if options.sweep else sweep.single
