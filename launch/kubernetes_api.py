@@ -24,6 +24,7 @@ def submit(
   Raises:
     OSError: no cluster, or it refuses; what was sent before stays.
   """
+  import urllib3
   from kubernetes import client
   from kubernetes.config import config_exception
 
@@ -36,7 +37,10 @@ def submit(
   except client.ApiException as error:
     text = ' '.join(str(error.body or error.reason).split())
     raise OSError(f'Kubernetes: {error.status}: {text}') from None
-  except config_exception.ConfigException as error:
+  except (
+    config_exception.ConfigException,
+    urllib3.exceptions.HTTPError,
+  ) as error:
     raise OSError(f'Kubernetes: {error}') from None
 
 

@@ -148,7 +148,7 @@ def submit(
       with xm_local.create_experiment(title) as experiment:
         for work in waiting:
           experiment.add(job(cloud, work))
-  except (exceptions.GoogleAPICallError, auth.GoogleAuthError) as error:
+  except (exceptions.GoogleAPIError, auth.GoogleAuthError) as error:
     raise OSError(f'Vertex: {error}') from None
   return became
 

@@ -107,7 +107,9 @@ def _to_cloud(options, config, units, root):
   fields = dataclasses.fields(cloud_lib.Cloud)
   cloud = cloud_lib.Cloud(**{f.name: options[f.name].value for f in fields})
   settings = {
-    unit.name: unit_names.leaves(sweep.load_config(config, unit.overrides))
+    unit.name: unit_names.leaves(
+      sweep.load_config(options.config, unit.overrides)
+    )
     for unit in units
   }
   found = checks.refusals(cloud, options.executor, config, settings, _REPO)
@@ -151,10 +153,10 @@ def _show(works):
 
 def _plan(options, works):
   """Shows the verdicts; refuses what does not fit."""
-  refused = []
-  for found in verdict.ask(
-    works, options.topology, _REPO, options.plan_checkpoint
-  ):
+  refused, checkpoint = [], options.plan_checkpoint
+  if checkpoint:
+    checkpoint = str(pathlib.Path(checkpoint).resolve())
+  for found in verdict.ask(works, options.topology, _REPO, checkpoint):
     more = f' and {len(found.names) - 1} more' if len(found.names) > 1 else ''
     print(f'\nplan of {found.names[0]}{more}:\n{found.text}', flush=True)
     if found.code:

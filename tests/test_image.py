@@ -73,3 +73,30 @@ def test_commit(tmp_path):
 def test_name():
   name = image.name('my-project', 'us-east5', 'abc')
   assert name == 'us-east5-docker.pkg.dev/my-project/k15/k15:abc'
+
+
+def test_xmanager_builds_and_pushes(tmp_path, monkeypatch):
+  """Docker's part is a stand-in; the registry's digest is what is sent."""
+  pytest.importorskip('xmanager', reason="it comes with the extra 'launch'")
+  from xmanager import xm_local
+  from xmanager.cloud import build_image
+  from xmanager.cloud import docker_lib
+
+  built = []
+
+  def build(path, dockerfile, tag, **_):
+    built.append((path, dockerfile, tag))
+    return tag
+
+  monkeypatch.delenv('GOOGLE_CLOUD_BUCKET_NAME', raising=False)
+  monkeypatch.setattr(docker_lib, 'is_docker_installed', lambda: True)
+  monkeypatch.setattr(build_image, 'build_by_dockerfile', build)
+  monkeypatch.setattr(build_image, 'push', lambda tag: f'{tag}@sha256:1')
+  dockerfile = image.stage(ROOT, tmp_path / 'image', 'abc')
+  found = image.build(
+    dockerfile, 'registry/k15:abc', 'b-1', xm_local._experiment.LocalExperiment
+  )
+  assert found == 'registry/k15:abc@sha256:1'
+  assert built == [
+    (str(dockerfile.parent), str(dockerfile), 'registry/k15:abc')
+  ]

@@ -116,3 +116,10 @@ def test_without_a_cluster_that_is_said(monkeypatch, tmp_path):
   )
   with pytest.raises(OSError, match='Kubernetes: '):
     kubernetes_api.submit(_manifests())
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence():
+  configuration = client.Configuration()
+  configuration.host, configuration.retries = 'http://127.0.0.1:9', False
+  with pytest.raises(OSError, match='Kubernetes: .*refused'):
+    kubernetes_api.submit(_manifests(), client.ApiClient(configuration))
