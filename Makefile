@@ -7,6 +7,7 @@
 # make bench-curation  the funnel of a prompt set, and which copies it misses
 # make bench-long  time and memory of one gradient step, 2k to 128k tokens
 # make long2short  four ways to shorter responses, over three seeds
+# make reproduce  the paper's figures at a scale for laptops, one by FIGURE=name
 # make bench-gpu  decoding and training on a GPU, beside transformers
 # make chaos  breaks a run with remote workers 100 times; nothing may be lost
 # make kill   kills a run 20 times; the end has to be the same, bit for bit
@@ -28,6 +29,7 @@ TORCH := .bench/torch
 CONFIG ?= experiments/arithmetic.py
 WORKDIR ?= runs/arithmetic
 ARGS ?=
+FIGURE ?=
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export XDG_CACHE_HOME := $(CURDIR)/.cache
@@ -40,7 +42,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 .PHONY: run test test-peers bench bench-rollout bench-rewards \
-  bench-curation bench-long bench-gpu long2short chaos kill
+  bench-curation bench-long bench-gpu long2short reproduce chaos kill
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.core | $(SCRATCH)
@@ -79,6 +81,9 @@ long2short: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m benchmarks.long2short \
 	  --runs runs/seed0 runs/seed1 runs/seed2 \
 	  --picture docs/long2short.png $(ARGS)
+
+reproduce: $(VENV)/.core | $(SCRATCH)
+	$(BIN)/python -m benchmarks.reproduce $(FIGURE) $(ARGS)
 
 bench-gpu: $(VENV)/.gpu $(TORCH)/.ready | $(SCRATCH)
 	$(BIN)/python -m benchmarks.gpu --peer_python $(TORCH)/bin/python $(ARGS)

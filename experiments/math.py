@@ -26,17 +26,7 @@ from experiments import base
 def get_config(variant=''):
   config = base.get_config()
   config.stages = ('rl',)
-  config.task.name = 'file'
-  config.task.prompt_field = 'problem'
-  config.task.domain_field = 'type'
-  config.task.hardest = 10.0
-  config.task.drop_unusable = True
-  config.task.prompt_suffix = (
-    '\n\nReason step by step, and put the final answer in \\boxed{}.'
-  )
-  config.task.train_problems = 1 << 20  # all there are
-  config.task.held_out_problems = 500
-  config.reward.default = 'math_answers'
+  set_task(config)
   config.policy.dtype = 'bfloat16'
   config.policy.scan_layers = True
   config.policy.remat = 'full'
@@ -65,6 +55,21 @@ def get_config(variant=''):
   elif variant:
     raise ValueError(f'unknown variant {variant!r}; there is :smoke')
   return config
+
+
+def set_task(config):
+  """Competition mathematics, in files with MATH's fields."""
+  config.task.name = 'file'
+  config.task.prompt_field = 'problem'
+  config.task.domain_field = 'type'
+  config.task.hardest = 10.0
+  config.task.drop_unusable = True
+  config.task.prompt_suffix = (
+    '\n\nReason step by step, and put the final answer in \\boxed{}.'
+  )
+  config.task.train_problems = 1 << 20  # all there are
+  config.task.held_out_problems = 500
+  config.reward.default = 'math_answers'
 
 
 def _smoke(config):

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import pathlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -14,6 +14,7 @@ import jax
 import optax
 
 from k15 import handover
+from k15 import hf
 from k15 import hosts
 from k15 import metrics
 from k15 import models
@@ -152,7 +153,7 @@ def load_params(context: Context, directory: pathlib.Path | None) -> Any:
   """
   if directory is None:
     return init_params(context, context.config.seed)
-  return models.load(
+  return hf.load(
     directory,
     context.policy,
     param_layout(context.policy, context.mesh, context.rules),
@@ -249,6 +250,27 @@ def make_handover(context: Context) -> handover.HandOver:
     mesh, rules = context.rollout_mesh, context.rollout_rules
   layout = param_layout(context.policy, mesh, rules)
   return handover.HandOver(jax.tree.map(lambda x: x.sharding, layout))
+
+
+@contextlib.contextmanager
+def sampling(context: Context, params: Any) -> Iterator[Any]:
+  """A rollout of these weights, under its own mesh; closed in the end.
+
+  Args:
+    context: of the run.
+    params: in any layout; let go of once the rollout has its own.
+  """
+  rollout = make_rollout(context)
+  brought = make_handover(context)
+  with context.use_mesh():
+    brought.update(params, version=0)
+  rollout.set_params(brought.params, version=0)
+  del params, brought
+  try:
+    with context.use_rollout_mesh():
+      yield rollout
+  finally:
+    rollout.close()
 
 
 def make_tokenizer(config: Any) -> Any:

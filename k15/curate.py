@@ -58,18 +58,10 @@ def curate(
   task, params = context.task, make_params()
   form = [task.is_chat, task.system_prompt]
   model = asks_lib.digest(fingerprint(params), form)
-  rollout = context_lib.make_rollout(context)
-  handover = context_lib.make_handover(context)
-  with context.use_mesh():
-    handover.update(params, version=0)
-  rollout.set_params(handover.params, version=0)
-  del params
-  respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
-  try:
-    with context.use_rollout_mesh():
-      return curate_with(context, respond, model)
-  finally:
-    rollout.close()
+  with context_lib.sampling(context, params) as rollout:
+    del params
+    respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
+    return curate_with(context, respond, model)
 
 
 def needs_model(config: Any) -> bool:

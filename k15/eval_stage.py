@@ -105,14 +105,10 @@ def _sample(context, task, source, questions, journal):
 def _answer(context, task, source, missing, journal, judging, progress):
   config, e = context.config, context.config.evaluation
   by_name = {(q.group_id, q.key[2]): q for q in missing}
-  rollout = context_lib.make_rollout(context)
   params = context_lib.load_params(context, source)
-  handover = context_lib.make_handover(context)
-  with context.use_mesh():
-    handover.update(params, version=0)
-  rollout.set_params(handover.params, version=0)
-  start, tokens = time.perf_counter(), 0
-  with context.use_rollout_mesh():
+  with context_lib.sampling(context, params) as rollout:
+    del params
+    start, tokens = time.perf_counter(), 0
     for trajectory in partial.run(
       rollout,
       [
@@ -140,7 +136,6 @@ def _answer(context, task, source, missing, journal, judging, progress):
       progress.update()
       if context.is_stopping():
         raise context_lib.Interrupted('evaluate: what was sampled is saved')
-  rollout.close()
   seconds = time.perf_counter() - start
   if hosts.is_first():
     rate = tokens / seconds

@@ -166,23 +166,14 @@ def _generate_from(context, make_params, call):
       first_call=call,
     )
     return
-  rollout, params = context_lib.make_rollout(context), make_params()
-  handover = context_lib.make_handover(context)
-  with context.use_mesh():
-    handover.update(params, version=0)
-  del params  # Those of the rollout are enough.
-  rollout.set_params(handover.params, version=0)
-  try:
-    with context.use_rollout_mesh():
-      yield texts.make_generate(
-        rollout,
-        context.task.tokenizer,
-        r.max_prompt_length,
-        r.max_length,
-        config.temperature,
-        encode=context.task.encode_prompt,
-        finished_only=True,
-        first_call=call,
-      )
-  finally:
-    rollout.close()
+  with context_lib.sampling(context, make_params()) as rollout:
+    yield texts.make_generate(
+      rollout,
+      context.task.tokenizer,
+      r.max_prompt_length,
+      r.max_length,
+      config.temperature,
+      encode=context.task.encode_prompt,
+      finished_only=True,
+      first_call=call,
+    )

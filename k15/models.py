@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 
-from k15 import hf
 from k15 import hf_config
 from k15 import hf_export
 from k15 import hf_tokenizer
@@ -97,13 +96,6 @@ def read_tokenizer(directory: pathlib.Path) -> Any:
   if (directory / BYTE_TOKENIZER).exists():
     return tokenizer_lib.ByteTokenizer(read_words(directory))
   return hf_tokenizer.HfTokenizer(directory)
-
-
-def load(
-  directory: pathlib.Path, shape: policy.PolicyConfig, layout: Any
-) -> Any:
-  """The weights, laid out; see `hf.load`."""
-  return hf.load(directory, shape, layout)
 
 
 def read_origin(directory: pathlib.Path) -> Origin | None:

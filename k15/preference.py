@@ -128,7 +128,7 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
       with timer('update'):
         state, values = step(state, batch, False)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
-      _refuse_non_finite(context, i, values, batch)
+      update.refuse_non_finite(context.workdir, 'dpo', 'step', i, values, batch)
       logged = _metrics(values)
       progress.update(loss=values['loss'], margin=values['margin_sum'])
       if i % config.log_every == 0 or i + 1 == config.steps:
@@ -188,13 +188,3 @@ def _metrics(values):
     'dpo/learning_rate': values['learning_rate'],
     'dpo/tokens': values['tokens'],
   }
-
-
-def _refuse_non_finite(context, step, values, batch):
-  if np.isfinite(values['loss']) and np.isfinite(values['grad_norm']):
-    return
-  path = update.save_batch(context.workdir, f'dpo-{step}', batch)
-  raise FloatingPointError(
-    f'dpo step {step}: loss {values["loss"]}, gradient norm'
-    f' {values["grad_norm"]}; the batch is in {path}'
-  )

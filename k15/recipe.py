@@ -193,14 +193,10 @@ def _evaluation(context, stage, model):
   }
   if hosts.of_first(np.array(is_done)):
     return records
-  rollout = context_lib.make_rollout(context)
-  params = context_lib.load_params(context, model)
-  handover = context_lib.make_handover(context)
-  with context.use_mesh():
-    handover.update(params, version=0)
-  rollout.set_params(handover.params, version=0)
   with (
-    context.use_rollout_mesh(),
+    context_lib.sampling(
+      context, context_lib.load_params(context, model)
+    ) as rollout,
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
   ):
 
@@ -219,7 +215,6 @@ def _evaluation(context, stage, model):
       e.top_p,
       on_response=on_response,
     )
-  rollout.close()
   records = [facts | record for record in records]
   lines = ''.join(json.dumps(record) + '\n' for record in records)
   if hosts.is_first():

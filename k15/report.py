@@ -72,7 +72,7 @@ def write_report(workdir: str | os.PathLike) -> str:
     stage_charts.way(stages, all_scores),
     funnel_chart.section(_read_json(workdir / 'curation' / 'funnel.json')),
     *stage_charts.sections(stages, records, folder),
-    _figures('Held-out problems', charts.score_charts(scores)),
+    stage_charts.section('Held-out problems', charts.score_charts(scores)),
     page.section('Rollout', [page.cards(_slots(workdir))]),
     _held_out_responses(scores),
     _training_responses(trained),
@@ -141,14 +141,6 @@ def _arrow(means, unit=''):
   """Before and after RL, open where a stage has no evaluation yet."""
   shown = (f'{means[s]:.1f}' if s in means else '…' for s in charts.STAGES)
   return ' → '.join(shown) + unit
-
-
-def _figures(title, found):
-  cards = [
-    page.card(name, figures.to_png(figure), caption)
-    for name, figure, caption in found
-  ]
-  return page.section(title, [page.cards(cards)])
 
 
 def _slots(workdir):

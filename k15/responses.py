@@ -132,15 +132,11 @@ def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
     (problem, Trajectory(_FIRST_GROUP_ID + index[problem.id], problem.id, i))
     for problem, i in missing
   ]
-  rollout = context_lib.make_rollout(context)
-  params = context_lib.load_params(context, model)
-  handover = context_lib.make_handover(context)
-  with context.use_mesh():
-    handover.update(params, version=0)
-  rollout.set_params(handover.params, version=0)
   judged, is_stopping = collections.deque(), False
   with (
-    context.use_rollout_mesh(),
+    context_lib.sampling(
+      context, context_lib.load_params(context, model)
+    ) as rollout,
     metrics.Progress(len(pending), 0, 'sample responses') as progress,
   ):
     for trajectory in partial.run(
@@ -158,7 +154,6 @@ def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
       if is_stopping:
         break
   yield from (_record(*entry) for entry in judged)
-  rollout.close()
   if is_stopping:
     raise context_lib.Interrupted('responses: saved, not all sampled yet')
 

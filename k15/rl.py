@@ -354,7 +354,14 @@ def _train_on(stage, groups, iteration):
       is_first = i == 0
       stage.state, values = stage.step(stage.state, batch, is_first)
       values = {k: float(v) for k, v in jax.device_get(values).items()}
-      _refuse_non_finite(stage, iteration, values, batch)
+      update.refuse_non_finite(
+        stage.context.workdir,
+        stage.name,
+        'iteration',
+        iteration,
+        values,
+        batch,
+      )
       results.append(values)
   return rl_metrics.of_updates(results)
 
@@ -421,14 +428,3 @@ def _log_trajectories(stage, groups, iteration):
       )
     )
   stage.context.logger.trajectories(stage.name, iteration, records)
-
-
-def _refuse_non_finite(stage, iteration, values, batch):
-  if np.isfinite(values['loss']) and np.isfinite(values['grad_norm']):
-    return
-  name = f'{stage.name}-{iteration}'
-  path = update.save_batch(stage.context.workdir, name, batch)
-  raise FloatingPointError(
-    f'{stage.name} iteration {iteration}: loss {values["loss"]}, gradient norm'
-    f' {values["grad_norm"]}; the batch is in {path}'
-  )

@@ -84,7 +84,7 @@ def _steps(context, stage, optimizer, state, stream, start, checkpoints):
       with timer('update'):
         state, values = step(state, batch, False)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
-      _refuse_non_finite(context, stage, i, values, batch)
+      update.refuse_non_finite(context.workdir, stage, 'step', i, values, batch)
       logged = _metrics(values)
       progress.update(loss=logged['sft/loss'])
       done, stopping = i + 1 == stream.steps, context.is_stopping()
@@ -159,13 +159,3 @@ def _metrics(values):
     'sft/learning_rate': values['learning_rate'],
     'sft/tokens': values['tokens'],
   }
-
-
-def _refuse_non_finite(context, stage, step, values, batch):
-  if np.isfinite(values['loss']) and np.isfinite(values['grad_norm']):
-    return
-  path = update.save_batch(context.workdir, f'{stage}-{step}', batch)
-  raise FloatingPointError(
-    f'{stage} step {step}: loss {values["loss"]}, gradient norm'
-    f' {values["grad_norm"]}; the batch is in {path}'
-  )

@@ -52,10 +52,15 @@ def sections(
       found = charts.dpo_charts(x, table)
     else:
       found = charts.sft_charts(x, table)
-    cards = [page.card(n, figures.to_png(f), text) for n, f, text in found]
     intro = _long_cot(folder.get(stage, {})) if stage == 'long_cot' else ''
-    parts.append(page.section(_TITLES[stage], [page.cards(cards)], intro))
+    parts.append(section(_TITLES[stage], found, intro))
   return parts
+
+
+def section(title: str, found: Sequence[charts.Chart], intro: str = '') -> str:
+  """Markup of some charts under a title."""
+  cards = [page.card(n, figures.to_png(f), text) for n, f, text in found]
+  return page.section(title, [page.cards(cards)], intro)
 
 
 def way(

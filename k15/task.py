@@ -91,10 +91,11 @@ def build(config: Any, tokenizer: Any) -> Task:
   parts = ('held_out',) if 'curate' in config.stages else ('train', 'held_out')
   if config.task.drop_unusable:
     task = _usable(config, task, parts)
-  for problem in [p for part in parts for p in getattr(task, part)]:
-    refusal = _refusal(config, task, problem)
-    if refusal:
-      raise ValueError(refusal)
+  else:
+    for problem in [p for part in parts for p in getattr(task, part)]:
+      refusal = _refusal(config, task, problem)
+      if refusal:
+        raise ValueError(refusal)
   _check_enough(config, task)
   if 'evaluate' in config.stages:
     task = dataclasses.replace(task, sets=_sets(config, task))

@@ -159,6 +159,34 @@ def save_batch(workdir: pathlib.Path, name: str, batch: Batch) -> pathlib.Path:
   return path
 
 
+def refuse_non_finite(
+  workdir: pathlib.Path,
+  stage: str,
+  unit: str,
+  number: int,
+  values: dict[str, float],
+  batch: Batch,
+) -> None:
+  """Ends a run whose loss or gradient is not finite.
+
+  Args:
+    workdir: where the batch is written then.
+    stage, unit, number: say where it happened: 'rl', 'iteration', 5.
+    values: metrics of the step.
+    batch: it learnt from.
+
+  Raises:
+    FloatingPointError: names the numbers and the file.
+  """
+  if np.isfinite(values['loss']) and np.isfinite(values['grad_norm']):
+    return
+  path = save_batch(workdir, f'{stage}-{number}', batch)
+  raise FloatingPointError(
+    f'{stage} {unit} {number}: loss {values["loss"]}, gradient norm'
+    f' {values["grad_norm"]}; the batch is in {path}'
+  )
+
+
 def _num_micro_batches(batch, micro_batch_rows):
   rows = batch.tokens.shape[0]
   if rows % micro_batch_rows:

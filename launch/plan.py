@@ -1,6 +1,6 @@
 """What a run will cost on a TPU slice, before there is one.
 
-    python -m launch.plan --config=experiments/pod.py:qwen25_7b \\
+    python -m launch.plan --config=experiments/pod.py:qwen25_7b_32k \\
         --topology=v5p:4x4x4
 
 Compiles, on this machine's CPU, the programs that the run will use, and prints

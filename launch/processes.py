@@ -27,6 +27,7 @@ from launch import local
 from launch import sweep
 from launch import unit as unit_lib
 from launch import unit_table
+from launch.stop import Stop
 
 _REPO = pathlib.Path(__file__).resolve().parents[1]
 
@@ -55,7 +56,7 @@ def run_all(
   units: Sequence[sweep.Unit],
   root: pathlib.Path,
   parallel: int,
-  stop: unit_lib.Stop,
+  stop: Stop,
 ) -> list[dict[str, Any]]:
   """Runs what is missing of the units; `launch.local.run` takes it.
 

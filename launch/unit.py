@@ -4,11 +4,11 @@ A unit's folder is the workdir of its run.  Beside what the run writes there,
 `log.txt` has what its processes printed and `unit.json` its record:
 
     {"config": ..., "overrides": {...}, "command": [...], "state": "done",
-     "exit_code": 0, "seconds": 62.1, "attempts": 1, "pid": 4711, ...}
+     "exit_code": 0, "seconds": 62.1, "attempts": 1, "commits": ["1a2b3c4d5"],
+     "pid": null, "settings": {every key of the config}}
 """
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
@@ -23,6 +23,7 @@ from typing import Any
 
 from launch import sweep
 from launch import unit_names
+from launch.stop import Stop
 
 # Of k15.main: asked to stop, and saved.
 EXIT_INTERRUPTED = 75
@@ -30,43 +31,6 @@ _REPO = pathlib.Path(__file__).resolve().parents[1]
 # What a unit that was asked to stop may leave with: before it listens to
 # signals it dies of them.
 _STOPPED_CODES = (EXIT_INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL)
-
-
-@dataclasses.dataclass(eq=False)
-class Stop:
-  """Asks units to stop: `ask` once to save first, twice to end at once."""
-
-  is_asked: bool = False
-  _alive: set[Any] = dataclasses.field(default_factory=set)
-  _lock: Any = dataclasses.field(default_factory=threading.RLock)
-
-  def ask(self) -> None:
-    number = signal.SIGKILL if self.is_asked else signal.SIGTERM
-    self.is_asked = True
-    with self._lock:
-      for process in self._alive:
-        process.send_signal(number)
-
-  def start(self, *arguments: Any, **options: Any) -> subprocess.Popen | None:
-    """A process that `ask` will reach; None if it was asked already."""
-    with self._lock:
-      if self.is_asked:
-        return None
-      process = subprocess.Popen(*arguments, **options)
-      self._alive.add(process)
-      return process
-
-  def reach(self, process: Any) -> None:
-    """`ask` will reach this, too: anything with `send_signal`."""
-    with self._lock:
-      self._alive.add(process)
-
-  def wait(self, process: subprocess.Popen) -> int:
-    """The exit code of the process."""
-    code = process.wait()
-    with self._lock:
-      self._alive.discard(process)
-    return code
 
 
 def command(config: str, unit: sweep.Unit, workdir: pathlib.Path) -> list[str]:
@@ -85,6 +49,23 @@ def environment() -> dict[str, str]:
     PYTHONUNBUFFERED='1',
   )
   return defaults | os.environ
+
+
+def commit() -> str:
+  """Of the code that runs; '-dirty' if its files differ; empty without git."""
+  try:
+    head, changes = (
+      subprocess.run(
+        ['git', *words], cwd=_REPO, capture_output=True, text=True
+      ).stdout.strip()
+      for words in (
+        ('rev-parse', '--short=9', 'HEAD'),
+        ('status', '--porcelain', 'k15', 'experiments'),
+      )
+    )
+  except OSError:
+    return ''
+  return f'{head}-dirty' if head and changes else head
 
 
 def read(workdir: pathlib.Path) -> dict[str, Any]:
@@ -109,7 +90,7 @@ def check_unchanged(
     return
   pairs = [('overrides', old['overrides'], _plain(unit.overrides))]
   if old['state'] == 'done':
-    new = _settings(config, unit)
+    new = settings(config, unit)
     both = {key: v for key, v in old['settings'].items() if key in new}
     pairs.append(('config', both, {key: new[key] for key in both}))
   for what, before, now in pairs:
@@ -157,8 +138,10 @@ def run_unit(
     seconds=record.get('seconds', 0.0),
     attempts=record.get('attempts', 0),
     pid=record.get('pid'),  # Of a process that outlived its launcher.
-    settings=_settings(config, unit),
+    commits=record.get('commits', []),
+    settings=settings(config, unit),
   )
+  record['commits'] = [*dict.fromkeys([*record['commits'], commit()])]
   with _own(workdir, record['pid'], stop) as lock:
     while record['state'] in ('waiting', 'preempted'):
       _attempt(record, workdir, stop, lock)
@@ -234,7 +217,8 @@ def try_lock(file: Any) -> bool:
   return True
 
 
-def _settings(config, unit):
+def settings(config: str, unit: sweep.Unit) -> dict[str, Any]:
+  """The unit's whole config by dotted key, as JSON has it."""
   made = sweep.load_config(config, unit.overrides)
   return _plain(unit_names.leaves(made))
 

@@ -13,7 +13,7 @@ EQUATIONS = (
   'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
   'curation', 'question_types', 'near_duplicates', 'tagging', 'funnel',
-  'long2short', 'cognitive', 'rollout_correction', 'eval_metrics',
+  'long2short', 'cognitive', 'rollout_correction', 'eval_metrics', 'intervals',
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',

@@ -122,6 +122,7 @@ def test_a_failed_unit_is_reported_and_only_it_runs_again(
   record = _records(tmp_path)['seed=1']
   assert record['overrides'] == {'seed': 1}
   assert record['command'][-1] == 'seed=1'
+  assert record['commits'] == [unit_lib.commit()]
   assert run() == 0
   assert _outcomes(tmp_path) == {
     'seed=0': ('done', 0, 1), 'seed=1': ('done', 0, 2),

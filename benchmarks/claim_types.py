@@ -1,0 +1,87 @@
+"""What a claim is made of: pictures, and comparisons that give its verdict.
+
+A metric is a key of metrics.jsonl, stage 'rl', or one of `reproduce_data`:
+'seconds' and 'decode_steps' of an iteration, 'seconds_total' since the start;
+'summary/accuracy' and 'summary/mean_tokens' after the last stage of a run.
+"""
+
+import dataclasses
+
+# Of ARMS, in the file's order: instead of a label.
+FIRST, LAST, EACH = '<first>', '<last>', '<each>'
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+  """One picture: a metric over iterations, over seconds, or over another.
+
+  Attributes:
+    y: metric.
+    x: 'iteration', 'seconds_total', or the metric that y is drawn against.
+    fit: whether each seed gets its least-squares line.
+    mark: (arm, config key) of an iteration at which something changes.
+  """
+
+  y: str
+  x: str = 'iteration'
+  fit: bool = False
+  mark: tuple[str, str] | tuple[()] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+  """A number of each seed, and what was expected of its mean.
+
+  Attributes:
+    what: names it, with its unit.
+    metric: of which it is a number.
+    arm: label in ARMS, FIRST, LAST, or EACH for one measure of every arm.
+    against: another arm, subtracted seed by seed; empty: none.
+    by: how a curve becomes a number: 'final' (mean of the last
+      `Claim.points`), 'before' (RL), 'change' (final minus the first value),
+      'mean', 'area' (mean height), 'slope' and 'correlation' (against the
+      metric x).
+    x: of a slope or correlation.
+    after, until: the part of the curve that counts, (after, until] iterations;
+      a text is a config key of the arm.
+    expected: see `reproduce_stats.judge`; empty: reported and no more.
+    margin: of that, in the unit of the number, chosen before any run.
+  """
+
+  what: str
+  metric: str
+  arm: str
+  against: str = ''
+  by: str = 'final'
+  x: str = 'evaluation/mean_tokens'
+  after: str | float | None = None
+  until: str | float | None = None
+  expected: str = ''
+  margin: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+  """One figure of the paper, or one choice of it that can be switched.
+
+  Attributes:
+    name: of experiments/ablations/NAME.py and docs/reproduce/NAME.png.
+    figure: such as 'Fig. 9', or the section of a choice without a figure.
+    question: the title of the picture.
+    paper: what the paper saw, one short sentence.
+    panels: from left to right.
+    measures: those with an expectation give the verdict.
+    points: of a curve's end that 'final' is the mean of.
+    why: a sentence on the outcome, written by hand after it was seen.
+    untestable: why it cannot be tested at this scale; empty: it can.
+  """
+
+  name: str
+  figure: str
+  question: str
+  paper: str
+  panels: tuple[Panel, ...]
+  measures: tuple[Measure, ...]
+  points: int = 3
+  why: str = ''
+  untestable: str = ''

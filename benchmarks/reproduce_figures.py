@@ -1,0 +1,197 @@
+"""The picture of a claim: seeds thin, their mean thick, its interval shaded."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks import claim_types
+from benchmarks import reproduce_data as data
+from benchmarks import reproduce_stats as stats
+from k15 import figures
+
+_LABELS = {
+  'iteration': 'RL iteration',
+  'seconds_total': 'seconds of RL, compilation included',
+  'seconds': 'seconds of an iteration',
+  'decode_steps': 'decode steps of an iteration',
+  'evaluation/accuracy': 'accuracy, held-out problems',
+  'evaluation/mean_tokens': 'mean response, held-out problems, tokens',
+  'summary/accuracy': 'accuracy, held-out problems',
+  'summary/mean_tokens': 'mean response, held-out problems, tokens',
+  'rl/reward': 'reward, training problems',
+  'rl/length_mean': 'mean response, training problems, tokens',
+  'rl/log_ratio_rms': 'log-ratio of a response, rms, nats',
+  'rl/entropy': 'entropy, nats a token',
+}
+_INK, _GRAY = '#39424e', '#8a94a3'
+_OVER_TIME = 'iteration', 'seconds_total'
+_LEFT = 0.012  # of the width: where texts begin
+_TITLE_INCHES = 0.3  # from the top to the legend
+
+
+def draw(claim: claim_types.Claim, arms: data.Arms) -> Figure:
+  """All panels of a claim, with the question above and arms in a legend.
+
+  Args:
+    claim: whose panels are drawn.
+    arms: runs by label and seed; an arm without any is left out.
+
+  Raises:
+    DataError: a run does not have a metric.
+  """
+  count = len(claim.panels)
+  figure = Figure(
+    figsize=(max(6.4, 0.6 + 4.2 * count), 4.2), layout='constrained'
+  )
+  colors = {
+    label: figures.COLORS[i % len(figures.COLORS)]
+    for i, label in enumerate(arms)
+  }
+  arms = {label: runs for label, runs in arms.items() if runs}
+  for axes, panel in zip(
+    figure.subplots(1, count, squeeze=False)[0], claim.panels, strict=True
+  ):
+    figures.style(axes, _label(panel.x), _label(panel.y))
+    for label, runs in arms.items():
+      _draw_arm(axes, panel, list(runs.values()), colors[label], label)
+    _mark(axes, panel, arms)
+  _head(figure, claim, arms)
+  return figure
+
+
+def mean_curve(
+  points: Mapping[int, tuple[np.ndarray, ...]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Means over seeds at the iterations that all of them have.
+
+  Args:
+    points: iterations, x, y, float [N] each, by seed.
+
+  Returns:
+    x, y, and half the width of y's 95 % interval, float [M]; it is NaN for a
+    single seed.
+  """
+  tables = [
+    {i: (x, y) for i, x, y in zip(*arrays, strict=True)}
+    for arrays in points.values()
+  ]
+  shared = sorted(set.intersection(*(set(table) for table in tables)))
+  at = [[table[i] for table in tables] for i in shared]
+  found = [stats.estimate([y for _, y in values]) for values in at]
+  return (
+    np.array([np.mean([x for x, _ in values]) for values in at]),
+    np.array([estimate.mean for estimate in found]),
+    np.array([estimate.half for estimate in found]),
+  )
+
+
+def _draw_arm(axes, panel, runs, color, label):
+  points = {run.seed: data.pairs(run, panel.y, panel.x) for run in runs}
+  if panel.y.startswith('summary/'):
+    _ends(axes, points, color, label)
+  elif panel.x in _OVER_TIME:
+    _curves(axes, points, color, label)
+  else:
+    _against(axes, points, panel.fit, color, label)
+
+
+def _curves(axes, points, color, label):
+  for _, x, y in points.values():
+    axes.plot(x, y, color=color, linewidth=0.8, alpha=0.3)
+  axes.set_xlim(left=0)
+  x, mean, half = mean_curve(points)
+  axes.fill_between(
+    x, mean - half, mean + half, color=color, alpha=0.16, linewidth=0
+  )
+  axes.plot(x, mean, color=color, linewidth=2.2, label=label)
+
+
+def _against(axes, points, fit, color, label):
+  """Points of all seeds; their lines, and the line of the mean slope."""
+  slopes, at = [], []
+  for _, x, y in points.values():
+    axes.plot(x, y, 'o', color=color, markersize=3, alpha=0.35, mew=0)
+    slope = stats.slope(x, y)
+    if not fit or not np.isfinite(slope):
+      continue
+    ends = np.array([x.min(), x.max()])
+    line = y.mean() + slope * (ends - x.mean())
+    axes.plot(ends, line, color=color, linewidth=0.8, alpha=0.45)
+    slopes.append(slope)
+    at.append((*ends, x.mean(), y.mean()))
+  if not slopes:
+    axes.plot([], [], 'o', color=color, label=label)
+    return
+  low, high, x, y = np.mean(at, axis=0)
+  ends, found = np.array([low, high]), stats.estimate(slopes)
+  line = y + found.mean * (ends - x)
+  text = f'{label}: {stats.text(found)}'
+  axes.plot(ends, line, color=color, linewidth=2.4, label=text)
+  axes.legend(
+    loc='best', fontsize=8, frameon=False, labelcolor=_INK,
+    title='slope per token', title_fontsize=8, handlelength=1.2,
+  )  # fmt: skip
+
+
+def _ends(axes, points, color, label):
+  """A point for each seed, and the mean with both of its intervals."""
+  x, y = (np.concatenate([p[i] for p in points.values()]) for i in (1, 2))
+  centre = stats.estimate(x), stats.estimate(y)
+  for seed in zip(x, y, strict=True):
+    axes.plot(*seed, 'o', color=color, markersize=4, alpha=0.4, mew=0)
+  axes.errorbar(
+    centre[0].mean, centre[1].mean, centre[1].half, centre[0].half,
+    fmt='o', color=color, markersize=9, elinewidth=1.2, label=label,
+  )  # fmt: skip
+  axes.annotate(
+    label, (centre[0].mean, centre[1].mean), xytext=(8, 7),
+    textcoords='offset points', fontsize=8.5, color=color,
+  )  # fmt: skip
+  axes.margins(0.12)
+
+
+def _mark(axes: Axes, panel, arms):
+  """A line where something changes in one of the arms."""
+  if not panel.mark or panel.mark[0] not in arms:
+    return
+  label, key = panel.mark
+  run = next(iter(arms[label].values()))
+  at = run.config[key]
+  axes.axvline(at, color=_GRAY, linewidth=1, linestyle=(0, (3, 3)))
+  axes.annotate(
+    f'{key.rpartition(".")[2].replace("_", " ")} {at:g}',
+    (at, 0.02), xycoords=('data', 'axes fraction'), rotation=90,
+    xytext=(-3, 0), textcoords='offset points', fontsize=7.5, color=_GRAY,
+    ha='right', va='bottom',
+  )  # fmt: skip
+
+
+def _head(figure, claim, arms):
+  """The question, the arms, and what thin and thick mean."""
+  seeds = sorted({seed for runs in arms.values() for seed in runs})
+  ends = claim.panels[0].y.startswith('summary/')
+  note = f'{claim.figure}: {len(seeds)} seeds '
+  note += 'small, their mean large' if ends else 'thin, their mean thick'
+  if len(seeds) > 1:
+    note += ', with its 95 % interval' if ends else ', its 95 % interval shaded'
+  figure.supxlabel(note, x=_LEFT, ha='left', fontsize=8, color=_GRAY)
+  # An empty line keeps room for the legend, but where points have names.
+  figure.suptitle(
+    claim.question + ('' if ends else '\n'), x=_LEFT, ha='left', fontsize=11.5,
+    fontweight='bold', color=_INK,
+  )  # fmt: skip
+  if ends:
+    return
+  handles, labels = figure.axes[0].get_legend_handles_labels()
+  figure.legend(
+    handles, labels, loc='upper left', ncols=len(labels), frameon=False,
+    bbox_to_anchor=(_LEFT, 1 - _TITLE_INCHES / figure.get_figheight()),
+    fontsize=9, labelcolor=_INK, handlelength=1.4, borderpad=0,
+    borderaxespad=0,
+  )  # fmt: skip
+
+
+def _label(metric):
+  return _LABELS.get(metric, metric)

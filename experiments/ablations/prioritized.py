@@ -1,0 +1,25 @@
+"""Problems drawn in proportion to 1 - success rate (2.3.4), or alike.
+
+    make reproduce FIGURE=prioritized
+
+Expected: prioritized sampling rises faster on the held-out problems.  No figure
+in the paper.  Cost: 10 runs of 40 s.
+"""
+
+from experiments.ablations import scales
+
+ARMS = {
+  'uniform': {'problem_sampler.strategy': 'uniform', scales.RATE: 2e-4},
+  'prioritized': {'problem_sampler.strategy': 'prioritized', scales.RATE: 2e-4},
+}
+
+
+def get_config(variant='cpu'):
+  config = scales.get_config(variant)
+  if variant in scales.CPU:
+    config.task.train_problems = 192  # each is met twice
+  return config
+
+
+def sweep(variant='cpu'):
+  return scales.sweep(ARMS, variant)

@@ -1,0 +1,141 @@
+"""What the ablations share: one task and policy at three scales, and arms.
+
+`:cpu` takes less than a minute of one core for each run and shows the effect;
+`:tune` is the sweep that chose its learning rates, with seeds that no figure
+shows; `:smoke` shows in seconds that a sweep runs; `:paper` is for 64 chips of
+TPU v5p (`launch/plan.py` says what it costs), with a checkpoint from the hub,
+--config.checkpoint, and problems in MATH's form, --config.task.train_path.
+
+The task is a fair one for what is asked of it.  Every problem has many valid
+chains of thought (searches begin anywhere), wrong ones are fluent, the warm-up
+taught bad habits (to guess at once, to give up), which pay now and then, and
+good ones, which cost tokens; the pass rates of problems span 0 to 1.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from experiments import arithmetic
+from experiments import math
+from experiments import pod
+from experiments import sweeps
+
+CPU = ('cpu', 'tune')  # variants of this scale
+RATE = 'optimizer.learning_rate'
+SEEDS = 5  # of every arm of a figure
+RATES = (1e-4, 2e-4, 4e-4)  # tried for each arm
+TUNING_SEEDS = (5, 6)
+
+_WARM_UPS = 'runs/reproduce/warm_up'
+
+
+def get_config(variant):
+  """The config that all arms change; 'cpu', 'tune', 'smoke' or 'paper'."""
+  if variant not in _SCALES:
+    raise ValueError(f'unknown variant {variant!r}; there are {list(_SCALES)}')
+  return _SCALES[variant]()
+
+
+def sweep(
+  arms: Mapping[str, Mapping[str, Any]],
+  variant: str,
+  paper: Mapping[str, Mapping[str, Any]] | None = None,
+  model: str = 'sft',
+) -> Iterator[dict[str, Any]]:
+  """All arms with all seeds of a scale.
+
+  Args:
+    arms: overrides by label, the learning rate tuned for cpu scale among them.
+    variant: the scale.
+    paper: the same at paper scale, where that needs other values.
+    model: which stage of the warm-up run the arms begin with, at cpu scale.
+  """
+  if variant == 'cpu':
+    return sweeps.product(sweeps.arms(arms), seeds(model=model))
+  if variant == 'tune':
+    rates = sweeps.over(RATE, RATES)
+    return sweeps.product(_untuned(arms), rates, seeds(TUNING_SEEDS, model))
+  if variant == 'paper':
+    return sweeps.product(_untuned(paper or arms), sweeps.seeds(1))
+  return sweeps.product(_untuned(arms), sweeps.seeds(2))
+
+
+def _untuned(arms):
+  return [{k: v for k, v in arm.items() if k != RATE} for arm in arms.values()]
+
+
+def seeds(numbers=range(SEEDS), model='sft'):
+  """Seeds, each with the warm-up of its own."""
+  return [
+    {'seed': n, 'checkpoint': f'{_WARM_UPS}/seed={n}/models/{model}'}
+    for n in numbers
+  ]
+
+
+def _cpu():
+  config = arithmetic.get_config()
+  config.stages = ('rl',)
+  config.policy.update(
+    num_layers=2, d_model=64, num_heads=2, num_kv_heads=2, d_ff=160
+  )
+  config.task.kinds = ('pay', 'remainder', 'add')
+  config.task.give_up_rate = 0.5
+  config.task.guess_rate = 0.7
+  config.task.train_problems = 1024
+  config.task.held_out_problems = 256
+  config.sft.num_examples = 30000
+  config.sft.steps = 1200
+  config.rl.iterations = 24
+  config.rl.problems_per_iteration = 16
+  config.rollout.max_length = 160
+  config.rollout.token_budget = 160
+  config.optimizer.learning_rate = 2e-4
+  config.evaluation.every = 3
+  config.long2short.problems = 512
+  config.shortest.steps = 60
+  config.shortest.learning_rate = 5e-4
+  config.shortest.batch_tokens = 2048
+  config.dpo.steps = 48
+  config.dpo.learning_rate = 3e-5
+  config.dpo.batch_pairs = 32
+  config.short_rl.iterations = 12
+  config.short_rl.max_length = 80
+  return config
+
+
+def _smoke():
+  config = arithmetic.get_config('smoke')
+  config.rl.iterations = 2
+  config.rollout.max_length = 160
+  config.rollout.token_budget = 40
+  config.evaluation.every = 1
+  config.long2short.problems = 8
+  config.dpo.steps = 2
+  config.dpo.warmup_steps = 0
+  config.dpo.batch_pairs = 2
+  config.short_rl.iterations = 2
+  return config
+
+
+def _paper(shape='qwen25_7b_128k'):
+  config = pod.get_config(shape)
+  math.set_task(config)
+  config.rl.iterations = 150
+  config.rl.problems_per_iteration = 256
+  config.evaluation.every = 4  # as in Fig. 5
+  config.shortest.batch_tokens = 1 << 20
+  config.short_rl.max_length = 16384
+  return config
+
+
+def _paper_large():
+  return _paper('qwen25_32b_128k')
+
+
+_SCALES = {
+  'cpu': _cpu,
+  'tune': _cpu,
+  'smoke': _smoke,
+  'paper': _paper,
+  'paper_large': _paper_large,
+}

@@ -1,0 +1,150 @@
+"""`make reproduce` on runs that a stand-in for k15.main writes at once."""
+
+import json
+import runpy
+import sys
+
+import fake_ablation as fake
+import pytest
+
+from benchmarks import claim_types
+from benchmarks import claims
+from benchmarks import reproduce
+from benchmarks import reproduce_data as data
+from benchmarks import reproduce_table
+from launch import sweep
+from launch import unit as unit_lib
+from launch import unit_names
+
+# Writes what a run of six iterations leaves; accuracy rises faster under the
+# curriculum once it is on.
+_RUN = """
+import json, pathlib, sys
+workdir = pathlib.Path(sys.argv[1])
+settings = json.loads(sys.argv[2])
+if settings['seed'] == 2 and (workdir.parent / 'breaks').exists():
+  sys.exit('no luck')
+hard = settings['problem_sampler.strategy'] == 'curriculum'
+start = pathlib.Path(settings['checkpoint'] or '.') / 'summary.json'
+base = json.loads(start.read_text())['accuracy_after_sft'] if hard else 0.3
+lines = []
+for step in range(6):
+  accuracy = base + 0.05 * step + (step >= 3) * hard * 0.02
+  accuracy += settings['seed'] / 1000 * (1 + hard)
+  lines.append(json.dumps({
+    'stage': 'rl', 'step': step, 'evaluation/accuracy': accuracy,
+    'evaluation/mean_tokens': 20.0 + step, 'time/update_seconds': 1.0}))
+(workdir / 'metrics.jsonl').write_text('\\n'.join(lines))
+(workdir / 'summary.json').write_text(json.dumps({'accuracy_after_sft': 0.3}))
+"""
+_STRATEGY = 'problem_sampler.strategy'
+ARMS = {name: {_STRATEGY: name} for name in ('uniform', 'curriculum')}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+  """A repository of two ablations, and a stand-in for k15.main."""
+  (tmp_path / 'run.py').write_text(_RUN)
+  marks = f'{reproduce_table.START}\n{reproduce_table.END}\n'
+  (tmp_path / 'README.md').write_text('# k15\n' + marks)
+  folder = tmp_path / 'experiments/ablations'
+  fake.write_file(folder / 'warm_up.py', {'all': {}}, seeds=3)
+  fake.write_file(
+    folder / 'curriculum.py', ARMS, problem_sampler__curriculum_iteration=3
+  )
+  text = (folder / 'curriculum.py').read_text()
+  (folder / 'curriculum.py').write_text(
+    text.replace(
+      'sweeps.seeds(3)',
+      "({'seed': s, 'checkpoint': f'runs/reproduce/warm_up/seed={s}'}"
+      ' for s in range(3))',
+    )
+  )
+
+  def command(config, unit, workdir):
+    values = unit_names.leaves(sweep.load_config(config, unit.overrides))
+    texts = str(tmp_path / 'run.py'), str(workdir), json.dumps(values)
+    return [sys.executable, *texts]
+
+  monkeypatch.setattr(unit_lib, 'command', command)
+  monkeypatch.setattr(reproduce, 'REPO', tmp_path)
+  monkeypatch.chdir(tmp_path)
+  return tmp_path
+
+
+def test_a_figure_its_data_and_its_row(place, capsys):
+  assert reproduce.main(['curriculum', '--root=elsewhere']) == 0
+  printed = capsys.readouterr().out
+  assert ' * accuracy after the switch: curriculum minus uniform: 0.021' in (
+    printed
+  )
+  assert 'holds: all 2 intervals lie where they were expected' in printed
+  png = place / 'docs/reproduce/curriculum.png'
+  assert png.read_bytes().startswith(b'\x89PNG')
+  readme = (place / 'README.md').read_text()
+  assert 'Fig. 9: [curriculum](docs/reproduce/curriculum.png)' in readme
+  assert '3 seeds, 6 iterations, commit ' in readme
+  saved = json.loads(png.with_suffix('.json').read_text())
+  assert saved['verdict'] == 'holds'
+  assert saved['settings']['problem_sampler.curriculum_iteration'] == 3
+  run = saved['arms']['curriculum']['2']
+  assert run['overrides']['checkpoint'] == 'elsewhere/warm_up/seed=2'
+  assert run['curves']['evaluation/accuracy'] == {
+    'iteration': [1, 2, 3, 4, 5, 6],
+    'value': [0.304, 0.354, 0.404, 0.474, 0.524, 0.574],
+  }
+  # Differences of 0.02 + seed / 1000: their mean is 0.021.
+  (found,) = (m for w, m in saved['measures'].items() if 'after' in w)
+  assert found['values'] == [0.02, 0.021, 0.022]
+  assert found['decides'] is True
+
+
+def test_a_failed_unit_leaves_readme_and_docs_alone(place, capsys):
+  (place / 'runs/reproduce/curriculum').mkdir(parents=True)
+  breaks = place / 'runs/reproduce/curriculum/breaks'
+  breaks.touch()
+  assert reproduce.main(['curriculum']) == 1
+  assert not (place / 'docs').exists()
+  assert reproduce.main(['curriculum', '--no-run']) == 1
+  assert '2 of 6 units are missing' in capsys.readouterr().out
+  assert (place / 'runs/reproduce/curriculum/preview.png').exists()
+  breaks.unlink()
+  assert reproduce.main(['curriculum']) == 0
+  records = [
+    json.loads(path.read_text())
+    for path in sorted(place.glob('runs/reproduce/curriculum/*/unit.json'))
+  ]
+  assert [record['attempts'] for record in records] == [1, 1, 2, 1, 1, 2]
+
+
+def test_mistakes_are_one_sentence(place, capsys):
+  assert reproduce.main(['curiculum']) == 2
+  assert 'no claim curiculum; there are context_length' in (
+    capsys.readouterr().err
+  )
+  assert reproduce.main(['tau', '--no-run']) == 1
+  assert 'reproduce: tau: there is no config file' in capsys.readouterr().err
+  assert reproduce.main(['curriculum', '--no-run']) == 1
+  assert 'curriculum: no unit is done' in capsys.readouterr().err
+
+
+def test_claims_ask_what_can_be_judged():
+  assert len(claims.CLAIMS) == 13
+  for claim in claims.CLAIMS.values():
+    assert claim.panels and any(m.expected for m in claim.measures)
+    for measure in claim.measures:
+      needs = measure.expected in ('equal', 'not_below', 'not_above')
+      assert (measure.margin > 0) == needs
+
+
+@pytest.mark.parametrize('name', list(claims.CLAIMS))
+def test_claims_name_arms_of_their_ablations(name):
+  claim = claims.CLAIMS[name]
+  path = f'experiments/ablations/{name}.py'
+  table = runpy.run_path(path)['ARMS']
+  units = sweep.units(f'{path}:cpu')
+  assert {data.arm_of(unit, table) for unit in units} == set(table)
+  used = {m.arm for m in claim.measures} | {m.against for m in claim.measures}
+  used |= {panel.mark[0] for panel in claim.panels if panel.mark}
+  places = {claim_types.FIRST, claim_types.LAST, claim_types.EACH, ''}
+  assert used - places <= set(table)

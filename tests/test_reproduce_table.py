@@ -1,0 +1,56 @@
+"""Rows of the README's table of claims."""
+
+import pytest
+
+from benchmarks import reproduce_stats as stats
+from benchmarks import reproduce_table as table
+
+ORDER = ['context_length', 'curriculum', 'tau']
+RESULT = table.Result(
+  estimates={
+    'accuracy: a minus b': stats.Estimate((0.04, 0.06), 0.05, 0.0123),
+    'tokens|response': stats.Estimate((3.0,), 3.0, 0.5),
+  },
+  deciding=('accuracy: a minus b',),
+  verdict='holds',
+  sentence='the interval lies wholly on the expected side',
+  seeds=(0, 1),
+  iterations=42,
+  commits=('abc1234',),
+)
+
+
+def _row(name):
+  return table.row(name, 'Fig. 9', 'Above.', RESULT)
+
+
+def test_a_row_says_what_was_seen_and_measured():
+  assert _row('curriculum') == (
+    '| Fig. 9: [curriculum](docs/reproduce/curriculum.png)'
+    ' | [curriculum.py](experiments/ablations/curriculum.py)'
+    ' | `make reproduce FIGURE=curriculum` | Above.'
+    ' | accuracy: a minus b **0.050 ± 0.012**; tokens\\|response 3.00 ± 0.50;'
+    ' 2 seeds, 42 iterations, commit abc1234'
+    ' | **holds**: the interval lies wholly on the expected side |'
+  )
+
+
+def test_rows_stay_in_order_and_keep_what_was_not_run_again():
+  text = f'# k15\n\n{table.START}\n{table.END}\n\n## More\n'
+  for name in ('tau', 'context_length', 'curriculum'):
+    text = table.update(text, name, _row(name), ORDER)
+  lines = text.splitlines()
+  assert lines[:3] == ['# k15', '', table.START]
+  assert [line.split(' | ')[0] for line in lines[5:8]] == [
+    f'| Fig. 9: [{name}](docs/reproduce/{name}.png)' for name in ORDER
+  ]
+  assert lines[8:] == [table.END, '', '## More']
+  new = _row('tau').replace('Above.', 'Below.')
+  again = table.update(text, 'tau', new, ORDER)
+  assert again == text.replace(_row('tau'), new)
+  assert table.update(again, 'tau', new, ORDER) == again
+
+
+def test_a_readme_without_marks_is_refused():
+  with pytest.raises(ValueError, match='<!-- /reproduce --> is there 0 times'):
+    table.update(f'{table.START}\n', 'tau', '', ORDER)
