@@ -4,8 +4,11 @@ import launched
 import pytest
 import yaml
 
+from k15 import arithmetic
+from k15 import config as config_lib
 from launch import gke
 from launch import schemas
+from launch import sweep
 
 SMALL = dict(mesh__fsdp=4, rollout__mesh=(1, 1, 4))
 
@@ -183,6 +186,24 @@ def test_a_rollout_worker_has_a_layout_of_its_own():
   assert gke.worker_mesh(plain, 4)['mesh.data'] == 2
   with pytest.raises(ValueError, match='over tensor 4, .* its 6 chips'):
     gke.worker_mesh(launched.settings(), 6)
+
+
+def test_k15_accepts_what_its_commands_are_told():
+  """Flags are read as k15.main reads them, and fit the chips of each pod."""
+  cloud = launched.make_cloud(
+    topology='v5p:2x2x1', rollout_workers=1, rollout_topology='v6e:2x2',
+    sandboxes=1,
+  )  # fmt: skip
+  alone = _jobs(_job_set(cloud, **SMALL))
+  for job, chips in (
+    (_jobs(_job_set())['trainer'], 64),
+    (alone['trainer'], 4),
+    (alone['rollout'], 4),
+  ):
+    texts = [a for a in _container(job)['args'] if a.startswith('--config.')]
+    told = sweep.parse(launched.CONFIG, texts)
+    config = sweep.load_config(launched.CONFIG, told)
+    config_lib.validate(config, chips, arithmetic.KINDS)
 
 
 def test_sandboxes_have_no_rights_and_reach_nothing():
