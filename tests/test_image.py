@@ -58,7 +58,8 @@ def test_holds(path, is_held):
   assert image.holds(path, ROOT) == is_held
 
 
-def test_commit(tmp_path):
+def test_commit(tmp_path, monkeypatch):
+  monkeypatch.setenv('GIT_CEILING_DIRECTORIES', str(tmp_path.parent))
   assert image.commit(tmp_path) == 'unknown'
   git = ['git', '-c', 'user.name=a', '-c', 'user.email=a@b']
   (tmp_path / 'file').write_text('a')
