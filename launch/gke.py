@@ -7,9 +7,13 @@ taken away: the whole JobSet starts anew and goes on from the checkpoint, as
 often as it takes.  Any other failure uses up one of `max_restarts`.
 
 Needed in the cluster: JobSet 0.8 or later, the Cloud Storage FUSE driver, a
-service account that may use the bucket, and the secret with the tokens if
-there are services.  Checkpoints are renamed when they are whole: give the
-bucket a hierarchical namespace, or every rename copies.
+service account that may use the bucket, and for services a secret:
+
+    kubectl create secret generic k15-tokens --from-literal=rollout=... \\
+        --from-literal=reward=...
+
+Checkpoints are renamed when they are whole: give the bucket a hierarchical
+namespace, or every rename copies.
 
 None of this has run on a cluster: the manifests are checked against published
 schemas, and what submits them against a server that stands for Kubernetes.
@@ -146,9 +150,10 @@ def _trainer(cloud, work):
   ]
   pod = pods.tpu_pod(cloud, topology, container, may_write=True)
   job = pods.job('trainer', 1, topology.num_hosts, 0, rules, pod)
-  # A node pool is a slice: the pods of a trainer never spread over two.
-  annotations = {_EXCLUSIVE: 'cloud.google.com/gke-nodepool'}
-  job['template']['metadata'] = dict(annotations=annotations)
+  if topology.num_hosts > 1:
+    # A node pool is a slice: the pods of a trainer never spread over two.
+    annotations = {_EXCLUSIVE: 'cloud.google.com/gke-nodepool'}
+    job['template']['metadata'] = dict(annotations=annotations)
   return job
 
 

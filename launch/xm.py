@@ -92,7 +92,10 @@ def main(argv: list[str]) -> None:
     config = cloud_lib.below(options.config, _REPO)
     find = sweep.units if options.sweep else sweep.single
     units = find(options.config, sweep.parse(options.config, argv[1:]))
-    root = pathlib.Path(options.root or local.default_root(config))
+    root = local.default_root(config)
+    if options.executor != 'local':
+      root = root.with_name(f'{root.name}_{options.executor}')
+    root = pathlib.Path(options.root or root)
     processes.keep_inside(_REPO)
     if options.executor == 'local':
       run_all, parallel = processes.run_all, options.parallel

@@ -84,6 +84,7 @@ def test_one_host_meets_nobody():
   assert trainer['template']['spec']['completions'] == 1
   assert not [key for key in _told(trainer) if 'mesh.co' in key]
   assert '--config.mesh.num_processes' not in _told(trainer)
+  assert 'metadata' not in trainer['template']  # It may share a node pool.
 
 
 def test_saved_and_disrupted_restart_without_end_others_do_not():

@@ -22,7 +22,8 @@ def without_jax(tmp_path):
   """An environment in which importing jax or k15 is an error."""
   for name in ('jax', 'jaxlib', 'flax'):
     (tmp_path / f'{name}.py').write_text(f'raise ImportError("{name}")')
-  return os.environ | {'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}'}
+  path = [str(tmp_path), str(ROOT), os.environ.get('PYTHONPATH', '')]
+  return os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, path))}
 
 
 def _run(env, *command):
