@@ -114,25 +114,8 @@ def _failure_policy(cloud):
 
 
 def _trainer(cloud, work):
-  topology, overrides, tokens = cloud.slice, {}, {}
-  if topology.num_hosts > 1:
-    overrides |= {
-      'mesh.coordinator': _address(work, 'trainer', 0, COORDINATOR_PORT),
-      'mesh.num_processes': topology.num_hosts,
-      'mesh.process_id': -1,
-    }
-  if cloud.sandboxes:
-    tokens |= _REWARD_TOKEN
-    overrides['reward.services'] = tuple(
-      f'http://{_address(work, "sandbox", i, SANDBOX_PORT)}'
-      for i in range(cloud.sandboxes)
-    )
-  if cloud.rollout_workers:
-    tokens |= _ROLLOUT_TOKEN
-    overrides['rollout.workers'] = tuple(
-      _address(work, 'rollout', i, ROLLOUT_PORT)
-      for i in range(cloud.rollout_workers)
-    )
+  topology = cloud.slice
+  overrides, tokens = _company(cloud, work)
   told = cloud_lib.arguments(cloud, work, overrides)
   command = ['k15.main', *told, f'--workdir={work.workdir}']
   script = scripts.LOCK_MEMORY + scripts.ONCE
@@ -155,6 +138,30 @@ def _trainer(cloud, work):
     annotations = {_EXCLUSIVE: 'cloud.google.com/gke-nodepool'}
     job['template']['metadata'] = dict(annotations=annotations)
   return job
+
+
+def _company(cloud, work):
+  """(overrides that name other pods to the trainer, tokens for them)."""
+  overrides, tokens = {}, {}
+  if cloud.slice.num_hosts > 1:
+    overrides |= {
+      'mesh.coordinator': _address(work, 'trainer', 0, COORDINATOR_PORT),
+      'mesh.num_processes': cloud.slice.num_hosts,
+      'mesh.process_id': -1,
+    }
+  if cloud.sandboxes:
+    tokens |= _REWARD_TOKEN
+    overrides['reward.services'] = tuple(
+      f'http://{_address(work, "sandbox", i, SANDBOX_PORT)}'
+      for i in range(cloud.sandboxes)
+    )
+  if cloud.rollout_workers:
+    tokens |= _ROLLOUT_TOKEN
+    overrides['rollout.workers'] = tuple(
+      _address(work, 'rollout', i, ROLLOUT_PORT)
+      for i in range(cloud.rollout_workers)
+    )
+  return overrides, tokens
 
 
 def _rollout(cloud, work):

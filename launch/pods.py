@@ -93,18 +93,7 @@ def tpu_pod(
     automountServiceAccountToken=True,  # The bucket's driver asks for it.
     terminationGracePeriodSeconds=cloud.grace_seconds,
     nodeSelector=slices.node_labels(topology),
-    volumes=[
-      dict(
-        name='bucket',
-        csi=dict(
-          driver='gcsfuse.csi.storage.gke.io',
-          volumeAttributes=dict(
-            bucketName=cloud.bucket_name,
-            mountOptions=f'{_MOUNT},uid=0,gid=0',
-          ),
-        ),
-      )
-    ],
+    volumes=[dict(name='bucket', csi=_bucket(cloud))],
   )
   if cloud.spot:
     spec['nodeSelector'][_SPOT] = 'true'
@@ -113,6 +102,13 @@ def tpu_pod(
     ]
   annotations = {'gke-gcsfuse/volumes': 'true'}
   return dict(metadata=dict(annotations=annotations), spec=spec)
+
+
+def _bucket(cloud):
+  attributes = dict(
+    bucketName=cloud.bucket_name, mountOptions=f'{_MOUNT},uid=0,gid=0'
+  )
+  return dict(driver='gcsfuse.csi.storage.gke.io', volumeAttributes=attributes)
 
 
 def job(

@@ -125,24 +125,12 @@ def submit(
   from google.auth import exceptions as auth
   from xmanager.cloud import vertex
 
-  became = {}
   try:
     service = (connect or _connect)(cloud)
     client = vertex.Client(cloud.project, cloud.location)
-    states = _states(service, client.parent, works)
-
-    def launch(name: str, jobs: Sequence[xm.Job]) -> str:
-      del name
-      [one] = jobs
-      message = custom_job(cloud, one)
-      return service.create_custom_job(
-        parent=client.parent, custom_job=message
-      ).name
-
-    client.launch = launch
+    client.launch = _launcher(cloud, service, client.parent)
     vertex.set_default_client(client)
-    for work in works:
-      became[work.unit.name] = states.get(work.name, 'sent')
+    states = _states(service, client.parent, works)
     waiting = [work for work in works if work.name not in states]
     if waiting:
       with xm_local.create_experiment(title) as experiment:
@@ -150,7 +138,19 @@ def submit(
           experiment.add(job(cloud, work))
   except (exceptions.GoogleAPIError, auth.GoogleAuthError) as error:
     raise OSError(f'Vertex: {error}') from None
-  return became
+  return {work.unit.name: states.get(work.name, 'sent') for work in works}
+
+
+def _launcher(cloud, service, parent):
+  """In the place of a method of XManager's client."""
+
+  def launch(name: str, jobs: Sequence[xm.Job]) -> str:
+    del name
+    [one] = jobs
+    message = custom_job(cloud, one)
+    return service.create_custom_job(parent=parent, custom_job=message).name
+
+  return launch
 
 
 def _states(service, parent, works):
