@@ -4,8 +4,8 @@
         [--root=runs/reproduce] [--no-run]
 
 For each claim of `claims.py`, or those named: runs what is missing of the
-units of experiments/ablations/NAME.py:cpu in ROOT/NAME, after those of
-warm_up.py:cpu, whose models the others begin with; writes
+units of experiments/ablations/NAME.py:cpu in ROOT/NAME, after those of the
+warm-up whose models they begin with; writes
 docs/reproduce/NAME.png and NAME.json and its row of the README's table.
 Interrupted in any way, the same command goes on where it stopped.  With
 --no-run what is done so far is measured; while units are missing, the picture
@@ -35,7 +35,6 @@ from launch import sweep
 from launch import unit as unit_lib
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
-WARM_UP = 'warm_up'
 # Where config files expect the models of the warm-up.
 _ROOT = 'runs/reproduce'
 
@@ -58,24 +57,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     return 2
   worst = 0
-  for name in [WARM_UP, *(args.names or claims.CLAIMS)]:
+  for name in args.names or claims.CLAIMS:
     code = _one(name, args)
-    if code and (name == WARM_UP or code == unit_lib.EXIT_INTERRUPTED):
+    if code == unit_lib.EXIT_INTERRUPTED:
       return code
     worst = max(worst, code)
   return worst
 
 
 def _one(name, args):
-  """The exit code of one claim, or of the warm-up."""
+  """The exit code of one claim."""
   try:
-    code = 0 if args.no_run else _run(name, args.root, args.parallel)
-    if code or name == WARM_UP:
-      return code
+    needed = [] if args.no_run else [*_warm_ups(name), name]
+    for sweep_name in needed:
+      code = _run(sweep_name, args.root, args.parallel)
+      if code:
+        return code
     return publish(claims.CLAIMS[name], args.root)
   except (data.DataError, sweep.SweepError) as error:
     print(f'reproduce: {name}: {error}', file=sys.stderr)
     return 1
+
+
+def _warm_ups(name):
+  """Sweeps whose models the units of a claim begin with."""
+  starts = [
+    unit.overrides.get('checkpoint', '')
+    for unit in sweep.units(f'experiments/ablations/{name}.py:cpu')
+  ]
+  return sorted(
+    {
+      pathlib.Path(start).relative_to(_ROOT).parts[0]
+      for start in starts
+      if start.startswith(f'{_ROOT}/')
+    }
+  )
 
 
 def publish(claim: claim_types.Claim, root: pathlib.Path) -> int:

@@ -102,6 +102,7 @@ def _task():
     give_up_rate=0.35,  # warm-up: chance to give up after each failed try
     guess_rate=0.5,  # warm-up: chance to answer without working it out
     slip_rate=0.03,  # warm-up: chance of a slip, noticed at once, per step
+    check_rate=0.2,  # warm-up: chance to check a division that is done
     # -- both
     prompt_suffix='\n',  # between a prompt and its response
     # Prompt and suffix as a user's turn, where the checkpoint has a template.

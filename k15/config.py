@@ -120,7 +120,8 @@ RANGES = {
   '> 1': ('long2short.longer',),
   '>= 0 and <= 1': (
     'task.min_difficulty', 'task.max_difficulty', 'task.give_up_rate',
-    'task.guess_rate', 'task.slip_rate', 'loss.negative_discard_rate',
+    'task.guess_rate', 'task.slip_rate', 'task.check_rate',
+    'loss.negative_discard_rate',
     'problem_sampler.success_decay', 'problem_sampler.unseen_success_rate',
     'problem_sampler.hard_below_success_rate', 'curation.variant_similarity',
     'curation.max_pass_rate', 'long2short.short_share',

@@ -200,7 +200,9 @@ def _arithmetic(config):
   held_out = arithmetic.make_problems(
     t.held_out_problems, *draw, True, config.seed
   )
-  habits = arithmetic_traces.Habits(t.give_up_rate, t.guess_rate, t.slip_rate)
+  habits = arithmetic_traces.Habits(
+    t.give_up_rate, t.guess_rate, t.slip_rate, t.check_rate
+  )
   rng = np.random.default_rng([config.seed, 2])
   problems = arithmetic.stream(*draw, rng)
   examples = []

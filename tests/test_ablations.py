@@ -9,11 +9,12 @@ from k15 import arithmetic
 from k15 import config as config_lib
 from launch import sweep
 
+WARM_UPS = ['warm_up', 'warm_up_checks']
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / 'experiments/ablations'
 FIGURES = sorted(
   path.stem
   for path in FOLDER.glob('*.py')
-  if path.stem not in ('__init__', 'scales', 'warm_up')
+  if path.stem not in ('__init__', 'scales', *WARM_UPS)
 )
 SEEDS = 5
 
@@ -22,13 +23,13 @@ def _units(name, variant):
   return sweep.units(f'{FOLDER / name}.py:{variant}')
 
 
-@pytest.mark.parametrize('name', [*FIGURES, 'warm_up'])
+@pytest.mark.parametrize('name', [*FIGURES, *WARM_UPS])
 def test_a_file_is_one_screen_that_says_what_to_expect(name):
   text = (FOLDER / f'{name}.py').read_text()
   assert len(text.splitlines()) <= 40
   doc = ast.get_docstring(ast.parse(text))
   assert 'Cost:' in doc
-  if name != 'warm_up':
+  if name not in WARM_UPS:
     assert 'Expected:' in doc
     assert f'make reproduce FIGURE={name}\n' in doc
 

@@ -29,8 +29,11 @@ PAPER = {
 
 
 def get_config(variant='cpu'):
-  return scales.get_config(variant)
+  config = scales.get_config(variant)
+  if variant in scales.CPU:
+    scales.set_checks(config)
+  return config
 
 
 def sweep(variant='cpu'):
-  return scales.sweep(ARMS, variant, PAPER)
+  return scales.sweep(ARMS, variant, PAPER, warm_up='warm_up_checks')

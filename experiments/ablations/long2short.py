@@ -25,13 +25,15 @@ _SMOKE = {k: {'stages': ('sft', *ARMS[k]['stages'])} for k in ('DPO', 'RL')}
 def get_config(variant='cpu'):
   config = scales.get_config(variant)
   if variant in scales.CPU:
+    scales.set_checks(config)
     scales.set_short(config)
   return config
 
 
 def sweep(variant='cpu'):
   arms = _SMOKE if variant == 'smoke' else ARMS
-  for override in scales.sweep(arms, variant, model='rl'):
+  start = dict(model='rl', warm_up='warm_up_checks')
+  for override in scales.sweep(arms, variant, **start):
     if variant in scales.CPU:
       short = override['checkpoint'].replace('models/rl', 'models/sft')
       override['long2short.short_model'] = short

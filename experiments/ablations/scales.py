@@ -26,7 +26,7 @@ SEEDS = 5  # of every arm of a figure
 RATES = (1e-4, 2e-4, 4e-4)  # tried for each arm
 TUNING_SEEDS = (5,)
 
-_WARM_UPS = 'runs/reproduce/warm_up'
+_RUNS = 'runs/reproduce'
 
 
 def get_config(variant):
@@ -41,6 +41,7 @@ def sweep(
   variant: str,
   paper: Mapping[str, Mapping[str, Any]] | None = None,
   model: str = 'sft',
+  warm_up: str = 'warm_up',
 ) -> Iterator[dict[str, Any]]:
   """All arms with all seeds of a scale.
 
@@ -49,12 +50,17 @@ def sweep(
     variant: the scale.
     paper: the same at paper scale, where that needs other values.
     model: which stage of the warm-up run the arms begin with, at cpu scale.
+    warm_up: which warm-up.
   """
   if variant == 'cpu':
-    return sweeps.product(sweeps.arms(arms), seeds(model=model))
+    return sweeps.product(
+      sweeps.arms(arms), seeds(range(SEEDS), model, warm_up)
+    )
   if variant == 'tune':
     rates = sweeps.over(RATE, RATES)
-    return sweeps.product(_untuned(arms), rates, seeds(TUNING_SEEDS, model))
+    return sweeps.product(
+      _untuned(arms), rates, seeds(TUNING_SEEDS, model, warm_up)
+    )
   if variant == 'paper':
     return sweeps.product(_untuned(paper or arms), sweeps.seeds(1))
   return sweeps.product(_untuned(arms), sweeps.seeds(2))
@@ -64,12 +70,18 @@ def _untuned(arms):
   return [{k: v for k, v in arm.items() if k != RATE} for arm in arms.values()]
 
 
-def seeds(numbers=range(SEEDS), model='sft'):
+def seeds(numbers=range(SEEDS), model='sft', warm_up='warm_up'):
   """Seeds, each with the warm-up of its own."""
   return [
-    {'seed': n, 'checkpoint': f'{_WARM_UPS}/seed={n}/models/{model}'}
+    {'seed': n, 'checkpoint': f'{_RUNS}/{warm_up}/seed={n}/models/{model}'}
     for n in numbers
   ]
+
+
+def set_checks(config):
+  """Divisions, whose results the warm-up checks more often than it pays."""
+  config.task.kinds = ('pay', 'remainder', 'divide')
+  config.task.check_rate = 0.7
 
 
 def set_short(config):

@@ -1,0 +1,24 @@
+"""Warm-ups and long models that think longer than they have to.
+
+    python -m launch.local --sweep --root=runs/reproduce/warm_up_checks \\
+        --config=experiments/ablations/warm_up_checks.py:cpu --parallel=2
+
+As `warm_up`, with divisions whose right results are checked again most of the
+time: for the length penalty and long2short, which need something to shorten.
+`make reproduce` runs it first.  Cost: six runs of three minutes on one core.
+"""
+
+from experiments import sweeps
+from experiments.ablations import scales
+
+
+def get_config(variant='cpu'):
+  config = scales.get_config(variant)
+  scales.set_checks(config)
+  config.stages = ('sft', 'rl')
+  return config
+
+
+def sweep(variant='cpu'):
+  del variant
+  return sweeps.seeds(scales.SEEDS + len(scales.TUNING_SEEDS))
