@@ -30,4 +30,16 @@ WHY = {
     'What stays unsolved is what the policy cannot work out yet, and to try it'
     ' more often does not change that'
   ),
+  'model_size': (
+    'Before RL both imitate the same habits, which decide the accuracy, and two'
+    ' layers work nearly as surely as four: too little between them'
+  ),
+  'baseline': (
+    'tau log Z of eight rewards in {0, 1} with tau 0.1 is nearly the best of'
+    ' them, so that right responses are hardly pulled up'
+  ),
+  'loss_segments': (
+    'Where a response was resumed, its first tokens, which hold the choice to'
+    ' guess or to work, are never learnt from'
+  ),
 }
