@@ -14,6 +14,10 @@ WHY = {
     ' that pay; what is left to learn is to work surely, which imitation'
     ' teaches and the push away from wrong responses disturbs'
   ),
+  'curriculum': (
+    'Hard problems are those in which single steps go wrong; groups with few'
+    ' right responses say little about that, so nothing is gained by them'
+  ),
   'partial_rollouts': (
     'A response that was cut is learnt from an iteration later, which holds the'
     ' first ten iterations back; over seconds both curves are one'
