@@ -30,6 +30,10 @@ WHY = {
     'Four small updates leave the reference by 0.2 nats with any tau; the'
     ' strongest only slows the rise'
   ),
+  'length_penalty': (
+    'Checks of divisions that were right already go; tokens fall by a quarter,'
+    ' and from the start the penalty does slow the early phase down'
+  ),
   'prioritized': (
     'What stays unsolved is what the policy cannot work out yet, and to try it'
     ' more often does not change that'
