@@ -31,7 +31,7 @@ WHY = {
     ' strongest only slows the rise'
   ),
   'length_penalty': (
-    'Checks of divisions that were right already go; tokens fall by a quarter,'
+    'Checks of divisions that were right already go; tokens fall by a fifth,'
     ' and from the start the penalty does slow the early phase down'
   ),
   'prioritized': (
