@@ -38,6 +38,10 @@ WHY = {
     'What stays unsolved is what the policy cannot work out yet, and to try it'
     ' more often does not change that'
   ),
+  'long2short': (
+    'Every way shortens, RL most, and pays with accuracy; to imitate the'
+    ' shortest right responses also teaches to work surely, as ReST does'
+  ),
   'model_size': (
     'Before RL both imitate the same habits, which decide the accuracy, and two'
     ' layers work nearly as surely as four: too little between them'
