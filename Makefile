@@ -1,5 +1,6 @@
 # make run    the arithmetic experiment, from nothing to runs/arithmetic
 # make test   lint and all tests
+# make test-launch  launch/xm.py, with XManager and the clients of both clouds
 # make test-peers  JetStream's own tests of its driver and server, on ours
 # make bench  side-by-side measurements against other libraries
 # make bench-rollout  the rollout server against what it could be at best
@@ -22,6 +23,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+LAUNCH := .venv-launch
 BIN := $(VENV)/bin
 PINS := third_party/constraints.txt
 SCRATCH := .cache/tmp
@@ -41,7 +43,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv obeys the overrides of pyproject.toml, which leave TensorFlow out.
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
-.PHONY: run test test-peers bench bench-rollout bench-rewards \
+.PHONY: run test test-launch test-peers bench bench-rollout bench-rewards \
   bench-curation bench-long bench-gpu long2short reproduce chaos kill
 .DELETE_ON_ERROR:
 
@@ -52,6 +54,13 @@ test: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 \
 	  --dist=loadfile $(ARGS)
+
+# XManager wants an older protobuf: an environment of its own.
+test-launch: $(LAUNCH)/.ready | $(SCRATCH)
+	$(LAUNCH)/bin/python -m pytest $(ARGS) tests/test_xm.py \
+	  tests/test_processes.py tests/test_work_unit.py tests/test_vertex.py \
+	  tests/test_kubernetes_api.py tests/test_gke.py tests/test_schemas.py \
+	  tests/test_image.py tests/test_launch_imports.py
 
 # The plugin puts our driver in the place of theirs.
 test-peers: $(VENV)/.test | $(SCRATCH)
@@ -109,6 +118,15 @@ $(VENV)/.gpu: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 and jax for CUDA into $(VENV)'
 	@$(INSTALL) --editable '.[test,gpu]'
 	@touch $(VENV)/.core $(VENV)/.test $@
+
+$(LAUNCH)/.ready: setup.py third_party/constraints_launch.txt | $(VENV)/.uv
+	@echo 'installing k15 with its extra launch into $(LAUNCH)'
+	@$(BIN)/python -m uv venv --quiet --allow-existing \
+	  --python $(BIN)/python $(LAUNCH)
+	@$(BIN)/python -m uv pip install --quiet --python $(LAUNCH)/bin/python \
+	  --constraint third_party/constraints_launch.txt \
+	  --editable '.[launch,test]'
+	@touch $@
 
 $(TORCH)/.ready: | $(VENV)/.uv
 	@echo 'installing torch and transformers into $(TORCH)'

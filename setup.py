@@ -47,6 +47,7 @@ setuptools.setup(
   ],
   extras_require={
     'test': [
+      'kubeflow-trainer-api>=2.3,<3',
       # The version that jax[tpu] of these pins asks for.
       "libtpu==0.0.42.*; platform_system == 'Linux'"
       " and platform_machine == 'x86_64'",
@@ -57,7 +58,13 @@ setuptools.setup(
       'ruff>=0.17,<0.18',
       'tensorboard>=2.20,<3',
     ],
-    'launch': ['xmanager>=0.8.5,<0.9'],
+    'launch': [
+      'kubeflow-trainer-api>=2.3,<3',
+      'kubernetes>=33',
+      'kubernetes-validate>=1.33,<2',
+      'pyyaml>=6,<7',
+      'xmanager>=0.8.5,<0.9',
+    ],
     'tpu': ['jax[tpu]>=0.10,<0.11'],
     'gpu': ['jax[cuda12]>=0.10,<0.11'],
   },

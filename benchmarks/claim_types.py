@@ -72,7 +72,6 @@ class Claim:
     panels: from left to right.
     measures: those with an expectation give the verdict.
     points: of a curve's end that 'final' is the mean of.
-    why: a sentence on the outcome, written by hand after it was seen.
     untestable: why it cannot be tested at this scale; empty: it can.
   """
 
@@ -83,5 +82,4 @@ class Claim:
   panels: tuple[Panel, ...]
   measures: tuple[Measure, ...]
   points: int = 3
-  why: str = ''
   untestable: str = ''

@@ -5,11 +5,13 @@
 Runs the sweep `experiments/ablations/NAME.py:tune`: every arm with the same
 rates, on seeds that no figure shows.  An arm's rate is the one with the largest
 area under the curve of held-out accuracy over the iterations, mean of the
-seeds; it is written into the file by hand.
+seeds; it is written into the file by hand.  All areas go to
+docs/reproduce/learning_rates.json.
 """
 
 import argparse
 import collections
+import json
 import pathlib
 import sys
 
@@ -20,6 +22,9 @@ from k15 import metrics
 from launch import local
 from launch import sweep
 
+_AREAS = (
+  pathlib.Path(__file__).parents[1] / 'docs/reproduce/learning_rates.json'
+)
 _RATE = 'optimizer.learning_rate'
 _METRIC = 'evaluation/accuracy'
 
@@ -37,8 +42,10 @@ def main() -> int:
     code = local.run(config, units, folder, args.parallel)
     if code:
       return code
+    found = table(folder, units)
+    _keep(name, found)
     print(f'{name}:')
-    for arm, areas in table(folder, units).items():
+    for arm, areas in found.items():
       best = max(areas, key=areas.get)
       shown = ', '.join(f'{rate:g}: {area:.3f}' for rate, area in areas.items())
       print(f'  {arm or "all"}: {best:g} ({shown})', flush=True)
@@ -62,6 +69,13 @@ def table(
     arm: {rate: float(np.mean(found)) for rate, found in rates.items()}
     for arm, rates in areas.items()
   }
+
+
+def _keep(name, found):
+  kept = metrics.read_json(_AREAS) | {name: found}
+  _AREAS.parent.mkdir(parents=True, exist_ok=True)
+  text = json.dumps(kept, indent=1, sort_keys=True) + '\n'
+  metrics.replace_file(_AREAS, text.encode())
 
 
 if __name__ == '__main__':

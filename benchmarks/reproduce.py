@@ -21,6 +21,7 @@ from collections.abc import Sequence
 
 from benchmarks import claim_types
 from benchmarks import claims
+from benchmarks import outcomes
 from benchmarks import reproduce_data as data
 from benchmarks import reproduce_figures
 from benchmarks import reproduce_json
@@ -141,7 +142,9 @@ def measure(
     estimates=estimates,
     deciding=tuple(what for what, _ in findings),
     verdict=verdict[0],
-    sentence='. '.join(filter(None, [verdict[1], claim.why])),
+    sentence='. '.join(
+      filter(None, [verdict[1], outcomes.WHY.get(claim.name)])
+    ),
     seeds=tuple(sorted({run.seed for run in runs})),
     iterations=max(len(run.records) for run in runs),
     commits=tuple(commits),

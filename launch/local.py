@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -61,6 +61,7 @@ def run(
   units: Sequence[sweep.Unit],
   root: pathlib.Path,
   parallel: int = 1,
+  run_all: Callable[..., list[dict[str, Any]]] | None = None,
 ) -> int:
   """Runs what is missing of the units; prints a table at the end.
 
@@ -71,6 +72,8 @@ def run(
     units: of that file.
     root: folder of their folders.
     parallel: how many at a time, >= 1.
+    run_all: (config, units, root, parallel, stop) -> their records; processes
+      of this page unless given.
 
   Returns:
     The exit code: 0 when all are done, 1 when one failed, 75 when asked to
@@ -90,7 +93,8 @@ def run(
       unit_lib.check_unchanged(config, unit, root / unit.name)
     stop = unit_lib.Stop()
     with _signals_ask(stop):
-      records = _run_all(config, units, root, parallel, stop)
+      run_all = run_all or _run_all
+      records = run_all(config, units, root, parallel, stop)
   print(unit_table.table((unit.name, root / unit.name) for unit in units))
   states = {record['state'] for record in records}
   if stop.is_asked and states != {'done'}:
@@ -100,8 +104,8 @@ def run(
 
 def _run_all(config, units, root, parallel, stop):
   """Records of all units, in their order."""
-  shares = _shares(parallel)
-  progress = _Progress(sys.stdout, len(units), parallel)
+  shares = shares_of_cores(parallel)
+  progress = Progress(sys.stdout, len(units), parallel)
 
   def run_one(unit):
     workdir = root / unit.name
@@ -112,7 +116,7 @@ def _run_all(config, units, root, parallel, stop):
       return dict(state='stopped')
     share = shares.get()
     try:
-      _pin(share)
+      pin(share)
       progress.begin(unit.name)
       record = unit_lib.run_unit(config, unit, workdir, stop)
     finally:
@@ -128,7 +132,7 @@ def _run_all(config, units, root, parallel, stop):
   return [future.result() for future in waiting]
 
 
-def _shares(parallel) -> queue.SimpleQueue:
+def shares_of_cores(parallel: int) -> queue.SimpleQueue:
   """Cores for each of the units that run at once; None where all may."""
   shares = queue.SimpleQueue()
   cores = []
@@ -142,11 +146,10 @@ def _shares(parallel) -> queue.SimpleQueue:
   return shares
 
 
-def _pin(cores):
+def pin(cores: Sequence[int] | None) -> None:
+  """Of this thread alone; what it starts inherits it."""
   if cores is not None:
-    os.sched_setaffinity(
-      0, cores
-    )  # Of this thread; what it starts inherits it.
+    os.sched_setaffinity(0, cores)
 
 
 @contextlib.contextmanager
@@ -173,7 +176,7 @@ def _signals_ask(stop):
       signal.signal(number, handler)
 
 
-class _Progress:
+class Progress:
   """A line that is redrawn in a terminal; elsewhere a line per event."""
 
   def __init__(self, stream: Any, total: int, parallel: int):

@@ -26,6 +26,7 @@ from k15 import config as config_lib
 from k15 import config_rules
 from k15 import context as context_lib
 from k15 import rl_updates
+from launch import chips
 from launch import plan_programs
 from launch import plan_table
 from launch import plan_times
@@ -190,7 +191,7 @@ def _checked(options):
   config, name = options.config, options.topology
   if config is None or name is None:
     raise config_rules.ConfigError('--config and --topology are needed')
-  topology = topologies.parse(name)
+  topology = chips.parse(name)
   context_lib.adopt_checkpoint(config)
   config.task.name = 'arithmetic'  # A plan needs no problems.
   config_lib.validate(config, topology.num_chips, arithmetic.KINDS)

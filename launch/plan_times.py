@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from launch import chips
 from launch import flops
 from launch import roofline
-from launch import topologies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Iteration:
 
 
 def of_iteration(
-  run: Any, topology: topologies.Topology, uses: Sequence[Any], length: int
+  run: Any, topology: chips.Topology, uses: Sequence[Any], length: int
 ) -> Iteration:
   """Phases in their order.
 

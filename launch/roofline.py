@@ -129,7 +129,7 @@ def whole_rows(
   """Seconds of the products of whole rows.
 
   Args:
-    chip: of `launch.topologies`.
+    chip: of `launch.chips`.
     p: shape of the policy.
     rows, length: of what is computed.
     ways: parts of a row, the mesh axis 'context'.
@@ -155,7 +155,7 @@ def decode_step(
   """One token in every slot, without collectives.
 
   Args:
-    chip: of `launch.topologies`.
+    chip: of `launch.chips`.
     p: shape of the policy.
     slots: of the whole slice.
     context: columns a slot sees, in the mean.

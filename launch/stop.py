@@ -12,7 +12,7 @@ class Stop:
   """Asks units to stop: `ask` once to save first, twice to end at once."""
 
   is_asked: bool = False
-  _alive: set[subprocess.Popen] = dataclasses.field(default_factory=set)
+  _alive: set[Any] = dataclasses.field(default_factory=set)
   _lock: Any = dataclasses.field(default_factory=threading.RLock)
 
   def ask(self) -> None:
@@ -30,6 +30,11 @@ class Stop:
       process = subprocess.Popen(*arguments, **options)
       self._alive.add(process)
       return process
+
+  def reach(self, process: Any) -> None:
+    """`ask` will reach this, too: anything with `send_signal`."""
+    with self._lock:
+      self._alive.add(process)
 
   def wait(self, process: subprocess.Popen) -> int:
     """The exit code of the process."""

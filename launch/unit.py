@@ -36,13 +36,9 @@ _STOPPED_CODES = (EXIT_INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL)
 def command(config: str, unit: sweep.Unit, workdir: pathlib.Path) -> list[str]:
   """What runs the unit, and goes on with it where it stopped."""
   return [
-    sys.executable,
-    '-m',
-    'k15.main',
-    f'--config={config}',
-    f'--workdir={workdir}',
-    *sweep.arguments(unit),
-  ]
+    sys.executable, '-m', 'k15.main', f'--config={config}',
+    f'--workdir={workdir}', *sweep.arguments(unit),
+  ]  # fmt: skip
 
 
 def environment() -> dict[str, str]:

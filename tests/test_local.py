@@ -154,7 +154,7 @@ def test_shares_of_cores(monkeypatch):
   monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: cores, raising=False)
 
   def shares(parallel):
-    found = local._shares(parallel)
+    found = local.shares_of_cores(parallel)
     return [found.get() for _ in range(parallel)]
 
   assert shares(2) == [[0, 2, 4], [1, 3]]
@@ -283,7 +283,7 @@ def test_units_share_a_cache_of_compilations(monkeypatch):
 def test_progress_in_a_terminal_has_the_time_that_is_left():
   terminal = io.StringIO()
   terminal.isatty = lambda: True
-  progress = local._Progress(terminal, total=5, parallel=2)
+  progress = local.Progress(terminal, total=5, parallel=2)
   progress.skip()
   progress._seconds = [100.0, 140.0]
   progress.show()

@@ -12,6 +12,7 @@ from experiments import base
 from k15 import arithmetic
 from k15 import config as config_lib
 from k15 import sharding
+from launch import chips
 from launch import hlo
 from launch import plan
 from launch import plan_programs
@@ -67,7 +68,7 @@ def test_all_programs_compile_for_a_tpu(monkeypatch):
 
   read = hlo.collectives
   monkeypatch.setattr(hlo, 'collectives', keep)
-  config, topology = tiny_config(), topologies.parse('v5e:2x2')
+  config, topology = tiny_config(), chips.parse('v5e:2x2')
   config_lib.validate(config, topology.num_chips, arithmetic.KINDS)
   devices = topologies.devices(topology)
   assert [d.device_kind for d in devices] == ['TPU v5 lite'] * 4
@@ -110,7 +111,7 @@ def test_all_programs_compile_for_a_tpu(monkeypatch):
   ],
 )
 def test_meshes_of_slices(name, sizes):
-  devices = topologies.devices(topologies.parse(name))
+  devices = topologies.devices(chips.parse(name))
   mesh = sharding.make_mesh(*sizes, devices=devices)
   assert tuple(mesh.shape.values()) == sizes
   assert set(mesh.devices.flat) == set(devices)

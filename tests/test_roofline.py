@@ -3,11 +3,11 @@
 import pytest
 
 from k15 import policy
+from launch import chips
 from launch import flops
 from launch import roofline
-from launch import topologies
 
-CHIP = topologies.Chip('x', 1e12, 1, 1e9, 6e9, 3, (1, 1, 1), 8)
+CHIP = chips.Chip('x', 1e12, 1, 1e9, 6e9, 3, (1, 1, 1), 8)
 P = policy.PolicyConfig(
   vocab_size=32,
   num_layers=2,

@@ -2,14 +2,14 @@
 
 import pytest
 
-from launch import topologies
+from launch import chips
 
 
 def test_parse():
-  topology = topologies.parse('v5p:4x4x4')
+  topology = chips.parse('v5p:4x4x4')
   assert topology.num_chips == 64 and topology.chip.name == 'v5p'
   assert topology.name == 'v5p:4x4x4'
-  assert topologies.parse('v5e:1x1').num_chips == 1
+  assert chips.parse('v5e:1x1').num_chips == 1
 
 
 @pytest.mark.parametrize(
@@ -24,5 +24,15 @@ def test_parse():
   ],
 )
 def test_refusals(name, words):
-  with pytest.raises(topologies.TopologyError, match=words):
-    topologies.parse(name)
+  with pytest.raises(chips.TopologyError, match=words):
+    chips.parse(name)
+
+
+@pytest.mark.parametrize(
+  'name, hosts, chips_per_host',
+  [('v5p:4x4x4', 16, 4), ('v5e:2x4', 2, 4), ('v6e:1x1', 1, 1)],
+)
+def test_hosts(name, hosts, chips_per_host):
+  topology = chips.parse(name)
+  assert topology.num_hosts == hosts
+  assert topology.chips_per_host == chips_per_host
