@@ -142,10 +142,14 @@ def _before(config, summary):
   if path.parent.name == 'models':  # A model of the run, not its last one.
     path, stage = path.parents[1], path.name
   other = unit_names.leaves(_read_json(path / 'config.json'))
-  asked = [key for key in config if key.startswith('task.')]
-  asked.remove('task.train_problems')
+  # A key that did not exist then had the value that is its default now.
+  asked = [key for key in other if key.startswith('task.') and key in config]
   asked += ['rollout.max_length', 'evaluation.temperature', 'seed']
-  if any(other.get(key) != _plain(config[key]) for key in asked):
+  if not other or any(
+    other.get(key) != _plain(config[key])
+    for key in asked
+    if key != 'task.train_problems'
+  ):
     return {}
   summary = _read_json(path / 'summary.json')
   return _last(
