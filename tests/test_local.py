@@ -9,22 +9,13 @@ import subprocess
 import sys
 import time
 
+import fake_units
 import pytest
 
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
 
-_CONFIG = """
-from experiments import base
-from experiments import sweeps
-
-def get_config():
-  return base.get_config()
-
-def sweep():
-  return sweeps.seeds(3)
-"""
 # Stands for k15.main.  A file `plan` in the workdir says what each attempt
 # does; without one it succeeds.
 _RUN = """
@@ -62,7 +53,7 @@ sys.exit(local.main({argv!r}))
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-  (tmp_path / 'config.py').write_text(_CONFIG)
+  (tmp_path / 'config.py').write_text(fake_units.CONFIG)
   (tmp_path / 'run.py').write_text(_RUN)
 
   def command(config, unit, workdir):
@@ -229,7 +220,7 @@ def test_a_folder_of_other_overrides_is_refused(run, tmp_path, capsys):
 
 def test_a_unit_that_is_done_keeps_its_config(run, tmp_path, capsys):
   assert run() == 0
-  text = _CONFIG.replace(
+  text = fake_units.CONFIG.replace(
     'return base.get_config()', 'c = base.get_config(); c.loss.tau = 0.4\n  '
     'return c',
   )  # fmt: skip
