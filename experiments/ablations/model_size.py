@@ -28,6 +28,8 @@ def sweep(variant='cpu'):
   elif variant == 'cpu':
     yield from sweeps.product([ARMS['small']], scales.seeds())
     yield from sweeps.product([ARMS['large']], sweeps.seeds(scales.SEEDS))
+  elif variant == 'smoke':
+    yield from scales.sweep(ARMS, variant)
   else:
     rates = sweeps.over(scales.RATE, scales.RATES)
     yield from sweeps.product([_LARGE], rates, sweeps.seeds(1, first=5))
