@@ -4,8 +4,8 @@
 
 Runs the sweep `experiments/ablations/NAME.py:tune`: every arm with the same
 rates, on seeds that no figure shows.  An arm's rate is the one with the largest
-area under the curve of held-out accuracy over the iterations, mean of the
-seeds; it is written into the file by hand.  All areas go to
+area under its curve: the mean held-out accuracy of its evaluations over RL,
+mean of the seeds.  It is written into the file by hand; all areas go to
 docs/reproduce/learning_rates.json.
 """
 

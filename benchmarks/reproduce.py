@@ -82,10 +82,8 @@ def _one(name, args):
 
 def _warm_ups(name):
   """Sweeps whose models the units of a claim begin with."""
-  starts = [
-    unit.overrides.get('checkpoint', '')
-    for unit in sweep.units(f'experiments/ablations/{name}.py:cpu')
-  ]
+  _, units = _units(name, pathlib.Path(_ROOT))
+  starts = [unit.overrides.get('checkpoint', '') for unit in units]
   return sorted(
     {
       pathlib.Path(start).relative_to(_ROOT).parts[0]

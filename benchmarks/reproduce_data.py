@@ -1,7 +1,6 @@
 """Units of an ablation on disk: which arm and seed each is, and its curves."""
 
 import dataclasses
-import json
 import math
 import pathlib
 import runpy
@@ -14,6 +13,7 @@ from k15 import metrics
 from launch import sweep
 from launch import unit as unit_lib
 from launch import unit_names
+from launch import unit_table
 
 # Phases that an iteration waits for; judging is beside the rollout.
 _PHASES = 'rollout', 'reward', 'batch', 'ref_logprobs', 'update'
@@ -112,7 +112,7 @@ def read_run(workdir: pathlib.Path, config: dict[str, Any]) -> Run:
   for record in metrics.read_jsonl(workdir / 'metrics.jsonl'):
     if record.get('stage') == 'rl':
       records[record['step']] = record
-  summary = _read_json(workdir / 'summary.json')
+  summary = metrics.read_json(workdir / 'summary.json')
   return Run(
     unit=workdir.name,
     seed=config['seed'],
@@ -136,12 +136,12 @@ def _before(config, summary):
     k: v for k, v in summary.items() if k.partition('_after_')[2] in earlier
   }
   if own or not config['checkpoint']:
-    return _last(own)
+    return unit_table.last_scores(own)
   path = pathlib.Path(config['checkpoint'])
   stage = ''
   if path.parent.name == 'models':  # A model of the run, not its last one.
     path, stage = path.parents[1], path.name
-  other = unit_names.leaves(_read_json(path / 'config.json'))
+  other = unit_names.leaves(metrics.read_json(path / 'config.json'))
   # A key that did not exist then had the value that is its default now.
   asked = [key for key in other if key.startswith('task.') and key in config]
   asked += ['rollout.max_length', 'evaluation.temperature', 'seed']
@@ -151,24 +151,14 @@ def _before(config, summary):
     if key != 'task.train_problems'
   ):
     return {}
-  summary = _read_json(path / 'summary.json')
-  return _last(
+  summary = metrics.read_json(path / 'summary.json')
+  return unit_table.last_scores(
     {
       k: v
       for k, v in summary.items()
       if not stage or k.endswith(f'_after_{stage}')
     }
   )
-
-
-def _last(summary):
-  """Accuracy, tokens and so on of a summary's last evaluation."""
-  found = {}
-  for key, value in summary.items():
-    name, after, _ = key.partition('_after_')
-    if after:
-      found[name] = value
-  return found
 
 
 def series(run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +174,7 @@ def series(run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
   family, _, name = metric.partition('/')
   points = {}
   if family == 'summary':
-    points = {len(run.records): _last(run.summary).get(name)}
+    points = {len(run.records): unit_table.last_scores(run.summary).get(name)}
   elif family == 'evaluation':
     points = {0: run.before.get(name)}
     for record in run.records:
@@ -234,10 +224,6 @@ def pairs(run: Run, y: str, x: str) -> tuple[np.ndarray, ...]:
     raise DataError(f'{run.unit}: {y} and {x} are never known together')
   iterations, values = iterations[kept], values[kept]
   return iterations, np.array([known[i] for i in iterations]), values
-
-
-def _read_json(path):
-  return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _plain(value):

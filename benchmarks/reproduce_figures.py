@@ -10,6 +10,7 @@ from benchmarks import claim_types
 from benchmarks import reproduce_data as data
 from benchmarks import reproduce_stats as stats
 from k15 import figures
+from k15 import intervals
 
 _LABELS = {
   'iteration': 'RL iteration',
@@ -78,13 +79,12 @@ def mean_curve(
     for arrays in points.values()
   ]
   shared = sorted(set.intersection(*(set(table) for table in tables)))
-  at = [[table[i] for table in tables] for i in shared]
-  found = [stats.estimate([y for _, y in values]) for values in at]
-  return (
-    np.array([np.mean([x for x, _ in values]) for values in at]),
-    np.array([estimate.mean for estimate in found]),
-    np.array([estimate.half for estimate in found]),
+  x, y = (
+    np.array([[table[i][place] for i in shared] for table in tables])
+    for place in (0, 1)
   )
+  means, half_widths, _ = intervals.band(y)
+  return x.mean(axis=0), means, half_widths
 
 
 def _draw_arm(axes, panel, runs, color, label):

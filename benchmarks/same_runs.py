@@ -35,16 +35,19 @@ def borrow(
     folder: where they go; a unit that has begun there is left alone.
     root: folder of the folders of all sweeps.
   """
+  waiting = [u for u in units if not (folder / u.name / 'unit.json').exists()]
+  if not waiting:
+    return []
   done = {}
   for path in sorted(root.glob('*/*/unit.json')):
     record = json.loads(path.read_text())
     if record['state'] == 'done':
       done.setdefault(_key(record['settings']), path.parent)
   borrowed = []
-  for unit in units:
+  for unit in waiting:
     workdir = folder / unit.name
     source = done.get(_key(unit_lib.settings(config, unit)))
-    if source is None or (workdir / 'unit.json').exists():
+    if source is None:
       continue
     part = workdir.with_name(f'{workdir.name}.part')
     shutil.rmtree(part, ignore_errors=True)

@@ -25,6 +25,7 @@ from typing import Any
 from launch import sweep
 from launch import unit as unit_lib
 from launch import unit_table
+from launch.stop import Stop
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +92,7 @@ def run(
       raise sweep.SweepError(f'{root}: another launcher works there')
     for unit in units:
       unit_lib.check_unchanged(config, unit, root / unit.name)
-    stop = unit_lib.Stop()
+    stop = Stop()
     with _signals_ask(stop):
       run_all = run_all or _run_all
       records = run_all(config, units, root, parallel, stop)

@@ -2,7 +2,8 @@
 
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from launch import unit as unit_lib
 
@@ -20,11 +21,18 @@ def results(workdir: pathlib.Path) -> dict[str, float]:
   """`accuracy` and `tokens` after the last stage of the run, if any."""
   path = workdir / 'summary.json'
   summary = json.loads(path.read_text()) if path.exists() else {}
+  found = last_scores(summary)
+  labels = dict(accuracy='accuracy', mean_tokens='tokens')
+  return {labels[name]: found[name] for name in labels if name in found}
+
+
+def last_scores(summary: Mapping[str, Any]) -> dict[str, Any]:
+  """Accuracy, mean_tokens and so on of a summary's last evaluation."""
   found = {}
   for key, value in summary.items():
-    for name, label in (('accuracy', 'accuracy'), ('mean_tokens', 'tokens')):
-      if key.startswith(f'{name}_after_'):
-        found[label] = value
+    name, after, _ = key.partition('_after_')
+    if after:
+      found[name] = value
   return found
 
 

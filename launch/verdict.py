@@ -56,20 +56,20 @@ def ask(
   kinds = {}
   for work in works:
     kinds.setdefault(tuple(_relevant(work)), []).append(work)
+  missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
   for overrides, alike in kinds.items():
     names = tuple(work.unit.name for work in alike)
-    missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
     if missing:
       text = f'not planned: {" and ".join(missing)} not installed here'
       yield Verdict(names, None, text)
       continue
     overrides = dict(overrides)
-    text = ''
-    if alike[0].settings['checkpoint']:
+    text, theirs = '', alike[0].settings['checkpoint']
+    if theirs:
       overrides['checkpoint'] = checkpoint
-    if alike[0].settings['checkpoint'] and not checkpoint:
+    if theirs and not checkpoint:
       text = (
-        f'{alike[0].settings["checkpoint"]} is not read from here: planned for'
+        f'{theirs} is not read from here: planned for'
         ' the policy of the config; --plan_checkpoint names a copy of it\n'
       )
     result = subprocess.run(
