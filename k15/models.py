@@ -143,7 +143,9 @@ def save(
   if made_from is not None and not is_bytes:
     generation = hf_config.read_generation(made_from)
     generation = dataclasses.replace(
-      generation, max_length=max(generation.max_length, max_length)
+      generation,
+      max_length=max(generation.max_length, max_length),
+      eos_ids=tokenizer.eos_ids,  # Servers look for them in this file alone.
     )
   else:
     generation = hf_config.Generation(

@@ -47,8 +47,14 @@ class Task:
   def encode_turn(self, text: str) -> np.ndarray:
     """int32 [T], of any text put to the policy."""
     if not self.is_chat:
-      return self.tokenizer.encode(text)
+      return self.tokenizer.begin(text)
     return self.tokenizer.encode_chat(self._chat(text))
+
+  @property
+  def end_id(self) -> int:
+    """The token by which the policy learns to end a response."""
+    tokenizer = self.tokenizer
+    return tokenizer.turn_end_id if self.is_chat else tokenizer.eos_id
 
   def messages(self, prompt: str) -> list[dict[str, str]]:
     """The chat that asks a prompt."""
@@ -175,7 +181,7 @@ def _check_enough(config, task):
 
 def sft_pairs(task: Task, max_length: int) -> tuple[list, int]:
   """Token pairs (prompt, response) of the examples that fit, and the misses."""
-  eos = np.array([task.tokenizer.eos_id], np.int32)
+  eos = np.array([task.end_id], np.int32)
   pairs = [
     (
       task.encode_prompt(example.problem.prompt),
