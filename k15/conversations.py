@@ -199,8 +199,16 @@ def _as_sampled(before, message, number):
       f" no {THINK_END!r}: its thinking is to be in 'content' before"
       f" {THINK_END!r}, or in 'reasoning_content'"
     )
+  return continued(before, text)
+
+
+def continued(prompt: str, text: str) -> str:
+  """A text that is learnt after a prompt, without thinking begun twice."""
+  has_both = prompt.rstrip().endswith(THINK) and text.lstrip().startswith(THINK)
+  if not has_both:
+    return text
   text = text.lstrip().removeprefix(THINK)
-  return text.lstrip('\n') if before.endswith('\n') else text
+  return text.lstrip('\n') if prompt.endswith('\n') else text
 
 
 def _turn_parts(tokenizer, tokens, text, number):
