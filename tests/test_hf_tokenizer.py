@@ -233,6 +233,29 @@ def test_odd_special_tokens_are_refused_in_a_sentence(key, odd, tmp_path):
     HfTokenizer(directory)
 
 
+@pytest.mark.parametrize(
+  'name',
+  [
+    'config.json', 'generation_config.json', 'tokenizer_config.json',
+    'special_tokens_map.json', 'tokenizer.json', 'chat_template.jinja',
+  ],
+)  # fmt: skip
+@pytest.mark.parametrize('raw', [b'{', b'[]', b'null', b'\xff', b'{% if', None])
+def test_odd_files_are_refused_in_a_sentence(name, raw, tmp_path):
+  path = hf_tokenizers.write(tmp_path) / name
+  path.unlink(missing_ok=True)
+  if raw is None:
+    path.mkdir()
+  else:
+    path.write_bytes(raw)
+  if name == 'chat_template.jinja' and raw in (b'{', b'[]', b'null'):
+    HfTokenizer(tmp_path)  # A template that writes this.
+    return
+  with pytest.raises(ValueError) as error:
+    HfTokenizer(tmp_path)
+  assert name in str(error.value) and '\n' not in str(error.value)
+
+
 def test_padding_that_is_none(tmp_path):
   directory = hf_tokenizers.write(tmp_path, pad_token=None)
   _rewrite(directory / 'config.json', pad_token_id=-1)
