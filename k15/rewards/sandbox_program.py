@@ -41,6 +41,7 @@ def prepare(config: dict):
   if os.path.isdir('/packages'):
     sys.path.append('/packages')
   builtins.exit = builtins.quit = sys.exit
+  sys.set_int_max_str_digits(0)  # Contests print numbers of any length.
   os.environ.clear()  # Python itself has put a locale there.
 
 
