@@ -45,6 +45,25 @@ def test_a_call_may_be_near_or_of_another_type_where_the_test_says(pool):
   assert judge(pool, exact, call(1, 1, by_value=True)).kind == 'correct'
 
 
+@pytest.mark.parametrize(
+  ('returned', 'expected', 'kind'),
+  [
+    ('__import__("fractions").Fraction(1, 2)', 0.5, 'correct'),
+    ('__import__("decimal").Decimal(3)', 3, 'correct'),
+    ('__import__("decimal").Decimal("0.1")', 0.1, 'wrong'),
+    ('frozenset({1})', {1}, 'correct'), ('{1: 2}.keys()', {1}, 'correct'),
+    ('__import__("collections").deque([1])', [1], 'wrong'),
+    ('(i for i in [1])', [1], 'wrong'), ('range(1)', [0], 'wrong'),
+    ('[10 ** 5000]', [10 ** 5000], 'correct'),
+    ('[10 ** 5000 + 1]', [10 ** 5000], 'wrong'),
+  ],
+)  # fmt: skip
+def test_by_value_is_as_an_assert_has_it(pool, returned, expected, kind):
+  source = f'def f(x): return {returned}'
+  test = call(0, expected, by_value=True)
+  assert judge(pool, source, test).kind == kind
+
+
 def test_the_first_test_that_fails_decides(pool):
   source = 'def f(x): return 1 if x < 5 else 1 / 0'
   assert judge(pool, source, call(1, 1), call(2, 2), call(9, 1)).kind == 'wrong'
@@ -149,6 +168,23 @@ for n in range(5):
 def test_trusted_assertions_ask_the_program(pool, body, kind):
   test = JudgeTest(JUDGE, (('candidate', 'f'),), seconds=20.0)
   assert judge(pool, f'def f(x): {body}', test).kind == kind
+
+
+def test_judges_see_what_a_program_returns_as_it_is(pool):
+  source = (
+    'from fractions import Fraction\nassert f(1) == Fraction(1, 2)\n'
+    'assert f(2) == {1, 2} and f(3) == [] and sorted(f(4)) == [1, 2]\n'
+    'assert next(f(5)) == 7 and f(6)[0] == 3'
+  )
+  test = JudgeTest(source, (('f', 'f'),))
+  program = (
+    'from fractions import Fraction\nfrom collections import deque\n'
+    'def f(x): return {1: Fraction(1, 2), 2: {1: 0, 2: 0}.keys(), 3: [],'
+    ' 4: {0: 1, 1: 2}.values(), 5: iter([7]), 6: deque([3])}[x]'
+  )
+  assert judge(pool, program, test).kind == 'correct'
+  wrong = program.replace('iter([7])', 'iter([8])')
+  assert judge(pool, wrong, test).kind == 'wrong'
 
 
 def test_a_judge_that_swallows_failures_is_not_believed(pool):
