@@ -25,7 +25,7 @@ def enter(config: dict):
   """A read-only root that shows the system's programs and nothing else.
 
   Args:
-    config: of the worker: 'visible' paths and 'packages'.
+    config: of the worker: 'visible' paths, 'libraries' and 'packages'.
   """
   kernel.die_with_parent()
   shown = config['visible']
@@ -53,6 +53,9 @@ def enter(config: dict):
   for name, target in _LINKS.items():
     os.makedirs(os.path.dirname(root + name), exist_ok=True)
     os.symlink(target, root + name)
+  for name, path in config['libraries'].items():
+    os.mkdir(f'{root}/packages/{name}')
+    kernel.bind_read_only(path, f'{root}/packages/{name}')
   sandbox_program.write_files(f'{root}/packages', config['packages'])
   with contextlib.suppress(OSError):  # Refused where /proc is masked.
     kernel.mount('proc', f'{root}/proc', 'proc', kernel.NOSUID | kernel.NODEV)
