@@ -7,7 +7,8 @@ from k15.rewards import sandbox
 from k15.rewards import values
 
 StdinTest, JudgeTest = code_tests.StdinTest, code_tests.JudgeTest
-LIMITS = sandbox.Limits(seconds=2.0)
+PATIENT = sandbox.Limits(seconds=60.0)
+HASTY = sandbox.Limits(seconds=1.0)  # For what never ends.
 
 
 def call(value, expected, **options):
@@ -17,8 +18,8 @@ def call(value, expected, **options):
   )
 
 
-def judge(pool, source, *tests, language='python'):
-  verdict = code_tests.judge_program(pool, language, source, tests, LIMITS)
+def judge(pool, source, *tests, language='python', limits=PATIENT):
+  verdict = code_tests.judge_program(pool, language, source, tests, limits)
   assert verdict.rung == pool.rung and verdict.seconds >= 0
   return verdict
 
@@ -88,7 +89,8 @@ def test_each_test_has_a_process_of_its_own(pool):
   ],
 )
 def test_what_stops_early_is_an_error_with_its_reason(pool, source, reason):
-  verdict = judge(pool, source, call(1, 1))
+  limits = HASTY if reason == 'timeout' else PATIENT
+  verdict = judge(pool, source, call(1, 1), limits=limits)
   assert (verdict.kind, verdict.reason) == ('error', reason)
 
 
@@ -166,7 +168,7 @@ for n in range(5):
   ],
 )  # fmt: skip
 def test_trusted_assertions_ask_the_program(pool, body, kind):
-  test = JudgeTest(JUDGE, (('candidate', 'f'),), seconds=20.0)
+  test = JudgeTest(JUDGE, (('candidate', 'f'),), seconds=120.0)
   assert judge(pool, f'def f(x): {body}', test).kind == kind
 
 

@@ -142,7 +142,7 @@ def test_of_proc_its_own_files_are_all_there_is(pool):
 
 
 def test_what_exit_handlers_do_is_judged_too(pool):
-  def run(body, seconds=5.0):
+  def run(body, seconds=60.0):
     source = f'import atexit, os\n@atexit.register\ndef end():\n  {body}'
     limits = sandbox.Limits(seconds=seconds)
     return pool.run(sandbox.Job('python', source, limits=limits)).reason
