@@ -107,32 +107,23 @@ def test_humaneval_is_one_test_per_assert(tmp_path, pool):
     'METADATA = {}\n\ndef check(candidate):\n  assert candidate(2) == 4\n'
     '  assert True, "a remark"\n  assert abs(candidate(0.5) - 1.0) < 1e-6\n'
   )
-  record = dict(
-    task_id='HumanEval/0',
+  problem = humaneval(
+    tmp_path,
+    check,
     prompt='def f(x):\n  """Twice."""\n',
     canonical_solution='  return 2 * x\n',
     entry_point='f',
-    test=check,
   )
-  path = tmp_path / 'HumanEval.jsonl.gz'
-  path.write_bytes(gzip.compress(json.dumps(record).encode()))
-  (problem,) = code_datasets.load_humaneval(path)
   assert [type(t) for t in problem.tests] == [CallTest, JudgeTest]
   assert code_sets.judge(pool, [problem], lambda p: p.reference) == ['correct']
   assert code_sets.judge(pool, [problem], code_sets.plant_bug) == ['wrong']
 
 
 def test_a_loop_of_asserts_is_one_judgement(tmp_path):
-  record = dict(
-    task_id='HumanEval/1',
-    prompt='def f(x):\n',
-    canonical_solution='  return x\n',
-    entry_point='f',
-    test='def check(candidate):\n  for i in range(9):\n    assert candidate(i)',
+  check = (
+    'def check(candidate):\n  for i in range(9):\n    assert candidate(i, 1)'
   )
-  path = tmp_path / 'HumanEval.jsonl.gz'
-  path.write_bytes(gzip.compress(json.dumps(record).encode()))
-  ((test,),) = (p.tests for p in code_datasets.load_humaneval(path))
+  (test,) = humaneval(tmp_path, check).tests
   assert isinstance(test, JudgeTest) and 'check(candidate)' in test.source
 
 
@@ -267,6 +258,8 @@ def test_setup_and_imports_come_before_asserts(tmp_path, pool):
     ('from operator import add as plus\ndef add(a, b): return plus(a, b)',
      'assert add(1, 2) == 3 and add(2, 2) == 4'),
     ('if 1:\n  def add(a, b): return a + b', 'assert add(1, 2) in [3]'),
+    ('from __future__ import annotations\nN = 3\n'
+     'def add(a: int, b: int): return a + b', 'assert add(1, 2) == N'),
   ],
 )  # fmt: skip
 def test_what_is_called_may_be_defined_in_any_way(tmp_path, pool, code, text):
@@ -293,6 +286,9 @@ def test_what_is_called_may_be_defined_in_any_way(tmp_path, pool, code, text):
     (['assert abs(add(Box(1), 2) - 3) < 1'], "own class 'Box'"),
     (['assert add(1, 2) == "\0"'], 'is not Python'),
     (['assert add' + '(' * 5000], 'is not Python'),
+    (['return add(1, 2)'], 'is not Python'),
+    (['nonlocal x\nassert add(1, 2) == x'], 'is not Python'),
+    (['from __future__ import no\nassert add(1, 2) == 3'], 'is not Python'),
   ],
 )  # fmt: skip
 def test_asserts_that_cannot_be_judged_are_named(tmp_path, asserts, said):
@@ -303,6 +299,7 @@ def test_asserts_that_cannot_be_judged_are_named(tmp_path, asserts, said):
     code_datasets.load(path)
   assert str(refusal.value).startswith(f'{path}, line 2: ')
   assert said in str(refusal.value) and '\n' not in str(refusal.value)
+  assert len(str(refusal.value)) < 400 + len(str(path))
 
 
 @pytest.mark.parametrize(

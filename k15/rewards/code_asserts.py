@@ -15,6 +15,7 @@ import builtins
 import contextlib
 import dataclasses
 import symtable
+import warnings
 from collections.abc import Iterable, Sequence
 
 from k15.rewards import code_tests
@@ -48,14 +49,18 @@ class Program:
 
   @property
   def imports(self) -> list[str]:
-    return [ast.unparse(n) for n in self.tree.body if isinstance(n, _IMPORTS)]
+    """Its imports, for judges."""
+    nodes = [n for n in self.tree.body if isinstance(n, _IMPORTS)]
+    return [ast.unparse(n) for n in nodes if not _is_future(n)]
 
   def definitions(self, but: Iterable[str]) -> str:
     """What it defines besides some names."""
     nodes = [
       node
       for node in self.tree.body
-      if isinstance(node, _DEFINITIONS) and not _bound([node]) & set(but)
+      if isinstance(node, _DEFINITIONS)
+      and not _is_future(node)
+      and not _bound([node]) & set(but)
     ]
     return '\n'.join(map(ast.unparse, nodes))
 
@@ -88,7 +93,10 @@ def parse(source: str, name: str) -> ast.Module:
     ValueError: it is not Python.
   """
   try:
-    return ast.parse(source)
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # Asserts like `f(x) is 3`.
+      compile(source, name, 'exec', dont_inherit=True)  # More than the parser.
+      return ast.parse(source)
   except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
     raise ValueError(f'{name} is not Python: {error}') from None
 
@@ -107,10 +115,14 @@ def _is_bound(symbol):
 
 
 def free_names(source: str) -> set[str]:
-  """Names that a module uses and neither binds nor finds built in."""
+  """Names that a module uses and neither binds nor finds built in.
+
+  Raises:
+    ValueError: it is not Python.
+  """
   if any(
     isinstance(node, ast.ImportFrom) and node.names[0].name == '*'
-    for node in ast.walk(ast.parse(source))
+    for node in ast.walk(parse(source, 'what judges would run'))
   ):
     return set()  # Whatever is in it.
   top = symtable.symtable(source, 'code', 'exec')
@@ -123,6 +135,11 @@ def free_names(source: str) -> set[str]:
         bound |= {symbol.get_name()} if _is_bound(symbol) else set()
         used |= {symbol.get_name()} if symbol.is_referenced() else set()
   return used - bound - _BUILTINS
+
+
+def _is_future(node):
+  """Such imports have to come first, and mean nothing to a judge."""
+  return isinstance(node, ast.ImportFrom) and node.module == '__future__'
 
 
 def names_in(tree: ast.AST) -> set[str]:
@@ -147,10 +164,10 @@ def check_all(tree: ast.AST):
     if not isinstance(node, ast.Assert):
       continue
     if isinstance(node.test, ast.Tuple) and node.test.elts:
-      raise ValueError(f'{ast.unparse(node)!r} is always true: a tuple')
+      raise ValueError(f'{_quoted(ast.unparse(node))} is always true: a tuple')
     if isinstance(node.msg, ast.Compare | ast.BoolOp):
       raise ValueError(
-        f'{ast.unparse(node)!r} does not test what follows its comma'
+        f'{_quoted(ast.unparse(node))} does not test what follows its comma'
       )
   can_fail = any(
     (isinstance(node, ast.Assert) and not is_remark(node))
@@ -160,6 +177,10 @@ def check_all(tree: ast.AST):
   )
   if not can_fail:
     raise ValueError('no assert that could fail')
+
+
+def _quoted(text):
+  return repr(text if len(text) <= 100 else f'{text[:97]}...')
 
 
 def is_remark(node: ast.stmt) -> bool:
@@ -187,7 +208,7 @@ def make_tests(
   Raises:
     ValueError: they are not Python, cannot fail, or could not pass.
   """
-  tree = parse(text, f'{text!r}')
+  tree = parse(text, _quoted(text))
   check_all(tree)
   if not all(isinstance(node, ast.Assert) for node in tree.body):
     return [_judge_test(text, tree, program, imports, setup)]
@@ -215,18 +236,20 @@ def _judge_test(text, tree, program, imports, setup):
   called = called_functions(tree, program)
   called |= called_functions(parse(setup, 'the setup'), program)
   if not called:
-    raise ValueError(f'{text!r} calls no function of the program')
+    raise ValueError(f'{_quoted(text)} calls no function of the program')
   source = '\n'.join([*imports, setup, text])
   missing = free_names(source) - called
   if own := sorted(missing & program.classes):
     raise ValueError(
-      f"{text!r} compares objects of the program's own class {own[0]!r}"
+      f"{_quoted(text)} compares objects of the program's own class {own[0]!r}"
     )
   if missing & program.defined:
     source = '\n'.join([program.definitions(called), source])
     missing = free_names(source) - called
   if missing:
-    raise ValueError(f'{text!r} uses {sorted(missing)[0]!r}, defined nowhere')
+    raise ValueError(
+      f'{_quoted(text)} uses {sorted(missing)[0]!r}, defined nowhere'
+    )
   return code_tests.JudgeTest(source, tuple((n, n) for n in sorted(called)))
 
 

@@ -23,6 +23,7 @@ from k15.rewards import code_rows
 from k15.rewards import code_tests
 
 _CHECK = 'check'  # HumanEval's function of tests; it takes the one to be tested
+_LONGEST = 300  # characters of a message
 _FIELDS = {
   'humaneval': ('entry_point', 'prompt', 'test'),
   'mbpp': ('code', 'test_list'),
@@ -81,7 +82,7 @@ def _load(rows, make: Callable[[code_rows.Row], CodeProblem]):
       try:
         problems.append(make(row))
       except ValueError as error:
-        raise ValueError(f'{where}: {error}') from None
+        raise ValueError(f'{where}: {str(error)[:_LONGEST]}') from None
   return problems
 
 
