@@ -280,6 +280,7 @@ def test_what_is_called_may_be_defined_in_any_way(tmp_path, pool, code, text):
     (['assert near(add(1, 2), 3)'], "uses 'near', defined nowhere"),
     (['assert 1 + 2 == 3'], 'calls no function of the program'),
     (['assert True'], 'no assert that could fail'),
+    (['def t():\n  assert add(1, 2) == 3'], "never calls 't'"),
     ([''], 'no assert'), ([], "no asserts in field 'test_list'"),
     ([7], "field 'test_list' is a int, not text"),
     ('assert', "field 'test_list' is a str, not a list"),

@@ -84,7 +84,7 @@ def test_a_block_that_only_calls_what_is_tested_is_an_example():
   text = fenced(program) + 'Use:\n' + fenced('print(f(1))\n')
   assert code_fences.find_program(text, 'python', ['f']) == program
   assert code_fences.find_program(text, 'python') == 'print(f(1))\n'
-  corrected = fenced('f = abs\n')
+  corrected = fenced('f = abs\n', '')  # That it names no language is no loss.
   assert code_fences.find_program(text + corrected, names=['f']) == 'f = abs\n'
 
 

@@ -172,6 +172,16 @@ def test_trusted_assertions_ask_the_program(pool, body, kind):
   assert judge(pool, f'def f(x): {body}', test).kind == kind
 
 
+def test_a_judge_that_asks_nothing_finds_nothing_right(pool):
+  for source in (
+    'for x in []:\n  assert candidate(x) == 1', 'def t(): assert candidate(1)',
+  ):  # fmt: skip
+    verdict = judge(pool, 'f = abs', JudgeTest(source, (('candidate', 'f'),)))
+    assert verdict.kind == 'error' and 'asked the program nothing' in (
+      verdict.reason
+    )
+
+
 def test_judges_see_what_a_program_returns_as_it_is(pool):
   source = (
     'from fractions import Fraction\nassert f(1) == Fraction(1, 2)\n'

@@ -183,6 +183,10 @@ def _quoted(text):
   return repr(text if len(text) <= 100 else f'{text[:97]}...')
 
 
+def _has_assert(tree):
+  return any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+
+
 def is_remark(node: ast.stmt) -> bool:
   """Whether a statement says something only: 'text', assert True, 'text'."""
   if isinstance(node, ast.Expr):
@@ -210,6 +214,10 @@ def make_tests(
   """
   tree = parse(text, _quoted(text))
   check_all(tree)
+  functions = [node for node in tree.body if isinstance(node, _FUNCTIONS)]
+  for node in filter(_has_assert, functions):
+    if node.name not in names_in(tree):
+      raise ValueError(f'{_quoted(text)} never calls {node.name!r}')
   if not all(isinstance(node, ast.Assert) for node in tree.body):
     return [_judge_test(text, tree, program, imports, setup)]
   known, tests = _bound(parse(setup, 'the setup').body) | program.classes, []

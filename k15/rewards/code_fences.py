@@ -79,26 +79,25 @@ def find_program(
     language: a key of languages.LANGUAGES, '' where it is not known.  Blocks
       in it are taken before those of other languages.
     names: that the program has to define.  The last block that defines all of
-      them is taken before one that only calls them.
+      them is taken before those that only call them.
   """
   found = [b for b in find_blocks(text, language) if b.text.strip()]
-  unnamed = [
-    b for b in found if b.tag not in _PROGRAMS and b.tag not in _NO_PROGRAMS
-  ]
+  possible = [b for b in found if b.tag not in _NO_PROGRAMS]
+  unnamed = [b for b in possible if b.tag not in _PROGRAMS]
+  names = tuple(names)
   candidates = (
-    [b for b in found if b.tag in _TAGS.get(language, ())]
-    or [b for b in found if b.tag in _PROGRAMS]
+    [b for b in possible if names and _defines(b.text, names)]
+    or [b for b in found if b.tag in _TAGS.get(language, ())]
+    or [b for b in possible if b.tag in _PROGRAMS]
     or [b for b in unnamed if _CODE.search(b.text)]
     or unnamed
   )
-  if not candidates:
-    for block in reversed(found):  # A document that holds the program.
-      if block.tag in ('markdown', 'md'):
-        return find_program(block.text, language, names)
-    return None
-  names = tuple(names)
-  defining = [b for b in candidates if names and _defines(b.text, names)]
-  return (defining or candidates)[-1].text
+  if candidates:
+    return candidates[-1].text
+  for block in reversed(found):  # A document that holds the program.
+    if block.tag in ('markdown', 'md'):
+      return find_program(block.text, language, names)
+  return None
 
 
 def _defines(text, names: Sequence[str]):

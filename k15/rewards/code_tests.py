@@ -206,13 +206,14 @@ def _stdin(pool, job, test):
 
 
 def _judge(pool, job, test):
-  failures, functions = [], dict(test.functions)
+  asked, failures, functions = [], [], dict(test.functions)
   end = time.monotonic() + test.seconds
 
   def answer(name, arguments):
     if time.monotonic() > end:
       failures.append('timeout')
       return 'timeout', ''
+    asked.append(name)
     call = sandbox.Call(functions[name], arguments)
     outcome = pool.run(dataclasses.replace(job, call=call))
     if reason := _failure(outcome):
@@ -224,6 +225,8 @@ def _judge(pool, job, test):
   outcome = pool.judge(judge, answer)
   if failures:
     return 'error', failures[0]
+  if not asked and outcome.value == 'passed':  # Whatever the program is.
+    return 'error', 'unparsable: judge: it asked the program nothing'
   return _judgement(outcome, 'judge')
 
 
