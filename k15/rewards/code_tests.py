@@ -26,12 +26,12 @@ import time
 from collections.abc import Iterable, Sequence
 
 from k15.rewards import sandbox
+from k15.rewards import thinking
 from k15.rewards import values
 from k15.rewards.verdict import Verdict
 
 _FENCE = re.compile(r'```([A-Za-z0-9+#]*)[ \t]*\r?\n(.*?)```', re.DOTALL)
 _NUMBER = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
-_THINKING_ENDS = '</think>'
 _LIMITS = sandbox.Limits()
 _LONGEST_NUMBER = 64  # characters; longer tokens are compared as text
 _RUN_CHECKER = '\nimport json, sys\nassert check(*json.load(sys.stdin)) is True'
@@ -107,7 +107,7 @@ def from_text(text: str) -> tuple[str, list[Test]]:
 
 def extract_program(response: str) -> str | None:
   """The last fenced block after the thinking; None without one."""
-  blocks = _FENCE.findall(response.rpartition(_THINKING_ENDS)[2])
+  blocks = _FENCE.findall(thinking.said(response) or '')
   return blocks[-1][1] if blocks else None
 
 
