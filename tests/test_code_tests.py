@@ -233,7 +233,7 @@ def test_tokens(expected, actual, tolerance, same):
   [
     ('```python\nx\n```', 'x\n'), ('```\nx\n```', 'x\n'), ('x', None),
     ('```py\na\n```\n```py\nb\n```', 'b\n'), ('```python\nx', None),
-    ('```py\na\n```</think>no', None),
+    ('```py\na\n```</think>no', None), ('<think>```py\na\n```', None),
     ('<think>```py\na\n```</think>```\nb```', 'b'),
     ('```c++\r\nx\r\n```', 'x\r\n'),
   ],

@@ -27,11 +27,11 @@ from collections.abc import Iterable, Sequence
 
 from k15.rewards import code_fences
 from k15.rewards import sandbox
+from k15.rewards import thinking
 from k15.rewards import values
 from k15.rewards.verdict import Verdict
 
 _NUMBER = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
-_THINKING_OPENS, _THINKING_ENDS = '<think>', '</think>'
 _LIMITS = sandbox.Limits()
 _LONGEST_NUMBER = 64  # characters; longer tokens are compared as text
 _RUN_CHECKER = '\nimport json, sys\nassert check(*json.load(sys.stdin)) is True'
@@ -114,8 +114,8 @@ def extract_program(
     response: of a policy.
     language, names: see `code_fences.find_program`.
   """
-  said = response.rpartition(_THINKING_ENDS)[2]
-  if _THINKING_OPENS in said:
+  said = thinking.said(response)
+  if said is None:
     return None
   return code_fences.find_program(said, language, names)
 
