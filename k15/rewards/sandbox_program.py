@@ -45,7 +45,8 @@ def prepare(config: dict):
     sys.path.append(os.path.dirname(config['libraries']['numpy']))
     importlib.util.find_spec('numpy')  # Lists the folder while it may.
   builtins.exit = builtins.quit = sys.exit
-  sys.set_int_max_str_digits(0)  # Contests print numbers of any length.
+  if hasattr(sys, 'set_int_max_str_digits'):  # Older ones have no limit.
+    sys.set_int_max_str_digits(0)  # Contests print numbers of any length.
   os.environ.clear()  # Python itself has put a locale there.
   os.putenv('OPENBLAS_NUM_THREADS', '1')  # numpy's; seen by C alone.
 

@@ -102,13 +102,16 @@ def _finalize(name):
   sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
   # Kept open, as finalizers may write to them.  What was there before the fork
   # is frozen: this looks at the program's own objects.
-  files = [o for o in gc.get_objects() if issubclass(type(o), _io._IOBase)]
+  files = []
+  with contextlib.suppress(BaseException):  # Memory may be short.
+    files += (o for o in gc.get_objects() if issubclass(type(o), _io._IOBase))
   with contextlib.suppress(BaseException):
     sys.modules.pop(name, None)
     gc.collect()
   _flush(*files)  # Of texts, into buffers.
   _flush(*files)
-  kernel.call('fflush', None)  # What C libraries have printed.
+  with contextlib.suppress(OSError):
+    kernel.call('fflush', None)  # What C libraries have printed.
 
 
 def _flush(*streams):

@@ -28,10 +28,11 @@ def enter(config: dict):
     config: of the worker: 'visible' paths, 'libraries' and 'packages'.
   """
   kernel.die_with_parent()
-  shown = config['visible']
+  shown, libraries = config['visible'], config['libraries']
+  needed = [*shown, *libraries.values()]
   root = next(
     p for p in _MOUNT_POINTS
-    if os.path.isdir(p) and not any(f'{s}/'.startswith(f'{p}/') for s in shown)
+    if os.path.isdir(p) and not any(f'{n}/'.startswith(f'{p}/') for n in needed)
   )  # fmt: skip
   kernel.mount('tmpfs', root, 'tmpfs', kernel.NOSUID, 'mode=755,size=64m')
   for folder in ('tmp', 'proc', 'dev', 'dev/fd', 'packages'):
@@ -53,7 +54,7 @@ def enter(config: dict):
   for name, target in _LINKS.items():
     os.makedirs(os.path.dirname(root + name), exist_ok=True)
     os.symlink(target, root + name)
-  for name, path in config['libraries'].items():
+  for name, path in libraries.items():
     os.mkdir(f'{root}/packages/{name}')
     kernel.bind_read_only(path, f'{root}/packages/{name}')
   sandbox_program.write_files(f'{root}/packages', config['packages'])

@@ -86,12 +86,13 @@ def find_libraries(interpreter: str) -> dict[str, str]:
   site = pathlib.Path(spec.origin).parents[1]
   as_nobody = dict(user=65534, group=65534, extra_groups=[])
   attempt = f'import sys; sys.path.append({str(site)!r}); import numpy'
-  done = subprocess.run(
-    [interpreter, '-I', '-S', '-B', '-c', attempt],
-    capture_output=True, env={'OPENBLAS_NUM_THREADS': '1'}, cwd='/',
-    timeout=60, **(as_nobody if os.geteuid() == 0 else {}),
-  )  # fmt: skip
-  if done.returncode:
+  try:
+    subprocess.run(
+      [interpreter, '-I', '-S', '-B', '-c', attempt],
+      capture_output=True, env={'OPENBLAS_NUM_THREADS': '1'}, cwd='/',
+      timeout=60, check=True, **(as_nobody if os.geteuid() == 0 else {}),
+    )  # fmt: skip
+  except (OSError, subprocess.SubprocessError):
     return {}
   folders = [site / name for name in ('numpy', 'numpy.libs')]
   return {f.name: str(f.resolve()) for f in folders if f.is_dir()}
