@@ -93,7 +93,8 @@ def test_truth_is_a_call_too(tmp_path):
   [
     'assert set(f(1)) == set([1])', 'assert f(1) == f(2) == 3',
     'assert abs(f(1) - 2.5) < 1e-6', 'assert f(1) in (1, 2)',
-    'assert (f(1) == 2) == True',
+    'assert (f(1) == 2) == True', 'assert f(1) - 2 == 0',
+    'assert abs(2 * f(1) - 4) == 0',
   ],
 )  # fmt: skip
 def test_every_other_assert_stays_whole_and_outside(tmp_path, text):

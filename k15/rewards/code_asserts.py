@@ -302,10 +302,7 @@ def _sides(test, functions):
     if len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
       with contextlib.suppress(ValueError, TypeError):
         value = values.encode(ast.literal_eval(test.comparators[0]))
-        # An expression with a comparison might hold what is expected.
-        is_plain = not any(
-          isinstance(n, ast.Compare) for n in ast.walk(test.left)
-        )
+        is_plain = not any(_tells(n, functions) for n in ast.walk(test.left))
         return test.left, value if is_plain else None
     return test, None
   is_negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
@@ -314,6 +311,12 @@ def _sides(test, functions):
     truth = ast.Call(ast.Name('bool', ast.Load()), [call], [])
     return truth, values.encode(not is_negated)
   return test, None
+
+
+def _tells(node, functions):
+  """Whether an expression might hold what is expected: f(1) - 3 == 0."""
+  is_offset = isinstance(node, ast.BinOp) and names_in(node) & set(functions)
+  return isinstance(node, ast.Compare) or bool(is_offset)
 
 
 def _literal_call(left, functions):
