@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from benchmarks import code_sets
+from benchmarks import public_data
 from k15.rewards import code_datasets
 from k15.rewards import code_tests
 from k15.rewards import sandbox
@@ -408,7 +409,7 @@ def test_public_rows(pool, file):
 )
 def test_references_pass_and_planted_bugs_do_not(pool, name, count):
   """Every 40th of each; `python -m benchmarks.code_sets` judges them all."""
-  data = code_sets.find_data()
+  data = public_data.folder()
   problems = code_sets.load(data).get(name)
   if not problems:
     pytest.skip(f'no {name} below {pathlib.Path(data)}')
