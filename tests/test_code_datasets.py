@@ -18,7 +18,7 @@ from k15.rewards import values
 CallTest, JudgeTest = code_tests.CallTest, code_tests.JudgeTest
 
 
-DATA = code_sets.find_data()
+DATA = public_data.folder()
 
 
 def write(path, *records):

@@ -1,16 +1,14 @@
 """Which fenced block of a response is the program."""
 
 import json
-import os
-import pathlib
 
 import pytest
 
+from benchmarks import public_data
 from k15.rewards import code_fences
 from k15.rewards import code_tests
 
-DATA = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data'
-PUBLIC = pathlib.Path(os.environ.get('K15_SHARED_DATA') or DATA, 'public_cases')
+PUBLIC = public_data.folder() / 'public_cases'
 DOCSTRING = 'def f(x):\n  """Doubles.\n\n  ```python\n  f(1)\n  ```\n  """\n'
 C_COMMENT = '/*\n```\n./main\n```\n*/\nint main() { return 0; }\n'
 

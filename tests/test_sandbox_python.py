@@ -4,16 +4,14 @@ Each of these prints 6 from '5' when a shell runs it with pipes around it.
 """
 
 import json
-import os
-import pathlib
 
 import pytest
 
+from benchmarks import public_data
 from k15.rewards import code_tests
 from k15.rewards import sandbox
 
-DATA = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data'
-PUBLIC = pathlib.Path(os.environ.get('K15_SHARED_DATA') or DATA, 'public_cases')
+PUBLIC = public_data.folder() / 'public_cases'
 
 _CYCLE = 'def g(): pass\n'  # Puts what a module holds into a cycle.
 _DEL = 'class A:\n  def __del__(self): print(total)\n'
