@@ -82,6 +82,11 @@ class ByteTokenizer:
     pieces = [self._pieces[i] for i in ids if 0 <= i < known]
     return b''.join(pieces).decode('utf-8', errors='replace')
 
+  def is_open(self, token: int) -> bool:
+    """Whether the text up to here waits for more than a character's bytes."""
+    del token
+    return False
+
 
 def _utf8(text):
   return text.encode('utf-8', errors='replace')

@@ -1,12 +1,40 @@
 """Calls of JetStream's Decode: their requests as ours, our chunks as theirs."""
 
+from collections.abc import AsyncIterator
 from concurrent import futures
+from typing import Any
 
+import grpc
 import numpy as np
 
 from k15.rollout import engine as engine_lib
 from k15.rollout import jetstream_adapter
 from k15.rollout.requests import MAX_STOP_IDS, Chunk, Request, Stop
+
+
+class Orchestrator(jetstream_adapter.LLMOrchestrator):
+  """JetStream's calls; what is wrong with one is its status, in a sentence."""
+
+  async def Decode(
+    self, request: Any, context: Any = None
+  ) -> AsyncIterator[Any]:
+    """Writes text or tokens as they come.
+
+    Raises:
+      ValueError, RuntimeError: without a context, as of `RolloutDriver`.
+    """
+    try:
+      if request.WhichOneof('content') is None:
+        raise ValueError('Decode needs text_content or token_content')
+      async for response in super().Decode(request, context):
+        yield response
+    except (ValueError, RuntimeError) as error:
+      if context is None:
+        raise
+      is_wrong = isinstance(error, ValueError)
+      code = grpc.StatusCode.INVALID_ARGUMENT
+      code = code if is_wrong else grpc.StatusCode.UNAVAILABLE
+      await context.abort(code, str(error))
 
 
 def request_of(
@@ -61,8 +89,10 @@ class Reader:
     tokenizer: jetstream_adapter.Tokenizer,
   ):
     self._channel = active.return_channel
-    self._is_text = not active.is_client_side_tokenization
-    self._tokenizer = tokenizer
+    self._hidden = tokenizer.stop_tokens
+    self._text = None
+    if not active.is_client_side_tokenization:
+      self._text = engine_lib.text_stream_of(tokenizer)
 
   def __call__(self, chunk: Chunk) -> None:
     """Raises CancelledError if nobody reads any more."""
@@ -71,17 +101,14 @@ class Reader:
     if chunk.stop is Stop.FAILED:
       self._channel.set_exception(RuntimeError(chunk.error))
       return
-    hidden = self._tokenizer.stop_tokens
-    ids = [int(t) for t in chunk.tokens if int(t) not in hidden]
-    self._add(ids)
+    ids = [int(t) for t in chunk.tokens if int(t) not in self._hidden]
+    self._add(ids, self._text.add(ids) if self._text else '')
     if chunk.stop is not Stop.RUNNING:
-      self._add([])  # As the stock driver does; it flushes buffered bytes.
+      # The stock driver ends with a sample of no tokens, too.
+      self._add([], self._text.close() if self._text else '')
       self._channel.close()
 
-  def _add(self, ids):
-    decode = self._tokenizer.decode
-    text = [decode([i]) for i in ids] if self._is_text else []
-    # What stands for no text would part the bytes of a character.
-    text = [piece for piece in text if piece]
-    sample = jetstream_adapter.ReturnSample(text=text, token_ids=ids)
+  def _add(self, ids, text):
+    # Letter by letter: JetStream takes a piece '<0xAB>' for a byte.
+    sample = jetstream_adapter.ReturnSample(text=list(text), token_ids=ids)
     self._channel.add_result([sample])
