@@ -122,7 +122,8 @@ def read_tokenizer(directory: pathlib.Path) -> Any:
     ValueError: there is none, or it is malformed.
   """
   if (directory / BYTE_TOKENIZER).exists():
-    return tokenizer_lib.ByteTokenizer(read_words(directory))
+    size = hf_config.read_config(directory).vocab_size
+    return tokenizer_lib.ByteTokenizer(read_words(directory), size)
   return hf_tokenizer.HfTokenizer(directory)
 
 

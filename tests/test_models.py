@@ -119,6 +119,12 @@ def test_a_model_of_bytes_comes_back_with_its_words(tmp_path):
   tokenizer = models.read_tokenizer(path)
   assert tokenizer.words == ('one ', ' two')
   assert tokenizer.eos_id == context.task.tokenizer.eos_id
+  # One may have more rows than its tokenizer has ids: `policy.vocab_size`.
+  config = path / 'config.json'
+  raw = json.loads(config.read_text())
+  config.write_text(json.dumps(raw | dict(vocab_size=1024)))
+  assert models.read_tokenizer(path).vocab_size == 1024
+  config.write_text(json.dumps(raw))
   again = small_run.make_config(tmp_path, checkpoint=str(context.workdir))
   again.policy.d_model = 8  # not read: the checkpoint's takes its place
   context_lib.adopt_checkpoint(again)

@@ -329,8 +329,23 @@ def test_weights_from_a_path(stub, tmp_path):
   assert 'does not exist' in details
 
 
+def decode(server, text=None, ids=None):
+  """All replies of JetStream's Decode."""
+  messages = jetstream_adapter.jetstream_pb2
+  content = {}
+  if text is not None:
+    content['text_content'] = messages.DecodeRequest.TextContent(text=text)
+  if ids is not None:
+    content['token_content'] = messages.DecodeRequest.TokenContent(
+      token_ids=ids
+    )
+  channel = grpc.insecure_channel(f'127.0.0.1:{server.port}')
+  stub = jetstream_adapter.jetstream_pb2_grpc.OrchestratorStub(channel)
+  return list(stub.Decode(messages.DecodeRequest(max_tokens=5, **content)))
+
+
 @pytest.mark.parametrize(
-  ('request_', 'sentence'),
+  ('content', 'sentence'),
   [
     (dict(), 'needs text_content or token_content'),
     (dict(text='x' * 40), '40 tokens'),
@@ -341,25 +356,13 @@ def test_weights_from_a_path(stub, tmp_path):
   ],
 )
 def test_wrong_calls_of_decode_are_refused(
-  server, stub, capfd, request_, sentence
+  server, stub, capfd, content, sentence
 ):
   del stub  # There are weights.
-  messages = jetstream_adapter.jetstream_pb2
-  request = messages.DecodeRequest(max_tokens=5)
-  if 'text' in request_:
-    request.text_content.CopyFrom(
-      messages.DecodeRequest.TextContent(text=request_['text'])
-    )
-  if 'ids' in request_:
-    request.token_content.CopyFrom(
-      messages.DecodeRequest.TokenContent(token_ids=request_['ids'])
-    )
-  channel = grpc.insecure_channel(f'127.0.0.1:{server.port}')
-  jetstream = jetstream_adapter.jetstream_pb2_grpc.OrchestratorStub(channel)
-  code, details = refusal(lambda r: list(jetstream.Decode(r)), request)
+  code, details = refusal(decode, server, **content)
   assert code == grpc.StatusCode.INVALID_ARGUMENT and sentence in details
-  assert capfd.readouterr() == ('', '')
-  assert jetstream.HealthCheck(messages.HealthCheckRequest()).is_live
+  assert capfd.readouterr() == ('', '')  # No traceback in the log.
+  assert decode(server, text='a')
 
 
 def test_a_later_trainer_takes_over(stub):
@@ -407,6 +410,8 @@ def test_samples_of_a_worker_that_stops_get_a_status():
   )
   stats = rollout_servers.stub(server).Stats(pb.Nothing())
   assert not stats.has_weights and stats.slots == 3
+  code, details = refusal(decode, server, text='a')
+  assert code == grpc.StatusCode.UNAVAILABLE and 'no weights yet' in details
   server.stop()
   with pytest.raises(grpc.RpcError) as caught:
     list(call)

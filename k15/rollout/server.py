@@ -178,7 +178,8 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
     )
     self._grpc_server.add_generic_rpc_handlers((self._service.handlers(),))
     jetstream_adapter.jetstream_pb2_grpc.add_OrchestratorServicer_to_server(
-      stock_calls.Orchestrator(self.driver), self._grpc_server
+      stock_calls.Orchestrator(self.driver, lambda: self.keeper.has_weights),
+      self._grpc_server,
     )
     address = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     return access_lib.add_port(self._grpc_server, address, access)

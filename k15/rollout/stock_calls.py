@@ -1,6 +1,6 @@
 """Calls of JetStream's Decode: their requests as ours, our chunks as theirs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent import futures
 from typing import Any
 
@@ -15,6 +15,11 @@ from k15.rollout.requests import MAX_STOP_IDS, Chunk, Request, Stop
 class Orchestrator(jetstream_adapter.LLMOrchestrator):
   """JetStream's calls; what is wrong with one is its status, in a sentence."""
 
+  def __init__(self, driver: Any, has_weights: Callable[[], bool]):
+    """Serves what a `RolloutDriver` decodes, once there are weights."""
+    super().__init__(driver)
+    self._has_weights = has_weights
+
   async def Decode(
     self, request: Any, context: Any = None
   ) -> AsyncIterator[Any]:
@@ -26,6 +31,8 @@ class Orchestrator(jetstream_adapter.LLMOrchestrator):
     try:
       if request.WhichOneof('content') is None:
         raise ValueError('Decode needs text_content or token_content')
+      if not self._has_weights():
+        raise RuntimeError('this worker has no weights yet')
       async for response in super().Decode(request, context):
         yield response
     except (ValueError, RuntimeError) as error:
