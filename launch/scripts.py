@@ -26,7 +26,8 @@ def literal(texts: Iterable[str]) -> list[str]:
   """Texts that reach the container as they are.
 
   In command, args and values of env Kubernetes replaces $(NAME) by a variable
-  and $$ by $, wherever they stand; so does Vertex AI, whose own examples pass
-  $(AIP_MODEL_DIR).  A doubled $ is one $ in the end.
+  and $$ by $, wherever they stand (its forked/golang/expansion).  So does
+  Vertex AI: its reference of EnvVar says so, and its samples of custom jobs
+  pass --model_dir=$(AIP_MODEL_DIR).  A doubled $ is one $ in the end.
   """
   return [text.replace('$', '$$') for text in texts]
