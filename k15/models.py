@@ -26,6 +26,7 @@ from k15 import tokenizer as tokenizer_lib
 
 BYTE_TOKENIZER = 'byte_tokenizer.json'  # Instead of tokenizer.json.
 ORIGIN = 'k15.json'
+_NEW = '.new'  # Behind the name of a directory that is not whole.
 _END_BYTES = 1 << 20
 
 # Of a policy what a directory does not say: how it is computed.
@@ -64,6 +65,7 @@ def directory_of(path: str | pathlib.Path) -> pathlib.Path:
     )
   models = path / 'models'
   made = [p.parent for p in models.glob(f'*/{ORIGIN}')]
+  made = [d for d in made if d.suffix != _NEW]  # They are being written.
   if made:
     return _last(path, {directory.name: directory for directory in made})
   if not (path / 'config.json').is_file():
@@ -217,7 +219,7 @@ def save(
     generation = hf_config.Generation(
       max_length, tokenizer.eos_ids, pad_id=tokenizer.pad_id
     )
-  new = directory.with_name(directory.name + '.new')
+  new = directory.with_name(directory.name + _NEW)
   if jax.process_index() == 0:
     shutil.rmtree(new, ignore_errors=True)
   hosts.wait(f'{directory}: begins')

@@ -172,6 +172,11 @@ def test_the_order_is_that_of_the_config(tmp_path, stages, made, last):
   assert models.directory_of(_workdir(tmp_path, stages, made)).name == last
 
 
+def test_a_model_that_is_being_written_is_none(tmp_path):
+  with pytest.raises(ValueError, match='no stage has finished'):
+    models.directory_of(_workdir(tmp_path, ['sft'], ['sft.new']))
+
+
 def test_a_workdir_that_does_not_say_its_order(tmp_path):
   """Where config.json is lost, the records of the stages have the order."""
   workdir = _workdir(tmp_path, None, ['rl', 'sft'])

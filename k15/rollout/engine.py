@@ -108,15 +108,6 @@ class Detokenizer(jetstream_adapter.Tokenizer):
     return set(self._tokenizer.eos_ids)
 
 
-def text_stream_of(
-  tokenizer: jetstream_adapter.Tokenizer,
-) -> text_stream.TextStream:
-  """For the text of one response; of a tokenizer of k15, or of JetStream."""
-  if isinstance(tokenizer, Detokenizer):
-    return tokenizer.text_stream()
-  return text_stream.TextStream(tokenizer.decode)
-
-
 class PolicyEngine(jetstream_adapter.Engine):
   """A policy that JetStream can serve.
 

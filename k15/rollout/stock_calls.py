@@ -1,5 +1,6 @@
 """Calls of JetStream's Decode: their requests as ours, our chunks as theirs."""
 
+import functools
 from collections.abc import AsyncIterator, Callable
 from concurrent import futures
 from typing import Any
@@ -87,6 +88,47 @@ def request_of(
   )
 
 
+class _NoText:
+  """Of a client that makes its text itself."""
+
+  def add(self, tokens):
+    return []
+
+  def close(self):
+    return []
+
+
+class _OurText:
+  """Letter by letter: JetStream's server takes a piece '<0xAB>' for a byte."""
+
+  def __init__(self, tokenizer):
+    self._stream = tokenizer.text_stream()
+
+  def add(self, tokens):
+    return list(self._stream.add(tokens))
+
+  def close(self):
+    return list(self._stream.close())
+
+
+class _StockText:
+  """Token by token, as JetStream's own tokenizers write for its server."""
+
+  def __init__(self, tokenizer):
+    self._decode = tokenizer.decode
+    if isinstance(
+      tokenizer, jetstream_adapter.token_utils.SentencePieceTokenizer
+    ):  # Which leaves spaces out otherwise.
+      self._decode = functools.partial(tokenizer.decode, is_streaming=True)
+
+  def add(self, tokens):
+    # What stands for no text would part the bytes of a character.
+    return [piece for t in tokens if (piece := self._decode([t]))]
+
+  def close(self):
+    return []
+
+
 class Reader:
   """Puts chunks into the channel of a Decode call."""
 
@@ -97,9 +139,10 @@ class Reader:
   ):
     self._channel = active.return_channel
     self._hidden = tokenizer.stop_tokens
-    self._text = None
+    self._text = _NoText()
     if not active.is_client_side_tokenization:
-      self._text = engine_lib.text_stream_of(tokenizer)
+      is_ours = isinstance(tokenizer, engine_lib.Detokenizer)
+      self._text = _OurText(tokenizer) if is_ours else _StockText(tokenizer)
 
   def __call__(self, chunk: Chunk) -> None:
     """Raises CancelledError if nobody reads any more."""
@@ -109,13 +152,12 @@ class Reader:
       self._channel.set_exception(RuntimeError(chunk.error))
       return
     ids = [int(t) for t in chunk.tokens if int(t) not in self._hidden]
-    self._add(ids, self._text.add(ids) if self._text else '')
+    self._add(ids, self._text.add(ids))
     if chunk.stop is not Stop.RUNNING:
       # The stock driver ends with a sample of no tokens, too.
-      self._add([], self._text.close() if self._text else '')
+      self._add([], self._text.close())
       self._channel.close()
 
-  def _add(self, ids, text):
-    # Letter by letter: JetStream takes a piece '<0xAB>' for a byte.
-    sample = jetstream_adapter.ReturnSample(text=list(text), token_ids=ids)
+  def _add(self, ids, pieces):
+    sample = jetstream_adapter.ReturnSample(text=pieces, token_ids=ids)
     self._channel.add_result([sample])
