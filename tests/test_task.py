@@ -63,6 +63,30 @@ def test_a_file_is_split(tmp_path):
   )
 
 
+def test_what_a_prompt_opens_of_its_response(tmp_path):
+  plain = _build(small_run.make_config(tmp_path))
+  assert plain.opening('What?') == ''
+  suffix = dataclasses.replace(plain, prompt_suffix=' Assistant: <think>\n')
+  assert suffix.opening('What?') == '<think>'
+  assert plain.opening('What? Assistant: <think>') == '<think>'
+
+
+@pytest.mark.parametrize(
+  ('template', 'opening'),
+  [
+    (hf_tokenizers.TEMPLATE, ''),
+    (hf_tokenizers.TEMPLATE + '<think>\n', '<think>'),
+    (hf_tokenizers.TEMPLATE + '<think>\n\n</think>\n\n', ''),
+  ],
+)
+def test_what_a_template_opens_of_a_response(tmp_path, template, opening):
+  directory = hf_tokenizers.write(tmp_path / 'model', template)
+  task = task_lib.Task(
+    hf_tokenizer.HfTokenizer(directory), '', [], [], [], is_chat=True
+  )
+  assert task.opening('What?') == opening
+
+
 def test_the_prompt_set_is_cut_to_size(tmp_path):
   config = small_run.make_config(tmp_path, task__train_problems=5)
   assert len(_build(config).train) == 5

@@ -111,12 +111,14 @@ class Scorer:
     routes: Mapping[str, str],
     threads: int,
     resources: contextlib.ExitStack | None = None,
+    opening: Callable[[str], str] = lambda prompt: '',
   ):
     """Scores by `routes`, domain -> name of a judge, '' all other domains.
 
-    `resources` are closed with it.
+    `resources` are closed with it.  `opening` gives what a prompt has written
+    of its response, `Task.opening`: judged with what follows it.
     """
-    self._judges, self._routes = judges, routes
+    self._judges, self._routes, self._opening = judges, routes, opening
     self._resources = resources or contextlib.ExitStack()
     self._threads = futures.ThreadPoolExecutor(threads, 'reward')
     self._lock = threading.Lock()
@@ -153,6 +155,7 @@ class Scorer:
   def _judge(self, problem, response):
     name = self._routes.get(problem.domain, self._routes[''])
     try:
+      response = self._opening(problem.prompt) + response
       verdict = self._judges[name](response, problem.answer)
     except Exception as error:  # One response must not stop a run.
       verdict = Verdict('error', f'crash: {type(error).__name__}: {error}')
