@@ -84,7 +84,8 @@ def _task():
     discipline_field='discipline',
     difficulty_field='difficulty',
     hardest=1.0,  # its greatest value: labels are divided by it
-    # Problems that lack an answer or whose prompt is too long: left out and
+    # Problems that lack an answer or whose prompt is too long, conversations in
+    # which nothing is said or that the chat template refuses: left out and
     # counted, or the run refused.
     drop_unusable=False,
     # -- name='arithmetic'

@@ -26,6 +26,7 @@ from k15 import context as context_lib
 from k15 import conversations
 from k15 import curation_steps
 from k15 import handover
+from k15 import hf_files
 from k15 import host_memory
 from k15 import hosts
 from k15 import metrics
@@ -67,7 +68,10 @@ def main(argv: list[str]) -> None:
     remote.NoWorker,
     stage_inputs.Changed,
     curation_steps.Refused,
+    hf_files.BadWeights,
   ) as error:
+    if isinstance(error, hf_files.BadWeights) and jax.process_count() > 1:
+      hosts.leave(error)  # The slices of this process alone may have it.
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   except Exception as error:

@@ -12,6 +12,7 @@ import numpy as np
 
 from k15 import arithmetic
 from k15 import arithmetic_traces
+from k15 import conversations
 from k15 import data
 from k15 import eval_sets
 from k15.data_types import Problem
@@ -49,8 +50,19 @@ class Task:
   def encode_turn(self, text: str) -> np.ndarray:
     """int32 [T], of any text put to the policy."""
     if not self.is_chat:
-      return self.tokenizer.encode(text)
+      return self.tokenizer.begin(text)
     return self.tokenizer.encode_chat(self._chat(text))
+
+  def prompt_text(self, prompt: str) -> str:
+    """What `encode_prompt` encodes, special tokens by their names."""
+    text = prompt + self.prompt_suffix
+    return self.tokenizer.render(self._chat(text)) if self.is_chat else text
+
+  @property
+  def end_id(self) -> int:
+    """The token by which the policy learns to end a response."""
+    tokenizer = self.tokenizer
+    return tokenizer.turn_end_id if self.is_chat else tokenizer.eos_id
 
   def messages(self, prompt: str) -> list[dict[str, str]]:
     """The chat that asks a prompt."""
@@ -188,14 +200,14 @@ def _check_enough(config, task):
 
 def sft_pairs(task: Task, max_length: int) -> tuple[list, int]:
   """Token pairs (prompt, response) of the examples that fit, and the misses."""
-  eos = np.array([task.tokenizer.eos_id], np.int32)
-  pairs = [
-    (
-      task.encode_prompt(example.problem.prompt),
-      np.concatenate([task.tokenizer.encode(example.response), eos]),
-    )
-    for example in task.examples
-  ]
+  eos = np.array([task.end_id], np.int32)
+
+  def pair(prompt, response):
+    response = conversations.continued(task.prompt_text(prompt), response)
+    response = np.concatenate([task.tokenizer.encode(response), eos])
+    return task.encode_prompt(prompt), response
+
+  pairs = [pair(e.problem.prompt, e.response) for e in task.examples]
   kept = [pair for pair in pairs if len(pair[1]) <= max_length]
   return kept, len(pairs) - len(kept)
 

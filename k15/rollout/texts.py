@@ -38,7 +38,7 @@ def make_generate(
     first_call: number of the first call; a call's random numbers are its own.
   """
   calls = itertools.count(first_call)
-  encode = encode or tokenizer.encode
+  encode = encode or tokenizer.begin
 
   def generate(prompts):
     call = next(calls)
