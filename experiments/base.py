@@ -435,9 +435,16 @@ def _reward():
     #   code_tests    the program passes the problem's tests, in a sandbox
     #   r1_format     <think> </think> <answer> </answer>, nothing else
     # A correct answer earns 1, a wrong one and an error 0; metrics tell them
-    # apart.
+    # apart.  'math_answers+0.5*r1_format' adds what the format earns, as
+    # DeepSeek-R1-Zero does; which answers are right the first one says alone.
     default='exact_answer',
     routes=(),
+    # A response that was cut, by its length, for repeating itself or for the
+    # age of its group, earns 0 and is not right, whatever it says: in RL, pass
+    # rates, long2short and evaluation alike.  False judges it as it stands.
+    # (A guess of curation is bounded by design, and judged as far as it comes;
+    # an example of long_cot has to be whole in any case.)
+    cut_is_wrong=True,
     threads=4,  # responses judged at once, while others are sampled
     # Reward services that run the programs, 'http://host:port' each; none: a
     # sandbox of this process.  Their token is in the file, or in
