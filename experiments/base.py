@@ -323,7 +323,8 @@ def _rl():
     # Which segments enter the loss: 'all', or 'last' (those sampled in the
     # current iteration only); k1.5 2.6.2 leaves the choice open.
     loss_segments='all',
-    max_group_age=8,  # iterations; older groups stop being resumed
+    # Iterations; what is older is not resumed, and counts as cut.
+    max_group_age=8,
     repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
     log_trajectories=4,  # responses written to disk per iteration
   )
@@ -377,7 +378,9 @@ def _short_rl():
     candidates=(),
     token_price=0.1,  # accuracy that all tokens of the most accurate are worth
     iterations=30,
-    max_length=128,  # tokens of a whole response, much below rollout.max_length
+    # Tokens of a whole response, much below rollout.max_length; evaluations
+    # between its iterations have it too, and say so (evaluation/max_length).
+    max_length=128,
     length_weight=0.5,  # of the length reward, from the start
   )
 

@@ -121,7 +121,8 @@ class _Records:
     for problem in problems:
       asked = asks.digest(task.encode_prompt(problem.prompt).tolist())
       route = routes.get(problem.domain, routes[''])
-      self._facts[problem.id] = facts | dict(asked=asked)
+      own = dict(prompt=problem.prompt, asked=asked)
+      self._facts[problem.id] = facts | own
       self._judges[problem.id] = asks.judge_of(config, route, problem.answer)
     self.found = {}
     self._judging, self._lines = collections.deque(), []
@@ -143,7 +144,6 @@ class _Records:
     record = self._facts[problem.id] | dict(
       problem_id=problem.id,
       sample=trajectory.sample_index,
-      prompt=problem.prompt,
       response=self._context.task.tokenizer.decode(trajectory.tokens),
       tokens=trajectory.tokens.tolist(),
       stop=trajectory.stop.value,
