@@ -256,3 +256,18 @@ def test_errors_are_withheld_until_another_verdict_comes():
   with pytest.raises(scoring.Failed):
     withheld.finish()
   assert not kept
+
+
+def test_the_last_few_may_all_be_odd():
+  """A run that lacks two verdicts, both time-outs, does not fail for ever."""
+  kept, error = [], Verdict('error', 'timeout')
+  withheld = scoring.Withheld(lambda i, v: kept.append(i), 'here', True)
+  for i in range(15):
+    withheld.add(i, error)
+  withheld.finish()
+  assert kept == list(range(15))
+  withheld = scoring.Withheld(lambda i, v: kept.append(i), 'here', True)
+  for i in range(16):
+    withheld.add(i, error)
+  with pytest.raises(scoring.Failed, match='all 16 verdicts'):
+    withheld.finish()

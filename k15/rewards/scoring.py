@@ -33,7 +33,9 @@ from k15.rewards.verdict import Verdict
 # (response, reference) -> Verdict; called from several threads at once.
 Judge = Callable[[str, str], Verdict]
 
-_TELLING = 2  # verdicts that say something of their judge
+# Errors that say something of their judge, if nothing else is known of it, and
+# if it has judged before.
+_TELLING, _TELLING_LATER = 2, 16
 
 
 def make_judges(
@@ -143,22 +145,26 @@ def parts_of(verdict: Verdict) -> dict[str, float]:
   return {'accuracy': float(verdict.kind == 'correct')} | dict(verdict.parts)
 
 
-def refuse_errors(verdicts: Iterable[Verdict], where: str) -> None:
+def refuse_errors(
+  verdicts: Iterable[Verdict], where: str, has_judged: bool = False
+) -> None:
   """Raises where every verdict of a judge is an error.
 
-  A single one may be the fault of an odd response: it takes _TELLING of them
-  to say that judging fails.
+  A single one may be the fault of an odd response, and the last few that a
+  set of samples lacks may all be odd: so many do not say that judging fails.
 
   Args:
     verdicts: of an iteration, an evaluation, a set of samples.
     where: says which, at the beginning of the sentence.
+    has_judged: whether there are other verdicts of that set already.
 
   Raises:
     Failed: names the most common reason.
   """
   verdicts = list(verdicts)
   reasons = collections.Counter(v.reason for v in verdicts if v.kind == 'error')
-  if reasons.total() == len(verdicts) >= _TELLING:
+  least = _TELLING_LATER if has_judged else _TELLING
+  if reasons.total() == len(verdicts) >= least:
     reason, count = reasons.most_common(1)[0]
     raise Failed(
       f'{where}: all {len(verdicts)} verdicts are errors, {count} of them'
@@ -173,9 +179,14 @@ class Withheld:
   must not get there.
   """
 
-  def __init__(self, keep: Callable[[Any, Verdict], None], where: str):
-    """`keep` takes an item and its verdict; `where` as in `refuse_errors`."""
-    self._keep, self._where = keep, where
+  def __init__(
+    self,
+    keep: Callable[[Any, Verdict], None],
+    where: str,
+    has_judged: bool = False,
+  ):
+    """`keep` takes an item and its verdict; others as in `refuse_errors`."""
+    self._keep, self._where, self._has_judged = keep, where, has_judged
     self._back: list[tuple[Any, Verdict]] = []
     self._works = False
 
@@ -193,7 +204,8 @@ class Withheld:
       Failed: all that was added is errors; none of them was kept.
     """
     if not self._works:
-      refuse_errors((verdict for _, verdict in self._back), self._where)
+      verdicts = [verdict for _, verdict in self._back]
+      refuse_errors(verdicts, self._where, self._has_judged)
     self._release()
 
   def _release(self):
