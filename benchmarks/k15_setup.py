@@ -90,19 +90,20 @@ def make_context(problems, settings, end=side.END):
   config = base.get_config()
   config.update_from_flattened_dict(SETTINGS | settings)
   folder = pathlib.Path(tempfile.gettempdir())
+  task = task_lib.Task(
+    tokenizer=make_tokenizer(end),
+    prompt_suffix=config.task.prompt_suffix,
+    train=problems,
+    held_out=[],
+    examples=[],
+  )
   return context_lib.Context(
     config=config,
     workdir=folder,
     policy=policy.PolicyConfig(**{**config.policy, 'vocab_size': side.VOCAB}),
     mesh=context_lib.make_mesh(config),
-    task=task_lib.Task(
-      tokenizer=make_tokenizer(end),
-      prompt_suffix=config.task.prompt_suffix,
-      train=problems,
-      held_out=[],
-      examples=[],
-    ),
-    scorer=context_lib.make_scorer(config),
+    task=task,
+    scorer=context_lib.make_scorer(config, task),
     logger=metrics.Logger(folder, enabled=False),
     stop=threading.Event(),
   )

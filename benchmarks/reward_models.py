@@ -69,6 +69,7 @@ def make_context(config, workdir, pairs):
   """A run of its own on these pairs: prompts, and judgements to imitate."""
   tokenizer = ByteTokenizer(config.tokenizer.words)
   examples = [data.Example(as_problem(p), judgement_of(p)) for p in pairs]
+  task = task_lib.Task(tokenizer, '', [], [], examples)
   return context_lib.Context(
     config=config,
     workdir=workdir,
@@ -76,8 +77,8 @@ def make_context(config, workdir, pairs):
       **{**config.policy, 'vocab_size': tokenizer.vocab_size}
     ),
     mesh=context_lib.make_mesh(config),
-    task=task_lib.Task(tokenizer, '', [], [], examples),
-    scorer=context_lib.make_scorer(config),
+    task=task,
+    scorer=context_lib.make_scorer(config, task),
     logger=metrics.Logger(workdir),
     stop=threading.Event(),
   )
@@ -185,7 +186,12 @@ def report(results):
   for key in (*answer_pairs.KINDS, 'all'):
     cells = []
     for name in PAPER:
-      seen = [result[name]['accuracy'][key] for result in results]
+      accuracies = [result[name]['accuracy'] for result in results]
+      # Of few pairs, some are of no form of that kind.
+      seen = [accuracy[key] for accuracy in accuracies if key in accuracy]
+      if not seen:
+        cells.append('none')
+        continue
       mean = statistics.fmean(seen)
       cells.append(f'{mean:.1f} ({min(seen):.1f}-{max(seen):.1f})')
     print(f'{key:22}' + ''.join(f'{cell:>22}' for cell in cells))

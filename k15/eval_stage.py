@@ -89,7 +89,9 @@ def _sample(context, task, source, questions, journal):
   if not missing and not unjudged:
     return
   scorer = context_lib.make_scorer(
-    context.config, {eval_questions.route_of(q): q.reward for q in questions}
+    context.config,
+    task,
+    {eval_questions.route_of(q): q.reward for q in questions},
   )
   try:
     has_judged = len(missing) + len(unjudged) < len(questions)

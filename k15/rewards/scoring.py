@@ -224,13 +224,15 @@ class Scorer:
     threads: int,
     resources: contextlib.ExitStack | None = None,
     cut_is_wrong: bool = True,
+    opening: Callable[[str], str] = lambda prompt: '',
   ):
     """Scores by `routes`, domain -> route of rewards, '' all other domains.
 
     `judges` are those of all their rewards, by name; `resources` are closed
-    with it; `cut_is_wrong` as in `settle`.
+    with it; `cut_is_wrong` as in `settle`.  `opening` gives what a prompt has
+    written of its response, `Task.opening`: judged with what follows it.
     """
-    self._judges = judges
+    self._judges, self._opening = judges, opening
     self._terms = {d: routes_lib.terms_of(r) for d, r in routes.items()}
     self._resources = resources or contextlib.ExitStack()
     self._cut_is_wrong = cut_is_wrong
@@ -276,6 +278,7 @@ class Scorer:
     terms = self._terms.get(problem.domain, self._terms[''])
     names = []
     try:
+      response = self._opening(problem.prompt) + response
       verdict = self._sum(terms, response, problem.answer)
       verdict = settle(verdict, stop, self._cut_is_wrong)
       names.append(verdict.kind)
