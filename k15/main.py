@@ -32,6 +32,7 @@ from k15 import hosts
 from k15 import metrics
 from k15 import recipe
 from k15 import stage_inputs
+from k15.rewards import scoring
 from k15.rollout import openai_texts
 from k15.rollout import remote
 
@@ -69,9 +70,12 @@ def main(argv: list[str]) -> None:
     stage_inputs.Changed,
     curation_steps.Refused,
     hf_files.BadWeights,
+    scoring.Failed,
   ) as error:
-    if isinstance(error, hf_files.BadWeights) and jax.process_count() > 1:
-      hosts.leave(error)  # The slices of this process alone may have it.
+    # Of these, other processes may know nothing: of a slice, of verdicts.
+    is_own = isinstance(error, hf_files.BadWeights | scoring.Failed)
+    if is_own and jax.process_count() > 1:
+      hosts.leave(error)
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   except Exception as error:

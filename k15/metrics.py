@@ -82,7 +82,8 @@ class Logger:
     if stage not in self._writers:
       self._open_tensorboard(stage)
     for key, value in values.items():
-      self._writers[stage].add_scalar(key, value, int(step))
+      if math.isfinite(value):  # TensorBoard warns of others.
+        self._writers[stage].add_scalar(key, value, int(step))
 
   def trajectories(
     self, stage: str, iteration: int, records: Iterable[Mapping[str, Any]]
@@ -227,6 +228,10 @@ class Timer:
     finally:
       spent = self._clock() - start
       self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
+
+  def seconds(self, phase: str) -> float:
+    """What the phase has taken since the last `pop`."""
+    return self._seconds.get(phase, 0.0)
 
   def pop(self) -> dict[str, float]:
     """Returns {'time/<phase>_seconds': seconds} and starts again at zero."""

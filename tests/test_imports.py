@@ -38,7 +38,9 @@ REPORTS = (
   'comparison_figures', 'comparison_charts', 'comparison_tables',
   'comparison_page', 'score_table',
 )  # fmt: skip
-BELOW_ROLLOUT = ['choices', 'data_types', *EQUATIONS, *DEVICES]
+BELOW_ROLLOUT = [
+  'choices', 'data_types', 'correctness', *EQUATIONS, *DEVICES,
+]  # fmt: skip
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
@@ -51,6 +53,7 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 MAY_IMPORT = {
   'choices': [],
   'data_types': [],
+  'correctness': [],
   'config_rules': [],
   # The names of rewards, beside those of other choices.
   'config_stages': ['rewards', 'choices', 'config_rules'],
@@ -82,26 +85,38 @@ MAY_IMPORT = {
   'eval_journal': ['metrics'],
   'eval_questions': [
     *BELOW_EVALUATE,
+    'asks',
     'evaluate',
     'eval_journal',
     'eval_sets',
   ],
-  'eval_pairs': ['metrics', 'eval_metrics'],
+  'eval_pairs': ['metrics', 'correctness', 'eval_metrics'],
   'task': [*BELOW_ROLLOUT, 'eval_sets', 'rewards'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
-  'responses': [*BELOW_EVALUATE, 'context'],
+  'responses': [*BELOW_EVALUATE, 'asks', 'context'],
   'asks': BELOW_EVALUATE,
   'pass_rates': [*BELOW_EVALUATE, 'asks'],
   'math_datasets': ['metrics'],
-  'rl_metrics': ['data_types', *EQUATIONS],
+  'rl_metrics': ['data_types', 'correctness', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config_changes'],
   **{
-    page: ['metrics', 'intervals', 'config_changes', *REPORTS]
+    page: [
+      'metrics',
+      'correctness',
+      'intervals',
+      'config_changes',
+      *REPORTS,
+    ]  # fmt: skip
     for page in REPORTS
   },
-  'compare': ['metrics', 'eval_pairs', *REPORTS],  # A command of its own.
+  'compare': [
+    'metrics',
+    'correctness',
+    'eval_pairs',
+    *REPORTS,
+  ],  # A command of its own.
   'main': [
     *BELOW_RECIPE,
     *REPORTS,

@@ -139,7 +139,7 @@ def verify(
   language, tests = from_text(reference)
   program = extract_program(response, language, _called(tests))
   if program is None:
-    return Verdict('error', 'unparsable: no fenced program')
+    return Verdict('wrong', 'no fenced program')
   return judge_program(pool, language, program, tests, limits)
 
 
