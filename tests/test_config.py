@@ -112,6 +112,11 @@ def test_every_key_is_judged():
       'evaluation.top_p is 0.0, and has to be > 0 and <= 1',
     ),
     (
+      dict(rl__loss_segments='last:0'),
+      "rl.loss_segments is 'last:0', and has to be 'all', 'last', or 'last:m'"
+      ' with a whole m >= 1',
+    ),
+    (
       dict(evaluation__interval=1.0),
       'evaluation.interval is 1.0, and has to be > 0 and < 1',
     ),
