@@ -59,7 +59,7 @@ def test_every_key_is_judged():
   judged |= {'stages', 'task.kinds', 'tokenizer.words', 'evaluation.pass_at'}
   judged |= {f'evaluation.{key}' for key in ('sets', 'rewards', 'templates')}
   judged |= {'curation.evaluation_paths', 'curation.excluded_types'}
-  judged |= {'mesh.rules', 'mesh.coordinator'}
+  judged |= {'mesh.rules', 'mesh.coordinator', 'rl.loss_segments'}
   judged |= {'rollout.mesh', 'rollout.mesh_rules'}
   judged |= {key for keys in config_lib.RANGES.values() for key in keys}
   leaves = {}

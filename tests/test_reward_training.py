@@ -128,7 +128,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
   )
   with pytest.raises(FloatingPointError, match='reward step 1: loss') as error:
     reward_training.train(context, EXAMPLES)
-  path = tmp_path / 'failed-reward-1.npz'
+  path = context.workdir / 'failed-reward-1.npz'
   assert str(path) in str(error.value)
   with np.load(path) as batch:
     assert batch['labels'].shape == batch['lengths'].shape == (8,)
