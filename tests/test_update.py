@@ -160,20 +160,6 @@ def test_rows_beyond_num_rows_are_not_even_read(after, step):
   assert_close(metrics, after[1], atol=1e-5)
 
 
-def test_a_batch_without_rows_moves_nothing_but_the_decay(step):
-  batch = padded().replace(num_rows=np.array(0, np.int32))
-  before = jax.tree.map(np.array, new_state().params)
-  state, metrics = step(new_state(), batch, False)
-  assert metrics['loss'] == metrics['grad_norm'] == 0
-  # Decoupled decay 0.1 at the learning rate 0.1.
-  np.testing.assert_allclose(
-    state.params['embedding'], before['embedding'] * 0.99, rtol=1e-6
-  )
-  np.testing.assert_array_equal(
-    state.params['norm']['scale'], before['norm']['scale']
-  )
-
-
 def test_the_gradient_is_that_of_the_plain_loss(after):
   batch, state = with_refs(padded()), new_state()
 
