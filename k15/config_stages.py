@@ -193,6 +193,7 @@ def _check_long2short(get):
   stages = get('stages')
   if 'dpo' in stages:
     _check_schedule(get, 'dpo')
+  _check_schedule(get, 'reward_model')
   if 'short_rl' in stages:
     config_rules.refuse_above(get, 'short_rl.max_length', 'rollout.max_length')
   for path in get('short_rl.candidates'):

@@ -18,6 +18,7 @@ from absl import logging
 from ml_collections import config_flags
 
 from k15 import arithmetic
+from k15 import checkpoint
 from k15 import command_line
 from k15 import config as config_lib
 from k15 import config_changes
@@ -66,6 +67,7 @@ def main(argv: list[str]) -> None:
     openai_texts.ServerError,
     FloatingPointError,
     handover.Torn,
+    checkpoint.Mismatch,
     remote.NoWorker,
     stage_inputs.Changed,
     curation_steps.Refused,
