@@ -67,7 +67,8 @@ def test_groups_without_variance_and_negative_ones_leave_if_asked(tmp_path):
   _, keep = rl_updates.advantages(config, rewards, rewards > 0, rng)
   np.testing.assert_array_equal(keep, [[True] * 2, [False] * 2, [False] * 2])
   # Nor does rounding count.
-  _, keep = rl_updates.advantages(config, np.array([[0.1 + 0.2, 0.3]]), rng)
+  rounded = np.array([[0.1 + 0.2, 0.3]])
+  _, keep = rl_updates.advantages(config, rounded, rounded > 0, rng)
   assert not keep.any()
   config.loss.negative_gradients = 'drop'
   values, keep = rl_updates.advantages(config, rewards, rewards > 0, rng)
