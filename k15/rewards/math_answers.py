@@ -33,39 +33,36 @@ from k15.rewards import answer_workers
 from k15.rewards.verdict import Verdict
 
 MAX_NESTING = 40
-OWN_SECONDS = 0.15  # for rung 2; with a worker's limit below a second
+OWN_SECONDS = 0.15  # of processor time, for rung 2
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
 
 
-def verify(response: str, reference: str) -> Verdict:
-  """Whether a response ends on the reference's answer."""
-  return verify_batch([(response, reference)])[0]
+def verify(
+  response: str, reference: str, pool: answer_workers.Pool | None = None
+) -> Verdict:
+  """Whether a response ends on the reference's answer.
+
+  Args:
+    response: with what its prompt has written of it.
+    reference: an answer, or a whole solution.
+    pool: of workers for rung 3; without one, those that the process shares.
+  """
+  start = time.perf_counter()
+  try:
+    outcome = _judge(response, reference)
+  except Exception as error:  # Whatever hostile text raises.
+    outcome = f'error: crash: {type(error).__name__}'
+  if isinstance(outcome, tuple):
+    outcome, _ = (pool or answer_workers.shared()).judge(*outcome)
+  kind, _, reason = outcome.partition(': ')
+  return Verdict(kind, reason, seconds=time.perf_counter() - start)
 
 
-def verify_batch(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-  """Verdicts on (response, reference) pairs, in their order."""
-  verdicts, unread = [], []
-  for index, (response, reference) in enumerate(pairs):
-    start = time.perf_counter()
-    try:
-      outcome = _judge(response, reference)
-    except Exception as error:  # Hostile text must not stop the batch.
-      outcome = f'error: crash: {type(error).__name__}'
-    seconds = time.perf_counter() - start
-    if isinstance(outcome, tuple):
-      unread.append((index, seconds, outcome))
-      verdicts.append(None)
-    else:
-      kind, _, reason = outcome.partition(': ')
-      verdicts.append(Verdict(kind, reason, seconds=seconds))
-  if unread:
-    judged = answer_workers.judge([question for _, _, question in unread])
-    for (index, seconds, _), (outcome, more) in zip(
-      unread, judged, strict=True
-    ):
-      kind, _, reason = outcome.partition(': ')
-      verdicts[index] = Verdict(kind, reason, seconds=seconds + more)
-  return verdicts
+def verify_batch(
+  pairs: Sequence[tuple[str, str]], pool: answer_workers.Pool | None = None
+) -> list[Verdict]:
+  """`verify` of (response, reference) pairs, in their order."""
+  return [verify(*pair, pool) for pair in pairs]
 
 
 def _judge(response, reference):
