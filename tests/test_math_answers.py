@@ -8,6 +8,7 @@ import sys
 import time
 
 import answer_cases
+import answer_kinds
 import pytest
 
 from benchmarks import hostile_answers
@@ -16,7 +17,10 @@ from k15.rewards import math_answers
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DATA = pathlib.Path(os.environ.get('K15_SHARED_DATA', ROOT / '../shared/data'))
 FORMS = [
-  (form, row) for form, rows in answer_cases.FORMS.items() for row in rows
+  (form, row)
+  for cases in (answer_cases, answer_kinds)
+  for form, rows in cases.FORMS.items()
+  for row in rows
 ]
 SEPARATE = ('math500_pos', 'math500_neg', 'math500_perturb', 'math500_equiv')
 
@@ -71,6 +75,17 @@ def _disagreements(name):
 @pytest.mark.parametrize('name', SEPARATE)
 def test_no_error_on_math500(name):
   assert _disagreements(name)[0] == []
+
+
+def test_98_percent_of_what_users_reported_elsewhere():
+  rows = _rows('public_cases/verifier.jsonl')
+  wrong = [
+    (row['gold'], row['pred'][-80:])
+    for row in rows
+    if (math_answers.verify(row['pred'], row['gold']).kind == 'correct')
+    != row['expect']
+  ]
+  assert len(wrong) <= 0.02 * len(rows), wrong
 
 
 def test_98_percent_of_the_other_suites():
@@ -169,3 +184,11 @@ def test_seconds_are_told():
   start = time.perf_counter()
   verdict = math_answers.verify(r'\boxed{\frac{14}{2}}', '7')
   assert 0 < verdict.seconds < time.perf_counter() - start
+
+
+@pytest.mark.parametrize('missing', ['nan', 'NaN', 'inf', '-inf', ' nan '])
+def test_a_number_that_is_missing_is_no_reference(missing):
+  for answer in (missing, 'nan', r'\infty', r'-\infty'):
+    verdict = math_answers.verify(rf'\boxed{{{answer}}}', missing)
+    assert (verdict.kind, verdict.reason) == ('error', 'unparsable: reference')
+  assert math_answers.verify(r'\boxed{\infty}', r'\infty').kind == 'correct'

@@ -3,6 +3,7 @@
 `equal` is given to each function: the equality of the parts.
 """
 
+import fractions
 import functools
 import itertools
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from k15.rewards import answer_numbers as numbers
 from k15.rewards import answer_shapes as shapes
 
+Fraction = fractions.Fraction
 Equal = Callable[[tuple, tuple], bool]
 
 
@@ -19,6 +21,8 @@ def equal(gold: tuple, answer: tuple, equal: Equal) -> bool:
   Lists and sets in any order, except that values without names take the order
   of those with names; tuples in theirs.
   """
+  if ('dots',) in _items(gold) or ('dots',) in _items(answer):
+    return _elided_equal(gold, answer, equal)
   if gold[0] == 'seq' and answer[0] == 'seq':
     return _sequences_equal(gold, answer, equal)
   if 'matrix' in (gold[0], answer[0]):
@@ -43,6 +47,40 @@ def equal(gold: tuple, answer: tuple, equal: Equal) -> bool:
   if sequence[1] + sequence[2] in ('(]', '[)'):
     return False
   return _in_order(_values(list_[1]), sequence[3], equal)
+
+
+def _items(node):
+  """Items of a list, tuple or set; none of anything else."""
+  return {'list': node[1:2], 'seq': node[3:4]}.get(node[0], ([],))[0]
+
+
+def _elided_equal(gold, answer, equal):
+  """1, 2, ..., n and 1, 2, 3, ..., n: alike as far as both are written."""
+  if gold[0] == answer[0] == 'seq' and gold[1:3] != answer[1:3]:
+    return False
+  ours, theirs = _items(gold), _items(answer)
+  ends = [_ends(items) for items in (ours, theirs)]
+  if None in ends:
+    return False
+  (first, last), (others, other) = ends
+  shared = min(len(first), len(others))
+  if shared < 2 and len(first) != len(others):
+    # 1, ..., n goes on by ones.
+    shorter, longer = sorted((first, others), key=len)
+    next_ = ('add', shorter[0], ('num', Fraction(1), None))
+    if not equal_or_not(next_, longer[1], equal):
+      return False
+  return _in_order(first[:shared], others[:shared], equal) and _in_order(
+    last, other, equal
+  )
+
+
+def _ends(items):
+  """(items before the dots, items after them), None without one ellipsis."""
+  if items.count(('dots',)) != 1 or items[0] == ('dots',):
+    return None
+  place = items.index(('dots',))
+  return items[:place], items[place + 1 :]
 
 
 def equal_or_not(gold: tuple, answer: tuple, equal: Equal) -> bool:

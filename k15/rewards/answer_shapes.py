@@ -86,6 +86,17 @@ def is_name(node: tuple) -> bool:
   return node[0] == 'seq' and bool(node[3]) and all(map(is_name, node[3]))
 
 
+def renamed(node: tuple | list, name: str, other: str) -> tuple | list:
+  """A node with another name for one of its letters."""
+  if isinstance(node, list):
+    return [renamed(part, name, other) for part in node]
+  if node == ('sym', name):
+    return ('sym', other)
+  if not isinstance(node, tuple):
+    return node
+  return tuple(renamed(part, name, other) for part in node)
+
+
 def symbols(node: tuple | list) -> set[str]:
   """Names of the symbols in a node, constants aside."""
   if isinstance(node, list):

@@ -126,6 +126,13 @@ def _based(node, _):
   return Fraction(int(node[1], node[2]))
 
 
+def _bracketed(node, point):
+  """Braces around one number bracket it, as in 2 {x + [1 - y]}."""
+  if node[1] != '{' or len(node[3]) != 1:
+    raise numbers.Undefined('seq')
+  return value(node[3][0], point)
+
+
 def _function(node, point):
   name, arguments = node[1], [value(part, point) for part in node[2:]]
   if name == 'root':
@@ -187,6 +194,7 @@ _EVALUATE = {
   'neg': lambda node, point: -value(node[1], point),
   'fn': _function,
   'based': _based,
+  'seq': _bracketed,
   'deg': lambda node, point: (
     numbers.inexact(value(node[1], point)) * numbers.RADIANS
   ),

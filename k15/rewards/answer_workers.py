@@ -20,7 +20,7 @@ import time
 import weakref
 
 LIMIT_SECONDS = 0.7  # of processor time, for one answer in its worker
-PATIENCE_SECONDS = 5.0  # until a worker that does not answer is killed
+PATIENCE_SECONDS = 20.0  # until a worker that does not answer is killed
 START_SECONDS = 120.0
 END_SECONDS = 0.5  # until one that does not end is killed with its child
 MEMORY_MB = 1024

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from k15.rewards import answer_equality
 from k15.rewards import answer_numbers
 from k15.rewards import answer_reading
+from k15.rewards import answer_shapes
 from k15.rewards import answer_text
 from k15.rewards import answer_units
 from k15.rewards import answer_values
@@ -68,6 +69,8 @@ def verify_batch(
 def _judge(response, reference):
   """'kind' or 'kind: reason', or the (gold, answer) a worker has to judge."""
   answer = answer_text.final_answer(response)
+  if answer_text.is_missing(reference):
+    return 'error: unparsable: reference'
   if not answer:
     return 'wrong'
   if answer == reference:
@@ -85,6 +88,13 @@ def _judge(response, reference):
 def _compare(gold, answer):
   if answer_reading.same_text(gold, answer):
     return 'correct'
+  if gold.choice and answer.choice and gold.choice != answer.choice:
+    return 'wrong'
+  # One of both names a choice, the other says what it is.
+  if not gold.choice and answer.behind_choice:
+    return _compare(gold, answer.behind_choice)
+  if not answer.choice and gold.behind_choice:
+    return _compare(gold.behind_choice, answer)
   for same in (answer_reading.same_time, answer_reading.same_numeral):
     said = same(gold, answer)
     if said is not None:
@@ -111,10 +121,7 @@ def _same_mathematics(gold, answer):
   """True or False, None where one of both is not read."""
   factors = answer_units.factors(gold.unit, answer.unit)
   read = None
-  for ours, theirs in zip(gold.trees, answer.trees, strict=True):
-    ours, theirs = ours or gold.trees[0], theirs or answer.trees[0]
-    if ours is None or theirs is None:
-      continue
+  for ours, theirs in _trees(gold, answer):
     if not factors:
       return False
     for factor in factors:
@@ -128,6 +135,23 @@ def _same_mathematics(gold, answer):
   if read is False and _comma_is_point(gold, answer):
     return True
   return read
+
+
+def _trees(gold, answer):
+  """Pairs of trees, one for each meaning of a comma in a number."""
+  pairs = []
+  for ours, theirs in zip(gold.trees, answer.trees, strict=True):
+    ours, theirs = ours or gold.trees[0], theirs or answer.trees[0]
+    if ours is None and theirs and theirs[0] != 'rel':
+      ours = gold.stated
+    if theirs is None and ours and ours[0] != 'rel':
+      theirs = answer.stated
+    if ours is None or theirs is None:
+      continue
+    if gold.integer and answer.integer:
+      theirs = answer_shapes.renamed(theirs, answer.integer, gold.integer)
+    pairs.append((ours, theirs))
+  return pairs
 
 
 def _comma_is_point(gold, answer):
