@@ -12,6 +12,7 @@ from k15.rewards import answer_numbers as numbers
 from k15.rewards import answer_shapes as shapes
 
 Fraction = fractions.Fraction
+MAX_STEPS = 64
 Equal = Callable[[tuple, tuple], bool]
 
 
@@ -59,6 +60,10 @@ def _elided_equal(gold, answer, equal):
   if gold[0] == answer[0] == 'seq' and gold[1:3] != answer[1:3]:
     return False
   ours, theirs = _items(gold), _items(answer)
+  if ('dots',) not in ours:
+    ours, theirs = theirs, ours
+  if ('dots',) not in theirs:
+    return _written_out(ours, theirs, equal)
   ends = [_ends(items) for items in (ours, theirs)]
   if None in ends:
     return False
@@ -72,6 +77,20 @@ def _elided_equal(gold, answer, equal):
       return False
   return _in_order(first[:shared], others[:shared], equal) and _in_order(
     last, other, equal
+  )
+
+
+def _written_out(elided, items, equal):
+  """Whether 1, 2, ..., 5 is 1, 2, 3, 4, 5: of equal steps, with these ends."""
+  ends = _ends(elided)
+  if ends is None or not ends[1] or not len(elided) <= len(items) < MAX_STEPS:
+    return False
+  first, last = ends
+  steps = [('add', b, ('neg', a)) for a, b in itertools.pairwise(items)]
+  return (
+    _in_order(first, items[: len(first)], equal)
+    and _in_order(last, items[-len(last) :], equal)
+    and all(equal_or_not(steps[0], step, equal) for step in steps)
   )
 
 

@@ -77,13 +77,16 @@ def _is_quantity(side, value, of_reference):
   """Whether it stands for a number: m + n, f(2), BC^2 of BC^2 = 10.
 
   A reference in x, y or z is the equation of a curve, and a + b = 0 is one
-  too.
+  too; an answer is one that is both.
   """
   names = shapes.symbols(side)
   if not names or shapes.symbols(value) or shapes.is_region(side):
     return False
-  is_curve = names & {*_COORDINATES} or (side[0], value[:2]) == ('add', _ZERO)
-  return not (of_reference and is_curve)
+  in_coordinates = names & {*_COORDINATES}
+  is_equated_to_0 = side[0] == 'add' and value[:2] == _ZERO
+  if of_reference:
+    return not in_coordinates and not is_equated_to_0
+  return not (in_coordinates and is_equated_to_0)
 
 
 def _or_undefined(gold, answer):

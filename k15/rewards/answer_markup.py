@@ -20,6 +20,7 @@ _CHARACTERS = {
   '′': "'", '″': "''", '∀': r'\forall ', '∠': '', '△': '', '∖': r'\setminus ',
   'ℝ': r'\mathbb{R}', 'ℤ': r'\mathbb{Z}', 'ℕ': r'\mathbb{N}',
   'ℚ': r'\mathbb{Q}', '…': r'\ldots ', '⋯': r'\ldots ', '；': ';', '、': ',',
+  '或': ' or ', '且': ' and ', '和': ' and ',
   '£': r'\$', '€': r'\$', '¥': r'\$', '\u200b': '', '≡': r'\equiv ', '٫': '.',
 }  # fmt: skip
 _GREEK = (
@@ -87,9 +88,22 @@ _CHOOSE = re.compile(
   r'(?:(?<![\w)}])|\{ ?\}) ?[_^] ?(?:\{ ?(\w+) ?\}|(\w)) ?'
   r'(?:C|\\text ?\{ ?C ?\}) ?_ ?(?:\{ ?(\w+) ?\}|(\w))'
 )
+# X^a_b as X_b^a, which TeX draws alike.
+_RAISED_FIRST = re.compile(
+  r'(?<=[A-Z}]) ?(\^ ?(?:\{[^{}]*\}|\w)) ?(_ ?(?:\{[^{}]*\}|\w))'
+)
+_TEMPERATURE = re.compile(
+  r'\\circ ?(?:\\text ?\{ ?([CF]) ?\}|([CF])(?![a-zA-Z]))'
+)
+_OHMS = re.compile(r'(?<=\d) ?\\Omega$')
+_MICRO = re.compile(r'\\mu ?\\text ?\{ ?(?=[a-zA-Z])')
+_SCALES = {'C': 'celsius', 'F': 'fahrenheit'}
 _COMMAND = re.compile(r'\\(operatorname\*|[a-zA-Z]+)')
 _DEGREES = re.compile(r'\^ ?\{? ?\\circ ?\}?')
-_REALS = re.compile(r'\\mathbb ?(?:\{ ?R ?\}|R(?![a-zA-Z]))')
+_REALS = re.compile(
+  r'\\mathbb ?(?:\{ ?R ?\}|R(?![a-zA-Z]))'
+  r'|(?<=\\in) ?(?:\{ ?R ?\}|R(?![a-zA-Z_^]))'
+)
 _SET_LETTER = re.compile(r'\\mathbb ?\{? ?([A-Z]) ?\}?')
 _MIXED = re.compile(r'(?<![\d.}^_{/])(\d+) +(\d+) ?/ ?(\d+)(?![\d.])')
 _PERCENT = re.compile(r'(?: |\\text ?\{ *)*(?:percent|per cent|pct)\b(?: *\})?')
@@ -118,10 +132,13 @@ def markup(answer: str) -> str:
   if "'" in text:
     text = _MINUTES.sub(_degrees, text.replace("\\'", "'"))
   text = answer_phrases.without_ordinals(text)
-  if 'C' in text:
-    text = _CHOOSE.sub(_binomial, text)
+  if '_' in text:
+    text = _CHOOSE.sub(_binomial, _RAISED_FIRST.sub(r'\2\1', text))
+  if '\\' in text:
+    text = _TEMPERATURE.sub(_degrees_of, text)
+    text = _MICRO.sub(r'\\text{u', _OHMS.sub(r'\\text{ ohm}', text))
   text = _PERCENT.sub('%', text)
-  if '\\mathbb' in text:
+  if '\\mathbb' in text or '\\in' in text:
     text = _REALS.sub(r'\\reals', text)
     text = _SET_LETTER.sub(r'\1', text)
   return text.strip(' *`').rstrip('.,;: ').strip()
@@ -157,6 +174,10 @@ def _degrees(match):
   """15 degrees 30 minutes as 15 1/2 degrees."""
   seconds = f'+\\frac{{{match[3]}}}{{3600}}' if match[3] else ''
   return rf'({match[1]}+\frac{{{match[2]}}}{{60}}{seconds})\circ '
+
+
+def _degrees_of(match):
+  return rf'\text{{ {_SCALES[match[1] or match[2]]}}}'
 
 
 def _binomial(match):

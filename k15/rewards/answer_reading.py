@@ -22,7 +22,8 @@ _NUMERAL = re.compile(
 _NO_LETTERS = re.compile(r'\\text ?\{([^{}a-zA-Z]*)\}')
 _QUANTITY = re.compile(r'^\\text ?\{\s*([-+]?\d[\d.,/]*)\s+([a-zA-Z /]+)\}$')
 _LABEL = re.compile(
-  r'^(?:\\text ?\{[^{}]*\}\s*=|(?:\\text ?\{\s*)?'
+  r'^(?:\\text ?\{[^{}]*\}\s*=|'
+  r'\\text ?\{[^{}]* (?:is|are|equals) ?:? ?\}(?=.)|(?:\\text ?\{\s*)?'
   r'(?i:(?:the )?(?:final )?answer)(?: is)?\s*:?\s*\}?\s*:?)\s*'
 )
 _CALL = re.compile(
@@ -105,6 +106,7 @@ def read(answer: str) -> Reading:
   body, integer = answer_phrases.without_condition(markup)
   parts = answer_phrases.parts(body)
   if parts:
+    choice = ''  # (I) and (i) are labels of parts.
     bodies = [answer_units.split(part)[0] for part in parts]
     body, unit = f'({", ".join(f"{{{body}}}" for body in bodies)})', ('', 1)
   else:

@@ -86,15 +86,15 @@ def is_name(node: tuple) -> bool:
   return node[0] == 'seq' and bool(node[3]) and all(map(is_name, node[3]))
 
 
-def renamed(node: tuple | list, name: str, other: str) -> tuple | list:
-  """A node with another name for one of its letters."""
+def replaced(node: tuple | list, name: str, other: tuple) -> tuple | list:
+  """A node with another node in the place of one of its letters."""
   if isinstance(node, list):
-    return [renamed(part, name, other) for part in node]
+    return [replaced(part, name, other) for part in node]
   if node == ('sym', name):
-    return ('sym', other)
+    return other
   if not isinstance(node, tuple):
     return node
-  return tuple(renamed(part, name, other) for part in node)
+  return tuple(replaced(part, name, other) for part in node)
 
 
 def symbols(node: tuple | list) -> set[str]:

@@ -15,7 +15,7 @@ _SIZES = {
     'dm decimeter decimetre': '0.1', 'm meter metre': '1',
     'km kilometer kilometre': '1000', 'in inch': '0.0254',
     'ft foot feet': '0.3048', 'yd yard': '0.9144', 'mi mile': '1609.344',
-    'nm': '0.000000001',
+    'um micrometer micrometre': '0.000001', 'nm': '0.000000001',
   },
   'mass': {
     'mg': '0.000001', 'g gram': '0.001', 'kg kilogram': '1',
@@ -69,13 +69,13 @@ _PLAIN_UNITS = ('m', 's', 'g', 'h', 'L')  # letters, after a space
 _SQUARE, _CUBIC = ('sq', 'square', 'squared'), ('cubic', 'cu', 'cubed')
 _TEXT_UNIT = re.compile(
   r'^(?P<body>.*[^\s,=({])\s*\\text ?\{(?P<unit>[^{}]*)\}'
-  r'(?:\s*\^ ?\{?(?P<power>[23])\}?)?$',
+  r'(?:\s*\^ ?\{?(?P<power>[1-9])\}?)?$',
   re.DOTALL,
 )
 _WORD_UNIT = re.compile(
   r'^(?P<body>.*(?:[\d)}%!]|\\pi|(?<![a-zA-Z\\])[a-z](?= ))(?P<space>\s*))'
   r'(?P<unit>[a-zA-Z]+\.?(?:[ /][a-zA-Z]+){0,3})'
-  r'(?:\s*\^ ?\{?(?P<power>[23])\}?)?$',
+  r'(?:\s*\^ ?\{?(?P<power>[1-9])\}?)?$',
   re.DOTALL,
 )
 _INNER_UNIT = re.compile(
@@ -89,7 +89,7 @@ _FACTOR = (
 # km / h, m / s^2, kg m^2 s^{-2}: units that are multiplied and divided.
 _COMPOUND = re.compile(
   r'^(?P<body>.*?(?:[\d)}%!]|\\pi|(?<=[^a-zA-Z\\][a-z])(?= ))) ?'
-  rf'(?P<unit>{_FACTOR}(?:(?: ?(?:/|\\cdot|\\times) ?| )?{_FACTOR})*)$',
+  rf'(?P<unit>{_FACTOR}(?:(?: ?(?:[/*]|\\cdot|\\times) ?| )?{_FACTOR})*)$',
   re.DOTALL,
 )
 _UNIT_FRACTION = re.compile(
@@ -101,7 +101,9 @@ _TEXT_POWER = re.compile(r'(\\text ?\{[^{}]*?) ?\^ ?\{? ?(-?\d) ?\}? ?\}')
 _TEXT_TIMES = re.compile(r'(\\text ?\{[^{}\\]*?) ?\\cdot ?')
 _UNIT_WORD = re.compile(r'([a-zA-Z]+)(?:\^(-?\d))?')
 # Of single letters, which are names more often than units.
-_LETTER_UNITS = ('m/s', 'm/h', 'g/L', 'g/s', 'L/s', 'L/h')
+_LETTER_UNITS = frozenset(
+  ('m/s', 'm/h', 'g/L', 'g/s', 'L/s', 'L/h', 'N/m', 'V/m', 'J/s', 'J/K', 'W/m')
+)
 _PIECE = re.compile(
   r'(?P<number>\d+(?:\.\d+)?) ?(?:\\text ?\{ ?(?P<text>[a-zA-Z]+)\.? ?\}'
   r'|(?P<word>[a-zA-Z]+)\.?)(?: ?,)?(?: ?(?:and|\\text ?\{ ?and ?\}))? ?'
@@ -111,7 +113,7 @@ _PER = re.compile(r'\s*(?:/|\bper\b)\s*')
 
 
 def split(text: str) -> tuple[str, str, int]:
-  """(what is before the unit, the unit or '', its power from 1 to 3)."""
+  """(what is before the unit, the unit or '', its power from 1 to 9)."""
   unit = ''
   text, found = _CURRENCY.subn('', text)
   if found or '\\$' in text or text.startswith('$'):
@@ -219,18 +221,22 @@ def _is_unit(match):
     return _is_surely_unit(words, match)
   if len(words[0]) == 1:
     return words[0] in _PLAIN_UNITS and bool(match['space'])
-  return (
-    len(words[0]) > 2 or words[0] in _SQUARE + _CUBIC or (_is_known(words[0]))
-  )
+  if _is_known(words[0]) or words[0] in _SQUARE + _CUBIC:
+    return True
+  # ln(x)abc is a product.
+  is_apart = match['space'] or match['body'][-1] not in ')}'
+  return len(words[0]) > 2 and bool(is_apart)
 
 
 def _is_surely_unit(words, match):
   """Whether words after a letter are a unit, and no further letters."""
   plain = [w for w in words if w.casefold() not in _SQUARE + _CUBIC]
-  if plain == ['m'] and match['body'].rstrip().endswith('\\pi'):
+  after_pi = match['body'].rstrip().endswith('\\pi')
+  if plain == ['m'] and after_pi:
     return True
   return bool(plain) and all(
-    len(word) > 1 and word != 'in' and _is_known(word) for word in plain
+    len(word) > 1 and _is_known(word) and (word != 'in' or after_pi)
+    for word in plain
   )
 
 

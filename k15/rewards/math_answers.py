@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from k15.rewards import answer_equality
 from k15.rewards import answer_numbers
 from k15.rewards import answer_reading
+from k15.rewards import answer_scalars
 from k15.rewards import answer_shapes
 from k15.rewards import answer_text
 from k15.rewards import answer_units
@@ -129,6 +130,12 @@ def _same_mathematics(gold, answer):
       try:
         if answer_equality.equal(ours, theirs if factor == 1 else scaled):
           return True
+        if (
+          gold.integer
+          and answer.integer
+          and (answer_scalars.same_progression(ours, theirs, gold.integer))
+        ):
+          return True
         read = False
       except answer_numbers.Undefined:
         continue
@@ -149,7 +156,8 @@ def _trees(gold, answer):
     if ours is None or theirs is None:
       continue
     if gold.integer and answer.integer:
-      theirs = answer_shapes.renamed(theirs, answer.integer, gold.integer)
+      common = ('sym', gold.integer)
+      theirs = answer_shapes.replaced(theirs, answer.integer, common)
     pairs.append((ours, theirs))
   return pairs
 
