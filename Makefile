@@ -2,6 +2,7 @@
 # make test   lint and all tests
 # make test-launch  launch/xm.py, with XManager and the clients of both clouds
 # make test-peers  JetStream's own tests of its driver and server, on ours
+# make plan   what a run will cost on a TPU slice: ARGS='--config=... --topology=...'
 # make bench  side-by-side measurements against other libraries
 # make bench-rollout  the rollout server against what it could be at best
 # make bench-rewards  what rewards get right, and what they cost
@@ -19,6 +20,7 @@
 #   make run PYTHON=python3.12                      another interpreter
 #   make run CONFIG=experiments/arithmetic.py:smoke WORKDIR=runs/smoke
 #   make run ARGS='--config.rl.iterations=2'        override any key
+#   make bench-rewards DATA=FOLDER                    of public data sets
 #   make test ARGS='tests/test_data.py -k resumes'  some tests only
 
 PYTHON ?= python3
@@ -28,10 +30,12 @@ BIN := $(VENV)/bin
 PINS := third_party/constraints.txt
 SCRATCH := .cache/tmp
 TORCH := .bench/torch
+LIBTPU := .cache/libtpu
 CONFIG ?= experiments/arithmetic.py
 WORKDIR ?= runs/arithmetic
 ARGS ?=
 FIGURE ?=
+DATA ?= data
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export XDG_CACHE_HOME := $(CURDIR)/.cache
@@ -43,14 +47,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv obeys the overrides of pyproject.toml, which leave TensorFlow out.
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
-.PHONY: run test test-launch test-peers bench bench-rollout bench-rewards \
+.PHONY: run test test-launch test-peers plan bench bench-rollout bench-rewards \
   bench-curation bench-long bench-gpu long2short reproduce chaos kill
 .DELETE_ON_ERROR:
+
+bench-rewards bench-curation: export K15_DATA := $(DATA)
+test plan: export PYTHONPATH := $(CURDIR)/$(LIBTPU)
 
 run: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m k15.main --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
 
-test: $(VENV)/.test | $(SCRATCH)
+test: $(VENV)/.test $(LIBTPU)/.ready | $(SCRATCH)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 \
 	  --dist=loadfile $(ARGS)
@@ -68,6 +75,9 @@ test-peers: $(VENV)/.test | $(SCRATCH)
 	  -p tests.jetstream_plugin \
 	  --pyargs jetstream.tests.core.test_orchestrator \
 	  jetstream.tests.core.test_server $(ARGS)
+
+plan: $(VENV)/.core $(LIBTPU)/.ready | $(SCRATCH)
+	$(BIN)/python -m launch.plan $(ARGS)
 
 bench: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.rl_step $(ARGS)
@@ -127,6 +137,14 @@ $(LAUNCH)/.ready: setup.py third_party/constraints_launch.txt | $(VENV)/.uv
 	  --constraint third_party/constraints_launch.txt \
 	  --editable '.[launch,test]'
 	@touch $@
+
+# Where no TPU is, jax complains of it at each start: it stays out of .venv.
+$(LIBTPU)/.ready: $(PINS) | $(VENV)/.uv
+	@echo 'installing libtpu into $(LIBTPU), where there is one'
+	@[ "$$(uname -sm)" != 'Linux x86_64' ] || \
+	  $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
+	  --constraint $(PINS) --no-deps --target $(LIBTPU) libtpu
+	@mkdir -p $(LIBTPU) && touch $@
 
 $(TORCH)/.ready: | $(VENV)/.uv
 	@echo 'installing torch and transformers into $(TORCH)'
