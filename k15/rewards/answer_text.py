@@ -29,7 +29,7 @@ _STATED = re.compile(
 )
 # A choice stated behind a box with a formula, to end a response.
 _CHOSEN = re.compile(
-  r'\n[\s*_#]*(?:the )?(?:final |correct )?(?:answer|option|choice)(?: is)?'
+  r'\n[ *_#]*(?:the )?(?:final |correct )?(?:answer|option|choice)(?: is)?'
   r'[\s*_:]*(?:is )?[\s*_$]*\(?([A-J])\)?[\s*_.$]*\Z',
   re.IGNORECASE,
 )
