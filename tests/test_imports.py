@@ -86,7 +86,7 @@ MAY_IMPORT = {
     'eval_sets',
   ],
   'eval_pairs': ['metrics', 'eval_metrics'],
-  'task': [*BELOW_ROLLOUT, 'eval_sets'],
+  'task': [*BELOW_ROLLOUT, 'eval_sets', 'rewards'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
   'responses': [*BELOW_EVALUATE, 'context'],
