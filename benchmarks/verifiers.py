@@ -13,8 +13,9 @@ dollars, then verify, with its own time limits.
           letter: most of what training scores
   ratio   seconds of math-verify / seconds of k15, median of the repeats
 
-Cases marked 'policy' are timed and not counted.  The last line is
-`RESULT {json}`.
+Cases marked 'policy' are timed and not counted.  What k15 makes of the texts of
+hostile_answers.py has to be said within HOSTILE_SECONDS each on a machine that
+does nothing else.  The last line is `RESULT {json}`.
 """
 
 import argparse
@@ -30,6 +31,7 @@ import time
 
 import math_verify
 
+from benchmarks import hostile_answers
 from benchmarks import public_data
 from k15.rewards import answer_judge
 from k15.rewards import answer_text
@@ -38,6 +40,7 @@ from k15.rewards import math_answers
 
 NAMES = ('k15', 'math-verify')
 TARGET_EXACT = 10.0
+HOSTILE_SECONDS = 1.5
 
 
 def read_sets(folder: pathlib.Path, every: int = 1) -> dict[str, list[dict]]:
@@ -78,7 +81,7 @@ def serve(name: str, folder: pathlib.Path, every: int) -> None:
   sets = read_sets(folder, every)
   verify = with_k15 if name == 'k15' else with_math_verify
   if name == 'k15':
-    answer_workers.warm_up()
+    answer_workers.shared().warm_up()
   for i, text in enumerate(answer_judge.WARM_UP):
     verify(text, text)
     verify(text, answer_judge.WARM_UP[i - 1])
@@ -123,6 +126,16 @@ def measure(
       process.stdin.close()
       process.wait(timeout=60)
   return found
+
+
+def slowest_hostile() -> float:
+  """Seconds of the slowest verdict on a hostile answer, by k15."""
+  answer_workers.shared().warm_up()
+  return max(
+    math_answers.verify(response, '7').seconds
+    for text in hostile_answers.TEXTS.values()
+    for response in (f'\\boxed{{{text}}}', text)
+  )
 
 
 def errors(cases: list[dict], kinds: list[str]) -> list[dict]:
@@ -193,6 +206,9 @@ def main() -> None:
     for repeat in range(options.repeats)
   ]
   result = report(sets, repeats)
+  slowest = slowest_hostile()
+  result['slowest_hostile_seconds'] = round(slowest, 2)
+  result['hostile_answers_end_in_time'] = slowest < HOSTILE_SECONDS
   if options.disagreements:
     for set_, cases in sets.items():
       for case in errors(cases, repeats[0][set_, 'k15']['kinds']):

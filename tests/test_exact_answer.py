@@ -98,3 +98,8 @@ def test_hostile_text_costs_no_time():
     exact_answer.is_correct(f'#### {text}', '42', '####')
     exact_answer.is_correct(text, '42', '####')
   assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize('missing', ['nan', 'NaN', 'inf', '-inf'])
+def test_a_number_that_is_missing_is_never_right(missing):
+  assert not exact_answer.is_correct(f'#### {missing}', missing, '####')

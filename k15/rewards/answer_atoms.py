@@ -14,19 +14,26 @@ _FUNCTION_NAMES = (
 FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 MANY_ARGUMENTS = frozenset(('gcd', 'lcm', 'max', 'min'))
 _LETTERS = (
-  'alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa'
-  ' lambda mu nu xi rho sigma tau phi varphi chi psi omega Gamma Delta Theta'
-  ' Lambda Xi Sigma Phi Psi Omega ell'
+  'alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho'
+  ' sigma tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi'
+  ' Psi Omega ell hbar'
 )
 _GREEK = frozenset(_LETTERS.split())
 _WORDS = {
   'pi': ('sym', 'pi'), 'inf': ('inf',), 'infty': ('inf',), 'infinity': ('inf',),
 }  # fmt: skip
+# Marks on names; an arrow or hat on one letter changes nothing.
+_ACCENTS = frozenset(
+  ('vec', 'hat', 'overline', 'bar', 'dot', 'ddot', 'tilde', 'widehat')
+)
+_BARE = ('vec', 'hat')
 # Commands that a factor may start with.
 STARTS = (
-  FUNCTIONS | MANY_ARGUMENTS | _GREEK | _WORDS.keys()
+  FUNCTIONS | MANY_ARGUMENTS | _GREEK | _WORDS.keys() | _ACCENTS
   | {'frac', 'sqrt', 'binom', 'lfloor', 'lceil', 'begin'}
 )  # fmt: skip
+# C_n^k and A_n^k, P_n^k: how many choices there are, without and with order.
+_CHOICES = {'C': 'binomial', 'A': 'arrangements', 'P': 'arrangements'}
 _BASES = 'two three four five six seven eight nine ten eleven twelve'
 _NUMERALS = {name: str(2 + i) for i, name in enumerate(_BASES.split())} | {
   'sixteen': '16',
@@ -87,6 +94,8 @@ def _text_symbol(reader):
     return _subscripted(reader.cursor, text)
   if text in FUNCTIONS:
     return _function(reader, text)
+  if text in MANY_ARGUMENTS:
+    return _many(reader, text)
   raise ParseError(f'text: {text!r}')
 
 
@@ -113,8 +122,26 @@ def _word(reader):
 def _subscripted(cursor, name):
   if cursor.at('_'):
     cursor.advance()
-    name += '_' + cursor.group()
+    index = cursor.group()
+    if name in _CHOICES and cursor.at('^') and index.isalnum():
+      return ('choices', name, index)
+    name += '_' + index
   return ('sym', name)
+
+
+def choices(node: tuple, exponent: tuple) -> tuple:
+  """What C_n^k is: a number of choices, or a power of a letter."""
+  name, index = node[1:]
+  number = answer_tokens.number(index) if index.isdigit() else ('sym', index)
+  is_power = exponent[0] not in ('num', 'sym', 'add') or (
+    number[0] == exponent[0] == 'num' and exponent[1] > number[1]
+  )
+  if is_power or (number[0] == 'sym' and len(index) > 1):
+    return ('pow', ('sym', f'{name}_{index}'), exponent)
+  chosen = ('fn', 'binomial', number, exponent)
+  if _CHOICES[name] == 'binomial':
+    return chosen
+  return ('mul', chosen, ('fn', 'factorial', exponent))
 
 
 def _based(cursor, node):
@@ -185,7 +212,18 @@ def _command(reader):
     return ('fn', 'floor' if name == 'lfloor' else 'ceil', node)
   if name == 'begin':
     return brackets.matrix(reader)
+  if name in _ACCENTS:
+    return _accented(reader, name)
   raise ParseError(f'\\{name}')
+
+
+def _accented(reader, name):
+  """A letter or several under one mark, as one name."""
+  letters = reader.cursor.group()
+  if not letters.isalnum():
+    raise ParseError(f'{name} of {letters!r}')
+  bare = name in _BARE and len(letters) == 1
+  return _subscripted(reader.cursor, letters if bare else f'{name} {letters}')
 
 
 def _root(reader):

@@ -3,6 +3,7 @@
 `equal` is given to each function: the equality of the parts.
 """
 
+import fractions
 import functools
 import itertools
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from k15.rewards import answer_numbers as numbers
 from k15.rewards import answer_shapes as shapes
 
+Fraction = fractions.Fraction
+MAX_STEPS = 64
 Equal = Callable[[tuple, tuple], bool]
 
 
@@ -19,6 +22,8 @@ def equal(gold: tuple, answer: tuple, equal: Equal) -> bool:
   Lists and sets in any order, except that values without names take the order
   of those with names; tuples in theirs.
   """
+  if ('dots',) in _items(gold) or ('dots',) in _items(answer):
+    return _elided_equal(gold, answer, equal)
   if gold[0] == 'seq' and answer[0] == 'seq':
     return _sequences_equal(gold, answer, equal)
   if 'matrix' in (gold[0], answer[0]):
@@ -43,6 +48,58 @@ def equal(gold: tuple, answer: tuple, equal: Equal) -> bool:
   if sequence[1] + sequence[2] in ('(]', '[)'):
     return False
   return _in_order(_values(list_[1]), sequence[3], equal)
+
+
+def _items(node):
+  """Items of a list, tuple or set; none of anything else."""
+  return {'list': node[1:2], 'seq': node[3:4]}.get(node[0], ([],))[0]
+
+
+def _elided_equal(gold, answer, equal):
+  """1, 2, ..., n and 1, 2, 3, ..., n: alike as far as both are written."""
+  if gold[0] == answer[0] == 'seq' and gold[1:3] != answer[1:3]:
+    return False
+  ours, theirs = _items(gold), _items(answer)
+  if ('dots',) not in ours:
+    ours, theirs = theirs, ours
+  if ('dots',) not in theirs:
+    return _written_out(ours, theirs, equal)
+  ends = [_ends(items) for items in (ours, theirs)]
+  if None in ends:
+    return False
+  (first, last), (others, other) = ends
+  shared = min(len(first), len(others))
+  if shared < 2 and len(first) != len(others):
+    # 1, ..., n goes on by ones.
+    shorter, longer = sorted((first, others), key=len)
+    next_ = ('add', shorter[0], ('num', Fraction(1), None))
+    if not equal_or_not(next_, longer[1], equal):
+      return False
+  return _in_order(first[:shared], others[:shared], equal) and _in_order(
+    last, other, equal
+  )
+
+
+def _written_out(elided, items, equal):
+  """Whether 1, 2, ..., 5 is 1, 2, 3, 4, 5: of equal steps, with these ends."""
+  ends = _ends(elided)
+  if ends is None or not ends[1] or not len(elided) <= len(items) < MAX_STEPS:
+    return False
+  first, last = ends
+  steps = [('add', b, ('neg', a)) for a, b in itertools.pairwise(items)]
+  return (
+    _in_order(first, items[: len(first)], equal)
+    and _in_order(last, items[-len(last) :], equal)
+    and all(equal_or_not(steps[0], step, equal) for step in steps)
+  )
+
+
+def _ends(items):
+  """(items before the dots, items after them), None without one ellipsis."""
+  if items.count(('dots',)) != 1 or items[0] == ('dots',):
+    return None
+  place = items.index(('dots',))
+  return items[:place], items[place + 1 :]
 
 
 def equal_or_not(gold: tuple, answer: tuple, equal: Equal) -> bool:

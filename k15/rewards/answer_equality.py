@@ -12,6 +12,8 @@ from k15.rewards import answer_shapes as shapes
 from k15.rewards import answer_values as values
 
 _EQUATIONS = ('=', '~', 'in')
+_COORDINATES = ('x', 'y', 'z')
+_ZERO = ('num', 0)
 
 
 def equal(gold: tuple, answer: tuple) -> bool:
@@ -54,6 +56,10 @@ def assigned(node: tuple, of_reference: bool = False) -> tuple | None:
     parts, operators = parts[1:], operators[1:]
   elif shapes.is_name(parts[-1]):
     parts, operators = parts[:-1], operators[:-1]
+  elif _is_quantity(parts[0], parts[-1], of_reference):
+    parts, operators = parts[1:], operators[1:]
+  elif _is_quantity(parts[-1], parts[0], of_reference):
+    parts, operators = parts[-2::-1], operators[-2::-1]
   elif of_reference:
     return None
   if '~' in operators:
@@ -65,6 +71,22 @@ def assigned(node: tuple, of_reference: bool = False) -> tuple | None:
     if (constant or not named) and not equal(part, last):
       return None
   return last
+
+
+def _is_quantity(side, value, of_reference):
+  """Whether it stands for a number: m + n, f(2), BC^2 of BC^2 = 10.
+
+  A reference in x, y or z is the equation of a curve, and a + b = 0 is one
+  too; an answer is one that is both.
+  """
+  names = shapes.symbols(side)
+  if not names or shapes.symbols(value) or shapes.is_region(side):
+    return False
+  in_coordinates = names & {*_COORDINATES}
+  is_equated_to_0 = side[0] == 'add' and value[:2] == _ZERO
+  if of_reference:
+    return not in_coordinates and not is_equated_to_0
+  return not (in_coordinates and is_equated_to_0)
 
 
 def _or_undefined(gold, answer):

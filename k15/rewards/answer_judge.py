@@ -4,8 +4,9 @@
 
 FD is a socket.  A guardian imports math-verify once and forks the child that
 reads the questions: the child's alarm is the kernel's, which no computation
-can hold off, and the guardian answers for a child that died and forks the
-next.  Both end when the socket does.
+can hold off, and counts the child's own processor time, so that verdicts do
+not hang on what else the machine does.  The guardian answers for a child that
+died and forks the next.  Both end when the socket does.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from math_verify import parser
 from sympy import parsing
 from sympy.parsing import sympy_parser
 
-REASONS = {signal.SIGALRM: 'timeout', signal.SIGKILL: 'memory'}
+REASONS = {signal.SIGPROF: 'timeout', signal.SIGKILL: 'memory'}
 _FORBIDDEN = (
   'os.system', 'os.exec', 'os.fork', 'os.forkpty', 'os.posix_spawn', 'os.spawn',
   'os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.chmod', 'os.kill',
@@ -104,7 +105,7 @@ def numeral(text: str, *_, **__) -> sympy.Number:
 
 def _serve(connection, seconds, megabytes):
   """The child: a question a line, an outcome a line."""
-  signal.signal(signal.SIGALRM, signal.SIG_DFL)
+  signal.signal(signal.SIGPROF, signal.SIG_DFL)
   limit = megabytes << 20
   with contextlib.suppress(ValueError, OSError):  # Not on every system.
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -112,14 +113,14 @@ def _serve(connection, seconds, megabytes):
   with connection.makefile('rb') as questions:
     for line in questions:
       number, gold, answer = json.loads(line)
-      signal.setitimer(signal.ITIMER_REAL, seconds)
+      signal.setitimer(signal.ITIMER_PROF, seconds)
       try:
         outcome = answer_to(gold, answer)
       except MemoryError:
         outcome = 'error: memory'
       except (Exception, Refused) as error:  # Whatever hostile text raises.
         outcome = f'error: crash: {type(error).__name__}'
-      signal.setitimer(signal.ITIMER_REAL, 0)
+      signal.setitimer(signal.ITIMER_PROF, 0)
       connection.sendall(json.dumps([number, outcome]).encode() + b'\n')
 
 

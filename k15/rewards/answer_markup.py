@@ -6,6 +6,8 @@ Everything here is linear in the length of the text, and nothing is evaluated.
 import re
 import unicodedata
 
+from k15.rewards import answer_phrases
+
 _CHARACTERS = {
   '−': '-', '–': '-', '—': '-', '×': r'\times ', '·': r'\cdot ', '÷': '/',
   '⋅': r'\cdot ', '∙': r'\cdot ', '⁄': '/', '∕': '/', 'π': r'\pi ',
@@ -14,11 +16,34 @@ _CHARACTERS = {
   '∅': r'\emptyset ',
   '±': r'\pm ', '∓': r'\mp ', '°': '^\\circ ', '⟨': r'\langle ',
   '⟩': r'\rangle ',
-  '，': ',', '：': ':', 'º': '^\\circ ', 'θ': r'\theta ', 'α': r'\alpha ',
-  'β': r'\beta ', 'λ': r'\lambda ', '“': '', '”': '', '‘': "'", '’': "'",
+  '，': ',', '：': ':', 'º': '^\\circ ', '“': '', '”': '', '‘': "'", '’': "'",
+  '′': "'", '″': "''", '∀': r'\forall ', '∠': '', '△': '', '∖': r'\setminus ',
+  'ℝ': r'\mathbb{R}', 'ℤ': r'\mathbb{Z}', 'ℕ': r'\mathbb{N}',
+  'ℚ': r'\mathbb{Q}', '…': r'\ldots ', '⋯': r'\ldots ', '；': ';', '、': ',',
+  '或': ' or ', '且': ' and ', '和': ' and ',
   '£': r'\$', '€': r'\$', '¥': r'\$', '\u200b': '', '≡': r'\equiv ', '٫': '.',
 }  # fmt: skip
+_GREEK = (
+  'alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi'
+  ' omicron pi rho sigma sigma tau upsilon phi chi psi omega'
+)
+_CAPITALS = 'Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega'
+_CHARACTERS |= {
+  chr(ord('α') + i): f'\\{name} '
+  for i, name in enumerate(_GREEK.split())
+  if name != 'omicron'
+}
+_CHARACTERS |= {
+  letter: f'\\{name} '
+  for letter, name in zip('ΓΔΘΛΞΠΣΦΨΩ', _CAPITALS.split(), strict=True)
+}
+_CHARACTERS |= {
+  'ϵ': r'\epsilon ', 'ϕ': r'\phi ', 'ϑ': r'\theta ', 'µ': r'\mu ',
+}  # fmt: skip
+# Circled numbers label the parts of an answer.
+_CHARACTERS |= {chr(ord('①') + i): f' ({i + 1}) ' for i in range(9)}
 _SUPERSCRIPTS = str.maketrans('⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ', '0123456789+-n')
+_SUBSCRIPT_RUN = re.compile('[₀-₉]+')
 _SUPERSCRIPT_RUN = re.compile('[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+')
 _VULGAR = re.compile(r'([¼-¾⅐-⅞])')
 _THOUSANDS = re.compile(
@@ -28,9 +53,9 @@ _ESCAPED_TWICE = re.compile(r'\\\\(?=[a-zA-Z{}$%,;!()\[\]])')
 _SPACED = re.compile(r'(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])')
 _REMOVED = re.compile(
   r'\\(?:displaystyle|textstyle|limits|boldsymbol|mathbf|mathit|mathcal|bm'
-  r'|mathsf|vec|hat|left|right|[bB]igg?[lr]?|rm|bf|it|hline|noindent|angle'
-  r'|measuredangle|therefore)(?![a-zA-Z])\.?'
-  r'|\\!|(?<!\\)\$|(?<!\\)\\[()\[\]]|\\phantom\{[^{}]*\}'
+  r'|mathsf|left|right|middle|triangle|[bB]igg?[lr]?|rm|bf|it|hline|noindent'
+  r'|angle|measuredangle|therefore)(?![a-zA-Z])\.?'
+  r'|\\[!"]|(?<!\\)\$|(?<!\\)\\[()\[\]]|\\phantom\{[^{}]*\}'
 )
 _LONE_DOLLAR = re.compile(r'(?<!\\)\$(?=[\d.])')
 _SPACES = re.compile(r'(?<!\\)\\[,;:> ]|\\q?quad|~|\s+')
@@ -42,11 +67,43 @@ _RENAMED = {
   'geq': 'ge', 'geqslant': 'ge', 'neq': 'ne', 'varnothing': 'emptyset',
   'lbrace': '{', 'rbrace': '}', 'lvert': 'vert', 'rvert': 'vert', 'mid': 'vert',
   'ast': 'cdot', 'degree': 'circ', 'colon': 'ratio', 'dots': 'ldots',
-  'cdots': 'ldots', 'sf': 'text',
+  'cdots': 'ldots', 'sf': 'text', 'lcm': 'text{lcm}', 'operatorname*': 'text',
+  'tg': 'tan', 'ctg': 'cot', 'arctg': 'arctan', 'overrightarrow': 'vec',
+  'varepsilon': 'epsilon', 'varphi': 'phi', 'vartheta': 'theta',
+  'varrho': 'rho', 'varsigma': 'sigma', 'varkappa': 'kappa',
+  'land': 'text{ and }', 'wedge': 'text{ and }', 'lor': 'text{ or }',
+  'vee': 'text{ or }',
 }  # fmt: skip
-_COMMAND = re.compile(r'\\([a-zA-Z]+)')
+# JSON and Python read \\t, \\f and the like in what was to be LaTeX.
+_UNESCAPED = re.compile(
+  '\t(?=ext|frac|imes|heta|an|au|o|riangle|herefore|binom)|[\x07\x08\x0b\x0c]'
+  '|\r(?=ight|angle|ho|m|floor|ceil)|\n(?=eq|e[^a-z]|abla)'
+)
+_ESCAPES = dict(zip('\t\x07\x08\x0b\x0c\r\n', 'tabvfrn', strict=True))
+_PRIMES = re.compile(r'\^ ?\{? ?(?:\\prime ?)+\}?')
+_MINUTES = re.compile(
+  r"(\d+(?:\.\d+)?)\\circ *(\d+) ?'(?!') ?(?:(\d+(?:\.\d+)?) ?(?:''|\"))?"
+)
+_CHOOSE = re.compile(
+  r'(?:(?<![\w)}])|\{ ?\}) ?[_^] ?(?:\{ ?(\w+) ?\}|(\w)) ?'
+  r'(?:C|\\text ?\{ ?C ?\}) ?_ ?(?:\{ ?(\w+) ?\}|(\w))'
+)
+# X^a_b as X_b^a, which TeX draws alike.
+_RAISED_FIRST = re.compile(
+  r'(?<=[A-Z}]) ?(\^ ?(?:\{[^{}]*\}|\w)) ?(_ ?(?:\{[^{}]*\}|\w))'
+)
+_TEMPERATURE = re.compile(
+  r'\\circ ?(?:\\text ?\{ ?([CF]) ?\}|([CF])(?![a-zA-Z]))'
+)
+_OHMS = re.compile(r'(?<=\d) ?\\Omega$')
+_MICRO = re.compile(r'\\mu ?\\text ?\{ ?(?=[a-zA-Z])')
+_SCALES = {'C': 'celsius', 'F': 'fahrenheit'}
+_COMMAND = re.compile(r'\\(operatorname\*|[a-zA-Z]+)')
 _DEGREES = re.compile(r'\^ ?\{? ?\\circ ?\}?')
-_REALS = re.compile(r'\\mathbb ?(?:\{ ?R ?\}|R(?![a-zA-Z]))')
+_REALS = re.compile(
+  r'\\mathbb ?(?:\{ ?R ?\}|R(?![a-zA-Z]))'
+  r'|(?<=\\in) ?(?:\{ ?R ?\}|R(?![a-zA-Z_^]))'
+)
 _SET_LETTER = re.compile(r'\\mathbb ?\{? ?([A-Z]) ?\}?')
 _MIXED = re.compile(r'(?<![\d.}^_{/])(\d+) +(\d+) ?/ ?(\d+)(?![\d.])')
 _PERCENT = re.compile(r'(?: |\\text ?\{ *)*(?:percent|per cent|pct)\b(?: *\})?')
@@ -55,6 +112,8 @@ _PERCENT = re.compile(r'(?: |\\text ?\{ *)*(?:percent|per cent|pct)\b(?: *\})?')
 def markup(answer: str) -> str:
   """An answer in ASCII and few commands: one spelling for what looks alike."""
   text = answer if answer.isascii() else _ascii(answer)
+  if not text.isprintable():
+    text = _UNESCAPED.sub(lambda match: '\\' + _ESCAPES[match[0]], text)
   if '\\\\' in text and '\\begin' not in text:
     text = _ESCAPED_TWICE.sub(r'\\', text)
   text = _THOUSANDS.sub('', text)
@@ -69,11 +128,20 @@ def markup(answer: str) -> str:
     text = _MIXED.sub(r'\1\\frac{\2}{\3}', text)
   if '^' in text:
     text = _DEGREES.sub(r'\\circ ', text)
+    text = _PRIMES.sub(_primes, text)
+  if "'" in text:
+    text = _MINUTES.sub(_degrees, text.replace("\\'", "'"))
+  text = answer_phrases.without_ordinals(text)
+  if '_' in text:
+    text = _CHOOSE.sub(_binomial, _RAISED_FIRST.sub(r'\2\1', text))
+  if '\\' in text:
+    text = _TEMPERATURE.sub(_degrees_of, text)
+    text = _MICRO.sub(r'\\text{u', _OHMS.sub(r'\\text{ ohm}', text))
   text = _PERCENT.sub('%', text)
-  if '\\mathbb' in text:
+  if '\\mathbb' in text or '\\in' in text:
     text = _REALS.sub(r'\\reals', text)
     text = _SET_LETTER.sub(r'\1', text)
-  return text.strip(' *').rstrip('.,;: ').strip()
+  return text.strip(' *`').rstrip('.,;: ').strip()
 
 
 def _rename(match):
@@ -85,6 +153,9 @@ def _ascii(text):
   text = _SUPERSCRIPT_RUN.sub(
     lambda match: '^{' + match[0].translate(_SUPERSCRIPTS) + '}', text
   )
+  text = _SUBSCRIPT_RUN.sub(
+    lambda match: f'_{{{unicodedata.normalize("NFKC", match[0])}}}', text
+  )
   text = _VULGAR.sub(_fraction, text)
   text = ''.join(_CHARACTERS.get(c, c) for c in text)
   if text.isascii():
@@ -93,6 +164,25 @@ def _ascii(text):
   return ''.join(
     str(unicodedata.decimal(c, c)) if not c.isascii() else c for c in text
   )
+
+
+def _primes(match):
+  return "'" * match[0].count('\\prime')
+
+
+def _degrees(match):
+  """15 degrees 30 minutes as 15 1/2 degrees."""
+  seconds = f'+\\frac{{{match[3]}}}{{3600}}' if match[3] else ''
+  return rf'({match[1]}+\frac{{{match[2]}}}{{60}}{seconds})\circ '
+
+
+def _degrees_of(match):
+  return rf'\text{{ {_SCALES[match[1] or match[2]]}}}'
+
+
+def _binomial(match):
+  above, below = [group for group in match.groups() if group]
+  return rf'\binom{{{above}}}{{{below}}}'
 
 
 def _fraction(match):

@@ -11,7 +11,7 @@ Nodes (n an exact number, ... further nodes):
   ('rel', parts, operators)     a = b, a < b < c ...
   ('mod', a, n)                 a modulo n, a maybe an equation
   ('op', cup|cap|setminus, a, b)          ('ratio', ...)
-  ('matrix', rows)
+  ('matrix', rows)     ('dots',)   in a list, items left out
 
 The levels of binding are here, what binds tightest is in answer_atoms.py.
 """
@@ -66,9 +66,16 @@ class Reader:
     items, joins = [self.relation()], []
     while self.cursor.at(',', ';', 'and', 'or'):
       joins.append(_JOIN[self.cursor.advance()])
-      items.append(self.relation())
+      items.append(self._item())
     self.cursor.leave()
     return ('list', items, joins) if joins else items[0]
+
+  def _item(self):
+    """One of a list, or the dots that stand for some."""
+    if not self.cursor.at('ldots'):
+      return self.relation()
+    self.cursor.advance()
+    return ('dots',)
 
   def relation(self) -> tuple:
     """Ratios, unions and sums, equated or compared; a modulus after them."""
@@ -179,7 +186,10 @@ class Reader:
     if self.cursor.at('^'):
       self.cursor.advance()
       exponent = atoms.argument(self, signed=True)
-      node = self._postfix(('pow', node, exponent))
+      raised = ('pow', node, exponent)
+      if node[0] == 'choices':
+        raised = atoms.choices(node, exponent)
+      node = self._postfix(raised)
     return node
 
   def _postfix(self, node):

@@ -6,20 +6,15 @@ import re
 
 from k15.rewards import answer_markup
 from k15.rewards import answer_parser
+from k15.rewards import answer_phrases
 from k15.rewards import answer_tokens
 from k15.rewards import answer_units
 
 MAX_LENGTH = 1000  # characters of an answer that is looked into
 
-_NUMERAL_WORDS = (
-  'zero one two three four five six seven eight nine ten eleven twelve'
-  ' thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty'
+_SPELLED = dict.fromkeys(
+  ('all real numbers', 'all reals', 'all real'), r'\reals'
 )
-_SPELLED = {
-  **{word: str(i) for i, word in enumerate(_NUMERAL_WORDS.split())},
-  **dict.fromkeys(('half', 'one half', 'one-half', 'a half'), r'\frac{1}{2}'),
-  **dict.fromkeys(('all real numbers', 'all reals', 'all real'), r'\reals'),
-}
 _NUMERAL = re.compile(
   r'^\(?(?P<digits>-?[0-9a-zA-Z]*[0-9][0-9a-zA-Z]*)\)?(?: ?_ ?'
   r'(?P<base>[0-9]|\{ ?[0-9]{1,2} ?\}|\{? ?\\text ?\{ ?[a-z]+ ?\} ?\}?))?$'
@@ -27,7 +22,8 @@ _NUMERAL = re.compile(
 _NO_LETTERS = re.compile(r'\\text ?\{([^{}a-zA-Z]*)\}')
 _QUANTITY = re.compile(r'^\\text ?\{\s*([-+]?\d[\d.,/]*)\s+([a-zA-Z /]+)\}$')
 _LABEL = re.compile(
-  r'^(?:\\text ?\{[^{}]*\}\s*=|(?:\\text ?\{\s*)?'
+  r'^(?:\\text ?\{[^{}]*\}\s*=|'
+  r'\\text ?\{[^{}]* (?:is|are|equals) ?:? ?\}(?=.)|(?:\\text ?\{\s*)?'
   r'(?i:(?:the )?(?:final )?answer)(?: is)?\s*:?\s*\}?\s*:?)\s*'
 )
 _CALL = re.compile(
@@ -37,10 +33,7 @@ _RUN_ON = re.compile(r'(?<=[\d)}])(or|and)(?=[^a-z]|[a-z]\b)')
 _TEXT = re.compile(r'\\text ?\{([^{}]*)\}')
 _WORD = re.compile(r'(?<![\\a-zA-Z])[a-zA-Z]{3,}')
 _AND = re.compile(r',?\s+(?:and|&)\s+')
-_CHOICE = re.compile(r'^\(?([a-zA-Z])\)?$')
-_LABELLED = re.compile(
-  r'^\(?([A-J])[).:] ?(?!.*(?<![A-Za-z])[A-J](?![A-Za-z]))'
-)
+_LAST_SIDE = re.compile(r'^(?P<left>[^,;]*[a-zA-Z][^,;]*)=(?P<right>[^=]+)$')
 _CLOCK = re.compile(r'([012]?\d) ?: ?([0-5]\d) ?(?:([ap])\.? ?m\.?)?', re.I)
 _MATHEMATICAL_WORDS = (
   'sin cos tan cot sec csc arcsin arccos arctan log exp sqrt inf infty'
@@ -58,7 +51,8 @@ class Reading:
     key: it without what does not change a text; case kept.
     has_words: whether it holds words, so that case does not count.
     choice: the letter of a choice, as in '(C) 5', else ''.
-    body: the markup without label and unit.
+    integer: the letter that stands for any integer, as in '2k (k in Z)'.
+    body: the markup without label, unit and condition.
     unit: the unit in the singular and its power, ('', 1) without one.
   """
 
@@ -66,19 +60,37 @@ class Reading:
   key: str
   has_words: bool
   choice: str
+  integer: str
   body: str
   unit: tuple[str, int]
 
   @functools.cached_property
   def trees(self) -> tuple:
     """(node or None, node or None): commas in numbers group, or separate."""
-    return self._tree(True), (self._tree(False) if ',' in self.body else None)
+    return _tree(self.body), (
+      _tree(self.body, False) if ',' in self.body else None
+    )
 
-  def _tree(self, thousands):
-    try:
-      return answer_parser.parse(self.body, thousands)
-    except answer_tokens.ParseError:
+  @functools.cached_property
+  def stated(self) -> tuple | None:
+    """The tree of what an equation states whose left side is not read."""
+    match = _LAST_SIDE.match(self.body)
+    if not match or {'and', 'or'} & {*re.findall('[a-z]+', match['left'])}:
       return None
+    return _tree(match['right'])
+
+  @functools.cached_property
+  def behind_choice(self) -> 'Reading | None':
+    """What is behind the label of a choice."""
+    content = answer_phrases.without_choice(self.markup) if self.choice else ''
+    return read(content) if content else None
+
+
+def _tree(text, thousands=True):
+  try:
+    return answer_parser.parse(text, thousands)
+  except answer_tokens.ParseError:
+    return None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -90,14 +102,28 @@ def read(answer: str) -> Reading:
     markup = _NO_LETTERS.sub(r' \1 ', markup).strip()
   markup = _LABEL.sub('', markup, count=1) or markup
   markup = _RUN_ON.sub(r' \1 ', markup)
-  body, unit, power = answer_units.split(markup)
+  key, choice = _key(markup)
+  body, integer = answer_phrases.without_condition(markup)
+  parts = answer_phrases.parts(body)
+  if parts:
+    choice = ''  # (I) and (i) are labels of parts.
+    bodies = [answer_units.split(part)[0] for part in parts]
+    body, unit = f'({", ".join(f"{{{body}}}" for body in bodies)})', ('', 1)
+  else:
+    body, *unit = answer_units.split(body)
   if '(' in body and '=' in body:
     body = _without_call(body)
-  key, choice = _key(markup)
   spelled = _TEXT.sub(r'\1', body).strip().casefold()
-  body = _SPELLED.get(spelled, body)
+  body = _SPELLED.get(spelled) or _number(spelled) or body
   words = _has_words(body)
-  return Reading(markup, key, words, choice, body, (unit, power))
+  return Reading(markup, key, words, choice, integer, body, tuple(unit))
+
+
+def _number(words):
+  """Markup of a number in words; a letter is none."""
+  if len(words) < 3 or not words[0].isalpha():
+    return None
+  return answer_phrases.spelled_number(words)
 
 
 def _without_call(body):
@@ -125,11 +151,8 @@ def _key(markup):
     if text[: len(article)].casefold() == article:
       text = text[len(article) :]
       break
-  choice = _CHOICE.match(text)
-  if choice:
-    return choice[1], choice[1]
-  labelled = _LABELLED.match(text)
-  return text.replace(' ', ''), labelled[1] if labelled else ''
+  choice, is_all = answer_phrases.choice(text)
+  return choice if is_all else text.replace(' ', ''), choice
 
 
 def same_text(gold: Reading, answer: Reading) -> bool:
@@ -163,7 +186,7 @@ def same_numeral(gold: Reading, answer: Reading) -> bool | None:
 
 def _base(text):
   text = text.strip('{} ').removeprefix('\\text').strip('{} ').casefold()
-  return _SPELLED.get(text, text)
+  return answer_phrases.spelled_number(text) or text
 
 
 def same_time(gold: Reading, answer: Reading) -> bool | None:

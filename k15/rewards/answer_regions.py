@@ -42,7 +42,9 @@ def _pieces(node):
     parts = [_pieces(item) for item in node[1]]
     if None in parts:
       return None
-    if set(node[2]) == {'and'} and all(item[0] == 'rel' for item in node[1]):
+    if all(item[0] == 'rel' for item in node[1]) and (
+      set(node[2]) == {'and'} or _leaves_out(node)
+    ):
       return functools.reduce(_intersection, parts)
     return [piece for part in parts for piece in part]
   if kind == 'seq' and node[1] == '{':
@@ -52,6 +54,13 @@ def _pieces(node):
     return _interval(node)
   end = _end(node)
   return None if end is None else [(end, True, end, True)]
+
+
+def _leaves_out(node):
+  """Whether it is like x > 0, x != 1: both have to hold."""
+  return set(node[2]) <= {'and', ','} and any(
+    item[2] == ['!='] for item in node[1]
+  )
 
 
 def _interval(node):

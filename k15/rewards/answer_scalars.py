@@ -138,6 +138,34 @@ def _values_differ(gold, answer, index, sign):
   return not numbers.is_close(a, b)
 
 
+def same_progression(gold: tuple, answer: tuple, letter: str) -> bool:
+  """Whether a + b k and c + d k are the same numbers for all integers k."""
+  found = []
+  for node in (gold, answer):
+    if node[0] == 'rel' and node[2] == ['='] and node[1][0][0] == 'sym':
+      node = node[1][1]
+    if shapes.symbols(node) != {letter}:
+      return False
+    at = [
+      values.value(shapes.replaced(node, letter, _number(k)), values.Point(0))
+      for k in range(3)
+    ]
+    start, step, further = numbers.alike(*at)
+    if not numbers.is_close(further - step, step - start):
+      return False
+    found.append((start, step - start))
+  (start, step), (other, other_step) = found
+  start, step, other, other_step = numbers.alike(start, step, other, other_step)
+  if not step or not numbers.is_close(abs(step), abs(other_step)):
+    return False
+  shift = numbers.inexact((other - start) / step)
+  return numbers.is_close(shift + 1000, numbers.CONTEXT.nint(shift) + 1000)
+
+
+def _number(k):
+  return ('num', Fraction(k), None)
+
+
 def proportional(gold: tuple, answer: tuple, positive: bool) -> bool:
   """Whether answer = c gold for one constant c, nonzero or positive."""
   ratio, compared = None, 0

@@ -86,6 +86,17 @@ def is_name(node: tuple) -> bool:
   return node[0] == 'seq' and bool(node[3]) and all(map(is_name, node[3]))
 
 
+def replaced(node: tuple | list, name: str, other: tuple) -> tuple | list:
+  """A node with another node in the place of one of its letters."""
+  if isinstance(node, list):
+    return [replaced(part, name, other) for part in node]
+  if node == ('sym', name):
+    return other
+  if not isinstance(node, tuple):
+    return node
+  return tuple(replaced(part, name, other) for part in node)
+
+
 def symbols(node: tuple | list) -> set[str]:
   """Names of the symbols in a node, constants aside."""
   if isinstance(node, list):

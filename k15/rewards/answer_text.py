@@ -27,6 +27,19 @@ _STATED = re.compile(
   r'(?:\b(?i:answer|option|choice)s?(?:[^.:=\n$]{0,80}?\b(?:is|are)\b'
   r'|\s*\**\s*[:=])|答案(?:是|为|[:：]))\s*[:：]?\s*(\S.*)'
 )
+# A choice stated behind a box with a formula, to end a response.
+_CHOSEN = re.compile(
+  r'\n[ *_#]*(?:the )?(?:final |correct )?(?:answer|option|choice)(?: is)?'
+  r'[\s*_:]*(?:is )?[\s*_$]*\(?([A-J])\)?[\s*_.$]*\Z',
+  re.IGNORECASE,
+)
+_HOPED = re.compile(
+  r'final answer is:? ([^\n]{1,200}?)\. I hope it is correct', re.IGNORECASE
+)
+_EMPHASIS = re.compile(
+  r'(?<![\w*`\\])(\*\*|__|`)(?=\S)([^\n*`]{1,200}?)(?<=\S)\1(?![\w*`])'
+)
+_TAG = re.compile(r'</?(?:b|i|em|strong|code)>')
 _HOPE = re.compile(r'\.\s*I hope.*')
 _SENTENCE_END = re.compile(r'[.!?](?:\s|$)')
 _SEGMENT = re.compile(
@@ -35,7 +48,11 @@ _SEGMENT = re.compile(
 _NUMBER = re.compile(
   r'(?:(?<![\w)])[-−])?(?<![a-zA-Z\d.])\d[\d,]*(?:\.\d+)?(?:/\d+)?%?'
 )
-_LONG_WORD = re.compile(r'(?<![\\a-zA-Z])[a-zA-Z]{3,}')
+# Not of 'x=1orx=2', which is two answers.
+_LONG_WORD = re.compile(
+  r'(?<![\\a-zA-Z])(?!(?:or|and)[a-zA-Z](?![a-zA-Z]))(?:[a-zA-Z]{3,}'
+  r'|(?i:so|it|is|we)(?![a-zA-Z]))'
+)
 _ENVIRONMENT = re.compile(r'\\(?:begin|end) ?\{[a-z]+\}')
 
 
@@ -60,9 +77,12 @@ def final_answer(response: str) -> str | None:
   if start >= 0:
     inside, _, after = region[start + 8 :].partition('</answer>')
     region = after if _box_start(after) >= 0 else inside
-  if _box_start(region) >= 0:
-    return boxed(region)
-  return _unboxed(region.strip())
+  box = _box_start(region)
+  if box < 0:
+    return _unboxed(region.strip())
+  behind = max(box, len(region) - TAIL)
+  chosen = _CHOSEN.search(region, behind) or _HOPED.search(region, behind)
+  return chosen[1] if chosen else boxed(region)
 
 
 def reference_answer(reference: str) -> str:
@@ -72,6 +92,11 @@ def reference_answer(reference: str) -> str:
   if len(reference) > MAX_REFERENCE:
     return final_answer(reference) or ''
   return reference.rpartition('####')[2].strip()
+
+
+def is_missing(reference: str) -> bool:
+  """Whether a reference is what a missing number is written as."""
+  return reference.strip().casefold().lstrip('+-') in ('nan', 'inf')
 
 
 def _box_start(text, end=None):
@@ -120,7 +145,7 @@ def _unboxed(text):
   _, found, rest = text.rpartition('####')
   if found:
     return rest.strip().partition('\n')[0].strip() or None
-  tail = text[-TAIL:]
+  tail = _EMPHASIS.sub(r'\2', _TAG.sub('', text[-TAIL:]))
   stated = next(iter([*_STATED.finditer(tail)][-1:]), None)
   if stated and stated[1].startswith('not '):
     return None

@@ -1,26 +1,26 @@
 """Worker processes for answers that cost an unknown time; killed at a limit.
 
 A question is a (gold, answer) pair of markup; answer_judge.py answers it.  The
-workers start with the first question, stay for the next ones, ignore Ctrl-C,
-and end with this process.
+workers start with the first questions, stay for the next ones, ignore Ctrl-C,
+and end with their pool or this process.
 """
 
-import atexit
 import contextlib
+import functools
 import json
 import os
 import pathlib
-import selectors
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import weakref
 
-LIMIT_SECONDS = 0.7  # of one answer in its worker; the rest of a second is ours
-GRACE_SECONDS = 0.1  # until a worker that did not end is killed from outside
+LIMIT_SECONDS = 0.7  # of processor time, for one answer in its worker
+PATIENCE_SECONDS = 20.0  # until a worker that does not answer is killed
 START_SECONDS = 120.0
 END_SECONDS = 0.5  # until one that does not end is killed with its child
 MEMORY_MB = 1024
@@ -32,8 +32,7 @@ class Worker:
   """One process; a question at a time.
 
   Attributes:
-    started: when the last question was sent.
-    is_busy: whether its answer is still to come.
+    is_busy: whether an answer is still to come.
   """
 
   def __init__(self, seconds: float = LIMIT_SECONDS):
@@ -49,8 +48,7 @@ class Worker:
       start_new_session=True,
     )
     theirs.close()
-    self.limit = seconds + GRACE_SECONDS
-    self.started, self.is_busy = 0.0, False
+    self.is_busy = False
     self._number = 0
     self._unread = b''
 
@@ -71,22 +69,30 @@ class Worker:
       raise RuntimeError(f'no worker after {START_SECONDS} s') from None
     self._unread = b''
 
-  def send(self, gold: str, answer: str) -> None:
+  def judge(self, gold: str, answer: str) -> tuple[str, float]:
+    """(outcome, seconds); still busy where it did not answer in time."""
     self._number += 1
-    self.started, self.is_busy = time.perf_counter(), True
+    self.is_busy, start = True, time.perf_counter()
     message = json.dumps([self._number, gold, answer]).encode() + b'\n'
-    self.connection.settimeout(GRACE_SECONDS)
-    with contextlib.suppress(OSError):
-      self.connection.sendall(message)
-
-  def receive(self) -> str | None:
-    """The outcome, None when what came belongs to an earlier question."""
+    self.connection.settimeout(PATIENCE_SECONDS)
     try:
-      received = self.connection.recv(65536)
+      self.connection.sendall(message)
+      outcome = None
+      while outcome is None:
+        left = start + PATIENCE_SECONDS - time.perf_counter()
+        self.connection.settimeout(max(left, 1e-3))
+        outcome = self._receive()
+    except TimeoutError:
+      outcome = 'error: timeout'
     except OSError:
-      received = b''
+      outcome = 'error: crash: the worker ended'
+    return outcome, time.perf_counter() - start
+
+  def _receive(self):
+    """The outcome, None when what came belongs to an earlier question."""
+    received = self.connection.recv(65536)
     if not received:
-      return 'error: crash: the worker ended'
+      raise ConnectionError
     *lines, self._unread = (self._unread + received).split(b'\n')
     for line in lines:
       number, outcome = json.loads(line)
@@ -112,69 +118,71 @@ class Worker:
 
 
 class Pool:
-  """Some workers that share the questions of a batch.
+  """Workers that answer the questions of several threads side by side.
 
-  Usable from several threads, one batch at a time.
+  A worker starts when a question finds none idle, up to `size` of them, and
+  all of them end with the pool.
   """
 
   def __init__(self, size: int = NUM_WORKERS, seconds: float = LIMIT_SECONDS):
     self._size, self._seconds = size, seconds
     self._workers: list[Worker] = []
-    self._lock = threading.Lock()
-    self.owner = os.getpid()
+    self._lock = threading.Lock()  # of the list
+    self._make_places()
+    weakref.finalize(self, _close_all, self._workers, self._owner)
 
-  def judge(self, questions: Sequence[tuple[str, str]]) -> list[tuple]:
-    """(outcome, seconds) of every question, whatever each of them does."""
+  def _make_places(self):
+    """As many places as workers may be; those who wait, wait for a place."""
+    self._owner = os.getpid()
+    self._places = queue.LifoQueue()
+    for _ in range(self._size):
+      self._places.put(None)
+
+  def judge(self, gold: str, answer: str) -> tuple[str, float]:
+    """(outcome, seconds) of a question, whatever it does to its worker."""
+    if os.getpid() != self._owner:  # A fork does not inherit workers.
+      self._workers.clear()
+      self._make_places()
+    places = self._places
+    worker, ready = places.get(), None
+    try:
+      ready = self._ready(worker)
+      return ready.judge(gold, answer)
+    finally:
+      places.put(ready)
+
+  def _ready(self, worker):
+    """The worker, or a fresh one for a place without one that can answer."""
+    if worker and not (worker.has_ended or worker.is_busy):
+      return worker
+    fresh = Worker(self._seconds)
     with self._lock:
-      self._start(min(self._size, len(questions)))
-      return self._run(questions)
-
-  def _start(self, count):
-    """Has that many workers ready; one still busy is of a batch given up."""
-    for worker in [w for w in self._workers if w.has_ended or w.is_busy]:
-      self._workers.remove(worker)
+      if worker in self._workers:
+        self._workers.remove(worker)
+      self._workers.append(fresh)
+    if worker:
       worker.close()
-    fresh = [Worker(self._seconds) for _ in range(count - len(self._workers))]
-    self._workers += fresh
-    for worker in fresh:
-      worker.wait_until_ready()
+    fresh.wait_until_ready()
+    return fresh
 
-  def _run(self, questions):
-    outcomes, waiting = [None] * len(questions), list(enumerate(questions))
-    waiting.reverse()
-    running = {}
-    with selectors.DefaultSelector() as selector:
-      for worker in self._workers:
-        selector.register(worker.connection, selectors.EVENT_READ, worker)
-      while waiting or running:
-        for worker in self._workers:
-          if worker not in running and waiting:
-            running[worker], question = waiting.pop()
-            worker.send(*question)
-        for worker, outcome in _outcomes(selector, running):
-          index = running.pop(worker)
-          seconds = time.perf_counter() - worker.started
-          outcomes[index] = outcome, seconds
-          if worker.is_busy:
-            self._replace(worker, selector, more=bool(waiting))
-    return outcomes
-
-  def _replace(self, worker, selector, more):
-    """Another worker for one that does not answer any more."""
-    selector.unregister(worker.connection)
-    self._workers.remove(worker)
-    worker.close()
-    if more or not self._workers:
-      self._start(len(self._workers) + 1)
-      fresh = self._workers[-1]
-      selector.register(fresh.connection, selectors.EVENT_READ, fresh)
+  def warm_up(self) -> None:
+    """Starts all workers ahead of the first question."""
+    threads = [
+      threading.Thread(target=self.judge, args=('1', '1'))
+      for _ in range(self._size)
+    ]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join()
 
   def close(self) -> None:
     """Ends the workers; the next question starts others."""
-    for worker in self._workers:
-      if os.getpid() == self.owner:
-        worker.close()
-    self._workers.clear()
+    with self._lock:
+      ended = [*self._workers]
+      self._workers.clear()
+    for worker in ended:
+      worker.close()
 
   @property
   def pids(self) -> list[int]:
@@ -182,22 +190,16 @@ class Pool:
     return [worker.process.pid for worker in self._workers]
 
 
-def _outcomes(selector, running):
-  """(worker, outcome) of those that answered or passed their limit."""
-  deadline = min(worker.started + worker.limit for worker in running)
-  ready = selector.select(max(0.0, deadline - time.perf_counter()))
-  found = []
-  for key, _ in ready:
-    worker = key.data
-    outcome = worker.receive() if worker in running else None
-    if outcome is not None:
-      found.append((worker, outcome))
-  now = time.perf_counter()
-  answered = [worker for worker, _ in found]
-  for worker in running:
-    if worker not in answered and now > worker.started + worker.limit:
-      found.append((worker, 'error: timeout'))
-  return found
+@functools.cache
+def shared() -> Pool:
+  """The pool of whoever has none of its own in this process."""
+  return Pool()
+
+
+def _close_all(workers, owner):
+  """At the end of a pool, or of the process; not of one forked off."""
+  for worker in workers if os.getpid() == owner else ():
+    worker.close()
 
 
 def _environment():
@@ -205,27 +207,3 @@ def _environment():
   kept = ('PATH', 'PYTHONPATH', 'LD_LIBRARY_PATH', 'TMPDIR', 'LANG')
   kept = {name: os.environ[name] for name in kept if name in os.environ}
   return kept | {'PYTHONDONTWRITEBYTECODE': '1'}
-
-
-_pool = Pool()
-
-
-def judge(questions: Sequence[tuple[str, str]]) -> list[tuple]:
-  """`Pool.judge` on workers shared by all of this process."""
-  global _pool
-  if _pool.owner != os.getpid():  # A fork does not inherit workers.
-    _pool = Pool()
-  return _pool.judge(questions)
-
-
-def warm_up() -> None:
-  """Starts the workers ahead of the first question."""
-  judge([('1', '1')] * NUM_WORKERS)
-
-
-def close() -> None:
-  """Ends the shared workers; the next question starts others."""
-  _pool.close()
-
-
-atexit.register(close)

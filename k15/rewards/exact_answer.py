@@ -7,6 +7,7 @@ only when short.
 import fractions
 import re
 
+from k15.rewards import answer_text
 from k15.rewards import thinking
 
 MAX_NUMBER_LENGTH = 64  # characters; longer answers are compared as text
@@ -39,10 +40,10 @@ def is_correct(response_text: str, reference: str, marker: str) -> bool:
   """Whether the final answer is the reference, as text or as a number.
 
   '1,080', '1080.0' and '2160/2' are the same number; a number with a unit is
-  text.  An empty answer is never correct.
+  text.  An empty answer is never correct, nor is one like a reference nan.
   """
   answer, reference = final_answer(response_text, marker), reference.strip()
-  if not answer:
+  if not answer or answer_text.is_missing(reference):
     return False
   if answer == reference:
     return True

@@ -26,6 +26,8 @@ from collections.abc import Sequence
 from k15.rewards import answer_equality
 from k15.rewards import answer_numbers
 from k15.rewards import answer_reading
+from k15.rewards import answer_scalars
+from k15.rewards import answer_shapes
 from k15.rewards import answer_text
 from k15.rewards import answer_units
 from k15.rewards import answer_values
@@ -33,44 +35,43 @@ from k15.rewards import answer_workers
 from k15.rewards.verdict import Verdict
 
 MAX_NESTING = 40
-OWN_SECONDS = 0.15  # for rung 2; with a worker's limit below a second
+OWN_SECONDS = 0.15  # of processor time, for rung 2
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
 
 
-def verify(response: str, reference: str) -> Verdict:
-  """Whether a response ends on the reference's answer."""
-  return verify_batch([(response, reference)])[0]
+def verify(
+  response: str, reference: str, pool: answer_workers.Pool | None = None
+) -> Verdict:
+  """Whether a response ends on the reference's answer.
+
+  Args:
+    response: with what its prompt has written of it.
+    reference: an answer, or a whole solution.
+    pool: of workers for rung 3; without one, those that the process shares.
+  """
+  start = time.perf_counter()
+  try:
+    outcome = _judge(response, reference)
+  except Exception as error:  # Whatever hostile text raises.
+    outcome = f'error: crash: {type(error).__name__}'
+  if isinstance(outcome, tuple):
+    outcome, _ = (pool or answer_workers.shared()).judge(*outcome)
+  kind, _, reason = outcome.partition(': ')
+  return Verdict(kind, reason, seconds=time.perf_counter() - start)
 
 
-def verify_batch(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-  """Verdicts on (response, reference) pairs, in their order."""
-  verdicts, unread = [], []
-  for index, (response, reference) in enumerate(pairs):
-    start = time.perf_counter()
-    try:
-      outcome = _judge(response, reference)
-    except Exception as error:  # Hostile text must not stop the batch.
-      outcome = f'error: crash: {type(error).__name__}'
-    seconds = time.perf_counter() - start
-    if isinstance(outcome, tuple):
-      unread.append((index, seconds, outcome))
-      verdicts.append(None)
-    else:
-      kind, _, reason = outcome.partition(': ')
-      verdicts.append(Verdict(kind, reason, seconds=seconds))
-  if unread:
-    judged = answer_workers.judge([question for _, _, question in unread])
-    for (index, seconds, _), (outcome, more) in zip(
-      unread, judged, strict=True
-    ):
-      kind, _, reason = outcome.partition(': ')
-      verdicts[index] = Verdict(kind, reason, seconds=seconds + more)
-  return verdicts
+def verify_batch(
+  pairs: Sequence[tuple[str, str]], pool: answer_workers.Pool | None = None
+) -> list[Verdict]:
+  """`verify` of (response, reference) pairs, in their order."""
+  return [verify(*pair, pool) for pair in pairs]
 
 
 def _judge(response, reference):
   """'kind' or 'kind: reason', or the (gold, answer) a worker has to judge."""
   answer = answer_text.final_answer(response)
+  if answer_text.is_missing(reference):
+    return 'error: unparsable: reference'
   if not answer:
     return 'wrong'
   if answer == reference:
@@ -88,6 +89,13 @@ def _judge(response, reference):
 def _compare(gold, answer):
   if answer_reading.same_text(gold, answer):
     return 'correct'
+  if gold.choice and answer.choice and gold.choice != answer.choice:
+    return 'wrong'
+  # One of both names a choice, the other says what it is.
+  if not gold.choice and answer.behind_choice:
+    return _compare(gold, answer.behind_choice)
+  if not answer.choice and gold.behind_choice:
+    return _compare(gold.behind_choice, answer)
   for same in (answer_reading.same_time, answer_reading.same_numeral):
     said = same(gold, answer)
     if said is not None:
@@ -114,10 +122,7 @@ def _same_mathematics(gold, answer):
   """True or False, None where one of both is not read."""
   factors = answer_units.factors(gold.unit, answer.unit)
   read = None
-  for ours, theirs in zip(gold.trees, answer.trees, strict=True):
-    ours, theirs = ours or gold.trees[0], theirs or answer.trees[0]
-    if ours is None or theirs is None:
-      continue
+  for ours, theirs in _trees(gold, answer):
     if not factors:
       return False
     for factor in factors:
@@ -125,12 +130,36 @@ def _same_mathematics(gold, answer):
       try:
         if answer_equality.equal(ours, theirs if factor == 1 else scaled):
           return True
+        if (
+          gold.integer
+          and answer.integer
+          and (answer_scalars.same_progression(ours, theirs, gold.integer))
+        ):
+          return True
         read = False
       except answer_numbers.Undefined:
         continue
   if read is False and _comma_is_point(gold, answer):
     return True
   return read
+
+
+def _trees(gold, answer):
+  """Pairs of trees, one for each meaning of a comma in a number."""
+  pairs = []
+  for ours, theirs in zip(gold.trees, answer.trees, strict=True):
+    ours, theirs = ours or gold.trees[0], theirs or answer.trees[0]
+    if ours is None and theirs and theirs[0] != 'rel':
+      ours = gold.stated
+    if theirs is None and ours and ours[0] != 'rel':
+      theirs = answer.stated
+    if ours is None or theirs is None:
+      continue
+    if gold.integer and answer.integer:
+      common = ('sym', gold.integer)
+      theirs = answer_shapes.replaced(theirs, answer.integer, common)
+    pairs.append((ours, theirs))
+  return pairs
 
 
 def _comma_is_point(gold, answer):

@@ -73,9 +73,9 @@ def _exact_answer(config, resources):
 
 
 def _math_answers(config, resources):
-  del config
-  resources.callback(answer_workers.close)
-  return math_answers.verify
+  pool = answer_workers.Pool(config.reward.threads)
+  resources.callback(pool.close)
+  return functools.partial(math_answers.verify, pool=pool)
 
 
 def _code_tests(config, resources):

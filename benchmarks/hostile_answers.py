@@ -1,0 +1,25 @@
+"""Answers that would take for ever, or too much memory, if one let them."""
+
+TEXTS = {
+  'power tower': '10^{10^{10}}',
+  'tower of letters': 'x^{x^{x^{x^x}}}',
+  'factorial': '(10^9)!',
+  'factorials': '3' + '!' * 60,
+  'binomial': r'\binom{10^9}{5\cdot10^8}',
+  'fractions': r'\frac{1}{' * 1000 + '1' + '}' * 1000,
+  'roots': r'\sqrt{' * 45 + '2' + '}' * 45,
+  'sines': r'\sin(' * 35 + 'x' + ')' * 35,
+  'parentheses': '(' * 2000 + '1' + ')' * 2000,
+  'product': r'\prod_{i=1}^{1000000} i',
+  'integral': r'\int_0^1 \frac{\sin(x^{x})}{\log(1+x^5)} e^{-x^7} dx',
+  'many numbers': ','.join(map(str, range(200))),
+  'megabyte': '7' * 2**20,
+  'spaces': '7' + ' ' * 2**20 + '8',
+  'braces': '{' * 2**20,
+  'backslashes': '\\' * 2**20,
+  'boxes': r'\boxed{8} and ' * 80_000,
+  'dollars': 'a $ b $' * 150_000,
+  'answers': 'the answer is ' * 75_000,
+  'scientific': '1e999999999',
+  'not text': '\x00\x01\ud800',
+}
