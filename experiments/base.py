@@ -85,7 +85,7 @@ def _task():
     difficulty_field='difficulty',
     hardest=1.0,  # its greatest value: labels are divided by it
     # Problems that lack an answer or whose prompt is too long: left out and
-    # counted, or the run refused.
+    # counted, or the run refused.  What is evaluated is left out anyway.
     drop_unusable=False,
     # -- name='arithmetic'
     kinds=(
@@ -108,6 +108,9 @@ def _task():
     # Prompt and suffix as a user's turn, where the checkpoint has a template.
     use_chat_template=True,
     system_prompt='',  # of the chat; empty: whatever the template does
+    # Whether the problems of a file are put into an order of the seed before
+    # the first ones are taken: many files are sorted by level or subject.
+    shuffle=True,
     train_problems=4096,  # size of the RL prompt set D
     held_out_problems=320,  # never trained on
     answer_marker='####',  # the final answer is the text after the last one
@@ -117,8 +120,9 @@ def _task():
 def _curation():
   return dict(
     # -- stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
-    # Files of problems that must not be trained on, beside the held-out ones;
-    # with the fields of task.train_path.
+    # Files of problems that no stage may train on, beside the held-out ones and
+    # evaluation.sets; with the fields of task.train_path, or as a benchmark has
+    # them.
     evaluation_paths=(),
     # Jaccard similarity of word pairs, [0, 1], NP.  From the first on, problems
     # with the same numbers and answer are one; from the second on, a problem is
@@ -530,7 +534,7 @@ def _evaluation():
     # -- the stage 'evaluate'
     # Files of problems, 'name:path' or a path: MATH-500, GSM8K, HumanEval, MBPP
     # (known by their fields), or your own with the fields of `task`.  None: the
-    # held-out problems of the task.
+    # held-out problems of the task.  No stage trains on what is in them.
     sets=(),
     # 'set:reward' and 'set:text with {prompt}' each, instead of what the format
     # has: see `k15/eval_sets.py`.

@@ -196,8 +196,33 @@ def test_evaluation_files_and_long_prompts(tmp_path):
   context = small_run.make_context(tmp_path, **TEXT_ONLY | changes)
   later = curate.prompt_set(context, problems)
   assert later.task.train == problems
-  assert overlap['id'] in {e.problem.id for e in context.task.examples}
+  assert overlap['id'] in {p.id for p in context.task.train}
   assert overlap['id'] not in {e.problem.id for e in later.task.examples}
+
+
+def test_evaluation_sets_are_kept_out_of_the_prompt_set(tmp_path):
+  path = tmp_path / 'math500.jsonl'
+  path.write_text(json.dumps(dict(problem='$7 + 1$', answer='8')))
+  changes = dict(TEXT_ONLY, evaluation__sets=(f'x:{path}',))
+  problems = _curate(tmp_path, None, **changes)
+  assert '7+1' not in {problem.prompt for problem in problems}
+  steps = {step['step']: step for step in _funnel(tmp_path)['steps']}
+  assert steps['evaluation overlap']['removed'] == 1
+
+
+def test_other_sets_may_be_evaluated_once_rl_has_begun(tmp_path):
+  """As long as the prompt set, which stays as it is, has none of them."""
+  path = tmp_path / 'more.jsonl'
+  problems = _curate(tmp_path, None, **TEXT_ONLY)
+  (tmp_path / 'run/checkpoints/rl').mkdir(parents=True)
+  more = TEXT_ONLY | dict(evaluation__sets=(str(path),))
+  path.write_text(json.dumps(dict(problem='1 - 1', answer='0')))
+  assert _curate(tmp_path, None, **more) == problems
+  path.write_text(json.dumps(dict(problem='7 + 1', answer='8')))
+  with pytest.raises(
+    curation_steps.Refused, match="1 problems .* such as 'problems.jsonl:8'"
+  ):
+    _curate(tmp_path, None, **more)
 
 
 def test_too_few_problems_for_rl(tmp_path):

@@ -69,7 +69,7 @@ MAY_IMPORT = {
     'config_rules',
     'command_line',
   ],  # A command of its own.
-  'eval_sets': ['data_types', 'data', 'rewards'],
+  'eval_sets': ['data_types', 'data', 'math_datasets', 'rewards'],
   'eval_journal': ['metrics'],
   'eval_questions': [
     *BELOW_EVALUATE,
@@ -84,7 +84,7 @@ MAY_IMPORT = {
   'responses': [*BELOW_EVALUATE, 'context'],
   'asks': BELOW_EVALUATE,
   'pass_rates': [*BELOW_EVALUATE, 'asks'],
-  'math_datasets': ['metrics'],
+  'math_datasets': ['metrics', 'data', 'rewards'],
   'rl_metrics': ['data_types', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config_changes'],
