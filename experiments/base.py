@@ -327,7 +327,8 @@ def _rl():
     # Which segments enter the loss: 'all', or 'last' (those sampled in the
     # current iteration only); k1.5 2.6.2 leaves the choice open.
     loss_segments='all',
-    max_group_age=8,  # iterations; older groups stop being resumed
+    # Iterations; what is older is not resumed, and counts as cut.
+    max_group_age=8,
     repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
     log_trajectories=4,  # responses written to disk per iteration
   )
@@ -381,7 +382,9 @@ def _short_rl():
     candidates=(),
     token_price=0.1,  # accuracy that all tokens of the most accurate are worth
     iterations=30,
-    max_length=128,  # tokens of a whole response, much below rollout.max_length
+    # Tokens of a whole response, much below rollout.max_length; evaluations
+    # between its iterations have it too, and say so (evaluation/max_length).
+    max_length=128,
     length_weight=0.5,  # of the length reward, from the start
   )
 
@@ -439,9 +442,16 @@ def _reward():
     #   code_tests    the program passes the problem's tests, in a sandbox
     #   r1_format     <think> </think> <answer> </answer>, nothing else
     # A correct answer earns 1, a wrong one and an error 0; metrics tell them
-    # apart.
+    # apart.  'math_answers+0.5*r1_format' adds what the format earns, as
+    # DeepSeek-R1-Zero does; which answers are right the first one says alone.
     default='exact_answer',
     routes=(),
+    # A response that was cut, by its length, for repeating itself or for the
+    # age of its group, earns 0 and is not right, whatever it says: in RL, pass
+    # rates, long2short and evaluation alike.  False judges it as it stands.
+    # (A guess of curation is bounded by design, and judged as far as it comes;
+    # an example of long_cot has to be whole in any case.)
+    cut_is_wrong=True,
     threads=4,  # responses judged at once, while others are sampled
     # Reward services that run the programs, 'http://host:port' each; none: a
     # sandbox of this process.  Their token is in the file, or in

@@ -57,7 +57,8 @@ def curate(
       ' curation.guesses to 0'
     )
   task, params = context.task, make_params()
-  form = [task.is_chat, task.system_prompt]
+  sampling = asks_lib.sampling_of(context.config)
+  form = [task.is_chat, task.system_prompt, sampling]
   model = asks_lib.digest(fingerprint(params), form)
   with context_lib.sampling(context, params) as rollout:
     del params
@@ -188,7 +189,11 @@ def _inputs(context, evaluation, model) -> dict[str, str]:
     model=model,
     seed=config.seed,
     rollout=[config.rollout.max_prompt_length, config.rollout.max_length],
-    reward=[config.reward.default, list(config.reward.routes)],
+    reward=[
+      config.reward.default,
+      list(config.reward.routes),
+      config.reward.cut_is_wrong,
+    ],
     prompt_suffix=config.task.prompt_suffix,
   )
   return inputs | {k: asks_lib.digest(v) for k, v in others.items()}

@@ -216,10 +216,11 @@ def _evaluation(context, stage, model):
     ) as rollout,
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
   ):
+    is_stopping = context.stop_poll()
 
     def on_response():
       progress.update()
-      if context.is_stopping():
+      if is_stopping():
         raise context_lib.Interrupted(f'{stage}: saved, not evaluated yet')
 
     records = evaluate.evaluate(

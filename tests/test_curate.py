@@ -15,6 +15,7 @@ from k15 import curate
 from k15 import curation_steps
 from k15 import metrics
 from k15 import recipe
+from k15.data_types import StopReason
 
 # The small run's answers end with '#### i', and i + 1 is right.
 SAMPLED = dict(
@@ -42,7 +43,8 @@ class Writer:
       self.drawn[ask.key, ask.sample] += 1
       right = self._solves(ask.problem.prompt, bool(ask.prefix), ask.sample)
       text = ask.problem.answer if right else 'no'
-      yield ask, text if ask.prefix else f'#### {text}', 3
+      text = text if ask.prefix else f'#### {text}'
+      yield ask, text, 3, StopReason.EOS
 
 
 def _solves(prompt, is_guess, sample):
@@ -281,8 +283,8 @@ def test_rollout_samples_do_not_hang_on_their_neighbours(tmp_path):
     rollout, context.task.encode_turn, context.task.tokenizer
   )
   asks = asks_lib.asks_of(context.task.train[:5], '\n', '', 2, 6, 1.0, 'm', 0)
-  together = {(a.key, a.sample): text for a, text, _ in respond(asks)}
-  alone = {(a.key, a.sample): text for a, text, _ in respond(asks[3:4])}
+  together = {(a.key, a.sample): text for a, text, *_ in respond(asks)}
+  alone = {(a.key, a.sample): text for a, text, *_ in respond(asks[3:4])}
   assert len(together) == 10 and alone.items() <= together.items()
   assert len(set(together.values())) > 5
   context.scorer.close()
