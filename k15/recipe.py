@@ -59,7 +59,7 @@ _TRAIN = dict(
 
 
 def run(context: Context) -> dict[str, Any]:
-  """Runs all stages; returns the summary."""
+  """Runs all stages; returns the summary, whole in the first process."""
   start = time.time()
   summary_path = context.workdir / 'summary.json'
   summary = _read(summary_path)
@@ -88,6 +88,8 @@ def run(context: Context) -> dict[str, Any]:
       continue
     source = _train(context, stage, source)
     records = _evaluation(context, stage, source)
+    if not hosts.is_first():
+      continue
     result = evaluate.summary(records)
     summary[f'accuracy_after_{stage}'] = result['accuracy']
     summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
@@ -97,13 +99,12 @@ def run(context: Context) -> dict[str, Any]:
       seed=context.config.seed,
       seconds=already + time.time() - start,
     )
-    if hosts.is_first():
-      print(
-        f'after {stage}: accuracy {result["accuracy"]:.3f},'
-        f' {result["mean_tokens"]:.1f} tokens a response',
-        flush=True,
-      )
-      _write(summary_path, summary)
+    print(
+      f'after {stage}: accuracy {result["accuracy"]:.3f},'
+      f' {result["mean_tokens"]:.1f} tokens a response',
+      flush=True,
+    )
+    _write(summary_path, summary)
   if hosts.is_first():
     path = report.write_report(str(context.workdir))
     print(f'report: {path}', flush=True)
@@ -192,8 +193,8 @@ def _evaluation(context, stage, model):
   """Records of the evaluation after a stage, from disk if it was done.
 
   A run that goes on for longer, or is asked for other samples, is evaluated
-  again: each record says which state it is of.  Only what the first process
-  returns was judged.
+  again: each record says which state it is of.  Only the first process judges,
+  and has records.
   """
   config = context.config
   path = context.workdir / f'evaluation_{stage}.jsonl'
@@ -209,30 +210,8 @@ def _evaluation(context, stage, model):
     k: records[0][k] for k in keys if k in records[0]
   }
   if hosts.of_first(np.array(is_done)):
-    return records
-  with (
-    context_lib.sampling(
-      context, context_lib.load_params(context, model)
-    ) as rollout,
-    metrics.Progress(total, 0, f'evaluate {stage}') as progress,
-  ):
-    is_stopping = context.stop_poll()
-
-    def on_response():
-      progress.update()
-      if is_stopping():
-        raise context_lib.Interrupted(f'{stage}: saved, not evaluated yet')
-
-    records = evaluate.evaluate(
-      rollout,
-      context.task,
-      context.submit,
-      e.samples,
-      config.rollout.max_length,
-      e.temperature,
-      e.top_p,
-      on_response=on_response,
-    )
+    return records if hosts.is_first() else []
+  records = eval_stage.held_out(context, stage, model)
   records = [facts | record for record in records]
   lines = ''.join(json.dumps(record) + '\n' for record in records)
   if hosts.is_first():

@@ -60,6 +60,14 @@ class Task:
     """The chat that asks a prompt."""
     return self._chat(prompt + self.prompt_suffix)
 
+  def held_out_set(self) -> eval_sets.EvalSet:
+    """The held-out problems as a set to evaluate on."""
+    problems = (
+      dataclasses.replace(p, prompt=p.prompt + self.prompt_suffix)
+      for p in self.held_out
+    )
+    return eval_sets.EvalSet('held_out', '', tuple(problems))
+
   def _chat(self, text):
     messages = [dict(role='user', content=text)]
     if self.system_prompt:
@@ -151,11 +159,7 @@ def _sets(config, task):
   """What the stage 'evaluate' asks; the held-out problems, if nothing else."""
   sets = eval_sets.read(config, task.is_chat)
   if not config.evaluation.sets:
-    held_out = tuple(
-      dataclasses.replace(p, prompt=p.prompt + task.prompt_suffix)
-      for p in task.held_out
-    )
-    sets = [eval_sets.EvalSet('held_out', '', held_out)]
+    sets = [task.held_out_set()]
   encode = dataclasses.replace(task, prompt_suffix='').encode_prompt
   eval_sets.check_lengths(config, encode, sets)
   return tuple(sets)
