@@ -187,6 +187,15 @@ def _check_stages(get):
     f'stages is {stages}, and has to keep the order {config_stages.STAGES},'
     ' each once',
   )
+  if 'curate' in stages:
+    before = stages[: stages.index('curate')]
+    early = [stage for stage in before if stage not in ('sft', 'sft_long')]
+    config_rules.refuse(
+      early,
+      f'stages is {stages}, and {", ".join(early)} would draw from problems'
+      " that are not curated yet: before 'curate' there may be 'sft' and"
+      " 'sft_long'",
+    )
 
 
 def _check_task(get):

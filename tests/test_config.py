@@ -507,6 +507,14 @@ def test_curation_may_stand_on_either_side_of_sft(stages, changes):
   [
     (dict(stages=('rl', 'curate')), 'has to keep the order'),
     (dict(stages=('curate', 'curate')), 'each once'),
+    (
+      dict(stages=('long_cot', 'curate', 'rl')),
+      'long_cot would draw from problems that are not curated yet',
+    ),
+    (
+      dict(stages=('sft', 'rl', 'curate', 'short_rl')),
+      ', and rl would draw from problems',
+    ),
     (dict(stages=('curate', 'rl')), 'have none before curate'),
     (
       TEXT_STEPS | dict(stages=('curate',), curation__tagger='model'),
