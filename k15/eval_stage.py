@@ -106,7 +106,7 @@ def _answer(context, task, source, missing, journal, judging, progress):
   config, e = context.config, context.config.evaluation
   by_name = {(q.group_id, q.key[2]): q for q in missing}
   params = context_lib.load_params(context, source)
-  with context_lib.sampling(context, params) as rollout:
+  with context_lib.sampling(context, params, 'evaluate') as rollout:
     del params
     start, tokens = time.perf_counter(), 0
     for trajectory in partial.run(

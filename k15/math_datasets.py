@@ -3,7 +3,7 @@
   python -m k15.math_datasets gsm8k/train.jsonl math/train.json mixed.jsonl
 
 The last name is the file to be written.  A row gets `id`, `prompt`, `answer`,
-`domain`, `discipline` and `difficulty` (MATH's level out of 5).
+`domain`, `discipline` and, where MATH has a level, `difficulty`, out of 5.
 """
 
 import json
@@ -43,20 +43,25 @@ def _row(record: Mapping[str, Any], default_id: str) -> dict[str, Any]:
   if 'question' in record:  # GSM8K
     answer = str(record['answer']).rpartition('####')[2].strip()
     row = dict(prompt=record['question'], answer=answer)
-    row |= dict(domain=DOMAIN, discipline='word problems', difficulty=0.0)
+    row |= dict(domain=DOMAIN, discipline='word problems')
   elif 'problem' in record:  # MATH
-    level = record.get('level', record.get('difficulty')) or 0
-    level = float(str(level).removeprefix('Level ').replace('?', '0'))
     row = dict(
       prompt=record['problem'],
       answer=str(record.get('answer') or '').strip(),
       domain=DOMAIN,
       discipline=str(record.get('type') or record.get('subject')).casefold(),
-      difficulty=level / 5,
+      difficulty=_difficulty(record),
     )
   else:
     raise ValueError(f'{default_id}: fields {sorted(record)}')
   return dict(id=str(record.get('unique_id') or default_id)) | row
+
+
+def _difficulty(record):
+  """MATH's level out of 5; None where it has none, or 'Level ?'."""
+  level = record.get('level', record.get('difficulty'))
+  text = str(level or '').removeprefix('Level ')
+  return float(text) / 5 if text not in ('', '?') else None
 
 
 if __name__ == '__main__':

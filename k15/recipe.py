@@ -65,6 +65,8 @@ def run(context: Context) -> dict[str, Any]:
   already = summary.get('seconds', 0.0)
   checkpoint = context.config.checkpoint
   source = models.directory_of(checkpoint) if checkpoint else None
+  if 'curate' in context.config.stages:
+    curate.check(context)
   for stage in context.config.stages:
     if stage == 'evaluate':
       results = eval_stage.run(context, source)
@@ -195,7 +197,7 @@ def _evaluation(context, stage, model):
     return records
   with (
     context_lib.sampling(
-      context, context_lib.load_params(context, model)
+      context, context_lib.load_params(context, model), 'held_out'
     ) as rollout,
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
   ):

@@ -16,13 +16,12 @@ from k15 import context as context_lib
 from k15 import hosts
 from k15 import metrics
 from k15 import models
+from k15 import streams
 from k15.context import Context
 from k15.data_types import Problem, StopReason, Trajectory
 from k15.rewards import scoring
 from k15.rollout import partial
 
-# Random numbers of these ids: those of no training group and no evaluation.
-_FIRST_GROUP_ID = 1 << 29
 _LINES_AT_ONCE = 64  # that are written
 
 
@@ -127,15 +126,16 @@ def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
     Interrupted: after the last one that was judged in time.
   """
   config, task = context.config.rollout, context.task
-  index = {problem.id: i for i, problem in enumerate(problems)}
+  by_id = dict(enumerate(problems, streams.IDS['responses'].start))
+  ids = {problem.id: group_id for group_id, problem in by_id.items()}
   pending = [
-    (problem, Trajectory(_FIRST_GROUP_ID + index[problem.id], problem.id, i))
+    (problem, Trajectory(ids[problem.id], problem.id, i))
     for problem, i in missing
   ]
   judged, is_stopping = collections.deque(), False
   with (
     context_lib.sampling(
-      context, context_lib.load_params(context, model)
+      context, context_lib.load_params(context, model), 'responses'
     ) as rollout,
     metrics.Progress(len(pending), 0, 'sample responses') as progress,
   ):
@@ -143,7 +143,7 @@ def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
       rollout, pending, task.encode_prompt, config.max_length,
       config.max_length, config.temperature,
     ):  # fmt: skip
-      problem = problems[trajectory.group_id - _FIRST_GROUP_ID]
+      problem = by_id[trajectory.group_id]
       text = task.tokenizer.decode(trajectory.tokens)
       verdict = context.submit(problem, text)
       judged.append((problem, trajectory, text, verdict))

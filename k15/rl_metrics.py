@@ -50,7 +50,10 @@ def of_verdicts(judged: dict[str, float], waited: float) -> dict[str, float]:
 
 
 def of_groups(groups: list[Group]) -> dict[str, float]:
-  """Raw rewards of the groups trained on, whole and by kind, and lengths."""
+  """Raw rewards of the groups trained on, whole and by kind, and lengths.
+
+  Those of problems without a label of difficulty are in no level.
+  """
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
   lengths = np.array([[t.length for t in g.trajectories] for g in groups])
   per_group = rewards.mean(axis=1)
@@ -147,4 +150,5 @@ def _of_drift(total, results):
 
 
 def _level(difficulty):
-  return _LEVELS[min(2, int(difficulty * 3))]
+  """The third of [0, 1] a label lies in; '' without one."""
+  return '' if difficulty is None else _LEVELS[min(2, int(difficulty * 3))]

@@ -45,6 +45,21 @@ def test_reads_jsonl(tmp_path):
   ]
 
 
+def test_a_missing_difficulty_is_no_label(tmp_path):
+  rows = [{'difficulty': d} for d in (0, 0.0, None, float('nan'), 4)] + [{}]
+  rows = [dict(prompt=f'{i}?', answer='1') | row for i, row in enumerate(rows)]
+  path = _write(tmp_path / 'a.jsonl', *rows)  # Python writes NaN as it is.
+  read = data.read_problems(path, max_difficulty=5.0)
+  expected = [0.0, 0.0, None, None, 0.8, None]
+  assert [e.problem.difficulty for e in read] == expected
+  path = tmp_path / 'a.parquet'
+  columns = {'prompt': ['a', 'b'], 'answer': ['1', '2']}
+  table = pyarrow.table(columns | {'difficulty': [None, 0.5]})
+  pyarrow.parquet.write_table(table, path)
+  read = data.read_problems(str(path))
+  assert [e.problem.difficulty for e in read] == [None, 0.5]
+
+
 def test_reads_parquet(tmp_path):
   path = tmp_path / 'set.parquet'
   table = {'q': ['a?', 'b?'], 'answer': [1, 2], 'response': ['so', None]}

@@ -144,7 +144,7 @@ def test_what_did_not_end_is_never_right(stop):
 
 def test_the_same_weights_give_the_same_answers(tmp_path):
   context = small_run.make_context(tmp_path)
-  rollout = context_lib.make_rollout(context)
+  rollout = context_lib.make_rollout(context, 'held_out')
   params = context_lib.init_params(context, 0)
 
   def answers():
