@@ -2,6 +2,7 @@
 # make test   lint and all tests
 # make test-launch  launch/xm.py, with XManager and the clients of both clouds
 # make test-peers  JetStream's own tests of its driver and server, on ours
+# make plan   what a run will cost on a TPU slice: ARGS='--config=... --topology=...'
 # make bench  side-by-side measurements against other libraries
 # make bench-rollout  the rollout server against what it could be at best
 # make bench-rewards  what rewards get right, and what they cost
@@ -28,6 +29,7 @@ BIN := $(VENV)/bin
 PINS := third_party/constraints.txt
 SCRATCH := .cache/tmp
 TORCH := .bench/torch
+LIBTPU := .cache/libtpu
 CONFIG ?= experiments/arithmetic.py
 WORKDIR ?= runs/arithmetic
 ARGS ?=
@@ -43,14 +45,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv obeys the overrides of pyproject.toml, which leave TensorFlow out.
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
-.PHONY: run test test-launch test-peers bench bench-rollout bench-rewards \
+.PHONY: run test test-launch test-peers plan bench bench-rollout bench-rewards \
   bench-curation bench-long bench-gpu long2short reproduce chaos kill
 .DELETE_ON_ERROR:
+
+test plan: export PYTHONPATH := $(CURDIR)/$(LIBTPU)
 
 run: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m k15.main --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
 
-test: $(VENV)/.test | $(SCRATCH)
+test: $(VENV)/.test $(LIBTPU)/.ready | $(SCRATCH)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 \
 	  --dist=loadfile $(ARGS)
@@ -68,6 +72,9 @@ test-peers: $(VENV)/.test | $(SCRATCH)
 	  -p tests.jetstream_plugin \
 	  --pyargs jetstream.tests.core.test_orchestrator \
 	  jetstream.tests.core.test_server $(ARGS)
+
+plan: $(VENV)/.core $(LIBTPU)/.ready | $(SCRATCH)
+	$(BIN)/python -m launch.plan $(ARGS)
 
 bench: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.rl_step $(ARGS)
@@ -127,6 +134,14 @@ $(LAUNCH)/.ready: setup.py third_party/constraints_launch.txt | $(VENV)/.uv
 	  --constraint third_party/constraints_launch.txt \
 	  --editable '.[launch,test]'
 	@touch $@
+
+# Where no TPU is, jax complains of it at each start: it stays out of .venv.
+$(LIBTPU)/.ready: $(PINS) | $(VENV)/.uv
+	@echo 'installing libtpu into $(LIBTPU), where there is one'
+	@[ "$$(uname -sm)" != 'Linux x86_64' ] || \
+	  $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
+	  --constraint $(PINS) --no-deps --target $(LIBTPU) libtpu
+	@mkdir -p $(LIBTPU) && touch $@
 
 $(TORCH)/.ready: | $(VENV)/.uv
 	@echo 'installing torch and transformers into $(TORCH)'

@@ -37,7 +37,7 @@ def groups() -> dict[str, pb.Group]:
     'a negative budget': _group(budget=-5),
     'a budget of 2^62': _group(budget=1 << 62),
     'NaN temperature': _group(temperature=float('nan')),
-    'temperature 0': _group(temperature=0.0),
+    'a negative temperature': _group(temperature=-1.0),
     'five stop ids': _group(stop_ids=range(5)),
     'a message of 10 MB': _group(np.ones(2_500_000)),
     '10,000 samples at once': _group(samples=range(10_000)),

@@ -424,8 +424,19 @@ def _key_shape():
 
 
 def _structs(boxed, shardings):
+  # Without the constraint that unboxing applies under a mesh: there is no array
+  # yet that it could hold for.
+  shapes = jax.tree.map(
+    lambda x: x.unbox(apply_constraint=False) if _is_boxed(x) else x,
+    boxed,
+    is_leaf=_is_boxed,
+  )
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-    nn.unbox(boxed),
+    shapes,
     shardings,
   )
+
+
+def _is_boxed(x):
+  return isinstance(x, nn.Partitioned)

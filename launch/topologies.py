@@ -47,7 +47,7 @@ def devices(topology: chips.Topology) -> Sequence[Any]:
     first = str(error).strip().splitlines()[0]
     raise chips.TopologyError(
       f'libtpu describes no {topology.name} ({first}); it is installed by '
-      "pip install 'k15[test]' on Linux"
+      "pip install 'k15[plan]' on Linux, or by make plan"
     ) from None
   if len(found) != topology.num_chips:
     raise chips.TopologyError(
