@@ -35,6 +35,7 @@ from matplotlib.figure import Figure
 from experiments import arithmetic
 from k15 import checkpoint
 from k15 import context as context_lib
+from k15 import correctness
 from k15 import figures
 from k15 import metrics
 from k15 import models
@@ -141,7 +142,7 @@ def read(run: pathlib.Path) -> dict[str, tuple[float, float]]:
     records = metrics.read_jsonl(path)
     if records:
       tokens = np.mean([record['length'] for record in records])
-      right = 100 * np.mean([record['reward'] for record in records])
+      right = 100 * np.mean([*map(correctness.accuracy_of, records)])
       found[name] = float(tokens), float(right)
   return found
 

@@ -118,7 +118,9 @@ def training_logprobs(context, params, done):
 def rewards(context, done):
   """Mean reward of the responses."""
   decode = context.task.tokenizer.decode
-  futures = [context.scorer.submit(p, decode(t.tokens)) for p, t in done]
+  futures = [
+    context.scorer.submit(p, decode(t.tokens), t.stop) for p, t in done
+  ]
   return float(np.mean([scoring.reward_of(f.result()) for f in futures]))
 
 

@@ -86,7 +86,7 @@ def _task():
     difficulty_field='difficulty',
     hardest=1.0,  # its greatest value: labels are divided by it
     # Problems that lack an answer or whose prompt is too long: left out and
-    # counted, or the run refused.
+    # counted, or the run refused.  What is evaluated is left out anyway.
     drop_unusable=False,
     # -- name='arithmetic'
     kinds=(
@@ -109,6 +109,9 @@ def _task():
     # Prompt and suffix as a user's turn, where the checkpoint has a template.
     use_chat_template=True,
     system_prompt='',  # of the chat; empty: whatever the template does
+    # Whether the problems of a file are put into an order of the seed before
+    # the first ones are taken: many files are sorted by level or subject.
+    shuffle=True,
     train_problems=4096,  # size of the RL prompt set D
     held_out_problems=320,  # never trained on
     answer_marker='####',  # the final answer is the text after the last one
@@ -118,8 +121,9 @@ def _task():
 def _curation():
   return dict(
     # -- stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
-    # Files of problems that must not be trained on, beside the held-out ones;
-    # with the fields of task.train_path.
+    # Files of problems that no stage may train on, beside the held-out ones and
+    # evaluation.sets; with the fields of task.train_path, or as a benchmark has
+    # them.
     evaluation_paths=(),
     # Jaccard similarity of word pairs, [0, 1], NP.  From the first on, problems
     # with the same numbers and answer are one; from the second on, a problem is
@@ -324,7 +328,8 @@ def _rl():
     # Which segments enter the loss: 'all', or 'last' (those sampled in the
     # current iteration only); k1.5 2.6.2 leaves the choice open.
     loss_segments='all',
-    max_group_age=8,  # iterations; older groups stop being resumed
+    # Iterations; what is older is not resumed, and counts as cut.
+    max_group_age=8,
     repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
     log_trajectories=4,  # responses written to disk per iteration
   )
@@ -378,7 +383,9 @@ def _short_rl():
     candidates=(),
     token_price=0.1,  # accuracy that all tokens of the most accurate are worth
     iterations=30,
-    max_length=128,  # tokens of a whole response, much below rollout.max_length
+    # Tokens of a whole response, much below rollout.max_length; evaluations
+    # between its iterations have it too, and say so (evaluation/max_length).
+    max_length=128,
     length_weight=0.5,  # of the length reward, from the start
   )
 
@@ -436,9 +443,16 @@ def _reward():
     #   code_tests    the program passes the problem's tests, in a sandbox
     #   r1_format     <think> </think> <answer> </answer>, nothing else
     # A correct answer earns 1, a wrong one and an error 0; metrics tell them
-    # apart.
+    # apart.  'math_answers+0.5*r1_format' adds what the format earns, as
+    # DeepSeek-R1-Zero does; which answers are right the first one says alone.
     default='exact_answer',
     routes=(),
+    # A response that was cut, by its length, for repeating itself or for the
+    # age of its group, earns 0 and is not right, whatever it says: in RL, pass
+    # rates, long2short and evaluation alike.  False judges it as it stands.
+    # (A guess of curation is bounded by design, and judged as far as it comes;
+    # an example of long_cot has to be whole in any case.)
+    cut_is_wrong=True,
     threads=4,  # responses judged at once, while others are sampled
     # Reward services that run the programs, 'http://host:port' each; none: a
     # sandbox of this process.  Their token is in the file, or in
@@ -543,7 +557,7 @@ def _evaluation():
     # -- the stage 'evaluate'
     # Files of problems, 'name:path' or a path: MATH-500, GSM8K, HumanEval, MBPP
     # (known by their fields), or your own with the fields of `task`.  None: the
-    # held-out problems of the task.
+    # held-out problems of the task.  No stage trains on what is in them.
     sets=(),
     # 'set:reward' and 'set:text with {prompt}' each, instead of what the format
     # has: see `k15/eval_sets.py`.

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from k15 import streams
-from k15.data_types import Problem
+from k15.data_types import Problem, StopReason
+from k15.rollout import partial
 from k15.rollout.requests import Request
 
 
@@ -36,8 +37,8 @@ class Ask:
   key: str
 
 
-# Gives (ask, text, tokens) for every ask, in any order, as they finish.
-Respond = Callable[[Sequence[Ask]], Iterator[tuple[Ask, str, int]]]
+# Gives (ask, text, tokens, stop) for every ask, in any order, as they finish.
+Respond = Callable[[Sequence[Ask]], Iterator[tuple[Ask, str, int, StopReason]]]
 
 
 def asks_of(
@@ -78,13 +79,45 @@ def digest(*values: Any) -> str:
   return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:24]
 
 
+def judge_of(
+  config: Any, route: str, answer: str, cut_is_wrong: bool | None = None
+) -> str:
+  """Names all that decides a verdict, but for the response.
+
+  Args:
+    config: the whole.
+    route: of rewards, as in `routes.terms_of`.
+    answer: the reference.
+    cut_is_wrong: in place of the config's.
+  """
+  r = config.reward
+  if cut_is_wrong is None:
+    cut_is_wrong = r.cut_is_wrong
+  settings = config.task.answer_marker, r.program_seconds, cut_is_wrong
+  return f'{route}:{digest(route, answer, settings)[:12]}'
+
+
+def sampling_of(config: Any) -> dict[str, Any]:
+  """What decides responses beside model, question, length and temperature."""
+  r = config.rollout
+  return dict(
+    seed=config.seed,
+    repetition_count=r.repetition_count,
+    repetition_max_period=r.repetition_max_period,
+    repetition_min_tokens=r.repetition_min_tokens,
+    dtype=r.dtype,
+    cache_dtype=r.cache_dtype,
+  )
+
+
 def by_generate(
   generate: Callable[[Sequence[str]], Sequence[str]], batch: int
 ) -> Respond:
   """Responses of any function prompts -> texts, such as a served model.
 
   It is called with at most `batch` prompts, and what it gave is kept before
-  it is called again.  Tokens are not known: -1.
+  it is called again.  A text that is not finished has to come as ''.  Tokens
+  are not known: -1.
   """
 
   def respond(asks):
@@ -92,7 +125,8 @@ def by_generate(
       part = asks[start : start + batch]
       texts = generate([ask.question + ask.prefix for ask in part])
       for ask, text in zip(part, texts, strict=True):
-        yield ask, text, -1
+        stop = StopReason.EOS if text else StopReason.MAX_LENGTH
+        yield ask, text, -1, stop
 
   return respond
 
@@ -135,6 +169,9 @@ def by_rollout(
         request = completion.request
         ask = now[request.group_id, request.sample_index][1]
         text = tokenizer.decode(completion.tokens)
-        yield ask, text, len(completion.tokens)
+        stop = partial.STOP_REASONS[completion.stop]
+        if stop is StopReason.BUDGET:  # All that it was allowed.
+          stop = StopReason.MAX_LENGTH
+        yield ask, text, len(completion.tokens), stop
 
   return respond

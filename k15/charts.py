@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from k15 import correctness
 from k15 import figures
 
 # Line charts: title, {key: label}, y axis, options, caption.
@@ -37,6 +38,13 @@ _RL = (
     dict(limits=(0, 1), points=('held-out',)),
     'Right answers among the responses scored in an iteration. Here and '
     'below, thin lines are measurements, thick ones their running mean.',
+  ),
+  (
+    'Parts of the reward',
+    {'reward/accuracy': 'accuracy', 'reward/format': 'format'},
+    'mean, before weights',
+    dict(limits=(0, 1)),
+    'What the raw reward is the weighted sum of; right is what is accurate.',
   ),
   (
     'Response length',
@@ -129,6 +137,7 @@ _STOPS = {
   'rl/stop_budget': 'cut by budget',
   'rl/stop_max_length': 'maximum length',
   'rl/stop_repetition': 'repetition',
+  'rl/stop_age': 'too old',
 }
 _PHASES = 'rollout', 'reward', 'ref logprobs', 'update', 'checkpoint'
 STAGES = {'sft': 'after SFT', 'rl': 'after RL'}
@@ -259,14 +268,9 @@ def score_charts(scores: Mapping[str, Sequence[Record]]) -> list[Chart]:
   ]
 
 
-def is_right(record: Record) -> bool:
-  """The verdict of a record; unscored is wrong."""
-  return (record.get('reward') or 0) >= 0.5
-
-
 def rights(records: Sequence[Record]) -> np.ndarray:
   """Verdicts of N records, float [N], 0 or 1."""
-  return np.array([is_right(record) for record in records], float)
+  return np.array([correctness.is_right(record) for record in records], float)
 
 
 def lengths(records: Sequence[Record]) -> np.ndarray:
@@ -303,6 +307,10 @@ def _line_charts(x, table, specifications):
     else:
       lines = {label: table[k] for k, label in labels.items() if k in table}
     if lines:
+      bottom, top = options.get('limits', (None, None))
+      highest = max(np.nanmax(y, initial=-np.inf) for y in lines.values())
+      if top is not None and highest > top:  # A reward of several parts.
+        options = options | dict(limits=(bottom, None))
       picture = figures.curves(x, lines, ylabel, **options)
       charts.append((title, picture, caption))
   return charts

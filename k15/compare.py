@@ -14,6 +14,7 @@ import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
+from k15 import correctness
 from k15 import eval_pairs
 from k15 import eval_table
 from k15 import metrics
@@ -77,7 +78,9 @@ def _samples(labels, pairs):
     for pair in found[:_ON_PAGE]:
       responses = [
         page.response(
-          f'{label} ({_score(records)})', record, record['reward'] == 1
+          f'{label} ({_score(records)})',
+          record,
+          correctness.is_right(record),
         )
         for label, records, record in zip(
           labels, (pair.a, pair.b), _telling(pair), strict=True
@@ -89,11 +92,10 @@ def _samples(labels, pairs):
 
 def _telling(pair):
   """A response of each side: the first that was better or worse."""
-  better, worse = 1.0, 0.0
-  wanted = (worse, better) if pair.gain > 0 else (better, worse)
+  wanted = (False, True) if pair.gain > 0 else (True, False)
   return tuple(
-    next(r for r in records if r['reward'] == reward)
-    for records, reward in zip((pair.a, pair.b), wanted, strict=True)
+    next(r for r in records if correctness.is_right(r) == is_right)
+    for records, is_right in zip((pair.a, pair.b), wanted, strict=True)
   )
 
 
@@ -102,7 +104,7 @@ def _side_by_side(pair):
   lines += _wrapped(pair.a[0].get('prompt', ''), 2 * _WIDTH)[:_LINES]
   columns = []
   for record in _telling(pair):
-    verdict = 'right' if record['reward'] == 1 else 'wrong'
+    verdict = 'right' if correctness.is_right(record) else 'wrong'
     facts = f'[{verdict}, {record["length"]} tokens, {record["stop"]}]'
     text = _wrapped(record['response'], _WIDTH)
     if len(text) > _LINES:  # The end has the answer.
@@ -127,7 +129,7 @@ def _wrapped(text, width):
 
 
 def _score(records):
-  return f'{sum(r["reward"] == 1 for r in records)}/{len(records)}'
+  return f'{sum(map(correctness.is_right, records))}/{len(records)}'
 
 
 def _table(measures):

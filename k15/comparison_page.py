@@ -9,6 +9,7 @@ from k15 import comparison
 from k15 import comparison_charts
 from k15 import comparison_figures
 from k15 import comparison_tables
+from k15 import correctness
 from k15 import figures
 from k15 import final_scores
 from k15 import metrics
@@ -159,7 +160,9 @@ def _responses(groups: Sequence[Group], several: bool) -> str:
   sides = [side for side in sides if any(key in side[1] for key in shared)]
   kinds = {kind: [] for kind in _KINDS}
   for key in shared:
-    verdicts = {charts.is_right(own[key]) for _, own in sides if key in own}
+    verdicts = {
+      correctness.is_right(own[key]) for _, own in sides if key in own
+    }
     if len(verdicts) > 1:
       kinds['They disagree'].append(key)
     else:
@@ -209,7 +212,7 @@ def _answers(sides, key, several):
   for (place, name), own in sides:
     color = comparison_figures.color_of(place if several else 0)
     if key in own:
-      answer = page.response(name, own[key], charts.is_right(own[key]))
+      answer = page.response(name, own[key], correctness.is_right(own[key]))
     else:
       answer = comparison_tables.absent(name, 'was not asked this')
     yield f'<div class="side" style="border-color:{color}">{answer}</div>'

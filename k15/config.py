@@ -26,7 +26,6 @@ CHOICES = {
   'policy.rope_scaling': ('none', 'llama3', 'yarn'),
   'rl.loss_segments': ('all', 'last'),
   'curation.tagger': ('rules', 'model'),
-  'reward.default': routes_lib.REWARDS,
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
   'rollout.dtype': ('', 'float32', 'bfloat16'),
   'rollout.cache_dtype': ('', 'float32', 'bfloat16', 'int8'),
@@ -295,7 +294,9 @@ def _check_reward(get):
   try:
     routes_lib.routes_of(get('reward.default'), get('reward.routes'))
   except ValueError as error:
-    raise config_rules.ConfigError(f'reward.routes: {error}') from None
+    raise config_rules.ConfigError(
+      f'reward.default and reward.routes: {error}'
+    ) from None
   for url in get('reward.services'):
     config_rules.refuse(
       not re.fullmatch(r'http://[^/]+:[0-9]+', str(url)),

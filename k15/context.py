@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import pathlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from k15 import policy
 from k15 import sharding
 from k15 import streams
 from k15 import task as task_lib
-from k15.data_types import Batch, Problem, TrainState
+from k15.data_types import Batch, Problem, StopReason, TrainState
 from k15.rewards import routes as routes_lib
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
@@ -81,17 +82,23 @@ class Context:
     """The same of the rollout."""
     return make_rollout_rules(self.config)
 
-  def submit(self, problem: Problem, text: str) -> futures.Future[Verdict]:
+  def submit(
+    self, problem: Problem, text: str, stop: StopReason
+  ) -> futures.Future[Verdict]:
     """Starts to judge a response, in the first process alone."""
     if hosts.is_first():
-      return self.scorer.submit(problem, text)
+      return self.scorer.submit(problem, text, stop)
     elsewhere = futures.Future()
-    elsewhere.set_result(Verdict('error', 'judged by the first process'))
+    elsewhere.set_result(Verdict('wrong', 'judged by the first process'))
     return elsewhere
 
   def is_stopping(self) -> bool:
     """Whether any process was asked to stop; all of them have to ask."""
     return hosts.any_of(self.stop.is_set())
+
+  def stop_poll(self) -> hosts.Poll:
+    """The same for loops that ask very often, one after each response."""
+    return hosts.Poll(self.stop.is_set)
 
   def place_rows(self, batch: Batch) -> Batch:
     """Puts a batch of numpy arrays on the devices that compute its rows."""
@@ -413,10 +420,12 @@ def make_scorer(
   """
   routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
   routes |= more_routes or {}
-  names = sorted(set(routes.values()))
+  terms = itertools.chain(*map(routes_lib.terms_of, routes.values()))
+  names = sorted({term.reward for term in terms})
   resources = contextlib.ExitStack()
   judges = scoring.make_judges(config, names, resources)
-  return scoring.Scorer(judges, routes, config.reward.threads, resources)
+  r = config.reward
+  return scoring.Scorer(judges, routes, r.threads, resources, r.cut_is_wrong)
 
 
 def _key_shape():

@@ -156,10 +156,16 @@ def _by_guesses(config, found, draw):
   """Answers that leave no room to reason: one right, and the problem goes."""
   c = config.curation
   form = c.guess_suffix, c.guess_prefix, c.guess_max_length
+
+  # Its few tokens are what makes a guess, so one that they cut off has ended.
+  # A problem that goes for half an answer is missed less than one that stays
+  # for an answer with a word after it.
+  def guessed():
+    values = draw('guesses', found.problems, c.guesses, form, has_ended=True)
+    return curation.guessable(found.problems, values > 0)
+
   found.apply(
-    lambda: curation.guessable(
-      found.problems, draw('guesses', found.problems, c.guesses, form) > 0
-    ),
+    guessed,
     '' if c.guesses else 'left out: curation.guesses is 0',
   )
 
@@ -172,8 +178,12 @@ def _draw(
   problems: Sequence[Problem],
   samples: int,
   form: tuple[str, str, int],
+  has_ended: bool = False,
 ) -> np.ndarray:
-  """Rewards, float64 [len(problems), samples]; form as in `asks_of`."""
+  """Which are right, float64 [len(problems), samples].
+
+  `form` is as in `asks_of`, `has_ended` as in `pass_rates.judge`.
+  """
   suffix, prefix, length = form
   config = context.config
   asks = asks_lib.asks_of(
@@ -188,14 +198,21 @@ def _draw(
   )
   store = _drawn(context, asks, respond, label)
   routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
-  rewards = pass_rates.judge(
+
+  def judge_of(problem):
+    route = routes.get(problem.domain, routes[''])
+    cut_is_wrong = config.reward.cut_is_wrong and not has_ended
+    return asks_lib.judge_of(config, route, problem.answer, cut_is_wrong)
+
+  right = pass_rates.judge(
     asks,
     context.submit,
-    lambda problem: routes.get(problem.domain, routes['']),
+    judge_of,
     store,
-    functools.partial(_stop_if_asked, context),
+    functools.partial(_stop_if_asked, context.stop_poll()),
+    has_ended,
   )
-  return hosts.of_first(rewards).reshape(len(problems), samples)
+  return hosts.of_first(right).reshape(len(problems), samples)
 
 
 def _drawn(context, asks, respond, label):
@@ -204,18 +221,19 @@ def _drawn(context, asks, respond, label):
   path = context.workdir / FOLDER / 'samples.jsonl'
   store = pass_rates.Store(path, writes=hosts.is_first())
   hosts.wait(f'curate: {label}, read')
+  is_stopping = context.stop_poll()
   with metrics.Progress(len(asks), 0, f'curate: {label}') as progress:
 
     def on_response():
       progress.update()
-      _stop_if_asked(context)
+      _stop_if_asked(is_stopping)
 
     pass_rates.draw(asks, respond, store, on_response)
   return store
 
 
-def _stop_if_asked(context):
-  if context.is_stopping():
+def _stop_if_asked(is_stopping):
+  if is_stopping():
     raise context_lib.Interrupted('curate: the samples so far are kept')
 
 

@@ -36,6 +36,7 @@ Axes, as suffixes of arrays where they help:
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -67,6 +68,7 @@ class StopReason(enum.Enum):
   BUDGET = 'budget'  # Cut by the iteration's token budget: resumes next.
   MAX_LENGTH = 'max_length'  # Reached the longest response allowed.
   REPETITION = 'repetition'  # Caught in a loop and terminated early.
+  AGE = 'age'  # Given up: its group had waited too long to be resumed.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,7 +92,9 @@ class Trajectory:
   """One response to one problem, possibly grown over several iterations.
 
   `stop` is None before the first token; BUDGET means unfinished.  `reward` is
-  the raw reward, None until the finished response has been scored.
+  the raw reward, None until the finished response has been scored, and `parts`
+  what it is made of, by name: 'accuracy' in [0, 1] and whatever the reward
+  adds to it, each before its weight.
   """
 
   group_id: int
@@ -99,6 +103,7 @@ class Trajectory:
   segments: tuple[Segment, ...] = ()
   stop: StopReason | None = None
   reward: float | None = None
+  parts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
   @property
   def tokens(self) -> np.ndarray:
@@ -120,6 +125,11 @@ class Trajectory:
   @property
   def is_finished(self) -> bool:
     return self.stop not in (None, StopReason.BUDGET)
+
+  @property
+  def accuracy(self) -> float | None:
+    """The part that says how right it is; of a reward without parts, all."""
+    return self.parts.get('accuracy', self.reward)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

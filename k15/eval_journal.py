@@ -1,7 +1,9 @@
 """What an evaluation has got so far, on disk as it comes.
 
 A response is a line as soon as it is sampled, its verdict another: whatever
-ends the process, nothing that is finished is sampled again.
+ends the process, nothing that is finished is sampled again.  A response is
+known by its question and by `asked`, a digest of what was really asked, chat
+template and all; a verdict by `judge`, a digest of all that decides it.
 """
 
 import os
@@ -27,23 +29,23 @@ class Journal:
     for line in metrics.read_jsonl(path):
       self._take(line)
 
-  def response(self, key: Key, prompt: str) -> dict[str, Any] | None:
-    """The response to this prompt, with `response`, `length` and `stop`."""
+  def response(self, key: Key, asked: str) -> dict[str, Any] | None:
+    """What was answered, with `response`, `length` and `stop`."""
     entry = self._entries.get(key, {})
-    return entry if entry.get('prompt') == prompt else None
+    return entry if entry.get('asked') == asked else None
 
-  def verdict(self, key: Key, prompt: str, judge: str) -> dict[str, Any] | None:
-    """`verdict` and `reason` of that response by this judge."""
-    entry = self.response(key, prompt)
+  def verdict(self, key: Key, asked: str, judge: str) -> dict[str, Any] | None:
+    """`verdict`, `reason`, `reward` and `accuracy` of that by this judge."""
+    entry = self.response(key, asked)
     return entry if entry and entry.get('judge') == judge else None
 
   def add_response(self, key: Key, **values: Any) -> None:
-    """Takes in `prompt`, `response`, `length` and `stop`; no verdict yet."""
+    """Takes in `asked`, `response`, `length` and `stop`; no verdict yet."""
     self._add(key, values | dict(judge=None))
 
-  def add_verdict(self, key: Key, judge: str, kind: str, reason: str) -> None:
-    """Takes in a verdict on the response that is there."""
-    self._add(key, dict(judge=judge, verdict=kind, reason=reason))
+  def add_verdict(self, key: Key, **values: Any) -> None:
+    """Takes in `judge` and the verdict on the response that is there."""
+    self._add(key, values)
 
   def _add(self, key, values):
     name, problem_id, sample = key

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from k15 import correctness
 from k15 import eval_metrics
 from k15 import metrics
 from k15 import streams
@@ -110,7 +111,7 @@ def of_kinds(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
 
 
 def _accuracy(records):
-  return sum(record['reward'] for record in records) / len(records)
+  return sum(map(correctness.accuracy_of, records)) / len(records)
 
 
 def _mean_tokens(groups):

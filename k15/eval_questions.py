@@ -2,9 +2,12 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from k15 import asks
 from k15 import eval_journal
 from k15 import eval_sets
 from k15 import evaluate
@@ -21,8 +24,9 @@ class Question:
     key: set, problem and sample.
     group_id: with the sample, of its random numbers.
     problem: with the prompt as it is asked.
-    reward: what judges it.
-    judge: reward and reference, as a short name.
+    reward: the route of what judges it.
+    judge: all that decides a verdict, as a short name.
+    asked: a hash of the tokens of the prompt.
   """
 
   key: eval_journal.Key
@@ -30,24 +34,33 @@ class Question:
   problem: Problem
   reward: str
   judge: str
+  asked: str
 
   @property
   def where(self) -> tuple[eval_journal.Key, str]:
     """What the journal knows its response by."""
-    return self.key, self.problem.prompt
+    return self.key, self.asked
 
 
 def questions_of(
-  config: Any, sets: Sequence[eval_sets.EvalSet]
+  config: Any,
+  sets: Sequence[eval_sets.EvalSet],
+  encode: Callable[[str], np.ndarray],
 ) -> list[Question]:
-  """All that is asked, in order of sets, problems and samples."""
+  """All that is asked, in order of sets, problems and samples.
+
+  Args:
+    config: the whole.
+    sets: with whole prompts.
+    encode: such a prompt -> int32 tokens, through a chat template perhaps.
+  """
   routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
   questions, taken, ids = [], set(), streams.IDS['evaluate']
   for found in sets:
     for problem in found.problems:
       reward = found.reward or routes.get(problem.domain, routes[''])
-      text = f'{reward}\n{problem.answer}'.encode()
-      judge = f'{reward}:{hashlib.sha256(text).hexdigest()[:12]}'
+      judge = asks.judge_of(config, reward, problem.answer)
+      asked = asks.digest(encode(problem.prompt).tolist())
       # By name, so that other problems beside it change nothing.
       name = hashlib.sha256(f'{found.name}\n{problem.id}'.encode()).digest()
       group_id = int.from_bytes(name[:4]) % len(ids)
@@ -61,6 +74,7 @@ def questions_of(
           problem,
           reward,
           judge,
+          asked,
         )
         for sample in range(config.evaluation.samples)
       ]
@@ -79,7 +93,8 @@ def record_of(
   name, _, sample = question.key
   problem = question.problem
   entry = journal.verdict(*question.where, question.judge)
-  is_program = question.reward == 'code_tests'  # Its tests are not to be read.
+  accurate = routes_lib.terms_of(question.reward)[0].reward
+  is_program = accurate == 'code_tests'  # Its tests are not to be read.
   return dict(
     set=name,
     problem_id=problem.id,
@@ -87,7 +102,8 @@ def record_of(
     prompt=problem.prompt,
     answer='' if is_program else problem.answer,
     response=entry['response'],
-    reward=float(entry['verdict'] == 'correct'),
+    reward=entry['reward'],
+    accuracy=entry['accuracy'],
     verdict=entry['verdict'],
     reason=entry['reason'],
     length=entry['length'],

@@ -11,7 +11,6 @@ its random numbers by set, problem and sample, so the end is the same.
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from k15 import asks
 from k15 import context as context_lib
 from k15 import eval_journal
 from k15 import eval_questions
@@ -51,17 +51,19 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
     Interrupted: it was asked to stop; what was sampled is on disk.
   """
   config, e = context.config, context.config.evaluation
-  questions = eval_questions.questions_of(config, context.task.sets)
   task = dataclasses.replace(context.task, prompt_suffix='')
+  questions = eval_questions.questions_of(config, task.sets, task.encode_prompt)
   source = models.directory_of(source)
   facts = dict(
     model=models.fingerprint(source),
     temperature=e.temperature,
     top_p=e.top_p,
+    max_length=config.rollout.max_length,
+    **asks.sampling_of(config),
   )
   folder = context.workdir / 'evaluation'
   folder.mkdir(parents=True, exist_ok=True)
-  digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+  digest = asks.digest(facts)[:12]
   journal = eval_journal.Journal(
     folder / f'journal-{digest}.jsonl', writes=hosts.is_first()
   )
@@ -105,6 +107,7 @@ def _sample(context, task, source, questions, journal):
 def _answer(context, task, source, missing, journal, judging, progress):
   config, e = context.config, context.config.evaluation
   by_name = {(q.group_id, q.key[2]): q for q in missing}
+  is_stopping = context.stop_poll()
   params = context_lib.load_params(context, source)
   with context_lib.sampling(context, params, 'evaluate') as rollout:
     del params
@@ -124,6 +127,7 @@ def _answer(context, task, source, missing, journal, judging, progress):
       question = by_name[trajectory.group_id, trajectory.sample_index]
       journal.add_response(
         question.key,
+        asked=question.asked,
         prompt=question.problem.prompt,
         response=task.tokenizer.decode(trajectory.tokens),
         length=trajectory.length,
@@ -134,7 +138,7 @@ def _answer(context, task, source, missing, journal, judging, progress):
         judging.take()
       tokens += trajectory.length
       progress.update()
-      if context.is_stopping():
+      if is_stopping():
         raise context_lib.Interrupted('evaluate: what was sampled is saved')
   seconds = time.perf_counter() - start
   if hosts.is_first():
@@ -149,6 +153,7 @@ class _Judging:
 
   def __init__(self, scorer: scoring.Scorer, journal: eval_journal.Journal):
     self._scorer, self._journal = scorer, journal
+    self._kept = scoring.Withheld(self._keep, 'evaluate')
     self._pending: list[tuple[Question, Future[Verdict]]] = []
 
   def begin(self, question: Question) -> None:
@@ -157,7 +162,9 @@ class _Judging:
       question.problem, domain=eval_questions.route_of(question)
     )
     entry = self._journal.response(*question.where)
-    future = self._scorer.submit(problem, entry['response'])
+    future = self._scorer.submit(
+      problem, entry['response'], StopReason(entry['stop'])
+    )
     self._pending.append((question, future))
 
   def take(self) -> None:
@@ -167,18 +174,29 @@ class _Judging:
       if not future.done():
         waiting.append((question, future))
         continue
-      entry = self._journal.response(*question.where)
-      verdict = evaluate.settle(future.result(), StopReason(entry['stop']))
-      self._journal.add_verdict(
-        question.key, question.judge, verdict.kind, verdict.reason
-      )
+      self._kept.add(question, future.result())
     self._pending = waiting
 
   def finish(self) -> None:
-    """Waits for the rest."""
+    """Waits for the rest.
+
+    Raises:
+      scoring.Failed: all verdicts are errors; none of them is in the journal.
+    """
     for _, future in self._pending:
       future.result()
     self.take()
+    self._kept.finish()
+
+  def _keep(self, question, verdict):
+    self._journal.add_verdict(
+      question.key,
+      judge=question.judge,
+      verdict=verdict.kind,
+      reason=verdict.reason,
+      reward=scoring.reward_of(verdict),
+      accuracy=scoring.parts_of(verdict)['accuracy'],
+    )
 
 
 def _write(context, folder, facts, source, questions, journal):

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from k15 import correctness
 from k15 import eval_metrics
 from k15 import streams
 from k15.data_types import Problem, StopReason, Trajectory
+from k15.rewards import routes
 from k15.rewards import scoring
 from k15.rewards import votes
 from k15.rewards.verdict import Verdict
@@ -21,7 +23,7 @@ Record = dict[str, Any]
 def evaluate(
   rollout: Any,
   task: Task,
-  submit: Callable[[Problem, str], Future[Verdict]],
+  submit: Callable[[Problem, str, StopReason], Future[Verdict]],
   samples: int,
   max_length: int,
   temperature: float,
@@ -41,6 +43,9 @@ def evaluate(
 
   Returns:
     One record per response, in order of problems and samples.
+
+  Raises:
+    scoring.Failed: every verdict is an error.
   """
   problems = dict(enumerate(task.held_out, streams.IDS['held_out'].start))
   pending = []
@@ -61,23 +66,18 @@ def evaluate(
     problem = problems[trajectory.group_id]
     key = (trajectory.group_id, trajectory.sample_index)
     text = task.tokenizer.decode(trajectory.tokens)
-    judged[key] = problem, trajectory, text, submit(problem, text)
+    future = submit(problem, text, trajectory.stop)
+    judged[key] = problem, trajectory, text, future
     on_response()
+  scoring.refuse_errors((f.result() for *_, f in judged.values()), 'evaluation')
   return [_record(*judged[key]) for key in sorted(judged)]
-
-
-def settle(verdict: Verdict, stop: StopReason) -> Verdict:
-  """The verdict, but a response that did not end by itself is never right."""
-  if verdict.kind == 'correct' and stop is not StopReason.EOS:
-    return Verdict('wrong', 'unfinished', verdict.rung, verdict.seconds)
-  return verdict
 
 
 def summary(records: Sequence[Record]) -> dict[str, float]:
   """Accuracy, shares of errors and of truncated responses, lengths."""
   lengths = eval_metrics.lengths(np.array([r['length'] for r in records]))
   return dict(
-    accuracy=float(np.mean([record['reward'] for record in records])),
+    accuracy=float(np.mean(_accuracies(records))),
     errors=float(np.mean([r['verdict'] == 'error' for r in records])),
     mean_tokens=lengths['mean'],
     p95_tokens=lengths['p95'],
@@ -98,7 +98,7 @@ def measure(
 
   Args:
     records: in order of problems and samples, equally many of each problem.
-    reward_of: name of the reward that judged a record: it says which answers
+    reward_of: route of the reward that judged a record: it says which answers
       are one in a majority vote.
     marker: of the reward exact_answer.
     pass_at: the k of pass@k; those beyond the samples are left out.
@@ -112,7 +112,9 @@ def measure(
   """
   groups = _by_problem(records)
   n = len(groups[0])
-  correct = np.array([[r['reward'] == 1 for r in group] for group in groups])
+  correct = np.array(
+    [[correctness.is_right(r) for r in group] for group in groups]
+  )
   tokens = np.array([[r['length'] for r in group] for group in groups])
 
   def estimate(values):
@@ -148,7 +150,7 @@ def _votes(groups, reward_of, marker):
   """Per problem, how right the majority is; the share of problems with ties."""
   shares, ties = [], []
   for group in groups:
-    reward = reward_of(group[0])
+    reward = routes.terms_of(reward_of(group[0]))[0].reward
     answers = [
       votes.answer_of(r['response'], reward, marker)
       if r['stop'] == StopReason.EOS.value
@@ -157,7 +159,7 @@ def _votes(groups, reward_of, marker):
     ]
     numbers = eval_metrics.group_equal(answers, votes.equal_by(reward))
     share, is_tie = eval_metrics.majority(
-      numbers, [r['reward'] == 1 for r in group]
+      numbers, [correctness.is_right(r) for r in group]
     )
     shares.append(share)
     ties.append(is_tie)
@@ -186,6 +188,10 @@ def _shares(records):
   )
 
 
+def _accuracies(records):
+  return [correctness.accuracy_of(record) for record in records]
+
+
 def _is_error(record):
   return record['verdict'] == 'error'
 
@@ -194,7 +200,7 @@ def _domains(groups):
   """Accuracy by domain, where there are several."""
   domains = {}
   for group in groups:
-    accuracy = np.mean([r['reward'] for r in group])
+    accuracy = np.mean(_accuracies(group))
     domains.setdefault(group[0]['domain'], []).append(accuracy)
   if len(domains) < 2:
     return {}
@@ -207,7 +213,7 @@ def _domains(groups):
 
 
 def _record(problem, trajectory, text, future):
-  verdict = settle(future.result(), trajectory.stop)
+  verdict = future.result()
   return dict(
     problem_id=problem.id,
     sample=trajectory.sample_index,
@@ -215,6 +221,7 @@ def _record(problem, trajectory, text, future):
     answer=problem.answer,
     response=text,
     reward=scoring.reward_of(verdict),
+    accuracy=scoring.parts_of(verdict)['accuracy'],
     verdict=verdict.kind,
     reason=verdict.reason,
     length=trajectory.length,

@@ -10,7 +10,8 @@ import functools
 import itertools
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import jax
@@ -89,6 +90,43 @@ def any_of(flag: bool) -> bool:
   if jax.process_count() == 1:
     return flag
   return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+class Poll:
+  """`any_of` for loops that ask after every response, thousands an iteration.
+
+  Several processes agree once in `seconds` or so, at the same call of each: the
+  first says how long the calls since the last time took, and so after how many
+  more they agree again.  In between the answer is no.  All of them have to ask
+  equally often.
+  """
+
+  def __init__(
+    self,
+    flag: Callable[[], bool],
+    seconds: float = 2.0,
+    clock: Callable[[], float] = time.monotonic,
+  ):
+    """`flag` is asked in each process; `clock` gives seconds."""
+    self._flag, self._seconds, self._clock = flag, seconds, clock
+    self._since, self._calls, self._stride = clock(), 0, 1
+
+  def __call__(self) -> bool:
+    """Whether the flag is set in any process."""
+    if jax.process_count() == 1:
+      return self._flag()
+    self._calls += 1
+    if self._calls < self._stride:
+      return False
+    now = self._clock()
+    own = np.array([self._flag(), now - self._since], np.float32)
+    told = np.asarray(multihost_utils.process_allgather(own))
+    rate = self._calls / max(float(told[0, 1]), 1e-3)
+    # Growing step by step, so that calls which slow down are soon noticed.
+    most = 2 * self._stride
+    self._stride = int(min(max(rate * self._seconds, 1), most))
+    self._since, self._calls = now, 0
+    return bool(told[:, 0].any())
 
 
 def of_first(values: np.ndarray) -> np.ndarray:

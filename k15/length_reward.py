@@ -1,7 +1,7 @@
 """The length penalty of Kimi k1.5, section 2.3.3: short right answers win.
 
-Host side, numpy.  A reward above 0 counts as a correct answer; lengths are
-those of whole responses, cut or resumed ones included.
+Host side, numpy.  Lengths are those of whole responses, cut or resumed ones
+included.
 """
 
 import numpy as np
@@ -31,14 +31,16 @@ def length_rewards(lengths_P_K, is_correct_P_K):
   return np.where(is_correct_P_K, lambda_P_K, np.minimum(0.0, lambda_P_K))
 
 
-def total_rewards(rewards_P_K, lengths_P_K, weight):
+def total_rewards(rewards_P_K, is_correct_P_K, lengths_P_K, weight):
   """Raw reward + weight * length reward, to be taken before any baseline.
 
-  Below a weight of 2 the longest right answer (1 - weight / 2) still beats
-  every wrong one (at most 0).
+  Where a reward is 1 for a correct answer and 0 for a wrong one, below a weight
+  of 2 the longest right answer (1 - weight / 2) still beats every wrong one (at
+  most 0).
 
   Args:
-    rewards_P_K: float [P, K], raw.
+    rewards_P_K: float [P, K], raw; sums of several parts perhaps.
+    is_correct_P_K: bool [P, K].
     lengths_P_K: int [P, K], tokens.
     weight: >= 0.
 
@@ -46,7 +48,7 @@ def total_rewards(rewards_P_K, lengths_P_K, weight):
     float64 [P, K].
   """
   rewards_P_K = np.asarray(rewards_P_K, np.float64)
-  return rewards_P_K + weight * length_rewards(lengths_P_K, rewards_P_K > 0)
+  return rewards_P_K + weight * length_rewards(lengths_P_K, is_correct_P_K)
 
 
 def length_weight(iteration, weight, start_iteration):

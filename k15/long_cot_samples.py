@@ -19,7 +19,8 @@ from k15 import cognitive
 from k15 import conversations
 from k15 import hosts
 from k15 import metrics
-from k15.data_types import Problem
+from k15.data_types import Problem, StopReason
+from k15.rewards import scoring
 from k15.rewards import verdict as verdict_lib
 from k15.rewards.verdict import Verdict
 
@@ -42,7 +43,7 @@ class Asking:
 def sample(
   problems: Sequence[Problem],
   generate_from: GenerateFrom,
-  submit: Callable[[Problem, str], Future[Verdict]],
+  submit: Callable[[Problem, str, StopReason], Future[Verdict]],
   asking: Asking,
   path: pathlib.Path,
   on_call: Callable[[list[dict]], None] = lambda records: None,
@@ -60,6 +61,9 @@ def sample(
 
   Returns:
     One record a response, in the order of the calls.
+
+  Raises:
+    scoring.Failed: every verdict of a call is an error; it is not on disk.
   """
   calls, records, number = _whole_calls(path), [], 0
   with contextlib.ExitStack() as stack:
@@ -155,10 +159,11 @@ def _ask(asked, turn, number, generate, submit, asking):
   """One call, its responses judged."""
   responses = generate([prompt_of(p, turn, asking) for p in asked])
   judged = [
-    submit(problem, response) if response else None
+    submit(problem, response, StopReason.EOS) if response else None
     for problem, response in zip(asked, responses, strict=True)
   ]
   verdicts = [future.result() if future else None for future in judged]
+  scoring.refuse_errors(filter(None, verdicts), f'long_cot: call {number}')
   # Judged in the first process, whose word counts in all of them.
   kinds = [verdict.kind if verdict else 'unfinished' for verdict in verdicts]
   kinds = hosts.of_first(np.array([_KINDS.index(kind) for kind in kinds]))

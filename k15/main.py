@@ -31,6 +31,7 @@ from k15 import hosts
 from k15 import metrics
 from k15 import recipe
 from k15 import stage_inputs
+from k15.rewards import scoring
 from k15.rollout import openai_texts
 from k15.rollout import remote
 
@@ -67,7 +68,10 @@ def main(argv: list[str]) -> None:
     remote.NoWorker,
     stage_inputs.Changed,
     curation_steps.Refused,
+    scoring.Failed,
   ) as error:
+    if isinstance(error, scoring.Failed) and jax.process_count() > 1:
+      hosts.leave(error)  # Often the first process alone has it.
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   except Exception as error:
@@ -98,6 +102,7 @@ def _prepare():
     ):
       if hosts.is_first():
         print(f'changed since the run began: {change}')
+    stage_inputs.check_files(workdir, config_changes.to_json(config))
   host_memory.keep_freed()
   return workdir, config
 

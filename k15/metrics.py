@@ -228,6 +228,10 @@ class Timer:
       spent = self._clock() - start
       self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
 
+  def seconds(self, phase: str) -> float:
+    """What the phase has taken since the last `pop`."""
+    return self._seconds.get(phase, 0.0)
+
   def pop(self) -> dict[str, float]:
     """Returns {'time/<phase>_seconds': seconds} and starts again at zero."""
     seconds, self._seconds = self._seconds, {}

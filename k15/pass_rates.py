@@ -8,7 +8,9 @@ Every response is a line of a file that only grows, under a key made of all
 that decides it: the text put to the model, temperature, length, seed and
 model.  Verdicts are lines of their own, under the reference and the reward
 that judged.  So a run that was killed draws what is missing and nothing
-twice, and neither a new threshold nor a mended reference draws again.
+twice, and neither a new threshold nor a mended reference draws again.  A line
+that does not say how its response stopped is of an earlier k15, and drawn
+again.
 """
 
 import pathlib
@@ -17,11 +19,10 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from k15 import asks as asks_lib
 from k15 import metrics
 from k15.asks import Ask
 from k15.asks import Respond
-from k15.data_types import Problem
+from k15.data_types import Problem, StopReason
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
@@ -36,20 +37,27 @@ class Store:
 
   def __init__(self, path: pathlib.Path, writes: bool = True):
     self._path, self._writes = path, writes
-    self._texts: dict[tuple[str, int], str] = {}
-    self._rewards: dict[tuple[str, int, str], float] = {}
+    self._texts: dict[tuple[str, int], tuple[str, StopReason]] = {}
+    self._accuracies: dict[tuple[str, int, str], float] = {}
     for record in metrics.read_jsonl(path):
       self._take(record)
 
   def text(self, ask: Ask) -> str | None:
     """The response, or None; without its prefix."""
-    return self._texts.get((ask.key, ask.sample))
+    found = self._texts.get((ask.key, ask.sample))
+    return found and found[0]
 
-  def reward(self, ask: Ask, judge: str) -> float | None:
-    """The reward by a judge, or None."""
-    return self._rewards.get((ask.key, ask.sample, judge))
+  def stop(self, ask: Ask) -> StopReason:
+    """Why a response that is there stopped."""
+    return self._texts[ask.key, ask.sample][1]
 
-  def add_text(self, ask: Ask, text: str, tokens: int) -> None:
+  def accuracy(self, ask: Ask, judge: str) -> float | None:
+    """Whether it is right by a judge, 0 or 1, or None."""
+    return self._accuracies.get((ask.key, ask.sample, judge))
+
+  def add_text(
+    self, ask: Ask, text: str, tokens: int, stop: StopReason
+  ) -> None:
     """Keeps a response; on disk when this returns."""
     self._add(
       dict(
@@ -57,6 +65,7 @@ class Store:
         sample=ask.sample,
         problem_id=ask.problem.id,
         tokens=tokens,
+        stop=stop.value,
         text=text,
       )
     )
@@ -68,7 +77,7 @@ class Store:
         key=ask.key,
         sample=ask.sample,
         judge=judge,
-        reward=scoring.reward_of(verdict),
+        accuracy=scoring.parts_of(verdict)['accuracy'],
         verdict=verdict.kind,
         reason=verdict.reason,
       )
@@ -81,10 +90,11 @@ class Store:
 
   def _take(self, record):
     name = record.get('key'), record.get('sample')
-    if 'text' in record:
-      self._texts.setdefault(name, record['text'])
-    elif 'judge' in record:
-      self._rewards[*name, record['judge']] = record['reward']
+    if 'text' in record and 'stop' in record:
+      found = record['text'], StopReason(record['stop'])
+      self._texts.setdefault(name, found)
+    elif 'judge' in record and 'accuracy' in record:
+      self._accuracies[*name, record['judge']] = record['accuracy']
 
 
 def draw(
@@ -112,8 +122,8 @@ def draw(
     on_response()
   drawn = 0
   if missing:
-    for ask, text, tokens in respond(list(missing.values())):
-      store.add_text(ask, text, tokens)
+    for ask, text, tokens, stop in respond(list(missing.values())):
+      store.add_text(ask, text, tokens, stop)
       drawn += 1
       on_response()
   return drawn
@@ -121,31 +131,46 @@ def draw(
 
 def judge(
   asks: Sequence[Ask],
-  submit: Callable[[Problem, str], Future[Verdict]],
-  name_of: Callable[[Problem], str],
+  submit: Callable[[Problem, str, StopReason], Future[Verdict]],
+  judge_of: Callable[[Problem], str],
   store: Store,
   on_verdict: Callable[[], None] = lambda: None,
+  has_ended: bool = False,
 ) -> np.ndarray:
-  """Rewards of drawn responses; what took too long to judge earns 0.
+  """Which drawn responses are right; what took too long to judge is not.
 
   Args:
     asks: all in the store.
     submit: judges, as `Scorer.submit` does.
-    name_of: the reward a problem is judged by.
+    judge_of: names what a problem is judged by, reference and all.
     store: gets the verdicts that it does not have yet.
     on_verdict: called for each new one; may raise.
+    has_ended: whether every response counts as one that ended by itself: a
+      guess is bounded by design, and has had its say.
 
   Returns:
     float64 [len(asks)], 0 or 1.
+
+  Raises:
+    scoring.Failed: there are new verdicts, and all are errors.
   """
-  names = [asks_lib.digest(name_of(a.problem), a.problem.answer) for a in asks]
+  names = [judge_of(ask.problem) for ask in asks]
+
+  def begin(ask):
+    stop = StopReason.EOS if has_ended else store.stop(ask)
+    return submit(ask.problem, ask.prefix + store.text(ask), stop)
+
   waiting = [
-    (ask, name, submit(ask.problem, ask.prefix + store.text(ask)))
+    ((ask, name), begin(ask))
     for ask, name in zip(asks, names, strict=True)
-    if store.reward(ask, name) is None
+    if store.accuracy(ask, name) is None
   ]
-  for ask, name, future in waiting:
-    store.add_verdict(ask, name, future.result())
+  kept = scoring.Withheld(
+    lambda item, verdict: store.add_verdict(*item, verdict), 'curate'
+  )
+  for item, future in waiting:
+    kept.add(item, future.result())
     on_verdict()
+  kept.finish()
   pairs = zip(asks, names, strict=True)
-  return np.array([store.reward(ask, name) for ask, name in pairs], float)
+  return np.array([store.accuracy(ask, name) for ask, name in pairs], float)

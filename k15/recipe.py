@@ -6,6 +6,7 @@ checkpoint is, and one that began with another model than it would now is
 refused.  When all are done, `summary.json` and the report are written.
 """
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -77,9 +78,13 @@ def run(context: Context) -> dict[str, Any]:
         summary['seconds'] = already + time.time() - start
         _write(summary_path, summary)
       continue
-    if hosts.is_first():
-      config = config_changes.to_json(context.config)
-      stage_inputs.check(context.workdir, stage, source, config)
+    stage_inputs.check(
+      context.workdir,
+      stage,
+      source,
+      config_changes.to_json(context.config),
+      _problems(context, stage),
+    )
     if stage == 'curate':
       context = _curate(context, source)
       continue
@@ -105,6 +110,18 @@ def run(context: Context) -> dict[str, Any]:
     path = report.write_report(str(context.workdir))
     print(f'report: {path}', flush=True)
   return summary
+
+
+def _problems(context, stage):
+  """What a stage learns from, as far as files of the task decide it."""
+  if stage in ('sft', 'sft_long'):
+    has_files = context.config[stage].files
+    return [] if has_files else _plain(context.task.examples)
+  return [] if stage == 'merge' else _plain(context.task.train)
+
+
+def _plain(entries):
+  return [dataclasses.asdict(entry) for entry in entries]
 
 
 def _curate(context, source):
@@ -201,10 +218,11 @@ def _evaluation(context, stage, model):
     ) as rollout,
     metrics.Progress(total, 0, f'evaluate {stage}') as progress,
   ):
+    is_stopping = context.stop_poll()
 
     def on_response():
       progress.update()
-      if context.is_stopping():
+      if is_stopping():
         raise context_lib.Interrupted(f'{stage}: saved, not evaluated yet')
 
     records = evaluate.evaluate(

@@ -12,6 +12,7 @@ The life of a response, every step checked:
 import dataclasses
 import itertools
 import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -77,20 +78,33 @@ class ReplayBuffer:
     for new in trajectories:
       self._replace(new)
 
-  def set_rewards(self, trajectories: list[Trajectory], rewards) -> None:
+  def set_rewards(
+    self,
+    trajectories: Sequence[Trajectory],
+    rewards: Sequence[float],
+    parts: Sequence[Mapping[str, float]] | None = None,
+  ) -> None:
     """Sets the raw rewards of finished responses, each once.
+
+    Args:
+      trajectories: that are scored.
+      rewards: theirs.
+      parts: what each is made of; None: the rewards are accuracies.
 
     Raises:
       ValueError: for a response that is unknown, unfinished or already
         scored, a reward that is not finite, or lengths that differ.
     """
-    for trajectory, reward in zip(trajectories, rewards, strict=True):
+    parts = parts or [{'accuracy': float(reward)} for reward in rewards]
+    for trajectory, reward, own in zip(
+      trajectories, rewards, parts, strict=True
+    ):
       old, name = self._find(trajectory), _name(trajectory)
       if not old.is_finished:
         raise ValueError(f'{name} is unfinished and cannot be scored')
       if old.reward is not None:
         raise ValueError(f'{name} already has the reward {old.reward}')
-      new = dataclasses.replace(old, reward=float(reward))
+      new = dataclasses.replace(old, reward=float(reward), parts=dict(own))
       _check_trajectory(new)
       self._replace(new)
 
@@ -111,12 +125,12 @@ class ReplayBuffer:
   def expire(self, iteration: int, max_age: int) -> list[Trajectory]:
     """Finishes, as they are, the responses of groups older than max_age.
 
-    A group's age is iteration - opened_at.  The responses stop with
-    MAX_LENGTH and are returned; so one that never ends cannot hold up its
-    group for ever, and nothing sampled is lost.
+    A group's age is iteration - opened_at.  The responses stop with AGE and
+    are returned, to be scored like all that is finished; so one that never
+    ends cannot hold up its group for ever, and nothing sampled is lost.
     """
     expired = [
-      dataclasses.replace(trajectory, stop=StopReason.MAX_LENGTH)
+      dataclasses.replace(trajectory, stop=StopReason.AGE)
       for group, trajectory in self._pairs()
       if iteration - group.opened_at > max_age and not trajectory.is_finished
     ]
@@ -134,6 +148,13 @@ class ReplayBuffer:
         if _name(trajectory) != expected:
           raise ValueError(f'{_name(trajectory)} is stored as {expected}')
         _check_trajectory(trajectory)
+
+  def copy(self) -> 'ReplayBuffer':
+    """A buffer that stays as this one is now; they share what never changes."""
+    other = ReplayBuffer()
+    other._groups = dict(self._groups)
+    other._next_group_id = self._next_group_id
+    return other
 
   def get_state(self) -> dict[str, np.ndarray]:
     """Returns the whole buffer as four numpy arrays.
@@ -225,7 +246,8 @@ def _history(trajectory):
 
 def _check_trajectory(trajectory):
   name, reward = f'response {_name(trajectory)}', trajectory.reward
-  is_scorable = trajectory.is_finished and np.isfinite(reward or 0.0)
+  numbers = [reward or 0.0, *trajectory.parts.values()]
+  is_scorable = trajectory.is_finished and np.isfinite(numbers).all()
   if reward is not None and not is_scorable:
     raise ValueError(f'{name}: reward {reward}, stopped by {trajectory.stop}')
   versions = [segment.policy_version for segment in trajectory.segments]
@@ -251,6 +273,7 @@ def _group_index(group):
         'versions': [int(segment.policy_version) for segment in t.segments],
         'stop': t.stop and t.stop.value,
         'reward': t.reward if t.reward is None else float(t.reward),
+        'parts': {name: float(value) for name, value in t.parts.items()},
       }
       for t in group.trajectories
     ],
@@ -268,6 +291,8 @@ def _group_from_index(entry, pieces):
       tuple(Segment(*next(pieces), version) for version in t['versions']),
       t['stop'] and StopReason(t['stop']),
       t['reward'],
+      # Before there were parts, a reward was the accuracy.
+      t.get('parts', {}),
     )
     for sample_index, t in enumerate(entry['trajectories'])
   )

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from k15 import charts
 from k15 import comparison_page
+from k15 import correctness
 from k15 import figures
 from k15 import funnel_chart
 from k15 import metrics
@@ -171,7 +172,9 @@ def _before_and_after(scores):
     for stage in charts.STAGES
   )  # The first response to each problem.
   both = [name for name in reversed(sft) if name in rl]
-  change = {n: (charts.is_right(sft[n]), charts.is_right(rl[n])) for n in both}
+  change = {
+    n: (correctness.is_right(sft[n]), correctness.is_right(rl[n])) for n in both
+  }
   parts = []
   for title, (was, now, shown) in _CHANGES.items():
     names = [name for name in both if change[name] == (was, now)]
@@ -190,7 +193,7 @@ def _by_verdict(records, label=''):
   """Some right and some wrong ones, with what share of all they are."""
   parts = []
   for title, verdict in _VERDICTS.items():
-    chosen = [r for r in records if charts.is_right(r) == verdict]
+    chosen = [r for r in records if correctness.is_right(r) == verdict]
     if chosen:
       count = f'{len(chosen)} of {len(records)} responses'
       parts.append(page.heading(title, count))

@@ -1,24 +1,29 @@
 """Several responses to each problem, judged, in a file that outlives the run.
 
 One line for each response; a sampling that was cut off goes on where it stopped
-and nothing is sampled twice.
+and nothing is sampled twice.  A line says what decided its response and its
+verdict.  Where that is not what decides them now, another model, another
+prompt, it is not used; where only the judge is another one, or the reference,
+the response is judged again.
 """
 
 import collections
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from k15 import asks
 from k15 import context as context_lib
+from k15 import correctness
 from k15 import hosts
 from k15 import metrics
 from k15 import models
 from k15 import streams
 from k15.context import Context
 from k15.data_types import Problem, StopReason, Trajectory
+from k15.rewards import routes as routes_lib
 from k15.rewards import scoring
 from k15.rollout import partial
 
@@ -57,27 +62,31 @@ def collect(
 
   Raises:
     Interrupted: the run was asked to stop; what was judged is in the file.
+    scoring.Failed: every verdict is an error; none of them is in the file.
   """
   path = pathlib.Path(
     context.config.long2short.responses or context.workdir / 'responses.jsonl'
   )
-  facts = _facts(context, model)
   problems = context.task.train[:num_problems]
+  records = _Records(path, context, model, problems)
   wanted = [(problem, i) for problem in problems for i in range(samples)]
-  records = _read(path, facts)
-  has = [_answers(records.get((p.id, i)), p) for p, i in wanted]
-  has = hosts.of_first(np.array(has))
-  missing = [wanted[i] for i in np.flatnonzero(~has)]
-  if missing:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = _sample(context, model, problems, missing)
-    for record in _append(path, (facts | line for line in lines)):
-      records[record['problem_id'], record['sample']] = record
-  found = [records[p.id, i] for p, i in wanted]
-  rewards = hosts.of_first(np.array([record['reward'] for record in found]))
+  state = [[records.has(p, i), records.is_judged(p, i)] for p, i in wanted]
+  has, is_judged = hosts.of_first(np.array(state).reshape(-1, 2)).T
+  path.parent.mkdir(parents=True, exist_ok=True)
+  try:
+    for i in np.flatnonzero(has & ~is_judged):
+      records.judge(*wanted[i])
+    missing = [wanted[i] for i in np.flatnonzero(~has)]
+    if missing:
+      _sample(context, model, problems, missing, records)
+    records.finish()
+  finally:
+    records.write()
+  found = [records.found[p.id, i] for p, i in wanted]
+  right = hosts.of_first(np.array([correctness.is_right(r) for r in found]))
   responses = [
-    Response(np.array(record['tokens'], np.int32), bool(reward > 0))
-    for record, reward in zip(found, rewards, strict=True)
+    Response(np.array(record['tokens'], np.int32), bool(is_right))
+    for record, is_right in zip(found, right, strict=True)
   ]
   return [
     (problem, responses[i * samples : (i + 1) * samples])
@@ -94,36 +103,107 @@ def accuracy_and_tokens(
   return float(accuracy), float(np.mean([r.length for r in responses]))
 
 
-def _facts(context, model):
-  """What has to be equal for a response to be used again."""
-  rollout = context.config.rollout
-  return dict(
-    model=models.fingerprint(model) if model else '',
-    seed=context.config.seed,
-    max_length=rollout.max_length,
-    temperature=rollout.temperature,
-  )
+class _Records:
+  """Lines of the file that apply, by problem and sample, and those to come."""
+
+  def __init__(self, path, context, model, problems):
+    config, task = context.config, context.task
+    self._path, self._context = path, context
+    facts = dict(
+      model=models.fingerprint(model) if model else '',
+      max_length=config.rollout.max_length,
+      temperature=config.rollout.temperature,
+      **asks.sampling_of(config),
+    )
+    routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+    self._facts, self._judges = {}, {}
+    for problem in problems:
+      asked = asks.digest(task.encode_prompt(problem.prompt).tolist())
+      route = routes.get(problem.domain, routes[''])
+      own = dict(prompt=problem.prompt, asked=asked)
+      self._facts[problem.id] = facts | own
+      self._judges[problem.id] = asks.judge_of(config, route, problem.answer)
+    self.found = {}
+    self._judging, self._lines = collections.deque(), []
+    self._kept = scoring.Withheld(self._keep, 'responses')
+    for record in metrics.read_jsonl(path):
+      self._take(record)
+
+  def has(self, problem: Problem, sample: int) -> bool:
+    """Whether this was sampled."""
+    return (problem.id, sample) in self.found
+
+  def is_judged(self, problem: Problem, sample: int) -> bool:
+    """Whether that has a verdict of the judge that would judge it now."""
+    record = self.found.get((problem.id, sample), {})
+    return record.get('judge') == self._judges[problem.id]
+
+  def add(self, problem: Problem, trajectory: Trajectory) -> None:
+    """Has a new response judged."""
+    record = self._facts[problem.id] | dict(
+      problem_id=problem.id,
+      sample=trajectory.sample_index,
+      response=self._context.task.tokenizer.decode(trajectory.tokens),
+      tokens=trajectory.tokens.tolist(),
+      stop=trajectory.stop.value,
+    )
+    self._begin(problem, record)
+
+  def judge(self, problem: Problem, sample: int) -> None:
+    """Has one that is there judged again."""
+    self._begin(problem, self.found[problem.id, sample])
+
+  def finish(self) -> None:
+    """Waits for all verdicts.
+
+    Raises:
+      scoring.Failed: all are errors.
+    """
+    self.take(waits=True)
+    self._kept.finish()
+
+  def take(self, waits: bool = False) -> None:
+    """Takes in the verdicts that are there, in order."""
+    while self._judging and (waits or self._judging[0][-1].done()):
+      record, verdict = self._judging.popleft()
+      self._kept.add(record, verdict.result())
+
+  def write(self) -> None:
+    """Puts what was taken in on disk."""
+    if hosts.is_first() and self._lines:
+      metrics.append_jsonl(self._path, self._lines)
+    self._lines = []
+
+  def _begin(self, problem, record):
+    stop = StopReason(record['stop'])
+    verdict = self._context.submit(problem, record['response'], stop)
+    self._judging.append((record, verdict))
+
+  def _keep(self, record, verdict):
+    line = record | dict(
+      judge=self._judges[record['problem_id']],
+      reward=scoring.reward_of(verdict),
+      accuracy=scoring.parts_of(verdict)['accuracy'],
+      verdict=verdict.kind,
+      reason=verdict.reason,
+    )
+    self._take(line)
+    self._lines.append(line)
+    if len(self._lines) == _LINES_AT_ONCE:
+      self.write()
+
+  def _take(self, record):
+    """The last line of a response counts."""
+    facts = self._facts.get(record['problem_id'])
+    if facts and record.items() >= facts.items():
+      self.found[record['problem_id'], record['sample']] = record
 
 
-def _read(path, facts):
-  """Records of the file to which the facts apply, by problem and sample."""
-  return {
-    (record['problem_id'], record['sample']): record
-    for record in metrics.read_jsonl(path)
-    if record.items() >= facts.items()
-  }
-
-
-def _answers(record, problem):
-  """Whether the record is of the problem: a changed file has other prompts."""
-  return record is not None and record['prompt'] == problem.prompt
-
-
-def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
-  """Records of the missing responses, as they are judged.
+def _sample(context, model, problems, missing, records):
+  """Samples the missing responses; each is judged meanwhile.
 
   Raises:
-    Interrupted: after the last one that was judged in time.
+    Interrupted: asked to stop; what was sampled is judged.
   """
   config, task = context.config.rollout, context.task
   by_id = dict(enumerate(problems, streams.IDS['responses'].start))
@@ -132,7 +212,7 @@ def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
     (problem, Trajectory(ids[problem.id], problem.id, i))
     for problem, i in missing
   ]
-  judged, is_stopping = collections.deque(), False
+  is_stopping, stopping = context.stop_poll(), False
   with (
     context_lib.sampling(
       context, context_lib.load_params(context, model), 'responses'
@@ -144,49 +224,12 @@ def _sample(context, model, problems, missing) -> Iterator[dict[str, Any]]:
       config.max_length, config.temperature,
     ):  # fmt: skip
       problem = by_id[trajectory.group_id]
-      text = task.tokenizer.decode(trajectory.tokens)
-      verdict = context.submit(problem, text)
-      judged.append((problem, trajectory, text, verdict))
+      records.add(problem, trajectory)
       progress.update()
-      while judged and judged[0][-1].done():
-        yield _record(*judged.popleft())
-      is_stopping = context.is_stopping()
-      if is_stopping:
+      records.take()
+      stopping = is_stopping()
+      if stopping:
         break
-  yield from (_record(*entry) for entry in judged)
-  if is_stopping:
+  if stopping:
+    records.finish()
     raise context_lib.Interrupted('responses: saved, not all sampled yet')
-
-
-def _record(problem, trajectory, text, verdict):
-  verdict = verdict.result()
-  has_ended = trajectory.stop is StopReason.EOS
-  return dict(
-    problem_id=problem.id,
-    sample=trajectory.sample_index,
-    prompt=problem.prompt,
-    response=text,
-    tokens=trajectory.tokens.tolist(),
-    reward=scoring.reward_of(verdict) if has_ended else 0.0,
-    verdict=verdict.kind,
-    stop=trajectory.stop.value,
-  )
-
-
-def _append(path, records):
-  """Passes records on, written to the file, however the sampling ends."""
-  waiting = []
-
-  def write():
-    if hosts.is_first():
-      metrics.append_jsonl(path, waiting)
-    waiting.clear()
-
-  try:
-    for record in records:
-      waiting.append(record)
-      if len(waiting) == _LINES_AT_ONCE:
-        write()
-      yield record
-  finally:
-    write()

@@ -6,7 +6,6 @@ Everything that outlives an iteration is in `Stage` and in the checkpoint.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +27,8 @@ from k15 import rl_metrics
 from k15 import rl_updates
 from k15 import update
 from k15.context import Context
-from k15.data_types import StopReason, TrainState
+from k15.data_types import TrainState
+from k15.rewards import routes
 from k15.rewards import scoring
 from k15.rollout import partial
 from k15.rollout import timeline
@@ -41,8 +41,7 @@ class Stage:
   `kl_params` is GRPO's slow reference, None elsewhere; `problem_index` finds a
   training problem by its id; `timeline` has what the slots did lately;
   `handover` has the weights where they are decoded with, and `shelf` the
-  optimizer's state while they are.  `name` is the stage's; with `ended_only`,
-  what did not end by itself earns nothing.
+  optimizer's state while they are.  `name` is the stage's.
   """
 
   context: Context
@@ -60,14 +59,12 @@ class Stage:
   problem_index: dict[str, int]
   timeline: timeline.Timeline
   name: str
-  ended_only: bool = False
 
 
 def train(
   context: Context,
   make_params: Callable[[], Any],
   name: str = 'rl',
-  ended_only: bool = False,
 ) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
@@ -75,8 +72,10 @@ def train(
     context: of the run.
     make_params: the weights to start from, consumed; called by a first run.
     name: of the stage.
-    ended_only: whether a response that was cut, by its length or for repeating
-      itself, earns 0 whatever it says.
+
+  Raises:
+    context_lib.Interrupted: asked to stop; its state is saved.
+    scoring.Failed: nothing can be judged; the state before is saved.
   """
   config = context.config
   checkpoints = checkpoint.Checkpoints(
@@ -90,7 +89,6 @@ def train(
     stage.buffer.set_state(host['buffer'])
   else:
     stage = make_stage(context, *first_state(context, make_params()), name)
-  stage.ended_only = ended_only
   if start < config.rl.iterations:
     context.logger.truncate(name, start)
     with context.use_mesh():
@@ -110,13 +108,7 @@ def _iterations(stage, start, checkpoints):
   total = config.rl.iterations
   with metrics.Progress(total, start, stage.name) as progress:
     for iteration in range(start, total):
-      before = _host_state(stage)
-      values = run_iteration(stage, iteration)
-      if values is None:  # Interrupted before any update.
-        checkpoints.save(iteration, _device_state(stage), before)
-        raise context_lib.Interrupted(
-          f'{stage.name}: saved before iteration {iteration}'
-        )
+      values = _run_or_save(stage, iteration, checkpoints)
       done, stopping = iteration + 1, context.is_stopping()
       every = config.evaluation.every
       if every and done % every == 0:
@@ -128,7 +120,8 @@ def _iterations(stage, start, checkpoints):
       due = done % config.saving.every_iterations == 0 or done == total
       if due or stopping:
         with stage.timer('checkpoint'):  # Shown with the next iteration.
-          checkpoints.save(done, _device_state(stage), _host_state(stage))
+          state = _host_state(stage.buffer, stage.sampler.get_state())
+          checkpoints.save(done, _device_state(stage), state)
       progress.update(
         reward=values.get('rl/reward', float('nan')),
         length=values['rl/length_mean'],
@@ -139,33 +132,52 @@ def _iterations(stage, start, checkpoints):
         )
 
 
+def _run_or_save(stage, iteration, checkpoints):
+  """The iteration's metrics; one that breaks off leaves the state before it."""
+  # Groups never change: no token of theirs is copied for this.
+  before = stage.buffer.copy(), stage.sampler.get_state()
+  try:
+    values = run_iteration(stage, iteration)
+    if values is None:
+      raise context_lib.Interrupted(
+        f'{stage.name}: saved before iteration {iteration}'
+      )
+    return values
+  except (context_lib.Interrupted, scoring.Failed):  # Before any update.
+    state = _host_state(*before)
+    checkpoints.save(iteration, _device_state(stage), state)
+    raise
+
+
 def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   """One iteration; its metrics, or None if it was interrupted in its rollout.
 
   After an interruption the state is as before, but not the host's memory.
+
+  Raises:
+    scoring.Failed: nothing could be judged; the state is as before.
   """
   config = stage.context.config
   buffer, timer, scorer = stage.buffer, stage.timer, stage.context.scorer
   _rest_optimizer(stage)
   _hand_over(stage, iteration, label=iteration)
-  buffer.expire(iteration, config.rl.max_group_age)
+  expired = buffer.expire(iteration, config.rl.max_group_age)
   drawn = stage.sampler.draw(config.rl.problems_per_iteration, iteration)
   problems = [stage.context.task.train[i] for i in drawn]
   buffer.open(problems, iteration, config.rl.group_size)
   scorer.pop_numbers()  # Of an evaluation.
   with timer('rollout'):
-    sampled, verdicts = _rollout(stage)
+    sampled, verdicts = _rollout(stage, expired)
   _wake_optimizer(stage)
   if sampled is None:
     return None
   buffer.update(sampled)
-  waited = time.perf_counter()
   with timer('reward'):
-    _score(stage, verdicts)
-  waited = time.perf_counter() - waited
+    _score(stage, verdicts, iteration)
   groups = buffer.pop_complete()
-  values = rl_metrics.of_rollout(sampled, stage.rollout.pop_stats())
-  values |= rl_metrics.of_verdicts(scorer.pop_numbers(), waited)
+  values = rl_metrics.of_rollout(sampled, expired, stage.rollout.pop_stats())
+  judged = scorer.pop_numbers()
+  values |= rl_metrics.of_verdicts(judged, timer.seconds('reward'))
   if groups:
     _record_success(stage, groups)
     values |= rl_metrics.of_groups(groups) | _train_on(stage, groups, iteration)
@@ -272,8 +284,12 @@ def _wake_optimizer(stage):
     stage.state = stage.state.replace(opt_state=stage.shelf.take())
 
 
-def _rollout(stage):
+def _rollout(stage, expired):
   """Grows every pending response and has judged, meanwhile, what is finished.
+
+  Args:
+    stage: of the iteration.
+    expired: trajectories that are finished by their age.
 
   Returns:
     The trajectories, None if the run is to stop, and the verdicts to come, by
@@ -283,6 +299,15 @@ def _rollout(stage):
   config, tokenizer = context.config.rollout, context.task.tokenizer
   problems = {group.group_id: group.problem for group in buffer.groups}
   sampled, verdicts = [], {}
+
+  def judge(trajectory):
+    key = trajectory.group_id, trajectory.sample_index
+    text = tokenizer.decode(trajectory.tokens)
+    verdicts[key] = context.submit(problems[key[0]], text, trajectory.stop)
+
+  for trajectory in expired:
+    judge(trajectory)
+  is_stopping = context.stop_poll()
   with context.use_rollout_mesh():
     for trajectory in partial.run(
       stage.rollout,
@@ -293,12 +318,10 @@ def _rollout(stage):
       config.temperature,
     ):
       sampled.append(trajectory)
-      if context.is_stopping():
+      if is_stopping():
         return None, {}
       if trajectory.is_finished:
-        key = trajectory.group_id, trajectory.sample_index
-        text = tokenizer.decode(trajectory.tokens)
-        verdicts[key] = context.submit(problems[key[0]], text)
+        judge(trajectory)
   return sampled, verdicts
 
 
@@ -317,26 +340,54 @@ def _evaluate(stage, version):
       config.evaluation.top_p,
     )
   stage.rollout.pop_stats()
-  return {f'evaluation/{k}': v for k, v in evaluate.summary(records).items()}
+  values = evaluate.summary(records)
+  # short_rl has one of its own, and so no score to set beside that of `rl`.
+  values['max_length'] = config.rollout.max_length
+  return {f'evaluation/{k}': v for k, v in values.items()}
 
 
-def _score(stage, verdicts):
-  """Waits for verdicts; success rates and metrics see this raw reward."""
+def _score(stage, verdicts, iteration):
+  """Waits for verdicts; success rates and metrics see this raw reward.
+
+  Raises:
+    scoring.Failed: in all processes, if the first one could not judge.
+  """
   finished = [t for _, t in stage.buffer.unscored()]
-  rewards = [
-    scoring.reward_of(verdicts[t.group_id, t.sample_index].result())
-    if t.stop is StopReason.EOS or not stage.ended_only
-    else 0.0
-    for t in finished
+  where, failure = f'{stage.name}: iteration {iteration}', ''
+  try:
+    found = [verdicts[t.group_id, t.sample_index].result() for t in finished]
+    scoring.refuse_errors(found, where)
+  except scoring.Failed as error:
+    failure = str(error)
+  if hosts.any_of(bool(failure)):
+    raise scoring.Failed(failure or f'{where}: the first process cannot judge')
+  stage.buffer.set_rewards(finished, *_earned(found))
+
+
+def _earned(verdicts):
+  """Rewards and their parts, those of the first process in all of them."""
+  table = np.full((len(verdicts), 1 + len(routes.PARTS)), np.nan)
+  for row, verdict in zip(table, verdicts, strict=True):
+    own = scoring.parts_of(verdict)
+    row[0] = scoring.reward_of(verdict)
+    # A part that the reward does not have is no number.
+    row[1:] = [own.get(name, np.nan) for name in routes.PARTS]
+  if verdicts:
+    table = hosts.of_first(table)
+  parts = [
+    dict(zip(routes.PARTS, map(float, row[1:]), strict=True)) for row in table
   ]
-  rewards = hosts.of_first(np.array(rewards, np.float64)).tolist()
-  stage.buffer.set_rewards(finished, rewards)
+  return table[:, 0].tolist(), [
+    {name: value for name, value in own.items() if not np.isnan(value)}
+    for own in parts
+  ]
 
 
 def _record_success(stage, groups):
+  """Success is accuracy, whatever else a response earned."""
   stage.sampler.record(
     [stage.problem_index[group.problem.id] for group in groups],
-    [np.mean([t.reward for t in group.trajectories]) for group in groups],
+    [np.mean([t.accuracy for t in group.trajectories]) for group in groups],
   )
 
 
@@ -375,8 +426,8 @@ def _train_on(stage, groups, iteration):
 def _with_ref_logprobs(stage, batches):
   """log pi_theta_i of every target, before any update.
 
-  The first batch is trained on by pi_theta_i itself and needs none, unless a
-  later epoch comes back to its responses.
+  The first batch is trained on by pi_theta_i itself and needs none; a later
+  epoch packs its responses anew, into batches of its own.
   """
   filled = []
   for i, batch in enumerate(map(stage.context.place_rows, batches)):
@@ -406,10 +457,9 @@ def _device_state(stage):
   return dict(train=stage.state, kl_params=stage.kl_params)
 
 
-def _host_state(stage):
-  return dict(
-    buffer=stage.buffer.get_state(), sampler=stage.sampler.get_state()
-  )
+def _host_state(buffer, sampler):
+  """What a checkpoint holds beside arrays of devices."""
+  return dict(buffer=buffer.get_state(), sampler=sampler)
 
 
 def _log_trajectories(stage, groups, iteration):
@@ -427,6 +477,8 @@ def _log_trajectories(stage, groups, iteration):
         difficulty=group.problem.difficulty,
         response=task.tokenizer.decode(t.tokens),
         reward=t.reward,
+        accuracy=t.accuracy,
+        parts=t.parts,
         length=t.length,
         stop=t.stop.value,
         versions=[s.policy_version for s in t.segments],

@@ -5,22 +5,32 @@ from typing import Any
 
 import numpy as np
 
+from k15 import correctness
 from k15.data_types import Group, StopReason, Trajectory
 
 _LEVELS = ('easy', 'medium', 'hard')
 
 
 def of_rollout(
-  sampled: list[Trajectory], stats: dict[str, int]
+  sampled: list[Trajectory],
+  expired: list[Trajectory],
+  stats: dict[str, int],
 ) -> dict[str, float]:
-  """Lengths and stop reasons of all that was sampled in the iteration.
+  """Lengths and stop reasons of what an iteration sampled, or gave up.
 
-  `rl/length_mean` is over finished responses, whole.
+  Args:
+    sampled: what grew in it.
+    expired: what was too old to be resumed.
+    stats: of the rollout.
+
+  Returns:
+    `rl/length_mean` and `rl/length_p95` are over finished responses, whole;
+    NaN where nothing finished.
   """
-  finished = [t for t in sampled if t.is_finished]
-  lengths = np.array([t.length for t in finished] or [0])
+  stopped = [*sampled, *expired]
+  lengths = np.array([t.length for t in stopped if t.is_finished] or [np.nan])
   values = {
-    f'rl/stop_{reason.value}': np.mean([t.stop is reason for t in sampled])
+    f'rl/stop_{reason.value}': np.mean([t.stop is reason for t in stopped])
     for reason in StopReason
   }
   values |= {f'rollout/{name}': count for name, count in stats.items()}
@@ -50,15 +60,21 @@ def of_verdicts(judged: dict[str, float], waited: float) -> dict[str, float]:
 
 
 def of_groups(groups: list[Group]) -> dict[str, float]:
-  """Raw rewards of the groups trained on, whole and by kind, and lengths.
+  """Raw rewards of the groups trained on, and lengths.
 
-  Those of problems without a label of difficulty are in no level.
+  Rewards are whole, by kind of problem, and by part (`reward/accuracy`, before
+  weights); `rl/accuracy` is the share of right responses.  Problems without a
+  label of difficulty are in no level.
   """
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
+  is_right = np.array(
+    [[correctness.is_right(t) for t in g.trajectories] for g in groups]
+  )
   lengths = np.array([[t.length for t in g.trajectories] for g in groups])
   per_group = rewards.mean(axis=1)
   values = {
     'rl/reward': rewards.mean(),
+    'rl/accuracy': is_right.mean(),
     'rl/zero_variance_groups': np.mean((rewards == rewards[:, :1]).all(axis=1)),
     'rl/groups': len(groups),
   }
@@ -69,10 +85,21 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   domains = np.array([g.problem.domain for g in groups])
   for name in sorted(set(domains) - {''}):
     values[f'rl/reward_domain_{name}'] = per_group[domains == name].mean()
-  for name, mask in (('correct', rewards > 0), ('wrong', rewards <= 0)):
+  for name, mask in (('correct', is_right), ('wrong', ~is_right)):
     if mask.any():
       values[f'rl/length_{name}'] = lengths[mask].mean()
-  return values
+  return values | _of_parts([t for g in groups for t in g.trajectories])
+
+
+def _of_parts(trajectories):
+  """Means by part, each over the responses whose reward has it."""
+  names = sorted({name for t in trajectories for name in t.parts})
+  return {
+    f'reward/{name}': np.mean(
+      [t.parts[name] for t in trajectories if name in t.parts]
+    )
+    for name in names
+  }
 
 
 def group_records(groups: list[Group]) -> list[dict[str, Any]]:
@@ -89,6 +116,7 @@ def group_records(groups: list[Group]) -> list[dict[str, Any]]:
       opened_at=group.opened_at,
       samples=[t.sample_index for t in group.trajectories],
       rewards=[t.reward for t in group.trajectories],
+      accuracies=[t.accuracy for t in group.trajectories],
       lengths=[t.length for t in group.trajectories],
       stops=[t.stop.value for t in group.trajectories],
       crc32=[zlib.crc32(t.tokens.astype('<i4')) for t in group.trajectories],

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 
 from k15 import batching
+from k15 import correctness
 from k15 import length_reward
 from k15 import losses
 from k15 import optimizer as optimizer_lib
@@ -20,6 +21,7 @@ from k15.data_types import Batch, Group, StopReason
 def total_rewards(config: Any, groups: list[Group], iteration: int):
   """Raw reward, length reward and repetition penalty, float64 [P, K]."""
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
+  is_correct = _is_correct(groups)
   lengths = np.array([[t.length for t in g.trajectories] for g in groups])
   repeats = np.array(
     [[t.stop is StopReason.REPETITION for t in g.trajectories] for g in groups]
@@ -27,15 +29,27 @@ def total_rewards(config: Any, groups: list[Group], iteration: int):
   weight = length_reward.length_weight(
     iteration, config.length_reward.weight, config.length_reward.start_iteration
   )
-  shaped = length_reward.total_rewards(rewards, lengths, weight)
+  shaped = length_reward.total_rewards(rewards, is_correct, lengths, weight)
   return shaped - config.rl.repetition_penalty * repeats
 
 
-def advantages(config: Any, rewards_P_K: np.ndarray, rng: np.random.Generator):
+def _is_correct(groups):
+  """bool [P, K], by accuracy alone."""
+  return np.array(
+    [[correctness.is_right(t) for t in g.trajectories] for g in groups]
+  )
+
+
+def advantages(
+  config: Any,
+  rewards_P_K: np.ndarray,
+  is_correct_P_K: np.ndarray,
+  rng: np.random.Generator,
+):
   """Advantages of the configured method, and which responses enter the loss."""
   c = config.loss
-  if c.method == 'rest':
-    values = losses.rest_advantages(rewards_P_K)
+  if c.method == 'rest':  # It imitates no wrong one, however well formed.
+    values = losses.rest_advantages(np.where(is_correct_P_K, rewards_P_K, 0))
   elif c.method == 'grpo':
     values = losses.group_normalized(rewards_P_K)
   else:
@@ -138,9 +152,8 @@ def make_batches(
   """Packs the groups of an iteration, a batch per update, all of one shape."""
   config = context.config
   rng = streams.rng(config.seed, 'updates', stage, iteration)
-  values, keep = advantages(
-    config, total_rewards(config, groups, iteration), rng
-  )
+  rewards = total_rewards(config, groups, iteration)
+  values, keep = advantages(config, rewards, _is_correct(groups), rng)
   batches = []
   for _ in range(config.rl.epochs):
     order = rng.permutation(len(groups))

@@ -151,24 +151,20 @@ def _open_store(context, stage, is_new):
   """The stage's conversations as tokens, made by the first process."""
   config, task = context.config[stage], context.task
   directory = context.workdir / f'{stage}_tokens'
-  held_out = {
-    token_store.plain(problem.prompt + suffix)
-    for problem in task.held_out
-    for suffix in ('', task.prompt_suffix)
-  }
+  kept_out = [problem.prompt for problem in task.kept_out.problems]
   settings = dict(
     loss_turns=config.loss_turns,
     row_tokens=row_tokens(context.config, stage),
     drop_too_long=config.drop_too_long,
-    held_out=sorted(held_out),
+    held_out=sorted(kept_out),
   )
   if hosts.is_first():
     key = token_store.fingerprint(config.files, settings)
     if not token_store.is_made(directory, key):
       if not is_new:
         raise conversations.DataError(
-          f'{stage}.files or the held-out problems changed since the stage'
-          ' began'
+          f'{stage}.files, or what is evaluated and therefore left out, changed'
+          ' since the stage began: take it back or choose another workdir'
         )
       encode = conversations.make_encode(
         task.tokenizer, task.is_chat, task.prompt_suffix, config.loss_turns
@@ -180,7 +176,13 @@ def _open_store(context, stage, is_new):
         encode,
         settings['row_tokens'],
         config.drop_too_long,
-        held_out,
+        functools.partial(_is_evaluated, task),
       )
   hosts.wait(f'{stage} tokens')
   return token_store.TokenStore(directory)
+
+
+def _is_evaluated(task, text):
+  """Whether a turn asks, with the suffix or without, what is evaluated."""
+  alone = text.strip().removesuffix(task.prompt_suffix.strip())
+  return task.kept_out.find(alone)

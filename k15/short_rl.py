@@ -2,7 +2,7 @@
 
 A second phase of `rl` with the length penalty from the start and a much shorter
 maximum length, begun from the model with the best balance of accuracy and
-tokens.  A response that is cut earns nothing.
+tokens.  A response that is cut earns nothing, as in `rl`.
 """
 
 import copy
@@ -29,7 +29,7 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
       any, stand for it.
   """
   make_params = functools.partial(_load, context, model)
-  return rl.train(shortened(context), make_params, 'short_rl', ended_only=True)
+  return rl.train(shortened(context), make_params, 'short_rl')
 
 
 def shortened(context: Context) -> Context:

@@ -4,8 +4,10 @@
 or from a user's own file.
 """
 
+import collections
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from k15 import arithmetic
 from k15 import arithmetic_traces
 from k15 import data
 from k15 import eval_sets
+from k15 import near_duplicates
 from k15 import streams
 from k15.data_types import Problem
 
@@ -33,6 +36,8 @@ class Task:
     system_prompt: that of a chat, if any.
     is_chat: whether prompts go through the tokenizer's chat template.
     sets: what the stage 'evaluate' asks; prompts whole, without the suffix.
+    kept_out: problems that no stage may train on, the held-out ones and those
+      of all files that evaluation reads.
     train: the RL prompt set D.
     held_out: problems no stage trains on.
     examples: warm-up solutions of training problems, perhaps none.
@@ -46,6 +51,7 @@ class Task:
   system_prompt: str = ''
   is_chat: bool = False
   sets: tuple[eval_sets.EvalSet, ...] = ()
+  kept_out: near_duplicates.Known = near_duplicates.Known(())
 
   def encode_prompt(self, prompt: str) -> np.ndarray:
     """int32 [T]; in a chat, the user's turn is the prompt and its suffix."""
@@ -105,6 +111,8 @@ def build(config: Any, tokenizer: Any) -> Task:
     system_prompt=config.task.system_prompt,
     is_chat=tokenizer.has_chat_template and config.task.use_chat_template,
   )
+  if make is not _nothing:
+    task = _without_kept_out(config, task)
   # Curation says itself what of the training problems cannot be used.
   parts = ('held_out',) if 'curate' in config.stages else ('train', 'held_out')
   if config.task.drop_unusable:
@@ -118,6 +126,43 @@ def build(config: Any, tokenizer: Any) -> Task:
   if 'evaluate' in config.stages:
     task = dataclasses.replace(task, sets=_sets(config, task))
   return task
+
+
+def _without_kept_out(config, task):
+  """The task without what is evaluated; what is left out is counted.
+
+  Of a user's held-out file all is kept out: problems beyond those asked now
+  may be asked another time.
+  """
+  files = dict(held_out=task.held_out) | eval_sets.kept_out(config)
+  names = {id(p): name for name, found in files.items() for p in found}
+  kept_out = near_duplicates.Known(
+    [p for found in files.values() for p in found]
+  )
+
+  def without(label, entries, problem_of):
+    found = [kept_out.find(problem_of(entry).prompt) for entry in entries]
+    counts = collections.Counter(names[id(f.other)] for f in found if f)
+    if counts:
+      print(
+        f'task: {sum(counts.values())} of {len(entries)} {label} are left out,'
+        f' because they ask what is evaluated: {dict(counts)}',
+        flush=True,
+      )
+    return [e for e, f in zip(entries, found, strict=True) if not f]
+
+  train = task.train
+  if 'curate' not in config.stages:  # Curation finds and counts them itself.
+    train = without('training problems', train, lambda problem: problem)
+  examples = without('worked solutions', task.examples, lambda e: e.problem)
+  t = config.task
+  return dataclasses.replace(
+    task,
+    train=train[: t.train_problems],
+    held_out=task.held_out[: t.held_out_problems],
+    examples=examples,
+    kept_out=kept_out,
+  )
 
 
 def _sets(config, task):
@@ -262,30 +307,41 @@ def _arithmetic(config):
 
 
 def _file(config):
-  t = config.task
-  fields = (
-    t.prompt_field,
-    t.answer_field,
-    t.response_field,
-    t.answer_marker,
-    t.domain_field,
-    t.difficulty_field,
-    t.hardest,
-    t.drop_unusable or 'curate' in config.stages,
-    t.discipline_field,
-  )
-  everything = data.read_problems(t.train_path, *fields)
-  if t.held_out_path:
-    held_out = data.read_problems(t.held_out_path, *fields)
-    held_out = held_out[: t.held_out_problems]
-    examples, _ = data.remove_overlap(everything, held_out)
-    # Curation finds and counts what is held out itself.
-    drawn = everything if 'curate' in config.stages else examples
+  """All problems of the files, in the order in which they are taken."""
+  everything = _read(config, 'train_path')
+  if config.task.held_out_path:
+    examples, held_out = everything, _read(config, 'held_out_path')
   else:
     # Curation alone needs none, and would take them from the prompt set.
-    count = t.held_out_problems if tuple(config.stages) != ('curate',) else 0
+    is_alone = tuple(config.stages) == ('curate',)
+    count = 0 if is_alone else config.task.held_out_problems
     examples, held_out = data.split_held_out(everything, count, config.seed)
-    drawn = examples
-  train = [example.problem for example in drawn][: t.train_problems]
   worked = [e for e in examples if e.response is not None]
-  return train, [e.problem for e in held_out], worked
+  return _ordered(config, examples), _ordered(config, held_out), worked
+
+
+def _read(config, key):
+  """The examples of a user's file."""
+  may_lack = config.task.drop_unusable or 'curate' in config.stages
+  path = config.task[key]
+  fields = data.Fields.of(config.task)
+  examples = data.read_problems(path, fields, may_lack)
+  if not any(example.problem.answer for example in examples):
+    raise ValueError(
+      f'{path}: no problem has an answer in task.answer_field,'
+      f' {fields.answer!r}'
+    )
+  return examples
+
+
+def _ordered(config, examples):
+  """The problems of a file by a hash of seed and prompt, or as they come."""
+  problems = [example.problem for example in examples]
+  if not config.task.shuffle:
+    return problems
+
+  def draw(problem):
+    text = f'{config.seed}\n{problem.prompt}'
+    return hashlib.sha256(text.encode()).digest()
+
+  return sorted(problems, key=draw)

@@ -210,5 +210,6 @@ def test_responses_are_verified_in_order(pool):
   verdicts = code_tests.verify_batch(
     pool, [(right, reference), (wrong, reference), ('no program', reference)]
   )
-  assert [v.kind for v in verdicts] == ['correct', 'wrong', 'error']
-  assert verdicts[2].reason == 'unparsable: no fenced program'
+  # No program is no answer, as no number is none; nothing failed.
+  assert [v.kind for v in verdicts] == ['correct', 'wrong', 'wrong']
+  assert verdicts[2].reason == 'no fenced program'

@@ -18,6 +18,7 @@ FREE = {
   'task.train_path', 'task.held_out_path', 'task.prompt_suffix',
   'rollout.workers', 'rollout.token_file', 'rollout.tls_authority',
   'rollout.tls_certificate', 'rollout.tls_key', 'reward.routes',
+  'reward.default',
   'reward.services', 'reward.token_file', 'checkpoint', 'task.system_prompt',
   'long_cot_examples.server', 'long_cot_examples.server_model',
   'long2short.short_model', 'long2short.responses', 'short_rl.candidates',

@@ -16,6 +16,7 @@ from k15 import curation_steps
 from k15 import metrics
 from k15 import recipe
 from k15 import tagging
+from k15.data_types import StopReason
 
 # The small run's answers end with '#### i', and i + 1 is right.
 SAMPLED = dict(
@@ -43,7 +44,8 @@ class Writer:
       self.drawn[ask.key, ask.sample] += 1
       right = self._solves(ask.problem.prompt, bool(ask.prefix), ask.sample)
       text = ask.problem.answer if right else 'no'
-      yield ask, text if ask.prefix else f'#### {text}', 3
+      text = text if ask.prefix else f'#### {text}'
+      yield ask, text, 3, StopReason.EOS
 
 
 def _solves(prompt, is_guess, sample):
@@ -197,8 +199,33 @@ def test_evaluation_files_and_long_prompts(tmp_path):
   context = small_run.make_context(tmp_path, **TEXT_ONLY | changes)
   later = curate.prompt_set(context, problems)
   assert later.task.train == problems
-  assert overlap['id'] in {e.problem.id for e in context.task.examples}
+  assert overlap['id'] in {p.id for p in context.task.train}
   assert overlap['id'] not in {e.problem.id for e in later.task.examples}
+
+
+def test_evaluation_sets_are_kept_out_of_the_prompt_set(tmp_path):
+  path = tmp_path / 'math500.jsonl'
+  path.write_text(json.dumps(dict(problem='$7 + 1$', answer='8')))
+  changes = dict(TEXT_ONLY, evaluation__sets=(f'x:{path}',))
+  problems = _curate(tmp_path, None, **changes)
+  assert '7+1' not in {problem.prompt for problem in problems}
+  steps = {step['step']: step for step in _funnel(tmp_path)['steps']}
+  assert steps['evaluation overlap']['removed'] == 1
+
+
+def test_other_sets_may_be_evaluated_once_rl_has_begun(tmp_path):
+  """As long as the prompt set, which stays as it is, has none of them."""
+  path = tmp_path / 'more.jsonl'
+  problems = _curate(tmp_path, None, **TEXT_ONLY)
+  (tmp_path / 'run/checkpoints/rl').mkdir(parents=True)
+  more = TEXT_ONLY | dict(evaluation__sets=(str(path),))
+  path.write_text(json.dumps(dict(problem='1 - 1', answer='0')))
+  assert _curate(tmp_path, None, **more) == problems
+  path.write_text(json.dumps(dict(problem='7 + 1', answer='8')))
+  with pytest.raises(
+    curation_steps.Refused, match="1 problems .* such as 'problems.jsonl:8'"
+  ):
+    _curate(tmp_path, None, **more)
 
 
 def test_too_few_problems_for_rl(tmp_path):
@@ -295,8 +322,8 @@ def test_rollout_samples_do_not_hang_on_their_neighbours(tmp_path):
     rollout, context.task.encode_turn, context.task.tokenizer
   )
   asks = asks_lib.asks_of(context.task.train[:5], '\n', '', 2, 6, 1.0, 'm', 0)
-  together = {(a.key, a.sample): text for a, text, _ in respond(asks)}
-  alone = {(a.key, a.sample): text for a, text, _ in respond(asks[3:4])}
+  together = {(a.key, a.sample): text for a, text, *_ in respond(asks)}
+  alone = {(a.key, a.sample): text for a, text, *_ in respond(asks[3:4])}
   assert len(together) == 10 and alone.items() <= together.items()
   assert len(set(together.values())) > 5
   context.scorer.close()

@@ -74,7 +74,7 @@ def test_overlap_with_an_evaluation_set_names_the_problem():
   text = 'The sum of the first eleven odd numbers after zero is which number'
   held = [_problem('e', text + '?', '121')]
   train = [_problem('a', text, '121'), _problem('b', text + ' then', '121')]
-  train += [_problem('c', text + ' times', '5'), _problem('d')]
+  train += [_problem('c', text[:-6] + 'digit', '5'), _problem('d')]
   removals = curation.evaluation_overlap(train, held, 0.55, 0.8)
   assert [(r.problem.id, r.reason.split()[0]) for r in removals] == [
     ('a', 'exact'),

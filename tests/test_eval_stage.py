@@ -10,6 +10,8 @@ from k15 import context as context_lib
 from k15 import eval_stage
 from k15 import metrics
 from k15 import recipe
+from k15.rewards import scoring
+from k15.rewards.verdict import Verdict
 
 SHORT = dict(
   stages=('rl', 'evaluate'),
@@ -131,3 +133,52 @@ def test_more_samples_and_other_answers_cost_what_is_new(done, tmp_path):
   few.write_text(text)
   added = path.read_bytes()[len(before) :]
   assert (added.count(b'"response"'), added.count(b'"verdict"')) == (0, 3)
+
+
+def _again(done, name, **more):
+  """The same workdir once more, some keys changed; the journals' lines."""
+  folder, changes, _ = done
+  workdir = folder / name
+  if not workdir.exists():
+    shutil.copytree(folder / 'run', workdir)
+  context = small_run.make_context(folder, name, **changes | more)
+  eval_stage.run(context, folder / 'run')
+  journals = (workdir / 'evaluation').glob('journal-*.jsonl')
+  return [line for path in journals for line in metrics.read_jsonl(path)]
+
+
+def test_what_decides_a_verdict_or_a_response_is_in_the_journal(done):
+  before = metrics.read_jsonl(_journal(done[0] / 'run'))
+  assert _again(done, 'same') == before
+  # Another marker of answers: all is judged again, and nothing sampled.
+  judged = _again(done, 'judged', task__answer_marker='=')
+  assert [x for x in judged if 'response' in x] == [
+    x for x in before if 'response' in x
+  ]
+  assert len(judged) == len(before) + 66
+  # As the stage of a workdir whose config is another one would not notice.
+  lengths = dict(rollout__max_length=12, rollout__token_budget=6)
+  for name, more in (('shorter', lengths), ('loops', _LOOPS)):
+    lines = _again(done, name, **more)
+    assert sum('response' in x for x in lines) == 132, name
+
+
+_LOOPS = dict(rollout__repetition_count=2)
+
+
+def test_verdicts_of_a_judge_that_is_down_are_not_kept(done, monkeypatch):
+  folder, changes, _ = done
+  context = small_run.make_context(folder, 'down', **changes)
+  down = lambda *_: Verdict('error', 'service: away')  # noqa: E731
+  make = scoring.make_judges
+  monkeypatch.setattr(
+    scoring, 'make_judges', lambda c, names, r: dict.fromkeys(names, down)
+  )
+  with pytest.raises(scoring.Failed, match='evaluate: all 66 verdicts are'):
+    eval_stage.run(context, folder / 'run')
+  assert b'"verdict"' not in _journal(context.workdir).read_bytes()
+  monkeypatch.setattr(scoring, 'make_judges', make)
+  eval_stage.run(context, folder / 'run')
+  names = ('sums.jsonl', 'few.jsonl')
+  own, expected = _files(context.workdir), _files(folder / 'run')
+  assert [own[n] for n in names] == [expected[n] for n in names]

@@ -9,7 +9,8 @@ import small_run
 from k15 import context as context_lib
 from k15 import evaluate
 from k15 import streams
-from k15.data_types import Problem, Segment, StopReason
+from k15.data_types import Problem, Segment
+from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.rollout import client
 from k15.rollout.requests import Completion, Request, Stop
@@ -28,10 +29,11 @@ class _Backwards:
       yield Completion(r, (Segment(tokens, logprobs, 0),), stop)
 
 
-def _judge(problem, text):
+def _judge(problem, text, stop):
   future = futures.Future()
   right = text == problem.answer
-  future.set_result(Verdict('correct' if right else 'wrong'))
+  verdict = Verdict('correct' if right else 'wrong')
+  future.set_result(scoring.settle(verdict, stop))
   return future
 
 
@@ -61,7 +63,7 @@ def test_records_are_in_order_of_problem_and_sample():
   assert [r['stop'] for r in records] == ['eos', 'max_length'] * 2
   assert records[3] == dict(
     problem_id='b', sample=1, prompt='2?', answer='777', response='777',
-    reward=0.0, verdict='wrong', reason='unfinished', length=3,
+    reward=0.0, accuracy=0.0, verdict='wrong', reason='unfinished', length=3,
     stop='max_length',
     domain='d', difficulty=0.5,
   )  # fmt: skip
@@ -133,13 +135,26 @@ def test_problems_need_as_many_samples():
     _measure(_records()[:-1])
 
 
-@pytest.mark.parametrize('stop', list(StopReason))
-def test_what_did_not_end_is_never_right(stop):
-  right, error = Verdict('correct'), Verdict('error', 'timeout')
-  assert (evaluate.settle(right, stop).kind == 'correct') == (
-    stop.value == 'eos'
-  )
-  assert evaluate.settle(error, stop) == error
+def test_an_evaluation_of_errors_alone_is_none():
+  def fails(problem, text, stop):
+    future = futures.Future()
+    future.set_result(Verdict('error', 'service: away'))
+    return future
+
+  with pytest.raises(
+    scoring.Failed, match='evaluation: all 4 verdicts are err'
+  ):
+    evaluate.evaluate(_Backwards(), _task(), fails, 2, 3, 1.0)
+
+
+def test_accuracy_alone_is_accuracy():
+  """Not what a response earns for its format besides."""
+  records = [
+    record | dict(reward=1.0, accuracy=record['reward'])
+    for record in _records()
+  ]
+  expected = _measure(_records())
+  assert _measure(records) == expected
 
 
 def test_the_same_weights_give_the_same_answers(tmp_path):

@@ -37,7 +37,7 @@ REPORTS = (
   'comparison_figures', 'comparison_charts', 'comparison_tables',
   'comparison_page', 'score_table',
 )  # fmt: skip
-BELOW_ROLLOUT = ['data_types', 'streams', *EQUATIONS, *DEVICES]
+BELOW_ROLLOUT = ['data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
@@ -50,6 +50,7 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 MAY_IMPORT = {
   'data_types': [],
   'streams': [],
+  'correctness': [],
   'config_rules': [],
   'config_stages': ['rewards', 'config_rules'],  # The names of rewards.
   'config': ['rewards', 'config_mesh', 'config_rules', 'config_stages'],
@@ -70,30 +71,42 @@ MAY_IMPORT = {
     'config_rules',
     'command_line',
   ],  # A command of its own.
-  'eval_sets': ['data_types', 'data', 'rewards'],
+  'eval_sets': ['data_types', 'data', 'math_datasets', 'rewards'],
   'eval_journal': ['metrics'],
   'eval_questions': [
     *BELOW_EVALUATE,
+    'asks',
     'evaluate',
     'eval_journal',
     'eval_sets',
   ],
-  'eval_pairs': ['metrics', 'eval_metrics', 'streams'],
+  'eval_pairs': ['metrics', 'correctness', 'eval_metrics', 'streams'],
   'task': [*BELOW_ROLLOUT, 'eval_sets'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
-  'responses': [*BELOW_EVALUATE, 'context'],
+  'responses': [*BELOW_EVALUATE, 'asks', 'context'],
   'asks': BELOW_EVALUATE,
   'pass_rates': [*BELOW_EVALUATE, 'asks'],
-  'math_datasets': ['metrics'],
-  'rl_metrics': ['data_types', *EQUATIONS],
+  'math_datasets': ['metrics', 'data', 'rewards'],
+  'rl_metrics': ['data_types', 'correctness', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config_changes'],
   **{
-    page: ['metrics', 'intervals', 'config_changes', *REPORTS]
+    page: [
+      'metrics',
+      'correctness',
+      'intervals',
+      'config_changes',
+      *REPORTS,
+    ]  # fmt: skip
     for page in REPORTS
   },
-  'compare': ['metrics', 'eval_pairs', *REPORTS],  # A command of its own.
+  'compare': [
+    'metrics',
+    'correctness',
+    'eval_pairs',
+    *REPORTS,
+  ],  # A command of its own.
   'main': [
     *BELOW_RECIPE,
     *REPORTS,

@@ -43,23 +43,34 @@ def test_range_order_and_sign():
 
 
 def test_total_rewards():
-  rewards = [[1.0, 0.0, 1.0, 0.0]]
+  rewards = np.array([[1.0, 0.0, 1.0, 0.0]])
   lengths = [[400, 400, 100, 250]]
   # 1 - w/2, 0 - w/2, 1 + w/2, and lambda = 0 in the middle.
-  total = length_reward.total_rewards(rewards, lengths, 0.4)
+  total = length_reward.total_rewards(rewards, rewards > 0, lengths, 0.4)
   np.testing.assert_allclose(total, [[0.8, -0.2, 1.2, 0.0]])
   np.testing.assert_array_equal(
-    length_reward.total_rewards(rewards, lengths, 0.0), rewards
+    length_reward.total_rewards(rewards, rewards > 0, lengths, 0.0), rewards
   )
 
 
 def test_the_longest_right_answer_beats_the_best_wrong_one_below_weight_2():
   # Right and longest: 1 - w/2.  Wrong and shortest: 0.
   for weight, is_ahead in ((1.99, True), (2.01, False)):
-    total = length_reward.total_rewards([[1.0, 0.0]], [[9, 1]], weight)
+    total = length_reward.total_rewards(
+      [[1.0, 0.0]], [[True, False]], [[9, 1]], weight
+    )
     assert (total[0, 0] > total[0, 1]) == is_ahead
 
 
 def test_warm_up_is_a_step():
   weights = [length_reward.length_weight(i, 0.3, 2) for i in range(4)]
   assert weights == [0.0, 0.0, 0.3, 0.3]
+
+
+def test_a_wrong_answer_in_good_form_gains_nothing_by_its_length():
+  """A reward of 1 for the form alone is not a right answer: it is as short."""
+  total = length_reward.total_rewards(
+    [[1.0, 2.0]], [[False, True]], [[10, 30]], 0.5
+  )
+  # min(0, 0.5) for the wrong one; -0.5 for the right one, times the weight.
+  np.testing.assert_allclose(total, [[1.0, 1.75]])

@@ -111,10 +111,10 @@ def test_an_interrupted_stage_goes_on_as_if_it_had_not(whole, tmp_path, calls):
   context = _context(tmp_path)
   submit, count = context.scorer.submit, [0]
 
-  def stop_later(problem, response):
+  def stop_later(problem, response, stop):
     count[0] += 1
     context.stop.set()
-    return submit(problem, response)
+    return submit(problem, response, stop)
 
   for _ in range(calls):
     context.scorer.submit = stop_later

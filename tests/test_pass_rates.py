@@ -9,7 +9,8 @@ import pytest
 from k15 import asks as asks_lib
 from k15 import metrics
 from k15 import pass_rates
-from k15.data_types import Problem
+from k15.data_types import Problem, StopReason
+from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
 PROBLEMS = [Problem(f'p{i}', f'{i}+1?', str(i + 1), 'd') for i in range(4)]
@@ -32,26 +33,26 @@ class Writer:
         raise ConnectionError('gone')
       self._left -= 1
       self.drawn[ask.key, ask.sample] += 1
-      yield ask, f'{ask.problem.answer}/{ask.sample}', 2
+      text = f'{ask.problem.answer}/{ask.sample}'
+      yield ask, text, 2, StopReason.EOS
 
 
 def _submit(judged):
-  def submit(problem, text):
+  def submit(problem, text, stop):
     judged.append((problem.id, text))
     future = Future()
     right = text == f'# {problem.answer}/0'
     kinds = {True: 'correct', False: 'wrong'}
     late = text.endswith('/2')
-    future.set_result(
-      Verdict('error', 'timeout') if late else Verdict(kinds[right])
-    )
+    verdict = Verdict('error', 'timeout') if late else Verdict(kinds[right])
+    future.set_result(scoring.settle(verdict, stop))
     return future
 
   return submit
 
 
-def _reward_name(problem):
-  return 'exact'
+def _judge_of(problem):
+  return asks_lib.digest('exact', problem.answer)
 
 
 def test_keys_hold_all_that_decides_a_response():
@@ -117,11 +118,11 @@ def test_verdicts_are_kept_and_a_timeout_is_wrong(tmp_path):
   path, asks, judged = tmp_path / 'samples.jsonl', _asks(), []
   store = pass_rates.Store(path)
   pass_rates.draw(asks, Writer(), store)
-  rewards = pass_rates.judge(asks, _submit(judged), _reward_name, store)
+  rewards = pass_rates.judge(asks, _submit(judged), _judge_of, store)
   assert rewards.reshape(4, 3).tolist() == [[1, 0, 0]] * 4
   assert len(judged) == 12 and judged[0] == ('p0', '# 1/0')
   again = pass_rates.judge(
-    asks, _submit(judged), _reward_name, pass_rates.Store(path)
+    asks, _submit(judged), _judge_of, pass_rates.Store(path)
   )
   assert len(judged) == 12
   np.testing.assert_array_equal(again, rewards)
@@ -130,19 +131,17 @@ def test_verdicts_are_kept_and_a_timeout_is_wrong(tmp_path):
 def test_a_mended_reference_is_judged_again_without_drawing(tmp_path):
   store, judged = pass_rates.Store(tmp_path / 'samples.jsonl'), []
   pass_rates.draw(_asks(), Writer(), store)
-  pass_rates.judge(_asks(), _submit(judged), _reward_name, store)
+  pass_rates.judge(_asks(), _submit(judged), _judge_of, store)
   mended = [Problem('p0', '0+1?', '5', 'd')]
   assert pass_rates.draw(_asks(mended), Writer(0), store) == 0
-  rewards = pass_rates.judge(
-    _asks(mended), _submit(judged), _reward_name, store
-  )
+  rewards = pass_rates.judge(_asks(mended), _submit(judged), _judge_of, store)
   assert len(judged) == 15 and rewards.tolist() == [0, 0, 0]
 
 
 def test_no_problems_no_rewards(tmp_path):
   store = pass_rates.Store(tmp_path / 'samples.jsonl')
   assert pass_rates.draw([], Writer(), store) == 0
-  assert pass_rates.judge([], _submit([]), _reward_name, store).shape == (0,)
+  assert pass_rates.judge([], _submit([]), _judge_of, store).shape == (0,)
 
 
 def test_any_function_writes_in_batches():
@@ -156,7 +155,7 @@ def test_any_function_writes_in_batches():
   found = list(respond(_asks()))
   assert sizes == [5, 5, 2]
   assert all(
-    text == (ask.question + ask.prefix).upper() for ask, text, _ in found
+    text == (ask.question + ask.prefix).upper() for ask, text, *_ in found
   )
 
 
@@ -171,9 +170,67 @@ def test_pass_rates_of_a_known_policy(tmp_path, p):
   asks = asks_lib.asks_of(problems, '', '# ', 10, 5, 1.0, 'm', 0)
   store = pass_rates.Store(tmp_path / 'samples.jsonl')
   pass_rates.draw(asks, asks_lib.by_generate(generate, 64), store)
-  rewards = pass_rates.judge(asks, _submit([]), _reward_name, store)
+  rewards = pass_rates.judge(asks, _submit([]), _judge_of, store)
   rates = rewards.reshape(60, 10).mean(axis=1)
   # 600 draws: four standard errors of the mean.
   assert abs(rates.mean() - p) < 4 * (p * (1 - p) / 600) ** 0.5
   # Of single problems, the spread of ten draws.
   assert abs(rates.std() - (p * (1 - p) / 10) ** 0.5) < 0.05
+
+
+class Cut:
+  """All that it writes is cut, right as it may be."""
+
+  def __call__(self, asks):
+    for ask in asks:
+      yield ask, f'{ask.problem.answer}/0', 5, StopReason.MAX_LENGTH
+
+
+def test_what_was_cut_is_wrong_unless_it_is_a_guess(tmp_path):
+  path, asks = tmp_path / 'samples.jsonl', _asks()
+  pass_rates.draw(asks, Cut(), pass_rates.Store(path))
+  store, submit = pass_rates.Store(path), _submit([])
+  assert {store.stop(ask) for ask in asks} == {StopReason.MAX_LENGTH}
+  assert not pass_rates.judge(asks, submit, _judge_of, store).any()
+  guesses = lambda problem: _judge_of(problem) + 'guess'  # noqa: E731
+  right = pass_rates.judge(asks, submit, guesses, store, has_ended=True)
+  assert right.all()
+
+
+def test_lines_that_do_not_say_how_they_stopped_are_drawn_again(tmp_path):
+  path, asks = tmp_path / 'samples.jsonl', _asks()
+  pass_rates.draw(asks, Writer(), pass_rates.Store(path))
+  lines = metrics.read_jsonl(path)
+  for line in lines[:5]:
+    del line['stop']
+  path.write_text('')
+  metrics.append_jsonl(path, lines)
+  store = pass_rates.Store(path)
+  assert pass_rates.draw(asks, Writer(), store) == 5
+  assert pass_rates.draw(asks, Writer(0), pass_rates.Store(path)) == 0
+
+
+def test_errors_alone_are_not_kept(tmp_path):
+  """A judge that is down says nothing, today and to later runs."""
+  path, asks = tmp_path / 'samples.jsonl', _asks()
+  store = pass_rates.Store(path)
+  pass_rates.draw(asks, Writer(), store)
+
+  def down(problem, text, stop):
+    future = Future()
+    future.set_result(Verdict('error', 'service: away'))
+    return future
+
+  with pytest.raises(scoring.Failed, match="12 verdicts are.*'service: away'"):
+    pass_rates.judge(asks, down, _judge_of, store)
+  judged = []
+  rewards = pass_rates.judge(
+    asks, _submit(judged), _judge_of, pass_rates.Store(path)
+  )
+  assert len(judged) == 12 and rewards.sum() == 4
+
+
+def test_a_text_that_is_not_finished_comes_empty():
+  respond = asks_lib.by_generate(lambda prompts: ['', *prompts[1:]], 5)
+  stops = [stop for *_, stop in respond(_asks()[:3])]
+  assert stops == [StopReason.MAX_LENGTH, StopReason.EOS, StopReason.EOS]

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def example():
       grown(third, [5, 6], stop=StopReason.BUDGET),
     ]
   )
-  buffer.set_rewards([first], [0.1])
+  buffer.set_rewards([first], [0.1], [{'accuracy': 0.0, 'format': 0.1}])
   return buffer
 
 
@@ -172,7 +173,7 @@ def test_expire_finishes_old_responses_with_what_they_have():
   expired = buffer.expire(iteration=9, max_age=8)
   assert names(expired) == [(0, 1), (1, 0), (1, 1)]
   assert [t.length for t in expired] == [1, 2, 0]
-  assert {t.stop for t in expired} == {StopReason.MAX_LENGTH}
+  assert {t.stop for t in expired} == {StopReason.AGE}
   assert names(pending(buffer)) == [(2, 0)]
   # They go the way of all finished responses.
   unscored = [trajectory for _, trajectory in buffer.unscored()]
@@ -191,7 +192,7 @@ def test_state_round_trip_is_exact():
     assert (left.group_id, left.problem) == (right.group_id, right.problem)
     assert left.opened_at == right.opened_at
     for a, b in zip(left.trajectories, right.trajectories, strict=True):
-      assert (a.stop, a.reward) == (b.stop, b.reward)
+      assert (a.stop, a.reward, a.parts) == (b.stop, b.reward, b.parts)
       assert names([a]) == names([b])
       for x, y in zip(a.segments, b.segments, strict=True):
         assert x.policy_version == y.policy_version
@@ -246,3 +247,29 @@ def test_staleness_by_hand():
     'replay/group_age_max': 2.0,
   }
   assert set(replay.staleness([], 2).values()) == {0.0}
+
+
+def test_a_copy_stays_as_it_was():
+  buffer = example()
+  copy, before = buffer.copy(), buffer.get_state()
+  buffer.open(PROBLEMS[:1], iteration=1, group_size=1)
+  buffer.update([grown(pending(buffer)[0], [7], 2)])
+  after = copy.get_state()
+  for key in before:
+    np.testing.assert_array_equal(before[key], after[key])
+  # What never changes is there once.
+  old, new = buffer.groups[1].trajectories[1], copy.groups[1].trajectories[1]
+  assert old is new
+
+
+def test_states_from_before_there_were_parts_are_read():
+  state = example().get_state()
+  index = json.loads(state['index'].tobytes())
+  for group in index['groups']:
+    for entry in group['trajectories']:
+      del entry['parts']
+  index = np.frombuffer(json.dumps(index).encode(), np.uint8)
+  buffer = replay.ReplayBuffer()
+  buffer.set_state(state | dict(index=index))
+  first = buffer.groups[0].trajectories[0]
+  assert (first.reward, first.parts, first.accuracy) == (0.1, {}, 0.1)

@@ -1,5 +1,6 @@
 """Responses in a file: judged, resumed, and never sampled twice."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import small_run
 from k15 import context as context_lib
 from k15 import metrics
 from k15 import responses
+from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
 
@@ -104,6 +106,88 @@ def test_other_models_and_prompts_do_not_count(whole, tmp_path):
   assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
   assert len(metrics.read_jsonl(path)) == 17
   assert not (other.workdir / 'responses.jsonl').exists()
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    dict(task__prompt_suffix=' Think.'),
+    dict(rollout__repetition_count=3),
+    dict(rollout__max_length=15, rollout__token_budget=5),
+    dict(rollout__dtype='bfloat16'),
+    dict(seed=1),
+  ],
+  ids=lambda changes: next(iter(changes)),
+)
+def test_responses_to_what_was_asked_otherwise_do_not_count(
+  whole, tmp_path, changes
+):
+  path = tmp_path / 'file.jsonl'
+  path.write_bytes((whole[0].workdir / 'responses.jsonl').read_bytes())
+  changes = dict(rollout__max_prompt_length=24) | changes
+  other = _context(tmp_path, long2short__responses=str(path), **changes)
+  responses.collect(other, None, 2, 2)
+  assert len(metrics.read_jsonl(path)) == 15 + 4
+
+
+def test_another_judge_judges_again_and_nothing_is_sampled(
+  whole, tmp_path, monkeypatch
+):
+  """Another reference or another reward: what was right may be wrong."""
+  path = tmp_path / 'file.jsonl'
+  lines = _lines(whole[0])
+  path.write_text('')
+  metrics.append_jsonl(
+    path, [x | dict(accuracy=1.0, reward=1.0) for x in lines]
+  )
+  monkeypatch.setattr(context_lib, 'make_rollout', None)
+  same = _context(tmp_path, long2short__responses=str(path))
+  assert (
+    responses.accuracy_and_tokens(responses.collect(same, None, 5, 3))[0] == 1
+  )
+  other = _context(
+    tmp_path, long2short__responses=str(path), task__answer_marker='Answer:'
+  )
+  assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
+  assert len(metrics.read_jsonl(path)) == 30
+  # The last verdict counts, and it is that of this judge.
+  assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
+  assert len(metrics.read_jsonl(path)) == 30
+
+
+def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
+  path = tmp_path / 'file.jsonl'
+  path.write_bytes((whole[0].workdir / 'responses.jsonl').read_bytes())
+  monkeypatch.setattr(context_lib, 'make_rollout', None)
+  context = _context(tmp_path, long2short__responses=str(path))
+  problem = context.task.train[1]
+  context.task.train[1] = dataclasses.replace(problem, answer='another')
+  responses.collect(context, None, 5, 3)
+  added = metrics.read_jsonl(path)[15:]
+  assert [x['problem_id'] for x in added] == [problem.id] * 3
+
+
+def test_lines_of_before_there_were_judges_are_sampled_again(whole, tmp_path):
+  path = tmp_path / 'file.jsonl'
+  old = ('judge', 'asked', 'accuracy')
+  lines = [
+    {k: v for k, v in x.items() if k not in old} for x in _lines(whole[0])
+  ]
+  path.write_text('')
+  metrics.append_jsonl(path, lines)
+  context = _context(tmp_path, long2short__responses=str(path))
+  assert _plain(responses.collect(context, None, 5, 3)) == _plain(whole[1])
+  assert len(metrics.read_jsonl(path)) == 30
+
+
+def test_verdicts_of_a_judge_that_is_down_are_not_kept(whole, tmp_path):
+  context = _context(tmp_path)
+  context.scorer._judges['exact_answer'] = lambda *_: Verdict('error', 'away')
+  with pytest.raises(scoring.Failed, match="responses: all 15 .*'away'"):
+    responses.collect(context, None, 5, 3)
+  assert not _lines(context)
+  context.scorer._judges['exact_answer'] = _Judge()
+  assert _plain(responses.collect(context, None, 5, 3)) == _plain(whole[1])
 
 
 def test_accuracy_and_tokens():

@@ -1,5 +1,6 @@
 """Numbers by hand for what the curves of a run are made of."""
 
+import dataclasses
 import zlib
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_rollout_counts_stops_of_all_and_lengths_of_the_finished():
     _trajectory(100, StopReason.BUDGET),
     _trajectory(4, StopReason.REPETITION),
   ]
-  values = rl_metrics.of_rollout(sampled, dict(tokens=7))
+  values = rl_metrics.of_rollout(sampled, [], dict(tokens=7))
   assert values['rl/length_mean'] == 4  # (2 + 6 + 4) / 3
   assert values['rl/length_p95'] == pytest.approx(5.8)  # 4 + 0.9 * (6 - 4)
   assert values['rl/responses_sampled'] == 4
@@ -39,9 +40,44 @@ def test_rollout_counts_stops_of_all_and_lengths_of_the_finished():
     assert values[f'rl/stop_{stop}'] == 0.25
 
 
-def test_a_rollout_that_finished_nothing_has_length_zero():
-  values = rl_metrics.of_rollout([_trajectory(9, StopReason.BUDGET)], {})
-  assert values['rl/length_mean'] == values['rl/length_p95'] == 0
+def test_a_rollout_that_finished_nothing_has_no_length():
+  values = rl_metrics.of_rollout([_trajectory(9, StopReason.BUDGET)], [], {})
+  assert np.isnan([values['rl/length_mean'], values['rl/length_p95']]).all()
+
+
+def test_what_was_given_up_has_finished():
+  values = rl_metrics.of_rollout(
+    [_trajectory(2), _trajectory(9, StopReason.BUDGET)],
+    [_trajectory(6, StopReason.AGE), _trajectory(4, StopReason.AGE)],
+    {},
+  )
+  assert values['rl/stop_age'] == 0.5
+  assert values['rl/length_mean'] == 4  # (2 + 6 + 4) / 3
+  assert values['rl/responses_sampled'] == 2
+
+
+def test_parts_of_a_reward_by_hand():
+  """Right without the form, wrong in it, and one that has no form to keep."""
+  parts = (
+    dict(accuracy=1.0, format=0.0), dict(accuracy=0.0, format=1.0),
+    dict(accuracy=1.0),
+  )  # fmt: skip
+  trajectories = tuple(
+    dataclasses.replace(
+      _trajectory(10 * i + 10, reward=1.0, index=i), parts=own
+    )
+    for i, own in enumerate(parts)
+  )
+  group = Group(0, Problem('p', 'q', 'a'), trajectories)
+  values = rl_metrics.of_groups([group])
+  assert values['rl/reward'] == 1.0
+  assert values['rl/accuracy'] == pytest.approx(2 / 3)
+  assert values['reward/accuracy'] == pytest.approx(2 / 3)
+  assert values['reward/format'] == 0.5
+  assert values['rl/length_correct'] == 20  # (10 + 30) / 2
+  assert values['rl/length_wrong'] == 20
+  (record,) = rl_metrics.group_records([group])
+  assert record['rewards'] == [1, 1, 1] and record['accuracies'] == [1, 0, 1]
 
 
 def test_groups_without_a_label_are_in_no_level():
@@ -91,6 +127,7 @@ def test_group_records_name_each_response():
       opened_at=5,
       samples=[0, 1],
       rewards=[1.0, 0.0],
+      accuracies=[1.0, 0.0],
       lengths=[10, 20],
       stops=['eos', 'eos'],
       crc32=[zlib.crc32(bytes(40)), zlib.crc32(bytes(80))],  # All zeros.

@@ -15,6 +15,15 @@ def test_domains_are_routed_and_the_rest_takes_the_default():
   [
     ('none', (), "no reward 'none'; there are exact_answer"),
     ('exact_answer', ('x:magic',), "no reward 'magic'"),
+    ('exact_answer+magic', (), "'magic' cannot be added in"),
+    ('math_answers+exact_answer', (), "'exact_answer' cannot be added in"),
+    ('r1_format+r1_format+r1_format', (), "'r1_format' cannot be added"),
+    ('r1_format+math_answers', (), "'math_answers' cannot be added"),
+    ('math_answers+', (), "'' cannot be added in 'math_answers"),
+    ('math_answers+0*r1_format', (), "'0' in .* is no weight, a number abo"),
+    ('math_answers+-1*r1_format', (), "'-1' in .* is no weight"),
+    ('math_answers+nan*r1_format', (), "'nan' in .* is no weight"),
+    ('math_answers+x*r1_format', (), "'x' in .* is no weight"),
     ('exact_answer', ('exact_answer',), "is not 'domain:reward'"),
     (
       'exact_answer',
@@ -40,3 +49,19 @@ def test_named_texts():
   ):
     with pytest.raises(ValueError, match=sentence):
       routes.named(texts)
+
+
+def test_a_route_may_be_a_sum():
+  (only,) = routes.terms_of('math_answers')
+  assert (only.reward, only.weight, only.part) == (
+    'math_answers',
+    1,
+    'accuracy',
+  )
+  accuracy, form = routes.terms_of('math_answers + 0.5 * r1_format')
+  assert (accuracy.reward, accuracy.weight) == ('math_answers', 1.0)
+  assert (form.reward, form.weight, form.part) == ('r1_format', 0.5, 'format')
+  made = routes.routes_of('exact_answer', ('math:math_answers+r1_format',))
+  assert made == {'': 'exact_answer', 'math': 'math_answers+r1_format'}
+  # What is alone says itself what is right.
+  assert routes.terms_of('r1_format')[0].part == 'accuracy'

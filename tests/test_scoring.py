@@ -6,15 +6,18 @@ import threading
 import pytest
 
 from experiments import base
-from k15.data_types import Problem
+from k15.data_types import Problem, StopReason
 from k15.rewards import code_tests
 from k15.rewards import reward_client
 from k15.rewards import routes
+from k15.rewards import rules
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
 from k15.rewards import scoring
 from k15.rewards import values
 from k15.rewards.verdict import Verdict
+
+EOS = StopReason.EOS
 
 
 def fails(response, reference):
@@ -43,14 +46,16 @@ def problem(domain=''):
 
 
 def test_every_domain_has_its_judge(scorer):
-  assert scorer.submit(problem(), '7').result().kind == 'correct'
-  assert scorer.submit(problem('unnamed'), '8').result().kind == 'wrong'
-  assert scorer.submit(problem('slow'), '7').result().reason == 'timeout: 1 s'
+  assert scorer.submit(problem(), '7', EOS).result().kind == 'correct'
+  assert scorer.submit(problem('unnamed'), '8', EOS).result().kind == 'wrong'
+  assert (
+    scorer.submit(problem('slow'), '7', EOS).result().reason == 'timeout: 1 s'
+  )
 
 
 def test_errors_are_counted_apart_with_their_reasons(scorer):
   for domain, text in (('', '7'), ('', '8'), ('slow', '7'), ('broken', '7')):
-    scorer.submit(problem(domain), text).result()
+    scorer.submit(problem(domain), text, EOS).result()
   numbers = scorer.pop_numbers()
   assert numbers.pop('seconds') >= 0
   assert numbers == dict(
@@ -60,8 +65,10 @@ def test_errors_are_counted_apart_with_their_reasons(scorer):
 
 
 def test_a_failing_judge_is_an_error_that_says_so(scorer):
-  verdict = scorer.submit(problem('broken'), '7').result()
-  assert verdict == Verdict('error', 'crash: RuntimeError: no judge')
+  verdict = scorer.submit(problem('broken'), '7', EOS).result()
+  assert (verdict.kind, verdict.reason) == (
+    'error', 'crash: RuntimeError: no judge',
+  )  # fmt: skip
   assert scoring.reward_of(verdict) == 0.0
 
 
@@ -73,7 +80,7 @@ def test_nobody_waits_for_a_judge():
     return equal(response, reference)
 
   scorer = scoring.Scorer({'waits': waits}, {'': 'waits'}, threads=2)
-  futures = [scorer.submit(problem(), text) for text in '787']
+  futures = [scorer.submit(problem(), text, EOS) for text in '787']
   assert not any(future.done() for future in futures)
   gate.set()
   kinds = [future.result().kind for future in futures]
@@ -137,3 +144,115 @@ def test_services_judge_programs_elsewhere(monkeypatch, tmp_path):
     (['http://10.0.0.5:9300'], 'secret'),
     ('program', 'tests', config.reward.program_seconds),
   ]
+
+
+def test_what_a_response_gets_by_how_it_stopped():
+  right = Verdict('correct', reward=1.5, parts=dict(accuracy=1.0, format=1.0))
+  error = Verdict('error', 'timeout')
+  for stop in StopReason:
+    settled = scoring.settle(right, stop)
+    if stop is EOS:
+      assert settled == right
+    else:
+      assert (settled.kind, settled.reason) == ('wrong', 'unfinished')
+      assert scoring.reward_of(settled) == 0
+      assert scoring.parts_of(settled) == dict(accuracy=0, format=0)
+    assert scoring.settle(right, stop, cut_is_wrong=False) == right
+    assert scoring.settle(error, stop) == error
+
+
+@pytest.mark.parametrize('stop', list(StopReason))
+@pytest.mark.parametrize('cut_is_wrong', [True, False])
+def test_the_scorer_settles(stop, cut_is_wrong):
+  scorer = scoring.Scorer(
+    dict(equal=equal), {'': 'equal'}, 1, cut_is_wrong=cut_is_wrong
+  )
+  verdict = scorer.submit(problem(), '7', stop).result()
+  right = stop is EOS or not cut_is_wrong
+  assert verdict.kind == ('correct' if right else 'wrong')
+  assert scorer.pop_numbers()[verdict.kind] == 1
+  scorer.close()
+
+
+FORM = '<think>{}</think><answer>{}</answer>'
+
+
+@pytest.mark.parametrize(
+  ('response', 'accuracy', 'form', 'reward'),
+  [  # 1 * accuracy + 0.5 * format, as the route weighs them.
+    (FORM.format('so', r'\boxed{7}'), 1, 1, 1.5),
+    (r'\boxed{7}', 1, 0, 1.0),
+    (FORM.format('so', r'\boxed{8}'), 0, 1, 0.5),
+    ('no', 0, 0, 0.0),
+  ],
+)
+def test_a_reward_is_a_number_with_parts(response, accuracy, form, reward):
+  def boxed(response, reference):
+    right = f'boxed{{{reference}}}' in response
+    return Verdict('correct' if right else 'wrong')
+
+  judges = dict(math_answers=boxed, r1_format=rules.verify_format)
+  scorer = scoring.Scorer(judges, {'': 'math_answers+0.5*r1_format'}, 1)
+  verdict = scorer.submit(problem(), response, EOS).result()
+  scorer.close()
+  assert verdict.parts == dict(accuracy=accuracy, format=form)
+  assert scoring.reward_of(verdict) == reward
+  # The form makes nothing right.
+  assert verdict.kind == ('correct' if accuracy else 'wrong')
+
+
+def test_an_answer_nobody_could_judge_earns_nothing_for_its_form():
+  judges = dict(math_answers=times_out, r1_format=rules.verify_format)
+  scorer = scoring.Scorer(judges, {'': 'math_answers+r1_format'}, 1)
+  text = FORM.format('so', '7')
+  verdict = scorer.submit(problem(), text, EOS).result()
+  scorer.close()
+  assert (verdict.kind, scoring.reward_of(verdict)) == ('error', 0.0)
+  assert verdict.parts == dict(accuracy=0, format=0)
+
+
+def test_a_refused_token_is_no_verdict():
+  def refused(response, reference):
+    raise PermissionError('10.0.0.5:9300 does not know the token')
+
+  scorer = scoring.Scorer(dict(refused=refused), {'': 'refused'}, 1)
+  future = scorer.submit(problem(), '7', EOS)
+  with pytest.raises(scoring.Failed, match=r'9300 does not know the token'):
+    future.result()
+  numbers = scorer.pop_numbers()
+  numbers.pop('seconds')
+  assert numbers == dict(correct=0, wrong=0, error=0)
+  scorer.close()
+
+
+def test_errors_alone_say_nothing():
+  timeout, away = Verdict('error', 'timeout'), Verdict('error', 'service: away')
+  for fine in (
+    [], [timeout], [timeout, away, Verdict('wrong')], [Verdict('correct')]
+  ):  # fmt: skip
+    scoring.refuse_errors(fine, 'here')
+  with pytest.raises(scoring.Failed) as failed:
+    scoring.refuse_errors([timeout, away, away], 'rl: iteration 3')
+  assert str(failed.value) == (
+    "rl: iteration 3: all 3 verdicts are errors, 2 of them 'service: away',"
+    ' and errors say nothing of the responses'
+  )
+
+
+def test_errors_are_withheld_until_another_verdict_comes():
+  kept, error = [], Verdict('error', 'timeout')
+  withheld = scoring.Withheld(lambda i, v: kept.append((i, v.kind)), 'here')
+  withheld.add(0, error)
+  withheld.add(1, error)
+  assert not kept
+  withheld.add(2, Verdict('wrong'))
+  withheld.add(3, error)
+  withheld.finish()
+  assert kept == [(0, 'error'), (1, 'error'), (2, 'wrong'), (3, 'error')]
+  kept.clear()
+  withheld = scoring.Withheld(lambda i, v: kept.append(i), 'here')
+  withheld.add(0, error)
+  withheld.add(1, error)
+  with pytest.raises(scoring.Failed):
+    withheld.finish()
+  assert not kept

@@ -7,7 +7,6 @@ from k15 import context as context_lib
 from k15 import metrics
 from k15 import models
 from k15 import responses
-from k15 import rl
 from k15 import short_rl
 from k15.rewards.verdict import Verdict
 
@@ -33,21 +32,30 @@ def test_keys_of_the_phase(tmp_path):
   assert context.config.length_reward.weight == 0.0
 
 
-@pytest.mark.parametrize('ended_only', [True, False])
-def test_a_response_that_was_cut_earns_nothing(tmp_path, ended_only):
-  context = small_run.make_context(tmp_path, rollout__token_budget=16)
+@pytest.mark.parametrize('cut_is_wrong', [True, False])
+def test_a_response_that_was_cut_earns_nothing(tmp_path, cut_is_wrong):
+  context = small_run.make_context(
+    tmp_path,
+    rollout__token_budget=16,
+    reward__cut_is_wrong=cut_is_wrong,
+    **CHANGES,
+  )
   context.scorer._judges['exact_answer'] = lambda *_: Verdict('correct')
-  params = context_lib.init_params(context, 0)
-  stage = rl.make_stage(context, *rl.first_state(context, params))
-  stage.ended_only = ended_only
-  assert rl.run_iteration(stage, 0) is not None
-  records = metrics.read_jsonl(context.workdir / 'trajectories.jsonl')
-  stops = {record['stop'] for record in records}
-  assert 'max_length' in stops  # Random weights seldom end.
-  for record in records:
-    right = record['stop'] == 'eos' or not ended_only
-    assert record['reward'] == float(right)
-  stage.rollout.close()
+  short_rl.train(context, None)
+  groups = metrics.read_jsonl(context.workdir / 'groups.jsonl')
+  assert 'max_length' in groups[0]['stops']  # Random weights seldom end.
+  for group in groups:
+    for stop, reward in zip(group['stops'], group['rewards'], strict=True):
+      assert reward == float(stop == 'eos' or not cut_is_wrong)
+
+
+def test_an_evaluation_says_how_long_responses_may_be(tmp_path):
+  context = small_run.make_context(
+    tmp_path, rollout__token_budget=16, evaluation__every=1, **CHANGES
+  )
+  short_rl.train(context, None)
+  rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+  assert {row['evaluation/max_length'] for row in rows} == {8}
 
 
 def test_the_stage_begins_with_the_best_balance(tmp_path, monkeypatch, capsys):

@@ -120,7 +120,7 @@ def verify(
   """Judges the program in a response by the tests of a reference."""
   program = extract_program(response)
   if program is None:
-    return Verdict('error', 'unparsable: no fenced program')
+    return Verdict('wrong', 'no fenced program')
   language, tests = from_text(reference)
   return judge_program(pool, language, program, tests, limits)
 

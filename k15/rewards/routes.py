@@ -1,20 +1,77 @@
-"""Which reward judges a problem: by its domain, in a plain dict."""
+"""Which rewards judge a problem: by its domain, in a plain dict.
 
+A route names a reward, or a sum of them: 'math_answers+r1_format' is what
+DeepSeek-R1-Zero was trained on, 'math_answers+0.5*r1_format' weighs its format
+half as much.  The first of a sum says which answers are right; the others add
+to what a response earns and to nothing else.
+"""
+
+import dataclasses
+import itertools
+import math
 import pathlib
 from collections.abc import Sequence
 
 REWARDS = ('exact_answer', 'math_answers', 'code_tests', 'r1_format')
+# Rewards that may be added to another, and the name of their part.
+ADDED = {'r1_format': 'format'}
+PARTS = ('accuracy', *ADDED.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+  """One reward of a sum.
+
+  Attributes:
+    reward: its name.
+    weight: > 0, by which its part enters the sum.
+    part: a name of PARTS; the first term's is 'accuracy'.
+  """
+
+  reward: str
+  weight: float
+  part: str
+
+
+def terms_of(route: str) -> tuple[Term, ...]:
+  """The terms of a route.
+
+  Raises:
+    ValueError: a weight that is none, or rewards that cannot be added.
+  """
+  terms = []
+  for text in route.split('+'):
+    weight, star, reward = text.rpartition('*')
+    reward = reward.strip()
+    if terms and (reward not in ADDED or reward in [t.reward for t in terms]):
+      raise ValueError(
+        f'{reward!r} cannot be added in {route!r}: after the first come'
+        f' {", ".join(ADDED)}, each once'
+      )
+    part = ADDED[reward] if terms else PARTS[0]
+    terms.append(Term(reward, _weight(weight, route) if star else 1.0, part))
+  return tuple(terms)
+
+
+def _weight(text: str, route: str) -> float:
+  try:
+    weight = float(text)
+  except ValueError:
+    weight = math.nan
+  if not 0 < weight < math.inf:
+    raise ValueError(f'{text!r} in {route!r} is no weight, a number above 0')
+  return weight
 
 
 def routes_of(default: str, pairs: Sequence[str]) -> dict[str, str]:
-  """Reward by domain; '' is every domain that is not named.
+  """Route by domain; '' is every domain that is not named.
 
   Args:
-    default: a name of REWARDS.
-    pairs: 'domain:reward' each.
+    default: a route, see `terms_of`.
+    pairs: 'domain:route' each.
 
   Raises:
-    ValueError: a pair without a colon, a domain twice, an unknown reward.
+    ValueError: a pair without a colon, a domain twice, a route that is none.
   """
   routes = {'': default}
   for pair in pairs:
@@ -24,9 +81,11 @@ def routes_of(default: str, pairs: Sequence[str]) -> dict[str, str]:
     if domain in routes:
       raise ValueError(f'the domain {domain!r} has two rewards')
     routes[domain] = reward
-  for reward in routes.values():
-    if reward not in REWARDS:
-      raise ValueError(f'no reward {reward!r}; there are {", ".join(REWARDS)}')
+  for term in itertools.chain(*map(terms_of, routes.values())):
+    if term.reward not in REWARDS:
+      raise ValueError(
+        f'no reward {term.reward!r}; there are {", ".join(REWARDS)}'
+      )
   return routes
 
 

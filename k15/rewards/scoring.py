@@ -7,21 +7,23 @@ is over when the last response is.
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import os
 import pathlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
-from k15.data_types import Problem
+from k15.data_types import Problem, StopReason
 from k15.rewards import answer_workers
 from k15.rewards import code_tests
 from k15.rewards import exact_answer
 from k15.rewards import math_answers
 from k15.rewards import reward_client
+from k15.rewards import routes as routes_lib
 from k15.rewards import rules
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
@@ -30,6 +32,8 @@ from k15.rewards.verdict import Verdict
 
 # (response, reference) -> Verdict; called from several threads at once.
 Judge = Callable[[str, str], Verdict]
+
+_TELLING = 2  # verdicts that say something of their judge
 
 
 def make_judges(
@@ -97,9 +101,105 @@ def _r1_format(config, resources):
   return rules.verify_format
 
 
+class Failed(Exception):
+  """Nothing can be judged; zeros are no verdicts, so nobody trains on them."""
+
+
+def settle(
+  verdict: Verdict, stop: StopReason, cut_is_wrong: bool = True
+) -> Verdict:
+  """What a response gets for its verdict and for how it stopped.
+
+  A response that was cut, by its length, for repeating itself or for its age,
+  or that is not finished, is never right and earns nothing: what it says so
+  far need not be what it would have said.  An error stays one.
+
+  Args:
+    verdict: on its text.
+    stop: why it stopped.
+    cut_is_wrong: `reward.cut_is_wrong` of the config; False takes the text as
+      it stands.
+  """
+  if not cut_is_wrong or stop is StopReason.EOS or verdict.kind == 'error':
+    return verdict
+  return dataclasses.replace(
+    verdict,
+    kind='wrong',
+    reason='unfinished',
+    reward=0.0,
+    parts=dict.fromkeys(verdict.parts, 0.0),
+  )
+
+
 def reward_of(verdict: Verdict) -> float:
-  """1.0 for a correct answer; an error earns what a wrong one does, 0.0."""
-  return float(verdict.kind == 'correct')
+  """What a response earns; an error earns nothing."""
+  if verdict.reward is None:
+    return float(verdict.kind == 'correct')
+  return verdict.reward
+
+
+def parts_of(verdict: Verdict) -> dict[str, float]:
+  """What that is made of; the accuracy is 1 if it is correct, else 0."""
+  return {'accuracy': float(verdict.kind == 'correct')} | dict(verdict.parts)
+
+
+def refuse_errors(verdicts: Iterable[Verdict], where: str) -> None:
+  """Raises where every verdict of a judge is an error.
+
+  A single one may be the fault of an odd response: it takes _TELLING of them
+  to say that judging fails.
+
+  Args:
+    verdicts: of an iteration, an evaluation, a set of samples.
+    where: says which, at the beginning of the sentence.
+
+  Raises:
+    Failed: names the most common reason.
+  """
+  verdicts = list(verdicts)
+  reasons = collections.Counter(v.reason for v in verdicts if v.kind == 'error')
+  if reasons.total() == len(verdicts) >= _TELLING:
+    reason, count = reasons.most_common(1)[0]
+    raise Failed(
+      f'{where}: all {len(verdicts)} verdicts are errors, {count} of them'
+      f' {reason!r}, and errors say nothing of the responses'
+    )
+
+
+class Withheld:
+  """Keeps errors back until another verdict shows that judging works.
+
+  What is kept on disk is never judged again; so errors of a judge that is down
+  must not get there.
+  """
+
+  def __init__(self, keep: Callable[[Any, Verdict], None], where: str):
+    """`keep` takes an item and its verdict; `where` as in `refuse_errors`."""
+    self._keep, self._where = keep, where
+    self._back: list[tuple[Any, Verdict]] = []
+    self._works = False
+
+  def add(self, item: Any, verdict: Verdict) -> None:
+    """Keeps it, and all that waits, as soon as one is no error."""
+    self._back.append((item, verdict))
+    self._works = self._works or verdict.kind != 'error'
+    if self._works:
+      self._release()
+
+  def finish(self) -> None:
+    """Keeps the rest.
+
+    Raises:
+      Failed: all that was added is errors; none of them was kept.
+    """
+    if not self._works:
+      refuse_errors((verdict for _, verdict in self._back), self._where)
+    self._release()
+
+  def _release(self):
+    for item, verdict in self._back:
+      self._keep(item, verdict)
+    self._back = []
 
 
 class Scorer:
@@ -111,25 +211,35 @@ class Scorer:
     routes: Mapping[str, str],
     threads: int,
     resources: contextlib.ExitStack | None = None,
+    cut_is_wrong: bool = True,
   ):
-    """Scores by `routes`, domain -> name of a judge, '' all other domains.
+    """Scores by `routes`, domain -> route of rewards, '' all other domains.
 
-    `resources` are closed with it.
+    `judges` are those of all their rewards, by name; `resources` are closed
+    with it; `cut_is_wrong` as in `settle`.
     """
-    self._judges, self._routes = judges, routes
+    self._judges = judges
+    self._terms = {d: routes_lib.terms_of(r) for d, r in routes.items()}
     self._resources = resources or contextlib.ExitStack()
+    self._cut_is_wrong = cut_is_wrong
     self._threads = futures.ThreadPoolExecutor(threads, 'reward')
     self._lock = threading.Lock()
     self._numbers = collections.Counter()
     self._outstanding, self._since = 0, 0.0
 
-  def submit(self, problem: Problem, response: str) -> futures.Future[Verdict]:
-    """Starts to judge; a judge that fails gives an error, not an exception."""
+  def submit(
+    self, problem: Problem, response: str, stop: StopReason
+  ) -> futures.Future[Verdict]:
+    """Starts to judge a response; its verdict is as `settle` has it.
+
+    A judge that fails gives an error, not an exception; but a reward service
+    that refuses its token makes the future raise `Failed`.
+    """
     with self._lock:
       if self._outstanding == 0:
         self._since = time.perf_counter()
       self._outstanding += 1
-    return self._threads.submit(self._judge, problem, response)
+    return self._threads.submit(self._judge, problem, response, stop)
 
   def pop_numbers(self) -> dict[str, float]:
     """What was judged since the last call.
@@ -150,20 +260,49 @@ class Scorer:
     self._threads.shutdown(cancel_futures=True)
     self._resources.close()
 
-  def _judge(self, problem, response):
-    name = self._routes.get(problem.domain, self._routes[''])
+  def _judge(self, problem, response, stop):
+    terms = self._terms.get(problem.domain, self._terms[''])
+    names = []
     try:
-      verdict = self._judges[name](response, problem.answer)
-    except Exception as error:  # One response must not stop a run.
-      verdict = Verdict('error', f'crash: {type(error).__name__}: {error}')
-    with self._lock:
-      self._numbers[verdict.kind] += 1
+      verdict = self._sum(terms, response, problem.answer)
+      verdict = settle(verdict, stop, self._cut_is_wrong)
+      names.append(verdict.kind)
       if verdict.kind == 'error':
-        self._numbers[f'error_{verdict.reason.partition(":")[0]}'] += 1
-      self._outstanding -= 1
-      if self._outstanding == 0:
-        self._count_seconds()
+        names.append(f'error_{verdict.reason.partition(":")[0]}')
+    finally:
+      with self._lock:
+        self._numbers.update(names)
+        self._outstanding -= 1
+        if self._outstanding == 0:
+          self._count_seconds()
     return verdict
+
+  def _sum(self, terms, response, reference):
+    """The verdict of the first term, with what all of them add up to."""
+    verdicts = [
+      self._verdict(self._judges[term.reward], response, reference)
+      for term in terms
+    ]
+    first = verdicts[0]
+    if first.kind == 'error':
+      return dataclasses.replace(
+        first, reward=0.0, parts={term.part: 0.0 for term in terms}
+      )
+    values = [float(verdict.kind == 'correct') for verdict in verdicts]
+    pairs = list(zip(terms, values, strict=True))
+    return dataclasses.replace(
+      first,
+      reward=sum(term.weight * value for term, value in pairs),
+      parts={term.part: value for term, value in pairs},
+    )
+
+  def _verdict(self, judge, response, reference):
+    try:
+      return judge(response, reference)
+    except PermissionError as error:  # No response can do anything about it.
+      raise Failed(f'reward: {error}') from error
+    except Exception as error:  # One response must not stop a run.
+      return Verdict('error', f'crash: {type(error).__name__}: {error}')
 
   def _count_seconds(self):
     now = time.perf_counter()

@@ -13,6 +13,14 @@ import numpy as np
 from k15.data_types import Problem, StopReason, Trajectory
 from k15.rollout.requests import Completion, Request, Stop
 
+# Why a response stopped, by why its sampling did.
+STOP_REASONS = {
+  Stop.ENDED: StopReason.EOS,
+  Stop.REPEATED: StopReason.REPETITION,
+  Stop.EXHAUSTED: StopReason.BUDGET,
+  Stop.INTERRUPTED: StopReason.BUDGET,
+}
+
 
 def run(
   rollout,
@@ -63,12 +71,7 @@ def _extend(
   trajectory: Trajectory, completion: Completion, max_length: int
 ) -> Trajectory:
   """Appends the new segments and says why it stopped."""
-  stop = {
-    Stop.ENDED: StopReason.EOS,
-    Stop.REPEATED: StopReason.REPETITION,
-    Stop.EXHAUSTED: StopReason.BUDGET,
-    Stop.INTERRUPTED: StopReason.BUDGET,
-  }[completion.stop]
+  stop = STOP_REASONS[completion.stop]
   segments = (*trajectory.segments, *completion.segments)
   grown = dataclasses.replace(trajectory, segments=segments, stop=stop)
   if stop is StopReason.BUDGET and grown.length >= max_length:
