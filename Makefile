@@ -20,6 +20,7 @@
 #   make run PYTHON=python3.12                      another interpreter
 #   make run CONFIG=experiments/arithmetic.py:smoke WORKDIR=runs/smoke
 #   make run ARGS='--config.rl.iterations=2'        override any key
+#   make bench-rewards DATA=FOLDER                    of public data sets
 #   make test ARGS='tests/test_data.py -k resumes'  some tests only
 
 PYTHON ?= python3
@@ -34,6 +35,7 @@ CONFIG ?= experiments/arithmetic.py
 WORKDIR ?= runs/arithmetic
 ARGS ?=
 FIGURE ?=
+DATA ?= data
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export XDG_CACHE_HOME := $(CURDIR)/.cache
@@ -49,6 +51,7 @@ INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   bench-curation bench-long bench-gpu long2short reproduce chaos kill
 .DELETE_ON_ERROR:
 
+bench-rewards bench-curation: export K15_DATA := $(DATA)
 test plan: export PYTHONPATH := $(CURDIR)/$(LIBTPU)
 
 run: $(VENV)/.core | $(SCRATCH)

@@ -14,16 +14,15 @@ import ast
 import collections
 import concurrent.futures
 import json
-import os
 import pathlib
 import sys
 import time
 
+from benchmarks import public_data
 from k15.rewards import code_datasets
 from k15.rewards import code_tests
 from k15.rewards import sandbox
 
-DATA = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data'
 FILES = {
   'humaneval': ('humaneval', 'HumanEval.jsonl.gz'),
   'mbpp': ('mbpp', 'mbpp.jsonl'),
@@ -59,11 +58,6 @@ def load(data: pathlib.Path) -> dict[str, list[code_datasets.CodeProblem]]:
   return sets
 
 
-def find_data() -> pathlib.Path:
-  """$K15_SHARED_DATA, or shared/data beside the repository."""
-  return pathlib.Path(os.environ.get('K15_SHARED_DATA') or DATA)
-
-
 def plant_bug(problem: code_datasets.CodeProblem) -> str:
   """The reference, with a bug in the function that tests call."""
   names = [problem.function] if problem.function else []
@@ -90,7 +84,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--workers', type=int, default=2)
   parser.add_argument('--every', type=int, default=1)
-  parser.add_argument('--data', type=pathlib.Path, default=find_data())
+  public_data.add_argument(parser)
   args = parser.parse_args()
   sets, result, ok = load(args.data), {}, True
   if not sets:

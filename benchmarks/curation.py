@@ -1,10 +1,10 @@
 """The text steps of curation on public sets: the funnel, and what it misses.
 
-  python -m benchmarks.curation
+  python -m benchmarks.curation --data FOLDER
 
-GSM8K train and MATH train against MATH-500 and GSM8K test, read from
-../shared/data or $K15_SHARED_DATA.  Then: does hashing lose pairs that
-comparing all finds, and which rewritten evaluation problems are recognised?
+GSM8K train and MATH train against MATH-500 and GSM8K test.  Then: does hashing
+lose pairs that comparing all finds, and which rewritten evaluation problems are
+recognised?
 """
 
 import argparse
@@ -22,7 +22,7 @@ import time
 import numpy as np
 import scipy.sparse
 
-from benchmarks import code_sets
+from benchmarks import public_data
 from benchmarks import together
 from experiments import base
 from k15 import figures
@@ -47,9 +47,10 @@ _SYNONYMS = {
 def main():
   parser = argparse.ArgumentParser()
   parser.add_argument('--picture', default='', help='PNG of the funnel')
+  public_data.add_argument(parser)
   args = parser.parse_args()
-  train = math_datasets.convert(_paths(TRAIN))
-  evaluation = math_datasets.convert(_paths(EVALUATION))
+  train = math_datasets.convert(_paths(args.data, TRAIN))
+  evaluation = math_datasets.convert(_paths(args.data, EVALUATION))
   with tempfile.TemporaryDirectory() as folder:
     seconds, found = _curate(pathlib.Path(folder), train, evaluation)
   print(f'{seconds:.1f} seconds of processor time')
@@ -68,12 +69,8 @@ def main():
   print(together.MARK + json.dumps(result))
 
 
-def _paths(names):
-  paths = [code_sets.find_data() / name for name in names]
-  for path in paths:
-    if not path.is_file():
-      sys.exit(f'{path} is not there: set K15_SHARED_DATA')
-  return [str(path) for path in paths]
+def _paths(data, names):
+  return [str(public_data.need(data / name)) for name in names]
 
 
 def _problems(rows):

@@ -18,28 +18,25 @@ Prints the funnel, a line a problem, and a line RESULT with the numbers.
 
 import argparse
 import json
-import os
-import pathlib
 import random
 import time
 
 from benchmarks import funnel_problems
 from benchmarks import funnel_written
 from benchmarks import mutants
+from benchmarks import public_data
 from k15.rewards import code_datasets
 from k15.rewards import code_tests
 from k15.rewards import generators
 from k15.rewards import sandbox
 from k15.rewards import test_cases
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-DATA = os.environ.get('K15_SHARED_DATA', ROOT.parent / 'shared/data')
 LIMITS = sandbox.Limits(seconds=1.0, output_bytes=1 << 18)
 
 
-def load_entries():
+def load_entries(data):
   """(entry, MBPP's problem) pairs."""
-  path = pathlib.Path(DATA) / 'mbpp/mbpp.jsonl'
+  path = public_data.need(data / 'mbpp/mbpp.jsonl')
   problems = {p.id: p for p in code_datasets.load_mbpp(path)}
   return [(e, problems[f'mbpp/{e.task_id}']) for e in funnel_problems.ENTRIES]
 
@@ -152,11 +149,12 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('--workers', type=int, default=2)
   parser.add_argument('--seed', type=int, default=0)
+  public_data.add_argument(parser)
   args = parser.parse_args()
   start = time.perf_counter()
   with generators.make_pool(args.workers) as pool:
     print(f'sandbox: {pool.rung}')
-    entries = load_entries()
+    entries = load_entries(args.data)
     split = {problem.id: split_mutants(pool, problem) for _, problem in entries}
     problems, programs, expected = [], {}, {}
     for entry, problem in entries:

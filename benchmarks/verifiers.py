@@ -1,6 +1,6 @@
 """Answer verifiers side by side: k15's cascade and math-verify alone.
 
-  python -m benchmarks.verifiers [--cases DIR] [--repeats 3] [--disagreements]
+  python -m benchmarks.verifiers --data FOLDER [--repeats 3] [--disagreements]
 
 Both judge the same labelled cases, one at a time, in processes of their own
 that take turns set by set; a repeat starts fresh processes, so that nothing is
@@ -30,24 +30,21 @@ import time
 
 import math_verify
 
+from benchmarks import public_data
 from k15.rewards import answer_judge
 from k15.rewards import answer_text
 from k15.rewards import answer_workers
 from k15.rewards import math_answers
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-SHARED = pathlib.Path(
-  os.environ.get('K15_SHARED_DATA', ROOT / '../shared/data')
-)
 NAMES = ('k15', 'math-verify')
 TARGET_EXACT = 10.0
 
 
-def read_sets(folder: pathlib.Path) -> dict[str, list[dict]]:
-  """Cases by set; 'exact' is picked from all of them."""
+def read_sets(folder: pathlib.Path, every: int = 1) -> dict[str, list[dict]]:
+  """Every so manieth case by set; 'exact' is picked from all of them."""
   sets, exact = {}, []
   for path in sorted(folder.glob('*.jsonl')):
-    sets[path.stem] = [json.loads(line) for line in path.open()]
+    sets[path.stem] = [json.loads(line) for line in path.open()][::every]
     exact += [
       case
       for case in sets[path.stem]
@@ -75,10 +72,10 @@ def as_formula(text: str) -> str:
   return text if is_marked or len(text.split()) > 12 else f'${text}$'
 
 
-def serve(name: str, folder: pathlib.Path) -> None:
+def serve(name: str, folder: pathlib.Path, every: int) -> None:
   """The process of one verifier: a set's name a line, its answers a line."""
   logging.disable()
-  sets = read_sets(folder)
+  sets = read_sets(folder, every)
   verify = with_k15 if name == 'k15' else with_math_verify
   if name == 'k15':
     answer_workers.warm_up()
@@ -93,14 +90,16 @@ def serve(name: str, folder: pathlib.Path) -> None:
     print(json.dumps({'seconds': seconds, 'kinds': kinds}), flush=True)
 
 
-def measure(folder: pathlib.Path, sets: list[str], repeat: int) -> dict:
+def measure(
+  folder: pathlib.Path, every: int, sets: list[str], repeat: int
+) -> dict:
   """{(set, verifier): {'seconds', 'kinds'}} of one repeat."""
   command = [
     sys.executable,
     '-m',
     'benchmarks.verifiers',
-    '--cases',
-    str(folder),
+    f'--cases={folder}',
+    f'--every={every}',
   ]
   processes = {
     name: subprocess.Popen(
@@ -108,7 +107,6 @@ def measure(folder: pathlib.Path, sets: list[str], repeat: int) -> dict:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      cwd=ROOT,
     )
     for name in NAMES
   }
@@ -176,21 +174,23 @@ def report(sets: dict, repeats: list[dict]) -> dict:
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-  parser.add_argument(
-    '--cases', type=pathlib.Path, default=SHARED / 'verifier_cases'
-  )
+  public_data.add_argument(parser)
+  parser.add_argument('--cases', type=pathlib.Path, help='instead of --data')
+  parser.add_argument('--every', type=int, default=1, help='case of a set')
   parser.add_argument('--repeats', type=int, default=3)
   parser.add_argument('--disagreements', action='store_true')
   parser.add_argument('--serve', choices=NAMES, help=argparse.SUPPRESS)
   options = parser.parse_args()
   if options.serve:
-    serve(options.serve, options.cases)
+    serve(options.serve, options.cases, options.every)
     return
-  sets = read_sets(options.cases)
+  cases = options.cases or public_data.need(options.data / 'verifier_cases')
+  sets = read_sets(cases, options.every)
   if len(sets) == 1:
-    sys.exit(f'no *.jsonl in {options.cases}: give --cases or K15_SHARED_DATA')
+    sys.exit(f'no *.jsonl in {cases}')
   repeats = [
-    measure(options.cases, [*sets], repeat) for repeat in range(options.repeats)
+    measure(cases, options.every, [*sets], repeat)
+    for repeat in range(options.repeats)
   ]
   result = report(sets, repeats)
   if options.disagreements:

@@ -145,8 +145,8 @@ def plain(query, key, value, segment_ids) -> jax.Array:
       preferred_element_type=jnp.float32,
     )
     same = segment_ids[:, start:end, None] == segment_ids[:, None, :end]
-    causal = jnp.arange(start, end)[:, None] >= jnp.arange(end)
-    scores = jnp.where((same & causal)[:, None, None], scores, -1e30)
+    causal = jnp.arange(start, end)[:, None] >= jnp.arange(end)[None]
+    scores = jnp.where((same & causal[None])[:, None, None], scores, -1e30)
     probs = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     outs.append(jnp.einsum('bngts,bnsh->bngth', probs, value[:, :, :end]))
   return jnp.concatenate(outs, axis=3)

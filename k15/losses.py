@@ -33,7 +33,8 @@ def sequence_sums(values, segment_ids, mask, num_sequences):
   """
   # A masked sum, not a product with a one-hot matrix: matrix products may
   # round to bfloat16, and 0 * inf would leak out of masked tokens.
-  member = segment_ids[..., None] == jnp.arange(1, num_sequences + 1)
+  numbers = jnp.arange(1, num_sequences + 1)[None, None]
+  member = segment_ids[..., None] == numbers
   member &= mask[..., None] > 0
   values = values.astype(jnp.float32)[..., None]
   return jnp.sum(jnp.where(member, values, 0.0), axis=1)

@@ -150,7 +150,7 @@ class RMSNorm(nn.Module):
     )
     x32 = x.astype(jnp.float32)
     x32 *= jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.eps)
-    return (x32 * scale).astype(x.dtype)
+    return (x32 * jnp.broadcast_to(scale, x.shape)).astype(x.dtype)
 
 
 class Attention(nn.Module):

@@ -145,7 +145,7 @@ def rotate(
   Returns:
     The type and shape of x.
   """
-  frequencies = jnp.asarray(frequencies, jnp.float32)
+  frequencies = jnp.asarray(frequencies, jnp.float32)[None, None, None]
   angles = positions[..., None, None].astype(jnp.float32) * frequencies
   sin, cos = jnp.sin(angles) * magnitude, jnp.cos(angles) * magnitude
   a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)

@@ -7,8 +7,12 @@ import os
 import pathlib
 import sys
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+# Public data sets, if they lie beside the repository; see
+# benchmarks/public_data.py.
+os.environ.setdefault('K15_DATA', str(ROOT.parent / 'shared' / 'data'))
+sys.path.insert(0, str(ROOT))
 
 import jax  # noqa: E402  (the platform is chosen first)
 import pytest  # noqa: E402

@@ -7,6 +7,7 @@ import pathlib
 import pytest
 
 from benchmarks import code_sets
+from benchmarks import public_data
 from k15.rewards import code_datasets
 from k15.rewards import code_tests
 from k15.rewards import sandbox
@@ -107,7 +108,7 @@ def test_a_loop_of_asserts_is_one_judgement(tmp_path):
 )
 def test_references_pass_and_planted_bugs_do_not(pool, name, count):
   """Every 40th of each; `python -m benchmarks.code_sets` judges them all."""
-  data = code_sets.find_data()
+  data = public_data.folder()
   problems = code_sets.load(data).get(name)
   if not problems:
     pytest.skip(f'no {name} below {pathlib.Path(data)}')

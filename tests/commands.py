@@ -1,0 +1,181 @@
+"""The commands that README, docs, experiments and the Makefile name.
+
+`SHORT` says for each how the tests run it: by arguments of a short form, which
+tests/test_commands.py runs, or by the name of a test that runs it anyway.
+"""
+
+import ast
+import pathlib
+import re
+import shlex
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+_START = re.compile(r'(\w+=\S+ )*(\S*/)?(python|make|tensorboard|pip) ')
+_PUBLIC_DATA = 'tests/test_commands.py::test_benchmarks_on_public_data'
+_TINY_ROWS = '--config.rollout.max_prompt_length=256'
+
+
+def _main(config, *flags):
+  return ('k15.main', f'--config=experiments/{config}', '--workdir=run', *flags)
+
+
+# What is named -> arguments of `python -m`, in a folder that has what
+# `test_commands.folder` writes, or the test that runs it.
+SHORT = {
+  'make run': 'tests/test_main.py::test_summary_and_last_lines',
+  'make test': 'tests/test_commands.py::test_targets_of_the_makefile',
+  'make test-launch': 'tests/test_xm.py::test_a_dry_run_for_gke_without_jax',
+  'make test-peers': 'tests/test_stock_backend.py',
+  'make plan': 'tests/test_plan.py',
+  'make bench': (
+    'benchmarks.rl_step', '--peers', '--tokens', '8', '--repeats', '1',
+    '--first-steps', '1', '--longest', '16', '--budget', '8', '--ops',
+    'generate', 'step', 'logprob_diff', 'recompilations', '--way',
+    'k15=16 slots',
+  ),
+  'make bench-rollout': (
+    'benchmarks.rollout', '--parts', 'throughput', '--repeats', '1',
+    '--slots', '4', '--tokens', '8', '--batches', '1',
+  ),
+  'make bench-rewards': _PUBLIC_DATA,
+  'make bench-curation': _PUBLIC_DATA,
+  'make bench-long': (
+    'benchmarks.long_context', '--lengths', '256', '--plain-up-to', '256',
+  ),
+  'make long2short': 'tests/test_long2short_stages.py',
+  'make reproduce': (
+    'tests/test_reproduce.py::test_a_figure_its_data_and_its_row'
+  ),
+  'make bench-gpu': ('benchmarks.gpu', '--tiny', '--repeats', '1'),
+  'make chaos': (
+    'tests/test_chaos.py::test_a_short_run_ends_as_if_nothing_had_happened'
+  ),
+  'make kill': ('benchmarks.kill_resume', '--kills=1', '--stops=1'),
+  'k15.main arithmetic.py': 'tests/test_main.py::test_summary_and_last_lines',
+  'k15.main own_problems.py': _main(
+    'own_problems.py:smoke', '--config.task.train_path=gsm8k/train.jsonl',
+    '--config.task.held_out_path=gsm8k/test.jsonl',
+    '--config.task.prompt_field=question',
+    '--config.task.response_field=answer', '--config.sft.steps=2',
+  ),
+  'k15.main math.py': _main(
+    'math.py:smoke', '--config.checkpoint=Qwen2.5-7B-Instruct',
+    '--config.task.train_path=math_train.json',
+    '--config.task.held_out_path=math500.json', _TINY_ROWS,
+    '--config.rl.iterations=1',
+  ),
+  'k15.main recipe.py': 'tests/test_long_cot.py::test_the_stages_of_a_recipe',
+  'k15.main code.py': _main(
+    'code.py:smoke', '--config.sft.steps=2', '--config.rl.iterations=1',
+  ),
+  'k15.main curate.py': _main(
+    'curate.py', '--config.task.train_path=mixed.jsonl',
+    "--config.curation.evaluation_paths=('math500.jsonl',)",
+  ),
+  'k15.main long_cot.py': 'tests/test_long_cot.py::test_the_stages_of_a_recipe',
+  'k15.main sft.py': _main(
+    'sft.py:smoke', '--config.checkpoint=Qwen2.5-7B-Instruct',
+    "--config.sft.files=('general.jsonl',)",
+    '--config.task.train_path=gsm8k/test.jsonl',
+    '--config.task.prompt_field=question', _TINY_ROWS,
+  ),
+  'k15.main evaluate.py': _main(
+    'evaluate.py:smoke', '--config.checkpoint=Qwen2.5-7B-Instruct',
+    "--config.evaluation.sets=('math500:math500.json',"
+    "'gsm8k:gsm8k/test.jsonl')", _TINY_ROWS,
+  ),
+  **{
+    f'k15.main long2short/{name}.py': 'tests/test_long2short_stages.py'
+    for name in ('dpo', 'merge', 'rl', 'shortest')
+  },
+  'k15.main ...': 'tests/test_two_processes.py',
+  'k15.report': (
+    'tests/test_report.py::test_the_command_writes_the_page_of_one_run'
+  ),
+  'k15.compare': 'tests/test_compare.py',
+  'k15.math_datasets': (
+    'k15.math_datasets', 'gsm8k/train.jsonl', 'math_train.json', 'out.jsonl',
+  ),
+  'k15.rollout.server': 'tests/test_server.py',
+  'k15.rewards.reward_service': 'tests/test_reward_client.py',
+  'k15.rewards.code_datasets': (
+    'k15.rewards.code_datasets', 'mbpp.jsonl', 'out.jsonl',
+  ),
+  'launch.plan': 'tests/test_plan.py',
+  'launch.local': 'tests/test_local.py',
+  'launch/xm.py': 'tests/test_xm.py::test_a_dry_run_for_gke_without_jax',
+  'benchmarks.rl_step': 'make bench',
+  'benchmarks.schedule': (
+    'benchmarks.schedule', '--slots', '8', '--problems', '4', '--budgets',
+    '8192',
+  ),
+  'benchmarks.handover': ('benchmarks.handover',),
+  'benchmarks.low_precision': ('benchmarks.low_precision', '--tiny'),
+  'benchmarks.reward_models': (
+    'benchmarks.reward_models', '--pairs', '64', '--held-out', '8', '--seeds',
+    '1',
+  ),
+  'benchmarks.learning_rates': 'tests/test_learning_rates.py',
+  'benchmarks.long2short': 'make long2short',
+  'benchmarks.gpu': 'make bench-gpu',
+  'tensorboard': 'tests/test_metrics.py',
+  'pip install': 'tests/test_commands.py::test_extras_that_are_named_exist',
+}  # fmt: skip
+
+
+def named() -> dict[str, list[str]]:
+  """Commands by what they are called in `SHORT`, each as a line of a shell."""
+  found = {}
+  for page in _pages():
+    for line in _lines(page):
+      found.setdefault(key_of(line), []).append(line)
+  for target in targets():
+    found.setdefault(f'make {target}', []).append(f'make {target}')
+  return found
+
+
+def targets() -> list[str]:
+  """Of the Makefile, for people: those that its .PHONY lists."""
+  text = (ROOT / 'Makefile').read_text().replace('\\\n', ' ')
+  return re.search(r'^\.PHONY:(.*)$', text, re.MULTILINE)[1].split()
+
+
+def key_of(line: str) -> str:
+  """What a command is called in `SHORT`."""
+  words = shlex.split(line, comments=True)
+  while '=' in words[0]:
+    words.pop(0)
+  name = pathlib.Path(words[0]).name
+  if name in ('make', 'pip'):
+    return f'{name} {words[1]}'
+  if name != 'python':
+    return name
+  if words[1] != '-m':
+    return words[1]
+  if words[2] != 'k15.main':
+    return words[2]
+  [config] = [w for w in words if w.startswith('--config=')]
+  config = config.removeprefix('--config=').removeprefix('experiments/')
+  return f'k15.main {config.partition(":")[0]}'
+
+
+def _pages():
+  yield ROOT / 'README.md'
+  yield from sorted((ROOT / 'docs').rglob('*.md'))
+  yield from sorted((ROOT / 'experiments').rglob('*.py'))
+
+
+def _lines(page):
+  """Indented or quoted commands of a page; of a config, of its docstring."""
+  text = page.read_text()
+  if page.suffix == '.py':
+    text = ast.get_docstring(ast.parse(text), clean=False) or ''
+  text = re.sub(r'\\\n\s*', ' ', text)
+  quoted = re.sub(r'```.*?```', '', text, flags=re.DOTALL)
+  quoted = re.sub(r'(?<=\S)\n *(?=\S)', ' ', quoted)
+  lines = re.findall(r'^(?: {4}|\t)\s*(.*)$', text, re.MULTILINE)
+  for line in [*lines, *re.findall(r'`([^`]+)`', quoted)]:
+    line = re.sub(r'\s\[[^\]]*\]', '', line)  # What may be left out.
+    line = re.sub(r'\s+', ' ', line)
+    if _START.match(line) and ' -c ' not in line:
+      yield line.strip()
