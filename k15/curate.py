@@ -107,7 +107,8 @@ def curate_with(
   inputs = _inputs(context, evaluation, model)
   if hosts.of_first(np.array(_recorded(folder) == inputs)):
     return _read_prompts(folder)
-  if (context.workdir / 'checkpoints' / 'rl').exists():
+  checkpoints = context.workdir / 'checkpoints'
+  if any((checkpoints / stage).exists() for stage in ('rl', 'short_rl')):
     return _begun_upon(context, folder, _changed(_recorded(folder), inputs))
   folder.mkdir(parents=True, exist_ok=True)
   problems, steps = curation_steps.run(context, evaluation, respond, model)

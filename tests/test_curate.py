@@ -131,9 +131,10 @@ def test_other_bounds_draw_nothing_and_another_model_everything(tmp_path):
   assert other.drawn.total() == first.drawn.total()
 
 
-def test_the_prompt_set_stays_once_rl_has_begun(tmp_path):
+@pytest.mark.parametrize('stage', ['rl', 'short_rl'])
+def test_the_prompt_set_stays_once_rl_has_begun(tmp_path, stage):
   _curate(tmp_path, Writer(_solves))
-  (tmp_path / 'run/checkpoints/rl').mkdir(parents=True)
+  (tmp_path / 'run/checkpoints' / stage).mkdir(parents=True)
   _curate(tmp_path, None, curation__examples=1)
   with pytest.raises(
     curation_steps.Refused, match=r'curation.max_pass_rate changed since RL'
