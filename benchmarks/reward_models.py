@@ -185,7 +185,12 @@ def report(results):
   for key in (*answer_pairs.KINDS, 'all'):
     cells = []
     for name in PAPER:
-      seen = [result[name]['accuracy'][key] for result in results]
+      accuracies = [result[name]['accuracy'] for result in results]
+      # Of few pairs, some are of no form of that kind.
+      seen = [accuracy[key] for accuracy in accuracies if key in accuracy]
+      if not seen:
+        cells.append('none')
+        continue
       mean = statistics.fmean(seen)
       cells.append(f'{mean:.1f} ({min(seen):.1f}-{max(seen):.1f})')
     print(f'{key:22}' + ''.join(f'{cell:>22}' for cell in cells))

@@ -66,7 +66,7 @@ SHORT = {
   ),
   'k15.main recipe.py': 'tests/test_long_cot.py::test_the_stages_of_a_recipe',
   'k15.main code.py': _main(
-    'code.py:smoke', '--config.sft.steps=2', '--config.rl.iterations=1',
+    'code.py:smoke', '--config.sft.steps=3', '--config.rl.iterations=1',
   ),
   'k15.main curate.py': _main(
     'curate.py', '--config.task.train_path=mixed.jsonl',

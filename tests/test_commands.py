@@ -140,7 +140,7 @@ def _python(arguments, folder, programs=None, **environment):
     env=environment,
     capture_output=True,
     text=True,
-    timeout=600,
+    timeout=3600,  # A hang; how long it takes is no matter here.
   )
 
 
