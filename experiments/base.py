@@ -74,7 +74,8 @@ def _task():
     name='arithmetic',
     # -- name='file': JSONL, JSON (an array) or Parquet with the fields `prompt`
     # and `answer`, and optionally `id`, `domain`, `discipline`, `difficulty`
-    # and `response` (a worked solution, needed by SFT).
+    # (a problem may lack it: it is then not judged by a label) and `response`
+    # (a worked solution, needed by SFT).
     train_path='',
     held_out_path='',  # empty: `held_out_problems` are taken from train_path
     prompt_field='prompt',
@@ -507,10 +508,22 @@ def _length_reward():
 
 def _problem_sampler():
   return dict(
-    strategy='uniform',  # 'uniform', 'curriculum' or 'prioritized' (2.3.4)
+    # 'uniform', 'curriculum' or 'prioritized' (2.3.4).  Prioritized: a problem
+    # is among those of an iteration with a chance proportional to 1 - s_i, for
+    # any share of D; no chance is above 1, which caps the heaviest where
+    # n (1 - s_i) > the sum of all 1 - s_j, and lifts the others alike.
+    strategy='uniform',
     success_decay=0.5,  # weight of the old value in a success rate's average
-    unseen_success_rate=0.0,  # assumed of problems never tried
+    # Assumed of problems never tried; whether those are hard is rather judged
+    # by their label of difficulty, where they have one.
+    unseen_success_rate=0.0,
     min_weight=0.02,  # floor of 1 - s_i, so that nothing is never drawn
+    # Draws of a problem, rl.group_size responses each, without one that was
+    # ever right, after which it is left out (Kimi-Dev, arXiv 2509.23045: of 16
+    # responses); 0: none is.  Where too few remain for an iteration, those
+    # left out longest come back.
+    leave_out_after=0,
+    retry_after=0,  # iterations until it is tried anew; 0: it stays out
     # -- strategy='curriculum': uniform until the iteration, then hard only
     curriculum_iteration=24,  # k1.5 Fig. 9
     hard_below_success_rate=0.5,  # NP

@@ -27,6 +27,7 @@ from k15 import data
 from k15 import funnel
 from k15 import hosts
 from k15 import metrics
+from k15 import task as task_lib
 from k15.asks import Respond
 from k15.context import Context
 from k15.data_types import Problem
@@ -60,10 +61,29 @@ def curate(
   sampling = asks_lib.sampling_of(context.config)
   form = [task.is_chat, task.system_prompt, sampling]
   model = asks_lib.digest(fingerprint(params), form)
-  with context_lib.sampling(context, params) as rollout:
+  columns = curation_steps.columns_of(context.config, task)
+  with context_lib.sampling(context, params, 'curate', columns) as rollout:
     del params
     respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
     return curate_with(context, respond, model)
+
+
+def check(context: Context) -> None:
+  """Refuses what the stage would fail of later; before any device work.
+
+  Raises:
+    curation_steps.Refused: workers cannot decode its longest question.
+  """
+  config, r = context.config, context.config.rollout
+  if not set(r.workers) - {'local'} or not needs_model(config):
+    return
+  needed = curation_steps.columns_of(config, context.task)
+  if needed > r.max_prompt_length + r.max_length:
+    raise curation_steps.Refused(
+      f'curate: its longest question and answer have {needed} tokens, more than'
+      f' rollout.max_prompt_length {r.max_prompt_length} + rollout.max_length'
+      f' {r.max_length}, which rollout.workers hold'
+    )
 
 
 def needs_model(config: Any) -> bool:
@@ -87,7 +107,8 @@ def curate_with(
   inputs = _inputs(context, evaluation, model)
   if hosts.of_first(np.array(_recorded(folder) == inputs)):
     return _read_prompts(folder)
-  if (context.workdir / 'checkpoints' / 'rl').exists():
+  checkpoints = context.workdir / 'checkpoints'
+  if any((checkpoints / stage).exists() for stage in ('rl', 'short_rl')):
     return _begun_upon(context, folder, _changed(_recorded(folder), inputs))
   folder.mkdir(parents=True, exist_ok=True)
   problems, steps = curation_steps.run(context, evaluation, respond, model)
@@ -138,11 +159,10 @@ def prompt_set(context: Context, problems: list[Problem]) -> Context:
   known = {r['id'] for r in removed if r['step'] == 'evaluation overlap'}
   task = context.task
   examples = [e for e in task.examples if e.problem.id not in known]
-  wanted = context.config.rl.problems_per_iteration
-  if 'rl' in context.config.stages and len(problems) < wanted:
+  least, name = task_lib.least_problems(context.config)
+  if len(problems) < least:
     raise curation_steps.Refused(
-      f'curate: {len(problems)} problems are left, fewer than'
-      f' rl.problems_per_iteration = {wanted}'
+      f'curate: {len(problems)} problems are left, fewer than {name}'
     )
   task = dataclasses.replace(task, train=problems, examples=examples)
   return dataclasses.replace(context, task=task)

@@ -17,6 +17,7 @@ import pyarrow
 import pyarrow.parquet
 
 from k15 import quiet_imports as quiet
+from k15 import streams
 from k15.data_types import Problem
 
 # Prompt and response; the response ends with the end-of-sequence token.
@@ -44,7 +45,8 @@ class Fields:
     answer: text or number, needed in every row.
     response: text; a row without it, or with '', has no response.
     domain, discipline: text or number, optional.
-    difficulty: number from 0 to `hardest`, optional.
+    difficulty: number from 0 to `hardest`; where it is missing, null or NaN the
+      problem has no label.
     hardest: difficulty of the hardest problems, which becomes 1.
     answer_marker: the reference answer is the text after the last one, where
       there is one; '' takes the field as it is.
@@ -213,7 +215,8 @@ def split_held_out(
       f'{n} held-out problems of {len(first)} distinct prompts leave none to '
       'train on'
     )
-  chosen = np.random.default_rng(seed).permutation(list(first.values()))[:n]
+  rng = streams.rng(seed, 'held-out split')
+  chosen = rng.permutation(list(first.values()))[:n]
   held_out = [examples[i] for i in sorted(chosen)]
   return remove_overlap(examples, held_out)[0], held_out
 
@@ -231,7 +234,11 @@ def remove_overlap(
 
 
 def sft_iterator(
-  pairs: Sequence[TokenPair], row_length: int, rows: int, seed: int
+  pairs: Sequence[TokenPair],
+  row_length: int,
+  rows: int,
+  seed: int,
+  stage: str = 'sft',
 ) -> quiet.grain.DatasetIterator:
   """Endless packed batches, shuffled anew in every epoch.
 
@@ -239,7 +246,7 @@ def sft_iterator(
     pairs: prompts and responses, int32 [T]; kept in memory.
     row_length: tokens of a packed row.
     rows: packed rows of a batch.
-    seed: in [0, 2**32); the same seed gives the same stream.
+    seed, stage: the same ones give the same stream; see `streams`.
 
   Returns:
     An iterator of dicts of arrays [rows, row_length]: int32 `tokens`,
@@ -265,7 +272,7 @@ def sft_iterator(
   # best-fit into four batches of bins, 14 % into one.
   stream = (
     quiet.grain.MapDataset.source(pairs)
-    .seed(seed)
+    .seed(streams.number(seed, 'example order', stage))
     .shuffle()
     .repeat()
     .map(_example_row)
@@ -277,7 +284,7 @@ def sft_iterator(
     stream,
     length_struct=dict(tokens=row_length, loss_mask=row_length),
     num_packing_bins=4 * rows,
-    seed=seed,
+    seed=streams.number(seed, 'best fit', stage),
     meta_features=('loss_mask',),
   )
   return iter(stream.map(_packed_row).batch(rows, drop_remainder=True))
@@ -414,8 +421,9 @@ def _label(row, field):
 
 def _difficulty(row, field, most, where):
   value = row.get(field)
-  if value is None:
-    return 0.0
+  # Tables write NaN for what is missing.
+  if value is None or value != value:
+    return None
   is_number = not isinstance(value, bool) and isinstance(
     value, int | float | decimal.Decimal
   )

@@ -55,7 +55,7 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
   source = models.directory_of(source)
   folder = context.workdir / 'evaluation'
   sets = context.task.sets
-  found = _answered(context, source, sets, folder, 'evaluate')
+  found = _answered(context, source, sets, folder, 'evaluate', 'evaluate')
   return _write(context, folder, source, *found) if hosts.is_first() else {}
 
 
@@ -75,7 +75,7 @@ def held_out(
   found = [context.task.held_out_set()]
   folder = context.workdir / 'evaluation' / 'held_out'
   questions, journal, _ = _answered(
-    context, source, found, folder, f'evaluate {stage}'
+    context, source, found, folder, 'held_out', f'evaluate {stage}'
   )
   if not hosts.is_first():
     return []
@@ -88,7 +88,7 @@ def held_out(
   ]
 
 
-def _answered(context, source, sets, folder, label):
+def _answered(context, source, sets, folder, stream, label):
   """Questions, a journal in the folder that answers them, and its facts."""
   config, e = context.config, context.config.evaluation
   task = dataclasses.replace(context.task, prompt_suffix='')
@@ -105,11 +105,11 @@ def _answered(context, source, sets, folder, label):
   journal = eval_journal.Journal(
     folder / f'journal-{digest}.jsonl', writes=hosts.is_first()
   )
-  _sample(context, task, source, questions, journal, label)
+  _sample(context, task, source, questions, journal, stream, label)
   return questions, journal, facts
 
 
-def _sample(context, task, source, questions, journal, label):
+def _sample(context, task, source, questions, journal, stream, label):
   """Samples and judges what the journal lacks."""
   is_there = hosts.of_first(
     np.array([bool(journal.response(*q.where)) for q in questions])
@@ -135,19 +135,29 @@ def _sample(context, task, source, questions, journal, label):
       done = len(questions) - len(missing)
       with metrics.Progress(len(questions), done, label) as progress:
         _answer(
-          context, task, source, missing, journal, judging, progress, label
+          context,
+          task,
+          source,
+          missing,
+          journal,
+          judging,
+          progress,
+          stream,
+          label,
         )
     judging.finish()
   finally:
     scorer.close()
 
 
-def _answer(context, task, source, missing, journal, judging, progress, label):
+def _answer(
+  context, task, source, missing, journal, judging, progress, stream, label
+):
   config, e = context.config, context.config.evaluation
   by_name = {(q.group_id, q.key[2]): q for q in missing}
   is_stopping = context.stop_poll()
   params = context_lib.load_params(context, source)
-  with context_lib.sampling(context, params) as rollout:
+  with context_lib.sampling(context, params, stream) as rollout:
     del params
     start, tokens = time.perf_counter(), 0
     for trajectory in partial.run(

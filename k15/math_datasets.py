@@ -3,8 +3,8 @@
   python -m k15.math_datasets gsm8k/train.jsonl math/train.json mixed.jsonl
 
 The last name is the file to be written.  A row gets `id`, `prompt`, `answer`,
-`domain`, `discipline` and `difficulty` (MATH's level out of 5).  A record of
-MATH without an answer has it in the last box of its solution.
+`domain`, `discipline` and, where MATH has a level, `difficulty`, out of 5.  A
+record of MATH without an answer has it in the last box of its solution.
 """
 
 import pathlib
@@ -95,10 +95,10 @@ def _first(record, *fields):
 
 
 def _difficulty(level, where):
-  """A level of 'Level 1' to 'Level 5' as a share; 0 where nobody knows."""
+  """A level of 'Level 1' to 'Level 5' as a share; None where nobody knows."""
   level = str(level or '').removeprefix('Level ').replace('?', '')
   try:
-    return float(level or 0) / 5
+    return float(level) / 5 if level else None
   except ValueError:
     raise ValueError(f'{where}: no level: {level!r}') from None
 

@@ -66,6 +66,8 @@ def run(context: Context) -> dict[str, Any]:
   already = summary.get('seconds', 0.0)
   checkpoint = context.config.checkpoint
   source = models.directory_of(checkpoint) if checkpoint else None
+  if 'curate' in context.config.stages:
+    curate.check(context)
   for stage in context.config.stages:
     if stage == 'evaluate':
       results = eval_stage.run(context, source)

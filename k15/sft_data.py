@@ -59,16 +59,23 @@ def make_stream(
   config = context.config[stage]
   if make_pairs is None and not config.files:
     make_pairs = functools.partial(
-      task_lib.sft_pairs, context.task, context.config.rollout.max_length
+      task_lib.sft_pairs,
+      context.task,
+      context.config.rollout.max_length,
+      row_tokens(context.config, stage),
     )
   if config.packing == 'best_fit':
     pairs, dropped = make_pairs()
-    batches = data.sft_iterator(
-      pairs,
-      row_tokens(context.config, stage),
-      _rows(context.config, stage),
-      context.config.seed,
-    )
+    try:
+      batches = data.sft_iterator(
+        pairs,
+        row_tokens(context.config, stage),
+        _rows(context.config, stage),
+        context.config.seed,
+        stage,
+      )
+    except ValueError as error:
+      raise conversations.DataError(f'{stage}: {error}') from None
     counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
     return Stream(batches, config.steps, counts)
   if config.files and make_pairs is None:
@@ -115,6 +122,7 @@ def _planned(config, stage, source, sizes, counts):
       config.seed,
       group.epochs,
       0 if group.epochs else group.steps * rows,
+      stage,
     )
   except ValueError as error:
     raise conversations.DataError(f'{stage}: {error}') from None

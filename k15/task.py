@@ -6,7 +6,9 @@ or from a user's own file.
 
 import collections
 import dataclasses
+import functools
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,12 @@ from k15 import arithmetic_traces
 from k15 import data
 from k15 import eval_sets
 from k15 import near_duplicates
+from k15 import streams
 from k15.data_types import Problem
+
+# The k responses to a prompt ask for its tokens k times in an iteration, and
+# once more to learn from: encoded texts that are kept.
+_MAX_ENCODED = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,10 +58,21 @@ class Task:
     return self.encode_turn(prompt + self.prompt_suffix)
 
   def encode_turn(self, text: str) -> np.ndarray:
-    """int32 [T], of any text put to the policy."""
-    if not self.is_chat:
-      return self.tokenizer.encode(text)
-    return self.tokenizer.encode_chat(self._chat(text))
+    """int32 [T], of any text put to the policy; not to be written to."""
+    return self._encode(text)
+
+  @functools.cached_property
+  def _encode(self) -> Callable[[str], np.ndarray]:
+    def encode(text):
+      if self.is_chat:
+        tokens = self.tokenizer.encode_chat(self._chat(text))
+      else:
+        tokens = self.tokenizer.encode(text)
+      tokens = np.array(tokens, np.int32)
+      tokens.flags.writeable = False
+      return tokens
+
+    return functools.lru_cache(_MAX_ENCODED)(encode)
 
   def messages(self, prompt: str) -> list[dict[str, str]]:
     """The chat that asks a prompt."""
@@ -200,11 +218,18 @@ def _usable(config, task, parts):
 
 def _check_enough(config, task):
   """Refuses what a stage would trip over later."""
-  wanted = config.rl.problems_per_iteration
-  if 'rl' in config.stages and len(task.train) < wanted:
+  least, name = least_problems(config)
+  if len(task.train) < least:
     raise ValueError(
-      f'there are {len(task.train)} training problems, fewer than'
-      f' rl.problems_per_iteration = {wanted}'
+      f'there are {len(task.train)} training problems, fewer than {name}'
+    )
+  stages = set(config.stages)
+  is_evaluated = stages - {'curate', 'evaluate'} or (
+    'evaluate' in stages and not config.evaluation.sets
+  )
+  if is_evaluated and not task.held_out:
+    raise ValueError(
+      'there are 0 held-out problems, and nothing to evaluate on'
     )
   # The end-of-sequence token needs a place too.
   most = config.rollout.max_length - 1
@@ -222,8 +247,25 @@ def _check_enough(config, task):
     )
 
 
-def sft_pairs(task: Task, max_length: int) -> tuple[list, int]:
-  """Token pairs (prompt, response) of the examples that fit, and the misses."""
+def least_problems(config: Any) -> tuple[int, str]:
+  """How many training problems the stages need, and what says so."""
+  stages, drawn = set(config.stages), config.rl.problems_per_iteration
+  if stages & {'rl', 'short_rl'}:
+    return drawn, f'rl.problems_per_iteration = {drawn}'
+  asking = sorted(stages & {'long_cot', 'shortest', 'dpo'})
+  return len(asking[:1]), f'the 1 that stage {"".join(asking[:1])} asks'
+
+
+def sft_pairs(
+  task: Task, max_length: int, row_tokens: int | None = None
+) -> tuple[list, int]:
+  """Token pairs (prompt, response) of the examples that fit, and the misses.
+
+  Args:
+    task: with the examples.
+    max_length: tokens of a response, with the one that ends it.
+    row_tokens: of prompt and response together; None: no bound.
+  """
   eos = np.array([task.tokenizer.eos_id], np.int32)
   pairs = [
     (
@@ -232,7 +274,12 @@ def sft_pairs(task: Task, max_length: int) -> tuple[list, int]:
     )
     for example in task.examples
   ]
-  kept = [pair for pair in pairs if len(pair[1]) <= max_length]
+  kept = [
+    (prompt, response)
+    for prompt, response in pairs
+    if len(response) <= max_length
+    and (row_tokens is None or len(prompt) + len(response) <= row_tokens)
+  ]
   return kept, len(pairs) - len(kept)
 
 
@@ -252,7 +299,7 @@ def _arithmetic(config):
   habits = arithmetic_traces.Habits(
     t.give_up_rate, t.guess_rate, t.slip_rate, t.check_rate
   )
-  rng = np.random.default_rng([config.seed, 2])
+  rng = streams.rng(config.seed, 'warm-up solutions')
   problems = arithmetic.stream(*draw, rng)
   examples = []
   for problem in problems:

@@ -170,6 +170,17 @@ def test_balance_takes_the_fifths_of_difficulty_in_turn():
   assert fifths.tolist() == [5, 5, 5, 5, 5]
 
 
+def test_balance_gives_problems_without_a_label_a_turn_of_their_own():
+  # 30 easy ones and 10 without a label: in turn, 6 of each.
+  problems = [
+    _problem(f'{i}', domain='m', discipline='a', difficulty=label)
+    for i, label in enumerate([0.0] * 30 + [None] * 10)
+  ]
+  removals = curation.over_represented(problems, 12, 1.0, seed=0)
+  kept = curation.without(problems, removals)
+  assert [p.difficulty for p in kept].count(None) == 6
+
+
 def test_balance_is_decided_by_seed_and_prompt_alone():
   problems = _mixed()
 

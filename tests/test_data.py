@@ -47,6 +47,21 @@ def test_reads_jsonl(tmp_path):
   ]
 
 
+def test_a_missing_difficulty_is_no_label(tmp_path):
+  rows = [{'difficulty': d} for d in (0, 0.0, None, float('nan'), 4)] + [{}]
+  rows = [dict(prompt=f'{i}?', answer='1') | row for i, row in enumerate(rows)]
+  path = _write(tmp_path / 'a.jsonl', *rows)  # Python writes NaN as it is.
+  read = data.read_problems(path, data.Fields(hardest=5.0))
+  expected = [0.0, 0.0, None, None, 0.8, None]
+  assert [e.problem.difficulty for e in read] == expected
+  path = tmp_path / 'a.parquet'
+  columns = {'prompt': ['a', 'b'], 'answer': ['1', '2']}
+  table = pyarrow.table(columns | {'difficulty': [None, 0.5]})
+  pyarrow.parquet.write_table(table, path)
+  read = data.read_problems(str(path))
+  assert [e.problem.difficulty for e in read] == [None, 0.5]
+
+
 def test_reads_parquet(tmp_path):
   path = tmp_path / 'set.parquet'
   table = {'q': ['a?', 'b?'], 'answer': [1, 2], 'response': ['so', None]}
@@ -193,7 +208,7 @@ def test_zero_is_a_value(tmp_path):
     data.read_problems(path)
 
 
-@pytest.mark.parametrize('value', [10**400, True, float('nan'), 'Level 2'])
+@pytest.mark.parametrize('value', [10**400, True, 'Level 2'])
 def test_a_difficulty_of_another_kind_is_named(tmp_path, value):
   row = dict(prompt='a', answer='1', difficulty=value)
   path = _write(tmp_path / 'a.jsonl', row)

@@ -37,7 +37,7 @@ REPORTS = (
   'comparison_figures', 'comparison_charts', 'comparison_tables',
   'comparison_page', 'score_table',
 )  # fmt: skip
-BELOW_ROLLOUT = ['data_types', 'correctness', *EQUATIONS, *DEVICES]
+BELOW_ROLLOUT = ['data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES]
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
@@ -49,6 +49,7 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 # Page or folder of k15 -> the pages and folders of k15 it may import.
 MAY_IMPORT = {
   'data_types': [],
+  'streams': [],
   'correctness': [],
   'config_rules': [],
   'config_stages': ['rewards', 'config_rules'],  # The names of rewards.
@@ -57,9 +58,9 @@ MAY_IMPORT = {
   'config_mesh': [],
   'command_line': ['config_rules', 'config_changes'],
   'host_memory': [],
-  **{page: ['data_types', *EQUATIONS] for page in EQUATIONS},
+  **{page: ['data_types', 'streams', *EQUATIONS] for page in EQUATIONS},
   'rewards': ['data_types', 'rewards'],
-  **{page: ['data_types', *DEVICES] for page in DEVICES},
+  **{page: ['data_types', 'streams', *DEVICES] for page in DEVICES},
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
   'merging': [*DEVICES, 'long2short'],
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
@@ -79,7 +80,7 @@ MAY_IMPORT = {
     'eval_journal',
     'eval_sets',
   ],
-  'eval_pairs': ['metrics', 'correctness', 'eval_metrics'],
+  'eval_pairs': ['metrics', 'correctness', 'eval_metrics', 'streams'],
   'task': [*BELOW_ROLLOUT, 'eval_sets'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,

@@ -25,6 +25,10 @@ def test_three_formats_become_one(tmp_path):
     json.dumps(
       dict(problem='z?', answer='3', subject='Geometry', level=2, unique_id='u')
     )
+    + '\n'
+    + json.dumps(
+      dict(problem='w?', answer='3', type='Algebra', level='Level ?')
+    )
   )
   paths = [tmp_path / n for n in ('gsm.jsonl', 'math.json', 'math500.jsonl')]
   rows = math_datasets.convert([str(path) for path in paths])
@@ -36,10 +40,11 @@ def test_three_formats_become_one(tmp_path):
     )
   ]
   assert [(p.prompt, p.answer, p.discipline, p.difficulty) for p in read] == [
-    ('How many?', '6', 'word problems', 0.0),
+    ('How many?', '6', 'word problems', None),
     ('x?', '\\frac12', 'algebra', 1.0),
     ('y?', '', 'algebra', 0.2),
     ('z?', '3', 'geometry', 0.4),
+    ('w?', '3', 'algebra', None),
   ]
   assert read[3].id == 'u' and read[1].id.endswith('math.json:1')
 

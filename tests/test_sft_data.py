@@ -133,7 +133,8 @@ def test_packed_is_unpacked(whole):
   context, _ = whole
   stream = sft_data.make_stream(context, 'sft_long', None, False)
   store = sft_data._open_store(context, 'sft_long', False)
-  plan = packing.make_plan(store.lengths, store.sizes, (), 48, 0, 1)
+  sizes = store.sizes
+  plan = packing.make_plan(store.lengths, sizes, (), 48, 0, 1, stage='sft_long')
   indices = np.concatenate([plan.row(0), plan.row(1)])
   packed = next(stream.batches)
   alone = [packing.make_row(store, [i], 48) for i in indices]

@@ -1,5 +1,6 @@
 """From a config to problems: generated ones, and those of a user's file."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -263,6 +264,10 @@ def test_a_malformed_line_is_named(tmp_path, line, sentence):
       '26 training problems, fewer than rl.problems_per_iteration = 27',
     ),
     (
+      dict(stages=('short_rl',), rl__problems_per_iteration=27),
+      '26 training problems, fewer than rl.problems_per_iteration = 27',
+    ),
+    (
       dict(rollout__max_length=4),
       '26 worked solutions, none of at most rollout.max_length - 1 = 3 tokens',
     ),
@@ -281,6 +286,72 @@ def test_what_a_stage_would_trip_over_is_refused(tmp_path, changes, sentence):
   with pytest.raises(ValueError) as error:
     _build(config)
   assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize('stage', ['long_cot', 'shortest', 'dpo'])
+def test_no_problems_at_all_are_refused(tmp_path, stage):
+  path = tmp_path / 'rows.jsonl'
+  path.write_text(json.dumps(dict(prompt='1+1' + ' ' * 20, answer='2')))
+  held = tmp_path / 'held.jsonl'
+  held.write_text(json.dumps(dict(prompt='2+2', answer='4')))
+  config = small_run.make_config(
+    tmp_path,
+    stages=(stage,),
+    task__train_path=str(path),
+    task__held_out_path=str(held),
+    task__drop_unusable=True,
+  )
+  with pytest.raises(
+    ValueError, match=f'0 training .* the 1 that stage {stage}'
+  ):
+    _build(config)
+
+
+def test_nothing_to_evaluate_on_is_refused(tmp_path):
+  path = tmp_path / 'held.jsonl'
+  path.write_text(json.dumps(dict(prompt='1+1' + ' ' * 20, answer='2')))
+  changes = dict(task__held_out_path=str(path), task__drop_unusable=True)
+  config = small_run.make_config(tmp_path, **changes)
+  with pytest.raises(ValueError, match='0 held-out problems'):
+    _build(config)
+
+
+def test_a_text_is_encoded_once(tmp_path, monkeypatch):
+  task = _build(small_run.make_config(tmp_path))
+  encoded, encode = [], task.tokenizer.encode
+  monkeypatch.setattr(
+    task.tokenizer, 'encode', lambda text: encoded.append(text) or encode(text)
+  )
+  tokens = [task.encode_prompt(prompt) for prompt in ('9+9', '8+8', '9+9')]
+  assert encoded == ['9+9\n', '8+8\n']
+  assert tokens[0].tolist() == tokens[2].tolist() == encode('9+9\n').tolist()
+  with pytest.raises(ValueError, match='read-only'):
+    tokens[0][0] = 1
+  # Another suffix is another task, with tokens of its own.
+  other = dataclasses.replace(task, prompt_suffix='?')
+  assert other.encode_prompt('9+9').tolist() == encode('9+9?').tolist()
+
+
+def test_examples_longer_than_a_row_are_left_out_and_counted(tmp_path):
+  rows = [dict(prompt=f'{i}', answer='1', response='#### 1') for i in range(9)]
+  # Not among the problems to train on, but among the worked solutions.
+  rows[8]['prompt'] = '8' * 40
+  path = tmp_path / 'rows.jsonl'
+  path.write_text('\n'.join(json.dumps(row) for row in rows))
+  held = tmp_path / 'held.jsonl'
+  held.write_text(json.dumps(dict(prompt='h', answer='1')))
+  task = _build(
+    small_run.make_config(
+      tmp_path,
+      task__train_path=str(path),
+      task__held_out_path=str(held),
+      task__train_problems=8,
+    )
+  )
+  assert len(task.examples) == 9
+  # A row holds 16 + 16 tokens, that example 41 + 7.
+  pairs, dropped = task_lib.sft_pairs(task, 16, 32)
+  assert (len(pairs), dropped) == (8, 1)
 
 
 def test_unusable_problems_are_left_out_and_counted(tmp_path, capsys):
