@@ -60,7 +60,7 @@ setuptools.setup(
       'kubernetes>=33',
       'kubernetes-validate>=1.33,<2',
       'pyyaml>=6,<7',
-      'xmanager>=0.8.5,<0.9',
+      'xmanager>=0.8.5,<0.8.6',
     ],
     # The version that jax[tpu] of these pins asks for.  Where it is installed
     # and no TPU is, each start of jax complains in four lines: not in `test`.

@@ -33,9 +33,9 @@ import orbax.checkpoint as ocp
 
 from k15 import checkpoint
 from k15 import metrics
+from launch import unit as unit_lib
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-_EXIT_INTERRUPTED = 75
 _LOGS = (
   'metrics.jsonl',
   'trajectories.jsonl',
@@ -347,8 +347,8 @@ def _expected_codes(number, phase):
   if number == signal.SIGKILL:
     return (-signal.SIGKILL,)
   if phase == _OTHER:  # Perhaps before anyone listened.
-    return (_EXIT_INTERRUPTED, -number, 1)
-  return (_EXIT_INTERRUPTED,)
+    return (unit_lib.EXIT_INTERRUPTED, -number, 1)
+  return (unit_lib.EXIT_INTERRUPTED,)
 
 
 def main() -> int:

@@ -37,13 +37,13 @@ from experiments import arithmetic
 from k15 import batching
 from k15 import context as context_lib
 from k15 import low_precision
+from k15 import models
 from k15 import rollout_correction
 from k15 import sharding
 from k15 import update
 from k15.data_types import Trajectory
 from k15.rewards import scoring
 from k15.rollout import partial
-from k15.rollout import weight_files
 
 PRECISIONS = (
   ('float32', ''), ('bfloat16', ''), ('float32', 'int8'), ('bfloat16', 'int8')
@@ -69,7 +69,7 @@ def make_params(args, context):
   if not args.weights:
     return context_lib.init_params(context, args.seed)
   layout = context_lib.param_layout(context.policy, context.mesh)
-  params, _ = weight_files.read(args.weights, layout)
+  params, _ = models.load(args.weights, context.policy, layout)
   return params
 
 

@@ -15,7 +15,7 @@ def get_config() -> config_dict.ConfigDict:
   config = config_dict.create(
     seed=0,  # of everything random
     # What the run begins with: a directory in the Hugging Face layout, or the
-    # workdir of another run, whose newest model is meant.  Its shape, `policy`
+    # workdir of another run, whose last stage is meant.  Its shape, `policy`
     # up to the embeddings, and its tokenizer take the place of those below.
     checkpoint='',  # empty: random weights
     # 'curate' (before 'rl'; if it samples, with a checkpoint or after 'sft'),

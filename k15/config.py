@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from k15 import choices
 from k15 import config_mesh
 from k15 import config_rules
 from k15 import config_stages
@@ -29,7 +30,7 @@ CHOICES = {
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
   'rollout.dtype': ('', 'float32', 'bfloat16'),
   'rollout.cache_dtype': ('', 'float32', 'bfloat16', 'int8'),
-  'rollout.live_requests': ('interrupt', 'drain', 'in_flight'),
+  'rollout.live_requests': choices.LIVE_REQUESTS,
   'loss.method': ('mirror_descent', 'reinforce', 'rest', 'grpo'),
   'loss.baseline': ('mean', 'tau_log_z', 'leave_one_out', 'none'),
   'loss.pg_norm': ('seq_sum', 'const_max_len', 'seq_mean', 'token_mean'),
@@ -160,8 +161,8 @@ def validate(
   for rule, keys in RANGES.items():
     for key in keys:
       config_rules.check_number(key, get(key), rule)
-  for key, choices in CHOICES.items():
-    config_rules.check_members(key, (get(key),), choices)
+  for key, known in CHOICES.items():
+    config_rules.check_members(key, (get(key),), known)
   for key in NOT_EMPTY:
     config_rules.refuse(not get(key), f"{key} is '', and has to be a text")
   config_rules.check_members('stages', get('stages'), config_stages.STAGES)

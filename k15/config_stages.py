@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from k15 import choices
 from k15 import config_rules
 from k15.rewards import routes as routes_lib
 
@@ -15,7 +16,6 @@ STAGES = (
 )  # fmt: skip
 # Groups of the same keys.
 SUPERVISED = ('sft', 'sft_long', 'long_cot', 'shortest')
-QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
 
 
 def check(get: Callable[[str], Any]) -> None:
@@ -42,9 +42,9 @@ def _check_curation(get):
     )
   for kind in get('curation.excluded_types'):
     config_rules.refuse(
-      kind not in QUESTION_TYPES,
+      kind not in choices.QUESTION_TYPES,
       f'curation.excluded_types: {kind!r} is not one of'
-      f' {", ".join(QUESTION_TYPES)}',
+      f' {", ".join(choices.QUESTION_TYPES)}',
     )
   stages = get('stages')
   if 'curate' not in stages:

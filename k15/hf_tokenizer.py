@@ -50,6 +50,7 @@ class HfTokenizer:
       f'{name}_token': _text(settings.get(f'{name}_token'))
       for name in ('bos', 'eos', 'pad', 'unk')
     }
+    self._closed = _closed_tokens(self._plain)
     self.vocab_size = hf_config.read_config(directory).vocab_size
     self._read_ids(directory)
     self._template = _read_template(directory, settings)
@@ -142,6 +143,14 @@ class HfTokenizer:
     known = [i for i in ids if 0 <= i < self.vocab_size]
     return self._plain.decode(known, skip_special_tokens=True)
 
+  def is_open(self, token: int) -> bool:
+    """Whether the text up to here waits for more than a character's bytes.
+
+    A run of byte-fallback tokens is text only if all its bytes are, and goes on
+    behind tokens that are skipped.
+    """
+    return bool(self._closed) and token not in self._closed
+
 
 def _read_tokenizer(path, reads_special_tokens):
   try:
@@ -152,6 +161,18 @@ def _read_tokenizer(path, reads_special_tokens):
   tokenizer.no_truncation()
   tokenizer.encode_special_tokens = not reads_special_tokens
   return tokenizer
+
+
+def _closed_tokens(tokenizer):
+  """Ids that end a run of bytes; none if the vocabulary has no such bytes."""
+  ids = set(tokenizer.get_vocab(with_added_tokens=True).values())
+  pieces = [f'<0x{byte:02X}>' for byte in range(256)]
+  in_runs = {tokenizer.token_to_id(piece) for piece in pieces} & ids
+  if not in_runs:
+    return frozenset()
+  added = tokenizer.get_added_tokens_decoder()
+  in_runs |= {token for token, entry in added.items() if entry.special}
+  return frozenset(ids - in_runs)
 
 
 def _encode(tokenizer, text):

@@ -3,7 +3,8 @@
 The layout is Hugging Face's.  A run begins with the one that
 `config.checkpoint` names, and each of its stages leaves one in
 `workdir/models/<stage>`; where a directory is asked for, a workdir stands for
-the newest of its own.
+that of its last stage, by the order of its config: the times of files change
+when they are copied.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from typing import Any
 
 import jax
 
+from k15 import hf
 from k15 import hf_config
 from k15 import hf_export
 from k15 import hf_tokenizer
@@ -24,6 +26,7 @@ from k15 import tokenizer as tokenizer_lib
 
 BYTE_TOKENIZER = 'byte_tokenizer.json'  # Instead of tokenizer.json.
 ORIGIN = 'k15.json'
+_NEW = '.new'  # Behind the name of a directory that is not whole.
 _END_BYTES = 1 << 20
 
 # Of a policy what a directory does not say: how it is computed.
@@ -49,22 +52,49 @@ class Origin:
 
 
 def directory_of(path: str | pathlib.Path) -> pathlib.Path:
-  """The directory of a model, itself or the newest of a workdir.
+  """The directory of a model: itself, or that of a workdir's last stage.
 
   Raises:
     ValueError: it is neither.
   """
   path = pathlib.Path(path)
+  if not path.is_dir():
+    what = 'is a file' if path.exists() else 'does not exist'
+    raise ValueError(
+      f'{path} is no model: a directory is needed, and it {what}'
+    )
   models = path / 'models'
-  if models.is_dir():
-    made = [d for d in models.iterdir() if (d / ORIGIN).is_file()]
-    if made:
-      return max(made, key=lambda d: (d / ORIGIN).stat().st_mtime_ns)
+  made = [p.parent for p in models.glob(f'*/{ORIGIN}')]
+  made = [d for d in made if d.suffix != _NEW]  # They are being written.
+  if made:
+    return _last(path, {directory.name: directory for directory in made})
   if not (path / 'config.json').is_file():
-    raise ValueError(f'{path} is no model: it has no config.json')
+    hint = ''
+    if {'checkpoints', 'models'} & set(path.absolute().parts):
+      hint = ': a stage leaves one in models/<stage> of its workdir'
+    raise ValueError(f'{path} is no model: it has no config.json{hint}')
   if 'stages' in hf_config.read_json(path / 'config.json'):
     raise ValueError(f'{path} is a workdir in which no stage has finished')
   return path
+
+
+def _last(workdir, made):
+  """Of the models by stage, the one that the run has last."""
+  if len(made) == 1:
+    return next(iter(made.values()))
+  config = workdir / 'config.json'
+  stages = hf_config.read_json(config).get('stages') if config.is_file() else ()
+  if not stages:  # What each stage began with was written down one by one.
+    records = (workdir / 'stages').glob('*.json')
+    places = {path.stem: hf_config.read_json(path)['place'] for path in records}
+    stages = sorted(places, key=places.get)
+  last = [stage for stage in stages if stage in made]
+  if not last:
+    raise ValueError(
+      f'{workdir} has the models {", ".join(sorted(made))}, and nothing there'
+      ' says which of them is the last: name one'
+    )
+  return made[last[-1]]
 
 
 def read_shape(directory: pathlib.Path) -> dict[str, Any]:
@@ -94,7 +124,8 @@ def read_tokenizer(directory: pathlib.Path) -> Any:
     ValueError: there is none, or it is malformed.
   """
   if (directory / BYTE_TOKENIZER).exists():
-    return tokenizer_lib.ByteTokenizer(read_words(directory))
+    size = hf_config.read_config(directory).vocab_size
+    return tokenizer_lib.ByteTokenizer(read_words(directory), size)
   return hf_tokenizer.HfTokenizer(directory)
 
 
@@ -102,6 +133,45 @@ def read_origin(directory: pathlib.Path) -> Origin | None:
   """What left this model; None: it is not there, or no stage left it."""
   path = directory / ORIGIN
   return Origin(**json.loads(path.read_text())) if path.exists() else None
+
+
+def load(
+  path: str | pathlib.Path, shape: policy.PolicyConfig, layout: Any
+) -> tuple[Any, int]:
+  """Parameters for a policy that is there already.
+
+  Args:
+    path: a model's directory, or a workdir.
+    shape: of the policy.
+    layout: parameters as `jax.ShapeDtypeStruct`s with their shardings.
+
+  Returns:
+    The parameters in dtypes and shardings of the layout, and the updates that
+    made them; 0 where no stage did.
+
+  Raises:
+    ValueError: there is no model, or it is of another policy.
+    OSError: it cannot be read.
+  """
+  directory = directory_of(path)
+  _refuse_other(directory, shape)
+  origin = read_origin(directory)
+  params = hf.load(directory, shape, layout)
+  return params, origin.step if origin else 0
+
+
+def _refuse_other(directory, shape):
+  """Compares as config.json writes it, which says the same in one way."""
+  theirs, ours = (
+    hf_config.to_json(one, hf_config.Generation(1), 'float32')[0]
+    for one in (hf_config.read_config(directory), shape)
+  )
+  for key, value in theirs.items():
+    if value != ours[key]:
+      raise ValueError(
+        f'{directory} is of another policy: its {key} is {value}, and here it'
+        f' is {ours[key]}'
+      )
 
 
 def fingerprint(directory: pathlib.Path) -> str:
@@ -149,7 +219,7 @@ def save(
     generation = hf_config.Generation(
       max_length, tokenizer.eos_ids, pad_id=tokenizer.pad_id
     )
-  new = directory.with_name(directory.name + '.new')
+  new = directory.with_name(directory.name + _NEW)
   if jax.process_index() == 0:
     shutil.rmtree(new, ignore_errors=True)
   hosts.wait(f'{directory}: begins')

@@ -15,8 +15,9 @@ VOCAB_MULTIPLE = 64  # Vocabularies of such sizes divide among devices.
 class ByteTokenizer:
   """Ids 0 to 255 are bytes, then come the words, `pad_id` and `eos_id`.
 
-  `vocab_size` is rounded up to a multiple of 64; the ids this adds are never
-  produced by `encode`.  No text encodes to `pad_id` or `eos_id`.
+  `vocab_size` is rounded up to a multiple of 64, or what a model has above it;
+  the ids this adds are never produced by `encode`.  No text encodes to `pad_id`
+  or `eos_id`.
 
   Attributes:
     words: the strings of one token each, in order of their ids from 256 on.
@@ -28,7 +29,7 @@ class ByteTokenizer:
 
   has_chat_template = False
 
-  def __init__(self, words: Sequence[str] = ()):
+  def __init__(self, words: Sequence[str] = (), least_vocab_size: int = 0):
     """Raises ValueError for an empty or a repeated word."""
     words = tuple(words)
     for word in words:
@@ -40,7 +41,8 @@ class ByteTokenizer:
     self.pad_id = 256 + len(words)
     self.eos_id = self.pad_id + 1
     self.eos_ids = (self.eos_id,)
-    self.vocab_size = -(-(self.eos_id + 1) // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+    known = -(-(self.eos_id + 1) // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+    self.vocab_size = max(known, least_vocab_size)
     self._pieces = [bytes([i]) for i in range(256)]
     self._pieces += [_utf8(word) for word in words]
     self._ids = {word: 256 + i for i, word in enumerate(words)}
@@ -81,6 +83,11 @@ class ByteTokenizer:
     known = len(self._pieces)
     pieces = [self._pieces[i] for i in ids if 0 <= i < known]
     return b''.join(pieces).decode('utf-8', errors='replace')
+
+  def is_open(self, token: int) -> bool:
+    """Whether the text up to here waits for more than a character's bytes."""
+    del token
+    return False
 
 
 def _utf8(text):

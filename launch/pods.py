@@ -5,6 +5,7 @@ from typing import Any
 
 from launch import chips
 from launch import cloud as cloud_lib
+from launch import scripts
 from launch import slices
 
 DISRUPTED = dict(type='DisruptionTarget', status='True')  # Of the node.
@@ -31,8 +32,8 @@ def container(
   return dict(
     name='k15',
     image=cloud.image,
-    command=['sh', '-c', script, 'sh', 'python', '-m'],
-    args=list(command),
+    command=scripts.literal(['sh', '-c', script, 'sh', 'python', '-m']),
+    args=scripts.literal(command),
     env=[
       dict(
         name=name,

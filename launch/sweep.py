@@ -147,11 +147,21 @@ def _apply(config, found, overrides):
     raise SweepError(f'{_file(config)}: get_config() returns no config')
   made.lock()
   leaves = unit_names.leaves(made)
-  for key, value in overrides.items():
+  values = {key: _plain(value) for key, value in overrides.items()}
+  for key, value in values.items():
     _check_key(key, leaves)
-    _check_type(key, value, leaves[key])
-  made.update_from_flattened_dict(dict(overrides))
+    _check_type(key, value, _plain(leaves[key]))
+  made.update_from_flattened_dict(values)
   return made
+
+
+def _plain(value):
+  """As Python writes it: numpy's numbers, and arrays as lists of theirs."""
+  if hasattr(value, 'dtype') and hasattr(value, 'tolist'):
+    value = value.tolist()
+  if isinstance(value, list | tuple):
+    return tuple(map(_plain, value))
+  return value
 
 
 def _run_file(config):

@@ -25,7 +25,7 @@ from launch import sweep
 from launch import unit_names
 from launch.stop import Stop
 
-# Of k15.main: asked to stop, and saved.
+# Of k15.main, which cannot be imported here: asked to stop, and saved.
 EXIT_INTERRUPTED = 75
 _REPO = pathlib.Path(__file__).resolve().parents[1]
 # What a unit that was asked to stop may leave with: before it listens to

@@ -64,12 +64,19 @@ def custom_job(cloud: cloud_lib.Cloud, job: xm.Job) -> Any:
   environment = job.executable.env_vars | job.env_vars
   container = api.ContainerSpec(
     image_uri=job.executable.image_path,
-    command=[
-      *('sh', '-c', scripts.LOCK_MEMORY + scripts.UNTIL_DONE),
-      *('sh', 'python', '-m'),
+    command=scripts.literal(
+      [
+        *('sh', '-c', scripts.LOCK_MEMORY + scripts.UNTIL_DONE),
+        *('sh', 'python', '-m'),
+      ]
+    ),
+    args=scripts.literal(arguments.to_list(xm.utils.ARGV_ESCAPER)),
+    env=[
+      dict(name=key, value=value)
+      for key, value in zip(
+        environment, scripts.literal(environment.values()), strict=True
+      )
     ],
-    args=arguments.to_list(xm.utils.ARGV_ESCAPER),
-    env=[dict(name=key, value=value) for key, value in environment.items()],
   )
   machine = api.MachineSpec(
     machine_type=slices.vertex_machine(cloud.slice),

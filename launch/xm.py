@@ -17,6 +17,7 @@ It needs `pip install -e '.[launch]'`, and jax only to plan.
 """
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import json
 import pathlib
@@ -26,6 +27,13 @@ if not __package__:  # The path has this script's folder, not the project's.
   sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 if not importlib.util.find_spec('xmanager'):
   sys.exit("launch/xm.py needs xmanager: pip install -e '.[launch]'")
+if not importlib.metadata.version('xmanager').startswith('0.8.5'):
+  # Some of its insides are used, by `launch.processes` and `launch.vertex`.
+  sys.exit(
+    'launch/xm.py needs xmanager 0.8.5, and'
+    f' {importlib.metadata.version("xmanager")} is installed: pip install'
+    " 'xmanager==0.8.5.post1'"
+  )
 
 import yaml
 from absl import app

@@ -6,6 +6,8 @@ import pathlib
 import time
 from typing import Any
 
+# Seconds until a test that hangs fails, on the slowest of machines.
+PATIENCE = 600
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIG = """
 from experiments import base
@@ -20,21 +22,23 @@ def sweep():
 # A file `plan` in the workdir says what each attempt does; without one it
 # succeeds.
 _MAIN = """
-import pathlib, signal, sys, time
+import json, pathlib, signal, sys, time
 flags = dict(arg.split('=', 1) for arg in sys.argv[1:])
 workdir = pathlib.Path(flags['--workdir'])
+(workdir / 'flags.json').write_text(json.dumps(flags))
 plan = workdir / 'plan'
 steps = plan.read_text().split() if plan.exists() else ['0']
 plan.write_text(' '.join(steps[1:] or ['0']))
 print('seed', flags['--config.seed'], 'does', steps[0], flush=True)
 def leave(*_):
-  time.sleep(0.5)
+  (workdir / 'saves').touch()
+  time.sleep(600 if steps[0] == 'linger' else 0.5)
   (workdir / 'saved').touch()
   sys.exit(75)
 signal.signal(signal.SIGTERM, leave)
-if steps[0] == 'wait':
+if steps[0] in ('wait', 'linger'):
   (workdir / 'waits').touch()
-  time.sleep(60)
+  time.sleep(600)
 sys.exit(int(steps[0]))
 """
 
@@ -71,8 +75,8 @@ def outcomes(folder: pathlib.Path) -> dict[str, tuple[Any, ...]]:
   return found
 
 
-def wait_for(path: pathlib.Path, seconds: float = 60) -> None:
-  end = time.time() + seconds
+def wait_for(path: pathlib.Path) -> None:
+  end = time.monotonic() + PATIENCE
   while not path.exists():
-    assert time.time() < end, f'{path} did not appear'
+    assert time.monotonic() < end, f'{path} did not appear'
     time.sleep(0.02)

@@ -71,17 +71,40 @@ def test_paths_leave_out_the_name_of_a_set():
   ]
 
 
+# Keys that are empty by default, as those of paths are, and name no file.
+NO_PATHS = (
+  'long_cot_examples.server', 'long_cot_examples.server_model',
+  'mesh.coordinator', 'reward.routes', 'reward.services', 'rollout.cache_dtype',
+  'rollout.dtype', 'rollout.mesh', 'rollout.mesh_rules', 'rollout.workers',
+  'evaluation.rewards', 'evaluation.templates', 'task.system_prompt',
+  'tokenizer.words', 'sft.weights', 'sft_long.weights', 'long_cot.weights',
+  'shortest.weights',
+)  # fmt: skip
+
+
 def test_every_path_of_a_config_is_known():
   """A key that names a file, and is not listed, would not be looked for."""
   leaves = unit_names.leaves(base.get_config())
-  named = {
-    key
-    for key in leaves
-    if re.search(r'checkpoint$|_paths?$|\.files$|_file$|\.sets$|\.tls_', key)
-  }
-  assert named == set(cloud_lib.PATHS)
+  empty = {key for key, value in leaves.items() if value in ('', ())}
+  assert set(cloud_lib.PATHS) <= empty
+  unknown = empty - set(cloud_lib.PATHS) - set(NO_PATHS)
+  assert not unknown, f'PATHS of launch/cloud.py, or no paths? {unknown}'
   for key, default in cloud_lib.OURS.items():
     assert leaves[key] == default
+
+
+def test_models_and_responses_of_long2short_are_mounted():
+  work = launched.make_work(
+    long2short__short_model='gs://b-1/short',
+    long2short__responses='gs://b-1/responses.jsonl',
+    short_rl__candidates=('gs://b-1/a', 'gs://b-1/b'),
+  )
+  told = cloud_lib.arguments(launched.CLOUD, work, {})
+  assert {
+    '--config.long2short.short_model=/gcs/b-1/short',
+    '--config.long2short.responses=/gcs/b-1/responses.jsonl',
+    "--config.short_rl.candidates=('/gcs/b-1/a', '/gcs/b-1/b')",
+  } <= set(told)
 
 
 def test_below():

@@ -10,7 +10,6 @@ from k15 import config as config_lib
 from k15 import config_changes
 from k15 import config_rules
 from k15 import config_stages
-from k15 import question_types
 
 KINDS = base.get_config().task.kinds
 # Any text will do, or a rule of their own looks at them.
@@ -543,7 +542,3 @@ def test_curation_may_stand_on_either_side_of_sft(stages, changes):
 )
 def test_curation_that_cannot_run(changes, part):
   assert part in _refusal(**changes)
-
-
-def test_question_types_are_those_there_are():
-  assert config_stages.QUESTION_TYPES == question_types.KINDS

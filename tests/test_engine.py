@@ -103,6 +103,7 @@ def test_text_is_written_as_servers_join_it(engine):
   assert (ids.tolist(), length) == ([97, 0xC3, 0xA9], 3)
   pieces = [tokenizer.decode([i]) for i in ids]
   assert pieces == ['a', '<0xC3>', '<0xA9>']
+  assert tokenizer.decode(ids) == 'a\u00e9'
   assert tokenizer.decode([tokenizer.eos_id]) == ''
   assert tokenizer.stop_tokens == {tokenizer.eos_id}
   assert tokenizer.bos_id == tokenizer.pad_id

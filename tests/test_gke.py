@@ -3,11 +3,13 @@
 import launched
 import pytest
 import yaml
+from test_scripts import expanded
 
 from k15 import arithmetic
 from k15 import config as config_lib
 from launch import gke
 from launch import schemas
+from launch import scripts
 from launch import sweep
 
 SMALL = dict(mesh__fsdp=4, rollout__mesh=(1, 1, 4))
@@ -76,6 +78,24 @@ def test_the_hosts_meet_at_the_first():
   )
   network = job_set['spec']['network']
   assert network['enableDNSHostnames'] and network['publishNotReadyAddresses']
+
+
+def test_dollars_arrive():
+  """Kubernetes takes $(NAME) and $$ in command and args for its own."""
+  suffix = '\nThe answer as $$\\boxed{x}$$, not $(K15_PROCESS_ID).'
+  cloud = launched.make_cloud(
+    topology='v5p:2x2x1', rollout_workers=1, rollout_topology='v6e:2x2'
+  )
+  jobs = _jobs(_job_set(cloud, task__prompt_suffix=suffix, **SMALL))
+  for name in ('trainer', 'rollout'):
+    container = _container(jobs[name])
+    args = [
+      expanded(arg, dict(K15_PROCESS_ID='3')) for arg in container['args']
+    ]
+    assert f'--config.task.prompt_suffix={suffix}' in args
+    script = expanded(container['command'][2], {})
+    ends = {'trainer': scripts.ONCE, 'rollout': scripts.FOREVER}
+    assert script == scripts.LOCK_MEMORY + ends[name]
 
 
 def test_one_host_meets_nobody():

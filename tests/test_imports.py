@@ -37,7 +37,9 @@ REPORTS = (
   'comparison_figures', 'comparison_charts', 'comparison_tables',
   'comparison_page', 'score_table',
 )  # fmt: skip
-BELOW_ROLLOUT = ['data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES]
+BELOW_ROLLOUT = [
+  'choices', 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
+]  # fmt: skip
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
@@ -48,17 +50,27 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
 # Page or folder of k15 -> the pages and folders of k15 it may import.
 MAY_IMPORT = {
+  'choices': [],
   'data_types': [],
   'streams': [],
   'correctness': [],
   'config_rules': [],
-  'config_stages': ['rewards', 'config_rules'],  # The names of rewards.
-  'config': ['rewards', 'config_mesh', 'config_rules', 'config_stages'],
+  # The names of rewards, beside those of other choices.
+  'config_stages': ['rewards', 'choices', 'config_rules'],
+  'config': [
+    'rewards',
+    'choices',
+    'config_mesh',
+    'config_rules',
+    'config_stages',
+  ],
   'config_changes': ['config_rules', 'config_stages'],
   'config_mesh': [],
   'command_line': ['config_rules', 'config_changes'],
   'host_memory': [],
-  **{page: ['data_types', 'streams', *EQUATIONS] for page in EQUATIONS},
+  **{
+    page: ['choices', 'data_types', 'streams', *EQUATIONS] for page in EQUATIONS
+  },
   'rewards': ['data_types', 'rewards'],
   **{page: ['data_types', 'streams', *DEVICES] for page in DEVICES},
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
@@ -81,7 +93,7 @@ MAY_IMPORT = {
     'eval_sets',
   ],
   'eval_pairs': ['metrics', 'correctness', 'eval_metrics', 'streams'],
-  'task': [*BELOW_ROLLOUT, 'eval_sets'],
+  'task': [*BELOW_ROLLOUT, 'eval_sets', 'rewards'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
   'responses': [*BELOW_EVALUATE, 'asks', 'context'],

@@ -32,7 +32,7 @@ def leave(*_):
 signal.signal(signal.SIGTERM, leave)
 if steps[0] == 'wait':
   (workdir / 'waits').touch()
-  time.sleep(60)
+  time.sleep(600)
 if steps[0] == 'fail':
   print('it broke\\n')
   sys.exit(3)
@@ -85,13 +85,6 @@ def _outcomes(tmp_path):
     name: (record['state'], record['exit_code'], record['attempts'])
     for name, record in _records(tmp_path).items()
   }
-
-
-def _await(path, seconds=20):
-  end = time.time() + seconds
-  while not path.exists():
-    assert time.time() < end, f'{path} did not appear'
-    time.sleep(0.02)
 
 
 def test_a_failed_unit_is_reported_and_only_it_runs_again(
@@ -172,9 +165,9 @@ def _launch(tmp_path, *more):
 def test_asked_to_stop_units_save_first(run, tmp_path, number):
   _plan(tmp_path, seed_0='wait done')
   launcher = _launch(tmp_path)
-  _await(tmp_path / 'r/seed=0/waits')
+  fake_units.wait_for(tmp_path / 'r/seed=0/waits')
   launcher.send_signal(number)
-  printed, _ = launcher.communicate(timeout=30)
+  printed, _ = launcher.communicate(timeout=fake_units.PATIENCE)
   assert launcher.returncode == 75
   assert 'stopping: units save first' in printed
   assert (tmp_path / 'r/seed=0/saved').exists()
@@ -188,11 +181,11 @@ def test_a_killed_launcher_leaves_a_unit_that_the_next_one_takes_over(
 ):
   _plan(tmp_path, seed_0='wait done')
   launcher = _launch(tmp_path)
-  _await(tmp_path / 'r/seed=0/waits')
+  fake_units.wait_for(tmp_path / 'r/seed=0/waits')
   while _records(tmp_path)['seed=0']['state'] != 'running':
     time.sleep(0.02)
   launcher.kill()
-  launcher.communicate(timeout=30)
+  launcher.communicate(timeout=fake_units.PATIENCE)
   assert not (tmp_path / 'r/seed=0/saved').exists()
   assert run() == 0
   assert (tmp_path / 'r/seed=0/saved').exists()

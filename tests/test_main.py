@@ -213,14 +213,12 @@ def test_gsm8k_end_to_end(folder, smoke):
 
 
 def _refusal(folder, workdir, *flags):
-  start = time.monotonic()
   code, out, errors = _finish(_start(folder, workdir, *flags))
   assert code == 2, errors[-2000:]
   assert 'Traceback' not in errors
   sentence = errors.strip().splitlines()
   assert len(sentence) == 1 and sentence[0].startswith('k15: '), errors
   assert not list((folder / 'refused').glob('*/config.json'))
-  assert time.monotonic() - start < 60
   return sentence[0]
 
 

@@ -1,6 +1,8 @@
 """Models on disk: what a run begins with, and what its stages leave."""
 
+import dataclasses
 import json
+import os
 import threading
 
 import hf_checkpoints
@@ -117,6 +119,12 @@ def test_a_model_of_bytes_comes_back_with_its_words(tmp_path):
   tokenizer = models.read_tokenizer(path)
   assert tokenizer.words == ('one ', ' two')
   assert tokenizer.eos_id == context.task.tokenizer.eos_id
+  # One may have more rows than its tokenizer has ids: `policy.vocab_size`.
+  config = path / 'config.json'
+  raw = json.loads(config.read_text())
+  config.write_text(json.dumps(raw | dict(vocab_size=1024)))
+  assert models.read_tokenizer(path).vocab_size == 1024
+  config.write_text(json.dumps(raw))
   again = small_run.make_config(tmp_path, checkpoint=str(context.workdir))
   again.policy.d_model = 8  # not read: the checkpoint's takes its place
   context_lib.adopt_checkpoint(again)
@@ -124,12 +132,74 @@ def test_a_model_of_bytes_comes_back_with_its_words(tmp_path):
   assert again.tokenizer.words == ('one ', ' two')
 
 
-def test_the_newest_stage_is_meant(tmp_path):
+def test_the_last_stage_is_meant(tmp_path):
   context = small_run.make_context(
     tmp_path, **SHORT | dict(stages=('sft', 'rl'))
   )
   recipe.run(context)
   assert models.directory_of(context.workdir).name == 'rl'
+  # A copy has the times in which its files happened to be written.
+  os.utime(context.workdir / 'models/sft' / models.ORIGIN, (2e9, 2e9))
+  assert models.directory_of(context.workdir).name == 'rl'
+
+
+def _workdir(folder, stages, made):
+  """A workdir with the models of some stages, made in this order."""
+  if stages is not None:
+    metrics.replace_file(
+      folder / 'config.json', json.dumps(dict(stages=stages)).encode()
+    )
+  for stage in made:
+    path = folder / 'models' / stage / models.ORIGIN
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(dict(stage=stage, done=1, step=1)))
+  return folder
+
+
+@pytest.mark.parametrize(
+  ('stages', 'made', 'last'),
+  [
+    (['sft', 'rl', 'short_rl'], ['short_rl', 'sft', 'rl'], 'short_rl'),
+    # The alphabet, and the order of the table of stages, are other ones.
+    (['rl', 'merge', 'dpo', 'curate'], ['dpo', 'merge', 'rl'], 'dpo'),
+    (['sft', 'rl', 'short_rl'], ['rl', 'sft'], 'rl'),  # The last goes on.
+    (['rl', 'sft'], ['rl', 'sft'], 'sft'),
+    (['sft', 'rl'], ['sft', 'rl.new'], 'sft'),  # One that is being written.
+    (None, ['sft'], 'sft'),
+  ],
+)
+def test_the_order_is_that_of_the_config(tmp_path, stages, made, last):
+  assert models.directory_of(_workdir(tmp_path, stages, made)).name == last
+
+
+def test_a_model_that_is_being_written_is_none(tmp_path):
+  with pytest.raises(ValueError, match='no stage has finished'):
+    models.directory_of(_workdir(tmp_path, ['sft'], ['sft.new']))
+
+
+def test_a_workdir_that_does_not_say_its_order(tmp_path):
+  """Where config.json is lost, the records of the stages have the order."""
+  workdir = _workdir(tmp_path, None, ['rl', 'sft'])
+  with pytest.raises(
+    ValueError, match='models rl, sft, and nothing there says'
+  ):
+    models.directory_of(workdir)
+  (workdir / 'stages').mkdir()
+  for place, stage in enumerate(['sft', 'rl']):
+    path = workdir / 'stages' / f'{stage}.json'
+    path.write_text(json.dumps(dict(place=place)))
+  assert models.directory_of(workdir).name == 'rl'
+
+
+def test_a_model_of_another_policy_is_not_loaded(trained):
+  """Rotary positions are in no tensor, and shapes would not tell."""
+  layout = context_lib.param_layout(trained.policy, trained.mesh, trained.rules)
+  params, step = models.load(trained.workdir, trained.policy, layout)
+  _same(params, rl.train(trained, make_params=None).params)
+  assert step == models.read_origin(trained.workdir / 'models/rl').step > 0
+  other = dataclasses.replace(trained.policy, rope_theta=7.0)
+  with pytest.raises(ValueError, match='rope_theta is .*, and here it is 7.0'):
+    models.load(trained.workdir, other, layout)
 
 
 def test_an_extended_run_replaces_its_model(tmp_path):
@@ -151,6 +221,14 @@ def test_what_is_no_model_is_refused(tmp_path):
   metrics.replace_file(tmp_path / 'config.json', b'{"stages": ["rl"]}')
   with pytest.raises(ValueError, match='no stage has finished'):
     models.directory_of(tmp_path)
+  for path, sentence in (
+    ('nowhere', 'a directory is needed, and it does not exist'),
+    ('config.json', 'a directory is needed, and it is a file'),
+    ('checkpoints/rl', r'a stage leaves one in models/<stage> of its workdir'),
+  ):
+    (tmp_path / 'checkpoints/rl').mkdir(parents=True, exist_ok=True)
+    with pytest.raises(ValueError, match=sentence):
+      models.directory_of(tmp_path / path)
 
 
 def test_every_key_of_a_shape_is_one_of_the_config():

@@ -1,5 +1,6 @@
 """Units as processes of this machine, started by XManager."""
 
+import json
 import pathlib
 import signal
 import sqlite3
@@ -30,7 +31,7 @@ def test_a_failed_unit_is_reported_and_only_it_runs_again(tmp_path):
   fake_units.plan(tmp_path, 'seed=1', '3')
   fake_units.plan(tmp_path, 'seed=2', '75 0')
   process = _start(tmp_path, '--parallel=2', env=env)
-  out, _ = process.communicate(timeout=120)
+  out, _ = process.communicate(timeout=fake_units.PATIENCE)
   assert process.returncode == 1
   assert fake_units.outcomes(tmp_path) == {
     'seed=0': ('done', 0, 1), 'seed=1': ('failed', 3, 1),
@@ -42,7 +43,7 @@ def test_a_failed_unit_is_reported_and_only_it_runs_again(tmp_path):
     ['seed=2', 'done', '0'],
   ]  # fmt: skip
   process = _start(tmp_path, '--parallel=2', env=env)
-  out, _ = process.communicate(timeout=120)
+  out, _ = process.communicate(timeout=fake_units.PATIENCE)
   assert process.returncode == 0
   assert fake_units.outcomes(tmp_path)['seed=1'] == ('done', 0, 2)
   assert fake_units.outcomes(tmp_path)['seed=0'] == ('done', 0, 1)
@@ -50,12 +51,22 @@ def test_a_failed_unit_is_reported_and_only_it_runs_again(tmp_path):
   assert not (tmp_path / 'home').exists()  # Nothing is written at home.
 
 
+def test_values_go_through_the_shell_as_they_are(tmp_path):
+  """XManager starts a shell, of which units see nothing."""
+  text = '\n$$\\boxed{x}$$ $HOME ${HOME} $(date) `date` "a" \'b\' ! * ~ # ; & |'
+  process = _start(tmp_path, f'--config.task.system_prompt={text}')
+  process.communicate(timeout=fake_units.PATIENCE)
+  assert process.returncode == 0
+  flags = json.loads((tmp_path / 'r/seed=1/flags.json').read_text())
+  assert flags['--config.task.system_prompt'] == text
+
+
 def test_sigterm_lets_units_save_and_no_others_begin(tmp_path):
   fake_units.plan(tmp_path, 'seed=0', 'wait')
   process = _start(tmp_path)
   fake_units.wait_for(tmp_path / 'r' / 'seed=0' / 'waits')
   process.send_signal(signal.SIGTERM)
-  out, _ = process.communicate(timeout=120)
+  out, _ = process.communicate(timeout=fake_units.PATIENCE)
   assert process.returncode == 75, out
   assert fake_units.outcomes(tmp_path) == {'seed=0': ('stopped', 75, 1)}
   assert (tmp_path / 'r' / 'seed=0' / 'saved').exists()

@@ -199,7 +199,9 @@ def test_late_and_repeated_versions_change_no_weights():
     scheduler.set_params(-1, 4, live)
     with pytest.raises(ValueError, match='version 3 comes after version 4'):
       scheduler.set_params(-1, 3, live)
-  with pytest.raises(ValueError, match="live='now' is none of drain"):
+  with pytest.raises(
+    ValueError, match="live='now' is none of interrupt, drain"
+  ):
     scheduler.set_params(-1, 5, 'now')
   assert versions(finish(scheduler, chunks)[0, 0]) == [(4, 10)]
   assert backend.prefills == [[4]]

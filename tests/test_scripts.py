@@ -1,10 +1,16 @@
 """The shell around what containers run: exit codes and SIGTERM."""
 
+import pathlib
+import re
 import signal
 import subprocess
 import sys
 
+import fake_units
+import pytest
+
 from launch import scripts
+from launch import unit as unit_lib
 
 # Saves on SIGTERM and leaves with the code of its plan, a line per attempt.
 _RUN = """
@@ -19,7 +25,7 @@ def leave(*_):
 signal.signal(signal.SIGTERM, leave)
 print(step, flush=True)
 if step == 'wait':
-  time.sleep(60)
+  time.sleep(600)
 sys.exit(int(step))
 """
 
@@ -34,7 +40,7 @@ def _start(script, tmp_path, steps):
 
 
 def _end(process):
-  out = process.communicate(timeout=30)[0].split()
+  out = process.communicate(timeout=fake_units.PATIENCE)[0].split()
   return process.returncode, out
 
 
@@ -63,3 +69,36 @@ def test_until_done_starts_what_was_interrupted_again(tmp_path):
   assert found == (4, ['75', '75', '4'])
   process = _start(script, tmp_path, 'wait 0')
   assert _terminate(process) == (0, ['saved', '0'])
+
+
+def test_the_exit_code_is_that_of_the_trainer():
+  """k15.main cannot be imported where there is no jax, and is read instead."""
+  page = pathlib.Path(__file__).resolve().parents[1] / 'k15/main.py'
+  [code] = re.findall(r'^EXIT_INTERRUPTED = (\d+)$', page.read_text(), re.M)
+  assert int(code) == unit_lib.EXIT_INTERRUPTED
+
+
+def expanded(text, variables):
+  """What Kubernetes makes of a text: third_party/forked/golang/expansion.
+
+  `$$` is `$`, and $(NAME) the variable; what is no variable stays as it is.
+  """
+  return re.sub(
+    r'\$\$|\$\((.*?)\)',
+    lambda m: '$' if m[0] == '$$' else variables.get(m[1], m[0]),
+    text,
+    flags=re.DOTALL,
+  )
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    '$', '$$', '$$$', '$(K15)', '$$(K15)', '$$$(K15)', 'a$', '$(', '$(K15',
+    '${K15} $K15 $@ $!', '\n$$\\boxed{x}$$ and $(K15)', '"$(K15)" `x` \'',
+    *scripts.literal(['$$(K15)']), scripts.UNTIL_DONE, '',
+  ],
+)  # fmt: skip
+def test_texts_reach_a_container_as_they_are(text):
+  [sent] = scripts.literal([text])
+  assert expanded(sent, dict(K15='3')) == text

@@ -3,22 +3,25 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
 
 import grpc
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_checkpoint
 import small_run
 
 from k15 import context as context_lib
+from k15 import models
 from k15 import sharding
 from k15.rollout import jetstream_adapter
 from k15.rollout import rollout_pb2 as pb
 from k15.rollout import server as server_lib
-from k15.rollout import weight_files
 from k15.rollout import wire
 from k15.rollout.requests import Request
 
@@ -42,8 +45,22 @@ def params(config):
   layout = context_lib.param_layout(policy, sharding.make_mesh(1, 1, 1))
   rng = np.random.default_rng(0)
   return jax.tree.map(
-    lambda x: rng.normal(0, 0.2, x.shape).astype(x.dtype), layout
+    lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), x.dtype), layout
   )
+
+
+@pytest.fixture(scope='module')
+def workdir(folder, config, params):
+  """Of a run whose stages have left models: RL's has the parameters."""
+  tokenizer = context_lib.make_tokenizer(config)
+  policy = context_lib.make_policy(config, tokenizer)
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  for stage, leaves, step in (('rl', params, 12), ('sft', zeros, 4)):
+    path = folder / 'run/models' / stage
+    origin = models.Origin(stage, 3, step)
+    models.save(path, policy, leaves, tokenizer, 32, origin, None)
+  (folder / 'run/config.json').write_text('{"stages": ["sft", "rl"]}')
+  return folder / 'run'
 
 
 @pytest.fixture(scope='module')
@@ -110,11 +127,11 @@ def answers(completions):
   return {n: c.tokens.tolist() for n, c in zip(names, completions, strict=True)}
 
 
-def test_a_worker_that_is_killed_and_started_again(start, folder, params):
-  path = folder / 'model.safetensors'
-  weight_files.write_safetensors(path, params)
-  killed, port, has = start(f'--checkpoint={path}')
-  assert has == 'weights of step 0'
+def test_a_worker_that_is_killed_and_started_again(
+  start, folder, params, workdir
+):
+  killed, port, has = start(f'--checkpoint={workdir}')
+  assert has == f'{workdir}/models/rl, step 12'
   decode(port)
   context = small_run.make_context(
     folder, rollout__workers=(f'127.0.0.1:{port}',)
@@ -139,6 +156,49 @@ def test_a_worker_that_is_killed_and_started_again(start, folder, params):
   again.send_signal(signal.SIGTERM)
   assert again.wait() == 0
   assert again.stdout.read() == ''
+
+
+def test_a_worker_of_a_directory_of_the_hub(start, tmp_path):
+  """Shape and tokenizer are the checkpoint's: the config has another policy."""
+  directory = small_checkpoint.write(tmp_path / 'Qwen2.5-tiny')
+  worker, port, has = start(f'--checkpoint={directory}')
+  assert has == f'{directory}, step 0'
+  messages = jetstream_adapter.jetstream_pb2
+  content = messages.DecodeRequest.TextContent(text='caf\u00e9 \u6f22')
+  text, ids = said(port, text_content=content, max_tokens=16)
+  assert text == models.read_tokenizer(directory).decode(ids)
+  worker.send_signal(signal.SIGTERM)
+  assert worker.wait() == 0
+
+
+def test_what_is_no_model_is_refused_in_a_sentence(config, workdir, tmp_path):
+  """Before anything is compiled, but for weights that do not fit."""
+  sentences = {
+    tmp_path / 'nowhere': 'and it does not exist',
+    tmp_path: 'it has no config.json',
+    workdir / 'models': 'a stage leaves one in models/<stage> of its workdir',
+  }
+  for path, sentence in sentences.items():
+    with pytest.raises(ValueError, match=sentence):
+      server_lib.make(config.copy_and_resolve_references(), '127.0.0.1', 0,
+                      checkpoint=str(path))  # fmt: skip
+  torn = tmp_path / 'torn'
+  shutil.copytree(workdir / 'models/rl', torn)
+  (torn / 'model.safetensors').write_bytes(b'torn')
+  server = server_lib.make(config, '127.0.0.1', 0, checkpoint=str(torn))
+  with pytest.raises(ValueError, match='model.safetensors is damaged'):
+    server.prepare(str(torn))
+  server.stop()
+
+
+def said(port, **request):
+  """Text and token ids of a Decode call."""
+  channel = grpc.insecure_channel(f'127.0.0.1:{port}')
+  stub = jetstream_adapter.jetstream_pb2_grpc.OrchestratorStub(channel)
+  call = stub.Decode(jetstream_adapter.jetstream_pb2.DecodeRequest(**request))
+  samples = [reply.stream_content.samples[0] for reply in call]
+  ids = [token for sample in samples for token in sample.token_ids]
+  return ''.join(sample.text for sample in samples), ids
 
 
 def decode(port):

@@ -8,8 +8,10 @@ import pytest
 import rollout_servers
 import small_engine
 
+from k15 import hf_config
+from k15 import hf_export
+from k15.rollout import jetstream_adapter
 from k15.rollout import rollout_pb2 as pb
-from k15.rollout import weight_files
 from k15.rollout import weights
 from k15.rollout import wire
 from k15.rollout.access import Access
@@ -313,15 +315,54 @@ def test_weights_that_change_under_live_samples(stub, live):
 def test_weights_from_a_path(stub, tmp_path):
   params = small_engine.make_params()
   version = stub.Stats(pb.Nothing()).version + 1
-  path = tmp_path / 'model.safetensors'
-  weight_files.write_safetensors(path, params)
+  path = tmp_path / 'model'
+  hf_export.export(
+    path, small_engine.CONFIG, params, hf_config.Generation(32), 'float32'
+  )
   header = pb.WeightsHeader(trainer=5, version=version, path=str(path))
   assert stub.UpdateWeights(iter([pb.WeightsRequest(header=header)])).is_new
   header.path, header.version = str(tmp_path / 'no'), version + 1
   code, details = refusal(
     stub.UpdateWeights, iter([pb.WeightsRequest(header=header)])
   )
-  assert code == grpc.StatusCode.INVALID_ARGUMENT and 'neither' in details
+  assert code == grpc.StatusCode.INVALID_ARGUMENT
+  assert 'does not exist' in details
+
+
+def decode(server, text=None, ids=None):
+  """All replies of JetStream's Decode."""
+  messages = jetstream_adapter.jetstream_pb2
+  content = {}
+  if text is not None:
+    content['text_content'] = messages.DecodeRequest.TextContent(text=text)
+  if ids is not None:
+    content['token_content'] = messages.DecodeRequest.TokenContent(
+      token_ids=ids
+    )
+  channel = grpc.insecure_channel(f'127.0.0.1:{server.port}')
+  stub = jetstream_adapter.jetstream_pb2_grpc.OrchestratorStub(channel)
+  return list(stub.Decode(messages.DecodeRequest(max_tokens=5, **content)))
+
+
+@pytest.mark.parametrize(
+  ('content', 'sentence'),
+  [
+    (dict(), 'needs text_content or token_content'),
+    (dict(text='x' * 40), '40 tokens'),
+    (dict(text=''), 'empty prompt'),
+    (dict(ids=[]), 'empty prompt'),
+    (dict(ids=[9999]), 'id 9999, outside'),
+    (dict(ids=[-1]), 'id -1, outside'),
+  ],
+)
+def test_wrong_calls_of_decode_are_refused(
+  server, stub, capfd, content, sentence
+):
+  del stub  # There are weights.
+  code, details = refusal(decode, server, **content)
+  assert code == grpc.StatusCode.INVALID_ARGUMENT and sentence in details
+  assert capfd.readouterr() == ('', '')  # No traceback in the log.
+  assert decode(server, text='a')
 
 
 def test_a_later_trainer_takes_over(stub):
@@ -369,6 +410,8 @@ def test_samples_of_a_worker_that_stops_get_a_status():
   )
   stats = rollout_servers.stub(server).Stats(pb.Nothing())
   assert not stats.has_weights and stats.slots == 3
+  code, details = refusal(decode, server, text='a')
+  assert code == grpc.StatusCode.UNAVAILABLE and 'no weights yet' in details
   server.stop()
   with pytest.raises(grpc.RpcError) as caught:
     list(call)

@@ -88,9 +88,40 @@ def test_arguments_are_read_back_by_the_flags_of_k15_main(write):
   } == overrides
 
 
+def test_numbers_and_arrays_of_numpy_are_taken(write):
+  """As the config has them: 10 ** -2 is 0.01, and 2 ** -1 a half."""
+  path = write(
+    "import numpy as np; return [{'loss.tau': np.logspace(-2, 0, 3)[0],"
+    " 'seed': np.arange(3)[2], 'rollout.mesh': np.array([2, 1, 4]),"
+    " 'optimizer.offload': np.bool_(True), 'rl.epochs': np.array(2),"
+    " 'loss.grpo_clip': np.float32(0.5), 'checkpoint': np.str_('x'),"
+    " 'evaluation.pass_at': [np.int64(1), 4]}]"
+  )
+  [unit] = sweep.units(path)
+  expected = {
+    'loss.tau': 0.01, 'seed': 2, 'rollout.mesh': (2, 1, 4),
+    'optimizer.offload': True, 'rl.epochs': 2, 'loss.grpo_clip': 0.5,
+    'checkpoint': 'x', 'evaluation.pass_at': (1, 4),
+  }  # fmt: skip
+  assert repr(unit.overrides) == repr(expected)  # Of Python's own types.
+  assert '--config.loss.tau=0.01' in sweep.arguments(unit)
+
+
 @pytest.mark.parametrize(
   ('body', 'sentence'),
   [
+    (
+      "import numpy as np; return [{'seed': np.float64(1.5)}]",
+      'seed=1.5: expected a whole number',
+    ),
+    (
+      "import numpy as np; return [{'loss.tau': np.linspace(0, 1, 2)}]",
+      r'loss.tau=\(0.0, 1.0\): expected a number',
+    ),
+    (
+      "import numpy as np; return [{'rollout.mesh': np.array(4)}]",
+      'rollout.mesh=4: expected a tuple',
+    ),
     ("return [{'loss.tua': 1}]", "no key 'loss.tua'; the closest is loss.tau"),
     ("return [{'mean': 1}]", "the config has no key 'mean'"),
     ("return [{'loss': 1}]", 'loss is a group; set one of its keys, as loss.'),

@@ -157,9 +157,7 @@ def test_one_is_killed_and_both_go_on_bit_for_bit(problems, two, tmp_path):
     assert time.monotonic() < end and run.processes[0].poll() is None
     time.sleep(0.01)
   run.processes[1].send_signal(signal.SIGKILL)
-  killed = time.monotonic()
   run.wait(1, -signal.SIGKILL)
-  assert time.monotonic() - killed < 60
   assert 'k15: process 0 of 2 ends, since it or another one' in run.texts()[0]
   assert not (run.workdir / 'models' / 'rl').exists()
   again = Run(problems, run.workdir, 2)

@@ -7,7 +7,9 @@ from concurrent import futures
 import grpc
 import launched
 import pytest
+from test_scripts import expanded
 
+from launch import scripts
 from launch import slices
 
 pytest.importorskip('xmanager', reason="XManager comes with the extra 'launch'")
@@ -116,6 +118,18 @@ def test_manifest():
   )
   assert body['displayName'] == body['labels']['k15_unit'] == work.name
   assert json.loads(json.dumps(body)) == body
+
+
+def test_dollars_arrive():
+  """Vertex takes $(NAME) in arguments for its own, as Kubernetes does."""
+  suffix = 'as $$\\boxed{x}$$, not $(AIP_MODEL_DIR)'
+  work = launched.make_work(CLOUD, task__prompt_suffix=suffix)
+  [pool] = vertex.manifest(CLOUD, work)['jobSpec']['workerPoolSpecs']
+  container = pool['containerSpec']
+  args = [expanded(arg, dict(AIP_MODEL_DIR='x')) for arg in container['args']]
+  assert f'--config.task.prompt_suffix={suffix}' in args
+  script = scripts.LOCK_MEMORY + scripts.UNTIL_DONE
+  assert expanded(container['command'][2], {}) == script
 
 
 def test_one_host_and_spot():

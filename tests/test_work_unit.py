@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 
 import fake_units
 import pytest
@@ -31,7 +30,7 @@ def _start(tmp_path, *more):
 def test_exit_codes(tmp_path, steps, code, outcome):
   fake_units.plan(tmp_path, 'seed=1', steps)
   process = _start(tmp_path, '--cores=0')
-  assert process.wait(60) == code
+  assert process.wait(fake_units.PATIENCE) == code
   assert fake_units.outcomes(tmp_path) == {'seed=1': outcome}
   log = (tmp_path / 'r' / 'seed=1' / 'log.txt').read_text()
   assert f'seed 1 does {steps.split()[0]}' in log
@@ -42,16 +41,17 @@ def test_sigterm_lets_it_save(tmp_path):
   process = _start(tmp_path)
   fake_units.wait_for(tmp_path / 'r' / 'seed=1' / 'waits')
   process.send_signal(signal.SIGTERM)
-  assert process.wait(60) == 75
+  assert process.wait(fake_units.PATIENCE) == 75
   assert fake_units.outcomes(tmp_path) == {'seed=1': ('stopped', 75, 1)}
 
 
 def test_a_second_sigterm_ends_it(tmp_path):
-  fake_units.plan(tmp_path, 'seed=1', 'wait')
+  fake_units.plan(tmp_path, 'seed=1', 'linger')
   process = _start(tmp_path)
   fake_units.wait_for(tmp_path / 'r' / 'seed=1' / 'waits')
   process.send_signal(signal.SIGTERM)
-  time.sleep(0.2)  # Two at once are one.
+  # Two at once are one.
+  fake_units.wait_for(tmp_path / 'r' / 'seed=1' / 'saves')
   process.send_signal(signal.SIGTERM)
-  assert process.wait(60) == 75
+  assert process.wait(fake_units.PATIENCE) == 75
   assert not (tmp_path / 'r' / 'seed=1' / 'saved').exists()

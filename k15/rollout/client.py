@@ -1,7 +1,8 @@
 """Where the trainer asks for responses: `LocalRollout`, in its own process.
 
-A rollout has three methods: `set_params` hands it new weights, `generate`
-turns requests into completions as they finish, `close` ends it.
+A rollout has five methods: `set_params` hands it new weights, `warm_up`
+compiles, `generate` turns requests into completions as they finish, `pop_stats`
+counts what that took, `close` ends it.
 """
 
 import collections

@@ -19,7 +19,9 @@ from k15 import sharding
 from k15.rollout import backend
 from k15.rollout import jetstream_adapter
 from k15.rollout import slots as slots_lib
+from k15.rollout import text_stream
 from k15.rollout.requests import Request
+from k15.tokenizer import ByteTokenizer
 
 # Prompt lengths that JetStream pads to.
 _PREFILL_LENGTHS = tuple(2**i for i in range(4, 16))
@@ -75,11 +77,18 @@ class Detokenizer(jetstream_adapter.Tokenizer):
     return tokens, len(tokens)
 
   def decode(self, token_ids: list[int], **kwargs) -> str:
-    """Text; a lone byte that is not is written <0xAB>, as servers expect."""
+    """Text; of a lone byte <0xAB>, which the stock driver's server joins."""
     text = self._tokenizer.decode(token_ids)
-    if len(token_ids) == 1 and '\ufffd' in text and token_ids[0] < 256:
+    is_byte = isinstance(self._tokenizer, ByteTokenizer) and text == '\ufffd'
+    if is_byte and len(token_ids) == 1:
       return f'<0x{token_ids[0]:02X}>'
     return text
+
+  def text_stream(self) -> text_stream.TextStream:
+    """For the text of one response."""
+    return text_stream.TextStream(
+      self._tokenizer.decode, self._tokenizer.is_open
+    )
 
   @property
   def pad_id(self) -> int:

@@ -14,26 +14,28 @@ from typing import Any
 
 import grpc
 
+from k15 import choices
+from k15 import models
+from k15 import policy
 from k15.rollout import rollout_pb2 as pb
-from k15.rollout import weight_files
 from k15.rollout import weights
 from k15.rollout.wire import Refused
 
-LIVE_REQUESTS = ('interrupt', 'drain', 'in_flight')
 _NO_WEIGHTS = (0, -1)
 
 
 class WeightsKeeper:
   """Receives weights for one driver."""
 
-  def __init__(self, driver: Any, layout: Any):
+  def __init__(self, driver: Any, shape: policy.PolicyConfig, layout: Any):
     """Starts without weights.
 
     Args:
       driver: a `RolloutDriver`.
+      shape: of the policy.
       layout: pytree of `jax.ShapeDtypeStruct` with shardings: parameters.
     """
-    self._driver, self._layout = driver, layout
+    self._driver, self._shape, self._layout = driver, shape, layout
     self._order, self._sha256, self._loaded = _NO_WEIGHTS, b'', False
     self._incoming = _NO_WEIGHTS
     self._receiving = None
@@ -74,19 +76,10 @@ class WeightsKeeper:
         f' {has if self._loaded else "no weights"}',
       )
 
-  def load(self, path: str) -> int:
-    """Serves weights from disk, as of no trainer; before the server starts.
-
-    Returns:
-      Their version, the step of the checkpoint.
-
-    Raises:
-      ValueError, OSError: as `weight_files.read`.
-    """
-    params, version = weight_files.read(path, self._layout)
+  def begin_with(self, params: Any, version: int) -> None:
+    """Serves weights of no trainer; before the server starts."""
     self._driver.command(_swap_in(params, version)).result()
     self._order, self._loaded = (0, version), True
-    return version
 
   async def update(
     self, messages: AsyncIterator[pb.WeightsRequest]
@@ -150,9 +143,10 @@ class WeightsKeeper:
     """Whether to go on; False if just these weights serve already."""
     live = header.live_requests
     _refuse(
-      live and live not in LIVE_REQUESTS,
+      live and live not in choices.LIVE_REQUESTS,
       grpc.StatusCode.INVALID_ARGUMENT,
-      f'live_requests is {live!r}, and has to be one of {LIVE_REQUESTS}',
+      f'live_requests is {live!r}, and has to be one of'
+      f' {choices.LIVE_REQUESTS}',
     )
     is_known = self._loaded and order == self._order
     _refuse(
@@ -169,7 +163,7 @@ class WeightsKeeper:
     loop = asyncio.get_running_loop()
     if header.path:
       params, _ = await loop.run_in_executor(
-        None, weight_files.read, header.path, self._layout
+        None, models.load, header.path, self._shape, self._layout
       )
       return params
     receiver = weights.Receiver(header, self._layout)

@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from k15 import choices
 from k15.data_types import Segment
 from k15.rollout import prefill_queue
 from k15.rollout import requests as requests_lib
 from k15.rollout.backend import Backend
 from k15.rollout.requests import Chunk, Request, SlotEvent, Stop
-
-LIVE_POLICIES = ('drain', 'interrupt', 'in_flight')
 
 
 class Scheduler:
@@ -83,8 +82,9 @@ class Scheduler:
     Raises:
       ValueError: an older version, or no such policy.
     """
-    if live not in LIVE_POLICIES:
-      raise ValueError(f'live={live!r} is none of {", ".join(LIVE_POLICIES)}')
+    known = choices.LIVE_REQUESTS
+    if live not in known:
+      raise ValueError(f'live={live!r} is none of {", ".join(known)}')
     newest = self._pending[1] if self._pending else self.version
     if version < max(newest, 0):
       raise ValueError(f'version {version} comes after version {newest}')

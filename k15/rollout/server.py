@@ -1,7 +1,8 @@
 """A rollout worker: `python -m k15.rollout.server --config=FILE --port=9100`.
 
-It serves the weights of `--checkpoint` (a run's work folder, a checkpoint, a
-safetensors file), or waits for a trainer that sends some: one whose config
+It serves the model of `--checkpoint` (a directory in the Hugging Face layout, a
+stage's in `workdir/models`, or a workdir, whose last stage is meant), with its
+shape and tokenizer, or waits for a trainer that sends weights: one whose config
 names the worker in `rollout.workers`.  The port also answers JetStream's own
 Decode and HealthCheck.  SIGTERM and Ctrl-C end it.  `--metrics_port` serves
 numbers for Prometheus on the loopback; `--timeline` keeps a file of what every
@@ -28,12 +29,14 @@ from k15 import command_line
 from k15 import config as config_lib
 from k15 import config_rules
 from k15 import context as context_lib
+from k15 import models
 from k15.rollout import access as access_lib
 from k15.rollout import jetstream_adapter
 from k15.rollout import local_worker
 from k15.rollout import prometheus
 from k15.rollout import receiving
 from k15.rollout import service as service_lib
+from k15.rollout import stock_calls
 from k15.rollout import timeline
 from k15.rollout import weights
 from k15.rollout.access import Access
@@ -41,7 +44,7 @@ from k15.rollout.engine import PolicyEngine
 from k15.rollout.streams import Limits
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
-_CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Weights to begin with.')
+_CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Model to begin with.')
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
 _PORT = flags.DEFINE_integer('port', 0, 'Port; 0: any that is free.')
 _METRICS_PORT = flags.DEFINE_integer(
@@ -103,7 +106,9 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
     self._driver = self.driver = local_worker.make_driver(
       engine, limits.requests, record
     )
-    self.keeper = receiving.WeightsKeeper(self.driver, layout)
+    self.keeper = receiving.WeightsKeeper(
+      self.driver, engine.slots.config, layout
+    )
     self._service = service_lib.RolloutService(
       self.driver, self.keeper, shape, limits
     )
@@ -114,13 +119,29 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
       self._end_loop()
       raise
 
-  def warm_up(self) -> None:
-    """Compiles every shape, so that nothing compiles later."""
-    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._layout)
-    params = weights.place(zeros, self._layout)
-    self.driver.command(
-      lambda _: local_worker.warm_up(self._engine.slots, params)
-    ).result()
+  def prepare(self, checkpoint: str = '') -> int:
+    """Compiles every shape, so that nothing compiles later; before `start`.
+
+    Args:
+      checkpoint: what it serves until a trainer sends weights, as of
+        `models.load`; empty: nothing.
+
+    Returns:
+      The version of these weights; -1: there are none.
+
+    Raises:
+      ValueError, OSError: as `models.load`.
+    """
+    slots, version = self._engine.slots, -1
+    if checkpoint:
+      params, version = models.load(checkpoint, slots.config, self._layout)
+    else:
+      zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._layout)
+      params = weights.place(zeros, self._layout)
+    self.driver.command(lambda _: local_worker.warm_up(slots, params)).result()
+    if checkpoint:
+      self.keeper.begin_with(params, version)
+    return version
 
   def numbers(self) -> dict[str, float]:
     """What `prometheus.Exporter` reads."""
@@ -157,7 +178,8 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
     )
     self._grpc_server.add_generic_rpc_handlers((self._service.handlers(),))
     jetstream_adapter.jetstream_pb2_grpc.add_OrchestratorServicer_to_server(
-      jetstream_adapter.LLMOrchestrator(self.driver), self._grpc_server
+      stock_calls.Orchestrator(self.driver, lambda: self.keeper.has_weights),
+      self._grpc_server,
     )
     address = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     return access_lib.add_port(self._grpc_server, address, access)
@@ -183,20 +205,21 @@ def main(argv: list[str]) -> None:
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: stop.set())
   slots = timeline.Timeline(_TIMELINE.value) if _TIMELINE.value else None
-  exporter = None
+  server = exporter = None
   try:
-    record = slots and slots.record
-    server = make(_CONFIG.value, _HOST.value, _PORT.value, record)
+    checkpoint, record = _CHECKPOINT.value, slots and slots.record
+    if checkpoint:  # Once: another stage of a run may end meanwhile.
+      checkpoint = str(models.directory_of(checkpoint))
+    server = make(_CONFIG.value, _HOST.value, _PORT.value, record, checkpoint)
     if _METRICS_PORT.value is not None:
       exporter = prometheus.Exporter(server.numbers, _METRICS_PORT.value)
-    version = -1
-    server.warm_up()
-    if _CHECKPOINT.value:
-      version = server.keeper.load(_CHECKPOINT.value)
+    version = server.prepare(checkpoint)
     server.start()
   except (ValueError, OSError) as error:
+    if server:
+      server.stop()  # Its threads would go on without this one.
     command_line.exit_with(str(error))
-  has = f'weights of step {version}' if version >= 0 else 'no weights yet'
+  has = f'{checkpoint}, step {version}' if checkpoint else 'no weights yet'
   print(f'rollout worker on {_HOST.value}:{server.port}, {has}', flush=True)
   if exporter:
     print(f'metrics on http://127.0.0.1:{exporter.port}/metrics', flush=True)
@@ -214,11 +237,19 @@ def main(argv: list[str]) -> None:
 
 
 def make(
-  config: Any, host: str, port: int, record: Any = None
+  config: Any,
+  host: str,
+  port: int,
+  record: Any = None,
+  checkpoint: str = '',
 ) -> RolloutServer:
-  """The worker of a config; see `RolloutServer`."""
+  """The worker of a config; see `RolloutServer`.
+
+  Shape and tokenizer are those of `checkpoint`, or else of the config's.
+  """
   if config is None:
     raise config_rules.ConfigError('--config is needed')
+  config.checkpoint = checkpoint or config.checkpoint
   context_lib.adopt_checkpoint(config)
   checked = config.copy_and_resolve_references()
   checked.task.name = 'arithmetic'  # A worker needs no file of problems.

@@ -1,12 +1,48 @@
 """Calls of JetStream's Decode: their requests as ours, our chunks as theirs."""
 
+import functools
+from collections.abc import AsyncIterator, Callable
 from concurrent import futures
+from typing import Any
 
+import grpc
 import numpy as np
 
 from k15.rollout import engine as engine_lib
 from k15.rollout import jetstream_adapter
 from k15.rollout.requests import MAX_STOP_IDS, Chunk, Request, Stop
+
+
+class Orchestrator(jetstream_adapter.LLMOrchestrator):
+  """JetStream's calls; what is wrong with one is its status, in a sentence."""
+
+  def __init__(self, driver: Any, has_weights: Callable[[], bool]):
+    """Serves what a `RolloutDriver` decodes, once there are weights."""
+    super().__init__(driver)
+    self._has_weights = has_weights
+
+  async def Decode(
+    self, request: Any, context: Any = None
+  ) -> AsyncIterator[Any]:
+    """Writes text or tokens as they come.
+
+    Raises:
+      ValueError, RuntimeError: without a context, as of `RolloutDriver`.
+    """
+    try:
+      if request.WhichOneof('content') is None:
+        raise ValueError('Decode needs text_content or token_content')
+      if not self._has_weights():
+        raise RuntimeError('this worker has no weights yet')
+      async for response in super().Decode(request, context):
+        yield response
+    except (ValueError, RuntimeError) as error:
+      if context is None:
+        raise
+      is_wrong = isinstance(error, ValueError)
+      code = grpc.StatusCode.INVALID_ARGUMENT
+      code = code if is_wrong else grpc.StatusCode.UNAVAILABLE
+      await context.abort(code, str(error))
 
 
 def request_of(
@@ -52,6 +88,47 @@ def request_of(
   )
 
 
+class _NoText:
+  """Of a client that makes its text itself."""
+
+  def add(self, tokens):
+    return []
+
+  def close(self):
+    return []
+
+
+class _OurText:
+  """Letter by letter: JetStream's server takes a piece '<0xAB>' for a byte."""
+
+  def __init__(self, tokenizer):
+    self._stream = tokenizer.text_stream()
+
+  def add(self, tokens):
+    return list(self._stream.add(tokens))
+
+  def close(self):
+    return list(self._stream.close())
+
+
+class _StockText:
+  """Token by token, as JetStream's own tokenizers write for its server."""
+
+  def __init__(self, tokenizer):
+    self._decode = tokenizer.decode
+    if isinstance(
+      tokenizer, jetstream_adapter.token_utils.SentencePieceTokenizer
+    ):  # Which leaves spaces out otherwise.
+      self._decode = functools.partial(tokenizer.decode, is_streaming=True)
+
+  def add(self, tokens):
+    # What stands for no text would part the bytes of a character.
+    return [piece for t in tokens if (piece := self._decode([t]))]
+
+  def close(self):
+    return []
+
+
 class Reader:
   """Puts chunks into the channel of a Decode call."""
 
@@ -61,8 +138,11 @@ class Reader:
     tokenizer: jetstream_adapter.Tokenizer,
   ):
     self._channel = active.return_channel
-    self._is_text = not active.is_client_side_tokenization
-    self._tokenizer = tokenizer
+    self._hidden = tokenizer.stop_tokens
+    self._text = _NoText()
+    if not active.is_client_side_tokenization:
+      is_ours = isinstance(tokenizer, engine_lib.Detokenizer)
+      self._text = _OurText(tokenizer) if is_ours else _StockText(tokenizer)
 
   def __call__(self, chunk: Chunk) -> None:
     """Raises CancelledError if nobody reads any more."""
@@ -71,17 +151,13 @@ class Reader:
     if chunk.stop is Stop.FAILED:
       self._channel.set_exception(RuntimeError(chunk.error))
       return
-    hidden = self._tokenizer.stop_tokens
-    ids = [int(t) for t in chunk.tokens if int(t) not in hidden]
-    self._add(ids)
+    ids = [int(t) for t in chunk.tokens if int(t) not in self._hidden]
+    self._add(ids, self._text.add(ids))
     if chunk.stop is not Stop.RUNNING:
-      self._add([])  # As the stock driver does; it flushes buffered bytes.
+      # The stock driver ends with a sample of no tokens, too.
+      self._add([], self._text.close())
       self._channel.close()
 
-  def _add(self, ids):
-    decode = self._tokenizer.decode
-    text = [decode([i]) for i in ids] if self._is_text else []
-    # What stands for no text would part the bytes of a character.
-    text = [piece for piece in text if piece]
-    sample = jetstream_adapter.ReturnSample(text=text, token_ids=ids)
+  def _add(self, ids, pieces):
+    sample = jetstream_adapter.ReturnSample(text=pieces, token_ids=ids)
     self._channel.add_result([sample])

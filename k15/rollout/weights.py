@@ -3,7 +3,7 @@
 A trainer takes a `Snapshot` of its parameters and sends the same messages to
 every worker.  A worker collects them in a `Receiver`, on the host and beside
 the weights that serve, and has a new tree only if every byte is there and
-right.  `k15.rollout.weight_files` reads weights from disk instead.
+right.  Weights on disk are models, which `k15.models` reads.
 
 Parameters are named by their path in the tree, 'Block_0/Attention_0/kernel',
 and cut into shards of at most `SHARD_BYTES`.  Whose weights are newer is
