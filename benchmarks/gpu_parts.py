@@ -182,7 +182,9 @@ def train(args, shape):
     scan_layers=True,
     logprob_chunk=args.logprob_chunk,
   )
-  optimizer = optimizer_lib.make('adam', 0.9, 0.95, 1e-8, 0.1, 1.0)
+  optimizer = optimizer_lib.make(
+    'adam', 0.9, 0.95, 1e-8, 0.1, 1.0, policy.logical_axes(config)
+  )
   schedule = optimizer_lib.constant_schedule(1e-5, 0)
   loss = rl_updates.make_loss(base.get_config())
   step = update.make_step(config, loss, optimizer, schedule, 1)

@@ -113,7 +113,7 @@ def export(run: pathlib.Path, iteration: int, directory: pathlib.Path) -> None:
   config = arithmetic.get_config()
   config.seed = _seed(run)
   context = context_lib.make(config, directory.parent, threading.Event())
-  optimizer = context_lib.make_optimizer(config, config.optimizer.name)
+  optimizer = context_lib.make_optimizer(context, config.optimizer.name)
   layout = context_lib.state_layout(context, optimizer)
   checkpoints = checkpoint.Checkpoints(
     run / 'checkpoints/rl', config.saving.keep

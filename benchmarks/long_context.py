@@ -63,7 +63,9 @@ def make_step(attention):
     remat='full',
     attention=attention,
   )
-  optimizer = optimizer_lib.make('adam', 0.9, 0.95, 1e-8, 0.1, 1.0)
+  optimizer = optimizer_lib.make(
+    'adam', 0.9, 0.95, 1e-8, 0.1, 1.0, policy.logical_axes(config)
+  )
 
   settings = base.get_config()
   settings.loss.tau = 0.1

@@ -56,7 +56,10 @@ WHY = {
     ' is that of the rates'
   ),
   'loss_segments': (
-    'Where a response was resumed, its first tokens, which hold the choice to'
-    ' guess or to work, are never learnt from'
+    "The figure is of 'last' as what the current iteration had sampled: a"
+    ' response that ended before its group was in no loss, so what stayed was'
+    " mostly long and wrong ones; now it is each response's own last segment."
+    ' Where one was resumed, its first tokens, which hold the choice to guess'
+    ' or to work, are never learnt from'
   ),
 }

@@ -60,6 +60,8 @@ SETTINGS = {
   'optimizer.micro_batch_rows': 8,
   'sft.batch_tokens': 1024,
   'sft.log_every': 100,
+  'reward_model.batch_tokens': 1024,
+  'reward_model.log_every': 100,
   'task.prompt_suffix': '',
 }
 TEMPERATURE = 0.3  # of the judge; a second attempt has to differ
@@ -150,24 +152,25 @@ def run_seed(seed, args, workdir):
   config.update_from_flattened_dict(SETTINGS)
   config.seed = seed
   columns = config.rollout.max_prompt_length
-  rows = config.sft.batch_tokens // columns
+  rows = config.reward_model.batch_tokens // columns
   out = {}
   for name in PAPER:
     start = time.perf_counter()
     folder = pathlib.Path(workdir) / f'{name}-{seed}'
     context = make_context(config, folder, pairs)
     if name == 'classic':
-      config.sft.steps = args.classic_epochs * len(pairs) // rows
+      steps = args.classic_epochs * len(pairs) // rows
+      config.reward_model.steps = steps
       judge = train_classic(context, pairs)
     else:
-      config.sft.steps = _steps_of_text(context)
+      steps = config.sft.steps = _steps_of_text(context)
       judge = train_reasoning(context)
     accuracy, errors = measure(judge, held_out)
     seconds = time.perf_counter() - start
     out[name] = dict(accuracy=accuracy, errors=errors, seconds=seconds)
     print(
       f'seed {seed} {name:9}: {accuracy["all"]:.1f} % of {len(held_out)},'
-      f' {errors} errors, {config.sft.steps} steps, {seconds:.0f} s',
+      f' {errors} errors, {steps} steps, {seconds:.0f} s',
       flush=True,
     )
   return out

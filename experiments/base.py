@@ -37,6 +37,7 @@ def get_config() -> config_dict.ConfigDict:
     shortest=_shortest(),
     dpo=_dpo(),
     short_rl=_short_rl(),
+    reward_model=_reward_model(),
     rollout=_rollout(),
     reward=_reward(),
     loss=_loss(),
@@ -85,7 +86,8 @@ def _task():
     discipline_field='discipline',
     difficulty_field='difficulty',
     hardest=1.0,  # its greatest value: labels are divided by it
-    # Problems that lack an answer or whose prompt is too long: left out and
+    # Problems that lack an answer or whose prompt is too long, conversations in
+    # which nothing is said or that the chat template refuses: left out and
     # counted, or the run refused.  What is evaluated is left out anyway.
     drop_unusable=False,
     # -- name='arithmetic'
@@ -288,7 +290,9 @@ def _supervised():
     steps=1500,
     epochs=0,  # passes over the examples instead of `steps`; 0: `steps`
     batch_tokens=8192,  # packed tokens per step
-    optimizer='muon',  # 'muon', 'adam' or 'sgd'
+    # 'adam', 'sgd' or 'muon': hidden matrices by Muon, the rest by Adam at the
+    # same rate.
+    optimizer='muon',
     learning_rate=1e-2,  # NP for the long-CoT warm-up
     end_learning_rate=3e-4,  # cosine decay to here
     warmup_steps=50,
@@ -323,10 +327,12 @@ def _rl():
     iterations=60,  # NP
     problems_per_iteration=32,  # new groups opened in each iteration, NP
     group_size=8,  # k, responses per problem; NP (Kimina-Prover: 8)
-    updates_per_iteration=4,  # optimizer steps an iteration aims at, NP
+    # Optimizer steps of an epoch over the groups an iteration opens, NP; where
+    # fewer or more are complete, steps are so in proportion.
+    updates_per_iteration=4,
     epochs=1,  # passes over an iteration's groups
-    # Which segments enter the loss: 'all', or 'last' (those sampled in the
-    # current iteration only); k1.5 2.6.2 leaves the choice open.
+    # Which segments enter the loss: 'all', or 'last', of each response its own
+    # last one, 'last:m' its last m; k1.5 2.6.2 leaves the choice open.
     loss_segments='all',
     # Iterations; what is older is not resumed, and counts as cut.
     max_group_age=8,
@@ -387,6 +393,22 @@ def _short_rl():
     # between its iterations have it too, and say so (evaluation/max_length).
     max_length=128,
     length_weight=0.5,  # of the length reward, from the start
+  )
+
+
+def _reward_model():
+  """The classic reward model, k1.5 2.3.5, a value head on a policy.  All NP.
+
+  `k15/reward_training.py` trains it; no stage of a run does.
+  """
+  return dict(
+    steps=1500,
+    batch_tokens=8192,  # of rows of rollout.max_prompt_length
+    optimizer='muon',  # 'muon', 'adam' or 'sgd'
+    learning_rate=1e-2,
+    end_learning_rate=3e-4,  # cosine decay to here
+    warmup_steps=50,
+    log_every=25,  # steps
   )
 
 
@@ -495,7 +517,9 @@ def _loss():
     grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
     grpo_beta=0.001,  # weight of the k3 KL estimate
     grpo_ratio='token',  # 'token', or 'sequence' as DeepSeek-R1 writes it
-    grpo_reference_interval=400,  # iterations between slow-reference renewals
+    # Optimizer steps between renewals of the slow reference, which follow at
+    # the end of an iteration (DeepSeek-R1: 400, 16 to a rollout).
+    grpo_reference_interval=400,
   )
 
 

@@ -6,6 +6,7 @@ max_sequences = 1 every row holds one sequence: a padded batch.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -72,29 +73,54 @@ def sequence_of(
   Args:
     trajectory: the response.
     prompt_tokens: int32 [T'].
-    loss_segments: 'all', or 'last': those sampled by `current_version` only.
+    loss_segments: 'all', 'last' or 'last:m', see `segments_in_loss`.
     current_version: the current iteration.
     advantage: of the response.
 
   Raises:
-    ValueError: if `loss_segments` is neither.
+    ValueError: if `loss_segments` is none of them.
   """
-  if loss_segments not in ('all', 'last'):
-    raise ValueError(f"loss_segments is {loss_segments!r}, not 'all' or 'last'")
-  is_current = np.zeros(trajectory.length, bool)
-  start = 0
-  for segment in trajectory.segments:
-    end = start + len(segment.tokens)
-    is_current[start:end] = segment.policy_version == current_version
-    start = end
+  versions = [segment.policy_version for segment in trajectory.segments]
+  counts = [len(segment.tokens) for segment in trajectory.segments]
+  versions = np.repeat(np.array(versions, int), np.array(counts, int))
   return Sequence(
     prompt_tokens,
     trajectory.tokens,
-    is_current | (loss_segments == 'all'),
+    segments_in_loss(versions, loss_segments),
     advantage,
     behavior_logprobs=trajectory.behavior_logprobs,
-    is_current=is_current,
+    is_current=versions == current_version,
   )
+
+
+def segments_in_loss(versions: np.ndarray, loss_segments: str) -> np.ndarray:
+  """Which tokens of a response enter the loss.
+
+  The last segments are the response's own, whenever it was that it ended.
+  Counted from the current iteration instead, a response that ended before the
+  others of its group would leave the loss, and the advantages of those that
+  stay would no longer add up to 0.
+
+  Args:
+    versions: int [T], which policy sampled each token, ascending; tokens of
+      one version are a segment.
+    loss_segments: 'all', 'last', or 'last:m' for the last m >= 1.
+
+  Returns:
+    bool [T].
+
+  Raises:
+    ValueError: if `loss_segments` is none of them.
+  """
+  known = re.fullmatch(r'all|last(?::([1-9][0-9]*))?', loss_segments)
+  if not known:
+    raise ValueError(
+      f"loss_segments is {loss_segments!r}, not 'all', 'last' or 'last:m'"
+    )
+  segments = np.unique(versions)
+  if loss_segments != 'all':
+    segments = segments[-int(known[1] or 1) :]
+  return np.isin(versions, segments)
 
 
 def with_weights(sequences, pg_weights, reg_weights) -> list[Sequence]:
@@ -245,21 +271,21 @@ def _fill(sequences, places, num_rows, row_length, max_sequences):
   )
 
 
-def split_minibatches(groups: list, size: int) -> list[list]:
-  """Splits into the fewest parts of at most `size`, as even as can be.
+def split_minibatches(groups: list, num_parts: int) -> list[list]:
+  """Splits into parts as even as can be.
 
   Args:
     groups: G things, kept in order.
-    size: largest part, >= 1.
+    num_parts: from 1 to G; 0 if there are none.
 
   Returns:
-    ceil(G / size) lists whose lengths differ by at most 1.
+    Lists whose lengths differ by at most 1.
 
   Raises:
-    ValueError: if size is below 1.
+    ValueError: more parts than things, or things and no part.
   """
-  if size < 1:
-    raise ValueError(f'minibatch size must be at least 1, not {size}')
-  count, num_parts = len(groups), -(-len(groups) // size)
+  count = len(groups)
+  if not min(count, 1) <= num_parts <= count:
+    raise ValueError(f'{count} groups do not make {num_parts} minibatches')
   ends = [count * (part + 1) // num_parts for part in range(num_parts)]
   return [groups[a:b] for a, b in zip([0, *ends], ends, strict=False)]

@@ -18,6 +18,10 @@ import numpy as np
 from k15 import quiet_imports as quiet
 
 
+class Mismatch(Exception):
+  """What was saved is not what is to be restored."""
+
+
 class Checkpoints:
   """The checkpoints of one stage."""
 
@@ -67,8 +71,12 @@ class Checkpoints:
 
     Returns:
       The state and the host dict.
+
+    Raises:
+      Mismatch: the step holds other arrays than `like` has.
     """
     abstract = jax.tree.map(quiet.ocp.utils.to_shape_dtype_struct, like)
+    self._refuse_other_arrays(step, abstract)
     restored = self._manager.restore(
       step,
       args=quiet.ocp.args.Composite(
@@ -80,6 +88,25 @@ class Checkpoints:
 
   def close(self) -> None:
     self._manager.close()
+
+  def _refuse_other_arrays(self, step, abstract):
+    # Orbax itself would leave a hole where an array is missing, and ignore one
+    # that nobody asks for: moments of an optimizer that works otherwise.
+    folder = pathlib.Path(self._manager.directory) / str(step) / 'state'
+    saved = _arrays(quiet.ocp.StandardCheckpointHandler().metadata(folder).tree)
+    asked = _arrays(abstract)
+    differ = sorted(
+      name for name in saved | asked if saved.get(name) != asked.get(name)
+    )
+    if differ:
+      name = differ[0]
+      raise Mismatch(
+        f'{folder} was saved by another version or under other settings:'
+        f' {len(differ)} arrays differ, {name} is of'
+        f' {saved.get(name, "nothing")} there and'
+        f' {asked.get(name, "nothing")} now: choose another workdir, or remove'
+        f' {folder.parents[1]} to do the stage again'
+      )
 
 
 def pack(host: dict[str, dict[str, Any]]) -> np.ndarray:
@@ -96,6 +123,18 @@ def pack(host: dict[str, dict[str, Any]]) -> np.ndarray:
   buffer = io.BytesIO()
   np.savez(buffer, json=text, **arrays)
   return np.frombuffer(buffer.getvalue(), np.uint8)
+
+
+def _arrays(tree):
+  """Shape and dtype of each array, by a name made of the keys that lead to it.
+
+  Optax's tuples have names for their fields, what Orbax saved of them too.
+  """
+  arrays = {}
+  for path, x in jax.tree_util.tree_leaves_with_path(tree):
+    keys = jax.tree_util.keystr(path, simple=True, separator='/')
+    arrays[keys] = f'{np.dtype(x.dtype).name} {list(x.shape)}'
+  return arrays
 
 
 def unpack(packed: np.ndarray) -> dict[str, dict[str, Any]]:

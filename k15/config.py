@@ -25,7 +25,6 @@ CHOICES = {
   'policy.remat': ('none', 'full', 'dots'),
   'policy.attention': ('auto', 'plain', 'chunked', 'splash', 'cudnn'),
   'policy.rope_scaling': ('none', 'llama3', 'yarn'),
-  'rl.loss_segments': ('all', 'last'),
   'curation.tagger': ('rules', 'model'),
   'reward.sandbox_lowest': ('namespaces', 'bwrap', 'seccomp', 'rlimits'),
   'rollout.dtype': ('', 'float32', 'bfloat16'),
@@ -46,6 +45,7 @@ CHOICES = {
   **{f'{g}.loss_turns': ('all', 'last') for g in _SUPERVISED},
   'long_cot_examples.prompt': ('engineered', 'plain'),
   'dpo.optimizer': ('adam', 'muon', 'sgd'),
+  'reward_model.optimizer': ('adam', 'muon', 'sgd'),
 }
 NOT_EMPTY = (
   'task.prompt_field',
@@ -74,6 +74,8 @@ RANGES = {
     'optimizer.warmup_updates', 'optimizer.weight_decay',
     'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
     'dpo.steps', 'dpo.end_learning_rate', 'dpo.warmup_steps',
+    'reward_model.steps', 'reward_model.end_learning_rate',
+    'reward_model.warmup_steps',
     'short_rl.iterations',
     'evaluation.temperature', 'evaluation.problems',
     'curation.samples', 'curation.guesses', 'curation.max_per_tag',
@@ -101,7 +103,7 @@ RANGES = {
     'saving.every_sft_steps', 'saving.keep',
     'policy.rope_original_length', 'policy.rope_factor',
     'long2short.problems', 'long2short.samples', 'dpo.batch_pairs',
-    'dpo.log_every',
+    'dpo.log_every', 'reward_model.batch_tokens', 'reward_model.log_every',
     'short_rl.max_length',
     'curation.guess_max_length',
   ),
@@ -115,7 +117,8 @@ RANGES = {
     'optimizer.eps', 'policy.rope_beta_slow',
     'policy.rope_low_freq_factor', 'policy.rope_beta_fast',
     'policy.rope_high_freq_factor',
-    'dpo.learning_rate', 'dpo.beta', 'short_rl.token_price',
+    'dpo.learning_rate', 'reward_model.learning_rate', 'dpo.beta',
+    'short_rl.token_price',
     'curation.temperature',
   ),
   '> 1': ('long2short.longer',),
@@ -337,6 +340,11 @@ def _check_rl(get):
     and get('loss.rollout_correction_level') == 'token',
     "loss.grpo_ratio is 'sequence', and takes no weights of tokens: "
     "loss.rollout_correction_level has to be 'sequence'",
+  )
+  config_rules.refuse(
+    not re.fullmatch(r'all|last(:[1-9][0-9]*)?', get('rl.loss_segments')),
+    f'rl.loss_segments is {get("rl.loss_segments")!r}, and has to be'
+    " 'all', 'last', or 'last:m' with a whole m >= 1",
   )
   config_rules.refuse_above(
     get, 'rl.problems_per_iteration', 'task.train_problems'

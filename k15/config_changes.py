@@ -42,6 +42,7 @@ READERS = {
   'long2short.*': ('merge', 'shortest', 'dpo', 'short_rl'),
   'shortest.*': ('shortest',),
   'dpo.*': ('dpo',),
+  'reward_model.*': (),
   'short_rl.*': ('short_rl',),
 }
 

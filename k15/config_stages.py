@@ -200,6 +200,7 @@ def _check_long2short(get):
       samples < 2,
       f'long2short.samples is {samples}, and stage dpo compares >= 2 responses',
     )
+  _check_schedule(get, 'reward_model')
   if 'short_rl' in stages:
     config_rules.refuse_above(get, 'short_rl.max_length', 'rollout.max_length')
   for path in get('short_rl.candidates'):

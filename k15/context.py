@@ -198,11 +198,22 @@ def init_state(
   return fresh(params).replace(params=params)
 
 
-def make_optimizer(config: Any, name: str) -> optax.GradientTransformation:
-  """The named optimizer with the settings all stages share."""
-  o = config.optimizer
+def make_optimizer(
+  context: Context, name: str, axes: Any = None
+) -> optax.GradientTransformation:
+  """The named optimizer with the settings all stages share.
+
+  `axes` names those of the parameters; None: they are the policy's.
+  """
+  o = context.config.optimizer
   return optimizer_lib.make(
-    name, o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm
+    name,
+    o.beta1,
+    o.beta2,
+    o.eps,
+    o.weight_decay,
+    o.clip_norm,
+    policy.logical_axes(context.policy) if axes is None else axes,
   )
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from k15 import data
 
+THINK, THINK_END = '<think>', '</think>'
+
 # Tokens int32 [T], and bool [T]: those that the assistant writes.
 Encoded = tuple[np.ndarray, np.ndarray]
 Encode = Callable[[Sequence[dict[str, Any]]], Encoded]
@@ -22,15 +24,33 @@ class DataError(ValueError):
   """Something is wrong with the data of a stage; the message is a sentence."""
 
 
-def read(path: str | pathlib.Path) -> Iterator[tuple[str, list[dict]]]:
+class Unusable(DataError):
+  """A conversation that could be left out, and the others be learnt from."""
+
+
+def read(
+  path: str | pathlib.Path,
+  on_unusable: Callable[[Unusable], None] | None = None,
+) -> Iterator[tuple[str, list[dict]]]:
   """Yields (where, messages) of a JSONL or Parquet file, row by row.
+
+  Args:
+    path: of the file.
+    on_unusable: is told of rows that are left out; None: they are errors.
 
   Raises:
     DataError: a row that is no conversation; says which and why.
   """
   try:
     for _, where, row in data.read_rows(path):
-      yield where, messages_of(row, where)
+      try:
+        messages = messages_of(row, where)
+      except Unusable as error:
+        if on_unusable is None:
+          raise
+        on_unusable(error)
+        continue
+      yield where, messages
   except DataError:
     raise
   except (ValueError, OSError) as error:
@@ -44,7 +64,7 @@ def messages_of(row: dict[str, Any], where: str) -> list[dict[str, Any]]:
   they are null.
 
   Raises:
-    DataError: begins with `where`.
+    DataError: begins with `where`; Unusable if it is about what is said.
   """
   if 'messages' in row:
     messages = row['messages']
@@ -66,7 +86,7 @@ def messages_of(row: dict[str, Any], where: str) -> list[dict[str, Any]]:
   ]
   turns = [i for i, m in enumerate(messages) if m['role'] == 'assistant']
   if not turns:
-    raise DataError(f'{where}: no message is of the assistant')
+    raise Unusable(f'{where}: no message is of the assistant')
   return messages[: turns[-1] + 1]
 
 
@@ -84,8 +104,9 @@ def make_encode(
     loss_turns: 'all' turns of the assistant are learnt from, or the 'last'.
 
   Returns:
-    A function that raises DataError for messages the template refuses, and for
-    one that does not write what it wrote before when a turn is added.
+    A function that raises Unusable for messages the template refuses, and for
+    one that does not write what it wrote before when a turn is added; DataError
+    for a template that ends no turn.
   """
 
   def encode(messages):
@@ -99,7 +120,7 @@ def make_encode(
     tokens = np.concatenate([tokens for tokens, _ in parts])
     mask = np.concatenate([np.full(len(t), own) for t, own in parts])
     if mask[0]:
-      raise DataError('the assistant speaks first, and nothing is before it')
+      raise Unusable('the assistant speaks first, and nothing is before it')
     end = len(mask) - mask[::-1].argmax()
     return tokens[:end].astype(np.int32), mask[:end]
 
@@ -107,15 +128,19 @@ def make_encode(
 
 
 def _plain_parts(tokenizer, messages, turns, prompt_suffix):
-  parts = []
+  parts = [(tokenizer.begin(''), False)]
   for i, message in enumerate(messages):
+    content = message['content']
     if message['role'] == 'assistant':
-      tokens = np.append(tokenizer.encode(message['content']), tokenizer.eos_id)
+      if not content:
+        raise Unusable(
+          f'message {i + 1}: no content, and only a chat template writes calls'
+          ' of tools'
+        )
+      tokens = np.append(tokenizer.encode(content), tokenizer.eos_id)
       parts.append((tokens, i in turns))
-    else:
-      parts.append(
-        (tokenizer.encode(message['content'] + prompt_suffix), False)
-      )
+    elif content:
+      parts.append((tokenizer.encode(content + prompt_suffix), False))
   return parts
 
 
@@ -127,44 +152,108 @@ def _chat_parts(tokenizer, messages, turns):
   """
   whole, done, parts = _render(tokenizer, messages, False), 0, []
   for i in turns:
+    is_last = i + 1 == len(messages)
     before = _render(tokenizer, messages[:i], True)
-    after = _render(tokenizer, messages[: i + 1], False)
-    if not (whole.startswith(after) and after.startswith(before)):
-      raise DataError(
+    after = whole if is_last else _render(tokenizer, messages[: i + 1], False)
+    words = after.removeprefix(before)
+    goes_on = after.startswith(before) and not _is_lost(messages[i], words)
+    if before[:done] != whole[:done] or not (
+      is_last or goes_on and whole.startswith(after)
+    ):
+      raise Unusable(
         f'message {i + 1}: the chat template does not go on from what it wrote'
         " for the messages before; loss_turns 'last' asks it for the last turn"
         ' only'
       )
-    parts.append((tokenizer.encode_rendered(whole[done : len(before)]), False))
-    parts += _turn_parts(tokenizer, after[len(before) :], i + 1)
+    parts.append((tokenizer.encode_rendered(before[done:]), False))
+    if goes_on:
+      tokens = tokenizer.encode_rendered(words)
+    else:
+      words = _as_sampled(before, messages[i], i + 1)
+      tokens = tokenizer.encode_rendered(words)
+      tokens = np.append(tokens, tokenizer.turn_end_id)
+    parts += _turn_parts(tokenizer, tokens, words, i + 1)
     done = len(after)
   return parts
 
 
-def _turn_parts(tokenizer, text, number):
-  """What the assistant writes, and what the template adds after its end."""
-  tokens = tokenizer.encode_rendered(text)
-  ends = np.flatnonzero(np.isin(tokens, tokenizer.eos_ids))
-  if len(ends) != 1:
-    raise DataError(
-      f'message {number}: {len(ends)} tokens end the turn, and has to be 1:'
-      f' {text[-40:]!r}'
+def _is_lost(message, words):
+  """Whether the template left out the thinking of a message."""
+  return THINK_END in message['content'] and THINK_END not in words
+
+
+def _as_sampled(before, message, number):
+  """What the policy would have written after the prompt to say a message.
+
+  Templates of models that think leave the thinking out, or begin it in the
+  prompt: what they make of a message is not how it came about.
+  """
+  text, thinking = message['content'], message.get('reasoning_content')
+  if thinking and THINK_END not in text:
+    text = f'{THINK}\n{thinking}\n{THINK_END}\n\n{text}'
+  if not before.rstrip().endswith(THINK):
+    return text
+  if THINK_END not in text:
+    raise Unusable(
+      f'message {number}: the chat template begins it by {THINK!r}, and it has'
+      f" no {THINK_END!r}: its thinking is to be in 'content' before"
+      f" {THINK_END!r}, or in 'reasoning_content'"
     )
-  return (tokens[: ends[0] + 1], True), (tokens[ends[0] + 1 :], False)
+  return continued(before, text)
+
+
+def continued(prompt: str, text: str) -> str:
+  """A text that is learnt after a prompt, without thinking begun twice."""
+  has_both = prompt.rstrip().endswith(THINK) and text.lstrip().startswith(THINK)
+  if not has_both:
+    return text
+  text = text.lstrip().removeprefix(THINK)
+  return text.lstrip('\n') if prompt.endswith('\n') else text
+
+
+def _turn_parts(tokenizer, tokens, text, number):
+  """What the assistant writes, and what the template adds after its end."""
+  ends = np.flatnonzero(np.isin(tokens, tokenizer.eos_ids))
+  count = f'message {number}: {len(ends)} tokens end the turn, and has to be 1'
+  if not len(ends):
+    raise DataError(
+      f'{count}: the chat template writes {text[-40:]!r}, and none of the end'
+      f' tokens {list(tokenizer.eos_ids)}; give the checkpoint a'
+      ' chat_template.jinja that ends the turns of the assistant by one, or set'
+      ' task.use_chat_template=False'
+    )
+  own, rest = tokens[: ends[0] + 1], tokens[ends[0] + 1 :]
+  if tokenizer.decode(rest).strip():
+    raise Unusable(
+      f'{count}: a token that ends a turn is among the words: {text[-40:]!r}'
+    )
+  if not tokenizer.decode(own).strip():
+    raise Unusable(
+      f'message {number}: the chat template writes nothing of what it holds'
+    )
+  return (own, True), (rest, False)
 
 
 def _render(tokenizer, messages, add_generation_prompt):
   try:
     return tokenizer.render(messages, add_generation_prompt)
   except ValueError as error:
-    raise DataError(str(error)) from None
+    raise Unusable(str(error)) from None
 
 
 def _message(message, where):
+  """One of a row; without content only where something else is said."""
   if not isinstance(message, dict):
-    raise DataError(f'{where}: a {type(message).__name__}, not an object')
+    raise Unusable(f'{where}: a {type(message).__name__}, not an object')
+  message = {key: value for key, value in message.items() if value is not None}
+  may_be_empty = message.get('tool_calls') or (
+    message.get('role') in ('system', 'tool')
+  )
+  if may_be_empty:
+    message.setdefault('content', '')
   for field in ('role', 'content'):
     value = message.get(field)
-    if not isinstance(value, str) or not value.strip():
-      raise DataError(f'{where}: {field!r} is {value!r}, and has to be a text')
-  return {key: value for key, value in message.items() if value is not None}
+    may_be_blank = may_be_empty and field == 'content'
+    if not isinstance(value, str) or not (value.strip() or may_be_blank):
+      raise Unusable(f'{where}: {field!r} is {value!r}, and has to be a text')
+  return message

@@ -101,8 +101,9 @@ def load(
     The parameters, in the structure, dtypes and shardings of the layout.
 
   Raises:
-    ValueError: missing, extra or misshapen tensors, a wrong index, a damaged
-      file, tied embeddings that differ; before any device work.
+    BadWeights: missing, extra or misshapen tensors, a wrong index, a damaged
+      file, tied embeddings that differ; before any device work.  And values
+      that are not finite, once they are met.
   """
   leaves = jax.tree_util.tree_map_with_path(leaf_of, layout)
   flat = jax.tree.leaves(leaves, is_leaf=lambda x: isinstance(x, Leaf))
@@ -128,7 +129,7 @@ def _check_tied(files, vocab_size, rows=4096):
     if not np.array_equal(
       files.read(embedding, index), files.read(head, index)
     ):
-      raise ValueError(
+      raise hf_files.BadWeights(
         f'config.json ties the embeddings, and {head} differs from {embedding}'
       )
 

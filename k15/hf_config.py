@@ -9,8 +9,9 @@ import json
 import pathlib
 from typing import Any
 
+from k15 import hf_rope
 from k15 import policy
-from k15 import rope
+from k15.hf_fields import Fields
 
 # Architecture -> (model_type, has QKV bias, has QK-norm).
 ARCHITECTURES = {
@@ -29,29 +30,10 @@ SIZES = {
 # Keys that change what is computed -> the values under which it is ours.
 REFUSED_UNLESS = {
   'hidden_act': ('silu',),
-  'use_sliding_window': (False,),
   'attention_bias': (False,),
   'mlp_bias': (False,),
   'partial_rotary_factor': (1.0,),
   'quantization_config': (),
-}
-# Key of the rope settings -> field of PolicyConfig, by kind of scaling.
-ROPE_KEYS = {
-  'default': {},
-  'llama3': {
-    'factor': 'rope_factor',
-    'low_freq_factor': 'rope_low_freq_factor',
-    'high_freq_factor': 'rope_high_freq_factor',
-    'original_max_position_embeddings': 'rope_original_length',
-  },
-  'yarn': {
-    'factor': 'rope_factor',
-    'beta_fast': 'rope_beta_fast',
-    'beta_slow': 'rope_beta_slow',
-    'truncate': 'rope_truncate',
-    'attention_factor': 'rope_attention_factor',
-    'original_max_position_embeddings': 'rope_original_length',
-  },
 }
 
 
@@ -82,11 +64,18 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     value = json.loads(path.read_text(encoding='utf-8'))
   except FileNotFoundError:
     raise ValueError(f'{path.parent} has no {path.name}') from None
-  except ValueError as error:
+  except OSError as error:
+    raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+  except (ValueError, RecursionError) as error:
     raise ValueError(f'{path} is not JSON: {error}') from None
   if not isinstance(value, dict):
     raise ValueError(f'{path} holds no JSON object')
   return value
+
+
+def read_fields(path: pathlib.Path) -> Fields:
+  """The same, to be read field by field."""
+  return Fields(str(path), read_json(path))
 
 
 def read_config(directory: str | pathlib.Path) -> policy.PolicyConfig:
@@ -94,58 +83,98 @@ def read_config(directory: str | pathlib.Path) -> policy.PolicyConfig:
 
   Raises:
     ValueError: an architecture or a setting that `policy` does not compute, or
-      a missing key.
+      a field that is missing or of a wrong type.
   """
-  path = pathlib.Path(directory) / 'config.json'
-  raw = read_json(path)
-  names = raw.get('architectures') or [raw.get('model_type')]
-  if len(names) != 1 or names[0] not in ARCHITECTURES:
-    raise ValueError(
-      f'{path}: the architecture is {names}, not one of {list(ARCHITECTURES)}'
-    )
+  config = read_fields(pathlib.Path(directory) / 'config.json')
+  _, qkv_bias, qk_norm = ARCHITECTURES[_architecture(config)]
   for key, allowed in REFUSED_UNLESS.items():
-    if raw.get(key) is not None and raw[key] not in allowed:
-      raise ValueError(f'{path}: {key} {raw[key]!r} is not supported')
-  layers = set(raw.get('layer_types') or ()) - {'full_attention'}
-  if layers:
-    raise ValueError(f'{path}: layer_types {sorted(layers)} are not supported')
-  sizes = {field: _size(path, raw, key) for key, field in SIZES.items()}
-  heads, default = sizes['num_heads'], sizes['d_model'] // sizes['num_heads']
-  _, qkv_bias, qk_norm = ARCHITECTURES[names[0]]
+    value = config.values.get(key)
+    if value is not None and value not in allowed:
+      raise ValueError(f'{config.where}: {key} {value!r} is not supported')
+  sizes = {field: config.size(key) for key, field in SIZES.items()}
+  _refuse_windows(config, sizes['num_layers'])
   return policy.PolicyConfig(
     **sizes,
-    num_kv_heads=_size(path, raw, 'num_key_value_heads', heads),
-    head_dim=_size(path, raw, 'head_dim', 128 if qk_norm else default),
-    rms_norm_eps=float(raw.get('rms_norm_eps', 1e-6)),
+    **_heads(config, sizes, 128 if qk_norm else None),
+    rms_norm_eps=config.positive('rms_norm_eps', 1e-6),
     qkv_bias=qkv_bias,
     qk_norm=qk_norm,
-    tie_embeddings=bool(raw.get('tie_word_embeddings', False)),
-    **_read_rope(path, raw),
+    tie_embeddings=config.flag('tie_word_embeddings', False),
+    **hf_rope.read(config),
   )
+
+
+def _architecture(config):
+  """That of `architectures`, or where there is none that of `model_type`."""
+  names = config.texts('architectures')
+  if not names:
+    kind = config.text('model_type')
+    names = [name for name in ARCHITECTURES if ARCHITECTURES[name][0] == kind]
+    names = names or [kind]
+  if len(names) != 1 or names[0] not in ARCHITECTURES:
+    raise ValueError(
+      f'{config.where}: the architecture is {names}, not one of'
+      f' {list(ARCHITECTURES)}'
+    )
+  return names[0]
+
+
+def _refuse_windows(config, num_layers):
+  """Of attention; without layer_types they begin at max_window_layers."""
+  kinds = config.texts('layer_types')
+  if set(kinds) - {'full_attention'}:
+    raise ValueError(
+      f'{config.where}: layer_types {sorted(set(kinds))} are not supported'
+    )
+  has_windows = config.flag('use_sliding_window', False)
+  if kinds or not has_windows or config.values.get('sliding_window', 0) is None:
+    return
+  first = config.values.get('max_window_layers', 28)
+  if type(first) is not int or first < num_layers:
+    raise ValueError(
+      f'{config.where}: use_sliding_window True is not supported, but where'
+      ' max_window_layers leaves no layer one'
+    )
+
+
+def _heads(config, sizes, default_dim):
+  """Key-value heads and the width of all, as `rope` and attention need them."""
+  heads, d_model = sizes['num_heads'], sizes['d_model']
+  kv_heads = config.size('num_key_value_heads', heads)
+  if heads % kv_heads:
+    raise config.refuse('num_key_value_heads', f'a divisor of {heads} heads')
+  head_dim = config.size('head_dim', default_dim or d_model // heads or None)
+  if head_dim % 2:
+    raise ValueError(
+      f'{config.where}: heads of {head_dim} dimensions cannot be rotated in'
+      ' pairs'
+    )
+  return dict(num_kv_heads=kv_heads, head_dim=head_dim)
 
 
 def read_generation(directory: str | pathlib.Path) -> Generation:
   """Special ids and length; generation_config.json goes before config.json.
 
+  What either of them says ends a response does: the files of a base model and
+  of one tuned from it often disagree.
+
   Raises:
-    ValueError: a file that is not JSON, or a missing key.
+    ValueError: a file that is not JSON, or a field that is missing or of a
+      wrong type.
   """
   path = pathlib.Path(directory) / 'config.json'
-  raw = read_json(path)
-  own = path.with_name('generation_config.json')
-  if own.exists():
-    given = read_json(own)
-    raw |= {key: given[key] for key in given if given[key] is not None}
-  eos = raw.get('eos_token_id')
+  config, own = read_fields(path), path.with_name('generation_config.json')
+  files = [read_fields(own), config] if own.exists() else [config]
+  eos_ids = [i for file in files for i in file.ids('eos_token_id')]
+  bos, pad = (
+    next((i for file in files if (i := file.id(key)) is not None), None)
+    for key in ('bos_token_id', 'pad_token_id')
+  )
   return Generation(
-    max_length=_size(path, raw, 'max_position_embeddings'),
-    eos_ids=tuple(eos)
-    if isinstance(eos, list)
-    else ()
-    if eos is None
-    else (eos,),
-    bos_id=raw.get('bos_token_id'),
-    pad_id=raw.get('pad_token_id'),
+    max_length=config.size('max_position_embeddings'),
+    eos_ids=tuple(dict.fromkeys(eos_ids)),
+    bos_id=bos,
+    pad_id=pad,
   )
 
 
@@ -180,7 +209,7 @@ def to_json(
     max_position_embeddings=generation.max_length,
     tie_word_embeddings=config.tie_embeddings,
     rope_theta=config.rope_theta,
-    rope_scaling=_write_rope(config),
+    rope_scaling=hf_rope.write(config),
     torch_dtype=dtype,
     use_cache=True,
     **ids,
@@ -188,51 +217,3 @@ def to_json(
   if not config.qkv_bias:  # Qwen2 has it without saying so.
     raw['attention_bias'] = False
   return raw, {key: value for key, value in ids.items() if value is not None}
-
-
-def _size(path, raw, key, default=None):
-  value = raw.get(key)
-  value = default if value is None else value
-  if type(value) is not int or value < 1:
-    raise ValueError(f'{path}: {key} is {value}, and has to be an int >= 1')
-  return value
-
-
-def _read_rope(path, raw):
-  """Fields of PolicyConfig from `rope_scaling`, or the newer form of it."""
-  settings = raw.get('rope_parameters') or raw.get('rope_scaling') or {}
-  kind = settings.get('rope_type', settings.get('type', 'default'))
-  if kind not in ROPE_KEYS:
-    raise ValueError(
-      f'{path}: rope scaling {kind!r} is not one of {list(ROPE_KEYS)}'
-    )
-  if settings.get('partial_rotary_factor', 1.0) != 1.0:
-    raise ValueError(f'{path}: partial_rotary_factor is not supported')
-  theta = settings.get('rope_theta', raw.get('rope_theta', 10000.0))
-  fields = dict(rope_theta=float(theta))
-  if kind == 'default':
-    return fields
-  length = 'original_max_position_embeddings'
-  settings = {length: raw.get('max_position_embeddings')} | settings
-  settings[length] = raw.get(length, settings[length])
-  types = {
-    field.name: field.type for field in dataclasses.fields(policy.PolicyConfig)
-  }
-  for key, field in ROPE_KEYS[kind].items():
-    if settings.get(key) is not None:
-      fields[field] = types[field](settings[key])
-    elif key == 'factor' or kind == 'llama3' or key == length:
-      raise ValueError(f'{path}: rope scaling {kind!r} has no {key}')
-  if settings.get('mscale') or settings.get('mscale_all_dim'):
-    raise ValueError(f"{path}: rope scaling's mscale is not supported")
-  return fields | dict(rope_scaling=kind)
-
-
-def _write_rope(config):
-  if config.rope_scaling == 'none':
-    return None
-  keys = ROPE_KEYS[config.rope_scaling]
-  settings = {key: getattr(config, field) for key, field in keys.items()}
-  if config.rope_scaling == 'yarn':
-    _, settings['attention_factor'] = rope.turns_of(config)
-  return dict(rope_type=config.rope_scaling, **settings)

@@ -62,8 +62,10 @@ def export(
   places = dict(_places(params))
   write_weights(
     partial,
-    {name: leaf.shape for name, (_, leaf, _) in places.items()},
-    jnp.dtype(dtype),
+    {
+      name: (leaf.shape, jnp.dtype(dtype))
+      for name, (_, leaf, _) in places.items()
+    },
     lambda name: _gather(*places[name], jnp.dtype(dtype)),
     max_file_bytes,
   )
@@ -85,8 +87,7 @@ def _check(directory, dtype):
 
 def write_weights(
   directory: pathlib.Path,
-  shapes: Mapping[str, tuple[int, ...]],
-  dtype: np.dtype,
+  kinds: Mapping[str, hf_files.Kind],
   array_of: Callable[[str], np.ndarray],
   max_file_bytes: int = MAX_FILE_BYTES,
 ) -> None:
@@ -94,12 +95,14 @@ def write_weights(
 
   Args:
     directory: exists.
-    shapes: name of each tensor -> its shape.
-    dtype: of all.
+    kinds: name of each tensor -> its shape and dtype.
     array_of: called once for each name, in every process.
     max_file_bytes: of one file, unless a single tensor is larger.
   """
-  groups = hf_files.split(shapes, dtype.itemsize, max_file_bytes)
+  # The wider first: each begins at a multiple of its own width.
+  names = sorted(kinds, key=lambda name: -kinds[name][1].itemsize)
+  sizes = {name: hf_files.bytes_of(kinds[name]) for name in names}
+  groups = hf_files.split(sizes, max_file_bytes)
   weight_map = {}
   for i, names in enumerate(groups):
     file = hf_files.SINGLE
@@ -108,14 +111,14 @@ def write_weights(
     weight_map |= dict.fromkeys(names, file)
     arrays = (array_of(name) for name in names)
     if jax.process_index() == 0:
-      own = {name: shapes[name] for name in names}
-      hf_files.write(directory / file, own, dtype, arrays)
+      own = {name: kinds[name] for name in names}
+      hf_files.write(directory / file, own, arrays)
     else:
       for _ in arrays:  # The others only help to gather.
         pass
-  size = sum(int(np.prod(shape)) for shape in shapes.values()) * dtype.itemsize
   if len(groups) > 1 and jax.process_index() == 0:
-    index = dict(metadata=dict(total_size=size), weight_map=weight_map)
+    metadata = dict(total_size=sum(sizes.values()))
+    index = dict(metadata=metadata, weight_map=weight_map)
     _write_json(directory / hf_files.INDEX, index)
 
 

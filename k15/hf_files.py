@@ -20,6 +20,12 @@ SINGLE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
 DTYPES = {'F32': 'float32', 'BF16': 'bfloat16', 'F16': 'float16'}
 
+Kind = tuple[tuple[int, ...], np.dtype]  # Shape and dtype of a tensor.
+
+
+class BadWeights(ValueError):
+  """The files of a checkpoint are not what they should be: a sentence."""
+
 
 class Files:
   """The open files of a checkpoint, all they hold known by name and shape."""
@@ -28,7 +34,7 @@ class Files:
     """Opens them; reads headers only.
 
     Raises:
-      ValueError: no weights, a malformed or wrong index, a missing or damaged
+      BadWeights: no weights, a malformed or wrong index, a missing or damaged
         file, a tensor twice.
     """
     self._directory = pathlib.Path(directory)
@@ -45,16 +51,16 @@ class Files:
   def _open(self, name):
     path = self._directory / name
     if not path.is_file():
-      raise ValueError(f'{self._directory} has no {name}')
+      raise BadWeights(f'{self._directory} has no {name}')
     try:
       file = safetensors.safe_open(path, framework='numpy')
     except safetensors.SafetensorError as error:
-      raise ValueError(f'{path} is damaged: {error}') from None
+      raise BadWeights(f'{path} is damaged: {error}') from None
     self._resources.enter_context(file)
     for tensor in file.keys():  # noqa: SIM118  (no mapping)
       if tensor in self._tensors:
         other = self._tensors[tensor][0]
-        raise ValueError(f'tensor {tensor} is in {other} and in {name}')
+        raise BadWeights(f'tensor {tensor} is in {other} and in {name}')
       self._tensors[tensor] = name, file.get_slice(tensor)
 
   def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -68,11 +74,31 @@ class Files:
     return self._tensors[name][1].get_dtype()
 
   def read(self, name: str, index: Sequence[slice]) -> np.ndarray:
-    """A slice of a tensor, in the dtype of the file."""
-    return self._tensors[name][1][tuple(index)]
+    """A slice of a tensor, in the dtype of the file.
+
+    Raises:
+      BadWeights: a value of it is not finite; one is enough for a policy to
+        write nothing but noise.
+    """
+    part = self._tensors[name][1][tuple(index)]
+    if _non_finite(part):
+      file, whole = self._tensors[name]
+      raise BadWeights(
+        f'{self._directory / file}: {_non_finite(whole[:])} of the'
+        f' {math.prod(whole.get_shape())} values of tensor {name} are not'
+        ' finite'
+      )
+    return part
 
   def close(self) -> None:
     self._resources.close()
+
+
+def _non_finite(array, block=1 << 16):
+  """How many values are; by blocks, for the mask needs memory too."""
+  flat = array.reshape(-1)
+  parts = (flat[i : i + block] for i in range(0, flat.size, block))
+  return sum(x.size - np.count_nonzero(np.isfinite(x)) for x in parts)
 
 
 def _read_index(directory):
@@ -81,13 +107,13 @@ def _read_index(directory):
   if not path.exists():
     if (directory / SINGLE).exists():
       return {}
-    raise ValueError(f'{directory} has neither {SINGLE} nor {INDEX}')
+    raise BadWeights(f'{directory} has neither {SINGLE} nor {INDEX}')
   promised = hf_config.read_json(path).get('weight_map')
   if not isinstance(promised, dict) or not promised:
-    raise ValueError(f'{path} has no weight_map')
+    raise BadWeights(f'{path} has no weight_map')
   for tensor, name in promised.items():
     if not isinstance(name, str) or pathlib.Path(name).name != name:
-      raise ValueError(
+      raise BadWeights(
         f'{path}: {tensor} is in {name!r}, which is no file name'
       )
   return promised
@@ -96,10 +122,10 @@ def _read_index(directory):
 def _check_index(directory, promised, tensors):
   for tensor, name in promised.items():
     if tensor not in tensors or tensors[tensor][0] != name:
-      raise ValueError(f'{directory / INDEX}: {tensor} is not in {name}')
+      raise BadWeights(f'{directory / INDEX}: {tensor} is not in {name}')
   for tensor, (name, _) in tensors.items():
     if promised and tensor not in promised:
-      raise ValueError(f'{directory / INDEX} does not name {tensor}, in {name}')
+      raise BadWeights(f'{directory / INDEX} does not name {tensor}, in {name}')
 
 
 def check(
@@ -113,7 +139,7 @@ def check(
     ignored: ends of names that may be there besides.
 
   Raises:
-    ValueError: names missing, extra or misshapen tensors, or a dtype.
+    BadWeights: names missing, extra or misshapen tensors, or a dtype.
   """
   shapes = files.shapes()
   missing = [name for name in expected if name not in shapes]
@@ -125,15 +151,15 @@ def check(
   if missing or extra:
     parts = [('missing', missing), ('not of this architecture', extra)]
     texts = [f'{_few(names)} {what}' for what, names in parts if names]
-    raise ValueError(f'tensors do not match config.json: {"; ".join(texts)}')
+    raise BadWeights(f'tensors do not match config.json: {"; ".join(texts)}')
   for name, shape in expected.items():
     if shapes[name] != shape:
-      raise ValueError(
+      raise BadWeights(
         f'tensor {name} has the shape {shapes[name]}, and config.json asks for '
         f'{shape}'
       )
     if files.dtype(name) not in DTYPES:
-      raise ValueError(
+      raise BadWeights(
         f'tensor {name} is {files.dtype(name)}, not one of {list(DTYPES)}'
       )
 
@@ -144,13 +170,15 @@ def _few(names, count=5):
   return f'{text} and {more} more' if more > 0 else text
 
 
-def split(
-  shapes: Mapping[str, tuple[int, ...]], item_bytes: int, max_bytes: int
-) -> list[list[str]]:
-  """Names by file, in order; none above max_bytes but a single tensor."""
+def split(sizes: Mapping[str, int], max_bytes: int) -> list[list[str]]:
+  """Names by file, in order; none above max_bytes but a single tensor.
+
+  Args:
+    sizes: name -> bytes.
+    max_bytes: of one file.
+  """
   groups, size = [[]], 0
-  for name, shape in shapes.items():
-    own = math.prod(shape) * item_bytes
+  for name, own in sizes.items():
     if groups[-1] and size + own > max_bytes:
       groups, size = [*groups, []], 0
     groups[-1].append(name)
@@ -158,24 +186,29 @@ def split(
   return groups
 
 
+def bytes_of(kind: Kind) -> int:
+  """Of a tensor."""
+  shape, dtype = kind
+  return math.prod(shape) * dtype.itemsize
+
+
 def write(
   path: pathlib.Path,
-  shapes: Mapping[str, tuple[int, ...]],
-  dtype: np.dtype,
+  kinds: Mapping[str, Kind],
   arrays: Iterator[np.ndarray],
 ) -> None:
   """One file, tensor by tensor: 8 bytes of length, a JSON header, the data.
 
   Args:
     path: of the file.
-    shapes: name -> shape, in the order of the arrays.
-    dtype: of all.
+    kinds: name -> shape and dtype, in the order of the arrays.
     arrays: one for each name.
   """
   names = {value: key for key, value in DTYPES.items()}
   header, start = {'__metadata__': {'format': 'pt'}}, 0
-  for name, shape in shapes.items():
-    end = start + math.prod(shape) * dtype.itemsize
+  for name, kind in kinds.items():
+    shape, dtype = kind
+    end = start + bytes_of(kind)
     header[name] = dict(
       dtype=names[dtype.name], shape=shape, data_offsets=(start, end)
     )

@@ -4,19 +4,20 @@ Text becomes tokens once, here; from then on tokens are passed, and text is made
 of them only to be read or judged.
 """
 
-import datetime
-import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import jinja2
-import jinja2.ext
-import jinja2.sandbox
 import numpy as np
 import tokenizers
 
 from k15 import hf_config
+from k15 import hf_template
+from k15.hf_fields import Fields
+
+_SPECIAL = ('bos', 'eos', 'pad', 'unk', 'sep', 'cls', 'mask')
+_QUESTION = dict(role='user', content='Which word is it?')
+_ANSWER = dict(role='assistant', content='perihelion')
 
 
 class HfTokenizer:
@@ -24,8 +25,11 @@ class HfTokenizer:
 
   Attributes:
     vocab_size: of the model, at least that of tokenizer.json.
-    eos_ids: any of them ends a response.
-    eos_id: the one that ends a turn.
+    eos_ids: any of them ends a response: all that generation_config.json,
+      config.json and tokenizer_config.json name, and `turn_end_id`.
+    eos_id: the one that ends a text without a chat.
+    turn_end_id: the one by which the chat template ends a turn of the
+      assistant; `eos_id` if it has none, or there is no template.
     pad_id: fills what is not text; `eos_id` where the checkpoint names none.
     has_chat_template: whether `encode_chat` can be used.
   """
@@ -44,38 +48,62 @@ class HfTokenizer:
     # Two, for the difference is a setting and threads share them.
     self._plain = _read_tokenizer(path, reads_special_tokens=False)
     self._chat = _read_tokenizer(path, reads_special_tokens=True)
-    settings = directory / 'tokenizer_config.json'
-    settings = hf_config.read_json(settings) if settings.exists() else {}
-    self._special = {
-      f'{name}_token': _text(settings.get(f'{name}_token'))
-      for name in ('bos', 'eos', 'pad', 'unk')
-    }
-    self._closed = _closed_tokens(self._plain)
+    settings = _fields(directory / 'tokenizer_config.json')
+    self._special = _special_tokens(
+      settings, _fields(directory / 'special_tokens_map.json')
+    )
+    self._template = hf_template.read(directory, settings)
+    self.has_chat_template = self._template is not None
     self.vocab_size = hf_config.read_config(directory).vocab_size
     self._read_ids(directory)
-    self._template = _read_template(directory, settings)
-    self.has_chat_template = self._template is not None
+    self._start = _start(self._plain)
+    self._closed = _closed_tokens(self._plain).difference(self.eos_ids)
 
   def _read_ids(self, directory):
     generation = hf_config.read_generation(directory)
-    named = self._id_of('eos')
-    eos_ids = generation.eos_ids or (() if named is None else (named,))
-    if not eos_ids:
-      raise ValueError(f'{directory} names no end-of-sequence id')
-    self.eos_ids = eos_ids
-    self.eos_id = named if named in eos_ids else eos_ids[0]
+    named, turn_end = self._id_of('eos'), self._find_turn_end()
+    ends = [*generation.eos_ids, named, turn_end]
+    self.eos_ids = tuple(dict.fromkeys(i for i in ends if i is not None))
+    if not self.eos_ids:
+      raise ValueError(
+        f'{directory} names no end-of-sequence id: neither eos_token_id in'
+        ' generation_config.json or config.json, nor eos_token in'
+        ' tokenizer_config.json'
+      )
+    self.eos_id = self.eos_ids[0] if named is None else named
+    self.turn_end_id = self.eos_id if turn_end is None else turn_end
     pads = self._id_of('pad'), generation.pad_id, self.eos_id
     self.pad_id = next(pad for pad in pads if pad is not None)
-    known = self._plain.get_vocab(with_added_tokens=True)
-    for i in (*known.values(), *self.eos_ids, self.pad_id):
-      if not 0 <= i < self.vocab_size:
+    for name, ids in (
+      ('of tokenizer.json', self._plain.get_vocab().values()),
+      ('that ends a response', self.eos_ids),
+      ('that is padding', [self.pad_id]),
+    ):
+      if max(ids, default=0) >= self.vocab_size:
         raise ValueError(
-          f'{directory}: token id {i} is not below vocab_size {self.vocab_size}'
+          f'{directory}: token id {max(ids)} {name} is not below vocab_size'
+          f' {self.vocab_size}'
         )
 
   def _id_of(self, name):
-    text = self._special[f'{name}_token']
+    text = self._special.get(f'{name}_token')
     return None if text is None else self._plain.token_to_id(text)
+
+  def _find_turn_end(self):
+    """The first special token that the template writes after an answer."""
+    if self._template is None:
+      return None
+    try:
+      text = self.render([_QUESTION, _ANSWER], add_generation_prompt=False)
+    except ValueError:
+      return None
+    _, answered, tail = text.rpartition(_ANSWER['content'])
+    added = self._plain.get_added_tokens_decoder()
+    ids = self._chat.encode(tail, add_special_tokens=False).ids
+    ids = [i for i in ids if i in added] if answered else []
+    # Some tokenizers do not mark theirs as special.
+    ids.sort(key=lambda i: not added[i].special)
+    return ids[0] if ids else None
 
   def encode(self, text: str) -> np.ndarray:
     """Plain text: the name of a special token is text like any other.
@@ -87,6 +115,17 @@ class HfTokenizer:
       int32 [T], without special tokens.
     """
     return _encode(self._plain, text)
+
+  def begin(self, text: str) -> np.ndarray:
+    """Plain text from its beginning: after the tokens that go before any.
+
+    Those are the ones that tokenizer.json puts there, such as the token of the
+    beginning of text in Llama 3; in a chat, the template writes them.
+
+    Returns:
+      int32 [T].
+    """
+    return np.concatenate([self._start, self.encode(text)])
 
   def encode_chat(
     self, messages: Sequence[Mapping[str, Any]], **variables: Any
@@ -119,19 +158,16 @@ class HfTokenizer:
     """Text of the chat template; by default what `encode_chat` encodes."""
     if self._template is None:
       raise ValueError('the checkpoint has no chat template')
-    special = {key: text for key, text in self._special.items() if text}
-    try:
-      return self._template.render(
-        messages=messages,
-        add_generation_prompt=add_generation_prompt,
-        **special,
-        **variables,
-      )
-    except jinja2.TemplateError as error:
-      raise ValueError(f'the chat template refuses: {error}') from None
+    return hf_template.render(
+      self._template,
+      messages=list(messages),
+      add_generation_prompt=add_generation_prompt,
+      **self._special,
+      **variables,
+    )
 
   def decode(self, ids: Iterable[int]) -> str:
-    """Text of the ids; special tokens and what has no text are skipped.
+    """Text of the ids; special tokens, ends and what has no text are skipped.
 
     Args:
       ids: integers [T] of any value: a policy may sample any id.
@@ -140,7 +176,9 @@ class HfTokenizer:
       The text, with U+FFFD where bytes are not UTF-8.
     """
     ids = ids.tolist() if isinstance(ids, np.ndarray) else ids
-    known = [i for i in ids if 0 <= i < self.vocab_size]
+    known = [
+      i for i in ids if 0 <= i < self.vocab_size and i not in self.eos_ids
+    ]
     return self._plain.decode(known, skip_special_tokens=True)
 
   def is_open(self, token: int) -> bool:
@@ -183,43 +221,33 @@ def _encode(tokenizer, text):
   )
 
 
-def _text(token):
-  """A special token is a text, or an object that holds one."""
-  return token['content'] if isinstance(token, dict) else token
+def _start(tokenizer):
+  """What the post-processor puts before a text, int32 [T]."""
+  plain = tokenizer.encode('a', add_special_tokens=False).ids
+  whole = tokenizer.encode('a', add_special_tokens=True).ids
+  starts = range(len(whole))
+  found = (i for i in starts if whole[i : i + len(plain)] == plain)
+  return np.array(whole[: next(found, 0)], np.int32)
 
 
-def _read_template(directory, settings):
-  path = directory / 'chat_template.jinja'
-  source = settings.get('chat_template')
-  if path.exists():
-    source = path.read_text(encoding='utf-8')
-  if isinstance(source, list):  # Several, by name.
-    source = {entry['name']: entry['template'] for entry in source}['default']
-  if source is None:
-    return None
-  environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-    trim_blocks=True,
-    lstrip_blocks=True,
-    extensions=[jinja2.ext.loopcontrols],
-  )
-  environment.filters['tojson'] = _to_json
-  environment.globals |= dict(
-    raise_exception=_raise_exception, strftime_now=_strftime_now
-  )
-  try:
-    return environment.from_string(source)
-  except jinja2.TemplateError as error:
-    raise ValueError(f'{directory}: the chat template: {error}') from None
+def _fields(path):
+  return hf_config.read_fields(path) if path.exists() else Fields(str(path), {})
 
 
-def _to_json(value, ensure_ascii=False, indent=None, **others):
-  """Jinja's own would write HTML."""
-  return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **others)
+def _special_tokens(settings, legacy):
+  """Names such as 'eos_token' -> text, of those that there are.
 
-
-def _raise_exception(message):
-  raise jinja2.TemplateError(message)
-
-
-def _strftime_now(form):
-  return datetime.datetime.now().strftime(form)
+  A special token is a text, or an object that holds one.  Older files have
+  them in special_tokens_map.json.
+  """
+  found = {}
+  for key in (f'{name}_token' for name in _SPECIAL):
+    for fields in (settings, legacy):
+      if isinstance(fields.values.get(key), dict):
+        fields, name = fields.group(key), 'content'
+      else:
+        name = key
+      text = fields.text(name)
+      if text and key not in found:
+        found[key] = text
+  return found

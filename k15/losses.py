@@ -16,7 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 # exp is cut beyond it: a diverged policy gives large numbers, never inf.
-_MAX_LOG_RATIO = 60.0
+MAX_LOG_RATIO = 60.0
+
+# Rewards of a group that differ by less, as a share of the largest, are equal:
+# sums of the same parts in another order are off by some 1e-16.
+_ROUNDING = 1e-9
 
 
 def sequence_sums(values, segment_ids, mask, num_sequences):
@@ -154,8 +158,8 @@ def grpo(
   log_pi, log_ratio, over_tokens = sums(logprobs), sums(log_rho), sums
   if ratio == 'sequence':
     log_rho, d, over_tokens = log_ratio, sums(d), lambda values: values
-  rho = jnp.exp(jnp.minimum(log_rho, _MAX_LOG_RATIO))
-  d = jnp.minimum(d, _MAX_LOG_RATIO)
+  rho = jnp.exp(jnp.minimum(log_rho, MAX_LOG_RATIO))
+  d = jnp.minimum(d, MAX_LOG_RATIO)
 
   def over_weighted(values):
     weighs = token_weight is not None
@@ -297,7 +301,7 @@ def advantages(rewards_P_K, baseline, tau):
     tau: used by 'tau_log_z' alone, > 0.
 
   Returns:
-    float64 [P, K]; exactly 0 in groups of equal rewards, but under 'none'.
+    float64 [P, K]; exactly 0 where rewards `are_equal`, but under 'none'.
 
   Raises:
     ValueError: for an unknown name, tau <= 0, or leave_one_out with K = 1.
@@ -309,6 +313,7 @@ def advantages(rewards_P_K, baseline, tau):
   # Every baseline moves along with its group, so the best may count as 0:
   # then equal rewards cancel exactly, and exp(r / tau) cannot overflow.
   gap_P_K = rewards_P_K - rewards_P_K.max(axis=1, keepdims=True)
+  gap_P_K[are_equal(rewards_P_K)] = 0.0
   mean_P_1 = gap_P_K.mean(axis=1, keepdims=True)
   if baseline == 'mean':
     return gap_P_K - mean_P_1
@@ -324,10 +329,25 @@ def advantages(rewards_P_K, baseline, tau):
   raise ValueError(f'unknown baseline {baseline!r}')
 
 
-def group_normalized(rewards_P_K):
-  """GRPO's advantage, (r - mean) / std of the group; 0 where std is 0.
+def are_equal(rewards_P_K):
+  """Whether all rewards of a group are the same, but for rounding.
 
-  DeepSeek-R1, equation 3, with the population's standard deviation.
+  Args:
+    rewards_P_K: float [P, K].
+
+  Returns:
+    bool [P].
+  """
+  rewards_P_K = np.asarray(rewards_P_K, np.float64)
+  largest_P = np.abs(rewards_P_K).max(axis=1)
+  return np.ptp(rewards_P_K, axis=1) <= _ROUNDING * largest_P
+
+
+def group_normalized(rewards_P_K):
+  """GRPO's advantage, (r - mean) / std of the group; 0 where all are equal.
+
+  DeepSeek-R1, equation 3, with the population's standard deviation.  Nothing is
+  added to it; rewards that `are_equal` would otherwise be rounding blown up.
 
   Args:
     rewards_P_K: float [P, K].
@@ -387,7 +407,7 @@ def apply_negative_gradients(advantages_P_K, mode, discard_rate, rng):
   return np.where(left_out, 0.0, advantages_P_K), ~left_out
 
 
-def sequence_weights(lengths, norm, max_length):
+def sequence_weights(lengths, norm, max_length, in_loss=True):
   """Weights that turn sums over sequences and tokens into a mean.
 
   Of N responses, response j with n_j tokens in the loss weighs
@@ -395,10 +415,12 @@ def sequence_weights(lengths, norm, max_length):
   'seq_mean': 1 / (N n_j); 'token_mean': 1 / sum_i n_i.
 
   Args:
-    lengths: int [N], tokens in the loss of every response of the minibatch;
-      0 for those that left it, which get weight 0 but count in N.
+    lengths: int [N], tokens of every response of the minibatch that enter the
+      loss, if it does.
     norm: one of the four names.
     max_length: tokens, used by 'const_max_len'.
+    in_loss: bool [N], whether a response does.  Those left out get weight 0,
+      but count in every mean: the others weigh what they would beside them.
 
   Returns:
     float32 [N].
@@ -416,4 +438,5 @@ def sequence_weights(lengths, norm, max_length):
   }
   if norm not in divisors:
     raise ValueError(f'norm {norm!r} is not one of {sorted(divisors)}')
-  return np.where(lengths > 0, 1 / divisors[norm], 0.0).astype(np.float32)
+  weighs = (lengths > 0) & in_loss
+  return np.where(weighs, 1 / divisors[norm], 0.0).astype(np.float32)

@@ -18,6 +18,7 @@ from absl import logging
 from ml_collections import config_flags
 
 from k15 import arithmetic
+from k15 import checkpoint
 from k15 import command_line
 from k15 import config as config_lib
 from k15 import config_changes
@@ -26,6 +27,7 @@ from k15 import context as context_lib
 from k15 import conversations
 from k15 import curation_steps
 from k15 import handover
+from k15 import hf_files
 from k15 import host_memory
 from k15 import hosts
 from k15 import metrics
@@ -65,13 +67,17 @@ def main(argv: list[str]) -> None:
     openai_texts.ServerError,
     FloatingPointError,
     handover.Torn,
+    checkpoint.Mismatch,
     remote.NoWorker,
     stage_inputs.Changed,
     curation_steps.Refused,
+    hf_files.BadWeights,
     scoring.Failed,
   ) as error:
-    if isinstance(error, scoring.Failed) and jax.process_count() > 1:
-      hosts.leave(error)  # Often the first process alone has it.
+    # Of these, other processes may know nothing: of a slice, of verdicts.
+    is_own = isinstance(error, hf_files.BadWeights | scoring.Failed)
+    if is_own and jax.process_count() > 1:
+      hosts.leave(error)
     print(f'k15: {error}', file=sys.stderr)
     sys.exit(1)
   except Exception as error:

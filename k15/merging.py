@@ -88,7 +88,7 @@ def refuse_strangers(long: pathlib.Path, short: pathlib.Path) -> None:
 
 def _content(path):
   """What a JSON file says; None: it is not there."""
-  return json.loads(path.read_text()) if path.is_file() else None
+  return hf_config.read_json(path) if path.is_file() else None
 
 
 def _differences_of_tensors(long, short):
@@ -127,15 +127,14 @@ def _names(directory, files):
 
 def _write_weights(new, files, names, short_share, max_file_bytes):
   left, right = files
-  kinds = {left.dtype(name) for name in names}
-  if len(kinds) > 1:
-    raise ValueError(f'the tensors are of several kinds: {sorted(kinds)}')
-  shapes = {name: left.shapes()[name] for name in names}
+  kinds = {
+    name: (left.shapes()[name], jnp.dtype(hf_files.DTYPES[left.dtype(name)]))
+    for name in names
+  }
 
   def tensor(name):
-    whole = tuple(slice(0, size) for size in shapes[name])
+    whole = tuple(slice(0, size) for size in kinds[name][0])
     parts = left.read(name, whole), right.read(name, whole)
     return long2short.merged(*parts, short_share)
 
-  dtype = jnp.dtype(hf_files.DTYPES[kinds.pop()])
-  hf_export.write_weights(new, shapes, dtype, tensor, max_file_bytes)
+  hf_export.write_weights(new, kinds, tensor, max_file_bytes)

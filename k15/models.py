@@ -114,7 +114,12 @@ def read_shape(directory: pathlib.Path) -> dict[str, Any]:
 def read_words(directory: pathlib.Path) -> tuple[str, ...]:
   """`config.tokenizer.words` of a model of bytes; () if it is of another."""
   path = directory / BYTE_TOKENIZER
-  return tuple(hf_config.read_json(path)['words']) if path.exists() else ()
+  if not path.exists():
+    return ()
+  fields = hf_config.read_fields(path)
+  if fields.values.get('words') is None:
+    raise fields.refuse('words', 'a list of texts')
+  return tuple(fields.texts('words'))
 
 
 def read_tokenizer(directory: pathlib.Path) -> Any:
@@ -132,7 +137,12 @@ def read_tokenizer(directory: pathlib.Path) -> Any:
 def read_origin(directory: pathlib.Path) -> Origin | None:
   """What left this model; None: it is not there, or no stage left it."""
   path = directory / ORIGIN
-  return Origin(**json.loads(path.read_text())) if path.exists() else None
+  if not path.exists():
+    return None
+  try:
+    return Origin(**hf_config.read_json(path))
+  except TypeError:
+    raise ValueError(f'{path} does not say which stage left it') from None
 
 
 def load(
@@ -213,7 +223,9 @@ def save(
   if made_from is not None and not is_bytes:
     generation = hf_config.read_generation(made_from)
     generation = dataclasses.replace(
-      generation, max_length=max(generation.max_length, max_length)
+      generation,
+      max_length=max(generation.max_length, max_length),
+      eos_ids=tokenizer.eos_ids,  # Servers look for them in this file alone.
     )
   else:
     generation = hf_config.Generation(

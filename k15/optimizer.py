@@ -15,6 +15,9 @@ import optax.contrib
 
 from k15.data_types import TrainState
 
+# Axes of what is looked up or read out: tokens, and a value head's value.
+_AT_THE_ENDS = frozenset(['vocab', 'value'])
+
 Schedule = Callable[[jax.Array], jax.Array]
 
 
@@ -25,14 +28,20 @@ def make(
   eps: float,
   weight_decay: float,
   clip_norm: float,
+  axes: Any,
 ) -> optax.GradientTransformation:
   """Gradients -> directions of descent, before the learning rate.
 
+  What is a matrix is read from the names of its axes, never from their number:
+  layers stacked along an axis 'layers' are so many matrices, norms and biases.
+
   Args:
-    name: 'adam', 'sgd', or 'muon' (matrices by Muon, the rest by Adam).
+    name: 'adam', 'sgd', or 'muon' (see `_muon_axes`; the rest by Adam).
     beta1, beta2, eps: of Adam.
     weight_decay: decoupled, of matrices only.
     clip_norm: global gradient norm; 0 is off.
+    axes: tree of the parameters with the names of their axes, a tuple each,
+      as `policy.logical_axes` makes it.
 
   Raises:
     ValueError: an unknown name.
@@ -44,7 +53,11 @@ def make(
     parts.append(optax.scale_by_adam(b1=beta1, b2=beta2, eps=eps))
   elif name == 'muon':
     muon = optax.contrib.muon(
-      learning_rate=1.0, adam_b1=beta1, adam_b2=beta2, eps=eps
+      learning_rate=1.0,
+      adam_b1=beta1,
+      adam_b2=beta2,
+      eps=eps,
+      muon_weight_dimension_numbers=_of_each(_muon_axes, axes),
     )
     parts += [muon, optax.scale(-1.0)]  # undoes optax's descending sign
   elif name == 'sgd':
@@ -52,7 +65,8 @@ def make(
   else:
     raise ValueError(f"optimizer {name!r} is not 'adam', 'muon' or 'sgd'")
   if weight_decay > 0:
-    parts.append(optax.add_decayed_weights(weight_decay, mask=_matrices))
+    is_matrix = _of_each(lambda names: len(_places(names)) > 1, axes)
+    parts.append(optax.add_decayed_weights(weight_decay, mask=is_matrix))
   return optax.chain(*parts)
 
 
@@ -68,11 +82,16 @@ def constant_schedule(learning_rate: float, warmup_updates: int) -> Schedule:
 def cosine_schedule(
   learning_rate: float, end: float, warmup_steps: int, steps: int
 ) -> Schedule:
-  """Linear warm-up, then half a cosine down to `end` at the last step."""
+  """Linear warm-up, then half a cosine down to `end` at the last step.
+
+  Steps count from 0: the first at the full rate is `warmup_steps`, the last is
+  `steps` - 1.  Where these are one and the same, it has the full rate.
+  """
+  falling = max(1, steps - 1 - warmup_steps)
 
   def schedule(step):
     warm = jnp.minimum(1.0, (step + 1) / (warmup_steps + 1))
-    done = jnp.clip((step - warmup_steps) / max(1, steps - warmup_steps), 0, 1)
+    done = jnp.clip((step - warmup_steps) / falling, 0, 1)
     cosine = 0.5 * (1 + jnp.cos(jnp.pi * done))
     return warm * (end + (learning_rate - end) * cosine)
 
@@ -116,5 +135,24 @@ def apply(
   return TrainState(params=params, opt_state=opt_state, step=state.step + 1)
 
 
-def _matrices(params):
-  return jax.tree.map(lambda p: p.ndim >= 2, params)
+def _muon_axes(names):
+  """Which axes make a matrix for Muon; None: the parameter is Adam's.
+
+  Muon is for hidden matrices, x W = y.  Its author leaves scalars, vectors, and
+  the layers of input and output to AdamW (K. Jordan, "Muon: An optimizer for
+  hidden layers in neural networks", 2024), and so does Moonlight: norms,
+  embedding and head (arXiv 2502.16982, section 2.2).
+  """
+  places = _places(names)
+  if len(places) < 2 or not _AT_THE_ENDS.isdisjoint(names):
+    return None
+  return optax.contrib.MuonDimensionNumbers(*places)
+
+
+def _places(names):
+  """Where the axes of one layer are."""
+  return [i for i, name in enumerate(names) if name != 'layers']
+
+
+def _of_each(function, axes):
+  return jax.tree.map(function, axes, is_leaf=lambda x: type(x) is tuple)

@@ -10,6 +10,7 @@ query heads, N key-value heads, G = H / N, h head width, V vocabulary.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -64,6 +65,17 @@ def init(config: PolicyConfig, key: jax.Array) -> Any:
   positions = jnp.zeros((1, 2), jnp.int32)
   variables = Decoder(config).init(key, tokens, positions, tokens + 1)
   return variables['params']
+
+
+def logical_axes(config: PolicyConfig) -> Any:
+  """What each axis of each parameter means: tuples of names, unboxed."""
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  boxed = jax.eval_shape(functools.partial(init, config), key)
+  return jax.tree.map(
+    lambda box: tuple(box.names),
+    boxed,
+    is_leaf=lambda x: isinstance(x, nn.Partitioned),
+  )
 
 
 def forward(

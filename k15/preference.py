@@ -37,7 +37,7 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
     model: directory of the model to start from, which is the reference.
   """
   config = context.config.dpo
-  optimizer = context_lib.make_optimizer(context.config, config.optimizer)
+  optimizer = context_lib.make_optimizer(context, config.optimizer)
   checkpoints = checkpoint.Checkpoints(
     context.workdir / 'checkpoints' / 'dpo', context.config.saving.keep
   )
@@ -76,7 +76,8 @@ def make_batches(context: Context, pairs: Sequence[Pair]) -> list[Batch]:
   micro = config.optimizer.micro_batch_rows
   longest = config.rollout.max_prompt_length + config.rollout.max_length
   batches = []
-  for part in batching.split_minibatches(list(order), size):
+  num_batches = -(-len(order) // size)
+  for part in batching.split_minibatches(list(order), num_batches):
     weights = np.full(2, 1 / len(part))
     picked = [
       tuple(batching.with_weights(pairs[i], weights, weights)) for i in part

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import flax.struct
 import jax
 import numpy as np
 import optax
@@ -20,9 +21,23 @@ from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import streams
+from k15 import update
 from k15 import value_head
 from k15.context import Context
 from k15.data_types import TrainState
+
+
+@flax.struct.dataclass
+class Labelled:
+  """Rows of one step: tokens int32 [B, T], lengths int32 [B], labels bool [B].
+
+  A label says whether the response in the prompt is correct.
+  """
+
+  tokens: jax.Array
+  lengths: jax.Array
+  labels: jax.Array
+
 
 # Tokens of a prompt, and whether the response in it is correct.
 Example = tuple[np.ndarray, bool]
@@ -33,8 +48,8 @@ def train(
 ) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
-  Steps, tokens of a step, optimizer and learning rates are those of
-  `config.sft`; a row has `rollout.max_prompt_length` columns.
+  Its keys are `config.reward_model`; a row has `rollout.max_prompt_length`
+  columns.
 
   Args:
     context: of the run.
@@ -42,14 +57,22 @@ def train(
     trunk: parameters to start from, copied; None draws them by the seed.
 
   Raises:
-    ValueError: there are no examples, or one is longer than a row.
-    FloatingPointError: the loss is not finite.
+    ValueError: there are no examples, one is longer than a row, or a row is
+      longer than what a step has.
+    FloatingPointError: loss or gradient are not finite.
     Interrupted: the run was asked to stop; its state is saved.
   """
   if not examples:
     raise ValueError('0 examples to learn from')
-  config = context.config.sft
-  optimizer = context_lib.make_optimizer(context.config, config.optimizer)
+  config = context.config.reward_model
+  columns = context.config.rollout.max_prompt_length
+  if config.batch_tokens < columns:
+    raise ValueError(
+      f'reward_model.batch_tokens is {config.batch_tokens}, less than one row'
+      f' of rollout.max_prompt_length {columns}'
+    )
+  axes = value_head.logical_axes(context.policy)
+  optimizer = context_lib.make_optimizer(context, config.optimizer, axes)
   state = _init_state(context, optimizer, trunk)
   folder = context.workdir / 'checkpoints' / 'reward'
   keep = context.config.saving.keep
@@ -73,21 +96,21 @@ def make_step(
 ):
   """Returns the jitted step, which gives the next state and its metrics.
 
-  Its arguments: a state, which is donated; tokens int32 [B, T], lengths int32
-  [B] and labels bool [B].  `layout`: shardings of the state, which it keeps.
+  Its arguments: a state, which is donated, and `Labelled`.  `layout`:
+  shardings of the state, which it keeps.
   """
 
-  def loss_of(params, tokens, lengths, labels):
-    values = value_head.values(config, params, tokens, lengths)
-    weight = np.full(len(tokens), 1 / len(tokens), np.float32)
-    loss, values = losses.value_logistic(values, labels, weight)
+  def loss_of(params, batch):
+    values = value_head.values(config, params, batch.tokens, batch.lengths)
+    weight = np.full(len(batch.tokens), 1 / len(batch.tokens), np.float32)
+    loss, values = losses.value_logistic(values, batch.labels, weight)
     return loss, values | dict(loss=loss)
 
   grad = jax.grad(loss_of, has_aux=True)
 
   @functools.partial(jax.jit, donate_argnums=0, out_shardings=(layout, None))
-  def step(state, tokens, lengths, labels):
-    gradient, values = grad(state.params, tokens, lengths, labels)
+  def step(state, batch):
+    gradient, values = grad(state.params, batch)
     values |= dict(
       grad_norm=optax.global_norm(gradient),
       learning_rate=schedule(state.step),
@@ -143,7 +166,8 @@ def _init_state(context, optimizer, trunk):
 
 
 def _steps(context, optimizer, state, examples, start, checkpoints):
-  config, every = context.config.sft, context.config.saving.every_sft_steps
+  config = context.config.reward_model
+  every = context.config.saving.every_sft_steps
   schedule = optimizer_lib.cosine_schedule(
     config.learning_rate,
     config.end_learning_rate,
@@ -154,14 +178,16 @@ def _steps(context, optimizer, state, examples, start, checkpoints):
   step = make_step(context.policy, optimizer, schedule, layout)
   with metrics.Progress(config.steps, start, 'reward') as progress:
     for i in range(start, config.steps):
-      state, values = step(state, *_batch(context, examples, i))
+      batch = context.place_rows(_batch(context, examples, i))
+      state, values = step(state, batch)
       values = {k: float(v) for k, v in jax.device_get(values).items()}
-      if not np.isfinite(values['loss'] + values['grad_norm']):
-        raise FloatingPointError(f'reward step {i}: {values}')
+      update.refuse_non_finite(
+        context.workdir, 'reward', 'step', i, values, batch
+      )
       progress.update(loss=values['loss'])
       if i % config.log_every == 0 or i + 1 == config.steps:
         context.logger.scalars('reward', i, _named(values))
-      done, stopping = i + 1 == config.steps, context.stop.is_set()
+      done, stopping = i + 1 == config.steps, context.is_stopping()
       if done or (i + 1) % every == 0 or stopping:
         checkpoints.save(i + 1, state, dict(data={}))
       if stopping and not done:
@@ -172,7 +198,7 @@ def _steps(context, optimizer, state, examples, start, checkpoints):
 def _batch(context, examples, step):
   """Rows of one step: epochs shuffled by the seed; no state to keep."""
   columns = context.config.rollout.max_prompt_length
-  rows = max(1, context.config.sft.batch_tokens // columns)
+  rows = context.config.reward_model.batch_tokens // columns
   chosen = []
   for place in range(step * rows, (step + 1) * rows):
     epoch, i = divmod(place, len(examples))
@@ -180,7 +206,8 @@ def _batch(context, examples, step):
       examples[_order(context.config.seed, epoch, len(examples))[i]]
     )
   tokens, lengths = value_head.pad([tokens for tokens, _ in chosen], columns)
-  return tokens, lengths, np.array([label for _, label in chosen])
+  labels = np.array([label for _, label in chosen])
+  return Labelled(tokens, lengths, labels)
 
 
 @functools.lru_cache(maxsize=2)
@@ -191,9 +218,9 @@ def _order(seed, epoch, count):
 
 def _named(values):
   return {
-    'reward/loss': values['loss'],
-    'reward/accuracy': values['accuracy_sum'],
-    'reward/value': values['value_sum'],
-    'reward/grad_norm': values['grad_norm'],
-    'reward/learning_rate': values['learning_rate'],
+    'reward_model/loss': values['loss'],
+    'reward_model/accuracy': values['accuracy_sum'],
+    'reward_model/value': values['value_sum'],
+    'reward_model/grad_norm': values['grad_norm'],
+    'reward_model/learning_rate': values['learning_rate'],
   }

@@ -205,9 +205,9 @@ def first_state(context: Context, params: Any) -> tuple[TrainState, Any]:
   The state takes over the parameters.
   """
   config = context.config
-  optimizer = context_lib.make_optimizer(config, config.optimizer.name)
+  optimizer = context_lib.make_optimizer(context, config.optimizer.name)
   state = context_lib.init_state(context, optimizer, params)
-  if not _uses_kl(config):
+  if not rl_updates.uses_slow_reference(config):
     return state, None
   return state, jax.tree.map(lambda x: x.copy(), state.params)
 
@@ -218,7 +218,7 @@ def make_stage(
   """Everything iterations of the named stage need, from the given state."""
   config = context.config
   o = config.optimizer
-  optimizer = context_lib.make_optimizer(config, o.name)
+  optimizer = context_lib.make_optimizer(context, o.name)
   layout = jax.tree.map(lambda x: x.sharding, state)
   step, logprobs = rl_updates.make_updates(context, optimizer, layout)
   slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
@@ -398,14 +398,12 @@ def _train_on(stage, groups, iteration):
     batches = rl_updates.make_batches(
       stage.context, groups, iteration, stage.name
     )
-  is_due = iteration and iteration % config.loss.grpo_reference_interval == 0
-  if stage.kl_params is not None and is_due:
-    stage.kl_params = jax.tree.map(lambda x: x.copy(), stage.state.params)
   with timer('ref_logprobs'):
     batches = _with_ref_logprobs(stage, batches)
-  if config.optimizer.reset_every_iteration and not config.optimizer.offload:
+  o = config.optimizer
+  if batches and o.reset_every_iteration and not o.offload:
     stage.state = optimizer_lib.reset(stage.optimizer, stage.state)
-  results = []
+  results, steps_before = [], _steps(stage)
   with timer('update'):
     for i, batch in enumerate(batches):
       is_first = i == 0
@@ -420,7 +418,26 @@ def _train_on(stage, groups, iteration):
         batch,
       )
       results.append(values)
+  _renew_reference(stage, steps_before)
   return rl_metrics.of_updates(results)
+
+
+def _renew_reference(stage, steps_before):
+  """Takes the newest policy as GRPO's slow reference whenever it is due.
+
+  That is where the optimizer's steps have passed a multiple of the interval.
+  The log-probabilities of the reference are those of whole iterations, so it
+  waits for the end of one.
+  """
+  every = stage.context.config.loss.grpo_reference_interval
+  is_due = _steps(stage) // every > steps_before // every
+  if is_due and stage.kl_params is not None:
+    stage.kl_params = jax.tree.map(lambda x: x.copy(), stage.state.params)
+
+
+def _steps(stage):
+  """Optimizer steps since the start of the stage."""
+  return int(jax.device_get(stage.state.step))
 
 
 def _with_ref_logprobs(stage, batches):
@@ -441,15 +458,12 @@ def _with_ref_logprobs(stage, batches):
   return jax.block_until_ready(filled)
 
 
-def _uses_kl(config):
-  return config.loss.method == 'grpo' and config.loss.grpo_beta > 0
-
-
 def _device_layout(context):
   o = context.config.optimizer
-  optimizer = context_lib.make_optimizer(context.config, o.name)
+  optimizer = context_lib.make_optimizer(context, o.name)
   layout = context_lib.state_layout(context, optimizer)
-  kl_layout = layout.params if _uses_kl(context.config) else None
+  has_slow = rl_updates.uses_slow_reference(context.config)
+  kl_layout = layout.params if has_slow else None
   return dict(train=layout, kl_params=kl_layout)
 
 

@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 
 from k15 import correctness
+from k15 import losses
 from k15.data_types import Group, StopReason, Trajectory
 
+# Counts of an iteration's updates, of what was in their loss.
+_OF_UPDATES = ('updates', 'tokens_trained', 'responses_trained')
 _LEVELS = ('easy', 'medium', 'hard')
 
 
@@ -75,7 +78,7 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   values = {
     'rl/reward': rewards.mean(),
     'rl/accuracy': is_right.mean(),
-    'rl/zero_variance_groups': np.mean((rewards == rewards[:, :1]).all(axis=1)),
+    'rl/zero_variance_groups': np.mean(losses.are_equal(rewards)),
     'rl/groups': len(groups),
   }
   levels = np.array([_level(g.problem.difficulty) for g in groups])
@@ -130,7 +133,10 @@ def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
 
   The log-ratio l_j is that of a whole response at the time it is trained on:
   0 in the first update, what the earlier updates have done in the others.
+  Without any update only that is said.
   """
+  if not results:
+    return {f'rl/{name}': 0 for name in _OF_UPDATES}
   total = {name: sum(result[name] for result in results) for name in results[0]}
   sequences = max(total['sequences'], 1)
   # Masks of the correction apply to the loss alone.

@@ -58,8 +58,13 @@ def advantages(
     values, c.negative_gradients, c.negative_discard_rate, rng
   )
   if not c.keep_zero_variance_groups:
-    keep &= (rewards_P_K != rewards_P_K[:, :1]).any(axis=1, keepdims=True)
+    keep &= ~losses.are_equal(rewards_P_K)[:, None]
   return values, keep
+
+
+def uses_slow_reference(config: Any) -> bool:
+  """Whether the loss pulls towards GRPO's slow reference."""
+  return config.loss.method == 'grpo' and config.loss.grpo_beta > 0
 
 
 def make_loss(config: Any) -> update.Loss:
@@ -83,7 +88,7 @@ def make_loss(config: Any) -> update.Loss:
     )
 
   def grpo(logprobs, rows, token_weight):
-    return losses.grpo(
+    value, values = losses.grpo(
       logprobs,
       rows.ref_logprobs,
       rows.kl_logprobs,
@@ -97,6 +102,9 @@ def make_loss(config: Any) -> update.Loss:
       c.grpo_ratio,
       token_weight,
     )
+    if not uses_slow_reference(config):
+      del values['kl_sum']  # Nothing is there that it would be measured from.
+    return value, values
 
   def loss(logprobs, rows):
     token_weight = None
@@ -133,6 +141,17 @@ def _corrected(c, rows):
   return rows, token_weight, values
 
 
+def updates_of(config: Any, num_groups: int) -> int:
+  """Optimizer steps of an epoch over the groups that an iteration completed.
+
+  As many as the config says when all that it opened are complete, and in
+  proportion, rounded up, when these are fewer or more: minibatches, and with
+  them the noise of a gradient, stay as large as they are.
+  """
+  share = num_groups * config.rl.updates_per_iteration
+  return -(-share // config.rl.problems_per_iteration)
+
+
 def groups_per_update(config: Any) -> int:
   """Groups of one optimizer step at most."""
   return -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
@@ -149,19 +168,31 @@ def batch_shape(config: Any) -> tuple[int, int, int]:
 def make_batches(
   context: Context, groups: list[Group], iteration: int, stage: str = 'rl'
 ) -> list[Batch]:
-  """Packs the groups of an iteration, a batch per update, all of one shape."""
+  """Packs the groups of an iteration, a batch per update, all of one shape.
+
+  Groups none of whose responses can move the policy make no batch: an update
+  by nothing would still follow old moments and decay weights.
+  """
   config = context.config
   rng = streams.rng(config.seed, 'updates', stage, iteration)
   rewards = total_rewards(config, groups, iteration)
   values, keep = advantages(config, rewards, _is_correct(groups), rng)
   batches = []
   for _ in range(config.rl.epochs):
-    order = rng.permutation(len(groups))
-    size = groups_per_update(config)
-    for part in batching.split_minibatches(list(order), size):
-      picked = [(groups[i], values[i], keep[i]) for i in part]
-      batches.append(_pack(context, picked, iteration))
+    order = list(rng.permutation(len(groups)))
+    num_updates = updates_of(config, len(groups))
+    for part in batching.split_minibatches(order, num_updates):
+      if _moves(config, values[part], keep[part]):
+        picked = [(groups[i], values[i], keep[i]) for i in part]
+        batches.append(_pack(context, picked, iteration))
   return batches
+
+
+def _moves(config, advantages_P_K, keep_P_K):
+  """Whether the loss of these responses has a gradient at all."""
+  c = config.loss
+  is_pulled = c.method == 'mirror_descent' or uses_slow_reference(config)
+  return bool((keep_P_K & ((advantages_P_K != 0) | is_pulled)).any())
 
 
 def _pack(context, picked, iteration):
@@ -179,16 +210,16 @@ def _pack(context, picked, iteration):
         )
       )
       kept.append(bool(keep) and trajectory.length > 0)
-  lengths = np.array([s.loss_tokens for s in sequences]) * np.array(kept)
-  max_length = config.rollout.max_length
+  lengths, in_loss = [s.loss_tokens for s in sequences], np.array(kept)
+  c, longest = config.loss, config.rollout.max_length
   sequences = batching.with_weights(
     sequences,
-    losses.sequence_weights(lengths, config.loss.pg_norm, max_length),
-    losses.sequence_weights(lengths, config.loss.reg_norm, max_length),
+    losses.sequence_weights(lengths, c.pg_norm, longest, in_loss),
+    losses.sequence_weights(lengths, c.reg_norm, longest, in_loss),
   )
   rows, columns, most = batch_shape(config)
   return batching.pack(
-    [s for s, length in zip(sequences, lengths, strict=True) if length > 0],
+    [s for s, is_in in zip(sequences, kept, strict=True) if is_in],
     num_rows=rows,
     row_length=columns,
     max_sequences=most,

@@ -20,9 +20,6 @@ from k15 import losses
 KINDS = ('none', 'truncate', 'mask')
 LEVELS = ('token', 'sequence')
 
-# exp is cut beyond it: large numbers, never inf.
-_MAX_LOG_RATIO = 60.0
-
 
 def drift(ref_logprobs, behavior_logprobs, mask):
   """How far training and rollout are apart on the same tokens.
@@ -41,7 +38,7 @@ def drift(ref_logprobs, behavior_logprobs, mask):
   """
   inside = mask > 0
   d = jnp.where(inside, ref_logprobs - behavior_logprobs, 0.0)
-  kl = jnp.expm1(jnp.minimum(d, _MAX_LOG_RATIO)) - d
+  kl = jnp.expm1(jnp.minimum(d, losses.MAX_LOG_RATIO)) - d
   return jax.lax.stop_gradient(
     dict(
       drift_tokens=jnp.sum(inside, dtype=jnp.float32),
@@ -118,7 +115,7 @@ def correct(
 
 def _truncate(log_rho, cap):
   """Weights, and what was cut."""
-  rho = jnp.exp(jnp.minimum(log_rho, _MAX_LOG_RATIO))
+  rho = jnp.exp(jnp.minimum(log_rho, losses.MAX_LOG_RATIO))
   return jnp.minimum(rho, cap), rho > cap
 
 

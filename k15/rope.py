@@ -96,12 +96,13 @@ def yarn_frequencies(
   return frequencies * (1 - ramp + ramp / factor)
 
 
-def yarn_magnitude(factor: float) -> float:
-  """0.1 ln(factor) + 1, by which queries and keys grow; 1 below a factor of 1.
+def yarn_magnitude(factor: float, mscale: float = 1.0) -> float:
+  """0.1 mscale ln(factor) + 1, by which queries and keys grow; 1 below 1.
 
-  YaRN, arXiv 2309.00071, section 3.3, eq. 22: the square root of 1 / t.
+  YaRN, arXiv 2309.00071, section 3.3, eq. 22: the square root of 1 / t, which
+  has an mscale of 1.
   """
-  return 1.0 if factor <= 1 else 0.1 * math.log(factor) + 1.0
+  return 1.0 if factor <= 1 else 0.1 * mscale * math.log(factor) + 1.0
 
 
 def turns_of(config: Any) -> tuple[np.ndarray, float]:

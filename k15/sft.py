@@ -45,7 +45,7 @@ def train(
     DataError: something is wrong with the files of the stage.
   """
   config = context.config[stage]
-  optimizer = context_lib.make_optimizer(context.config, config.optimizer)
+  optimizer = context_lib.make_optimizer(context, config.optimizer)
   checkpoints = checkpoint.Checkpoints(
     context.workdir / 'checkpoints' / stage, context.config.saving.keep
   )
@@ -101,8 +101,6 @@ def _steps(context, stage, optimizer, state, stream, start, checkpoints):
 
 def _make_step(context, stage, steps, optimizer, layout):
   config = context.config
-  if config[stage].epochs:
-    steps -= 1  # The last update is at `end_learning_rate` itself.
   schedule = optimizer_lib.cosine_schedule(
     config[stage].learning_rate,
     config[stage].end_learning_rate,

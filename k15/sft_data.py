@@ -157,6 +157,7 @@ def _open_store(context, stage, is_new):
     row_tokens=row_tokens(context.config, stage),
     drop_too_long=config.drop_too_long,
     held_out=sorted(kept_out),
+    drop_unusable=context.config.task.drop_unusable,
   )
   if hosts.is_first():
     key = token_store.fingerprint(config.files, settings)
@@ -177,6 +178,7 @@ def _open_store(context, stage, is_new):
         settings['row_tokens'],
         config.drop_too_long,
         functools.partial(_is_evaluated, task),
+        settings['drop_unusable'],
       )
   hosts.wait(f'{stage} tokens')
   return token_store.TokenStore(directory)

@@ -15,6 +15,7 @@ import numpy as np
 
 from k15 import arithmetic
 from k15 import arithmetic_traces
+from k15 import conversations
 from k15 import data
 from k15 import eval_sets
 from k15 import near_duplicates
@@ -68,12 +69,23 @@ class Task:
       if self.is_chat:
         tokens = self.tokenizer.encode_chat(self._chat(text))
       else:
-        tokens = self.tokenizer.encode(text)
+        tokens = self.tokenizer.begin(text)
       tokens = np.array(tokens, np.int32)
       tokens.flags.writeable = False
       return tokens
 
     return functools.lru_cache(_MAX_ENCODED)(encode)
+
+  def prompt_text(self, prompt: str) -> str:
+    """What `encode_prompt` encodes, special tokens by their names."""
+    text = prompt + self.prompt_suffix
+    return self.tokenizer.render(self._chat(text)) if self.is_chat else text
+
+  @property
+  def end_id(self) -> int:
+    """The token by which the policy learns to end a response."""
+    tokenizer = self.tokenizer
+    return tokenizer.turn_end_id if self.is_chat else tokenizer.eos_id
 
   def messages(self, prompt: str) -> list[dict[str, str]]:
     """The chat that asks a prompt."""
@@ -278,14 +290,14 @@ def sft_pairs(
     max_length: tokens of a response, with the one that ends it.
     row_tokens: of prompt and response together; None: no bound.
   """
-  eos = np.array([task.tokenizer.eos_id], np.int32)
-  pairs = [
-    (
-      task.encode_prompt(example.problem.prompt),
-      np.concatenate([task.tokenizer.encode(example.response), eos]),
-    )
-    for example in task.examples
-  ]
+  eos = np.array([task.end_id], np.int32)
+
+  def pair(prompt, response):
+    response = conversations.continued(task.prompt_text(prompt), response)
+    response = np.concatenate([task.tokenizer.encode(response), eos])
+    return task.encode_prompt(prompt), response
+
+  pairs = [pair(e.problem.prompt, e.response) for e in task.examples]
   kept = [
     (prompt, response)
     for prompt, response in pairs

@@ -17,7 +17,7 @@ import numpy as np
 from k15 import conversations
 from k15 import data
 
-_FORMAT = 2
+_FORMAT = 3  # 3: what is evaluated is known within other words
 
 
 class TokenStore:
@@ -68,6 +68,7 @@ def make(
   max_length: int,
   drop_too_long: bool,
   is_held_out: Callable[[str], Any] = lambda text: False,
+  drop_unusable: bool = False,
 ) -> None:
   """Writes a store in place of an earlier one, whole or not at all.
 
@@ -80,6 +81,8 @@ def make(
     drop_too_long: whether longer ones are left out and counted.
     is_held_out: whether a text asks what is evaluated; conversations in which
       somebody does are left out and counted.
+    drop_unusable: whether conversations that say nothing, or that the encoding
+      refuses, are left out and counted too; the first is printed.
 
   Raises:
     DataError: a row that is no conversation, one that is too long, or a file
@@ -89,16 +92,30 @@ def make(
   shutil.rmtree(new, ignore_errors=True)
   new.mkdir(parents=True)
   lengths, sizes = [], []
-  dropped = dict(too_long=0, held_out=0)
+  dropped = dict(too_long=0, held_out=0, unusable=0)
+
+  def leave_out(error):
+    if not dropped['unusable']:
+      print(f'left out, and others like it: {error}', flush=True)
+    dropped['unusable'] += 1
+
+  on_unusable = leave_out if drop_unusable else None
   with (new / 'tokens.bin').open('wb') as out:
     for path in files:
       first = len(lengths)
-      for where, messages in conversations.read(path):
+      for where, messages in conversations.read(path, on_unusable):
         asked = (m['content'] for m in messages if m['role'] != 'assistant')
         if any(isinstance(a, str) and is_held_out(a) for a in asked):
           dropped['held_out'] += 1
           continue
-        tokens, mask = _encoded(encode, messages, where)
+        try:
+          tokens, mask = encode(messages)
+        except conversations.DataError as error:
+          error = type(error)(f'{where}: {error}')
+          if not (drop_unusable and isinstance(error, conversations.Unusable)):
+            raise error from None
+          leave_out(error)
+          continue
         if len(tokens) > max_length:
           if not drop_too_long:
             raise conversations.DataError(
@@ -118,10 +135,3 @@ def make(
   (new / 'index.json').write_text(json.dumps(index) + '\n')
   shutil.rmtree(directory, ignore_errors=True)
   new.rename(directory)
-
-
-def _encoded(encode, messages, where):
-  try:
-    return encode(messages)
-  except conversations.DataError as error:
-    raise conversations.DataError(f'{where}: {error}') from None

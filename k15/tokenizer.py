@@ -22,7 +22,8 @@ class ByteTokenizer:
   Attributes:
     words: the strings of one token each, in order of their ids from 256 on.
     pad_id: fills what is not text.
-    eos_id, eos_ids: ends a response; the same as a tuple.
+    eos_id, turn_end_id: ends a response.
+    eos_ids: the same as a tuple.
     vocab_size: number of ids, those never produced included.
     has_chat_template: False.
   """
@@ -40,6 +41,7 @@ class ByteTokenizer:
     self.words = words
     self.pad_id = 256 + len(words)
     self.eos_id = self.pad_id + 1
+    self.turn_end_id = self.eos_id
     self.eos_ids = (self.eos_id,)
     known = -(-(self.eos_id + 1) // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
     self.vocab_size = max(known, least_vocab_size)
@@ -69,6 +71,10 @@ class ByteTokenizer:
       else:
         ids.extend(_utf8(part))
     return np.array(ids, np.int32)
+
+  def begin(self, text: str) -> np.ndarray:
+    """A text from its beginning, before which there is no token."""
+    return self.encode(text)
 
   def decode(self, ids: Iterable[int]) -> str:
     """Text of the ids; what is no byte and no word is skipped.

@@ -41,6 +41,7 @@ def make_step(
   """Returns the jitted step (state, batch, ref_is_current) -> (state, metrics).
 
   The state is donated: compute everything that needs the old weights before.
+  A batch without a token in the loss leaves it as it is, moments and step too.
   `ref_is_current` says that the state still is the reference, as at the first
   step of an iteration: its own log-probabilities then are the reference's, and
   `batch.ref_logprobs` is not read.
@@ -103,7 +104,8 @@ def make_step(
       grad_norm=optax.global_norm(gradient),
       learning_rate=schedule(state.step),
     )
-    return optimizer_lib.apply(optimizer, schedule, state, gradient), metrics
+    after = optimizer_lib.apply(optimizer, schedule, state, gradient)
+    return _if(metrics['tokens'] > 0, after, state), metrics
 
   return step
 
@@ -149,8 +151,11 @@ def take_rows(batch: Batch, start: jax.Array, count: int) -> Batch:
   )
 
 
-def save_batch(workdir: pathlib.Path, name: str, batch: Batch) -> pathlib.Path:
-  """Writes a batch to `failed-<name>.npz` in the workdir, for a post-mortem."""
+def save_batch(workdir: pathlib.Path, name: str, batch: Any) -> pathlib.Path:
+  """Writes a batch to `failed-<name>.npz` in the workdir, for a post-mortem.
+
+  It is a `Batch` or another dataclass of arrays.
+  """
   path = workdir / f'failed-{name}.npz'
   whole = hosts.to_host(batch)
   fields = dataclasses.fields(whole)
@@ -165,7 +170,7 @@ def refuse_non_finite(
   unit: str,
   number: int,
   values: dict[str, float],
-  batch: Batch,
+  batch: Any,
 ) -> None:
   """Ends a run whose loss or gradient is not finite.
 
@@ -185,6 +190,11 @@ def refuse_non_finite(
     f'{stage} {unit} {number}: loss {values["loss"]}, gradient norm'
     f' {values["grad_norm"]}; the batch is in {path}'
   )
+
+
+def _if(condition, left, right):
+  """One tree or the other, of the same structure."""
+  return jax.tree.map(lambda x, y: jnp.where(condition, x, y), left, right)
 
 
 def _num_micro_batches(batch, micro_batch_rows):

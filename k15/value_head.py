@@ -18,6 +18,12 @@ def init(config: policy.PolicyConfig, trunk: Any) -> dict[str, Any]:
   return dict(trunk=trunk, head=head)
 
 
+def logical_axes(config: policy.PolicyConfig) -> dict[str, Any]:
+  """What each axis of each parameter means; see `policy.logical_axes`."""
+  head = dict(kernel=('embed', 'value'), bias=('value',))
+  return dict(trunk=policy.logical_axes(config), head=head)
+
+
 def values(
   config: policy.PolicyConfig,
   params: dict[str, Any],

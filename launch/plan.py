@@ -129,8 +129,7 @@ def held_bytes(run: plan_programs.Run, name: str, slot_bytes: int) -> int:
   config, size = run.context.config, plan_programs.bytes_per_chip
   params, moments = size(run.state.params), size(run.state.opt_state)
   copy = 0 if run.shares_weights else size(run.rollout_params)
-  slow = config.loss.method == 'grpo' and config.loss.grpo_beta > 0
-  kept = params if slow else 0
+  kept = params if rl_updates.uses_slow_reference(config) else 0
   if name == plan_programs.UPDATE:
     others = config.rl.updates_per_iteration - 1
     return kept + copy + others * size(plan_programs.batch(run))

@@ -116,7 +116,7 @@ def make_run(config: Any, devices: Sequence[Any]) -> Run:
   context = Context(
     config, None, shape, mesh, task=None, scorer=None, logger=None, stop=None
   )
-  optimizer = context_lib.make_optimizer(config, config.optimizer.name)
+  optimizer = context_lib.make_optimizer(context, config.optimizer.name)
   slots = context_lib.make_slots(config, shape, context.rollout_mesh, tokenizer)
   return Run(
     context=context,

@@ -22,8 +22,35 @@ TEMPLATE = """{%- for message in messages %}
 """
 
 
-def write(directory, template=TEMPLATE, vocab_size=320, **settings):
-  """A checkpoint without weights: tokenizer, template, config.json."""
+# As the distilled models of DeepSeek-R1: the thinking of earlier turns is left
+# out, that of the last one too, and the prompt begins it.
+R1 = """{{- '<|endoftext|>' }}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}
+        {{- 'User:' + message.content }}
+    {%- elif message.role == 'assistant' %}
+        {{- 'Assistant:' + message.content.split('</think>')[-1] }}
+        {{- '<|im_end|>' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- 'Assistant:<think>\\n' }}
+{%- endif %}
+"""
+
+
+def write(
+  directory, template=TEMPLATE, vocab_size=320, begins_with=None, **settings
+):
+  """A checkpoint without weights: tokenizer, template, config.json.
+
+  Args:
+    directory: to write to.
+    template: of chats.
+    vocab_size: of config.json.
+    begins_with: special token that the post-processor puts before a text.
+    **settings: others of tokenizer_config.json.
+  """
   directory.mkdir(parents=True, exist_ok=True)
   tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
   level = tokenizers.pre_tokenizers.ByteLevel
@@ -37,6 +64,11 @@ def write(directory, template=TEMPLATE, vocab_size=320, **settings):
   )
   texts = ['user assistant system the answer is the sum of the numbers'] * 9
   tokenizer.train_from_iterator(texts, trainer)
+  if begins_with:
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+      single=f'{begins_with} $A',
+      special_tokens=[(begins_with, SPECIAL.index(begins_with))],
+    )
   tokenizer.save(str(directory / 'tokenizer.json'))
   settings = (
     dict(

@@ -160,12 +160,41 @@ def test_all_or_the_last_segments_enter_the_loss():
   assert everything.loss_tokens == 6
   assert everything.length == 8
   assert everything.advantage == 0.5
-  last = batching.sequence_of(trajectory(), prompt, 'last', 5)
-  np.testing.assert_array_equal(last.loss_mask, [0, 0, 0, 1, 1, 1])
-  # Nothing was sampled in this iteration: context only.
-  assert batching.sequence_of(trajectory(), prompt, 'last', 6).loss_tokens == 0
-  with pytest.raises(ValueError, match='first'):
-    batching.sequence_of(trajectory(), prompt, 'first', 5)
+  # The last segment is the response's own, in this iteration or a later one.
+  for iteration in (5, 6):
+    last = batching.sequence_of(trajectory(), prompt, 'last', iteration)
+    np.testing.assert_array_equal(last.loss_mask, [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(
+      last.is_current, np.array([0, 0, 0, 1, 1, 1]) * (iteration == 5)
+    )
+
+
+@pytest.mark.parametrize(
+  ('loss_segments', 'expected'),
+  [
+    ('last:1', [0, 0, 0, 1, 1, 1]),
+    ('last:2', [0, 0, 1, 1, 1, 1]),
+    ('last:3', [1] * 6),
+    ('last:12', [1] * 6),
+  ],
+)
+def test_the_last_segments_by_their_number(loss_segments, expected):
+  versions = np.array([3, 3, 4, 5, 5, 5])
+  mask = batching.segments_in_loss(versions, loss_segments)
+  np.testing.assert_array_equal(mask, expected)
+
+
+def test_a_response_without_tokens_has_none_in_the_loss():
+  empty = Trajectory(0, 'a', 0)
+  for loss_segments in ('all', 'last', 'last:2'):
+    made = batching.sequence_of(empty, np.array([1]), loss_segments, 5)
+    assert made.loss_tokens == made.is_current.sum() == 0
+
+
+@pytest.mark.parametrize('value', ['first', '', 'last:0', 'last:', 'last:-1'])
+def test_other_segments_are_refused(value):
+  with pytest.raises(ValueError, match="not 'all', 'last' or 'last:m'"):
+    batching.segments_in_loss(np.array([1]), value)
 
 
 def test_with_weights():
@@ -179,22 +208,24 @@ def test_with_weights():
 
 
 @pytest.mark.parametrize(
-  'count, size, lengths',
+  'count, num_parts, lengths',
   [
-    (8, 4, [4, 4]),
-    (9, 4, [3, 3, 3]),
-    (7, 4, [3, 4]),
-    (3, 4, [3]),
-    (10, 3, [2, 3, 2, 3]),
-    (0, 4, []),
+    (8, 2, [4, 4]),
+    (9, 3, [3, 3, 3]),
+    (7, 2, [3, 4]),
+    (3, 1, [3]),
+    (3, 3, [1, 1, 1]),
+    (10, 4, [2, 3, 2, 3]),
+    (0, 0, []),
   ],
 )
-def test_split_minibatches(count, size, lengths):
-  parts = batching.split_minibatches(list(range(count)), size)
+def test_split_minibatches(count, num_parts, lengths):
+  parts = batching.split_minibatches(list(range(count)), num_parts)
   assert [len(part) for part in parts] == lengths
   assert sum(parts, []) == list(range(count))
 
 
-def test_split_minibatches_refuses_size_0():
-  with pytest.raises(ValueError, match='not 0'):
-    batching.split_minibatches([1, 2], 0)
+@pytest.mark.parametrize(('count', 'num_parts'), [(2, 0), (2, 3), (0, 1)])
+def test_split_minibatches_makes_no_empty_parts(count, num_parts):
+  with pytest.raises(ValueError, match=f'do not make {num_parts} minibatches'):
+    batching.split_minibatches(list(range(count)), num_parts)

@@ -1,11 +1,17 @@
 """What is saved comes back bit for bit, or not at all."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import optax.contrib
+import pytest
 from jax.sharding import PartitionSpec
 
 from k15 import checkpoint
+from k15 import optimizer as optimizer_lib
+from k15 import policy
 from k15 import sharding
 
 
@@ -26,6 +32,48 @@ def _state(value):
     step=jnp.int32(7),
     missing=None,
   )
+
+
+def _saved_and_asked(folder, saved, asked):
+  checkpoints = checkpoint.Checkpoints(folder, 2)
+  checkpoints.save(3, saved, {})
+  try:
+    return checkpoints.restore(3, asked)
+  finally:
+    checkpoints.close()
+
+
+@pytest.mark.parametrize(
+  ('change', 'sentence'),
+  [
+    (dict(w=jnp.zeros((3, 2))), r'w is of float32 \[2, 3\] there and float32'),
+    (dict(half=None), 'half is of bfloat16 .* there and nothing now'),
+    (dict(missing=jnp.zeros(1)), 'missing is of nothing there and float32'),
+    (dict(step=jnp.float32(1)), 'step is of int32 .* there and float32'),
+  ],
+)
+def test_other_arrays_are_refused_in_a_sentence(tmp_path, change, sentence):
+  with pytest.raises(checkpoint.Mismatch, match=sentence):
+    _saved_and_asked(tmp_path, _state(1.0), _state(1.0) | change)
+
+
+def test_moments_of_another_muon_are_refused(tmp_path):
+  """Its matrices were once those of two axes, embeddings among them."""
+  shape = policy.PolicyConfig(
+    vocab_size=8, num_layers=2, d_model=8, num_heads=1, num_kv_heads=1,
+    head_dim=8, d_ff=8,
+  )  # fmt: skip
+  params = nn.unbox(policy.init(shape, jax.random.key(0)))
+  axes = policy.logical_axes(shape)
+  now = optimizer_lib.make('muon', 0.9, 0.95, 1e-8, 0.0, 1.0, axes)
+  state = optimizer_lib.init_state(now, params)
+  _saved_and_asked(tmp_path / 'same', state, state)
+  before = optax.chain(
+    optax.clip_by_global_norm(1.0), optax.contrib.muon(1.0), optax.scale(-1.0)
+  )
+  old = optimizer_lib.init_state(before, params)
+  with pytest.raises(checkpoint.Mismatch, match='mu/embedding .* stage again'):
+    _saved_and_asked(tmp_path / 'old', old, state)
 
 
 HOST = dict(

@@ -59,7 +59,7 @@ def test_every_key_is_judged():
   judged |= {'stages', 'task.kinds', 'tokenizer.words', 'evaluation.pass_at'}
   judged |= {f'evaluation.{key}' for key in ('sets', 'rewards', 'templates')}
   judged |= {'curation.evaluation_paths', 'curation.excluded_types'}
-  judged |= {'mesh.rules', 'mesh.coordinator'}
+  judged |= {'mesh.rules', 'mesh.coordinator', 'rl.loss_segments'}
   judged |= {'rollout.mesh', 'rollout.mesh_rules'}
   judged |= {key for keys in config_lib.RANGES.values() for key in keys}
   leaves = {}
@@ -110,6 +110,11 @@ def test_every_key_is_judged():
     (
       dict(evaluation__top_p=0.0),
       'evaluation.top_p is 0.0, and has to be > 0 and <= 1',
+    ),
+    (
+      dict(rl__loss_segments='last:0'),
+      "rl.loss_segments is 'last:0', and has to be 'all', 'last', or 'last:m'"
+      ' with a whole m >= 1',
     ),
     (
       dict(evaluation__interval=1.0),

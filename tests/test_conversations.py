@@ -98,6 +98,144 @@ def test_a_template_that_forgets_is_refused_or_asked_for_the_last_turn(
   assert 'hm' not in first
 
 
+# A question whose answer is thought about, and what comes before it.
+THINKING = [
+  dict(role='user', content='1+1?'),
+  dict(role='assistant', content='<think>\nhm\n</think>\n\n2'),
+  dict(role='user', content='+3?'),
+  dict(role='assistant', content='<think>\nso\n</think>\n\n5'),
+]
+
+
+def test_what_a_template_leaves_out_is_learnt_as_the_policy_writes_it(tmp_path):
+  """The prompt of inference, which begins the thinking, then the rest."""
+  tokenizer = _tokenizer(tmp_path, hf_tokenizers.R1)
+  encode = conversations.make_encode(tokenizer, True, '\n', 'last')
+  first, last = _texts(tokenizer, *encode(THINKING))
+  assert first == (
+    '<|endoftext|>User:1+1?Assistant:\n\n2<|im_end|>User:+3?Assistant:<think>\n'
+  )
+  assert last == 'so\n</think>\n\n5<|im_end|>'
+  tokens, mask = encode(THINKING)
+  np.testing.assert_array_equal(
+    tokens[: mask.argmax()], tokenizer.encode_chat(THINKING[:3])
+  )
+  # In all turns there is no one text to learn from; in one there is.
+  encode = conversations.make_encode(tokenizer, True, '\n', 'all')
+  with pytest.raises(conversations.Unusable, match="message 2: .*'last'"):
+    encode(THINKING)
+  runs = _texts(tokenizer, *encode(THINKING[:2]))
+  assert runs == [
+    '<|endoftext|>User:1+1?Assistant:<think>\n',
+    'hm\n</think>\n\n2<|im_end|>',
+  ]
+
+
+def test_a_template_that_leaves_thinking_out_and_begins_none(tmp_path):
+  template = hf_tokenizers.R1.replace("'Assistant:<think>\\n'", "'Assistant:'")
+  assert template != hf_tokenizers.R1
+  tokenizer = _tokenizer(tmp_path, template)
+  encode = conversations.make_encode(tokenizer, True, '\n', 'last')
+  _, last = _texts(tokenizer, *encode(THINKING))
+  assert last == '<think>\nso\n</think>\n\n5<|im_end|>'
+  encode = conversations.make_encode(tokenizer, True, '\n', 'all')
+  with pytest.raises(conversations.Unusable, match="message 2: .*'last'"):
+    encode(THINKING)
+
+
+def test_thinking_that_the_prompt_begins_has_to_be_there(tmp_path):
+  tokenizer = _tokenizer(tmp_path, hf_tokenizers.R1)
+  encode = conversations.make_encode(tokenizer, True, '\n', 'last')
+  talk = [THINKING[0], dict(role='assistant', content='2')]
+  with pytest.raises(
+    conversations.Unusable, match="begins it by '<think>', an"
+  ):
+    encode(talk)
+  # The remedies that the sentence names.
+  expected = 'hm\n</think>\n\n2<|im_end|>'
+  talk[1] = dict(role='assistant', content='2', reasoning_content='hm')
+  assert _texts(tokenizer, *encode(talk))[1] == expected
+  talk[1] = dict(role='assistant', content='hm\n</think>\n\n2')
+  assert _texts(tokenizer, *encode(talk))[1] == expected
+
+
+def test_the_end_of_a_turn_is_that_of_the_template(tmp_path):
+  """Though the files of the checkpoint name <|endoftext|> alone."""
+  directory = hf_tokenizers.write(tmp_path, eos_token='<|endoftext|>')
+  raw = json.loads((directory / 'config.json').read_text())
+  (directory / 'config.json').write_text(json.dumps(raw | dict(eos_token_id=0)))
+  tokenizer = hf_tokenizer.HfTokenizer(directory)
+  encode = conversations.make_encode(tokenizer, True, '\n', 'all')
+  assert _texts(tokenizer, *encode(TALK)) == TALK_TEXT.split('#')
+  # Without the template a text ends as the files say.
+  encode = conversations.make_encode(tokenizer, False, '\n', 'all')
+  assert _texts(tokenizer, *encode(TALK))[-1] == '5, so<|endoftext|>'
+
+
+def test_a_second_end_after_the_first_is_not_learnt(tmp_path):
+  template = hf_tokenizers.TEMPLATE.replace(
+    "'<|im_end|>' + '\\n'", "'<|im_end|><|endoftext|>' + '\\n'"
+  )
+  assert template != hf_tokenizers.TEMPLATE
+  tokenizer = _tokenizer(tmp_path, template)
+  encode = conversations.make_encode(tokenizer, True, '\n', 'all')
+  runs = _texts(tokenizer, *encode(TALK))
+  assert runs[1] == '2<|im_end|>' and runs[2].startswith('<|endoftext|>\n')
+
+
+def test_plain_texts_begin_as_the_tokenizer_says(tmp_path):
+  directory = hf_tokenizers.write(tmp_path, begins_with='<|endoftext|>')
+  tokenizer = hf_tokenizer.HfTokenizer(directory)
+  encode = conversations.make_encode(tokenizer, False, '\n', 'all')
+  first, *_ = _texts(tokenizer, *encode(TALK))
+  assert first == '<|endoftext|>Be brief.\n1+1?\n'
+  encode = conversations.make_encode(tokenizer, True, '\n', 'all')
+  assert _texts(tokenizer, *encode(TALK)) == TALK_TEXT.split('#')
+
+
+CALL = dict(function=dict(name='add', arguments='{}'))
+WITH_CALLS = hf_tokenizers.TEMPLATE.replace(
+  "message['content'] }}",
+  "message['content'] }}\n"
+  '{%- for call in message.tool_calls %}{{ call.function.name }}{% endfor %}',
+).replace("'assistant')", "'assistant', 'tool')")
+
+
+def test_messages_without_words_that_can_be_used(tmp_path):
+  """An empty system message, a call of a tool, and what it returns."""
+  row = dict(
+    messages=[
+      dict(role='system', content=None),
+      dict(role='user', content='1+1?'),
+      dict(role='assistant', content=None, tool_calls=[CALL]),
+      dict(role='tool', content=''),
+      dict(role='assistant', content='2'),
+    ]
+  )
+  messages = conversations.messages_of(row, 'here')
+  tokenizer = _tokenizer(tmp_path, WITH_CALLS)
+  encode = conversations.make_encode(tokenizer, True, '\n', 'all')
+  runs = _texts(tokenizer, *encode(messages))
+  assert runs[0].startswith('<|im_start|>system\n<|im_end|>\n')
+  assert runs[1::2] == ['add<|im_end|>', '2<|im_end|>']
+  assert '<|im_start|>tool\n<|im_end|>' in runs[2]
+  # A template that does not write them, and none.
+  tokenizer = _tokenizer(
+    tmp_path,
+    hf_tokenizers.TEMPLATE.replace("'assistant')", "'assistant', 'tool')"),
+  )
+  encode = conversations.make_encode(tokenizer, True, '\n', 'all')
+  with pytest.raises(conversations.Unusable, match='message 3: .* nothing of'):
+    encode(messages)
+  encode = conversations.make_encode(tokenizer, False, '\n', 'all')
+  with pytest.raises(conversations.Unusable, match='message 3: no content'):
+    encode(messages)
+  # An empty system message is as good as none.
+  talk = [dict(role='system', content=''), *TALK[1:]]
+  tokens, _ = encode(talk)
+  np.testing.assert_array_equal(tokens, encode(TALK[1:])[0])
+
+
 def test_bytes_by_hand():
   tokenizer = ByteTokenizer()
   encode = conversations.make_encode(tokenizer, False, '\n', 'all')
@@ -133,6 +271,18 @@ def test_turns_end_once(tmp_path, template, content, message):
   talk.append(dict(role='assistant', content=content))
   with pytest.raises(conversations.DataError, match=message):
     encode(talk)
+
+
+def test_a_template_that_ends_no_turn_names_the_remedy(tmp_path):
+  encode = conversations.make_encode(
+    _tokenizer(tmp_path, NO_END), True, '\n', 'all'
+  )
+  message = (
+    'give the checkpoint a chat_template.jinja .* task.use_chat_template=False'
+  )
+  with pytest.raises(conversations.DataError, match=message) as error:
+    encode(TALK)
+  assert not isinstance(error.value, conversations.Unusable)
 
 
 def test_what_the_template_refuses(tmp_path):

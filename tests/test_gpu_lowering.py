@@ -66,7 +66,9 @@ def test_the_gradient_step(config, method):
   settings = base.get_config()
   settings.loss.method = method
   settings.loss.rollout_correction = 'truncate'
-  optimizer = optimizer_lib.make('adam', 0.9, 0.95, 1e-8, 0.1, 1.0)
+  optimizer = optimizer_lib.make(
+    'adam', 0.9, 0.95, 1e-8, 0.1, 1.0, policy.logical_axes(config)
+  )
   step = update.make_step(
     config,
     rl_updates.make_loss(settings),

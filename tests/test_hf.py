@@ -246,3 +246,16 @@ def test_what_others_write_besides_is_no_mistake(tmp_path):
   _, params = load(hf_checkpoints.write(tmp_path / 'plain', tied))
   _, others = load(hf_checkpoints.write(tmp_path / 'more', tied, arrays | more))
   assert_same(params, others)
+
+
+@pytest.mark.parametrize('mesh', [(1, 1, 1), (2, 2, 2)], ids=str)
+@pytest.mark.parametrize('scan_layers', [False, True])
+def test_weights_that_are_not_finite_are_named(scan_layers, mesh, tmp_path):
+  arrays = hf_checkpoints.tensors(QWEN2)
+  name = 'model.layers.1.mlp.up_proj.weight'
+  arrays[name][5, 7] = np.nan
+  arrays[name][40, 31] = np.inf
+  directory = hf_checkpoints.write(tmp_path, QWEN2, arrays)
+  message = f'safetensors: 2 of the 1536 values of tensor {name} are not finite'
+  with pytest.raises(ValueError, match=message):
+    load(directory, mesh, scan_layers=scan_layers)

@@ -17,7 +17,8 @@ EQUATIONS = (
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_files',
+  'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_fields',
+  'hf_files', 'hf_rope', 'hf_template',
   'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
   'quiet_imports', 'root_logger',
   'attention', 'chunked_attention', 'low_precision', 'models', 'merging',

@@ -522,6 +522,26 @@ def test_group_normalized_by_hand():
   )
 
 
+@pytest.mark.parametrize('scale', [1e-6, 1.0, 1e6])
+def test_rounding_is_no_difference_between_rewards(scale):
+  # 0.1 + 0.2 is not 0.3 in binary.
+  rewards = np.array([[0.1 + 0.2, 0.3, 0.3], [-0.1 - 0.2, -0.3, -0.3]]) * scale
+  assert (np.ptp(rewards, axis=1) > 0).all()
+  assert losses.are_equal(rewards).all()
+  assert not losses.group_normalized(rewards).any()
+  for baseline in ('mean', 'leave_one_out', 'tau_log_z'):
+    assert not losses.advantages(rewards, baseline, 0.1).any()
+  # A millionth of the largest is a difference: (r - mean) / std by hand, of
+  # 0, 0, 1: mean 1 / 3, std sqrt(2) / 3.
+  small = np.array([[1.0, 1.0, 1.0 + 1e-6]]) * scale
+  assert not losses.are_equal(small).any()
+  np.testing.assert_allclose(
+    losses.group_normalized(small),
+    [[-(0.5**0.5), -(0.5**0.5), 2**0.5]],
+    rtol=1e-6,
+  )
+
+
 def test_rest_keeps_the_first_best_response():
   rewards = [[0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.1, 0.9, 1.2], [-1, -0.5, 0]]
   np.testing.assert_array_equal(
@@ -571,6 +591,11 @@ def test_sequence_weights_by_hand():
     assert weights.dtype == np.float32
     np.testing.assert_allclose(weights, expected)
     assert not losses.sequence_weights([0, 0], norm, 10).any()
+    # Who leaves the loss takes nothing from the weight of the others.
+    left = losses.sequence_weights(
+      lengths, norm, 10, np.array([1, 1, 0, 1]) > 0
+    )
+    np.testing.assert_array_equal(left, weights * [1, 1, 0, 1])
   with pytest.raises(ValueError, match='seq_max'):
     losses.sequence_weights(lengths, 'seq_max', 10)
 

@@ -1,10 +1,13 @@
 """Two directories into one: to the bit at the ends, never of two families."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
 
+import hf_checkpoints
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -134,3 +137,34 @@ def test_another_dtype_is_named(two, tmp_path):
   _save(context, tmp_path / 'half', context_lib.init_params(context, 0), half)
   with pytest.raises(ValueError, match="is .'F32', .* and .'BF16'"):
     merging.merge(tmp_path / 'm', long, tmp_path / 'half', 0.5, ORIGIN)
+
+
+def test_tensors_of_several_dtypes_keep_theirs(tmp_path):
+  """Norms in float32, the rest in bfloat16, as some checkpoints have them."""
+  config = hf_checkpoints.CASES['qwen3']
+  drawn = [hf_checkpoints.tensors(config, seed) for seed in (0, 1)]
+  for name, arrays in zip(('long', 'short'), drawn, strict=True):
+    for tensor in arrays:
+      if not tensor.endswith('norm.weight'):
+        arrays[tensor] = arrays[tensor].astype(ml_dtypes.bfloat16)
+    hf_checkpoints.write(tmp_path / name, config, arrays, files=2)
+  long, short, m = (tmp_path / name for name in ('long', 'short', 'm'))
+  merging.merge(m, long, short, 0.5, ORIGIN)
+  with contextlib.closing(hf_files.Files(m)) as files:
+    for name, a in drawn[0].items():
+      b = drawn[1][name]
+      whole = (slice(None),) * a.ndim
+      mean = (a.astype(np.float32) + b.astype(np.float32)) / 2
+      found = files.read(name, whole)
+      assert found.dtype == a.dtype
+      np.testing.assert_array_equal(found, mean.astype(a.dtype))
+
+
+def test_weights_that_are_not_finite_are_named(two, tmp_path):
+  bad = _copy(two[2], tmp_path / 'bad')
+  tensors = safetensors.numpy.load_file(bad / hf_files.SINGLE)
+  tensors['model.norm.weight'] = tensors['model.norm.weight'] * np.nan
+  safetensors.numpy.save_file(tensors, bad / hf_files.SINGLE)
+  with pytest.raises(ValueError, match='of tensor model.norm.weight are not'):
+    merging.merge(tmp_path / 'm', two[1], bad, 0.5, ORIGIN)
+  assert not (tmp_path / 'm').exists()

@@ -234,3 +234,14 @@ def test_what_is_no_model_is_refused(tmp_path):
 def test_every_key_of_a_shape_is_one_of_the_config():
   keys = set(policy.PolicyConfig.__dataclass_fields__) - {'vocab_size'}
   assert set(models.HOW) < keys
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '{}', '{"words": "x"}'])
+def test_odd_files_of_ours_are_refused_in_a_sentence(text, tmp_path):
+  for name, read in (
+    (models.BYTE_TOKENIZER, models.read_words),
+    (models.ORIGIN, models.read_origin),
+  ):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=f'^{tmp_path / name}.*$'):
+      read(tmp_path)

@@ -1,12 +1,23 @@
+import dataclasses
+import functools
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from k15 import optimizer as optimizer_lib
+from k15 import policy
 
 ADAM = dict(
-  name='adam', beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=0.0
+  name='adam',
+  beta1=0.9,
+  beta2=0.95,
+  eps=1e-8,
+  weight_decay=0.0,
+  clip_norm=0.0,
+  axes={'kernel': ('embed', 'mlp'), 'scale': ('norm',)},
 )
 
 
@@ -101,18 +112,30 @@ def test_constant_schedule_at_its_ends():
 
 
 def test_cosine_schedule_at_its_ends():
-  schedule = optimizer_lib.cosine_schedule(1.0, 0.2, warmup_steps=10, steps=110)
-  # Half way down, at 10 + 50, it is the mean of both ends.
+  schedule = optimizer_lib.cosine_schedule(1.0, 0.2, warmup_steps=10, steps=111)
+  # The last of 111 steps is number 110; half way down, at 10 + 50, it is the
+  # mean of both ends.
   rates = [float(schedule(jnp.int32(step))) for step in (0, 10, 60, 110, 500)]
   np.testing.assert_allclose(rates, [1 / 11, 1.0, 0.6, 0.2, 0.2], rtol=1e-5)
   falling = [float(schedule(step)) for step in range(10, 111)]
   assert (np.diff(falling) <= 0).all()
 
 
-def test_cosine_schedule_of_warm_up_alone():
-  schedule = optimizer_lib.cosine_schedule(1.0, 0.2, warmup_steps=4, steps=4)
-  assert float(schedule(4)) == pytest.approx(1.0)
-  assert float(schedule(5)) == pytest.approx(0.2)
+@pytest.mark.parametrize('steps', [2, 4, 20, 1500])
+@pytest.mark.parametrize('warmup_steps', [0, 1])
+def test_the_last_step_is_at_the_end(steps, warmup_steps):
+  schedule = optimizer_lib.cosine_schedule(2e-5, 2e-6, warmup_steps, steps + 1)
+  assert float(schedule(warmup_steps)) == pytest.approx(2e-5)
+  assert float(schedule(steps)) == pytest.approx(2e-6)
+  assert float(schedule(steps - 1)) > 2e-6
+
+
+@pytest.mark.parametrize('warmup_steps', [0, 4])
+def test_one_step_at_the_full_rate(warmup_steps):
+  schedule = optimizer_lib.cosine_schedule(
+    1.0, 0.2, warmup_steps, warmup_steps + 1
+  )
+  assert float(schedule(warmup_steps)) == pytest.approx(1.0)
 
 
 def test_parameters_keep_their_dtype():
@@ -121,3 +144,108 @@ def test_parameters_keep_their_dtype():
   state = optimizer_lib.init_state(optimizer, half)
   state = optimizer_lib.apply(optimizer, constant(0.1), state, half)
   assert all(x.dtype == jnp.bfloat16 for x in jax.tree.leaves(state.params))
+
+
+LAYERED = policy.PolicyConfig(
+  vocab_size=20,
+  num_layers=2,
+  d_model=16,
+  num_heads=2,
+  num_kv_heads=1,
+  head_dim=8,
+  d_ff=24,
+  qkv_bias=True,
+  tie_embeddings=False,
+)
+KEY = jax.random.key(0)
+SCANNED = dataclasses.replace(LAYERED, scan_layers=True)
+
+
+def stacked(params):
+  """The same parameters as `scan_layers` keeps them."""
+  params = dict(params)
+  layers = [params.pop(f'layer_{i}') for i in range(LAYERED.num_layers)]
+  return params | {'layers': jax.tree.map(lambda *xs: jnp.stack(xs), *layers)}
+
+
+def shapes_of(config):
+  return nn.unbox(jax.eval_shape(lambda: policy.init(config, KEY)))
+
+
+def drawn(seed, scale):
+  """Of the shape of the parameters, all different, so that no layer is two."""
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda x: jnp.asarray(scale * rng.normal(size=x.shape), x.dtype),
+    shapes_of(LAYERED),
+  )
+
+
+@pytest.mark.parametrize('name', ['adam', 'muon', 'sgd'])
+def test_how_layers_are_stored_changes_no_step(name):
+  # Gradients of 4,656 entries of size 0.2 have a norm of 14: they are clipped.
+  settings = ADAM | dict(name=name, weight_decay=0.1, clip_norm=1.0)
+  results = []
+  for config, form in ((LAYERED, lambda x: x), (SCANNED, stacked)):
+    axes = policy.logical_axes(config)
+    optimizer = optimizer_lib.make(**settings | dict(axes=axes))
+    state = optimizer_lib.init_state(optimizer, form(drawn(0, 0.3)))
+    gradients = [form(drawn(seed, 0.2)) for seed in (1, 2, 3)]
+    step = jax.jit(
+      functools.partial(optimizer_lib.apply, optimizer, constant(0.01))
+    )
+    for gradient in gradients:
+      state = step(state, gradient)
+    results.append(state.params)
+  assert_near(stacked(results[0]), results[1])
+
+
+def assert_near(left, right):
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), left, right
+  )
+
+
+@pytest.mark.parametrize('config', [LAYERED, SCANNED], ids=['apart', 'stacked'])
+def test_only_matrices_decay(config):
+  axes = policy.logical_axes(config)
+  settings = ADAM | dict(name='sgd', weight_decay=0.1, axes=axes)
+  optimizer = optimizer_lib.make(**settings)
+  params = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), shapes_of(config))
+  state = optimizer_lib.init_state(optimizer, params)
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  after = run(optimizer, constant(0.5), [zeros], state).params
+  # 1 - 0.5 * 0.1 * 1 for matrices, and they alone.
+  values = {}
+  for path, x in jax.tree_util.tree_leaves_with_path(after):
+    values.setdefault(path[-1].key, set()).update(np.unique(x).tolist())
+  decayed = {name for name, value in values.items() if value != {1.0}}
+  assert decayed == {
+    *('embedding', 'lm_head', 'q', 'k', 'v', 'o', 'gate', 'up', 'down')
+  }
+  assert all(values[name] == {np.float32(0.95).item()} for name in decayed)
+
+
+@pytest.mark.parametrize('config', [LAYERED, SCANNED], ids=['apart', 'stacked'])
+def test_muon_turns_hidden_matrices_one_by_one(config):
+  """A step of Muon is a matrix whose singular values are near to 1.
+
+  With the coefficients of its author they come to lie between 0.68 and 1.13
+  (K. Jordan, "Muon", 2024), and optax scales by sqrt(max(1, out / in)).  A step
+  of Adam from fresh moments is the same in every entry.
+  """
+  axes = policy.logical_axes(config)
+  optimizer = optimizer_lib.make(**ADAM | dict(name='muon', axes=axes))
+  form = stacked if config.scan_layers else lambda x: x
+  params, gradient = form(drawn(0, 0.3)), form(drawn(1, 0.2))
+  direction, _ = jax.jit(optimizer.update)(
+    gradient, optimizer.init(params), params
+  )
+  for path, x in jax.tree_util.tree_leaves_with_path(direction):
+    name = path[-1].key
+    if name in ('q', 'k', 'v', 'o', 'gate', 'up', 'down'):
+      scale = max(1, x.shape[-1] / x.shape[-2]) ** 0.5
+      sizes = np.linalg.svd(x, compute_uv=False) / scale
+      assert sizes.min() > 0.5 and sizes.max() < 1.3, (name, sizes)
+    else:  # embedding and lm_head too
+      np.testing.assert_allclose(np.abs(x), np.abs(x).max(), rtol=1e-3)

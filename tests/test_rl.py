@@ -221,7 +221,7 @@ def test_each_method_learns_from_an_iteration(rewarded, tmp_path, changes):
   assert not _is_same(state.params, _params(context))
   (row,) = _rows(context.workdir)
   assert row['rl/updates'] == state.step == 2
-  assert ('rl/kl' in row) == (changes['loss__method'] == 'grpo')
+  assert ('rl/kl' in row) == (changes.get('loss__grpo_beta', 0) > 0)
 
 
 def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
@@ -255,6 +255,74 @@ def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
     loss__method='rest',
   )
   _same(state.params, _params(context))
+  assert state.step == 0
+  assert _rows(context.workdir)[0]['rl/updates'] == 0
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    dict(loss__method='rest'),
+    dict(loss__keep_zero_variance_groups=False),
+  ],
+)
+def test_an_iteration_that_teaches_nothing_moves_nothing(
+  rewarded, tmp_path, changes
+):
+  context = small_run.make_context(
+    tmp_path,
+    optimizer__reset_every_iteration=False,
+    optimizer__weight_decay=0.1,
+    **changes,
+  )
+  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
+  assert rl._train_on(stage, right, 0)['rl/updates'] == 2
+  before = jax.tree.map(np.asarray, stage.state)
+  wrong = [small_run.make_group(i, (0.0, 0.0), (4, 6)) for i in range(4)]
+  assert rl._train_on(stage, wrong, 1)['rl/updates'] == 0
+  _same(stage.state, before)
+  assert before.step == 2
+
+
+def test_the_slow_reference_follows_the_steps(rewarded, tmp_path):
+  """Two updates an iteration, an interval of 3: due at 3, 6, 9, 12 steps.
+
+  So after the iterations that end with 4, 6, 10 and 12.
+  """
+  changes = dict(
+    loss__method='grpo', loss__grpo_beta=0.1, loss__grpo_reference_interval=3
+  )
+  context = small_run.make_context(tmp_path, **changes)
+  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
+  renewed = []
+  for iteration in range(6):
+    before = stage.kl_params
+    values = rl._train_on(stage, right, iteration)
+    assert values['rl/kl'] >= 0
+    if stage.kl_params is not before:
+      _same(stage.kl_params, stage.state.params)
+      renewed.append(int(stage.state.step))
+  assert renewed == [4, 6, 10, 12]
+
+
+def test_a_slow_reference_cut_in_two_is_the_same_bit_for_bit(
+  rewarded, tmp_path
+):
+  changes = dict(
+    loss__method='grpo',
+    loss__grpo_beta=0.1,
+    loss__grpo_reference_interval=3,
+    rollout__token_budget=16,
+  )
+  for name in ('whole', 'cut'):
+    (tmp_path / name).mkdir()
+  _train(tmp_path / 'cut', rl__iterations=2, **changes)
+  cut, state = _train(tmp_path / 'cut', **changes)
+  whole, expected = _train(tmp_path / 'whole', **changes)
+  _same(state, expected)
+  assert _rows(cut.workdir) == _rows(whole.workdir)
 
 
 def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):

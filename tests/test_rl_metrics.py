@@ -164,6 +164,12 @@ def test_updates_are_joined():
   assert rl_metrics.of_updates(with_kl)['rl/kl'] == 1.0
 
 
+def test_without_an_update_there_is_nothing_to_join():
+  assert rl_metrics.of_updates([]) == {
+    'rl/updates': 0, 'rl/tokens_trained': 0, 'rl/responses_trained': 0
+  }  # fmt: skip
+
+
 def test_drift_by_hand():
   plain = dict(
     loss=1.0, entropy_sum=8.0, tokens=3.0, sequences=2.0,

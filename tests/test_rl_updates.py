@@ -1,5 +1,7 @@
 """Advantages, batches and the loss of an iteration, by hand."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -64,6 +66,9 @@ def test_groups_without_variance_and_negative_ones_leave_if_asked(tmp_path):
   rng = np.random.default_rng(0)
   _, keep = rl_updates.advantages(config, rewards, rewards > 0, rng)
   np.testing.assert_array_equal(keep, [[True] * 2, [False] * 2, [False] * 2])
+  # Nor does rounding count.
+  _, keep = rl_updates.advantages(config, np.array([[0.1 + 0.2, 0.3]]), rng)
+  assert not keep.any()
   config.loss.negative_gradients = 'drop'
   values, keep = rl_updates.advantages(config, rewards, rewards > 0, rng)
   np.testing.assert_allclose(values[0], [0.5, 0.0])
@@ -81,6 +86,99 @@ def test_batches_of_an_iteration_have_one_shape(tmp_path):
   assert batches[0].tokens.shape == (4, 32)  # 2 * 2 rows of 16 + 16 tokens
   trained = sum(int((batch.pg_weight > 0).sum()) for batch in batches)
   assert trained == 14
+
+
+@pytest.mark.parametrize(
+  ('problems', 'updates', 'complete', 'expected'),
+  [
+    (6, 4, 6, [1, 2, 1, 2]),
+    (25, 24, 25, [1] * 23 + [2]),
+    (5, 3, 5, [1, 2, 2]),
+    # Two of three groups, and twice as many: in proportion, rounded up.
+    (6, 4, 4, [1, 1, 2]),
+    (6, 4, 1, [1]),
+    (4, 2, 8, [2, 2, 2, 2]),
+  ],
+)
+def test_an_iteration_makes_so_many_updates(
+  tmp_path, problems, updates, complete, expected
+):
+  context = small_run.make_context(
+    tmp_path,
+    rl__problems_per_iteration=problems,
+    rl__updates_per_iteration=updates,
+  )
+  groups = [small_run.make_group(i, (1, 0), (4, 6)) for i in range(complete)]
+  batches = rl_updates.make_batches(context, groups, 0)
+  sizes = [int((batch.pg_weight > 0).sum()) // 2 for batch in batches]
+  assert sorted(sizes) == sorted(expected)
+  assert len({batch.tokens.shape for batch in batches}) == 1
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    dict(loss__method='rest'),
+    dict(loss__method='reinforce'),
+    dict(loss__method='grpo', loss__grpo_beta=0.0),
+    dict(loss__keep_zero_variance_groups=False),
+    dict(loss__negative_gradients='drop', loss__method='reinforce'),
+  ],
+)
+def test_groups_that_move_nothing_make_no_batch(tmp_path, changes):
+  context = small_run.make_context(tmp_path, **changes)
+  wrong = [small_run.make_group(i, (0, 0), (4, 6)) for i in range(4)]
+  assert rl_updates.make_batches(context, wrong, 0) == []
+  mixed = [*wrong[:3], small_run.make_group(3, (1, 0), (4, 6))]
+  assert len(rl_updates.make_batches(context, mixed, 0)) == 1
+
+
+@pytest.mark.parametrize('beta', [0.0, 0.1])
+def test_the_pull_alone_makes_a_batch(tmp_path, beta):
+  # Equal rewards still anchor to a reference where the loss has one.
+  context = small_run.make_context(
+    tmp_path, loss__method='grpo', loss__grpo_beta=beta
+  )
+  groups = [small_run.make_group(0, (1, 1), (4, 6))]
+  assert len(rl_updates.make_batches(context, groups, 0)) == (beta > 0)
+
+
+@pytest.mark.parametrize('loss_segments', ['all', 'last', 'last:2'])
+def test_advantages_in_the_loss_add_up_to_0(tmp_path, loss_segments):
+  """Three short right ones of iteration 0, and a long wrong one of 0 and 1.
+
+  Rewards 1, 1, 1, 0 have the mean 0.75: advantages 0.25 thrice and -0.75.
+  """
+  context = small_run.make_context(
+    tmp_path, rl__group_size=4, rl__loss_segments=loss_segments
+  )
+  short = small_run.make_group(0, (1, 1, 1, 0), (4, 4, 4, 4))
+  long = small_run.make_group(0, (1, 1, 1, 0), (8, 8, 8, 8), versions=(0, 1))
+  responses = (*short.trajectories[:3], long.trajectories[3])
+  group = dataclasses.replace(short, trajectories=responses)
+  (batch,) = rl_updates.make_batches(context, [group], 1)
+  in_loss = batch.pg_weight > 0
+  assert sorted(batch.advantage[in_loss]) == [-0.75, 0.25, 0.25, 0.25]
+  # The long one's last segment has 4 of its 8 tokens.
+  assert batch.loss_mask.sum() == 12 + (4 if loss_segments == 'last' else 8)
+  assert batch.current_mask.sum() == 4
+
+
+def test_groups_that_leave_do_not_rescale_the_others(tmp_path):
+  # 10 tokens of the first group and 10 of the second: 1 / 20, there or not.
+  groups = [
+    small_run.make_group(0, (1.0, 0.0), (4, 6)),
+    small_run.make_group(1, (1.0, 1.0), (4, 6)),
+  ]
+  for keep in (True, False):
+    context = small_run.make_context(
+      tmp_path,
+      loss__pg_norm='token_mean',
+      loss__keep_zero_variance_groups=keep,
+    )
+    (batch,) = rl_updates.make_batches(context, groups, 0)
+    weights = batch.pg_weight[batch.pg_weight > 0]
+    np.testing.assert_allclose(weights, [1 / 20] * (4 if keep else 2))
 
 
 def test_a_group_left_out_is_in_no_batch(tmp_path):

@@ -112,8 +112,7 @@ def test_the_papers_values():
       group.learning_rate, group.end_learning_rate, warmup, steps
     )
     assert float(schedule(warmup)) == pytest.approx(high)
-    assert float(schedule(steps)) == pytest.approx(low)
-    assert float(schedule(steps - 1)) == pytest.approx(low, rel=1e-3)
+    assert float(schedule(steps - 1)) == pytest.approx(low)
     assert float(schedule(0)) < high / warmup  # It is warmed up, and again.
 
 
@@ -144,7 +143,7 @@ def test_packed_is_unpacked(whole):
   assert packed['loss_mask'].sum() == unpacked['loss_mask'].sum()
   values = []
   for arrays in (packed, unpacked):
-    optimizer = context_lib.make_optimizer(context.config, 'adam')
+    optimizer = context_lib.make_optimizer(context, 'adam')
     params = context_lib.init_params(context, 0)
     state = context_lib.init_state(context, optimizer, params)
     layout = jax.tree.map(lambda x: x.sharding, state)

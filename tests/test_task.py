@@ -12,6 +12,7 @@ import small_run
 
 from experiments import base
 from k15 import context as context_lib
+from k15 import data
 from k15 import hf_tokenizer
 from k15 import task as task_lib
 
@@ -400,3 +401,38 @@ def test_unusable_problems_are_left_out_and_counted(tmp_path, capsys):
   config.task.drop_unusable = False
   with pytest.raises(ValueError, match="field 'answer' is a NoneType"):
     _build(config)
+
+
+def _small(folder, **changes):
+  """A task on a small checkpoint of a file's problems."""
+  directory = hf_tokenizers.write(folder / 'tokenizer', **changes)
+  config = small_run.make_config(folder, rollout__max_prompt_length=64)
+  config.checkpoint = str(directory)
+  return _build(config), hf_tokenizer.HfTokenizer(directory)
+
+
+def test_a_prompt_without_a_chat_begins_as_the_tokenizer_says(tmp_path):
+  task, tokenizer = _small(tmp_path, template=None, begins_with='<|endoftext|>')
+  expected = [0, *tokenizer.encode('1+1\n')]  # <|endoftext|>
+  assert task.encode_prompt('1+1').tolist() == expected
+  assert task.prompt_text('1+1') == '1+1\n'
+
+
+def test_worked_solutions_end_and_begin_as_the_template_does(tmp_path):
+  task, tokenizer = _small(
+    tmp_path, template=hf_tokenizers.R1, eos_token='<|endoftext|>'
+  )
+  problem = task.train[0]
+  text = f'<|endoftext|>User:{problem.prompt}\nAssistant:<think>\n'
+  assert task.prompt_text(problem.prompt) == text
+  examples = [
+    data.Example(problem, response)
+    for response in ('<think>\nhm\n</think>\n2', 'hm\n</think>\n2')
+  ]
+  task = dataclasses.replace(task, examples=examples)
+  pairs, _ = task_lib.sft_pairs(task, 100)
+  for prompt, response in pairs:
+    assert prompt.tolist() == tokenizer.encode_rendered(text).tolist()
+    # <|im_end|>, by which the template ends turns.
+    expected = [*tokenizer.encode('hm\n</think>\n2'), 2]
+    assert response.tolist() == expected

@@ -1,5 +1,6 @@
 """Conversations become one file, and come back as they were."""
 
+import functools
 import json
 
 import numpy as np
@@ -38,7 +39,7 @@ def _make(folder, files, drop=True):
 def test_what_was_written_comes_back(tmp_path, files):
   store, key = _make(tmp_path, files)
   assert store.sizes == [2, 1] and len(store) == 3
-  assert store.dropped == dict(too_long=1, held_out=1)
+  assert store.dropped == dict(too_long=1, held_out=1, unusable=0)
   np.testing.assert_array_equal(store.lengths, [5, 4, 8])
   for i, (prompt, response) in enumerate(
     (('x', 'yy'), ('z', 'w'), ('p', 'qqqqq'))
@@ -78,3 +79,30 @@ def test_an_empty_file_is_refused(tmp_path, files):
     conversations.DataError, match='c.jsonl: no conversations'
   ):
     _make(tmp_path, (*files, empty))
+
+
+def test_what_cannot_be_used_is_refused_or_counted(tmp_path, capsys):
+  path = tmp_path / 'a.jsonl'
+  rows = [
+    dict(prompt='', response='y'),
+    dict(messages=[dict(role='assistant', content='first')]),
+    dict(messages=[dict(role='user', content='alone')]),
+    dict(prompt='x', response='yy'),
+  ]
+  path.write_text('\n'.join(map(json.dumps, rows)))
+  make = functools.partial(
+    token_store.make, tmp_path / 'tokens', 'key', [str(path)], ENCODE, 16, False
+  )
+  with pytest.raises(
+    conversations.Unusable, match='a.jsonl, line 1, message 1'
+  ):
+    make()
+  make(drop_unusable=True)
+  store = token_store.TokenStore(tmp_path / 'tokens')
+  assert store.dropped == dict(too_long=0, held_out=0, unusable=3)
+  assert len(store) == 1
+  # The first is named.
+  assert capsys.readouterr().out == (
+    f"left out, and others like it: {path}, line 1, message 1: 'content' is '',"
+    ' and has to be a text\n'
+  )

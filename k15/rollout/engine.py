@@ -71,9 +71,11 @@ class Detokenizer(jetstream_adapter.Tokenizer):
   def __init__(self, tokenizer: Any):
     self._tokenizer = tokenizer
 
-  def encode(self, s: str, **kwargs) -> tuple[np.ndarray, int]:
+  def encode(
+    self, s: str, is_bos: bool = True, **kwargs
+  ) -> tuple[np.ndarray, int]:
     """Tokens, not padded, and their number; takes JetStream's settings."""
-    tokens = self._tokenizer.encode(s)
+    tokens = (self._tokenizer.begin if is_bos else self._tokenizer.encode)(s)
     return tokens, len(tokens)
 
   def decode(self, token_ids: list[int], **kwargs) -> str:

@@ -39,7 +39,7 @@ def make_generate(
     first_call: number of the first call; a call's random numbers are its own.
   """
   calls, ids = itertools.count(first_call), streams.IDS['texts']
-  encode = encode or tokenizer.encode
+  encode = encode or tokenizer.begin
 
   def generate(prompts):
     call = next(calls)
