@@ -63,7 +63,7 @@ def logprob_diff_operation(params):
 def finished_responses(context, params):
   """(problem, response) pairs, cut and resumed until the last is done."""
   config = context.config.rollout
-  rollout = context_lib.make_rollout(context)
+  rollout = context_lib.make_rollout(context, 'rl')
   rollout.set_params(params, version=0)
   problems = {problem.id: problem for problem in context.task.train}
   pending = [

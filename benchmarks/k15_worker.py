@@ -39,7 +39,7 @@ def odd_distinct_tokens(response, reference):
 
 
 def make_rollout(params, settings):
-  rollout = context_lib.make_rollout(setup.make_context([], settings))
+  rollout = context_lib.make_rollout(setup.make_context([], settings), 'rl')
   rollout.set_params(params, version=0)
   return rollout
 

@@ -136,7 +136,7 @@ def measure(args, folder, dtype, cache_dtype):
   context = make_context(args, folder, dtype, cache_dtype)
   params = make_params(args, context)
   problems = context.task.held_out[: args.problems]
-  rollout = context_lib.make_rollout(context)
+  rollout = context_lib.make_rollout(context, 'rl')
   decoder = context_lib.make_slots(
     context.config, context.policy, context.mesh, context.task.tokenizer
   )

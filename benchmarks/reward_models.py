@@ -100,7 +100,7 @@ def train_reasoning(context):
   """Cases -> verdicts of the trained chain-of-thought model."""
   seed = context.config.seed
   state = sft.train(context, lambda: context_lib.init_params(context, seed))
-  rollout = context_lib.make_rollout(context)
+  rollout = context_lib.make_rollout(context, 'rl')
   rollout.set_params(state.params, version=0)
   generate = texts.make_generate(
     rollout,

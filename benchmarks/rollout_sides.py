@@ -72,7 +72,7 @@ class Session:
     """A `LocalRollout` with the weights."""
     changed = {f'rollout.{key}': value for key, value in settings.items()}
     context = setup.make_context([], self._settings | changed)
-    rollout = context_lib.make_rollout(context)
+    rollout = context_lib.make_rollout(context, 'rl')
     rollout.set_params(self.params, self.version)
     return rollout
 

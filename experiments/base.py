@@ -75,7 +75,8 @@ def _task():
     name='arithmetic',
     # -- name='file': JSONL, JSON (an array) or Parquet with the fields `prompt`
     # and `answer`, and optionally `id`, `domain`, `discipline`, `difficulty`
-    # and `response` (a worked solution, needed by SFT).
+    # (a problem may lack it: it is then not judged by a label) and `response`
+    # (a worked solution, needed by SFT).
     train_path='',
     held_out_path='',  # empty: `held_out_problems` are taken from train_path
     prompt_field='prompt',
@@ -87,7 +88,7 @@ def _task():
     hardest=1.0,  # its greatest value: labels are divided by it
     # Problems that lack an answer or whose prompt is too long, conversations in
     # which nothing is said or that the chat template refuses: left out and
-    # counted, or the run refused.
+    # counted, or the run refused.  What is evaluated is left out anyway.
     drop_unusable=False,
     # -- name='arithmetic'
     kinds=(
@@ -110,6 +111,9 @@ def _task():
     # Prompt and suffix as a user's turn, where the checkpoint has a template.
     use_chat_template=True,
     system_prompt='',  # of the chat; empty: whatever the template does
+    # Whether the problems of a file are put into an order of the seed before
+    # the first ones are taken: many files are sorted by level or subject.
+    shuffle=True,
     train_problems=4096,  # size of the RL prompt set D
     held_out_problems=320,  # never trained on
     answer_marker='####',  # the final answer is the text after the last one
@@ -119,8 +123,9 @@ def _task():
 def _curation():
   return dict(
     # -- stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
-    # Files of problems that must not be trained on, beside the held-out ones;
-    # with the fields of task.train_path.
+    # Files of problems that no stage may train on, beside the held-out ones and
+    # evaluation.sets; with the fields of task.train_path, or as a benchmark has
+    # them.
     evaluation_paths=(),
     # Jaccard similarity of word pairs, [0, 1], NP.  From the first on, problems
     # with the same numbers and answer are one; from the second on, a problem is
@@ -527,10 +532,22 @@ def _length_reward():
 
 def _problem_sampler():
   return dict(
-    strategy='uniform',  # 'uniform', 'curriculum' or 'prioritized' (2.3.4)
+    # 'uniform', 'curriculum' or 'prioritized' (2.3.4).  Prioritized: a problem
+    # is among those of an iteration with a chance proportional to 1 - s_i, for
+    # any share of D; no chance is above 1, which caps the heaviest where
+    # n (1 - s_i) > the sum of all 1 - s_j, and lifts the others alike.
+    strategy='uniform',
     success_decay=0.5,  # weight of the old value in a success rate's average
-    unseen_success_rate=0.0,  # assumed of problems never tried
+    # Assumed of problems never tried; whether those are hard is rather judged
+    # by their label of difficulty, where they have one.
+    unseen_success_rate=0.0,
     min_weight=0.02,  # floor of 1 - s_i, so that nothing is never drawn
+    # Draws of a problem, rl.group_size responses each, without one that was
+    # ever right, after which it is left out (Kimi-Dev, arXiv 2509.23045: of 16
+    # responses); 0: none is.  Where too few remain for an iteration, those
+    # left out longest come back.
+    leave_out_after=0,
+    retry_after=0,  # iterations until it is tried anew; 0: it stays out
     # -- strategy='curriculum': uniform until the iteration, then hard only
     curriculum_iteration=24,  # k1.5 Fig. 9
     hard_below_success_rate=0.5,  # NP
@@ -564,7 +581,7 @@ def _evaluation():
     # -- the stage 'evaluate'
     # Files of problems, 'name:path' or a path: MATH-500, GSM8K, HumanEval, MBPP
     # (known by their fields), or your own with the fields of `task`.  None: the
-    # held-out problems of the task.
+    # held-out problems of the task.  No stage trains on what is in them.
     sets=(),
     # 'set:reward' and 'set:text with {prompt}' each, instead of what the format
     # has: see `k15/eval_sets.py`.

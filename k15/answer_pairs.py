@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from k15 import answer_forms
+from k15 import streams
 
 KINDS = tuple(answer_forms.MAKERS)
 
@@ -91,7 +92,8 @@ def make_pairs(
   Raises:
     ValueError: the family has too few.
   """
-  rng = np.random.default_rng([seed, int(held_out)])
+  side = 'held-out' if held_out else 'training'
+  rng = streams.rng(seed, f'{side} answer pairs')
   pairs, turns = {}, len(kinds) * 2
   wanted = {
     key: count // turns + (i < count % turns)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from k15 import streams
 from k15.data_types import Problem
 
 KINDS = ('add', 'subtract', 'multiply', 'divide', 'signs', 'pay', 'remainder')
@@ -96,7 +97,8 @@ def make_problems(
   Raises:
     ValueError: no level lies in the range, or the family has too few problems.
   """
-  rng = np.random.default_rng([seed, int(held_out)])
+  side = 'held-out problems' if held_out else 'training problems'
+  rng = streams.rng(seed, side)
   problems = {}
   draws = stream(kinds, min_difficulty, max_difficulty, rng, held_out)
   for problem in itertools.islice(draws, 100 * count + 1000):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from k15 import streams
 from k15.data_types import Problem, StopReason
 from k15.rollout import partial
 from k15.rollout.requests import Request
@@ -148,7 +149,7 @@ def by_rollout(
     wanted = {}
     for ask in asks:
       request = Request(
-        group_id=int(ask.key[:7], 16),
+        group_id=streams.IDS['curation'][int(ask.key[:7], 16)],
         sample_index=ask.sample,
         prompt=np.concatenate(
           [encode_turn(ask.question), tokenizer.encode(ask.prefix)]

@@ -253,7 +253,7 @@ def score_charts(scores: Mapping[str, Sequence[Record]]) -> list[Chart]:
     (
       'Accuracy by difficulty',
       _bars(scores, level, rights, 'accuracy, %', scale=100),
-      'Thirds of the difficulty label, a number from 0 to 1.',
+      'Thirds of the difficulty label, a number from 0 to 1; - has none.',
     ),
     (
       'Length by domain',
@@ -279,8 +279,9 @@ def lengths(records: Sequence[Record]) -> np.ndarray:
 
 
 def level(record: Record) -> str:
-  """The third of [0, 1] a record's difficulty lies in."""
-  return _LEVELS[min(int(3 * (record.get('difficulty') or 0)), 2)]
+  """The third of [0, 1] a record's difficulty lies in; no label, '-'."""
+  difficulty = record.get('difficulty')
+  return '-' if difficulty is None else _LEVELS[min(int(3 * difficulty), 2)]
 
 
 def domain(record: Record) -> str:

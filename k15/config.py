@@ -70,6 +70,7 @@ RANGES = {
     'rl.iterations', 'rl.repetition_penalty', 'rl.log_trajectories',
     'rollout.repetition_count', 'loss.tau', 'loss.grpo_beta',
     'length_reward.start_iteration', 'problem_sampler.curriculum_iteration',
+    'problem_sampler.leave_out_after', 'problem_sampler.retry_after',
     'optimizer.warmup_updates', 'optimizer.weight_decay',
     'optimizer.clip_norm', 'evaluation.every', 'policy.rope_attention_factor',
     'dpo.steps', 'dpo.end_learning_rate', 'dpo.warmup_steps',
@@ -181,15 +182,20 @@ def validate(
 
 
 def _check_stages(get):
-  """'curate' may stand on either side of 'sft'."""
-  stages = get('stages')
+  """'curate' may stand on either side of 'sft', and makes what 'rl' takes."""
+  stages, all_stages = get('stages'), config_stages.STAGES
   trained = tuple(s for s in stages if s != 'curate')
+  before_curate = stages[: stages.index('curate')] if 'curate' in stages else ()
   config_rules.refuse(
     len(set(stages)) < len(stages)
-    or trained != tuple(s for s in config_stages.STAGES if s in trained)
-    or (stages[-1] == 'curate' and 'rl' in stages),
-    f'stages is {stages}, and has to keep the order {config_stages.STAGES},'
-    ' each once',
+    or trained != tuple(s for s in all_stages if s in trained)
+    or set(before_curate) & set(all_stages[all_stages.index('rl') :]),
+    f'stages is {stages}, and has to keep the order {all_stages}, each once',
+  )
+  config_rules.refuse(
+    'long_cot' in before_curate,
+    f'stages is {stages}, and long_cot would draw from problems that are not'
+    " curated yet: it comes after 'curate'",
   )
 
 
@@ -342,6 +348,12 @@ def _check_rl(get):
   )
   config_rules.refuse_above(
     get, 'rl.problems_per_iteration', 'task.train_problems'
+  )
+  retry = get('problem_sampler.retry_after')
+  config_rules.refuse(
+    retry and not get('problem_sampler.leave_out_after'),
+    f'problem_sampler.retry_after is {retry}, and'
+    ' problem_sampler.leave_out_after is 0: nothing is left out',
   )
   config_rules.refuse_above(
     get, 'rl.updates_per_iteration', 'rl.problems_per_iteration'

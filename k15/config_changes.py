@@ -13,6 +13,9 @@ from k15 import config_stages
 # in what pieces; never what is computed.
 FREE_ON_RESUME = (
   'rl.iterations', 'rl.log_trajectories', '*.log_every', 'evaluation.*',
+  # Where files lie; `stage_inputs` refuses other content.
+  'task.train_path', 'task.held_out_path', 'sft.files', 'sft_long.files',
+  'long2short.short_model', 'short_rl.candidates', 'checkpoint',
   'long_cot_examples.server_*', 'short_rl.iterations', 'long2short.responses',
   'curation.*',  # The stage refuses once RL has drawn from its prompts.
   'saving.*', 'mesh.*', 'policy.remat', 'policy.logprob_chunk',

@@ -81,7 +81,9 @@ def _check_evaluation(get):
     ' samples of a problem are the same',
   )
   config_rules.refuse(
-    get('stages') == ('evaluate',) and not get('checkpoint'),
+    'evaluate' in get('stages')
+    and not set(get('stages')) - {'curate', 'evaluate'}
+    and not get('checkpoint'),
     "checkpoint is '', and there is no model to evaluate",
   )
   for k in get('evaluation.pass_at'):
@@ -193,6 +195,11 @@ def _check_long2short(get):
   stages = get('stages')
   if 'dpo' in stages:
     _check_schedule(get, 'dpo')
+    samples = get('long2short.samples')
+    config_rules.refuse(
+      samples < 2,
+      f'long2short.samples is {samples}, and stage dpo compares >= 2 responses',
+    )
   _check_schedule(get, 'reward_model')
   if 'short_rl' in stages:
     config_rules.refuse_above(get, 'short_rl.max_length', 'rollout.max_length')

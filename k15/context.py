@@ -22,6 +22,7 @@ from k15 import models
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import sharding
+from k15 import streams
 from k15 import task as task_lib
 from k15.data_types import Batch, Problem, StopReason, TrainState
 from k15.rewards import routes as routes_lib
@@ -149,7 +150,7 @@ def init_params(context: Context, seed: int) -> Any:
   make_params = jax.jit(
     lambda key: nn.unbox(policy.init(shape, key)), out_shardings=layout
   )
-  return make_params(jax.random.key(seed))
+  return make_params(streams.key(seed, 'weights'))
 
 
 def load_params(context: Context, directory: pathlib.Path | None) -> Any:
@@ -176,7 +177,7 @@ def state_layout(
     params = policy.init(context.policy, key)
     return optimizer_lib.init_state(optimizer, params)
 
-  boxed = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
+  boxed = jax.eval_shape(init, _key_shape())
   return _structs(
     boxed, sharding.param_shardings(context.mesh, boxed, context.rules)
   )
@@ -217,13 +218,18 @@ def make_optimizer(
 
 
 def make_rollout(
-  context: Context, record: Callable[[SlotEvent], None] | None = None
+  context: Context,
+  stage: str,
+  record: Callable[[SlotEvent], None] | None = None,
+  columns: int = 0,
 ) -> Any:
   """The rollout of the config, without weights yet.
 
   Args:
     context: of the run.
+    stage: whose random numbers it draws, one of `streams.NUMBERS`.
     record: told what the slots of this process do, if given.
+    columns: tokens of the longest prompt and response; 0: of the config.
 
   Returns:
     `LocalRollout`, or `RemoteRollout` if the config names workers.
@@ -233,8 +239,10 @@ def make_rollout(
   """
   config, r = context.config, context.config.rollout
   tokenizer = context.task.tokenizer
-  slots = make_slots(config, context.policy, context.rollout_mesh, tokenizer)
-  key = jax.random.fold_in(jax.random.key(config.seed), 1)
+  slots = make_slots(
+    config, context.policy, context.rollout_mesh, tokenizer, columns
+  )
+  key = streams.key(config.seed, 'rollout', stage)
   if not r.workers:
     return client.LocalRollout(slots, key, record)
   settings, access = service.shape_of(slots).settings, make_access(config)
@@ -271,14 +279,17 @@ def make_handover(context: Context) -> handover.HandOver:
 
 
 @contextlib.contextmanager
-def sampling(context: Context, params: Any) -> Iterator[Any]:
+def sampling(
+  context: Context, params: Any, stage: str, columns: int = 0
+) -> Iterator[Any]:
   """A rollout of these weights, under its own mesh; closed in the end.
 
   Args:
     context: of the run.
     params: in any layout; let go of once the rollout has its own.
+    stage, columns: see `make_rollout`.
   """
-  rollout = make_rollout(context)
+  rollout = make_rollout(context, stage, columns=columns)
   brought = make_handover(context)
   with context.use_mesh():
     brought.update(params, version=0)
@@ -349,13 +360,17 @@ def make_slots(
   shape: policy.PolicyConfig,
   mesh: jax.sharding.Mesh,
   tokenizer: Any,
+  columns: int = 0,
 ) -> slots_lib.SlotDecoder:
-  """What decodes, of the same shape in every worker; `mesh` of the rollout."""
+  """What decodes, of the same shape in every worker; `mesh` of the rollout.
+
+  `columns`: tokens of the longest prompt and response; 0: of the config.
+  """
   r, rules = config.rollout, make_rollout_rules(config)
   return slots_lib.SlotDecoder(
     config=rollout_policy(config, shape),
     num_slots=r.num_slots,
-    columns=r.max_prompt_length + r.max_length,
+    columns=columns or r.max_prompt_length + r.max_length,
     tokens_per_call=r.tokens_per_call,
     prefill_batch=r.prefill_batch,
     eos_ids=tokenizer.eos_ids,
@@ -381,7 +396,7 @@ def make_engine(
     slots,
     tokenizer,
     mesh,
-    seed=config.seed,
+    seed=client.seed_of(streams.key(config.seed, 'serving')),
     rules=make_rollout_rules(config),
   )
 
@@ -400,8 +415,7 @@ def param_layout(
   rules: sharding.Rules = sharding.RULES,
 ) -> Any:
   """Parameters as `jax.ShapeDtypeStruct`s with their shardings."""
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  boxed = jax.eval_shape(lambda k: policy.init(shape, k), key)
+  boxed = jax.eval_shape(lambda k: policy.init(shape, k), _key_shape())
   return _structs(boxed, sharding.param_shardings(mesh, boxed, rules))
 
 
@@ -427,6 +441,10 @@ def make_scorer(
   return scoring.Scorer(
     judges, routes, r.threads, resources, r.cut_is_wrong, task.opening
   )
+
+
+def _key_shape():
+  return jax.eval_shape(lambda: streams.key(0, 'weights'))
 
 
 def _structs(boxed, shardings):

@@ -21,11 +21,13 @@ import numpy as np
 
 from k15 import asks as asks_lib
 from k15 import context as context_lib
+from k15 import curation
 from k15 import curation_steps
 from k15 import data
 from k15 import funnel
 from k15 import hosts
 from k15 import metrics
+from k15 import task as task_lib
 from k15.asks import Respond
 from k15.context import Context
 from k15.data_types import Problem
@@ -59,10 +61,29 @@ def curate(
   sampling = asks_lib.sampling_of(context.config)
   form = [task.is_chat, task.system_prompt, sampling]
   model = asks_lib.digest(fingerprint(params), form)
-  with context_lib.sampling(context, params) as rollout:
+  columns = curation_steps.columns_of(context.config, task)
+  with context_lib.sampling(context, params, 'curate', columns) as rollout:
     del params
     respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
     return curate_with(context, respond, model)
+
+
+def check(context: Context) -> None:
+  """Refuses what the stage would fail of later; before any device work.
+
+  Raises:
+    curation_steps.Refused: workers cannot decode its longest question.
+  """
+  config, r = context.config, context.config.rollout
+  if not set(r.workers) - {'local'} or not needs_model(config):
+    return
+  needed = curation_steps.columns_of(config, context.task)
+  if needed > r.max_prompt_length + r.max_length:
+    raise curation_steps.Refused(
+      f'curate: its longest question and answer have {needed} tokens, more than'
+      f' rollout.max_prompt_length {r.max_prompt_length} + rollout.max_length'
+      f' {r.max_length}, which rollout.workers hold'
+    )
 
 
 def needs_model(config: Any) -> bool:
@@ -82,15 +103,13 @@ def curate_with(
     model: names it; under another name everything is drawn anew.
   """
   folder = context.workdir / curation_steps.FOLDER
-  evaluation = _evaluation_problems(context)
+  evaluation = context.task.kept_out.problems
   inputs = _inputs(context, evaluation, model)
   if hosts.of_first(np.array(_recorded(folder) == inputs)):
     return _read_prompts(folder)
-  if (context.workdir / 'checkpoints' / 'rl').exists():
-    raise curation_steps.Refused(
-      f'curate: {_changed(_recorded(folder), inputs)} changed since RL began'
-      ' on the prompt set in this workdir: take it back or choose another'
-    )
+  checkpoints = context.workdir / 'checkpoints'
+  if any((checkpoints / stage).exists() for stage in ('rl', 'short_rl')):
+    return _begun_upon(context, folder, _changed(_recorded(folder), inputs))
   folder.mkdir(parents=True, exist_ok=True)
   problems, steps = curation_steps.run(context, evaluation, respond, model)
   records = funnel.records_of(steps, context.config.curation.examples)
@@ -98,6 +117,34 @@ def curate_with(
     _write(folder, problems, steps, records, inputs)
     print(funnel.table(records), flush=True)
   hosts.wait('curate: written')
+  return problems
+
+
+def _begun_upon(context, folder, changed) -> list[Problem]:
+  """The prompt set that RL has begun on, which stays as it is.
+
+  Raises:
+    curation_steps.Refused: other problems are evaluated now, and it has one of
+      them; or anything else that it was made of has changed.
+  """
+  if changed != ['evaluation']:
+    raise curation_steps.Refused(
+      f'curate: {", ".join(changed)} changed since RL began on the prompt set'
+      ' in this workdir: take it back or choose another'
+    )
+  problems, c = _read_prompts(folder), context.config.curation
+  found = curation.evaluation_overlap(
+    problems,
+    context.task.kept_out.problems,
+    c.duplicate_similarity,
+    c.variant_similarity,
+  )
+  if found:
+    raise curation_steps.Refused(
+      f'curate: RL began on {len(found)} problems that are evaluated now, such'
+      f' as {found[0].problem.id!r}, which is {found[0].other.id!r}: evaluate'
+      ' something else or choose another workdir'
+    )
   return problems
 
 
@@ -112,11 +159,10 @@ def prompt_set(context: Context, problems: list[Problem]) -> Context:
   known = {r['id'] for r in removed if r['step'] == 'evaluation overlap'}
   task = context.task
   examples = [e for e in task.examples if e.problem.id not in known]
-  wanted = context.config.rl.problems_per_iteration
-  if 'rl' in context.config.stages and len(problems) < wanted:
+  least, name = task_lib.least_problems(context.config)
+  if len(problems) < least:
     raise curation_steps.Refused(
-      f'curate: {len(problems)} problems are left, fewer than'
-      f' rl.problems_per_iteration = {wanted}'
+      f'curate: {len(problems)} problems are left, fewer than {name}'
     )
   task = dataclasses.replace(task, train=problems, examples=examples)
   return dataclasses.replace(context, task=task)
@@ -149,24 +195,6 @@ def _sum_of_bits(x):
   return jnp.sum(mixed ^ (mixed >> 16))
 
 
-def _evaluation_problems(context):
-  """The held-out problems and those of curation.evaluation_paths."""
-  t, problems = context.config.task, list(context.task.held_out)
-  for path in context.config.curation.evaluation_paths:
-    found = data.read_problems(
-      path,
-      prompt_field=t.prompt_field,
-      answer_field=t.answer_field,
-      response_field=t.response_field,
-      answer_marker=t.answer_marker,
-      difficulty_field=t.difficulty_field,
-      max_difficulty=t.hardest,
-      may_lack_answers=True,  # Their prompts alone are looked for.
-    )
-    problems += [example.problem for example in found]
-  return problems
-
-
 def _inputs(context, evaluation, model) -> dict[str, str]:
   """What the prompt set is made of, by name."""
   config = context.config
@@ -196,8 +224,7 @@ def _plain(problems):
 
 
 def _changed(old, new):
-  names = [key for key in new if old.get(key) != new[key]]
-  return ', '.join(names)
+  return [key for key in new if old.get(key) != new[key]]
 
 
 def _recorded(folder) -> dict[str, str]:

@@ -193,8 +193,9 @@ def over_represented(
 
   Every tag keeps at most c problems, the largest c with c <= max_per_tag and
   c <= max_tag_share * (all that stay).  Within a tag, the fifths of the
-  difficulty take turns, and within a fifth the order is that of a hash of
-  seed and prompt: which problem stays does not hang on the order of the file.
+  difficulty, and those without a label, take turns, and within a fifth the
+  order is that of a hash of seed and prompt: which problem stays does not hang
+  on the order of the file.
 
   Args:
     problems: with domain, discipline and difficulty.
@@ -210,7 +211,7 @@ def over_represented(
   drawn = sorted(problems, key=lambda p: _draw(seed, p.prompt))
   turns, ranked = collections.Counter(), []
   for place, problem in enumerate(drawn):
-    fifth = tag_of(problem), min(4, int(5 * problem.difficulty))
+    fifth = tag_of(problem), _fifth_of(problem.difficulty)
     ranked.append((turns[fifth], place, problem))
     turns[fifth] += 1
   taken, removals = collections.Counter(), []
@@ -221,6 +222,11 @@ def over_represented(
       detail = f'{sizes[tag]} in all, {cap} stay'
       removals.append(Removal(problem, f'too many of {tag}', detail))
   return removals
+
+
+def _fifth_of(difficulty):
+  """0 to 4, or -1: no label."""
+  return -1 if difficulty is None else min(4, int(5 * difficulty))
 
 
 def tag_of(problem: Problem) -> str:

@@ -21,6 +21,7 @@ from k15.curation import Removal
 from k15.curation import Step
 from k15.data_types import Problem
 from k15.rewards import routes as routes_lib
+from k15.task import Task
 
 FOLDER = 'curation'  # in the workdir
 _TAG_TOKENS = 32  # of a model's answer
@@ -89,15 +90,47 @@ def run(
   apply(lambda: curation.question_types_in(found.problems, c.excluded_types))
   apply(lambda: curation.near_duplicates_within(found.problems, alike))
   found.problems = _tagged(context, found.problems, respond, model)
+  bounds = c.max_per_tag, c.max_tag_share, config.seed
+  _unbalanced(found.problems, bounds)  # Refuses before more is sampled.
   draw = functools.partial(_draw, context, respond, model)
   _by_difficulty(config, found, draw)
   _by_guesses(config, found, draw)
-  bounds = c.max_per_tag, c.max_tag_share, config.seed
+  apply(lambda: _unbalanced(found.problems, bounds))
+  return found.problems, found.steps
+
+
+def _unbalanced(problems, bounds):
   try:
-    apply(lambda: curation.over_represented(found.problems, *bounds))
+    return curation.over_represented(problems, *bounds)
   except ValueError as error:
     raise Refused(f'curate: curation.max_tag_share: {error}') from None
-  return found.problems, found.steps
+
+
+def columns_of(config: Any, task: Task) -> int:
+  """Tokens of the longest question with its answer, of all that may be asked.
+
+  At least those of a rollout in training.  Guesses and tags are asked in other
+  words than problems are, whose prompts alone are bounded.
+  """
+  r, c = config.rollout, config.curation
+  forms = []
+  if c.guesses:
+    beginning = len(task.tokenizer.encode(c.guess_prefix))
+    rest = beginning + c.guess_max_length
+    forms.append((lambda prompt: prompt + c.guess_suffix, rest))
+  if c.tagger == 'model':
+    forms.append((tagging.question, _TAG_TOKENS))
+  prompts = [
+    problem.prompt
+    for problem in (task.train if forms else ())
+    if len(task.encode_prompt(problem.prompt)) <= r.max_prompt_length
+  ]
+  lengths = [
+    len(task.encode_turn(text_of(prompt))) + rest
+    for text_of, rest in forms
+    for prompt in prompts
+  ]
+  return max([r.max_prompt_length + r.max_length, *lengths])
 
 
 def _by_difficulty(config, found, draw):

@@ -1,10 +1,15 @@
 """Users' problems from files, and the packed stream of examples SFT reads."""
 
 import dataclasses
+import decimal
+import functools
+import gzip
+import hashlib
 import json
 import math
 import pathlib
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +17,7 @@ import pyarrow
 import pyarrow.parquet
 
 from k15 import quiet_imports as quiet
+from k15 import streams
 from k15.data_types import Problem
 
 # Prompt and response; the response ends with the end-of-sequence token.
@@ -27,36 +33,67 @@ class Example:
   response: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Fields:
+  """Where a row of a file has what makes a problem.
+
+  Two may be the same: with GSM8K's `answer` as both answer and response, the
+  marker finds the answer within the worked solution.
+
+  Attributes:
+    prompt: text, needed in every row.
+    answer: text or number, needed in every row.
+    response: text; a row without it, or with '', has no response.
+    domain, discipline: text or number, optional.
+    difficulty: number from 0 to `hardest`; where it is missing, null or NaN the
+      problem has no label.
+    hardest: difficulty of the hardest problems, which becomes 1.
+    answer_marker: the reference answer is the text after the last one, where
+      there is one; '' takes the field as it is.
+  """
+
+  prompt: str = 'prompt'
+  answer: str = 'answer'
+  response: str = 'response'
+  domain: str = 'domain'
+  discipline: str = 'discipline'
+  difficulty: str = 'difficulty'
+  hardest: float = 1.0
+  answer_marker: str = ''
+
+  @classmethod
+  def of(cls, task: Any) -> 'Fields':
+    """Those of a user's files, as `config.task` names them."""
+    return cls(
+      prompt=task.prompt_field,
+      answer=task.answer_field,
+      response=task.response_field,
+      domain=task.domain_field,
+      discipline=task.discipline_field,
+      difficulty=task.difficulty_field,
+      hardest=task.hardest,
+      answer_marker=task.answer_marker,
+    )
+
+
 def read_problems(
   path: str,
-  prompt_field: str = 'prompt',
-  answer_field: str = 'answer',
-  response_field: str = 'response',
-  answer_marker: str = '',
-  domain_field: str = 'domain',
-  difficulty_field: str = 'difficulty',
-  max_difficulty: float = 1.0,
+  fields: Fields = Fields(),
   may_lack_answers: bool = False,
-  discipline_field: str = 'discipline',
+  answer_of: Callable[[dict[str, Any], str], str] | None = None,
 ) -> list[Example]:
   """Reads a JSONL, JSON or Parquet file, in its order.
 
-  The fields `id` (default: file name and line), of the domain, the discipline
-  and the difficulty are optional.  Two fields may be the same: with GSM8K's
-  `answer` as both answer and response, the marker finds the answer within the
-  worked solution.
+  A row may have an `id`; by default it is the name of the file and the number
+  of the line.
 
   Args:
-    path: ends with .jsonl, .json (an array of objects) or .parquet.
-    prompt_field: text, needed in every row.
-    answer_field: text or number, needed in every row.
-    response_field: text; a row without it, or with '', has no response.
-    answer_marker: the reference answer is the text after the last one, where
-      there is one; '' takes the field as it is.
-    domain_field: text.
-    difficulty_field: number, from 0 to max_difficulty.
-    max_difficulty: of the hardest problems, which becomes 1.
-    may_lack_answers: whether an answer may be null or empty.
+    path: ends with .jsonl, .json (an array of objects) or .parquet; JSONL may
+      be compressed, .jsonl.gz.
+    fields: of a row.
+    may_lack_answers: whether a row may have no answer, an empty one, or a
+      number that is not finite; the answer then is ''.
+    answer_of: (row, place) -> answer, where no single field has it.
 
   Raises:
     FileNotFoundError: no such file.
@@ -66,16 +103,16 @@ def read_problems(
   for number, where, row in read_rows(path):
     example = Example(
       Problem(
-        id=_id(row, f'{pathlib.Path(path).name}:{number}'),
-        prompt=_text(row, prompt_field, where),
-        answer=''
-        if may_lack_answers and row.get(answer_field, 0) in (None, '')
-        else _answer(row, answer_field, where, answer_marker),
-        domain=str(row.get(domain_field) or ''),
-        difficulty=_difficulty(row, difficulty_field, max_difficulty, where),
-        discipline=str(row.get(discipline_field) or ''),
+        id=_label(row, 'id') or f'{pathlib.Path(path).name}:{number}',
+        prompt=_text(row, fields.prompt, where),
+        answer=answer_of(row, where)
+        if answer_of
+        else _answer(row, fields, where, may_lack_answers),
+        domain=_label(row, fields.domain),
+        difficulty=_difficulty(row, fields.difficulty, fields.hardest, where),
+        discipline=_label(row, fields.discipline),
       ),
-      response=_response(row, response_field, where),
+      response=_response(row, fields.response, where),
     )
     first = seen.setdefault(example.problem.id, where)
     if first != where:
@@ -84,6 +121,32 @@ def read_problems(
   if not examples:
     raise ValueError(f'{path}: no problems in it')
   return examples
+
+
+def number_text(value: Any) -> str | None:
+  """A number as digits that say what it is and no more; None if it is none.
+
+  Whole numbers are written whole, others with the fewest decimals that tell
+  them from their neighbours: 1e22 is 10000000000000000000000, 2.0 is 2.  A
+  truth value is no number.
+
+  Raises:
+    ValueError: it is not finite.
+  """
+  if isinstance(value, bool) or not isinstance(
+    value, int | float | decimal.Decimal
+  ):
+    return None
+  if isinstance(value, int):
+    return str(value)
+  if not math.isfinite(value):
+    raise ValueError(f'{value}, not a finite number')
+  if isinstance(value, decimal.Decimal):
+    text = format(value, 'f')
+    text = text.rstrip('0').rstrip('.') if '.' in text else text
+  else:
+    text = np.format_float_positional(value, trim='-')
+  return '0' if text == '-0' else text
 
 
 def read_rows(
@@ -102,10 +165,28 @@ def read_rows(
     '.jsonl': _jsonl_rows,
     '.json': _json_rows,
     '.parquet': _parquet_rows,
+    '.jsonl.gz': _jsonl_rows,
   }
-  if file.suffix not in readers:
-    raise ValueError(f'{path}: {file.suffix!r} is not one of {list(readers)}')
-  yield from readers[file.suffix](file)
+  suffix = ''.join(file.suffixes[-2:]) if file.suffix == '.gz' else file.suffix
+  if suffix not in readers:
+    raise ValueError(f'{path}: {suffix!r} is not one of {list(readers)}')
+  yield from readers[suffix](file)
+
+
+def digest(path: str | pathlib.Path) -> dict[str, Any]:
+  """Name, bytes and SHA-256 of a file: what says that it is the same one."""
+  path = pathlib.Path(path)
+  facts = path.stat()
+  found = _sha256(path.absolute(), facts.st_size, facts.st_mtime_ns)
+  return dict(name=path.name, bytes=facts.st_size, sha256=found)
+
+
+@functools.lru_cache(256)
+def _sha256(path, size, mtime_ns):
+  """Of a file as it was then: large ones are asked for more than once."""
+  del size, mtime_ns
+  with path.open('rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def first_row(path: str) -> dict[str, Any]:
@@ -134,7 +215,8 @@ def split_held_out(
       f'{n} held-out problems of {len(first)} distinct prompts leave none to '
       'train on'
     )
-  chosen = np.random.default_rng(seed).permutation(list(first.values()))[:n]
+  rng = streams.rng(seed, 'held-out split')
+  chosen = rng.permutation(list(first.values()))[:n]
   held_out = [examples[i] for i in sorted(chosen)]
   return remove_overlap(examples, held_out)[0], held_out
 
@@ -152,7 +234,11 @@ def remove_overlap(
 
 
 def sft_iterator(
-  pairs: Sequence[TokenPair], row_length: int, rows: int, seed: int
+  pairs: Sequence[TokenPair],
+  row_length: int,
+  rows: int,
+  seed: int,
+  stage: str = 'sft',
 ) -> quiet.grain.DatasetIterator:
   """Endless packed batches, shuffled anew in every epoch.
 
@@ -160,7 +246,7 @@ def sft_iterator(
     pairs: prompts and responses, int32 [T]; kept in memory.
     row_length: tokens of a packed row.
     rows: packed rows of a batch.
-    seed: in [0, 2**32); the same seed gives the same stream.
+    seed, stage: the same ones give the same stream; see `streams`.
 
   Returns:
     An iterator of dicts of arrays [rows, row_length]: int32 `tokens`,
@@ -186,7 +272,7 @@ def sft_iterator(
   # best-fit into four batches of bins, 14 % into one.
   stream = (
     quiet.grain.MapDataset.source(pairs)
-    .seed(seed)
+    .seed(streams.number(seed, 'example order', stage))
     .shuffle()
     .repeat()
     .map(_example_row)
@@ -198,7 +284,7 @@ def sft_iterator(
     stream,
     length_struct=dict(tokens=row_length, loss_mask=row_length),
     num_packing_bins=4 * rows,
-    seed=seed,
+    seed=streams.number(seed, 'best fit', stage),
     meta_features=('loss_mask',),
   )
   return iter(stream.map(_packed_row).batch(rows, drop_remainder=True))
@@ -221,8 +307,9 @@ def _packed_row(row):
 
 
 def _jsonl_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
-  with file.open('rb') as lines:
-    for number, line in enumerate(lines, 1):
+  open_bytes = gzip.open if file.suffix == '.gz' else open
+  with open_bytes(file, 'rb') as lines:
+    for number, line in _numbered(lines, file):
       where = f'{file}, line {number}'
       if not line.strip():
         continue
@@ -233,6 +320,13 @@ def _jsonl_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
       if not isinstance(row, dict):
         raise ValueError(f'{where}: a {type(row).__name__}, not an object')
       yield number, where, row
+
+
+def _numbered(lines, file):
+  try:
+    yield from enumerate(lines, 1)
+  except (OSError, EOFError, zlib.error) as error:  # Of a torn .gz.
+    raise ValueError(f'{file}: not readable: {error}') from None
 
 
 def _json_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
@@ -253,12 +347,25 @@ def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
   try:
     number = 0
     with pyarrow.parquet.ParquetFile(file) as table:
+      narrow = _narrow_columns(table.schema_arrow)
       for batch in table.iter_batches(_PARQUET_BATCH_ROWS):
         for row in batch.to_pylist():
           number += 1
+          for name, as_written in narrow.items():
+            if row[name] is not None:
+              row[name] = float(str(as_written(row[name])))
           yield number, f'{file}, row {number}', row
   except (pyarrow.ArrowException, OSError) as error:
     raise ValueError(f'{file}: not readable as Parquet: {error}') from None
+
+
+def _narrow_columns(schema):
+  """Columns of less than double precision -> their type.
+
+  As a double, 0.1 of float32 is 0.10000000149011612, which nobody wrote.
+  """
+  types = {pyarrow.float32(): np.float32, pyarrow.float16(): np.float16}
+  return {f.name: types[f.type] for f in schema if f.type in types}
 
 
 def _value(row, field, where):
@@ -282,31 +389,44 @@ def _text(row, field, where):
   return value
 
 
-def _answer(row, field, where, marker):
-  value = _value(row, field, where)
-  if isinstance(value, int | float) and not isinstance(value, bool):
-    row = {field: str(value)}
-  text = _text(row, field, where)
+def _answer(row, fields, where, may_lack):
+  """The reference answer; '' where it is missing and may be."""
+  field, marker = fields.answer, fields.answer_marker
+  value = row.get(field) if may_lack else _value(row, field, where)
+  try:
+    number = number_text(value)
+  except ValueError as error:
+    if may_lack:
+      return ''
+    raise ValueError(f'{where}: field {field!r} is {error}') from None
+  if may_lack and (value is None or value == '' or str(value).isspace()):
+    return ''
+  text = number or _text(row, field, where)
   if marker and marker in text:
     text = text.rpartition(marker)[2]
-    if not text.strip():
+    if not text.strip() and not may_lack:
       raise ValueError(f'{where}: field {field!r} ends at {marker!r}')
   return text.strip()
 
 
 def _response(row, field, where):
-  return _text(row, field, where) if row.get(field) else None
+  return None if row.get(field) in (None, '') else _text(row, field, where)
 
 
-def _id(row, default):
-  return default if row.get('id') is None else str(row['id'])
+def _label(row, field):
+  """A name as text; '' where the row has none, or NaN as some writers do."""
+  value = row.get(field)
+  return '' if value is None or value != value else str(value)
 
 
 def _difficulty(row, field, most, where):
   value = row.get(field)
-  if value is None:
-    return 0.0
-  is_number = isinstance(value, int | float) and math.isfinite(value)
+  # Tables write NaN for what is missing.
+  if value is None or value != value:
+    return None
+  is_number = not isinstance(value, bool) and isinstance(
+    value, int | float | decimal.Decimal
+  )
   if not is_number or not 0 <= value <= most:
     raise ValueError(f'{where}: {field} {value!r} is outside [0, {most:g}]')
   return float(value) / most

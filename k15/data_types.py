@@ -48,15 +48,16 @@ import numpy as np
 class Problem:
   """A question with a checkable answer.
 
-  `difficulty` is a static label in [0, 1]; `domain` routes the reward and
-  splits the curves of the report; `discipline` is the subject within it.
+  `difficulty` is a static label in [0, 1], or None: there is none.  `domain`
+  routes the reward and splits the curves of the report; `discipline` is the
+  subject within it.
   """
 
   id: str
   prompt: str
   answer: str
   domain: str = ''
-  difficulty: float = 0.0
+  difficulty: float | None = None
   discipline: str = ''
 
 

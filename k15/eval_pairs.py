@@ -10,6 +10,7 @@ import numpy as np
 from k15 import correctness
 from k15 import eval_metrics
 from k15 import metrics
+from k15 import streams
 
 _LEVEL, _RESAMPLES = 0.95, 10000
 _NEEDED = {'problem_id', 'reward', 'response', 'length', 'stop'}
@@ -82,7 +83,8 @@ def pairs_of(
 def measure(pairs: Sequence[Pair]) -> dict[str, Any]:
   """Both accuracies and lengths, their difference and how sure it is."""
   gains = np.array([pair.gain for pair in pairs])
-  means = eval_metrics.bootstrap(gains, _RESAMPLES, np.random.default_rng(0))
+  rng = streams.rng(0, 'comparison')
+  means = eval_metrics.bootstrap(gains, _RESAMPLES, rng)
   low, high = eval_metrics.interval(means, _LEVEL)
   won, lost = int((gains > 0).sum()), int((gains < 0).sum())
   return dict(

@@ -11,6 +11,7 @@ from k15 import asks
 from k15 import eval_journal
 from k15 import eval_sets
 from k15 import evaluate
+from k15 import streams
 from k15.data_types import Problem
 from k15.rewards import routes as routes_lib
 
@@ -54,7 +55,7 @@ def questions_of(
     encode: such a prompt -> int32 tokens, through a chat template perhaps.
   """
   routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
-  questions, taken = [], set()
+  questions, taken, ids = [], set(), streams.IDS['evaluate']
   for found in sets:
     for problem in found.problems:
       reward = found.reward or routes.get(problem.domain, routes[''])
@@ -62,14 +63,14 @@ def questions_of(
       asked = asks.digest(encode(problem.prompt).tolist())
       # By name, so that other problems beside it change nothing.
       name = hashlib.sha256(f'{found.name}\n{problem.id}'.encode()).digest()
-      group_id = int.from_bytes(name[:4]) % evaluate.FIRST_GROUP_ID
+      group_id = int.from_bytes(name[:4]) % len(ids)
       while group_id in taken:
-        group_id = (group_id + 1) % evaluate.FIRST_GROUP_ID
+        group_id = (group_id + 1) % len(ids)
       taken.add(group_id)
       questions += [
         Question(
           (found.name, problem.id, sample),
-          evaluate.FIRST_GROUP_ID + group_id,
+          ids[group_id],
           problem,
           reward,
           judge,

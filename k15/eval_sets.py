@@ -5,16 +5,15 @@ MBPP's, or that of the user's own problems, as `config.task` names its fields.
 """
 
 import dataclasses
-import gzip
-import itertools
-import json
+import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from k15 import data
+from k15 import math_datasets
 from k15.data_types import Problem
 from k15.rewards import code_datasets
 from k15.rewards import code_tests
@@ -34,11 +33,13 @@ _MBPP = '{prompt} Answer with the whole program in one ```python block.'
 class Format:
   """Attributes:
   fields: those that tell it from the others.
+  prompts: those of which one has the problem; () is as `config.task` says.
   reward: what judges its responses; '' is by domain, as in training.
   template: of its prompts, in which {prompt} stands for the problem.
   """
 
   fields: tuple[str, ...]
+  prompts: tuple[str, ...]
   reward: str
   template: str
 
@@ -46,12 +47,14 @@ class Format:
 # The last takes what is none of the others.
 FORMATS = {
   'humaneval': Format(
-    ('entry_point', 'prompt', 'test'), 'code_tests', _HUMANEVAL
+    ('entry_point', 'prompt', 'test'), ('prompt',), 'code_tests', _HUMANEVAL
   ),
-  'mbpp': Format(('task_id', 'code', 'test_list'), 'code_tests', _MBPP),
-  'gsm8k': Format(('question', 'answer'), 'math_answers', _MATH),
-  'math': Format(('problem', 'answer'), 'math_answers', _MATH),
-  'own': Format((), '', '{prompt}'),
+  'mbpp': Format(
+    ('task_id', 'code', 'test_list'), ('text', 'prompt'), 'code_tests', _MBPP
+  ),
+  'gsm8k': Format(('question', 'answer'), ('question',), 'math_answers', _MATH),
+  'math': Format(('problem',), ('problem',), 'math_answers', _MATH),
+  'own': Format((), (), '', '{prompt}'),
 }
 
 
@@ -124,11 +127,48 @@ def check_lengths(
 
 def format_of(path: str) -> str:
   """Name of the format, from the fields of the first row."""
-  row = _first_row(pathlib.Path(path))
+  row = data.first_row(path)
   for name, kind in FORMATS.items():
     if row.keys() >= set(kind.fields):
       return name
   raise AssertionError('the last format has no fields of its own')
+
+
+def kept_out(config: Any) -> dict[str, list[Problem]]:
+  """What no stage may train on, by the file that has it, whole.
+
+  These are the sets of `config.evaluation`, read as the evaluation does but
+  for their templates and their tests, and `config.curation.evaluation_paths`.
+
+  Raises:
+    ValueError: a malformed file; says which and where.
+  """
+  asked_for = config.task.prompt_field
+  kinds = {
+    p: format_of(p) for p in routes_lib.named(config.evaluation.sets).values()
+  }
+  for path in config.curation.evaluation_paths:
+    is_own = asked_for in data.first_row(path)
+    kinds.setdefault(path, 'own' if is_own else format_of(path))
+  return {
+    path: _prompts(path, FORMATS[kind].prompts)
+    if FORMATS[kind].reward == 'code_tests'
+    else _read_texts(config, path, kind, may_lack_answers=True)
+    for path, kind in kinds.items()
+  }
+
+
+def _prompts(path, fields) -> list[Problem]:
+  """Problems without their tests."""
+  problems = []
+  for number, where, row in data.read_rows(path):
+    found = [row[f] for f in fields if isinstance(row.get(f), str)]
+    if not found:
+      raise ValueError(f'{where}: no text in any of the fields {list(fields)}')
+    problems.append(
+      Problem(f'{pathlib.Path(path).name}:{number}', found[0], '')
+    )
+  return problems
 
 
 def _read_problems(config, path, kind) -> list[Problem]:
@@ -143,26 +183,28 @@ def _read_problems(config, path, kind) -> list[Problem]:
     records = [code_datasets.to_record(p) for p in problems]
     names = ('id', 'prompt', 'answer', 'domain')
     return [Problem(**{name: r[name] for name in names}) for r in records]
-  t, own_only = config.task, dict(response_field='', difficulty_field='')
-  fields = dict(
-    math=dict(prompt_field='problem', domain_field='subject', **own_only),
-    gsm8k=dict(prompt_field='question', answer_marker='####', **own_only),
-    own=dict(
-      prompt_field=t.prompt_field,
-      answer_field=t.answer_field,
-      response_field=t.response_field,
-      answer_marker=t.answer_marker,
-      domain_field=t.domain_field,
-      difficulty_field=t.difficulty_field,
-      max_difficulty=t.hardest,
-    ),
-  )[kind]
-  return [example.problem for example in data.read_problems(path, **fields)]
+  return _read_texts(config, path, kind)
 
 
-def _first_row(path) -> Mapping[str, Any]:
-  """The first row of a file, {} where there is none that can be read."""
-  if path.suffix == '.gz':
-    with gzip.open(path, 'rt') as file:
-      return json.loads(next(itertools.chain(file, ['{}'])))
-  return data.first_row(str(path))
+def _read_texts(config, path, kind, may_lack_answers=False) -> list[Problem]:
+  """Problems whose answers are texts."""
+  if kind == 'own':
+    fields, answer_of = data.Fields.of(config.task), None
+  else:
+    (prompt,) = FORMATS[kind].prompts
+    fields = data.Fields(
+      prompt, response='', difficulty='', answer_marker='####'
+    )
+    answer_of = None
+  if kind == 'math':
+    fields = dataclasses.replace(fields, domain='subject')
+    answer_of = functools.partial(_math_answer, may_lack_answers)
+  examples = data.read_problems(path, fields, may_lack_answers, answer_of)
+  return [example.problem for example in examples]
+
+
+def _math_answer(may_be_missing, row, where):
+  answer = math_datasets.answer_of(row, where)
+  if not answer and not may_be_missing:
+    raise ValueError(f"{where}: no 'answer', and no box in a 'solution'")
+  return answer

@@ -7,7 +7,9 @@ It leaves in `workdir/evaluation`
   journal-*      what has been sampled, per model and sampling; see eval_journal
 
 Cut off in any way, it goes on with the responses that are missing; each draws
-its random numbers by set, problem and sample, so the end is the same.
+its random numbers by set, problem and sample, so the end is the same.  The
+held-out problems are answered here after every other stage, too, with a journal
+in `held_out`.
 """
 
 import dataclasses
@@ -50,10 +52,47 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
     ValueError: there is no model.
     Interrupted: it was asked to stop; what was sampled is on disk.
   """
+  source = models.directory_of(source)
+  folder = context.workdir / 'evaluation'
+  sets = context.task.sets
+  found = _answered(context, source, sets, folder, 'evaluate', 'evaluate')
+  return _write(context, folder, source, *found) if hosts.is_first() else {}
+
+
+def held_out(
+  context: Context, stage: str, source: pathlib.Path
+) -> list[evaluate.Record]:
+  """Records of the held-out problems; [] but in the first process.
+
+  Args:
+    context: of the run.
+    stage: that left the model.
+    source: the model's directory.
+
+  Raises:
+    Interrupted: it was asked to stop; what was sampled is on disk.
+  """
+  found = [context.task.held_out_set()]
+  folder = context.workdir / 'evaluation' / 'held_out'
+  questions, journal, _ = _answered(
+    context, source, found, folder, 'held_out', f'evaluate {stage}'
+  )
+  if not hosts.is_first():
+    return []
+  prompts = {problem.id: problem.prompt for problem in context.task.held_out}
+  records = [eval_questions.record_of(q, journal) for q in questions]
+  return [
+    {k: v for k, v in record.items() if k not in ('set', 'judge')}
+    | dict(prompt=prompts[record['problem_id']])
+    for record in records
+  ]
+
+
+def _answered(context, source, sets, folder, stream, label):
+  """Questions, a journal in the folder that answers them, and its facts."""
   config, e = context.config, context.config.evaluation
   task = dataclasses.replace(context.task, prompt_suffix='')
-  questions = eval_questions.questions_of(config, task.sets, task.encode_prompt)
-  source = models.directory_of(source)
+  questions = eval_questions.questions_of(config, sets, task.encode_prompt)
   facts = dict(
     model=models.fingerprint(source),
     temperature=e.temperature,
@@ -61,19 +100,16 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
     max_length=config.rollout.max_length,
     **asks.sampling_of(config),
   )
-  folder = context.workdir / 'evaluation'
   folder.mkdir(parents=True, exist_ok=True)
   digest = asks.digest(facts)[:12]
   journal = eval_journal.Journal(
     folder / f'journal-{digest}.jsonl', writes=hosts.is_first()
   )
-  _sample(context, task, source, questions, journal)
-  if not hosts.is_first():
-    return {}
-  return _write(context, folder, facts, source, questions, journal)
+  _sample(context, task, source, questions, journal, stream, label)
+  return questions, journal, facts
 
 
-def _sample(context, task, source, questions, journal):
+def _sample(context, task, source, questions, journal, stream, label):
   """Samples and judges what the journal lacks."""
   is_there = hosts.of_first(
     np.array([bool(journal.response(*q.where)) for q in questions])
@@ -100,19 +136,31 @@ def _sample(context, task, source, questions, journal):
       judging.begin(question)
     if missing:
       done = len(questions) - len(missing)
-      with metrics.Progress(len(questions), done, 'evaluate') as progress:
-        _answer(context, task, source, missing, journal, judging, progress)
+      with metrics.Progress(len(questions), done, label) as progress:
+        _answer(
+          context,
+          task,
+          source,
+          missing,
+          journal,
+          judging,
+          progress,
+          stream,
+          label,
+        )
     judging.finish()
   finally:
     scorer.close()
 
 
-def _answer(context, task, source, missing, journal, judging, progress):
+def _answer(
+  context, task, source, missing, journal, judging, progress, stream, label
+):
   config, e = context.config, context.config.evaluation
   by_name = {(q.group_id, q.key[2]): q for q in missing}
   is_stopping = context.stop_poll()
   params = context_lib.load_params(context, source)
-  with context_lib.sampling(context, params) as rollout:
+  with context_lib.sampling(context, params, stream) as rollout:
     del params
     start, tokens = time.perf_counter(), 0
     for trajectory in partial.run(
@@ -142,7 +190,7 @@ def _answer(context, task, source, missing, journal, judging, progress):
       tokens += trajectory.length
       progress.update()
       if is_stopping():
-        raise context_lib.Interrupted('evaluate: what was sampled is saved')
+        raise context_lib.Interrupted(f'{label}: what was sampled is saved')
   seconds = time.perf_counter() - start
   if hosts.is_first():
     rate = tokens / seconds
@@ -207,7 +255,7 @@ class _Judging:
     )
 
 
-def _write(context, folder, facts, source, questions, journal):
+def _write(context, folder, source, questions, journal, facts):
   """Records, results and table of a finished evaluation."""
   config, e = context.config, context.config.evaluation
   records, rewards = {}, {}

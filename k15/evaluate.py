@@ -1,6 +1,5 @@
 """Evaluation: responses and their verdicts as records, records as measures."""
 
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from k15 import correctness
 from k15 import eval_metrics
+from k15 import streams
 from k15.data_types import Problem, StopReason, Trajectory
 from k15.rewards import routes
 from k15.rewards import scoring
@@ -16,9 +16,6 @@ from k15.rewards import votes
 from k15.rewards.verdict import Verdict
 from k15.rollout import partial
 from k15.task import Task
-
-# Evaluations draw their random numbers from ids that no training group has.
-FIRST_GROUP_ID = 1 << 30
 
 Record = dict[str, Any]
 
@@ -50,12 +47,11 @@ def evaluate(
   Raises:
     scoring.Failed: every verdict is an error.
   """
-  problems = {}
+  problems = dict(enumerate(task.held_out, streams.IDS['held_out'].start))
   pending = []
-  for i, problem in enumerate(task.held_out):
-    problems[FIRST_GROUP_ID + i] = problem
+  for group_id, problem in problems.items():
     for sample in range(samples):
-      trajectory = Trajectory(FIRST_GROUP_ID + i, problem.id, sample)
+      trajectory = Trajectory(group_id, problem.id, sample)
       pending.append((problem, trajectory))
   judged = {}
   for trajectory in partial.run(
@@ -122,7 +118,7 @@ def measure(
   tokens = np.array([[r['length'] for r in group] for group in groups])
 
   def estimate(values):
-    rng = np.random.default_rng([seed, zlib.crc32(b'bootstrap')])
+    rng = streams.rng(seed, 'bootstrap')
     means = eval_metrics.bootstrap(values, resamples, rng)
     low, high = eval_metrics.interval(means, level)
     return dict(value=float(np.mean(values)), low=low, high=high)

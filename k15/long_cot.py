@@ -21,6 +21,7 @@ from k15 import hosts
 from k15 import long_cot_samples
 from k15 import metrics
 from k15 import sft
+from k15 import sft_data
 from k15 import task as task_lib
 from k15.context import Context
 from k15.data import Example
@@ -45,7 +46,10 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
   examples = make_examples(context, make_params)
   task = dataclasses.replace(context.task, examples=examples)
   make_pairs = functools.partial(
-    task_lib.sft_pairs, task, context.config.rollout.max_length
+    task_lib.sft_pairs,
+    task,
+    context.config.rollout.max_length,
+    sft_data.row_tokens(context.config, 'long_cot'),
   )
   return sft.train(context, make_params, 'long_cot', make_pairs)
 
@@ -166,7 +170,7 @@ def _generate_from(context, make_params, call):
       first_call=call,
     )
     return
-  with context_lib.sampling(context, make_params()) as rollout:
+  with context_lib.sampling(context, make_params(), 'long_cot') as rollout:
     yield texts.make_generate(
       rollout,
       context.task.tokenizer,

@@ -108,6 +108,7 @@ def _prepare():
     ):
       if hosts.is_first():
         print(f'changed since the run began: {change}')
+    stage_inputs.check_files(workdir, config_changes.to_json(config))
   host_memory.keep_freed()
   return workdir, config
 

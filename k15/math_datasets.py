@@ -3,16 +3,18 @@
   python -m k15.math_datasets gsm8k/train.jsonl math/train.json mixed.jsonl
 
 The last name is the file to be written.  A row gets `id`, `prompt`, `answer`,
-`domain`, `discipline` and `difficulty` (MATH's level out of 5).
+`domain`, `discipline` and, where MATH has a level, `difficulty`, out of 5.  A
+record of MATH without an answer has it in the last box of its solution.
 """
 
-import json
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from k15 import data
 from k15 import metrics
+from k15.rewards import answer_text
 
 DOMAIN = 'mathematics'
 
@@ -21,47 +23,92 @@ def convert(paths: Sequence[str]) -> list[dict[str, Any]]:
   """Rows of all files; an answer that is missing is ''.
 
   Raises:
-    ValueError: a row with neither `question` nor `problem`.
+    ValueError: a row with neither `question` nor `problem`, or one whose
+      fields are not what they should be; says which.
   """
-  rows = []
-  for path in paths:
-    path = pathlib.Path(path)
-    name = '/'.join(path.parts[-2:])
-    for number, record in enumerate(_records(path), 1):
-      rows.append(_row(record, f'{name}:{number}'))
-  return rows
+  return [
+    row_of(record, f'{"/".join(pathlib.Path(path).parts[-2:])}:{number}', where)
+    for path in paths
+    for number, where, record in data.read_rows(path)
+  ]
 
 
-def _records(path):
-  text = path.read_text()
-  if path.suffix == '.json':
-    return json.loads(text)
-  return [json.loads(line) for line in text.splitlines() if line.strip()]
-
-
-def _row(record: Mapping[str, Any], default_id: str) -> dict[str, Any]:
+def row_of(
+  record: Mapping[str, Any], default_id: str, where: str
+) -> dict[str, Any]:
+  """The row of one record; `where` begins what it raises."""
   if 'question' in record:  # GSM8K
-    answer = str(record['answer']).rpartition('####')[2].strip()
-    row = dict(prompt=record['question'], answer=answer)
-    row |= dict(domain=DOMAIN, discipline='word problems', difficulty=0.0)
+    prompt, level = record['question'], None
+    answer = _text(record, 'answer', where).rpartition('####')[2].strip()
+    discipline = 'word problems'
   elif 'problem' in record:  # MATH
-    level = record.get('level', record.get('difficulty')) or 0
-    level = float(str(level).removeprefix('Level ').replace('?', '0'))
-    row = dict(
-      prompt=record['problem'],
-      answer=str(record.get('answer') or '').strip(),
-      domain=DOMAIN,
-      discipline=str(record.get('type') or record.get('subject')).casefold(),
-      difficulty=level / 5,
-    )
+    prompt, answer = record['problem'], answer_of(record, where)
+    level = _first(record, 'level', 'difficulty')
+    discipline = str(_first(record, 'type', 'subject')).casefold()
   else:
-    raise ValueError(f'{default_id}: fields {sorted(record)}')
-  return dict(id=str(record.get('unique_id') or default_id)) | row
+    raise ValueError(
+      f"{where}: neither 'question' nor 'problem' among {sorted(record)}"
+    )
+  if not isinstance(prompt, str) or not prompt.strip():
+    raise ValueError(
+      f'{where}: the problem is {prompt!r}, and has to be a text'
+    )
+  name = record.get('unique_id')
+  return dict(
+    id=default_id if name in (None, '') else str(name),
+    prompt=prompt,
+    answer=answer,
+    domain=DOMAIN,
+    discipline=discipline,
+    difficulty=_difficulty(level, where),
+  )
+
+
+def answer_of(record: Mapping[str, Any], where: str) -> str:
+  """The answer of a MATH record: its own, or the last box of its solution."""
+  answer = _text(record, 'answer', where).strip()
+  if answer:
+    return answer
+  return answer_text.boxed(_text(record, 'solution', where)) or ''
+
+
+def _text(record, field, where):
+  """A field as text; '' where it is missing, null or not a finite number."""
+  value = record.get(field)
+  if value is None or isinstance(value, str):
+    return value or ''
+  try:
+    number = data.number_text(value)
+  except ValueError:
+    return ''
+  if number is None:
+    raise ValueError(
+      f'{where}: field {field!r} is a {type(value).__name__}, not text'
+    )
+  return number
+
+
+def _first(record, *fields):
+  """The first of the fields that says something; '' if none does."""
+  values = (record.get(field) for field in fields)
+  return next((v for v in values if v not in (None, '')), '')
+
+
+def _difficulty(level, where):
+  """A level of 'Level 1' to 'Level 5' as a share; None where nobody knows."""
+  level = str(level or '').removeprefix('Level ').replace('?', '')
+  try:
+    return float(level) / 5 if level else None
+  except ValueError:
+    raise ValueError(f'{where}: no level: {level!r}') from None
 
 
 if __name__ == '__main__':
   if len(sys.argv) < 3:
     sys.exit('usage: python -m k15.math_datasets FILE... OUT.jsonl')
-  converted = convert(sys.argv[1:-1])
+  try:
+    converted = convert(sys.argv[1:-1])
+  except (ValueError, OSError) as error:
+    sys.exit(f'k15: {error}')
   metrics.replace_jsonl(sys.argv[-1], converted)
   print(f'{len(converted)} problems')

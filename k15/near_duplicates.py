@@ -4,6 +4,7 @@ Kimi k1.5, section 2.1, wants prompts that are diverse and not those of the
 benchmarks; how copies are found is not published and this project's choice:
 
   exact      equal after `normal_form`
+  extension  so, with other words before or after it
   duplicate  alike, with the same numbers and the same answer
   variant    alike, whatever the numbers and the answer: a template filled anew
 
@@ -22,6 +23,10 @@ from typing import Any
 from k15.data_types import Problem
 
 BANDS, ROWS = 42, 3  # of the LSH
+# Letters of a normal form: from the first on it is looked for within a text,
+# from the second on as a sentence or a line of it, below that as the whole.
+_ANCHOR, _SENTENCE = 32, 12
+_ENDS = re.compile(r'\n+|(?<=[.?!:])\s+')  # of lines and sentences
 _PERMUTATIONS = BANDS * ROWS
 _FIGURE = re.compile(r'\[asy\].*?\[/asy\]', re.DOTALL)
 _LABEL = re.compile(r'label\("([^"]*)"')
@@ -43,7 +48,7 @@ class Match:
 
   Attributes:
     other: the problem it repeats.
-    kind: 'exact', 'duplicate' or 'variant'.
+    kind: 'exact', 'extension', 'duplicate' or 'variant'.
     similarity: Jaccard similarity of word pairs, [0, 1].
   """
 
@@ -96,6 +101,59 @@ def similarity(a: frozenset[str], b: frozenset[str]) -> float:
   return len(a & b) / max(1, len(a | b))
 
 
+class Known:
+  """Problems that a text may repeat word for word.
+
+  A text does so if it has the same normal form, or holds that of a problem:
+  with an instruction before or after it, say.  A problem of less than 32
+  letters has to be a line or a sentence of the text, and one of less than 12
+  all of it.  Where digits go on before or after it, it is another problem.
+  """
+
+  def __init__(self, problems: Sequence[Problem]):
+    self.problems = tuple(problems)
+    self._whole: dict[str, Problem] = {}
+    self._anchored: dict[str, list[str]] = {}
+    for problem in problems:
+      form = normal_form(problem.prompt)
+      if not form or form in self._whole:
+        continue
+      self._whole[form] = problem
+      if len(form) >= _ANCHOR:
+        self._anchored.setdefault(form[:_ANCHOR], []).append(form)
+
+  def find(self, text: str) -> Match | None:
+    """The problem that a text is or holds; a look-up for each letter."""
+    if not self._whole:
+      return None
+    form = normal_form(text)
+    if form in self._whole:
+      return Match(self._whole[form], 'exact', 1.0)
+    held = self._sentence_of(text) or self._held_by(form)
+    return Match(self._whole[held], 'extension', 1.0) if held else None
+
+  def _sentence_of(self, text):
+    parts = [part for part in _ENDS.split(text) if len(part) < 4 * _ANCHOR]
+    forms = (normal_form(part) for part in parts)
+    long_enough = (form for form in forms if len(form) >= _SENTENCE)
+    return next((form for form in long_enough if form in self._whole), None)
+
+  def _held_by(self, form):
+    for start in range(len(form) - _ANCHOR + 1):
+      for known in self._anchored.get(form[start : start + _ANCHOR], ()):
+        if form.startswith(known, start) and _is_apart(form, start, known):
+          return known
+    return None
+
+
+def _is_apart(form, start, known):
+  """Whether no digit goes on on either side."""
+  end = start + len(known)
+  before = form[start - 1 : start].isdigit() and known[0].isdigit()
+  after = form[end : end + 1].isdigit() and known[-1].isdigit()
+  return not before and not after
+
+
 def find(
   problems: Sequence[Problem],
   against: Sequence[Problem],
@@ -115,14 +173,14 @@ def find(
     Index of a problem -> what it repeats: the most similar one, the first of
     equals.
   """
-  index, known, matches = _Index(), {}, {}
+  index, known, matches = _Index(), Known(against), {}
   for item in _items(against):
-    known.setdefault(normal_form(item.problem.prompt), item.problem)
     index.add(item)
   for i, item in enumerate(_items(problems)):
-    same = known.get(normal_form(item.problem.prompt))
-    match = Match(same, 'exact', 1.0) if same else None
-    match = match or index.best(item, duplicate_similarity, variant_similarity)
+    match = known.find(item.problem.prompt)
+    if not match or match.kind != 'exact':
+      best = index.best(item, duplicate_similarity, variant_similarity)
+      match = best or match
     if match:
       matches[i] = match
   return matches

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from k15 import quiet_imports as quiet
+from k15 import streams
 
 # Rows that may still be filled; more find better places and cost more time.
 MAX_OPEN_ROWS = 256
@@ -82,7 +83,11 @@ def first_fit(
 
 
 def epoch_order(
-  sizes: Sequence[int], weights: Sequence[float], epoch: int, seed: int
+  sizes: Sequence[int],
+  weights: Sequence[float],
+  epoch: int,
+  seed: int,
+  stage: str = 'sft',
 ) -> np.ndarray:
   """The examples of an epoch, shuffled.
 
@@ -95,13 +100,13 @@ def epoch_order(
     sizes: examples of each file; they are numbered through, file after file.
     weights: of each file, above 0 in sum; or none.
     epoch: from 0.
-    seed: in [0, 2**32).
+    seed, stage: of the order; see `streams`.
 
   Returns:
     int64 [about sum(sizes)], numbers of examples.
   """
   total = sum(sizes)
-  rng = np.random.default_rng([seed, 0, epoch])
+  rng = streams.rng(seed, 'example order', stage, epoch)
   if not len(weights):
     return rng.permutation(total)
   parts, first = [], 0
@@ -109,7 +114,8 @@ def epoch_order(
     share = total * weight / sum(weights)
     begin, end = round(epoch * share), round((epoch + 1) * share)
     for turn in range(begin // size, -(-end // size)):
-      order = np.random.default_rng([seed, 1, file, turn]).permutation(size)
+      shuffle = streams.rng(seed, 'file order', stage, file, turn)
+      order = shuffle.permutation(size)
       inside = slice(max(0, begin - turn * size), end - turn * size)
       parts.append(first + order[inside])
     first += size
@@ -124,12 +130,13 @@ def make_plan(
   seed: int,
   epochs: int = 0,
   num_rows: int = 0,
+  stage: str = 'sft',
 ) -> Plan:
   """Packs whole epochs, each for itself, its rows shuffled.
 
   Args:
     lengths: int [sum(sizes)], tokens of each example.
-    sizes, weights, seed: see `epoch_order`.
+    sizes, weights, seed, stage: see `epoch_order`.
     row_length: see `first_fit`.
     epochs: how many; 0 asks for as many as fill `num_rows`.
     num_rows: with epochs = 0, at least so many.
@@ -141,12 +148,11 @@ def make_plan(
     raise ValueError('0 examples to learn from')
   orders, counts, epoch, made = [], [], 0, 0
   while epoch < epochs or made < num_rows:
-    order = epoch_order(sizes, weights, epoch, seed)
+    order = epoch_order(sizes, weights, epoch, seed, stage)
     rows = first_fit(lengths[order], row_length)
     # The rows opened last are the emptiest; shuffled, no step gets them all.
-    shuffled = np.random.default_rng([seed, 2, epoch]).permutation(
-      rows.max() + 1
-    )
+    rng = streams.rng(seed, 'row order', stage, epoch)
+    shuffled = rng.permutation(rows.max() + 1)
     rows = shuffled[rows]
     orders.append(order[np.argsort(rows, kind='stable')])
     counts.append(np.bincount(rows))

@@ -14,12 +14,14 @@ import numpy as np
 from k15 import batching
 from k15 import checkpoint
 from k15 import context as context_lib
+from k15 import conversations
 from k15 import long2short
 from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import responses
 from k15 import sharding
+from k15 import streams
 from k15 import update
 from k15.context import Context
 from k15.data_types import Batch, TrainState
@@ -62,12 +64,15 @@ def make_batches(context: Context, pairs: Sequence[Pair]) -> list[Batch]:
   """Shuffles the pairs and packs them, `dpo.batch_pairs` to a batch.
 
   Raises:
-    ValueError: there are none.
+    DataError: there are none.
   """
   if not pairs:
-    raise ValueError('0 pairs to learn from: no correct response has a longer')
+    raise conversations.DataError(
+      'dpo: 0 pairs to learn from: no correct response has a longer one beside'
+      ' it'
+    )
   config, size = context.config, context.config.dpo.batch_pairs
-  order = np.random.default_rng([config.seed, 4]).permutation(len(pairs))
+  order = streams.rng(config.seed, 'pair order').permutation(len(pairs))
   micro = config.optimizer.micro_batch_rows
   longest = config.rollout.max_prompt_length + config.rollout.max_length
   batches = []
@@ -145,7 +150,7 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
 def batch_of(step: int, num_batches: int, seed: int) -> int:
   """Which batch a step learns from: each once an epoch, shuffled anew."""
   epoch, place = divmod(step, num_batches)
-  rng = np.random.default_rng([seed, 5, epoch])
+  rng = streams.rng(seed, 'pair batches', epoch)
   return int(rng.permutation(num_batches)[place])
 
 

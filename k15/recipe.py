@@ -6,6 +6,7 @@ checkpoint is, and one that began with another model than it would now is
 refused.  When all are done, `summary.json` and the report are written.
 """
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -58,13 +59,15 @@ _TRAIN = dict(
 
 
 def run(context: Context) -> dict[str, Any]:
-  """Runs all stages; returns the summary."""
+  """Runs all stages; returns the summary, whole in the first process."""
   start = time.time()
   summary_path = context.workdir / 'summary.json'
   summary = _read(summary_path)
   already = summary.get('seconds', 0.0)
   checkpoint = context.config.checkpoint
   source = models.directory_of(checkpoint) if checkpoint else None
+  if 'curate' in context.config.stages:
+    curate.check(context)
   for stage in context.config.stages:
     if stage == 'evaluate':
       results = eval_stage.run(context, source)
@@ -75,14 +78,20 @@ def run(context: Context) -> dict[str, Any]:
         summary['seconds'] = already + time.time() - start
         _write(summary_path, summary)
       continue
-    if hosts.is_first():
-      config = config_changes.to_json(context.config)
-      stage_inputs.check(context.workdir, stage, source, config)
+    stage_inputs.check(
+      context.workdir,
+      stage,
+      source,
+      config_changes.to_json(context.config),
+      _problems(context, stage),
+    )
     if stage == 'curate':
       context = _curate(context, source)
       continue
     source = _train(context, stage, source)
     records = _evaluation(context, stage, source)
+    if not hosts.is_first():
+      continue
     result = evaluate.summary(records)
     summary[f'accuracy_after_{stage}'] = result['accuracy']
     summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
@@ -92,17 +101,28 @@ def run(context: Context) -> dict[str, Any]:
       seed=context.config.seed,
       seconds=already + time.time() - start,
     )
-    if hosts.is_first():
-      print(
-        f'after {stage}: accuracy {result["accuracy"]:.3f},'
-        f' {result["mean_tokens"]:.1f} tokens a response',
-        flush=True,
-      )
-      _write(summary_path, summary)
+    print(
+      f'after {stage}: accuracy {result["accuracy"]:.3f},'
+      f' {result["mean_tokens"]:.1f} tokens a response',
+      flush=True,
+    )
+    _write(summary_path, summary)
   if hosts.is_first():
     path = report.write_report(str(context.workdir))
     print(f'report: {path}', flush=True)
   return summary
+
+
+def _problems(context, stage):
+  """What a stage learns from, as far as files of the task decide it."""
+  if stage in ('sft', 'sft_long'):
+    has_files = context.config[stage].files
+    return [] if has_files else _plain(context.task.examples)
+  return [] if stage == 'merge' else _plain(context.task.train)
+
+
+def _plain(entries):
+  return [dataclasses.asdict(entry) for entry in entries]
 
 
 def _curate(context, source):
@@ -175,8 +195,8 @@ def _evaluation(context, stage, model):
   """Records of the evaluation after a stage, from disk if it was done.
 
   A run that goes on for longer, or is asked for other samples, is evaluated
-  again: each record says which state it is of.  Only what the first process
-  returns was judged.
+  again: each record says which state it is of.  Only the first process judges,
+  and has records.
   """
   config = context.config
   path = context.workdir / f'evaluation_{stage}.jsonl'
@@ -192,30 +212,8 @@ def _evaluation(context, stage, model):
     k: records[0][k] for k in keys if k in records[0]
   }
   if hosts.of_first(np.array(is_done)):
-    return records
-  with (
-    context_lib.sampling(
-      context, context_lib.load_params(context, model)
-    ) as rollout,
-    metrics.Progress(total, 0, f'evaluate {stage}') as progress,
-  ):
-    is_stopping = context.stop_poll()
-
-    def on_response():
-      progress.update()
-      if is_stopping():
-        raise context_lib.Interrupted(f'{stage}: saved, not evaluated yet')
-
-    records = evaluate.evaluate(
-      rollout,
-      context.task,
-      context.submit,
-      e.samples,
-      config.rollout.max_length,
-      e.temperature,
-      e.top_p,
-      on_response=on_response,
-    )
+    return records if hosts.is_first() else []
+  records = eval_stage.held_out(context, stage, model)
   records = [facts | record for record in records]
   lines = ''.join(json.dumps(record) + '\n' for record in records)
   if hosts.is_first():

@@ -20,14 +20,13 @@ from k15 import correctness
 from k15 import hosts
 from k15 import metrics
 from k15 import models
+from k15 import streams
 from k15.context import Context
 from k15.data_types import Problem, StopReason, Trajectory
 from k15.rewards import routes as routes_lib
 from k15.rewards import scoring
 from k15.rollout import partial
 
-# Random numbers of these ids: those of no training group and no evaluation.
-_FIRST_GROUP_ID = 1 << 29
 _LINES_AT_ONCE = 64  # that are written
 
 
@@ -214,15 +213,16 @@ def _sample(context, model, problems, missing, records):
     Interrupted: asked to stop; what was sampled is judged.
   """
   config, task = context.config.rollout, context.task
-  index = {problem.id: i for i, problem in enumerate(problems)}
+  by_id = dict(enumerate(problems, streams.IDS['responses'].start))
+  ids = {problem.id: group_id for group_id, problem in by_id.items()}
   pending = [
-    (problem, Trajectory(_FIRST_GROUP_ID + index[problem.id], problem.id, i))
+    (problem, Trajectory(ids[problem.id], problem.id, i))
     for problem, i in missing
   ]
   is_stopping, stopping = context.stop_poll(), False
   with (
     context_lib.sampling(
-      context, context_lib.load_params(context, model)
+      context, context_lib.load_params(context, model), 'responses'
     ) as rollout,
     metrics.Progress(len(pending), 0, 'sample responses') as progress,
   ):
@@ -230,7 +230,7 @@ def _sample(context, model, problems, missing, records):
       rollout, pending, task.encode_prompt, config.max_length,
       config.max_length, config.temperature,
     ):  # fmt: skip
-      problem = problems[trajectory.group_id - _FIRST_GROUP_ID]
+      problem = by_id[trajectory.group_id]
       records.add(problem, trajectory)
       progress.update()
       records.take()

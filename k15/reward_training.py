@@ -20,6 +20,7 @@ from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
+from k15 import streams
 from k15 import update
 from k15 import value_head
 from k15.context import Context
@@ -211,7 +212,8 @@ def _batch(context, examples, step):
 
 @functools.lru_cache(maxsize=2)
 def _order(seed, epoch, count):
-  return np.random.default_rng([seed, 3, epoch]).permutation(count)
+  rng = streams.rng(seed, 'example order', 'reward', epoch)
+  return rng.permutation(count)
 
 
 def _named(values):

@@ -58,7 +58,7 @@ class Stage:
   timer: metrics.Timer
   problem_index: dict[str, int]
   timeline: timeline.Timeline
-  name: str = 'rl'
+  name: str
 
 
 def train(
@@ -84,12 +84,11 @@ def train(
   start = checkpoints.latest_step() or 0
   if start:
     device, host = checkpoints.restore(start, _device_layout(context))
-    stage = make_stage(context, device['train'], device['kl_params'])
+    stage = make_stage(context, device['train'], device['kl_params'], name)
     stage.sampler.set_state(host['sampler'])
     stage.buffer.set_state(host['buffer'])
   else:
-    stage = make_stage(context, *first_state(context, make_params()))
-  stage.name = name
+    stage = make_stage(context, *first_state(context, make_params()), name)
   if start < config.rl.iterations:
     context.logger.truncate(name, start)
     with context.use_mesh():
@@ -213,8 +212,10 @@ def first_state(context: Context, params: Any) -> tuple[TrainState, Any]:
   return state, jax.tree.map(lambda x: x.copy(), state.params)
 
 
-def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
-  """Everything iterations need, starting from the given state."""
+def make_stage(
+  context: Context, state: TrainState, kl_params: Any, name: str = 'rl'
+) -> Stage:
+  """Everything iterations of the named stage need, from the given state."""
   config = context.config
   o = config.optimizer
   optimizer = context_lib.make_optimizer(context, o.name)
@@ -224,7 +225,7 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
   record = slots.record if hosts.is_first() else None
   return Stage(
     context=context,
-    rollout=context_lib.make_rollout(context, record),
+    rollout=context_lib.make_rollout(context, name, record),
     handover=context_lib.make_handover(context),
     shelf=offload.Shelf(),
     sampler=problem_sampler.ProblemSampler(
@@ -232,6 +233,7 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
       **config.problem_sampler,
       difficulty=[problem.difficulty for problem in context.task.train],
       seed=config.seed,
+      stage=name,
     ),
     buffer=replay.ReplayBuffer(),
     state=state,
@@ -245,6 +247,7 @@ def make_stage(context: Context, state: TrainState, kl_params: Any) -> Stage:
     timer=metrics.Timer(),
     problem_index={p.id: i for i, p in enumerate(context.task.train)},
     timeline=slots,
+    name=name,
   )
 
 
@@ -392,7 +395,9 @@ def _train_on(stage, groups, iteration):
   """All updates of an iteration; pi_theta_i is the reference of each."""
   config, timer = stage.context.config, stage.timer
   with timer('batch'):
-    batches = rl_updates.make_batches(stage.context, groups, iteration)
+    batches = rl_updates.make_batches(
+      stage.context, groups, iteration, stage.name
+    )
   with timer('ref_logprobs'):
     batches = _with_ref_logprobs(stage, batches)
   o = config.optimizer

@@ -66,7 +66,8 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   """Raw rewards of the groups trained on, and lengths.
 
   Rewards are whole, by kind of problem, and by part (`reward/accuracy`, before
-  weights); `rl/accuracy` is the share of right responses.
+  weights); `rl/accuracy` is the share of right responses.  Problems without a
+  label of difficulty are in no level.
   """
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
   is_right = np.array(
@@ -183,4 +184,5 @@ def _of_drift(total, results):
 
 
 def _level(difficulty):
-  return _LEVELS[min(2, int(difficulty * 3))]
+  """The third of [0, 1] a label lies in; '' without one."""
+  return '' if difficulty is None else _LEVELS[min(2, int(difficulty * 3))]

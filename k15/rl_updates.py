@@ -12,6 +12,7 @@ from k15 import losses
 from k15 import optimizer as optimizer_lib
 from k15 import rollout_correction
 from k15 import sharding
+from k15 import streams
 from k15 import update
 from k15.context import Context
 from k15.data_types import Batch, Group, StopReason
@@ -165,7 +166,7 @@ def batch_shape(config: Any) -> tuple[int, int, int]:
 
 
 def make_batches(
-  context: Context, groups: list[Group], iteration: int
+  context: Context, groups: list[Group], iteration: int, stage: str = 'rl'
 ) -> list[Batch]:
   """Packs the groups of an iteration, a batch per update, all of one shape.
 
@@ -173,7 +174,7 @@ def make_batches(
   by nothing would still follow old moments and decay weights.
   """
   config = context.config
-  rng = np.random.default_rng([config.seed, 3, iteration])
+  rng = streams.rng(config.seed, 'updates', stage, iteration)
   rewards = total_rewards(config, groups, iteration)
   values, keep = advantages(config, rewards, _is_correct(groups), rng)
   batches = []

@@ -59,16 +59,23 @@ def make_stream(
   config = context.config[stage]
   if make_pairs is None and not config.files:
     make_pairs = functools.partial(
-      task_lib.sft_pairs, context.task, context.config.rollout.max_length
+      task_lib.sft_pairs,
+      context.task,
+      context.config.rollout.max_length,
+      row_tokens(context.config, stage),
     )
   if config.packing == 'best_fit':
     pairs, dropped = make_pairs()
-    batches = data.sft_iterator(
-      pairs,
-      row_tokens(context.config, stage),
-      _rows(context.config, stage),
-      context.config.seed,
-    )
+    try:
+      batches = data.sft_iterator(
+        pairs,
+        row_tokens(context.config, stage),
+        _rows(context.config, stage),
+        context.config.seed,
+        stage,
+      )
+    except ValueError as error:
+      raise conversations.DataError(f'{stage}: {error}') from None
     counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
     return Stream(batches, config.steps, counts)
   if config.files and make_pairs is None:
@@ -115,6 +122,7 @@ def _planned(config, stage, source, sizes, counts):
       config.seed,
       group.epochs,
       0 if group.epochs else group.steps * rows,
+      stage,
     )
   except ValueError as error:
     raise conversations.DataError(f'{stage}: {error}') from None
@@ -143,16 +151,12 @@ def _open_store(context, stage, is_new):
   """The stage's conversations as tokens, made by the first process."""
   config, task = context.config[stage], context.task
   directory = context.workdir / f'{stage}_tokens'
-  held_out = {
-    token_store.plain(problem.prompt + suffix)
-    for problem in task.held_out
-    for suffix in ('', task.prompt_suffix)
-  }
+  kept_out = [problem.prompt for problem in task.kept_out.problems]
   settings = dict(
     loss_turns=config.loss_turns,
     row_tokens=row_tokens(context.config, stage),
     drop_too_long=config.drop_too_long,
-    held_out=sorted(held_out),
+    held_out=sorted(kept_out),
     drop_unusable=context.config.task.drop_unusable,
   )
   if hosts.is_first():
@@ -160,8 +164,8 @@ def _open_store(context, stage, is_new):
     if not token_store.is_made(directory, key):
       if not is_new:
         raise conversations.DataError(
-          f'{stage}.files or the held-out problems changed since the stage'
-          ' began'
+          f'{stage}.files, or what is evaluated and therefore left out, changed'
+          ' since the stage began: take it back or choose another workdir'
         )
       encode = conversations.make_encode(
         task.tokenizer, task.is_chat, task.prompt_suffix, config.loss_turns
@@ -173,8 +177,14 @@ def _open_store(context, stage, is_new):
         encode,
         settings['row_tokens'],
         config.drop_too_long,
-        held_out,
+        functools.partial(_is_evaluated, task),
         settings['drop_unusable'],
       )
   hosts.wait(f'{stage} tokens')
   return token_store.TokenStore(directory)
+
+
+def _is_evaluated(task, text):
+  """Whether a turn asks, with the suffix or without, what is evaluated."""
+  alone = text.strip().removesuffix(task.prompt_suffix.strip())
+  return task.kept_out.find(alone)

@@ -47,6 +47,11 @@ def shortened(context: Context) -> Context:
 def choose(context: Context, candidates: Sequence[str]) -> pathlib.Path:
   """The candidate with the best balance, by responses to training problems.
 
+  One response to each of `long2short.problems`: for as many responses, more
+  problems say more than more samples.  Those held out must not choose what they
+  measure in the end; a candidate that RL trained on these looks a little better
+  than it is.
+
   Args:
     context: of the run.
     candidates: directories of models, or workdirs.

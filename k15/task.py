@@ -4,8 +4,11 @@
 or from a user's own file.
 """
 
+import collections
 import dataclasses
 import functools
+import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,14 @@ from k15 import arithmetic_traces
 from k15 import conversations
 from k15 import data
 from k15 import eval_sets
+from k15 import near_duplicates
+from k15 import streams
 from k15.data_types import Problem
 from k15.rewards import thinking
+
+# The k responses to a prompt ask for its tokens k times in an iteration, and
+# once more to learn from: encoded texts that are kept.
+_MAX_ENCODED = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +38,8 @@ class Task:
     system_prompt: that of a chat, if any.
     is_chat: whether prompts go through the tokenizer's chat template.
     sets: what the stage 'evaluate' asks; prompts whole, without the suffix.
+    kept_out: problems that no stage may train on, the held-out ones and those
+      of all files that evaluation reads.
     train: the RL prompt set D.
     held_out: problems no stage trains on.
     examples: warm-up solutions of training problems, perhaps none.
@@ -42,16 +53,28 @@ class Task:
   system_prompt: str = ''
   is_chat: bool = False
   sets: tuple[eval_sets.EvalSet, ...] = ()
+  kept_out: near_duplicates.Known = near_duplicates.Known(())
 
   def encode_prompt(self, prompt: str) -> np.ndarray:
     """int32 [T]; in a chat, the user's turn is the prompt and its suffix."""
     return self.encode_turn(prompt + self.prompt_suffix)
 
   def encode_turn(self, text: str) -> np.ndarray:
-    """int32 [T], of any text put to the policy."""
-    if not self.is_chat:
-      return self.tokenizer.begin(text)
-    return self.tokenizer.encode_chat(self._chat(text))
+    """int32 [T], of any text put to the policy; not to be written to."""
+    return self._encode(text)
+
+  @functools.cached_property
+  def _encode(self) -> Callable[[str], np.ndarray]:
+    def encode(text):
+      if self.is_chat:
+        tokens = self.tokenizer.encode_chat(self._chat(text))
+      else:
+        tokens = self.tokenizer.begin(text)
+      tokens = np.array(tokens, np.int32)
+      tokens.flags.writeable = False
+      return tokens
+
+    return functools.lru_cache(_MAX_ENCODED)(encode)
 
   def prompt_text(self, prompt: str) -> str:
     """What `encode_prompt` encodes, special tokens by their names."""
@@ -67,6 +90,14 @@ class Task:
   def messages(self, prompt: str) -> list[dict[str, str]]:
     """The chat that asks a prompt."""
     return self._chat(prompt + self.prompt_suffix)
+
+  def held_out_set(self) -> eval_sets.EvalSet:
+    """The held-out problems as a set to evaluate on."""
+    problems = (
+      dataclasses.replace(p, prompt=p.prompt + self.prompt_suffix)
+      for p in self.held_out
+    )
+    return eval_sets.EvalSet('held_out', '', tuple(problems))
 
   def opening(self, prompt: str) -> str:
     """What a response begins with that its prompt has written: '<think>'."""
@@ -112,6 +143,8 @@ def build(config: Any, tokenizer: Any) -> Task:
     system_prompt=config.task.system_prompt,
     is_chat=tokenizer.has_chat_template and config.task.use_chat_template,
   )
+  if make is not _nothing:
+    task = _without_kept_out(config, task)
   # Curation says itself what of the training problems cannot be used.
   parts = ('held_out',) if 'curate' in config.stages else ('train', 'held_out')
   if config.task.drop_unusable:
@@ -127,15 +160,48 @@ def build(config: Any, tokenizer: Any) -> Task:
   return task
 
 
+def _without_kept_out(config, task):
+  """The task without what is evaluated; what is left out is counted.
+
+  Of a user's held-out file all is kept out: problems beyond those asked now
+  may be asked another time.
+  """
+  files = dict(held_out=task.held_out) | eval_sets.kept_out(config)
+  names = {id(p): name for name, found in files.items() for p in found}
+  kept_out = near_duplicates.Known(
+    [p for found in files.values() for p in found]
+  )
+
+  def without(label, entries, problem_of):
+    found = [kept_out.find(problem_of(entry).prompt) for entry in entries]
+    counts = collections.Counter(names[id(f.other)] for f in found if f)
+    if counts:
+      print(
+        f'task: {sum(counts.values())} of {len(entries)} {label} are left out,'
+        f' because they ask what is evaluated: {dict(counts)}',
+        flush=True,
+      )
+    return [e for e, f in zip(entries, found, strict=True) if not f]
+
+  train = task.train
+  if 'curate' not in config.stages:  # Curation finds and counts them itself.
+    train = without('training problems', train, lambda problem: problem)
+  examples = without('worked solutions', task.examples, lambda e: e.problem)
+  t = config.task
+  return dataclasses.replace(
+    task,
+    train=train[: t.train_problems],
+    held_out=task.held_out[: t.held_out_problems],
+    examples=examples,
+    kept_out=kept_out,
+  )
+
+
 def _sets(config, task):
   """What the stage 'evaluate' asks; the held-out problems, if nothing else."""
   sets = eval_sets.read(config, task.is_chat)
   if not config.evaluation.sets:
-    held_out = tuple(
-      dataclasses.replace(p, prompt=p.prompt + task.prompt_suffix)
-      for p in task.held_out
-    )
-    sets = [eval_sets.EvalSet('held_out', '', held_out)]
+    sets = [task.held_out_set()]
   encode = dataclasses.replace(task, prompt_suffix='').encode_prompt
   eval_sets.check_lengths(config, encode, sets)
   return tuple(sets)
@@ -176,11 +242,18 @@ def _usable(config, task, parts):
 
 def _check_enough(config, task):
   """Refuses what a stage would trip over later."""
-  wanted = config.rl.problems_per_iteration
-  if 'rl' in config.stages and len(task.train) < wanted:
+  least, name = least_problems(config)
+  if len(task.train) < least:
     raise ValueError(
-      f'there are {len(task.train)} training problems, fewer than'
-      f' rl.problems_per_iteration = {wanted}'
+      f'there are {len(task.train)} training problems, fewer than {name}'
+    )
+  stages = set(config.stages)
+  is_evaluated = stages - {'curate', 'evaluate'} or (
+    'evaluate' in stages and not config.evaluation.sets
+  )
+  if is_evaluated and not task.held_out:
+    raise ValueError(
+      'there are 0 held-out problems, and nothing to evaluate on'
     )
   # The end-of-sequence token needs a place too.
   most = config.rollout.max_length - 1
@@ -198,8 +271,25 @@ def _check_enough(config, task):
     )
 
 
-def sft_pairs(task: Task, max_length: int) -> tuple[list, int]:
-  """Token pairs (prompt, response) of the examples that fit, and the misses."""
+def least_problems(config: Any) -> tuple[int, str]:
+  """How many training problems the stages need, and what says so."""
+  stages, drawn = set(config.stages), config.rl.problems_per_iteration
+  if stages & {'rl', 'short_rl'}:
+    return drawn, f'rl.problems_per_iteration = {drawn}'
+  asking = sorted(stages & {'long_cot', 'shortest', 'dpo'})
+  return len(asking[:1]), f'the 1 that stage {"".join(asking[:1])} asks'
+
+
+def sft_pairs(
+  task: Task, max_length: int, row_tokens: int | None = None
+) -> tuple[list, int]:
+  """Token pairs (prompt, response) of the examples that fit, and the misses.
+
+  Args:
+    task: with the examples.
+    max_length: tokens of a response, with the one that ends it.
+    row_tokens: of prompt and response together; None: no bound.
+  """
   eos = np.array([task.end_id], np.int32)
 
   def pair(prompt, response):
@@ -208,7 +298,12 @@ def sft_pairs(task: Task, max_length: int) -> tuple[list, int]:
     return task.encode_prompt(prompt), response
 
   pairs = [pair(e.problem.prompt, e.response) for e in task.examples]
-  kept = [pair for pair in pairs if len(pair[1]) <= max_length]
+  kept = [
+    (prompt, response)
+    for prompt, response in pairs
+    if len(response) <= max_length
+    and (row_tokens is None or len(prompt) + len(response) <= row_tokens)
+  ]
   return kept, len(pairs) - len(kept)
 
 
@@ -228,7 +323,7 @@ def _arithmetic(config):
   habits = arithmetic_traces.Habits(
     t.give_up_rate, t.guess_rate, t.slip_rate, t.check_rate
   )
-  rng = np.random.default_rng([config.seed, 2])
+  rng = streams.rng(config.seed, 'warm-up solutions')
   problems = arithmetic.stream(*draw, rng)
   examples = []
   for problem in problems:
@@ -240,30 +335,41 @@ def _arithmetic(config):
 
 
 def _file(config):
-  t = config.task
-  fields = (
-    t.prompt_field,
-    t.answer_field,
-    t.response_field,
-    t.answer_marker,
-    t.domain_field,
-    t.difficulty_field,
-    t.hardest,
-    t.drop_unusable or 'curate' in config.stages,
-    t.discipline_field,
-  )
-  everything = data.read_problems(t.train_path, *fields)
-  if t.held_out_path:
-    held_out = data.read_problems(t.held_out_path, *fields)
-    held_out = held_out[: t.held_out_problems]
-    examples, _ = data.remove_overlap(everything, held_out)
-    # Curation finds and counts what is held out itself.
-    drawn = everything if 'curate' in config.stages else examples
+  """All problems of the files, in the order in which they are taken."""
+  everything = _read(config, 'train_path')
+  if config.task.held_out_path:
+    examples, held_out = everything, _read(config, 'held_out_path')
   else:
     # Curation alone needs none, and would take them from the prompt set.
-    count = t.held_out_problems if tuple(config.stages) != ('curate',) else 0
+    is_alone = tuple(config.stages) == ('curate',)
+    count = 0 if is_alone else config.task.held_out_problems
     examples, held_out = data.split_held_out(everything, count, config.seed)
-    drawn = examples
-  train = [example.problem for example in drawn][: t.train_problems]
   worked = [e for e in examples if e.response is not None]
-  return train, [e.problem for e in held_out], worked
+  return _ordered(config, examples), _ordered(config, held_out), worked
+
+
+def _read(config, key):
+  """The examples of a user's file."""
+  may_lack = config.task.drop_unusable or 'curate' in config.stages
+  path = config.task[key]
+  fields = data.Fields.of(config.task)
+  examples = data.read_problems(path, fields, may_lack)
+  if not any(example.problem.answer for example in examples):
+    raise ValueError(
+      f'{path}: no problem has an answer in task.answer_field,'
+      f' {fields.answer!r}'
+    )
+  return examples
+
+
+def _ordered(config, examples):
+  """The problems of a file by a hash of seed and prompt, or as they come."""
+  problems = [example.problem for example in examples]
+  if not config.task.shuffle:
+    return problems
+
+  def draw(problem):
+    text = f'{config.seed}\n{problem.prompt}'
+    return hashlib.sha256(text.encode()).digest()
+
+  return sorted(problems, key=draw)

@@ -9,15 +9,15 @@ import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from k15 import conversations
+from k15 import data
 
-_FORMAT = 2  # 2: texts begin as the checkpoint's tokenizer begins them
-_BLOCK = 1 << 20  # bytes of a file that are digested at once
+_FORMAT = 3  # 3: what is evaluated is known within other words
 
 
 class TokenStore:
@@ -48,7 +48,7 @@ class TokenStore:
 def fingerprint(files: Sequence[str], settings: Mapping[str, Any]) -> str:
   """Digest of the files and of how they are read."""
   whole = dict(
-    format=_FORMAT, files=[_digest(path) for path in files], **settings
+    format=_FORMAT, files=[data.digest(path) for path in files], **settings
   )
   text = json.dumps(whole, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
@@ -67,7 +67,7 @@ def make(
   encode: conversations.Encode,
   max_length: int,
   drop_too_long: bool,
-  held_out: Set[str] = frozenset(),
+  is_held_out: Callable[[str], Any] = lambda text: False,
   drop_unusable: bool = False,
 ) -> None:
   """Writes a store in place of an earlier one, whole or not at all.
@@ -79,8 +79,8 @@ def make(
     encode: messages -> tokens and mask.
     max_length: tokens of the longest example that a row can hold.
     drop_too_long: whether longer ones are left out and counted.
-    held_out: prompts, white space made plain, that nobody may have asked in an
-      example; those are left out and counted.
+    is_held_out: whether a text asks what is evaluated; conversations in which
+      somebody does are left out and counted.
     drop_unusable: whether conversations that say nothing, or that the encoding
       refuses, are left out and counted too; the first is printed.
 
@@ -104,7 +104,8 @@ def make(
     for path in files:
       first = len(lengths)
       for where, messages in conversations.read(path, on_unusable):
-        if _is_held_out(messages, held_out):
+        asked = (m['content'] for m in messages if m['role'] != 'assistant')
+        if any(isinstance(a, str) and is_held_out(a) for a in asked):
           dropped['held_out'] += 1
           continue
         try:
@@ -134,21 +135,3 @@ def make(
   (new / 'index.json').write_text(json.dumps(index) + '\n')
   shutil.rmtree(directory, ignore_errors=True)
   new.rename(directory)
-
-
-def plain(text: str) -> str:
-  """A text by which prompts are compared: white space does not count."""
-  return ' '.join(text.split())
-
-
-def _is_held_out(messages, held_out):
-  asked = (plain(m['content']) for m in messages if m['role'] == 'user')
-  return any(text in held_out for text in asked)
-
-
-def _digest(path):
-  digest, path = hashlib.sha256(), pathlib.Path(path)
-  with path.open('rb') as file:
-    while block := file.read(_BLOCK):
-      digest.update(block)
-  return [path.name, path.stat().st_size, digest.hexdigest()]

@@ -20,6 +20,7 @@ from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
 
 CHANGES = dict(
   task__name='file',
+  task__shuffle=False,
   task__held_out_problems=4,
   policy__num_layers=1,
   policy__d_model=16,

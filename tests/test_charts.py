@@ -31,7 +31,7 @@ def test_no_records_no_charts():
 @pytest.mark.parametrize(
   ('difficulty', 'level'),
   [(0.0, 'easy'), (0.33, 'easy'), (0.34, 'medium'), (0.66, 'medium')]
-  + [(0.67, 'hard'), (1.0, 'hard'), (None, 'easy')],
+  + [(0.67, 'hard'), (1.0, 'hard'), (None, '-')],
 )
 def test_levels_are_thirds_of_the_difficulty(difficulty, level):
   assert charts.level({'difficulty': difficulty}) == level

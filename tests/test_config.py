@@ -275,6 +275,15 @@ def test_texts_and_tuples(changes, parts):
       'sft.end_learning_rate is 0.5, above sft.learning_rate, 0.01',
     ),
     (
+      dict(problem_sampler__retry_after=5),
+      'problem_sampler.retry_after is 5, and problem_sampler.leave_out_after is'
+      ' 0: nothing is left out',
+    ),
+    (
+      dict(stages=('sft', 'dpo'), long2short__samples=1),
+      'long2short.samples is 1, and stage dpo compares >= 2 responses',
+    ),
+    (
       dict(sft__steps=50),
       'sft.warmup_steps is 50, and has to be < sft.steps, 50',
     ),
@@ -510,7 +519,17 @@ def test_curation_may_stand_on_either_side_of_sft(stages, changes):
   ('changes', 'part'),
   [
     (dict(stages=('rl', 'curate')), 'has to keep the order'),
+    (dict(stages=('rl', 'curate', 'short_rl')), 'has to keep the order'),
+    (dict(stages=('dpo', 'curate', 'short_rl')), 'has to keep the order'),
     (dict(stages=('curate', 'curate')), 'each once'),
+    (
+      dict(stages=('long_cot', 'curate', 'rl')),
+      'long_cot would draw from problems that are not curated yet',
+    ),
+    (
+      TEXT_STEPS | dict(stages=('curate', 'evaluate')),
+      'no model to evaluate',
+    ),
     (dict(stages=('curate', 'rl')), 'have none before curate'),
     (
       TEXT_STEPS | dict(stages=('curate',), curation__tagger='model'),

@@ -79,7 +79,7 @@ def _of_rl(context):
 
 
 def _of_pass_rates(context):
-  with context_lib.sampling(context, _params(context)) as rollout:
+  with context_lib.sampling(context, _params(context), 'rl') as rollout:
     task = context.task
     respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
     problems, form = task.train[:6], ('\n', '', 128)
@@ -113,7 +113,7 @@ def _of_long2short(context):
 
 
 def _of_evaluation(context):
-  with context_lib.sampling(context, _params(context)) as rollout:
+  with context_lib.sampling(context, _params(context), 'rl') as rollout:
     found = evaluate.evaluate(
       rollout, context.task, context.submit, 4, 128, 1.0
     )

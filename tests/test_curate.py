@@ -15,6 +15,7 @@ from k15 import curate
 from k15 import curation_steps
 from k15 import metrics
 from k15 import recipe
+from k15 import tagging
 from k15.data_types import StopReason
 
 # The small run's answers end with '#### i', and i + 1 is right.
@@ -130,9 +131,10 @@ def test_other_bounds_draw_nothing_and_another_model_everything(tmp_path):
   assert other.drawn.total() == first.drawn.total()
 
 
-def test_the_prompt_set_stays_once_rl_has_begun(tmp_path):
+@pytest.mark.parametrize('stage', ['rl', 'short_rl'])
+def test_the_prompt_set_stays_once_rl_has_begun(tmp_path, stage):
   _curate(tmp_path, Writer(_solves))
-  (tmp_path / 'run/checkpoints/rl').mkdir(parents=True)
+  (tmp_path / 'run/checkpoints' / stage).mkdir(parents=True)
   _curate(tmp_path, None, curation__examples=1)
   with pytest.raises(
     curation_steps.Refused, match=r'curation.max_pass_rate changed since RL'
@@ -198,8 +200,33 @@ def test_evaluation_files_and_long_prompts(tmp_path):
   context = small_run.make_context(tmp_path, **TEXT_ONLY | changes)
   later = curate.prompt_set(context, problems)
   assert later.task.train == problems
-  assert overlap['id'] in {e.problem.id for e in context.task.examples}
+  assert overlap['id'] in {p.id for p in context.task.train}
   assert overlap['id'] not in {e.problem.id for e in later.task.examples}
+
+
+def test_evaluation_sets_are_kept_out_of_the_prompt_set(tmp_path):
+  path = tmp_path / 'math500.jsonl'
+  path.write_text(json.dumps(dict(problem='$7 + 1$', answer='8')))
+  changes = dict(TEXT_ONLY, evaluation__sets=(f'x:{path}',))
+  problems = _curate(tmp_path, None, **changes)
+  assert '7+1' not in {problem.prompt for problem in problems}
+  steps = {step['step']: step for step in _funnel(tmp_path)['steps']}
+  assert steps['evaluation overlap']['removed'] == 1
+
+
+def test_other_sets_may_be_evaluated_once_rl_has_begun(tmp_path):
+  """As long as the prompt set, which stays as it is, has none of them."""
+  path = tmp_path / 'more.jsonl'
+  problems = _curate(tmp_path, None, **TEXT_ONLY)
+  (tmp_path / 'run/checkpoints/rl').mkdir(parents=True)
+  more = TEXT_ONLY | dict(evaluation__sets=(str(path),))
+  path.write_text(json.dumps(dict(problem='1 - 1', answer='0')))
+  assert _curate(tmp_path, None, **more) == problems
+  path.write_text(json.dumps(dict(problem='7 + 1', answer='8')))
+  with pytest.raises(
+    curation_steps.Refused, match="1 problems .* such as 'problems.jsonl:8'"
+  ):
+    _curate(tmp_path, None, **more)
 
 
 def test_too_few_problems_for_rl(tmp_path):
@@ -249,10 +276,48 @@ def test_a_run_samples_its_own_policy_and_trains_on_what_is_left(tmp_path):
   context.scorer.close()
 
 
+@pytest.mark.parametrize(
+  'changes',
+  [
+    # 5 tokens of prompt, 40 of the suffix, 5 of the prefix and 16 of the guess.
+    dict(curation__guess_suffix='\nAnswer at once, without any reasoning.\n'),
+    dict(curation__tagger='model', curation__guesses=0),
+  ],
+)
+def test_longer_questions_than_those_of_training_are_asked(tmp_path, changes):
+  changes = SAMPLED | dict(curation__samples=1, curation__guesses=1) | changes
+  context = small_run.make_context(tmp_path, **changes)
+  r = context.config.rollout
+  needed = curation_steps.columns_of(context.config, context.task)
+  assert needed > r.max_prompt_length + r.max_length
+  params = context_lib.init_params(context, 0)
+  curate.curate(context, lambda: params)
+  drawn = metrics.read_jsonl(tmp_path / 'run/curation/samples.jsonl')
+  assert len([r for r in drawn if 'text' in r]) == 26 * 2
+  context.scorer.close()
+
+
+def test_workers_that_cannot_hold_the_questions_are_refused(tmp_path):
+  changes = SAMPLED | dict(
+    curation__tagger='model', rollout__workers=('local', '127.0.0.1:1')
+  )
+  context = small_run.make_context(tmp_path, **changes)
+  needed = curation_steps.columns_of(context.config, context.task)
+  # The longest prompt is '10+1': 4 bytes, in a question and before a tag.
+  assert needed == len(tagging.question('10+1').encode()) + 32
+  with pytest.raises(curation_steps.Refused) as error:
+    recipe.run(context)
+  assert f'have {needed} tokens, more than rollout.max_prompt_length 16' in str(
+    error.value
+  )
+  assert not list((tmp_path / 'run').glob('stages/*'))
+  context.scorer.close()
+
+
 def test_rollout_samples_do_not_hang_on_their_neighbours(tmp_path):
   context = small_run.make_context(tmp_path, **SAMPLED)
   params = context_lib.init_params(context, 0)
-  rollout = context_lib.make_rollout(context)
+  rollout = context_lib.make_rollout(context, 'curate')
   rollout.set_params(params, version=0)
   respond = asks_lib.by_rollout(
     rollout, context.task.encode_turn, context.task.tokenizer

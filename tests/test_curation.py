@@ -74,7 +74,7 @@ def test_overlap_with_an_evaluation_set_names_the_problem():
   text = 'The sum of the first eleven odd numbers after zero is which number'
   held = [_problem('e', text + '?', '121')]
   train = [_problem('a', text, '121'), _problem('b', text + ' then', '121')]
-  train += [_problem('c', text + ' times', '5'), _problem('d')]
+  train += [_problem('c', text[:-6] + 'digit', '5'), _problem('d')]
   removals = curation.evaluation_overlap(train, held, 0.55, 0.8)
   assert [(r.problem.id, r.reason.split()[0]) for r in removals] == [
     ('a', 'exact'),
@@ -168,6 +168,17 @@ def test_balance_takes_the_fifths_of_difficulty_in_turn():
   kept = [p for p in curation.without(problems, removals) if p.id[0] == 'a']
   fifths = np.bincount([int(5 * p.difficulty) for p in kept])
   assert fifths.tolist() == [5, 5, 5, 5, 5]
+
+
+def test_balance_gives_problems_without_a_label_a_turn_of_their_own():
+  # 30 easy ones and 10 without a label: in turn, 6 of each.
+  problems = [
+    _problem(f'{i}', domain='m', discipline='a', difficulty=label)
+    for i, label in enumerate([0.0] * 30 + [None] * 10)
+  ]
+  removals = curation.over_represented(problems, 12, 1.0, seed=0)
+  kept = curation.without(problems, removals)
+  assert [p.difficulty for p in kept].count(None) == 6
 
 
 def test_balance_is_decided_by_seed_and_prompt_alone():

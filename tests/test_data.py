@@ -1,5 +1,7 @@
 """Users' files, the held-out split, and the packed stream of SFT."""
 
+import decimal
+import gzip
 import json
 import time
 
@@ -45,11 +47,26 @@ def test_reads_jsonl(tmp_path):
   ]
 
 
+def test_a_missing_difficulty_is_no_label(tmp_path):
+  rows = [{'difficulty': d} for d in (0, 0.0, None, float('nan'), 4)] + [{}]
+  rows = [dict(prompt=f'{i}?', answer='1') | row for i, row in enumerate(rows)]
+  path = _write(tmp_path / 'a.jsonl', *rows)  # Python writes NaN as it is.
+  read = data.read_problems(path, data.Fields(hardest=5.0))
+  expected = [0.0, 0.0, None, None, 0.8, None]
+  assert [e.problem.difficulty for e in read] == expected
+  path = tmp_path / 'a.parquet'
+  columns = {'prompt': ['a', 'b'], 'answer': ['1', '2']}
+  table = pyarrow.table(columns | {'difficulty': [None, 0.5]})
+  pyarrow.parquet.write_table(table, path)
+  read = data.read_problems(str(path))
+  assert [e.problem.difficulty for e in read] == [None, 0.5]
+
+
 def test_reads_parquet(tmp_path):
   path = tmp_path / 'set.parquet'
   table = {'q': ['a?', 'b?'], 'answer': [1, 2], 'response': ['so', None]}
   pyarrow.parquet.write_table(pyarrow.table(table), path)
-  assert data.read_problems(str(path), prompt_field='q') == [
+  assert data.read_problems(str(path), data.Fields(prompt='q')) == [
     data.Example(Problem('set.parquet:1', 'a?', '1'), 'so'),
     data.Example(Problem('set.parquet:2', 'b?', '2')),
   ]
@@ -60,17 +77,19 @@ def test_gsm8k_keeps_the_answer_within_the_solution(tmp_path):
   path = _write(tmp_path / 'a.jsonl', {'question': 'Q?', 'answer': solution})
   (example,) = data.read_problems(
     path,
-    prompt_field='question',
-    answer_field='answer',
-    response_field='answer',
-    answer_marker='####',
+    data.Fields(
+      prompt='question',
+      answer='answer',
+      response='answer',
+      answer_marker='####',
+    ),
   )
   assert example == data.Example(Problem('a.jsonl:1', 'Q?', '1,024'), solution)
 
 
 def test_answer_without_the_marker_is_taken_whole(tmp_path):
   path = _write(tmp_path / 'a.jsonl', {'prompt': 'Q?', 'answer': '5'})
-  (example,) = data.read_problems(path, answer_marker='####')
+  (example,) = data.read_problems(path, data.Fields(answer_marker='####'))
   assert example.problem.answer == '5'
 
 
@@ -102,8 +121,120 @@ def test_refused_rows_name_the_line(tmp_path, line, message):
   first = {'prompt': 'fine', 'answer': '1', 'id': 'x'}
   path = _write(tmp_path / 'a.jsonl', first, line)
   with pytest.raises(ValueError, match=message) as error:
-    data.read_problems(path, answer_marker='##')
+    data.read_problems(path, data.Fields(answer_marker='##'))
   assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ('number', 'text'),
+  [
+    ('0', '0'),
+    ('-0.0', '0'),
+    ('2.0', '2'),
+    ('0.1', '0.1'),
+    ('1e22', '1' + 22 * '0'),
+    ('1e-7', '0.0000001'),
+    ('0.30000000000000004', '0.30000000000000004'),  # 0.1 + 0.2 as a double
+    ('123456789012345678901234567890', '123456789012345678901234567890'),
+  ],
+)
+def test_numbers_as_answers_are_the_digits_that_were_meant(
+  tmp_path, number, text
+):
+  path = tmp_path / 'a.jsonl'
+  path.write_text(f'{{"prompt": "a", "answer": {number}}}')
+  (example,) = data.read_problems(str(path))
+  assert example.problem.answer == text
+
+
+def test_numbers_of_parquet_are_read_at_their_own_width(tmp_path):
+  columns = dict(
+    half=pyarrow.array(np.array([0.1, 3.0, 0.0], np.float16)),
+    single=pyarrow.array([0.1, 1e22, None], pyarrow.float32()),
+    double=pyarrow.array([0.1, 1e22, None], pyarrow.float64()),
+    exact=pyarrow.array(
+      [decimal.Decimal(x) for x in ('0.10', '5', '-1.25')],
+      pyarrow.decimal128(10, 2),
+    ),
+    whole=pyarrow.array([0, -7, 2**63 - 1], pyarrow.int64()),
+  )
+  path = tmp_path / 'a.parquet'
+  table = pyarrow.table(columns | dict(prompt=['a', 'b', 'c']))
+  pyarrow.parquet.write_table(table, path)
+
+  def answers(field):
+    fields = data.Fields(answer=field)
+    examples = data.read_problems(str(path), fields, may_lack_answers=True)
+    return [example.problem.answer for example in examples]
+
+  assert answers('half') == ['0.1', '3', '0']
+  assert answers('single') == answers('double') == ['0.1', '1' + 22 * '0', '']
+  assert answers('exact') == ['0.1', '5', '-1.25']
+  assert answers('whole') == ['0', '-7', '9223372036854775807']
+
+
+@pytest.mark.parametrize('number', ['NaN', 'Infinity', '-Infinity', '1e999'])
+def test_an_answer_that_is_no_number_is_refused_or_missing(tmp_path, number):
+  path = tmp_path / 'a.jsonl'
+  path.write_text(f'\n{{"prompt": "a", "answer": {number}}}')
+  with pytest.raises(ValueError, match="line 2: field 'answer' is .*not a fin"):
+    data.read_problems(str(path))
+  (example,) = data.read_problems(str(path), may_lack_answers=True)
+  assert example.problem.answer == ''
+  values = pyarrow.array([float(number)], pyarrow.float32())
+  table = pyarrow.table(dict(prompt=['a'], answer=values))
+  pyarrow.parquet.write_table(table, tmp_path / 'a.parquet')
+  with pytest.raises(ValueError, match="row 1: field 'answer' is .*not a fin"):
+    data.read_problems(str(tmp_path / 'a.parquet'))
+
+
+@pytest.mark.parametrize('answer', [None, '', ' ', 'so ## ', float('nan')])
+def test_answers_may_be_missing_in_any_way(tmp_path, answer):
+  path = _write(tmp_path / 'a.jsonl', dict(prompt='a', answer=answer))
+  fields = data.Fields(answer_marker='##')
+  (example,) = data.read_problems(path, fields, may_lack_answers=True)
+  assert example.problem.answer == ''
+  path = _write(tmp_path / 'b.jsonl', dict(prompt='a'))
+  (example,) = data.read_problems(path, fields, may_lack_answers=True)
+  assert example.problem.answer == ''
+
+
+def test_zero_is_a_value(tmp_path):
+  row = dict(prompt='a', answer=0, id=0, domain=0, discipline=0, difficulty=0)
+  (example,) = data.read_problems(_write(tmp_path / 'a.jsonl', row))
+  assert example.problem == Problem('0', 'a', '0', '0', 0.0, '0')
+  path = _write(tmp_path / 'b.jsonl', row | dict(response=0))
+  with pytest.raises(ValueError, match="'response' is a int, not text"):
+    data.read_problems(path)
+
+
+@pytest.mark.parametrize('value', [10**400, True, 'Level 2'])
+def test_a_difficulty_of_another_kind_is_named(tmp_path, value):
+  row = dict(prompt='a', answer='1', difficulty=value)
+  path = _write(tmp_path / 'a.jsonl', row)
+  with pytest.raises(ValueError, match='line 1: difficulty .* is outside'):
+    data.read_problems(path)
+
+
+def test_compressed_lines(tmp_path):
+  path = tmp_path / 'a.jsonl.gz'
+  path.write_bytes(gzip.compress(b'{"prompt": "a", "answer": 1}'))
+  (example,) = data.read_problems(str(path))
+  assert example.problem.id == 'a.jsonl.gz:1'
+  path.write_bytes(path.read_bytes()[:-9])
+  with pytest.raises(ValueError, match='a.jsonl.gz: not readable'):
+    data.read_problems(str(path))
+
+
+def test_a_digest_is_of_the_content(tmp_path):
+  a, b = tmp_path / 'a.jsonl', tmp_path / 'other' / 'a.jsonl'
+  b.parent.mkdir()
+  a.write_text('x')
+  b.write_text('x')
+  assert data.digest(a) == data.digest(b)
+  assert data.digest(a)['name'] == 'a.jsonl'
+  b.write_text('y')
+  assert data.digest(a) != data.digest(b)
 
 
 def test_refused_files(tmp_path):

@@ -4,6 +4,8 @@ import gzip
 import json
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from experiments import evaluate as experiment
@@ -43,7 +45,7 @@ def _write(folder, kind):
 
 def _config(paths, **changes):
   config = experiment.get_config()
-  config.evaluation.update(dict(sets=tuple(paths)) | changes)
+  config.evaluation.update(dict(sets=tuple(map(str, paths))) | changes)
   return config
 
 
@@ -86,6 +88,57 @@ def test_every_format_with_its_prompt_and_reward(tmp_path):
   (own,) = found['own'].problems
   assert (own.id, own.prompt, own.answer) == ('a', '1+1?\n', '2')
   assert (own.domain, own.difficulty) == ('sums', 0.5)
+
+
+def test_what_evaluation_reads_is_kept_out_in_every_format(tmp_path):
+  paths = [_write(tmp_path, kind) for kind in ROWS]
+  config = _config(paths, problems=1)
+  lone = tmp_path / 'lone.parquet'  # Only to be kept out.
+  rows = dict(problem=['a?', 'b?'], solution=['$\\boxed{0}$', 'none'])
+  pyarrow.parquet.write_table(pyarrow.table(rows), lone)
+  config.curation.evaluation_paths = (str(lone), paths[0])
+  found = eval_sets.kept_out(config)
+  assert list(found) == [*paths, str(lone)]
+  texts = [[p.prompt for p in problems] for problems in found.values()]
+  assert texts == [
+    ['$1+1$?'],
+    ['One and one?'],
+    [ROWS['humaneval']['prompt']],
+    ['Double a number.'],
+    ['1+1?'],
+    ['a?', 'b?'],
+  ]
+  assert [p.answer for p in found[str(lone)]] == ['0', '']
+
+
+def test_fields_of_the_task_come_first_in_what_is_kept_out(tmp_path):
+  path = tmp_path / 'own.jsonl'
+  path.write_text(json.dumps(dict(problem='raw', task='asked', answer='1')))
+  config = _config([])
+  config.task.prompt_field = 'task'
+  config.curation.evaluation_paths = (str(path),)
+  ((problem,),) = eval_sets.kept_out(config).values()
+  assert problem.prompt == 'asked'
+
+
+def test_math_without_an_answer_has_it_in_its_solution(tmp_path):
+  path = tmp_path / 'math.jsonl'
+  row = dict(problem='a?', solution='It is $\\boxed{0}$.', level='Level 1')
+  path.write_text(json.dumps(row))
+  ((problem,),) = (s.problems for s in eval_sets.read(_config([path]), True))
+  assert problem.answer == '0'
+  path.write_text(json.dumps(row | dict(solution='It is 0.')))
+  with pytest.raises(ValueError, match="math.jsonl, line 1: no 'answer', and"):
+    eval_sets.read(_config([path]), True)
+
+
+def test_own_sets_have_all_fields_of_the_task(tmp_path):
+  path = tmp_path / 'own.jsonl'
+  path.write_text(json.dumps(ROWS['own'] | dict(topic='primes')))
+  config = _config([path])
+  config.task.discipline_field = 'topic'
+  ((problem,),) = (s.problems for s in eval_sets.read(config, True))
+  assert problem.discipline == 'primes'
 
 
 def test_without_a_chat_a_line_break_ends_the_prompt(tmp_path):

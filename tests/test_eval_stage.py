@@ -31,8 +31,11 @@ def done(tmp_path_factory):
   sums = small_run.write_problems(folder / 'sums.jsonl')
   few = small_run.write_problems(folder / 'few.jsonl', 3)
   sets = (str(sums), f'few:{few}')
+  train = small_run.write_problems(folder / 'train.jsonl', 60)
   changes = SHORT | dict(
-    evaluation__sets=sets, evaluation__templates=('few:{prompt}',)
+    task__train_path=str(train),
+    evaluation__sets=sets,
+    evaluation__templates=('few:{prompt}',),
   )
   context = small_run.make_context(folder, **changes)
   return folder, changes, recipe.run(context)

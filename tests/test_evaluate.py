@@ -2,13 +2,13 @@
 
 from concurrent import futures
 
-import jax
 import numpy as np
 import pytest
 import small_run
 
 from k15 import context as context_lib
 from k15 import evaluate
+from k15 import streams
 from k15.data_types import Problem, Segment
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
@@ -159,7 +159,7 @@ def test_accuracy_alone_is_accuracy():
 
 def test_the_same_weights_give_the_same_answers(tmp_path):
   context = small_run.make_context(tmp_path)
-  rollout = context_lib.make_rollout(context)
+  rollout = context_lib.make_rollout(context, 'held_out')
   params = context_lib.init_params(context, 0)
 
   def answers():
@@ -170,8 +170,8 @@ def test_the_same_weights_give_the_same_answers(tmp_path):
 
   first = answers()
   # Whatever was asked in between, random numbers come from the ids.
-  key = jax.random.key(0)
-  other = client.LocalRollout(rollout._slots, jax.random.fold_in(key, 1))
+  key = streams.key(context.config.seed, 'rollout', 'held_out')
+  other = client.LocalRollout(rollout._slots, key)
   other.set_params(params, version=9)
   prompt = np.array([1, 2], np.int32)
   list(other.generate([Request(0, 0, prompt, prompt[:0], 3)]))

@@ -39,7 +39,7 @@ REPORTS = (
   'comparison_page', 'score_table',
 )  # fmt: skip
 BELOW_ROLLOUT = [
-  'choices', 'data_types', 'correctness', *EQUATIONS, *DEVICES,
+  'choices', 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
 ]  # fmt: skip
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
@@ -53,6 +53,7 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 MAY_IMPORT = {
   'choices': [],
   'data_types': [],
+  'streams': [],
   'correctness': [],
   'config_rules': [],
   # The names of rewards, beside those of other choices.
@@ -68,9 +69,11 @@ MAY_IMPORT = {
   'config_mesh': [],
   'command_line': ['config_rules', 'config_changes'],
   'host_memory': [],
-  **{page: ['choices', 'data_types', *EQUATIONS] for page in EQUATIONS},
+  **{
+    page: ['choices', 'data_types', 'streams', *EQUATIONS] for page in EQUATIONS
+  },
   'rewards': ['data_types', 'rewards'],
-  **{page: ['data_types', *DEVICES] for page in DEVICES},
+  **{page: ['data_types', 'streams', *DEVICES] for page in DEVICES},
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
   'merging': [*DEVICES, 'long2short'],
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
@@ -81,7 +84,7 @@ MAY_IMPORT = {
     'config_rules',
     'command_line',
   ],  # A command of its own.
-  'eval_sets': ['data_types', 'data', 'rewards'],
+  'eval_sets': ['data_types', 'data', 'math_datasets', 'rewards'],
   'eval_journal': ['metrics'],
   'eval_questions': [
     *BELOW_EVALUATE,
@@ -90,14 +93,14 @@ MAY_IMPORT = {
     'eval_journal',
     'eval_sets',
   ],
-  'eval_pairs': ['metrics', 'correctness', 'eval_metrics'],
+  'eval_pairs': ['metrics', 'correctness', 'eval_metrics', 'streams'],
   'task': [*BELOW_ROLLOUT, 'eval_sets', 'rewards'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
   'responses': [*BELOW_EVALUATE, 'asks', 'context'],
   'asks': BELOW_EVALUATE,
   'pass_rates': [*BELOW_EVALUATE, 'asks'],
-  'math_datasets': ['metrics'],
+  'math_datasets': ['metrics', 'data', 'rewards'],
   'rl_metrics': ['data_types', 'correctness', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config_changes'],

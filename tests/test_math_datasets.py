@@ -25,6 +25,10 @@ def test_three_formats_become_one(tmp_path):
     json.dumps(
       dict(problem='z?', answer='3', subject='Geometry', level=2, unique_id='u')
     )
+    + '\n'
+    + json.dumps(
+      dict(problem='w?', answer='3', type='Algebra', level='Level ?')
+    )
   )
   paths = [tmp_path / n for n in ('gsm.jsonl', 'math.json', 'math500.jsonl')]
   rows = math_datasets.convert([str(path) for path in paths])
@@ -36,16 +40,60 @@ def test_three_formats_become_one(tmp_path):
     )
   ]
   assert [(p.prompt, p.answer, p.discipline, p.difficulty) for p in read] == [
-    ('How many?', '6', 'word problems', 0.0),
+    ('How many?', '6', 'word problems', None),
     ('x?', '\\frac12', 'algebra', 1.0),
     ('y?', '', 'algebra', 0.2),
     ('z?', '3', 'geometry', 0.4),
+    ('w?', '3', 'algebra', None),
   ]
   assert read[3].id == 'u' and read[1].id.endswith('math.json:1')
+
+
+@pytest.mark.parametrize(
+  ('fields', 'answer'),
+  [
+    (dict(answer=0), '0'),
+    (dict(answer=0.0), '0'),
+    (dict(answer=1e22), '1' + 22 * '0'),
+    (dict(answer=None), ''),
+    (dict(answer=float('nan')), ''),
+    (
+      dict(solution='So \\boxed{1}, no, \\boxed{\\frac{1}{2}}.'),
+      '\\frac{1}{2}',
+    ),
+    (dict(answer='', solution='It is $\\boxed{0}$.'), '0'),
+    (dict(answer='3', solution='It is $\\boxed{4}$.'), '3'),
+    (dict(solution='No box.'), ''),
+  ],
+)
+def test_answers_of_math(tmp_path, fields, answer):
+  path = tmp_path / 'a.jsonl'
+  path.write_text('\ufeff' + json.dumps(dict(problem='x\u2028?') | fields))
+  (row,) = math_datasets.convert([str(path)])
+  assert (row['answer'], row['prompt']) == (answer, 'x\u2028?')
+  assert row['discipline'] == ''
+
+
+@pytest.mark.parametrize(
+  ('row', 'sentence'),
+  [
+    (dict(problem='x', answer=True), "'answer' is a bool, not text"),
+    (dict(problem=0, answer='1'), 'the problem is 0'),
+    (dict(problem='x', answer='1', level='hard'), "no level: 'hard'"),
+    ([], 'a list, not an object'),
+  ],
+)
+def test_malformed_rows_are_one_sentence(tmp_path, row, sentence):
+  path = tmp_path / 'a.jsonl'
+  path.write_text(json.dumps(row))
+  with pytest.raises(ValueError, match=f'a.jsonl, line 1: .*{sentence}'):
+    math_datasets.convert([str(path)])
 
 
 def test_other_rows_are_refused(tmp_path):
   path = tmp_path / 'a.jsonl'
   path.write_text('{"text": "x"}')
-  with pytest.raises(ValueError, match=r"a.jsonl:1: fields \['text'\]"):
+  with pytest.raises(
+    ValueError, match=r"a.jsonl, line 1: neither .* \['text'\]"
+  ):
     math_datasets.convert([str(path)])

@@ -111,6 +111,36 @@ def test_nothing_repeats_what_left_itself():
   assert list(near_duplicates.find_within(problems[1:], 0.6)) == [1]
 
 
+LONG = 'What is the remainder when $2^{100}$ is divided by 7'
+SHORT = 'Compute $\\sin 60^\\circ$.'
+
+
+@pytest.mark.parametrize(
+  ('text', 'kind'),
+  [
+    (LONG, 'exact'),
+    (' what is the  remainder when 2^{100} is divided by $7$?', 'exact'),
+    (f'Solve it step by step.\n\n{LONG}?\nBox the answer.', 'extension'),
+    (f'{LONG}? Explain.', 'extension'),
+    (f'{LONG}3?', None),  # divided by 73
+    (f'1{LONG}', 'extension'),
+    (SHORT, 'exact'),
+    (f'{SHORT} Please reason step by step.', 'extension'),
+    (f'Question:\n{SHORT}\nAnswer:', 'extension'),
+    ('Compute $2\\sin 60^\\circ + 1$.', None),
+    ('7+1', 'exact'),
+    ('What is 7+1?', None),  # Too short to be looked for within others.
+    ('', None),
+  ],
+)
+def test_word_for_word_with_other_words_around(text, kind):
+  known = near_duplicates.Known(
+    _problems((LONG + '?', '2'), (SHORT, ''), ('7 + 1', '8'), ('$$', ''))
+  )
+  match = known.find(text)
+  assert (match and match.kind) == kind
+
+
 def test_texts_without_words_repeat_nothing():
   problems = _problems(('???', '1'), ('!!...', '1'))
   assert near_duplicates.find_within(problems, 0.55) == {}

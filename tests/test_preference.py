@@ -7,6 +7,7 @@ import small_run
 
 from k15 import batching
 from k15 import context as context_lib
+from k15 import conversations
 from k15 import metrics
 from k15 import preference
 from k15 import responses
@@ -127,7 +128,7 @@ def test_batches(tmp_path):
 
 
 def test_nothing_to_prefer(tmp_path):
-  with pytest.raises(ValueError, match='0 pairs'):
+  with pytest.raises(conversations.DataError, match='0 pairs'):
     preference.make_batches(_context(tmp_path), [])
 
 

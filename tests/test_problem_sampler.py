@@ -124,21 +124,148 @@ def test_labels_judge_problems_never_tried():
   assert make(5).is_hard.all()
 
 
+def test_a_missing_label_is_no_label():
+  # A label of 0.1 is easy; none leaves the assumed rate of 0, which is hard,
+  # or of 0.9, which is not.  Tried ones go by their results.
+  labels = [0.1, None, np.nan, 0.9, None]
+  sampler = make(5, difficulty=labels, strategy='curriculum')
+  np.testing.assert_array_equal(sampler.is_hard, [0, 1, 1, 1, 1])
+  sampler.record([1, 4], [1.0, 0.0])
+  np.testing.assert_array_equal(sampler.is_hard, [0, 0, 1, 1, 1])
+  sampler = make(5, difficulty=labels, unseen_success_rate=0.9)
+  np.testing.assert_array_equal(sampler.is_hard, [0, 0, 0, 1, 0])
+  # 100 problems without labels, 8 tried and 4 of them solved: 96 are hard.
+  sampler = make(100, difficulty=[None] * 100)
+  sampler.record(np.arange(8), np.repeat([1.0, 0.0], 4))
+  assert sampler.is_hard.sum() == 96
+
+
+def test_chances_by_hand():
+  # 2 of weights 1, 1, 2: 2 w / 4.
+  p = problem_sampler.inclusion_probabilities([1.0, 1.0, 2.0], 2)
+  np.testing.assert_allclose(p, [0.5, 0.5, 1.0])
+  # 2 of 1, 1, 6: 2 * 6 / 8 is above 1, so it is certain; 1 is left for the two.
+  p = problem_sampler.inclusion_probabilities([1.0, 1.0, 6.0], 2)
+  np.testing.assert_allclose(p, [0.5, 0.5, 1.0])
+  # 3 of 1, 1, 4, 6: 6 is certain, then 2 * 4 / 6 is, and 1 is left.
+  p = problem_sampler.inclusion_probabilities([1.0, 1.0, 4.0, 6.0], 3)
+  np.testing.assert_allclose(p, [0.5, 0.5, 1.0, 1.0])
+  p = problem_sampler.inclusion_probabilities([1e-9, 3.0, 2.0], 3)
+  np.testing.assert_array_equal(p, [1.0, 1.0, 1.0])
+  p = problem_sampler.inclusion_probabilities([1.0] * 7, 3)
+  np.testing.assert_allclose(p, np.full(7, 3 / 7))
+
+
+@pytest.mark.parametrize('n', [1, 8, 32, 48])
+def test_prioritized_follows_1_minus_s_for_any_share(n):
+  # Of 64 problems, weights 1 - s of 1 to 1/4: for n = 48, 48 / 40 is 1.2 times
+  # what a chance may be, so those are certain.
+  rates = np.tile([0.0, 0.25, 0.5, 0.75], 16)
+  sampler = make(64, strategy='prioritized', seed=n)
+  sampler.record(np.arange(64), rates)
+  p = problem_sampler.inclusion_probabilities(1 - rates, n)
+  if n <= 32:
+    np.testing.assert_allclose(p, n * (1 - rates) / 40)
+  draws = 2000
+  drawn = [sampler.draw(n, 0) for _ in range(draws)]
+  assert all(len(set(indices)) == n for indices in drawn)
+  counts = np.bincount(np.concatenate(drawn), minlength=64)
+  np.testing.assert_array_equal(counts[p == 1], draws)
+  # Each count is binomial, of variance draws p (1 - p); their sum is fixed.
+  # 110.0 is the 99.99 % quantile of chi-square with 63 degrees of freedom.
+  some = p < 1
+  expected = draws * p[some]
+  terms = (counts[some] - expected) ** 2 / (expected * (1 - p[some]))
+  assert terms.sum() < 115
+  # Equal weights, equal chances: whole quarters agree to half a percent.
+  by_rate = counts.reshape(16, 4).mean(axis=0) / draws
+  np.testing.assert_allclose(by_rate, p[:4], rtol=0.05)
+
+
+@pytest.mark.parametrize('strategy', problem_sampler.STRATEGIES)
+def test_what_is_never_solved_is_left_out_and_tried_again(strategy):
+  sampler = make(
+    8,
+    strategy=strategy,
+    curriculum_iteration=0,
+    leave_out_after=2,
+    retry_after=5,
+  )
+  hopeless = [0, 1]
+  # Problem 2 was solved once and never again: it stays.
+  sampler.record([2], [0.5])
+  for _ in range(2):
+    sampler.record(range(8), [0, 0, 0, 1, 1, 1, 1, 1])
+  for iteration in range(3, 8):
+    for _ in range(4):
+      assert not set(sampler.draw(3, iteration)) & set(hopeless)
+    assert sampler.metrics()['problem_sampler/left_out'] == 2
+  # Left out in iteration 3, tried again from 8 on, and left out once more.
+  seen = set(np.concatenate([sampler.draw(8, 8) for _ in range(3)]))
+  assert seen == set(range(8))
+  assert sampler.metrics()['problem_sampler/left_out'] == 0
+  sampler.record([0], [0.0])
+  sampler.draw(3, 9)
+  assert not sampler.is_left_out.any()
+  sampler.record([0, 1], [0.0, 0.125])
+  sampler.draw(3, 10)
+  np.testing.assert_array_equal(np.flatnonzero(sampler.is_left_out), [0])
+
+
+def test_a_late_success_brings_a_problem_back():
+  sampler = make(4, leave_out_after=1)
+  sampler.record([0], [0.0])
+  sampler.draw(2, 0)
+  assert sampler.is_left_out[0]
+  sampler.record([0], [0.5])  # Of a draw before, whose group took longer.
+  assert not sampler.is_left_out.any()
+  sampler.record([0], [0.0])
+  sampler.draw(2, 1)
+  assert not sampler.is_left_out.any()
+
+
+def test_what_was_left_out_longest_fills_an_iteration():
+  sampler = make(6, leave_out_after=1)
+  sampler.record([4, 5], [0.0, 0.0])
+  sampler.draw(1, 0)
+  sampler.record([0, 1], [0.0, 0.0])
+  sampler.draw(1, 1)
+  np.testing.assert_array_equal(
+    np.flatnonzero(sampler.is_left_out), [0, 1, 4, 5]
+  )
+  # Two remain and three are wanted: the first of those left out in iteration 0.
+  assert set(sampler.draw(3, 2)) == {2, 3, 4}
+  assert sorted(sampler.draw(6, 3)) == list(range(6))
+
+
+def test_epochs_pass_over_what_is_left_out():
+  sampler = make(9, leave_out_after=1)
+  sampler.record([3, 7], [0.0, 0.0])
+  drawn = [sampler.draw(4, i) for i in range(70)]
+  assert all(len(set(indices)) == 4 for indices in drawn)
+  # 280 draws of the seven others; epochs of 9 with 7 draws are 40.
+  counts = np.bincount(np.concatenate(drawn), minlength=9)
+  np.testing.assert_array_equal(counts, [40, 40, 40, 0, 40, 40, 40, 0, 40])
+
+
 @pytest.mark.parametrize('strategy', problem_sampler.STRATEGIES)
 def test_a_restored_sampler_draws_the_same(strategy):
-  sampler = make(30, strategy=strategy)
+  options = dict(strategy=strategy, leave_out_after=1, retry_after=3)
+  sampler = make(30, **options)
   sampler.draw(20, 0)
   sampler.record(np.arange(20), np.linspace(0, 1, 20))
   state = sampler.get_state()
   assert all(isinstance(value, np.ndarray) for value in state.values())
   assert json.loads(state['rng'].tobytes())
-  restored = make(30, seed=99, strategy=strategy)
+  restored = make(30, seed=99, **options)
   restored.set_state(state)
   for iteration in range(6):
     expected = sampler.draw(20, iteration)
     np.testing.assert_array_equal(restored.draw(20, iteration), expected)
-    sampler.record(expected, np.full(20, 0.1 * iteration))
-    restored.record(expected, np.full(20, 0.1 * iteration))
+    np.testing.assert_array_equal(restored.is_left_out, sampler.is_left_out)
+    rewards = 0.1 * iteration * (np.arange(20) % 3)
+    sampler.record(expected, rewards)
+    restored.record(expected, rewards)
   np.testing.assert_array_equal(restored.success_rates, sampler.success_rates)
 
 
@@ -160,6 +287,7 @@ def test_metrics():
     'problem_sampler/success_rate': 0.375,
     'problem_sampler/solved_fraction': 0.25,
     'problem_sampler/hard_fraction': 0.5,
+    'problem_sampler/left_out': 0.0,
   }
 
 

@@ -67,9 +67,28 @@ def test_a_longer_run_is_evaluated_again(done, tmp_path):
 def test_a_request_to_stop_does_not_wait_for_the_evaluation(tmp_path):
   context = small_run.make_context(tmp_path, stages=('rl',), rl__iterations=0)
   context.stop.set()
-  with pytest.raises(context_lib.Interrupted, match='rl: saved, not evaluated'):
+  with pytest.raises(
+    context_lib.Interrupted, match='evaluate rl: what was sam'
+  ):
     recipe.run(context)
   assert not (context.workdir / 'evaluation_rl.jsonl').exists()
+
+
+def test_an_evaluation_that_was_cut_off_samples_nothing_twice(tmp_path):
+  changes = dict(stages=('rl',), rl__iterations=0)
+  recipe.run(small_run.make_context(tmp_path, **changes))
+  records = tmp_path / 'run/evaluation_rl.jsonl'
+  whole = records.read_bytes()
+  records.unlink()
+  (journal,) = (tmp_path / 'run/evaluation/held_out').glob('journal-*.jsonl')
+  kept = journal.read_text().splitlines(keepends=True)[:3]
+  journal.write_text(''.join(kept))  # Of 4 responses and 4 verdicts.
+  recipe.run(small_run.make_context(tmp_path, **changes))
+  assert records.read_bytes() == whole
+  lines = journal.read_text().splitlines(keepends=True)
+  assert lines[:3] == kept
+  sampled = [json.loads(line) for line in lines if '"response"' in line]
+  assert len(sampled) == len({record['problem_id'] for record in sampled}) == 4
 
 
 def test_rl_alone_starts_from_random_weights(tmp_path):

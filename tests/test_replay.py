@@ -8,7 +8,7 @@ from k15 import replay
 from k15.data_types import Problem, Segment, StopReason
 
 PROBLEMS = [
-  Problem('a', '1 + 1 =', '2', 'add', 0.1),
+  Problem('a', '1 + 1 =', '2', 'add'),
   Problem('b', 'où est 重?', 'ici', '', 1 / 3),
 ]
 

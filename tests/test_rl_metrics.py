@@ -80,6 +80,17 @@ def test_parts_of_a_reward_by_hand():
   assert record['rewards'] == [1, 1, 1] and record['accuracies'] == [1, 0, 1]
 
 
+def test_groups_without_a_label_are_in_no_level():
+  values = rl_metrics.of_groups(
+    [
+      _group(0, (1.0, 1.0), (10, 20), '', None),
+      _group(1, (0.0, 0.0), (10, 20), '', 0.0),
+    ]
+  )
+  assert values['rl/reward'] == 0.5 and values['rl/reward_easy'] == 0.0
+  assert not {'rl/reward_medium', 'rl/reward_hard', 'rl/reward_'} & set(values)
+
+
 def test_groups_by_level_domain_and_verdict():
   values = rl_metrics.of_groups(
     [

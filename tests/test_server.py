@@ -136,7 +136,7 @@ def test_a_worker_that_is_killed_and_started_again(
   context = small_run.make_context(
     folder, rollout__workers=(f'127.0.0.1:{port}',)
   )
-  rollout = context_lib.make_rollout(context)
+  rollout = context_lib.make_rollout(context, 'rl')
   rollout.set_params(params, version=3)
   stream = rollout.generate(requests())
   some = [next(stream)]
@@ -148,7 +148,9 @@ def test_a_worker_that_is_killed_and_started_again(
   stats = rollout.pop_stats()
   assert stats['updates'] == 2 and stats['resubmitted'] > 0
   rollout.close()
-  local = context_lib.make_rollout(small_run.make_context(folder, 'local'))
+  local = context_lib.make_rollout(
+    small_run.make_context(folder, 'local'), 'rl'
+  )
   local.set_params(params, version=3)
   assert remote == answers(local.generate(requests()))
   again.send_signal(signal.SIGTERM)

@@ -53,7 +53,10 @@ def _context(folder, stage='sft_long', **changes):
     warmup_steps=0,
     log_every=1,
   )
-  keys = {f'{stage}__{key}': v for key, v in (defaults | changes).items()}
+  keys = {
+    key if '__' in key else f'{stage}__{key}': value
+    for key, value in (defaults | changes).items()
+  }
   return small_run.make_context(folder, **keys, stages=(stage,))
 
 
@@ -129,7 +132,8 @@ def test_packed_is_unpacked(whole):
   context, _ = whole
   stream = sft_data.make_stream(context, 'sft_long', None, False)
   store = sft_data._open_store(context, 'sft_long', False)
-  plan = packing.make_plan(store.lengths, store.sizes, (), 48, 0, 1)
+  sizes = store.sizes
+  plan = packing.make_plan(store.lengths, sizes, (), 48, 0, 1, stage='sft_long')
   indices = np.concatenate([plan.row(0), plan.row(1)])
   packed = next(stream.batches)
   alone = [packing.make_row(store, [i], 48) for i in indices]
@@ -175,7 +179,7 @@ def test_files_do_not_change_under_a_stage(whole, tmp_path):
   again = _context(tmp_path)
   path.write_text(text.replace('so', 'as'))
   with pytest.raises(
-    conversations.DataError, match='sft_long.files or .* chan'
+    conversations.DataError, match='sft_long.files, or what .* chan'
   ):
     _train(again)
 
@@ -191,6 +195,38 @@ def test_what_is_asked_in_the_evaluation_is_left_out(tmp_path):
   path.write_text('\n'.join(map(json.dumps, rows)))
   stream = sft_data.make_stream(context, 'sft_long', None, True)
   assert stream.counts['sft/held_out_dropped'] == 1
+  assert stream.counts['sft/examples'] == 1
+
+
+def test_no_turn_of_a_conversation_asks_what_is_evaluated(tmp_path):
+  problem = 'What is the remainder when $2^{100}$ is divided by $7$?'
+  measured = tmp_path / 'math.jsonl'
+  rows = [dict(problem=problem, answer='2'), dict(problem='$7+1$', answer='8')]
+  measured.write_text('\n'.join(map(json.dumps, rows)))
+  context = _context(
+    tmp_path,
+    row_tokens=300,
+    batch_tokens=600,
+    evaluation__sets=(str(measured),),
+  )
+  hello = [dict(role='user', content='hi'), dict(role='assistant', content='x')]
+  asks = [
+    problem.upper(),
+    f'Reason step by step.\n\n{problem}\nBox the answer.',
+    '7 + 1',
+    'fine',
+  ]
+  path = tmp_path / 'talks.jsonl'
+  path.write_text(
+    '\n'.join(
+      json.dumps(
+        dict(messages=[*hello, dict(role='user', content=ask), *hello])
+      )
+      for ask in asks
+    )
+  )
+  stream = sft_data.make_stream(context, 'sft_long', None, True)
+  assert stream.counts['sft/held_out_dropped'] == 3
   assert stream.counts['sft/examples'] == 1
 
 

@@ -134,6 +134,123 @@ def test_gsm8k_as_it_comes(tmp_path):
   assert all('####' in example.response for example in task.examples)
 
 
+def _write(path, rows):
+  path.write_text('\n'.join(json.dumps(row) for row in rows))
+  return str(path)
+
+
+LONG = 'What is the remainder when $2^{100}$ is divided by $7$?'
+
+
+@pytest.mark.parametrize(
+  ('key', 'row'),
+  [
+    ('evaluation__sets', dict(prompt='7 + 1', answer=8)),
+    ('evaluation__sets', dict(problem='7 + 1', solution='$\\boxed{8}$')),
+    ('evaluation__sets', dict(question='7+1?', answer='#### 8')),
+    (
+      'evaluation__sets',
+      dict(task_id=1, text='7 + 1', code='f', test_list=[]),
+    ),
+    ('curation__evaluation_paths', dict(prompt='7 + 1')),
+    ('task__held_out_path', dict(prompt='7 + 1', answer='8')),
+  ],
+)
+def test_what_is_evaluated_is_not_trained_on(tmp_path, capsys, key, row):
+  spare = dict.fromkeys(('prompt', 'problem', 'question', 'text'), 'spare')
+  spare = {field: spare.get(field, row[field]) for field in row}
+  path = _write(tmp_path / 'measured.jsonl', [spare, row])
+  value = path if key == 'task__held_out_path' else (path,)
+  changes = {key: value, 'task__held_out_problems': 1}
+  config = small_run.make_config(tmp_path, **changes)
+  task = _build(config)
+  # The second line, which is not asked of a held-out file, is kept out too.
+  assert len(task.held_out) == 1
+  prompts = [p.prompt for p in task.train]
+  assert '7+1' not in prompts and '8+1' in prompts
+  assert '7+1' not in {e.problem.prompt for e in task.examples}
+  printed = capsys.readouterr().out
+  assert 'training problems are left out, because they ask what is' in printed
+  assert 'worked solutions are left out, because they ask what is' in printed
+
+
+def test_an_instruction_around_a_problem_hides_it_not(tmp_path):
+  rows = [
+    dict(prompt=f'Solve this.\n\n{LONG}\n\nBox the answer.', answer='2'),
+    *(dict(prompt=f'{i}+1', answer=i + 1) for i in range(9)),
+  ]
+  measured = _write(tmp_path / 'm.jsonl', [dict(problem=LONG, answer='2')])
+  config = small_run.make_config(
+    tmp_path,
+    stages=('rl',),
+    task__train_path=_write(tmp_path / 'a.jsonl', rows),
+    evaluation__sets=(measured,),
+    rollout__max_prompt_length=100,
+  )
+  assert len(_build(config).train) == 9 - 4  # Four are held out.
+
+
+def test_generated_problems_that_are_evaluated_are_left_out(tmp_path):
+  first = _build(_arithmetic()).train[0]
+  path = _write(tmp_path / 'm.jsonl', [dict(prompt=first.prompt, answer='1')])
+  task = _build(_arithmetic(evaluation__sets=(path,)))
+  assert first.prompt not in {problem.prompt for problem in task.train}
+  assert len(task.train) < 40 and len(task.held_out) == 10
+
+
+def test_a_sorted_file_is_taken_from_everywhere(tmp_path):
+  levels = [dict(prompt=f'{i}+1', answer=i + 1) for i in range(400)]
+  path = _write(tmp_path / 'sorted.jsonl', levels)
+
+  def taken(seed, **changes):
+    config = small_run.make_config(
+      tmp_path,
+      task__train_path=path,
+      task__held_out_path=path,
+      task__held_out_problems=100,
+      task__train_problems=100,
+      stages=('curate',),  # What is held out leaves later.
+      seed=seed,
+      **changes,
+    )
+    return [
+      [int(p.answer) for p in part]
+      for part in (_build(config).train, _build(config).held_out)
+    ]
+
+  assert taken(0, task__shuffle=False) == [[*range(1, 101)]] * 2
+  first = taken(0, task__shuffle=True)
+  assert first == taken(0, task__shuffle=True) != taken(1, task__shuffle=True)
+  # Of 100 of 400 drawn alike, 50 +- 5 are of the first half of the file.
+  for part in first:
+    assert 30 < sum(answer <= 200 for answer in part) < 70
+
+
+def test_a_file_without_any_answer_names_the_field(tmp_path):
+  path = _write(tmp_path / 'a.jsonl', [dict(prompt='a', result='1')])
+  config = small_run.make_config(
+    tmp_path, task__train_path=path, task__drop_unusable=True
+  )
+  with pytest.raises(ValueError, match="a.jsonl: .* task.answer_field, 'answ"):
+    _build(config)
+
+
+@pytest.mark.parametrize('number', ['NaN', 'Infinity', 'null', '""'])
+def test_answers_that_are_none_are_dropped_or_refused(tmp_path, number, capsys):
+  lines = [json.dumps(dict(prompt=f'{i}+1', answer=i + 1)) for i in range(12)]
+  lines += [f'{{"prompt": "a", "answer": {number}}}']
+  path = tmp_path / 'a.jsonl'
+  path.write_text('\n'.join(lines))
+  changes = dict(task__train_path=str(path), stages=('rl',))
+  config = small_run.make_config(tmp_path, **changes)
+  with pytest.raises(ValueError, match="a.jsonl, line 13: field 'answer' is"):
+    _build(config)
+  config.task.drop_unusable = True
+  task = _build(config)
+  assert len(task.train) + len(task.held_out) == 12
+  assert '1 of ' in capsys.readouterr().out
+
+
 def test_responses_end_and_those_too_long_are_counted(tmp_path):
   task = _build(small_run.make_config(tmp_path))
   pairs, dropped = task_lib.sft_pairs(task, max_length=7)
@@ -174,6 +291,10 @@ def test_a_malformed_line_is_named(tmp_path, line, sentence):
       '26 training problems, fewer than rl.problems_per_iteration = 27',
     ),
     (
+      dict(stages=('short_rl',), rl__problems_per_iteration=27),
+      '26 training problems, fewer than rl.problems_per_iteration = 27',
+    ),
+    (
       dict(rollout__max_length=4),
       '26 worked solutions, none of at most rollout.max_length - 1 = 3 tokens',
     ),
@@ -192,6 +313,72 @@ def test_what_a_stage_would_trip_over_is_refused(tmp_path, changes, sentence):
   with pytest.raises(ValueError) as error:
     _build(config)
   assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize('stage', ['long_cot', 'shortest', 'dpo'])
+def test_no_problems_at_all_are_refused(tmp_path, stage):
+  path = tmp_path / 'rows.jsonl'
+  path.write_text(json.dumps(dict(prompt='1+1' + ' ' * 20, answer='2')))
+  held = tmp_path / 'held.jsonl'
+  held.write_text(json.dumps(dict(prompt='2+2', answer='4')))
+  config = small_run.make_config(
+    tmp_path,
+    stages=(stage,),
+    task__train_path=str(path),
+    task__held_out_path=str(held),
+    task__drop_unusable=True,
+  )
+  with pytest.raises(
+    ValueError, match=f'0 training .* the 1 that stage {stage}'
+  ):
+    _build(config)
+
+
+def test_nothing_to_evaluate_on_is_refused(tmp_path):
+  path = tmp_path / 'held.jsonl'
+  path.write_text(json.dumps(dict(prompt='1+1' + ' ' * 20, answer='2')))
+  changes = dict(task__held_out_path=str(path), task__drop_unusable=True)
+  config = small_run.make_config(tmp_path, **changes)
+  with pytest.raises(ValueError, match='0 held-out problems'):
+    _build(config)
+
+
+def test_a_text_is_encoded_once(tmp_path, monkeypatch):
+  task = _build(small_run.make_config(tmp_path))
+  encoded, encode = [], task.tokenizer.encode
+  monkeypatch.setattr(
+    task.tokenizer, 'encode', lambda text: encoded.append(text) or encode(text)
+  )
+  tokens = [task.encode_prompt(prompt) for prompt in ('9+9', '8+8', '9+9')]
+  assert encoded == ['9+9\n', '8+8\n']
+  assert tokens[0].tolist() == tokens[2].tolist() == encode('9+9\n').tolist()
+  with pytest.raises(ValueError, match='read-only'):
+    tokens[0][0] = 1
+  # Another suffix is another task, with tokens of its own.
+  other = dataclasses.replace(task, prompt_suffix='?')
+  assert other.encode_prompt('9+9').tolist() == encode('9+9?').tolist()
+
+
+def test_examples_longer_than_a_row_are_left_out_and_counted(tmp_path):
+  rows = [dict(prompt=f'{i}', answer='1', response='#### 1') for i in range(9)]
+  # Not among the problems to train on, but among the worked solutions.
+  rows[8]['prompt'] = '8' * 40
+  path = tmp_path / 'rows.jsonl'
+  path.write_text('\n'.join(json.dumps(row) for row in rows))
+  held = tmp_path / 'held.jsonl'
+  held.write_text(json.dumps(dict(prompt='h', answer='1')))
+  task = _build(
+    small_run.make_config(
+      tmp_path,
+      task__train_path=str(path),
+      task__held_out_path=str(held),
+      task__train_problems=8,
+    )
+  )
+  assert len(task.examples) == 9
+  # A row holds 16 + 16 tokens, that example 41 + 7.
+  pairs, dropped = task_lib.sft_pairs(task, 16, 32)
+  assert (len(pairs), dropped) == (8, 1)
 
 
 def test_unusable_problems_are_left_out_and_counted(tmp_path, capsys):

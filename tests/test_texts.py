@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 
+from k15 import streams
 from k15.rollout import requests
 from k15.rollout import texts
 from k15.tokenizer import ByteTokenizer
@@ -40,7 +41,8 @@ def test_requests_carry_the_settings_and_every_call_samples_anew():
   generate(['a', 'a'])
   generate(['a'])
   names = [(r.group_id, r.sample_index) for r in rollout.seen]
-  assert names == [(0, 0), (1, 0), (0, 1)]
+  first, second = streams.IDS['texts'][:2]
+  assert names == [(first, 0), (second, 0), (first, 1)]
   assert {(r.budget, r.temperature) for r in rollout.seen} == {(9, 0.5)}
 
 
@@ -48,7 +50,8 @@ def test_too_long_a_prompt_is_not_asked():
   rollout = Echo()
   generate = texts.make_generate(rollout, TOKENIZER, 5, 9, 0.5)
   assert generate(['a', '123456', 'b']) == ['A', '', 'B']
-  assert [r.group_id for r in rollout.seen] == [0, 2]
+  ids = streams.IDS['texts']
+  assert [r.group_id for r in rollout.seen] == [ids[0], ids[2]]
 
 
 def test_an_encoding_of_ones_own_and_a_later_call():

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any
 
+from k15 import streams
+
 _ATTEMPTS = 4
 _WAIT_SECONDS = 1.0  # before the second attempt; then twice as long each time
-_CALLS_APART = 1 << 20  # between the seeds of two calls
 
 
 class ServerError(Exception):
@@ -42,8 +43,8 @@ def make_generate(
     temperature: of the sampling.
     threads: requests under way at once.
     seconds: until a request is given up.
-    seed: sent with each request, and different in each.
-    first_call: number of the first call, on which the seeds depend.
+    seed: of the numbers that are sent, one with each request.
+    first_call: number of the first call, on which those depend too.
 
   Returns:
     A function that raises ServerError where a request is refused, or has been
@@ -64,9 +65,10 @@ def make_generate(
     )
 
   def generate(prompts):
-    first = (seed + next(calls) * _CALLS_APART) % (1 << 31)
+    rng = streams.rng(seed, 'server requests', next(calls))
+    numbers = rng.integers(1 << 31, size=len(prompts)).tolist()
     with futures.ThreadPoolExecutor(threads, 'server') as pool:
-      return list(pool.map(ask, prompts, range(first, first + len(prompts))))
+      return list(pool.map(ask, prompts, numbers))
 
   return generate
 

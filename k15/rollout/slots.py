@@ -351,7 +351,9 @@ class SlotDecoder:
       temperatures=jnp.ones(S, jnp.float32),
       top_ps=jnp.ones(S, jnp.float32),
       stop_ids=jnp.full((S, MAX_STOP_IDS), -1, jnp.int32),
-      keys=jax.random.split(jax.random.key(0, impl='threefry2x32'), S),
+      keys=jax.random.wrap_key_data(
+        jnp.zeros((S, 2), jnp.uint32), impl='threefry2x32'
+      ),
       is_live=jnp.zeros(S, bool),
       runs=jnp.zeros((S, P), jnp.int32),
       recent=jnp.full((S, P), repetition.NO_TOKEN, jnp.int32),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from k15 import streams
 from k15.rollout import client
 from k15.rollout.requests import Stop
 from k15.tokenizer import ByteTokenizer
@@ -37,7 +38,7 @@ def make_generate(
     finished_only: whether a text that the policy did not end becomes ''.
     first_call: number of the first call; a call's random numbers are its own.
   """
-  calls = itertools.count(first_call)
+  calls, ids = itertools.count(first_call), streams.IDS['texts']
   encode = encode or tokenizer.begin
 
   def generate(prompts):
@@ -45,7 +46,7 @@ def make_generate(
     encoded = [encode(prompt) for prompt in prompts]
     requests = [
       client.Request(
-        group_id=i,
+        group_id=ids[i],
         sample_index=call,
         prompt=tokens,
         response=np.zeros(0, np.int32),
@@ -60,7 +61,7 @@ def make_generate(
       if finished_only and completion.stop is not Stop.ENDED:
         continue
       text = tokenizer.decode(completion.tokens)
-      texts[completion.request.group_id] = text
+      texts[ids.index(completion.request.group_id)] = text
     return texts
 
   return generate
