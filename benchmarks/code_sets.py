@@ -28,6 +28,8 @@ FILES = {
   'mbpp': ('mbpp', 'mbpp.jsonl'),
   'mbpp_sanitized': ('mbpp', 'sanitized-mbpp.json'),
 }
+# Some references take seconds, and many on a machine that does more than this.
+LIMITS = sandbox.Limits(seconds=60.0)
 _BUG = """
 def _off(value):
   if isinstance(value, bool): return not value
@@ -72,7 +74,7 @@ def judge(pool, problems, source_of) -> list[str]:
 
   def one(problem):
     verdict = code_tests.judge_program(
-      pool, 'python', source_of(problem), problem.tests
+      pool, 'python', source_of(problem), problem.tests, LIMITS
     )
     return verdict.kind
 

@@ -26,6 +26,8 @@ from k15 import task as task_lib
 from k15.data_types import Problem
 
 SETTINGS = {
+  # Lengths are given here: what reaches them earns as in the peers.
+  'reward.cut_is_wrong': False,
   'policy.num_layers': 4,
   'policy.d_model': 256,
   'policy.num_heads': 4,
@@ -88,19 +90,20 @@ def make_context(problems, settings, end=side.END):
   config = base.get_config()
   config.update_from_flattened_dict(SETTINGS | settings)
   folder = pathlib.Path(tempfile.gettempdir())
+  task = task_lib.Task(
+    tokenizer=make_tokenizer(end),
+    prompt_suffix=config.task.prompt_suffix,
+    train=problems,
+    held_out=[],
+    examples=[],
+  )
   return context_lib.Context(
     config=config,
     workdir=folder,
     policy=policy.PolicyConfig(**{**config.policy, 'vocab_size': side.VOCAB}),
     mesh=context_lib.make_mesh(config),
-    task=task_lib.Task(
-      tokenizer=make_tokenizer(end),
-      prompt_suffix=config.task.prompt_suffix,
-      train=problems,
-      held_out=[],
-      examples=[],
-    ),
-    scorer=context_lib.make_scorer(config),
+    task=task,
+    scorer=context_lib.make_scorer(config, task),
     logger=metrics.Logger(folder, enabled=False),
     stop=threading.Event(),
   )

@@ -69,6 +69,7 @@ def make_context(config, workdir, pairs):
   """A run of its own on these pairs: prompts, and judgements to imitate."""
   tokenizer = ByteTokenizer(config.tokenizer.words)
   examples = [data.Example(as_problem(p), judgement_of(p)) for p in pairs]
+  task = task_lib.Task(tokenizer, '', [], [], examples)
   return context_lib.Context(
     config=config,
     workdir=workdir,
@@ -76,8 +77,8 @@ def make_context(config, workdir, pairs):
       **{**config.policy, 'vocab_size': tokenizer.vocab_size}
     ),
     mesh=context_lib.make_mesh(config),
-    task=task_lib.Task(tokenizer, '', [], [], examples),
-    scorer=context_lib.make_scorer(config),
+    task=task,
+    scorer=context_lib.make_scorer(config, task),
     logger=metrics.Logger(workdir),
     stop=threading.Event(),
   )

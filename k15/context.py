@@ -123,7 +123,7 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
     policy=make_policy(config, tokenizer),
     mesh=make_mesh(config),
     task=task,
-    scorer=make_scorer(config),
+    scorer=make_scorer(config, task),
     logger=metrics.Logger(workdir, enabled=hosts.is_first()),
     stop=stop,
   )
@@ -409,11 +409,13 @@ def param_layout(
 
 
 def make_scorer(
-  config: Any, more_routes: Mapping[str, str] | None = None
+  config: Any,
+  task: task_lib.Task,
+  more_routes: Mapping[str, str] | None = None,
 ) -> scoring.Scorer:
   """The rewards that the config routes to; close it when done.
 
-  `more_routes`, domain -> reward, are added.
+  `task` puts the prompts; `more_routes`, domain -> reward, are added.
 
   Raises:
     ValueError: a route that leads nowhere, or no sandbox for programs.
@@ -425,7 +427,9 @@ def make_scorer(
   resources = contextlib.ExitStack()
   judges = scoring.make_judges(config, names, resources)
   r = config.reward
-  return scoring.Scorer(judges, routes, r.threads, resources, r.cut_is_wrong)
+  return scoring.Scorer(
+    judges, routes, r.threads, resources, r.cut_is_wrong, task.opening
+  )
 
 
 def _key_shape():

@@ -89,10 +89,13 @@ def _sample(context, task, source, questions, journal):
   if not missing and not unjudged:
     return
   scorer = context_lib.make_scorer(
-    context.config, {eval_questions.route_of(q): q.reward for q in questions}
+    context.config,
+    task,
+    {eval_questions.route_of(q): q.reward for q in questions},
   )
   try:
-    judging = _Judging(scorer, journal)
+    has_judged = len(missing) + len(unjudged) < len(questions)
+    judging = _Judging(scorer, journal, has_judged)
     for question in unjudged:
       judging.begin(question)
     if missing:
@@ -151,9 +154,14 @@ def _answer(context, task, source, missing, journal, judging, progress):
 class _Judging:
   """Verdicts on their way into the journal."""
 
-  def __init__(self, scorer: scoring.Scorer, journal: eval_journal.Journal):
+  def __init__(
+    self,
+    scorer: scoring.Scorer,
+    journal: eval_journal.Journal,
+    has_judged: bool,
+  ):
     self._scorer, self._journal = scorer, journal
-    self._kept = scoring.Withheld(self._keep, 'evaluate')
+    self._kept = scoring.Withheld(self._keep, 'evaluate', has_judged)
     self._pending: list[tuple[Question, Future[Verdict]]] = []
 
   def begin(self, question: Question) -> None:

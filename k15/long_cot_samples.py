@@ -163,7 +163,8 @@ def _ask(asked, turn, number, generate, submit, asking):
     for problem, response in zip(asked, responses, strict=True)
   ]
   verdicts = [future.result() if future else None for future in judged]
-  scoring.refuse_errors(filter(None, verdicts), f'long_cot: call {number}')
+  where = f'long_cot: call {number}'
+  scoring.refuse_errors(filter(None, verdicts), where, has_judged=number > 0)
   # Judged in the first process, whose word counts in all of them.
   kinds = [verdict.kind if verdict else 'unfinished' for verdict in verdicts]
   kinds = hosts.of_first(np.array([_KINDS.index(kind) for kind in kinds]))

@@ -82,7 +82,8 @@ class Logger:
     if stage not in self._writers:
       self._open_tensorboard(stage)
     for key, value in values.items():
-      self._writers[stage].add_scalar(key, value, int(step))
+      if math.isfinite(value):  # TensorBoard warns of others.
+        self._writers[stage].add_scalar(key, value, int(step))
 
   def trajectories(
     self, stage: str, iteration: int, records: Iterable[Mapping[str, Any]]

@@ -166,7 +166,9 @@ def judge(
     if store.accuracy(ask, name) is None
   ]
   kept = scoring.Withheld(
-    lambda item, verdict: store.add_verdict(*item, verdict), 'curate'
+    lambda item, verdict: store.add_verdict(*item, verdict),
+    'curate',
+    has_judged=len(waiting) < len(asks),
   )
   for item, future in waiting:
     kept.add(item, future.result())

@@ -125,9 +125,16 @@ class _Records:
       self._judges[problem.id] = asks.judge_of(config, route, problem.answer)
     self.found = {}
     self._judging, self._lines = collections.deque(), []
-    self._kept = scoring.Withheld(self._keep, 'responses')
     for record in metrics.read_jsonl(path):
       self._take(record)
+    self._kept = scoring.Withheld(
+      self._keep,
+      'responses',
+      has_judged=any(
+        record.get('judge') == self._judges[name]
+        for (name, _), record in self.found.items()
+      ),
+    )
 
   def has(self, problem: Problem, sample: int) -> bool:
     """Whether this was sampled."""

@@ -20,6 +20,7 @@ from k15 import eval_sets
 from k15 import near_duplicates
 from k15 import streams
 from k15.data_types import Problem
+from k15.rewards import thinking
 
 # The k responses to a prompt ask for its tokens k times in an iteration, and
 # once more to learn from: encoded texts that are kept.
@@ -77,6 +78,17 @@ class Task:
   def messages(self, prompt: str) -> list[dict[str, str]]:
     """The chat that asks a prompt."""
     return self._chat(prompt + self.prompt_suffix)
+
+  def opening(self, prompt: str) -> str:
+    """What a response begins with that its prompt has written: '<think>'."""
+    if self.is_chat:
+      return self._opening_of_chats
+    return thinking.opening_of(prompt + self.prompt_suffix)
+
+  @functools.cached_property
+  def _opening_of_chats(self):
+    """A template ends any chat alike."""
+    return thinking.opening_of(self.tokenizer.render(self._chat('question')))
 
   def _chat(self, text):
     messages = [dict(role='user', content=text)]

@@ -7,7 +7,8 @@ from k15.rewards import sandbox
 from k15.rewards import values
 
 StdinTest, JudgeTest = code_tests.StdinTest, code_tests.JudgeTest
-LIMITS = sandbox.Limits(seconds=2.0)
+PATIENT = sandbox.Limits(seconds=60.0)
+HASTY = sandbox.Limits(seconds=1.0)  # For what never ends.
 
 
 def call(value, expected, **options):
@@ -17,8 +18,8 @@ def call(value, expected, **options):
   )
 
 
-def judge(pool, source, *tests, language='python'):
-  verdict = code_tests.judge_program(pool, language, source, tests, LIMITS)
+def judge(pool, source, *tests, language='python', limits=PATIENT):
+  verdict = code_tests.judge_program(pool, language, source, tests, limits)
   assert verdict.rung == pool.rung and verdict.seconds >= 0
   return verdict
 
@@ -45,6 +46,25 @@ def test_a_call_may_be_near_or_of_another_type_where_the_test_says(pool):
   assert judge(pool, exact, call(1, 1, by_value=True)).kind == 'correct'
 
 
+@pytest.mark.parametrize(
+  ('returned', 'expected', 'kind'),
+  [
+    ('__import__("fractions").Fraction(1, 2)', 0.5, 'correct'),
+    ('__import__("decimal").Decimal(3)', 3, 'correct'),
+    ('__import__("decimal").Decimal("0.1")', 0.1, 'wrong'),
+    ('frozenset({1})', {1}, 'correct'), ('{1: 2}.keys()', {1}, 'correct'),
+    ('__import__("collections").deque([1])', [1], 'wrong'),
+    ('(i for i in [1])', [1], 'wrong'), ('range(1)', [0], 'wrong'),
+    ('[10 ** 5000]', [10 ** 5000], 'correct'),
+    ('[10 ** 5000 + 1]', [10 ** 5000], 'wrong'),
+  ],
+)  # fmt: skip
+def test_by_value_is_as_an_assert_has_it(pool, returned, expected, kind):
+  source = f'def f(x): return {returned}'
+  test = call(0, expected, by_value=True)
+  assert judge(pool, source, test).kind == kind
+
+
 def test_the_first_test_that_fails_decides(pool):
   source = 'def f(x): return 1 if x < 5 else 1 / 0'
   assert judge(pool, source, call(1, 1), call(2, 2), call(9, 1)).kind == 'wrong'
@@ -69,7 +89,8 @@ def test_each_test_has_a_process_of_its_own(pool):
   ],
 )
 def test_what_stops_early_is_an_error_with_its_reason(pool, source, reason):
-  verdict = judge(pool, source, call(1, 1))
+  limits = HASTY if reason == 'timeout' else PATIENT
+  verdict = judge(pool, source, call(1, 1), limits=limits)
   assert (verdict.kind, verdict.reason) == ('error', reason)
 
 
@@ -147,8 +168,35 @@ for n in range(5):
   ],
 )  # fmt: skip
 def test_trusted_assertions_ask_the_program(pool, body, kind):
-  test = JudgeTest(JUDGE, (('candidate', 'f'),), seconds=20.0)
+  test = JudgeTest(JUDGE, (('candidate', 'f'),), seconds=120.0)
   assert judge(pool, f'def f(x): {body}', test).kind == kind
+
+
+def test_a_judge_that_asks_nothing_finds_nothing_right(pool):
+  for source in (
+    'for x in []:\n  assert candidate(x) == 1', 'def t(): assert candidate(1)',
+  ):  # fmt: skip
+    verdict = judge(pool, 'f = abs', JudgeTest(source, (('candidate', 'f'),)))
+    assert verdict.kind == 'error' and 'asked the program nothing' in (
+      verdict.reason
+    )
+
+
+def test_judges_see_what_a_program_returns_as_it_is(pool):
+  source = (
+    'from fractions import Fraction\nassert f(1) == Fraction(1, 2)\n'
+    'assert f(2) == {1, 2} and f(3) == [] and sorted(f(4)) == [1, 2]\n'
+    'assert next(f(5)) == 7 and f(6)[0] == 3'
+  )
+  test = JudgeTest(source, (('f', 'f'),))
+  program = (
+    'from fractions import Fraction\nfrom collections import deque\n'
+    'def f(x): return {1: Fraction(1, 2), 2: {1: 0, 2: 0}.keys(), 3: [],'
+    ' 4: {0: 1, 1: 2}.values(), 5: iter([7]), 6: deque([3])}[x]'
+  )
+  assert judge(pool, program, test).kind == 'correct'
+  wrong = program.replace('iter([7])', 'iter([8])')
+  assert judge(pool, wrong, test).kind == 'wrong'
 
 
 def test_a_judge_that_swallows_failures_is_not_believed(pool):
@@ -185,7 +233,7 @@ def test_tokens(expected, actual, tolerance, same):
   [
     ('```python\nx\n```', 'x\n'), ('```\nx\n```', 'x\n'), ('x', None),
     ('```py\na\n```\n```py\nb\n```', 'b\n'), ('```python\nx', None),
-    ('```py\na\n```</think>no', None),
+    ('```py\na\n```</think>no', None), ('<think>```py\na\n```', None),
     ('<think>```py\na\n```</think>```\nb```', 'b'),
     ('```c++\r\nx\r\n```', 'x\r\n'),
   ],

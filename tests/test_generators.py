@@ -8,7 +8,7 @@ from k15.rewards import generators
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
 
-LIMITS = sandbox.Limits(seconds=5.0)
+LIMITS = sandbox.Limits(seconds=60.0)
 GENERATOR = """from __future__ import annotations
 from cyaron import *
 import sys

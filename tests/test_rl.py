@@ -38,8 +38,14 @@ def _params(context):
   return context_lib.init_params(context, seed)
 
 
+def _make_context(folder, **changes):
+  """Random weights end hardly anything: what is cut is judged as it stands."""
+  changes = dict(reward__cut_is_wrong=False) | changes
+  return small_run.make_context(folder, **changes)
+
+
 def _train(folder, **changes):
-  context = small_run.make_context(folder, **changes)
+  context = _make_context(folder, **changes)
   state = rl.train(context, lambda: _params(context))
   return context, state
 
@@ -91,7 +97,7 @@ def test_what_the_slots_did_is_on_disk(whole):
 
 
 def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
-  context = small_run.make_context(tmp_path, rollout__token_budget=16)
+  context = _make_context(tmp_path, rollout__token_budget=16)
   stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
   with sharding.use_mesh(context.mesh):
     rl.run_iteration(stage, 0)
@@ -103,7 +109,7 @@ def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
 
 
 def test_the_state_keeps_its_layout(rewarded, tmp_path):
-  context = small_run.make_context(
+  context = _make_context(
     tmp_path, rollout__token_budget=16, mesh__fsdp=2, mesh__tensor=2
   )
   stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
@@ -149,7 +155,7 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
     return _odd(response, reference)
 
   monkeypatch.setattr(scoring, 'make_judges', _judges(judge))
-  _train_until = small_run.make_context(tmp_path)
+  _train_until = _make_context(tmp_path)
   stop = _train_until.stop
   original = rl.partial.run
 
@@ -180,7 +186,7 @@ def test_evaluations_in_between_change_nothing_else(whole, rewarded, tmp_path):
 
 
 def test_stopping_after_an_iteration_says_so(rewarded, monkeypatch, tmp_path):
-  context = small_run.make_context(tmp_path, saving__every_iterations=100)
+  context = _make_context(tmp_path, saving__every_iterations=100)
   original = rl.run_iteration
 
   def run_iteration(stage, iteration):
@@ -252,7 +258,7 @@ def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
 
 
 def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
-  context = small_run.make_context(tmp_path, rollout__token_budget=16)
+  context = _make_context(tmp_path, rollout__token_budget=16)
   stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
   groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
   poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
@@ -267,7 +273,7 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
 
 
 def test_random_weights_are_those_of_the_seed(tmp_path):
-  context = small_run.make_context(tmp_path)
+  context = _make_context(tmp_path)
   _same(context_lib.load_params(context, None), _params(context))
 
 

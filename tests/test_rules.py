@@ -3,6 +3,7 @@
 import pytest
 
 from k15.rewards import rules
+from k15.rewards import thinking
 from k15.rewards.verdict import Verdict
 
 GOOD = '<think> 3 + 4 </think> <answer> 7 </answer>'
@@ -55,8 +56,9 @@ def test_format(response, fault):
 
 
 def test_format_after_a_prompt_that_opened_the_thinking():
-  assert rules.format_fault('a </think> <answer> 7 </answer>', True) == ''
-  assert rules.format_fault(GOOD, opened=True) == 'repeated <think>'
+  opening = thinking.opening_of('Assistant: <think>\n')
+  assert not rules.format_fault(f'{opening}a </think> <answer> 7 </answer>')
+  assert rules.format_fault(opening + GOOD) == 'repeated <think>'
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ def test_a_function_is_called_with_values(pool):
   ],
 )
 def test_each_failure_has_its_reason(pool, source, reason):
-  limits = Limits(seconds=1.0, output_bytes=1 << 16)
+  seconds = 1.0 if reason == 'timeout' else 60.0
+  limits = Limits(seconds=seconds, output_bytes=1 << 16)
   assert pool.run(Job('python', source, limits=limits)).reason == reason
 
 
@@ -135,9 +136,9 @@ def test_many_small_processes_share_one_limit(pool):
     pytest.skip(f'only single processes are limited in {pool.rung}')
   source = (
     'import os, time\nfor _ in range(8):\n  if os.fork() == 0:\n'
-    '    x = b"x" * (60 << 20)\n    time.sleep(20)\ntime.sleep(20)'
+    '    x = b"x" * (60 << 20)\n    time.sleep(90)\ntime.sleep(90)'
   )
-  limits = Limits(seconds=5.0, memory_bytes=128 << 20)
+  limits = Limits(seconds=60.0, memory_bytes=128 << 20)
   assert pool.run(Job('python', source, limits=limits)).reason == 'memory'
 
 

@@ -8,6 +8,7 @@ import pytest
 from experiments import base
 from k15.data_types import Problem, StopReason
 from k15.rewards import code_tests
+from k15.rewards import math_answers
 from k15.rewards import reward_client
 from k15.rewards import routes
 from k15.rewards import rules
@@ -51,6 +52,25 @@ def test_every_domain_has_its_judge(scorer):
   assert (
     scorer.submit(problem('slow'), '7', EOS).result().reason == 'timeout: 1 s'
   )
+
+
+def test_what_the_prompt_has_opened_is_judged_with_the_response():
+  judges = dict(
+    mathematics=math_answers.verify, form=rules.verify_format, text=equal
+  )
+  routes = {'': 'mathematics', 'form': 'form', 'plain': 'mathematics'}
+  opening = {'What?': '<think>', 'Plainly?': ''}
+  scorer = scoring.Scorer(judges, routes, 2, opening=opening.get)
+  plain = Problem('q', 'Plainly?', '7', 'plain')
+
+  def kinds(response):
+    asked = problem(), problem('form'), plain
+    return [scorer.submit(p, response, EOS).result().kind for p in asked]
+
+  closed = 'I add.\n</think>\n<answer> 7 </answer>'
+  assert kinds(closed) == ['correct', 'correct', 'correct']
+  assert kinds('I get \\boxed{7}') == ['wrong', 'wrong', 'correct']
+  scorer.close()
 
 
 def test_errors_are_counted_apart_with_their_reasons(scorer):
@@ -256,3 +276,18 @@ def test_errors_are_withheld_until_another_verdict_comes():
   with pytest.raises(scoring.Failed):
     withheld.finish()
   assert not kept
+
+
+def test_the_last_few_may_all_be_odd():
+  """A run that lacks two verdicts, both time-outs, does not fail for ever."""
+  kept, error = [], Verdict('error', 'timeout')
+  withheld = scoring.Withheld(lambda i, v: kept.append(i), 'here', True)
+  for i in range(15):
+    withheld.add(i, error)
+  withheld.finish()
+  assert kept == list(range(15))
+  withheld = scoring.Withheld(lambda i, v: kept.append(i), 'here', True)
+  for i in range(16):
+    withheld.add(i, error)
+  with pytest.raises(scoring.Failed, match='all 16 verdicts'):
+    withheld.finish()

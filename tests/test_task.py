@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 
+import hf_tokenizers
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -11,6 +12,7 @@ import small_run
 
 from experiments import base
 from k15 import context as context_lib
+from k15 import hf_tokenizer
 from k15 import task as task_lib
 
 GSM8K = pathlib.Path(__file__).resolve().parents[2] / 'shared/data/gsm8k'
@@ -58,6 +60,30 @@ def test_a_file_is_split(tmp_path):
     task.encode_prompt('1+1').tobytes()
     == task.tokenizer.encode('1+1\n').tobytes()
   )
+
+
+def test_what_a_prompt_opens_of_its_response(tmp_path):
+  plain = _build(small_run.make_config(tmp_path))
+  assert plain.opening('What?') == ''
+  suffix = dataclasses.replace(plain, prompt_suffix=' Assistant: <think>\n')
+  assert suffix.opening('What?') == '<think>'
+  assert plain.opening('What? Assistant: <think>') == '<think>'
+
+
+@pytest.mark.parametrize(
+  ('template', 'opening'),
+  [
+    (hf_tokenizers.TEMPLATE, ''),
+    (hf_tokenizers.TEMPLATE + '<think>\n', '<think>'),
+    (hf_tokenizers.TEMPLATE + '<think>\n\n</think>\n\n', ''),
+  ],
+)
+def test_what_a_template_opens_of_a_response(tmp_path, template, opening):
+  directory = hf_tokenizers.write(tmp_path / 'model', template)
+  task = task_lib.Task(
+    hf_tokenizer.HfTokenizer(directory), '', [], [], [], is_chat=True
+  )
+  assert task.opening('What?') == opening
 
 
 def test_the_prompt_set_is_cut_to_size(tmp_path):

@@ -11,7 +11,8 @@ from k15.rewards import sandbox
 from k15.rewards import test_cases
 
 RULES = test_cases.Rules(cases=6, submissions=4, agreeing=3, valid=5, passing=3)
-LIMITS = sandbox.Limits(seconds=1.0)
+PATIENT_SECONDS = 60.0  # What ends by itself is never judged by the clock.
+ENDLESS = 'while True: pass'
 DOUBLE = 'print(2 * int(input()))'
 SQUARE_UP_TO_3 = 'n = int(input())\nprint(2 * n if n < 4 else n * n)'
 PRINT_CASE = 'print(input())'
@@ -25,9 +26,12 @@ def make_problem(*programs, name='p', **settings):
 
 
 def select(pool, problem, generator=PRINT_CASE):
+  programs = [generator, *(p.source for p in problem.submissions)]
+  seconds = 2.0 if ENDLESS in programs else PATIENT_SECONDS
+  limits = sandbox.Limits(seconds=seconds)
   texts = [f'Let me think.\n```python\n{generator}\n```']
   return test_cases.select(
-    [problem], lambda prompts: texts, pool, RULES, limits=LIMITS
+    [problem], lambda prompts: texts, pool, RULES, limits=limits
   )[0]
 
 
@@ -67,7 +71,7 @@ def test_cases_without_agreement_are_not_valid(pool):
     ('print(7)', 1, {}),  # The same input counts once.
     ('print()', 0, {}),
     ('1 / 0', 0, {('generator', 'crash'): 2}),
-    ('while True: pass', 0, {('generator', 'timeout'): 2}),
+    (ENDLESS, 0, {('generator', 'timeout'): 2}),
     ('import socket; socket.socket()', 0, {('generator', 'crash'): 2}),
   ],
 )
@@ -96,7 +100,7 @@ def test_submissions_that_agree_on_nothing_or_a_crash_make_no_case(pool):
 
 
 def test_a_submission_out_of_time_is_given_up(pool):
-  problem = make_problem(*[DOUBLE] * 3, 'while True: pass')
+  problem = make_problem(*[DOUBLE] * 3, ENDLESS)
   selection = select(pool, problem)
   assert (selection.dropped, selection.num_passing) == ('', 3)
   assert selection.errors == {('submission', 'timeout'): test_cases.GIVE_UP}

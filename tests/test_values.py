@@ -1,15 +1,21 @@
 """Values as text: every type told apart, nothing of the other side believed."""
 
+import collections
+import decimal
+import fractions
 import math
 
 import pytest
 
 from k15.rewards import values
 
+Decimal, Fraction = decimal.Decimal, fractions.Fraction
 VALUES = [
   None, True, 0, -7, 2**80, 10**5000, 1.5, -0.0, float('inf'), '', 'é\ud800',
   [], [1, [2]], (), (1,), set(), {1, 2}, frozenset({3}), {}, {(1, 2): {3.5}},
-  b'\x00\xff', 1 - 2j,
+  b'\x00\xff', 1 - 2j, bytearray(b'a'), Fraction(1, 3), Fraction(2**9000, 3),
+  Decimal('0.10'), Decimal('-1e30'), collections.deque([1, 'a']),
+  range(1, 9, 2),
 ]  # fmt: skip
 
 
@@ -44,6 +50,8 @@ def test_order_counts_only_where_there_is_one():
 def test_nan_is_nan_and_zero_is_minus_zero():
   assert values.same(values.encode(math.nan), values.encode(math.nan))
   assert values.same(values.encode(0.0), values.encode(-0.0))
+  assert values.encode(Decimal('-Infinity')) == values.encode(-math.inf)
+  assert values.encode(Decimal('sNaN')) == values.encode(math.nan)
   assert not values.same(values.encode(0.0), values.encode(math.nan))
 
 
@@ -61,6 +69,67 @@ def test_tolerance_is_of_floats_alone():
   assert not same(1, 1.0) and same(1, 1.0, by_value=True)
   assert same(1, True, 0.0, by_value=True)
   assert not same('1', 1, by_value=True)
+
+
+def views(pairs):
+  return [dict(pairs).keys(), dict(pairs).items(), dict(pairs).values()]
+
+
+@pytest.mark.parametrize(
+  ('returned', 'plain'),
+  [
+    (Fraction(1, 2), 0.5), (Fraction(4, 2), 2), (Fraction(1, 10), 0.1),
+    (Fraction(1), True), (Decimal(3), 3), (Decimal('3.0'), 3.0),
+    (Decimal('0.1'), 0.1), (Decimal('0.5'), 0.5), (Decimal('1e400'), 10**400),
+    (Fraction(1, 3), 1 / 3), (Decimal('-0'), 0),
+    (2 + 0j, 2), (2 + 1j, 2), ([2**19999], [2**19999]), ([2**5000], [2**5001]),
+    (frozenset({1, 2.0}), {1.0, 2}), (frozenset(), set()), ({1}, [1]),
+    ({1: 2, 3: 4}.keys(), {3, 1}), ({1: 2}.keys(), {2}), ({1: 2}.keys(), [1]),
+    ({1: 2}.items(), {(1, 2)}), ({1: 2}.items(), {(1, 3)}),
+    ({1: 2}.values(), [2]), ({1: 2}.values(), {2}),
+    (bytearray(b'ab'), b'ab'), (bytearray(b'ab'), 'ab'),
+    (collections.deque([1]), [1]), (collections.deque([1]), (1,)),
+    (range(3), [0, 1, 2]), (map(int, '12'), [1, 2]), (iter([1]), [1]),
+    ([Fraction(1, 2), {Decimal(2)}], [0.5, {2}]),
+    ({Fraction(1, 2): Decimal(1)}, {0.5: 1.0}), ((Decimal(1),), [1]),
+    ({Fraction(5, 2), Decimal(2), 1e30, 3}, {10.0**30, 2.5, 2, 3.0}),
+    ({(10, 1.0), (9.0, 2)}, {(9, 2.0), (10.0, 1)}),
+    (collections.Counter('aab'), {'a': 2, 'b': 1}),
+    (collections.OrderedDict({1: 2}), {1: 2}), ('1', 1), (None, 0),
+  ],
+  ids=lambda v: type(v).__name__,
+)  # fmt: skip
+def test_by_value_is_what_python_holds_equal(returned, plain):
+  equal = returned == plain  # Of plain values: what an assert would say.
+  texts = values.encode(plain), values.encode(returned)
+  assert values.same(*texts, by_value=True) is equal
+  assert values.same(*texts[::-1], by_value=True) is equal
+  if type(returned) is not type(plain) and not isinstance(returned, dict):
+    assert not values.same(*texts)  # Types are told apart elsewhere.
+
+
+def test_views_and_iterators_come_back_with_what_they_held():
+  keys, items, held = (
+    values.decode(values.encode(v)) for v in views([(1, [2]), (3, [4])])
+  )
+  assert keys == {1, 3} and list(items) == [(1, [2]), (3, [4])]
+  assert sorted(held) == [[2], [4]]
+  assert list(values.decode(values.encode(x * x for x in (2, 3)))) == [4, 9]
+  endless = values.encode(iter(int, 1))
+  assert endless == '{"t":"other","v":"callable_iterator"}'
+
+
+def test_numbers_of_numpy_are_numbers():
+  numpy = pytest.importorskip('numpy')
+  for value, plain in (
+    (numpy.int64(3), 3), (numpy.float32(0.5), 0.5), (numpy.bool_(True), True),
+    (numpy.float64(2), 2.0), (numpy.complex64(1j), 1j),
+  ):  # fmt: skip
+    assert values.encode(value) == values.encode(plain)
+  array = numpy.arange(4).reshape(2, 2)
+  back = values.decode(values.encode(array))
+  assert back.dtype == array.dtype and (back == array).all()
+  assert not values.same('[[0,1],[2,3]]', values.encode(array), by_value=True)
 
 
 def test_what_overrides_comparison_counts_as_what_it_extends():
@@ -96,14 +165,31 @@ def test_what_overrides_comparison_counts_as_what_it_extends():
   [
     '', 'passed', '{"kind": "correct"}', '{"t":"set"}', '{"t":"dict","v":[1]}',
     '{"t":"other","v":"Any"}', '[' * 100_000, '{"t":"tuple","v":7}',
-    '{"t":["x"],"v":1}', '1' * 5000,
+    '{"t":["x"],"v":1}', '1' * 5000, '{"t":"decimal","v":"1e999999999"}',
+    '{"t":"decimal","v":"nan"}', '{"t":"decimal","v":1}', '{"t":"decimal"}',
+    '{"t":"fraction","v":[1,0]}', '{"t":"fraction","v":[1.0,"2"]}',
+    '{"t":"fraction","v":[1]}', '{"t":"complex","v":[1.0]}',
+    '{"t":"complex","v":[[],{}]}', '{"t":"int","v":"x"}', '{"t":"int","v":[]}',
+    '{"t":"set","v":[1,{"t":7,"v":1},{"t":[],"v":2}]}',
+    '{"t":"range","v":{"a":1}}', '{"t":"keys","v":7}', '{"t":"items","v":[7]}',
+    '{"t":"fraction","v":[1,{"t":"int","v":"0x1%s"}]}' % ('0' * 20_000),
   ],
 )  # fmt: skip
 def test_hostile_text_is_refused_or_differs(text):
-  try:
-    assert not values.same(values.encode(1), text)
-  except ValueError as error:
-    assert 'not the text of a value' in str(error)
+  for plain in (1, 1.0, {1}, (1,), 1j):
+    for by_value in (True, False):
+      try:
+        assert not values.same(values.encode(plain), text, 0.0, by_value)
+      except ValueError as error:
+        assert 'not the text of a value' in str(error)
+
+
+def test_sets_in_sets_take_no_longer_than_their_text():
+  deep = '1'
+  for level in range(90):
+    deep = f'{{"t":"frozenset","v":[{deep},{level}]}}'
+  text = deep.replace(':[1,', f':[{"1," * 5_000}', 1)
+  assert values.same(text, text) and not values.same(deep, text)
 
 
 def test_what_has_no_text_never_agrees():

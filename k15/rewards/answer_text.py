@@ -5,6 +5,8 @@ Everything here is linear in the length of the text, and nothing is evaluated.
 
 import re
 
+from k15.rewards import thinking
+
 MAX_BOXES = 16  # stated side by side, as in '\\boxed{2} and \\boxed{3}'
 MAX_REFERENCE = 300  # characters; a longer one is a solution
 TAIL = 4000  # characters searched for an answer without box or tag
@@ -46,8 +48,8 @@ def final_answer(response: str) -> str | None:
   naming several candidates is an answer of several values.  A thinking, box
   that is never closed leaves no answer.
   """
-  region = response.rpartition('</think>')[2]
-  if '<think>' in region:
+  region = thinking.said(response)
+  if region is None:
     return None
   ended = (
     _TURN_END.search(region) if '<|' in region or '</s' in region else None

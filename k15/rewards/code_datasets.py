@@ -1,28 +1,33 @@
 """HumanEval and MBPP: their asserts, turned into tests a program cannot see.
 
-`assert f(arguments) == literal` becomes a call whose value the trusted side
-compares.  Arguments that are no literals (1.0 / 3, an object of the program's
-own class) are an expression that the program's process evaluates; the
-literal still stays outside.  All other assertions run unchanged in a trusted
-process, which asks the program for each call.
-
   python -m k15.rewards.code_datasets mbpp.jsonl mbpp_problems.jsonl
 
-writes a file of problems that `--config.task.train_path` takes.
+writes a file of problems that `--config.task.train_path` takes.  Files are
+JSON lines or one array, packed by gzip or not; which of the two sets it is,
+the fields of its first row say.  How an assert becomes a test: code_asserts.
 """
 
 import argparse
 import ast
 import contextlib
 import dataclasses
-import gzip
 import json
+import os
 import pathlib
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from k15.rewards import code_asserts
+from k15.rewards import code_rows
 from k15.rewards import code_tests
-from k15.rewards import sandbox
-from k15.rewards import values
+
+_CHECK = 'check'  # HumanEval's function of tests; it takes the one to be tested
+_LONGEST = 300  # characters of a message
+_FIELDS = {
+  'humaneval': ('entry_point', 'prompt', 'test'),
+  'mbpp': ('code', 'test_list'),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,158 +47,140 @@ class CodeProblem:
   tests: tuple[code_tests.Test, ...]
 
 
-def load_humaneval(path: pathlib.Path) -> list[CodeProblem]:
-  """The problems of HumanEval.jsonl.gz, or of the same unpacked."""
-  open_text = gzip.open if path.suffix == '.gz' else open
-  with open_text(path, 'rt') as file:
-    records = [json.loads(line) for line in file if line.strip()]
-  return [
-    CodeProblem(
-      id=record['task_id'],
-      prompt=record['prompt'],
-      reference=record['prompt'] + record['canonical_solution'],
-      function=record['entry_point'],
-      tests=tuple(_humaneval_tests(record)),
-    )
-    for record in records
-  ]
+def load(path: str | os.PathLike) -> list[CodeProblem]:
+  """The problems of a file of either set.
 
-
-def load_mbpp(path: pathlib.Path) -> list[CodeProblem]:
-  """The problems of mbpp.jsonl or sanitized-mbpp.json."""
-  text = path.read_text()
-  if path.suffix == '.jsonl':
-    records = [json.loads(line) for line in text.splitlines() if line]
-  else:
-    records = json.loads(text)
-  return [_mbpp_problem(record) for record in records]
-
-
-def _humaneval_tests(record):
-  """One test per assert, where all of `check` is asserts."""
-  name = record['entry_point']
-  # Some tests call the function by its own name too, which the prompt defines
-  # without a body.
-  head = f'{record["prompt"]}\n{name} = candidate\n'
-  whole = code_tests.JudgeTest(
-    f'{head}{record["test"]}\ncheck(candidate)', (('candidate', name),)
+  Raises:
+    ValueError: a sentence that names the file, and the row where it is one.
+    OSError: it cannot be opened.
+  """
+  rows = code_rows.read(path)
+  _, first = rows[0]
+  for name, fields in _FIELDS.items():
+    if first.keys() >= set(fields):
+      return _load(rows, _MAKERS[name])
+  raise ValueError(
+    f'{path}: neither HumanEval nor MBPP: the fields of its first row are'
+    f' {sorted(first)}'
   )
-  tree = ast.parse(record['test'])
-  check = next(n for n in tree.body if isinstance(n, ast.FunctionDef))
-  asserts = [n for n in check.body if not _is_docstring(n)]
-  if not all(isinstance(node, ast.Assert) for node in asserts):
-    return [whole]
+
+
+def load_humaneval(path: str | os.PathLike) -> list[CodeProblem]:
+  """The problems of HumanEval.jsonl.gz, or of the same unpacked; as `load`."""
+  return _load(code_rows.read(path), _humaneval_problem)
+
+
+def load_mbpp(path: str | os.PathLike) -> list[CodeProblem]:
+  """The problems of mbpp.jsonl or sanitized-mbpp.json; as `load`."""
+  return _load(code_rows.read(path), _mbpp_problem)
+
+
+def _load(rows, make: Callable[[code_rows.Row], CodeProblem]):
+  problems = []
+  with _numbers_of_any_length():
+    for where, row in rows:
+      try:
+        problems.append(make(row))
+      except ValueError as error:
+        raise ValueError(f'{where}: {str(error)[:_LONGEST]}') from None
+  return problems
+
+
+@contextlib.contextmanager
+def _numbers_of_any_length() -> Iterator[None]:
+  """Asserts may hold integers that Python would not read or write."""
+  most = sys.get_int_max_str_digits()
+  sys.set_int_max_str_digits(0)
+  try:
+    yield
+  finally:
+    sys.set_int_max_str_digits(most)
+
+
+def _humaneval_problem(row):
+  prompt, name = (
+    code_rows.text(row, 'prompt'),
+    code_rows.text(row, 'entry_point'),
+  )
+  reference = prompt + code_rows.text(row, 'canonical_solution')
+  program = code_asserts.parse_program(reference)
+  if name not in program.defined:
+    raise ValueError(f'the program does not define its entry point {name!r}')
+  return CodeProblem(
+    id=_id(row),
+    prompt=prompt,
+    reference=reference,
+    function=name,
+    tests=tuple(_humaneval_tests(code_rows.text(row, 'test'), name, program)),
+  )
+
+
+def _humaneval_tests(text, name, program):
+  """One test per assert, where all of `check` is asserts."""
+  tree = code_asserts.parse(text, "field 'test'")
+  code_asserts.check_all(tree)
+  functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
+  check = {n.name: n for n in functions}.get(_CHECK)
+  if check is None or not check.args.args:
+    raise ValueError(f"no function {_CHECK!r} of one argument in field 'test'")
+  if check.args.args[0].arg not in code_asserts.names_in(check):
+    raise ValueError(f'{_CHECK!r} does not use its argument')
+  # Some tests call the function by its own name too.
+  head = '\n'.join([program.definitions([name]), f'{name} = candidate'])
+  asserts = [node for node in check.body if not code_asserts.is_remark(node)]
+  if not asserts or not all(isinstance(node, ast.Assert) for node in asserts):
+    return [_whole_check(head, text, name)]
   tests = []
   for node in asserts:
-    if isinstance(node.test, ast.Constant) and node.test.value:
-      continue  # assert True, 'a remark'
-    test = _call_test(node, {'candidate': name})
+    test = code_asserts.call_test(node, {check.args.args[0].arg: name})
     if test is None:
-      source = head + ast.unparse(node)
-      test = code_tests.JudgeTest(source, whole.functions)
+      check.body = [node]
+      test = _whole_check(head, ast.unparse(tree), name)
     tests.append(test)
   return tests
 
 
-def _is_docstring(node):
-  return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+def _whole_check(head, text, name):
+  source = f'{head}\n{text}\n{_CHECK}(candidate)'
+  missing = sorted(code_asserts.free_names(source) - {'candidate'})
+  if missing:
+    raise ValueError(f"field 'test' uses {missing[0]!r}, defined nowhere")
+  return code_tests.JudgeTest(source, (('candidate', name),))
 
 
-def _mbpp_problem(record):
-  code = record['code'].replace('\r\n', '\n')
-  setup = (record.get('test_setup_code') or '').replace('\r\n', '\n')
-  tree = ast.parse(code)
-  imports = [ast.unparse(n) for n in tree.body if _is_import(n)]
-  imports += record.get('test_imports', [])
-  defined = [n.name for n in tree.body if isinstance(n, ast.FunctionDef)]
-  tests, called = [], set()
-  for text in record['test_list']:
-    node = ast.parse(text).body[0]
-    names = [n for n in defined if n in _names(node)]
-    called.update(names)
-    test = _call_test(node, {name: name for name in names}, setup)
-    if test is None:
-      source = '\n'.join([*imports, setup, text])
-      pairs = tuple((name, name) for name in names)
-      test = code_tests.JudgeTest(source, pairs)
-    tests.append(test)
+def _mbpp_problem(row):
+  code = code_rows.text(row, 'code')
+  setup = code_rows.optional_text(row, 'test_setup_code')
+  program = code_asserts.parse_program(code)
+  imports = program.imports + code_rows.texts(row, 'test_imports')
+  tests, texts = [], code_rows.texts(row, 'test_list')
+  for number, text in enumerate(texts, 1):
+    try:
+      tests += code_asserts.make_tests(text, program, imports, setup)
+    except ValueError as error:
+      raise ValueError(f'test {number}: {error}') from None
+  if not tests:
+    raise ValueError("no asserts in field 'test_list'")
+  called = set()
+  for text in texts:
+    called |= code_asserts.called_functions(ast.parse(text), program)
+  prompt = code_rows.optional_text(row, 'text')
   return CodeProblem(
-    id=f'mbpp/{record["task_id"]}',
-    prompt=record.get('text') or record['prompt'],
+    id=f'mbpp/{_id(row)}',
+    prompt=prompt or code_rows.text(row, 'prompt'),
     reference=code,
     function=called.pop() if len(called) == 1 else '',
     tests=tuple(tests),
   )
 
 
-def _is_import(node):
-  return isinstance(node, ast.Import | ast.ImportFrom)
+def _id(row):
+  if row.get('task_id') is None:
+    raise ValueError(f"no field 'task_id'; it has {sorted(row)}")
+  return str(row['task_id'])
 
 
-def _names(tree):
-  return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-
-
-def _call_test(node, functions, setup=''):
-  """The test of `assert left == literal`, `assert left`, `assert not left`.
-
-  Numbers are compared by value, as the assert would: solutions of both sets
-  return 240.0 where 240 is expected, and 0 where False is.
-
-  Args:
-    node: of the assert.
-    functions: name in the assert -> function of the program.
-    setup: statements that come first.
-
-  Returns:
-    None for any other assert.
-  """
-  left, expected = _sides(node.test, functions)
-  if expected is None or not _names(left) & set(functions):
-    return None
-  call = None if setup else _literal_call(left, functions)
-  if call is None:
-    for name in ast.walk(left):
-      if isinstance(name, ast.Name):
-        name.id = functions.get(name.id, name.id)
-    call = sandbox.Call(expression=ast.unparse(left), setup=setup)
-  return code_tests.CallTest(call, expected, by_value=True)
-
-
-def _sides(test, functions):
-  """The expression of the program and the text of the value expected."""
-  if isinstance(test, ast.Compare):
-    if len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
-      with contextlib.suppress(ValueError):
-        value = values.encode(ast.literal_eval(test.comparators[0]))
-        # An expression with a comparison might hold what is expected.
-        is_plain = not any(
-          isinstance(n, ast.Compare) for n in ast.walk(test.left)
-        )
-        return test.left, value if is_plain else None
-    return test, None
-  is_negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
-  call = test.operand if is_negated else test
-  if isinstance(call, ast.Call) and _names(call.func) & set(functions):
-    truth = ast.Call(ast.Name('bool', ast.Load()), [call], [])
-    return truth, values.encode(not is_negated)
-  return test, None
-
-
-def _literal_call(left, functions):
-  """The call, where its arguments are literals; else None."""
-  if not (isinstance(left, ast.Call) and isinstance(left.func, ast.Name)):
-    return None
-  if left.func.id not in functions:
-    return None
-  try:
-    arguments = [ast.literal_eval(a) for a in left.args]
-    keywords = {k.arg: ast.literal_eval(k.value) for k in left.keywords}
-  except ValueError:
-    return None
-  return sandbox.Call(
-    functions[left.func.id], values.encode([arguments, keywords])
-  )
+_MAKERS = {'humaneval': _humaneval_problem, 'mbpp': _mbpp_problem}
 
 
 def to_record(problem: CodeProblem) -> dict[str, Any]:
@@ -213,10 +200,11 @@ def main():
   parser.add_argument('dataset', type=pathlib.Path, help='MBPP or HumanEval')
   parser.add_argument('problems', type=pathlib.Path, help='JSONL to write')
   args = parser.parse_args()
-  load = load_humaneval if args.dataset.suffix == '.gz' else load_mbpp
-  problems = load(args.dataset)
-  lines = [json.dumps(to_record(problem)) + '\n' for problem in problems]
-  args.problems.write_text(''.join(lines))
+  try:
+    lines = [json.dumps(to_record(p)) + '\n' for p in load(args.dataset)]
+    args.problems.write_text(''.join(lines))
+  except (ValueError, OSError) as error:
+    sys.exit(f'k15: {error}')
   print(f'{len(lines)} problems')
 
 

@@ -25,13 +25,13 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 
+from k15.rewards import code_fences
 from k15.rewards import sandbox
+from k15.rewards import thinking
 from k15.rewards import values
 from k15.rewards.verdict import Verdict
 
-_FENCE = re.compile(r'```([A-Za-z0-9+#]*)[ \t]*\r?\n(.*?)```', re.DOTALL)
 _NUMBER = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
-_THINKING_ENDS = '</think>'
 _LIMITS = sandbox.Limits()
 _LONGEST_NUMBER = 64  # characters; longer tokens are compared as text
 _RUN_CHECKER = '\nimport json, sys\nassert check(*json.load(sys.stdin)) is True'
@@ -105,10 +105,28 @@ def from_text(text: str) -> tuple[str, list[Test]]:
   return record['language'], tests
 
 
-def extract_program(response: str) -> str | None:
-  """The last fenced block after the thinking; None without one."""
-  blocks = _FENCE.findall(response.rpartition(_THINKING_ENDS)[2])
-  return blocks[-1][1] if blocks else None
+def extract_program(
+  response: str, language: str = '', names: Iterable[str] = ()
+) -> str | None:
+  """The program in a response, after the thinking; None without one.
+
+  Args:
+    response: of a policy.
+    language, names: see `code_fences.find_program`.
+  """
+  said = thinking.said(response)
+  if said is None:
+    return None
+  return code_fences.find_program(said, language, names)
+
+
+def _called(tests):
+  """Functions of the program that tests name."""
+  names = {t.call.function for t in tests if isinstance(t, CallTest)}
+  for test in tests:
+    if isinstance(test, JudgeTest):
+      names.update(function for _, function in test.functions)
+  return sorted(names - {''})
 
 
 def verify(
@@ -118,10 +136,10 @@ def verify(
   limits: sandbox.Limits = _LIMITS,
 ) -> Verdict:
   """Judges the program in a response by the tests of a reference."""
-  program = extract_program(response)
+  language, tests = from_text(reference)
+  program = extract_program(response, language, _called(tests))
   if program is None:
     return Verdict('wrong', 'no fenced program')
-  language, tests = from_text(reference)
   return judge_program(pool, language, program, tests, limits)
 
 
@@ -188,13 +206,14 @@ def _stdin(pool, job, test):
 
 
 def _judge(pool, job, test):
-  failures, functions = [], dict(test.functions)
+  asked, failures, functions = [], [], dict(test.functions)
   end = time.monotonic() + test.seconds
 
   def answer(name, arguments):
     if time.monotonic() > end:
       failures.append('timeout')
       return 'timeout', ''
+    asked.append(name)
     call = sandbox.Call(functions[name], arguments)
     outcome = pool.run(dataclasses.replace(job, call=call))
     if reason := _failure(outcome):
@@ -206,6 +225,8 @@ def _judge(pool, job, test):
   outcome = pool.judge(judge, answer)
   if failures:
     return 'error', failures[0]
+  if not asked and outcome.value == 'passed':  # Whatever the program is.
+    return 'error', 'unparsable: judge: it asked the program nothing'
   return _judgement(outcome, 'judge')
 
 

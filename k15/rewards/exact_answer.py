@@ -7,6 +7,8 @@ only when short.
 import fractions
 import re
 
+from k15.rewards import thinking
+
 MAX_NUMBER_LENGTH = 64  # characters; longer answers are compared as text
 
 _NUMBER = re.compile(
@@ -24,9 +26,10 @@ def final_answer(text: str, marker: str) -> str | None:
     marker: not empty.
 
   Returns:
-    The answer, '' where the line ends at the marker; None without a marker.
+    The answer, '' where the line ends at the marker; None without a marker
+    after the thinking.
   """
-  _, found, rest = text.rpartition(marker)
+  _, found, rest = (thinking.said(text) or '').rpartition(marker)
   if not found:
     return None
   return rest.partition('\n')[0].strip()

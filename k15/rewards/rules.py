@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from k15.rewards import thinking
 from k15.rewards.verdict import Verdict
 
 # DeepSeek-R1, table 1.
@@ -19,7 +20,7 @@ R1_TEMPLATE = (
   '<answer> </answer> tags, respectively, i.e., <think> reasoning process '
   'here </think> <answer> answer here </answer>. User: {prompt}. Assistant:'
 )
-TAGS = ('<think>', '</think>', '<answer>', '</answer>')
+TAGS = (thinking.OPENS, thinking.CLOSES, '<answer>', '</answer>')
 SCRIPTS = ('latin', 'cjk')
 
 _ASIDE = re.compile(
@@ -43,32 +44,30 @@ def r1_prompt(question: str) -> str:
   return R1_TEMPLATE.replace('{prompt}', question)
 
 
-def format_fault(response: str, opened: bool = False) -> str:
+def format_fault(response: str) -> str:
   """What a response lacks of <think>...</think> <answer>...</answer>.
 
   Args:
-    response: everything after the prompt.
-    opened: whether the prompt has ended on '<think>'.
+    response: everything after the prompt, and the '<think>' it has ended on.
 
   Returns:
     '' for the right format: every tag once, in this order, nothing but space
     around them, something in both.  Else the first fault: 'missing TAG',
     'repeated TAG', 'order', 'outside' or 'empty'.
   """
-  text = TAGS[0] + response if opened else response
   for tag in TAGS:
-    count = text.count(tag)
+    count = response.count(tag)
     if count != 1:
       return f'missing {tag}' if count == 0 else f'repeated {tag}'
-  starts = [text.index(tag) for tag in TAGS]
+  starts = [response.index(tag) for tag in TAGS]
   if starts != sorted(starts):
     return 'order'
   ends = [start + len(tag) for start, tag in zip(starts, TAGS, strict=True)]
-  before, thinking = text[: starts[0]], text[ends[0] : starts[1]]
-  between, answer = text[ends[1] : starts[2]], text[ends[2] : starts[3]]
-  if before.strip() or between.strip() or text[ends[3] :].strip():
+  before, thought = response[: starts[0]], response[ends[0] : starts[1]]
+  between, answer = response[ends[1] : starts[2]], response[ends[2] : starts[3]]
+  if before.strip() or between.strip() or response[ends[3] :].strip():
     return 'outside'
-  return '' if thinking.strip() and answer.strip() else 'empty'
+  return '' if thought.strip() and answer.strip() else 'empty'
 
 
 def verify_format(response: str, reference: str = '') -> Verdict:
@@ -84,8 +83,8 @@ def verify_format_batch(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
 
 def thinking_of(response: str) -> str:
   """What is thought: between the tags; of an unclosed thinking, all of it."""
-  before, _, _ = response.partition('</think>')
-  return before.rpartition('<think>')[2]
+  before, _, _ = response.partition(thinking.CLOSES)
+  return before.rpartition(thinking.OPENS)[2]
 
 
 def language_consistency(response: str, script: str) -> float:
@@ -126,7 +125,7 @@ def total(
   """DeepSeek-R1's rule reward: accuracy + format, + language where asked for.
 
   Args:
-    response: everything after the prompt.
+    response: as in `format_fault`.
     reference: of `verify`.
     verify: the accuracy, such as `math_answers.verify`.
     script: of `language_consistency`; None leaves it out.

@@ -15,6 +15,7 @@ Stages of a job:
 
 import builtins
 import functools
+import importlib.util
 import json
 import os
 import resource
@@ -40,8 +41,14 @@ def prepare(config: dict):
   sys.path[:] = [path for path in sys.path if path]
   if os.path.isdir('/packages'):
     sys.path.append('/packages')
+  elif 'numpy' in config['libraries']:
+    sys.path.append(os.path.dirname(config['libraries']['numpy']))
+    importlib.util.find_spec('numpy')  # Lists the folder while it may.
   builtins.exit = builtins.quit = sys.exit
+  if hasattr(sys, 'set_int_max_str_digits'):  # Older ones have no limit.
+    sys.set_int_max_str_digits(0)  # Contests print numbers of any length.
   os.environ.clear()  # Python itself has put a locale there.
+  os.putenv('OPENBLAS_NUM_THREADS', '1')  # numpy's; seen by C alone.
 
 
 def write_files(folder: str, files: dict[str, str | bytes]):

@@ -2,9 +2,18 @@
 
 Needs nothing but the standard library.  The walls stand when this page is
 reached; whatever happens here is the program's own doing.
+
+A program ends as on a command line: threads are waited for, exit handlers run,
+what it leaves is finalized and all output written.  The interpreter itself is
+shared with the fork server and does not end, which would take longer than most
+programs.
 """
 
+import _io  # io.IOBase itself asks abc about every object.
+import atexit
+import contextlib
 import functools
+import gc
 import io
 import json
 import os
@@ -14,6 +23,7 @@ import sys
 import traceback
 import types
 
+from k15.rewards import kernel
 from k15.rewards import values
 
 OUT_OF_MEMORY = 212  # exit code
@@ -28,32 +38,41 @@ def run(job: dict, files: list[int]) -> int:
   """
   result, channel = files[0], files[1:]
   _open_standard_streams()
-  is_call = job['stage'] == 'call'
-  module = types.ModuleType('solution' if is_call else '__main__')
+  name = 'solution' if job['stage'] == 'call' else '__main__'
+  module = sys.modules[name] = types.ModuleType(name)
   module.__file__ = 'main.py'
-  sys.modules[module.__name__] = module
   sys.argv = ['main.py']
   if channel:
     pipe = socket.socket(fileno=channel[0])
     for name in job['ask']:
       setattr(module, name, functools.partial(_ask, pipe, name))
-  code, text = 0, ''
+  code, text = _execute(job, module.__dict__)
+  code = _wait_for_threads() or code
+  if job['stage'] == 'python':
+    del module
+    _finalize(name)
+  code = _flush(sys.stdout, sys.stderr) or code
+  write_all(result, text.encode())
+  return code
+
+
+def _execute(job, scope):
+  """The exit code, and the text of what a call returned or a judge says."""
   try:
-    exec(compile(job['source'], 'main.py', 'exec'), module.__dict__)
-    if is_call:
-      text = values.encode(_call(job, module.__dict__))
-    text = 'passed' if job['stage'] == 'judge' else text
+    exec(compile(job['source'], 'main.py', 'exec'), scope)
+    if job['stage'] == 'call':
+      return 0, values.encode(_call(job, scope))
+    return 0, 'passed' if job['stage'] == 'judge' else ''
   except AssertionError:
-    code, text = 1, 'failed' if job['stage'] == 'judge' else ''
     traceback.print_exc()
+    return 1, 'failed' if job['stage'] == 'judge' else ''
   except SystemExit as error:
-    code = _exit_code(error.code)
+    return _exit_code(error.code), ''
   except MemoryError:
-    code = OUT_OF_MEMORY
+    return OUT_OF_MEMORY, ''
   except BaseException:
-    code = 1
     traceback.print_exc()
-  return _finish(result, text, code)
+    return 1, ''
 
 
 def _call(job, scope):
@@ -65,16 +84,46 @@ def _call(job, scope):
   return scope[job['function']](*args, **keywords)
 
 
-def _finish(result, text, code):
-  """Waits for threads, flushes; skips the rest of the interpreter's end."""
+def _wait_for_threads():
+  """Returns the exit code: 1 where that fails."""
   try:
     if 'threading' in sys.modules:
       sys.modules['threading']._shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
   except BaseException:
-    code = code or 1
-  write_all(result, text.encode())
+    return 1
+  return 0
+
+
+def _finalize(name):
+  """Runs exit handlers, then the finalizers of what the module leaves."""
+  with contextlib.suppress(BaseException):
+    atexit._run_exitfuncs()
+  _flush(sys.stdout, sys.stderr)
+  sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+  # Kept open, as finalizers may write to them.  What was there before the fork
+  # is frozen: this looks at the program's own objects.
+  files = []
+  with contextlib.suppress(BaseException):  # Memory may be short.
+    files += (o for o in gc.get_objects() if issubclass(type(o), _io._IOBase))
+  with contextlib.suppress(BaseException):
+    sys.modules.pop(name, None)
+    gc.collect()
+  _flush(*files)  # Of texts, into buffers.
+  _flush(*files)
+  with contextlib.suppress(OSError):
+    kernel.call('fflush', None)  # What C libraries have printed.
+
+
+def _flush(*streams):
+  """Writes what is still buffered; returns the exit code, 1 if it cannot."""
+  code = 0
+  for stream in streams:
+    try:
+      stream.flush()
+    except (AttributeError, ValueError):  # None, closed or detached.
+      pass
+    except BaseException:
+      code = 1
   return code
 
 

@@ -14,7 +14,10 @@ when its canary finds every hole shut; the first that holds is taken.  What
 stops the better ones is kept, and is the message of the refusal.
 """
 
+import functools
+import importlib.util
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -70,6 +73,31 @@ def find_interpreter() -> tuple[str, str]:
   )
 
 
+@functools.cache
+def find_libraries(interpreter: str) -> dict[str, str]:
+  """Folders of numpy by name, {} where an ordinary user cannot import it.
+
+  Checkers use it, and so do programs.  It is this process's own numpy, read by
+  another Python, so it has to be tried.
+  """
+  spec = importlib.util.find_spec('numpy')
+  if spec is None or not spec.origin:
+    return {}
+  site = pathlib.Path(spec.origin).parents[1]
+  as_nobody = dict(user=65534, group=65534, extra_groups=[])
+  attempt = f'import sys; sys.path.append({str(site)!r}); import numpy'
+  try:
+    subprocess.run(
+      [interpreter, '-I', '-S', '-B', '-c', attempt],
+      capture_output=True, env={'OPENBLAS_NUM_THREADS': '1'}, cwd='/',
+      timeout=60, check=True, **(as_nobody if os.geteuid() == 0 else {}),
+    )  # fmt: skip
+  except (OSError, subprocess.SubprocessError):
+    return {}
+  folders = [site / name for name in ('numpy', 'numpy.libs')]
+  return {f.name: str(f.resolve()) for f in folders if f.is_dir()}
+
+
 def make_config(
   rung: str, packages: dict[str, str], imports: tuple[str, ...]
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -89,12 +117,17 @@ def make_config(
     'python': sandbox_worker.boot_command(interpreter),
     'visible': visible,
     'packages': packages,
+    'libraries': find_libraries(interpreter),
     'imports': list(imports),
   }
   if rung == 'namespaces':
     return (_find('unshare', 'util-linux'), *_UNSHARE[1:]), config
   if rung == 'bwrap':
-    config['bwrap'] = bwrap_command(_find('bwrap', 'bubblewrap'), visible)
+    config['bwrap'] = bwrap_command(
+      _find('bwrap', 'bubblewrap'), visible, config['libraries']
+    )
+  if rung == 'seccomp':
+    visible += config['libraries'].values()
   return (), config
 
 
@@ -105,7 +138,9 @@ def _find(tool, package):
   return path
 
 
-def bwrap_command(bwrap: str, visible: list[str]) -> list[str]:
+def bwrap_command(
+  bwrap: str, visible: list[str], libraries: dict[str, str]
+) -> list[str]:
   """Bubblewrap with the same view as the rung 'namespaces'."""
   command = [bwrap, '--unshare-all', '--die-with-parent', '--clearenv']
   command += ['--cap-drop', 'ALL', '--new-session']
@@ -114,6 +149,8 @@ def bwrap_command(bwrap: str, visible: list[str]) -> list[str]:
       command += ['--symlink', os.readlink(path), path]
     else:
       command += ['--ro-bind', path, path]
+  for name, path in libraries.items():
+    command += ['--ro-bind', path, f'/packages/{name}']
   command += ['--dev', '/dev', '--tmpfs', '/tmp', '--remount-ro', '/dev']
   return [*command, '--remount-ro', '/', '--chdir', '/tmp']
 

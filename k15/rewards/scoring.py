@@ -33,7 +33,9 @@ from k15.rewards.verdict import Verdict
 # (response, reference) -> Verdict; called from several threads at once.
 Judge = Callable[[str, str], Verdict]
 
-_TELLING = 2  # verdicts that say something of their judge
+# Errors that say something of their judge, if nothing else is known of it, and
+# if it has judged before.
+_TELLING, _TELLING_LATER = 2, 16
 
 
 def make_judges(
@@ -143,22 +145,26 @@ def parts_of(verdict: Verdict) -> dict[str, float]:
   return {'accuracy': float(verdict.kind == 'correct')} | dict(verdict.parts)
 
 
-def refuse_errors(verdicts: Iterable[Verdict], where: str) -> None:
+def refuse_errors(
+  verdicts: Iterable[Verdict], where: str, has_judged: bool = False
+) -> None:
   """Raises where every verdict of a judge is an error.
 
-  A single one may be the fault of an odd response: it takes _TELLING of them
-  to say that judging fails.
+  A single one may be the fault of an odd response, and the last few that a
+  set of samples lacks may all be odd: so many do not say that judging fails.
 
   Args:
     verdicts: of an iteration, an evaluation, a set of samples.
     where: says which, at the beginning of the sentence.
+    has_judged: whether there are other verdicts of that set already.
 
   Raises:
     Failed: names the most common reason.
   """
   verdicts = list(verdicts)
   reasons = collections.Counter(v.reason for v in verdicts if v.kind == 'error')
-  if reasons.total() == len(verdicts) >= _TELLING:
+  least = _TELLING_LATER if has_judged else _TELLING
+  if reasons.total() == len(verdicts) >= least:
     reason, count = reasons.most_common(1)[0]
     raise Failed(
       f'{where}: all {len(verdicts)} verdicts are errors, {count} of them'
@@ -173,9 +179,14 @@ class Withheld:
   must not get there.
   """
 
-  def __init__(self, keep: Callable[[Any, Verdict], None], where: str):
-    """`keep` takes an item and its verdict; `where` as in `refuse_errors`."""
-    self._keep, self._where = keep, where
+  def __init__(
+    self,
+    keep: Callable[[Any, Verdict], None],
+    where: str,
+    has_judged: bool = False,
+  ):
+    """`keep` takes an item and its verdict; others as in `refuse_errors`."""
+    self._keep, self._where, self._has_judged = keep, where, has_judged
     self._back: list[tuple[Any, Verdict]] = []
     self._works = False
 
@@ -193,7 +204,8 @@ class Withheld:
       Failed: all that was added is errors; none of them was kept.
     """
     if not self._works:
-      refuse_errors((verdict for _, verdict in self._back), self._where)
+      verdicts = [verdict for _, verdict in self._back]
+      refuse_errors(verdicts, self._where, self._has_judged)
     self._release()
 
   def _release(self):
@@ -212,13 +224,15 @@ class Scorer:
     threads: int,
     resources: contextlib.ExitStack | None = None,
     cut_is_wrong: bool = True,
+    opening: Callable[[str], str] = lambda prompt: '',
   ):
     """Scores by `routes`, domain -> route of rewards, '' all other domains.
 
     `judges` are those of all their rewards, by name; `resources` are closed
-    with it; `cut_is_wrong` as in `settle`.
+    with it; `cut_is_wrong` as in `settle`.  `opening` gives what a prompt has
+    written of its response, `Task.opening`: judged with what follows it.
     """
-    self._judges = judges
+    self._judges, self._opening = judges, opening
     self._terms = {d: routes_lib.terms_of(r) for d, r in routes.items()}
     self._resources = resources or contextlib.ExitStack()
     self._cut_is_wrong = cut_is_wrong
@@ -264,6 +278,7 @@ class Scorer:
     terms = self._terms.get(problem.domain, self._terms[''])
     names = []
     try:
+      response = self._opening(problem.prompt) + response
       verdict = self._sum(terms, response, problem.answer)
       verdict = settle(verdict, stop, self._cut_is_wrong)
       names.append(verdict.kind)

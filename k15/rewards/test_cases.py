@@ -108,8 +108,8 @@ def select(
 
   Args:
     problems: each with at least `rules.submissions` submissions.
-    generate: prompts -> texts of a model; the last fenced block of a text is
-      the generator.
+    generate: prompts -> texts of a model; the program in a text is the
+      generator.
     pool: from `generators.make_pool`.
     rules: how many of what.
     seed: of the inputs and of the draw of submissions.
@@ -144,7 +144,7 @@ def select(
 
 
 def _select(problem, text, pool, rules, seed, limits):
-  generator = code_tests.extract_program(text)
+  generator = code_tests.extract_program(text, 'python')
   if generator is None:
     return Selection(problem, 'no generator')
   errors = collections.Counter()

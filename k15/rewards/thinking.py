@@ -1,0 +1,20 @@
+"""What of a response is thought, and what is said: only the latter counts.
+
+A thinking is closed by '</think>'; it is opened by '<think>' in the response,
+or by the prompt that ends on it, as some chat templates do.  Judges see the
+response alone, so that whoever submits one puts `opening_of` its prompt in
+front.
+"""
+
+OPENS, CLOSES = '<think>', '</think>'
+
+
+def said(response: str) -> str | None:
+  """What follows the thinking; None where a thinking is never closed."""
+  after = response.rpartition(CLOSES)[2]
+  return None if OPENS in after else after
+
+
+def opening_of(prompt: str) -> str:
+  """'<think>' where a prompt, template and all, ends on it; else ''."""
+  return OPENS if prompt.rstrip().endswith(OPENS) else ''
