@@ -1,20 +1,17 @@
 """Tests of k15/curation.py: each filter removes the right ones."""
 
 import dataclasses
-import os
 import pathlib
 
 import numpy as np
 import pytest
 
+from benchmarks import public_data
 from k15 import curation
 from k15 import math_datasets
 from k15.data_types import Problem
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SHARED = pathlib.Path(
-  os.environ.get('K15_SHARED_DATA', ROOT / '../shared/data')
-)
 
 
 def _problem(name, prompt=None, answer='1', **fields):
@@ -204,9 +201,9 @@ def test_a_removal_keeps_the_problem_as_it_was():
 
 
 def _public(name, rows=slice(None)):
-  path = SHARED / name
+  path = public_data.folder() / name
   if not path.is_file():
-    pytest.skip(f'{path} is not there: set K15_SHARED_DATA')
+    pytest.skip(f'{path} is not there: set {public_data.VARIABLE}')
   return [Problem(**row) for row in math_datasets.convert([str(path)])[rows]]
 
 

@@ -14,10 +14,11 @@ import time
 import pytest
 import small_run
 
+from benchmarks import public_data
 from k15 import metrics
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-GSM8K = ROOT.parent / 'shared/data/gsm8k'
+GSM8K = public_data.folder() / 'gsm8k'
 FLAGS = [
   '--config.policy.num_layers=1',
   '--config.sft.optimizer=adam',

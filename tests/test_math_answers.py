@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import pathlib
 import sys
 import time
@@ -12,10 +11,11 @@ import answer_kinds
 import pytest
 
 from benchmarks import hostile_answers
+from benchmarks import public_data
 from k15.rewards import math_answers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-DATA = pathlib.Path(os.environ.get('K15_SHARED_DATA', ROOT / '../shared/data'))
+DATA = public_data.folder()
 FORMS = [
   (form, row)
   for cases in (answer_cases, answer_kinds)
@@ -53,7 +53,7 @@ def test_where_the_answer_is_found(case):
 
 def _rows(path):
   if not (DATA / path).exists():
-    pytest.skip(f'{DATA / path} is not there: set K15_SHARED_DATA')
+    pytest.skip(f'{DATA / path} is not there: set {public_data.VARIABLE}')
   text = (DATA / path).read_text()
   if path.endswith('.json'):
     return json.loads(text)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 
 import hf_tokenizers
 import pyarrow as pa
@@ -10,13 +9,14 @@ import pyarrow.parquet
 import pytest
 import small_run
 
+from benchmarks import public_data
 from experiments import base
 from k15 import context as context_lib
 from k15 import data
 from k15 import hf_tokenizer
 from k15 import task as task_lib
 
-GSM8K = pathlib.Path(__file__).resolve().parents[2] / 'shared/data/gsm8k'
+GSM8K = public_data.folder() / 'gsm8k'
 
 
 def _build(config):
