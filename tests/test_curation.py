@@ -1,7 +1,6 @@
 """Tests of k15/curation.py: each filter removes the right ones."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 import pytest
@@ -10,8 +9,6 @@ from benchmarks import public_data
 from k15 import curation
 from k15 import math_datasets
 from k15.data_types import Problem
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def _problem(name, prompt=None, answer='1', **fields):
