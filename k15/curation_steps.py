@@ -204,9 +204,14 @@ def _draw(
     cut_is_wrong = config.reward.cut_is_wrong and not has_ended
     return asks_lib.judge_of(config, route, problem.answer, cut_is_wrong)
 
+  def submit(ask, text, stop):
+    # What was asked is not always what the task asks.
+    opening = context.task.opening_of_turn(ask.question)
+    return context.submit(ask.problem, text, stop, opening)
+
   right = pass_rates.judge(
     asks,
-    context.submit,
+    submit,
     judge_of,
     store,
     functools.partial(_stop_if_asked, context.stop_poll()),
