@@ -140,7 +140,8 @@ def _curation():
     max_pass_rate=0.9,  # problems above it are trivial, and go; NP
     guesses=8,  # answers without reasoning; one right, and a problem goes
     # What stands between prompt and guess, and what a guess begins with: it is
-    # judged with it, so it leads into the form that the reward reads.
+    # judged with it, so it leads into the form that the reward reads.  Where
+    # the prompt begins a thinking, that is closed before.
     guess_suffix='\nAnswer at once, without any reasoning.\n',
     guess_prefix='#### ',
     guess_max_length=16,  # tokens

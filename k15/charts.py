@@ -36,8 +36,9 @@ _RL = (
     {'rl/reward': 'training', 'evaluation/accuracy': 'held-out'},
     'mean raw reward',
     dict(limits=(0, 1), points=('held-out',)),
-    'Right answers among the responses scored in an iteration. Here and '
-    'below, thin lines are measurements, thick ones their running mean.',
+    'What responses earned in an iteration, right answers unless the reward '
+    'has more parts, and held-out accuracy. Here and below, thin lines are '
+    'measurements, thick ones their running mean.',
   ),
   (
     'Parts of the reward',
@@ -191,7 +192,9 @@ def rl_charts(x: np.ndarray, table: Table) -> list[Chart]:
   """Curves of reinforcement learning; arguments as `columns` returns them."""
   charts = _line_charts(x, table, _RL)
   if table.keys() >= CURVE:
-    figure = figures.scatter(table['rl/length_mean'], table['rl/reward'], x)
+    # Of before rewards had parts, the reward is the accuracy.
+    accuracy = table.get('rl/accuracy', table['rl/reward'])
+    figure = figures.scatter(table['rl/length_mean'], accuracy, x)
     caption = (
       'One point per iteration: does accuracy come with tokens? The line is '
       'the running mean.'

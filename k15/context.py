@@ -83,11 +83,15 @@ class Context:
     return make_rollout_rules(self.config)
 
   def submit(
-    self, problem: Problem, text: str, stop: StopReason
+    self,
+    problem: Problem,
+    text: str,
+    stop: StopReason,
+    opening: str | None = None,
   ) -> futures.Future[Verdict]:
-    """Starts to judge a response, in the first process alone."""
+    """Starts to judge a response, in the first process; see `Scorer.submit`."""
     if hosts.is_first():
-      return self.scorer.submit(problem, text, stop)
+      return self.scorer.submit(problem, text, stop, opening)
     elsewhere = futures.Future()
     elsewhere.set_result(Verdict('wrong', 'judged by the first process'))
     return elsewhere

@@ -27,6 +27,7 @@ from k15 import data
 from k15 import funnel
 from k15 import hosts
 from k15 import metrics
+from k15 import stage_inputs
 from k15 import task as task_lib
 from k15.asks import Respond
 from k15.context import Context
@@ -59,7 +60,8 @@ def curate(
     )
   task, params = context.task, make_params()
   sampling = asks_lib.sampling_of(context.config)
-  form = [task.is_chat, task.system_prompt, sampling]
+  tokenizer = stage_inputs.tokenizer_of(context.config)
+  form = [task.is_chat, task.system_prompt, tokenizer, sampling]
   model = asks_lib.digest(fingerprint(params), form)
   columns = curation_steps.columns_of(context.config, task)
   with context_lib.sampling(context, params, 'curate', columns) as rollout:
@@ -207,6 +209,7 @@ def _inputs(context, evaluation, model) -> dict[str, str]:
     problems=_plain(context.task.train),
     evaluation=_plain(evaluation),
     model=model,
+    tokenizer=stage_inputs.tokenizer_of(config),
     seed=config.seed,
     rollout=[config.rollout.max_prompt_length, config.rollout.max_length],
     reward=[

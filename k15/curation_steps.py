@@ -21,6 +21,7 @@ from k15.curation import Removal
 from k15.curation import Step
 from k15.data_types import Problem
 from k15.rewards import routes as routes_lib
+from k15.rewards import thinking
 from k15.task import Task
 
 FOLDER = 'curation'  # in the workdir
@@ -94,7 +95,7 @@ def run(
   _unbalanced(found.problems, bounds)  # Refuses before more is sampled.
   draw = functools.partial(_draw, context, respond, model)
   _by_difficulty(config, found, draw)
-  _by_guesses(config, found, draw)
+  _by_guesses(config, context.task, found, draw)
   apply(lambda: _unbalanced(found.problems, bounds))
   return found.problems, found.steps
 
@@ -115,7 +116,7 @@ def columns_of(config: Any, task: Task) -> int:
   r, c = config.rollout, config.curation
   forms = []
   if c.guesses:
-    beginning = len(task.tokenizer.encode(c.guess_prefix))
+    beginning = len(task.tokenizer.encode(_guess_prefix(config, task)))
     rest = beginning + c.guess_max_length
     forms.append((lambda prompt: prompt + c.guess_suffix, rest))
   if c.tagger == 'model':
@@ -131,6 +132,16 @@ def columns_of(config: Any, task: Task) -> int:
     for prompt in prompts
   ]
   return max([r.max_prompt_length + r.max_length, *lengths])
+
+
+def _guess_prefix(config, task):
+  """What a guess begins with; a thinking that its prompt begins ends there."""
+  c = config.curation
+  is_open = task.opening_of_turn(c.guess_suffix)
+  if not is_open or thinking.CLOSES in c.guess_prefix:
+    return c.guess_prefix
+  # As templates write that answer without thinking.
+  return f'\n{thinking.CLOSES}\n\n{c.guess_prefix}'
 
 
 def _by_difficulty(config, found, draw):
@@ -152,10 +163,10 @@ def _by_difficulty(config, found, draw):
   found.steps[-1] = dataclasses.replace(found.steps[-1], seconds=seconds)
 
 
-def _by_guesses(config, found, draw):
+def _by_guesses(config, task, found, draw):
   """Answers that leave no room to reason: one right, and the problem goes."""
   c = config.curation
-  form = c.guess_suffix, c.guess_prefix, c.guess_max_length
+  form = c.guess_suffix, _guess_prefix(config, task), c.guess_max_length
 
   # Its few tokens are what makes a guess, so one that they cut off has ended.
   # A problem that goes for half an answer is missed less than one that stays
@@ -204,9 +215,14 @@ def _draw(
     cut_is_wrong = config.reward.cut_is_wrong and not has_ended
     return asks_lib.judge_of(config, route, problem.answer, cut_is_wrong)
 
+  def submit(ask, text, stop):
+    # What was asked is not always what the task asks.
+    opening = context.task.opening_of_turn(ask.question)
+    return context.submit(ask.problem, text, stop, opening)
+
   right = pass_rates.judge(
     asks,
-    context.submit,
+    submit,
     judge_of,
     store,
     functools.partial(_stop_if_asked, context.stop_poll()),

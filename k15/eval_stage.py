@@ -270,6 +270,7 @@ def _write(context, folder, source, questions, journal, facts):
       found,
       lambda record: rewards[record['set'], record['problem_id']],
       config.task.answer_marker,
+      context.task.opening_of_turn,  # Prompts of sets are whole.
       e.pass_at,
       e.interval,
       e.resamples,

@@ -89,6 +89,7 @@ def measure(
   records: Sequence[Record],
   reward_of: Callable[[Record], str],
   marker: str,
+  opening: Callable[[str], str],
   pass_at: Sequence[int],
   level: float,
   resamples: int,
@@ -101,6 +102,8 @@ def measure(
     reward_of: route of the reward that judged a record: it says which answers
       are one in a majority vote.
     marker: of the reward exact_answer.
+    opening: what the prompt of a record has written of its response, so that
+      a thinking that goes on to the end votes for nothing.
     pass_at: the k of pass@k; those beyond the samples are left out.
     level: of the bootstrap intervals, in (0, 1).
     resamples: of the bootstrap.
@@ -128,7 +131,7 @@ def measure(
     if k <= n:
       result[f'pass@{k}'] = estimate(eval_metrics.pass_at_k(correct, k))
   if n > 1:
-    shares, ties = _votes(groups, reward_of, marker)
+    shares, ties = _votes(groups, reward_of, marker, opening)
     result[f'majority@{n}'] = estimate(shares) | dict(ties=ties)
   result['mean_tokens'] = estimate(tokens.mean(axis=1))
   parts = dict(all=tokens, correct=tokens[correct], wrong=tokens[~correct])
@@ -146,13 +149,13 @@ def _by_problem(records):
   return list(groups.values())
 
 
-def _votes(groups, reward_of, marker):
+def _votes(groups, reward_of, marker, opening):
   """Per problem, how right the majority is; the share of problems with ties."""
   shares, ties = [], []
   for group in groups:
     reward = routes.terms_of(reward_of(group[0]))[0].reward
     answers = [
-      votes.answer_of(r['response'], reward, marker)
+      votes.answer_of(opening(r['prompt']) + r['response'], reward, marker)
       if r['stop'] == StopReason.EOS.value
       else None
       for r in group

@@ -25,7 +25,7 @@ from k15 import sft_data
 from k15 import task as task_lib
 from k15.context import Context
 from k15.data import Example
-from k15.data_types import TrainState
+from k15.data_types import StopReason, TrainState
 from k15.rollout import openai_texts
 from k15.rollout import texts
 
@@ -80,12 +80,22 @@ def make_examples(
     records = long_cot_samples.sample(
       problems,
       functools.partial(_generate_from, context, make_params),
-      context.submit,
+      functools.partial(_submit, context),
       asking,
       folder / 'samples.jsonl',
       on_call,
     )
   return _write(folder, problems, records, asking)
+
+
+def _submit(context, problem, prompt, response):
+  """Has a finished response judged, as one to the prompt it was asked by.
+
+  A server's template is its own, and what it gives is the whole response.
+  """
+  is_ours = not context.config.long_cot_examples.server
+  opening = context.task.opening(prompt) if is_ours else ''
+  return context.submit(problem, response, StopReason.EOS, opening)
 
 
 def _askable(context, asking):

@@ -19,7 +19,7 @@ from k15 import cognitive
 from k15 import conversations
 from k15 import hosts
 from k15 import metrics
-from k15.data_types import Problem, StopReason
+from k15.data_types import Problem
 from k15.rewards import scoring
 from k15.rewards import verdict as verdict_lib
 from k15.rewards.verdict import Verdict
@@ -43,7 +43,7 @@ class Asking:
 def sample(
   problems: Sequence[Problem],
   generate_from: GenerateFrom,
-  submit: Callable[[Problem, str, StopReason], Future[Verdict]],
+  submit: Callable[[Problem, str, str], Future[Verdict]],
   asking: Asking,
   path: pathlib.Path,
   on_call: Callable[[list[dict]], None] = lambda records: None,
@@ -54,7 +54,8 @@ def sample(
     problems: of different ids.
     generate_from: number of the next call -> a context of `generate`, prompts
       -> texts, '' for one that is not finished; only if there is one to ask.
-    submit: judges a response, as `Scorer.submit` does.
+    submit: judges a finished response: problem, the prompt it was asked by,
+      and text.
     asking: how often, in calls of how many.
     path: records of every response, JSON lines; what it has is not asked again.
     on_call: given the records of each call, those on disk too.
@@ -157,10 +158,11 @@ def _open_problems(problems, records, asking):
 
 def _ask(asked, turn, number, generate, submit, asking):
   """One call, its responses judged."""
-  responses = generate([prompt_of(p, turn, asking) for p in asked])
+  prompts = [prompt_of(problem, turn, asking) for problem in asked]
+  responses = generate(prompts)
   judged = [
-    submit(problem, response, StopReason.EOS) if response else None
-    for problem, response in zip(asked, responses, strict=True)
+    submit(problem, prompt, response) if response else None
+    for problem, prompt, response in zip(asked, prompts, responses, strict=True)
   ]
   verdicts = [future.result() if future else None for future in judged]
   where = f'long_cot: call {number}'

@@ -74,8 +74,10 @@ def main(argv: list[str]) -> None:
     hf_files.BadWeights,
     scoring.Failed,
   ) as error:
-    # Of these, other processes may know nothing: of a slice, of verdicts.
-    is_own = isinstance(error, hf_files.BadWeights | scoring.Failed)
+    # Of these, other processes may know nothing: of a slice, of verdicts, of
+    # the conversations that the first one reads.
+    own = hf_files.BadWeights | scoring.Failed | conversations.DataError
+    is_own = isinstance(error, own)
     if is_own and jax.process_count() > 1:
       hosts.leave(error)
     print(f'k15: {error}', file=sys.stderr)

@@ -131,7 +131,7 @@ def draw(
 
 def judge(
   asks: Sequence[Ask],
-  submit: Callable[[Problem, str, StopReason], Future[Verdict]],
+  submit: Callable[[Ask, str, StopReason], Future[Verdict]],
   judge_of: Callable[[Problem], str],
   store: Store,
   on_verdict: Callable[[], None] = lambda: None,
@@ -141,7 +141,7 @@ def judge(
 
   Args:
     asks: all in the store.
-    submit: judges, as `Scorer.submit` does.
+    submit: judges a response to an ask, its prefix included.
     judge_of: names what a problem is judged by, reference and all.
     store: gets the verdicts that it does not have yet.
     on_verdict: called for each new one; may raise.
@@ -158,7 +158,7 @@ def judge(
 
   def begin(ask):
     stop = StopReason.EOS if has_ended else store.stop(ask)
-    return submit(ask.problem, ask.prefix + store.text(ask), stop)
+    return submit(ask, ask.prefix + store.text(ask), stop)
 
   waiting = [
     ((ask, name), begin(ask))

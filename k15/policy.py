@@ -23,6 +23,7 @@ from k15 import chunked_attention
 from k15 import kv_cache
 from k15 import rope
 from k15 import sharding
+from k15 import streams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ def init(config: PolicyConfig, key: jax.Array) -> Any:
 
 def logical_axes(config: PolicyConfig) -> Any:
   """What each axis of each parameter means: tuples of names, unboxed."""
-  key = jax.eval_shape(lambda: jax.random.key(0))
+  key = jax.eval_shape(lambda: streams.key(0, 'weights'))
   boxed = jax.eval_shape(functools.partial(init, config), key)
   return jax.tree.map(
     lambda box: tuple(box.names),

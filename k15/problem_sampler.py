@@ -194,27 +194,27 @@ class ProblemSampler:
     self._cursor += int(places[-1]) + 1 if len(places) else 0
     return rest[places]
 
-  def record(self, indices, mean_rewards):
+  def record(self, indices, accuracies):
     """Averages new results into the success rates; a first one sets it.
 
-    s_i <- success_decay * s_i + (1 - success_decay) * mean reward.  A mean of 0
-    is a draw without success.
+    s_i <- success_decay * s_i + (1 - success_decay) * accuracy.  An accuracy of
+    0 is a draw without success.
 
     Args:
       indices: int [n], problems; one that comes twice is averaged twice.
-      mean_rewards: float [n], mean raw reward of each one's group, in [0, 1].
+      accuracies: float [n], the mean of each one's group, in [0, 1].
 
     Raises:
-      ValueError: for lengths that differ or a mean outside [0, 1].
+      ValueError: for lengths that differ or an accuracy outside [0, 1].
     """
-    for i, mean_reward in zip(indices, mean_rewards, strict=True):
-      if not 0 <= mean_reward <= 1:
-        raise ValueError(f'problem {i}: success rate {mean_reward}, not [0, 1]')
+    for i, accuracy in zip(indices, accuracies, strict=True):
+      if not 0 <= accuracy <= 1:
+        raise ValueError(f'problem {i}: success rate {accuracy}, not [0, 1]')
       decay = self._success_decay if self._attempts[i] else 0.0
       old = self._recorded_rate[i]
-      self._recorded_rate[i] = decay * old + (1 - decay) * mean_reward
+      self._recorded_rate[i] = decay * old + (1 - decay) * accuracy
       self._attempts[i] += 1
-      if mean_reward > 0:  # Of an earlier draw, if it is left out: it returns.
+      if accuracy > 0:  # Of an earlier draw, if it is left out: it returns.
         self._failures[i] = self._left_out_at[i] = -1
       elif self._failures[i] >= 0:
         self._failures[i] += 1

@@ -347,7 +347,7 @@ def _evaluate(stage, version):
 
 
 def _score(stage, verdicts, iteration):
-  """Waits for verdicts; success rates and metrics see this raw reward.
+  """Waits for verdicts; the buffer gets raw rewards and their parts.
 
   Raises:
     scoring.Failed: in all processes, if the first one could not judge.

@@ -11,6 +11,7 @@ from k15 import conversations
 from k15 import data
 from k15 import hosts
 from k15 import packing
+from k15 import stage_inputs
 from k15 import task as task_lib
 from k15 import token_store
 from k15.context import Context
@@ -158,14 +159,19 @@ def _open_store(context, stage, is_new):
     drop_too_long=config.drop_too_long,
     held_out=sorted(kept_out),
     drop_unusable=context.config.task.drop_unusable,
+    # A stage that has saved nothing may begin anew with another checkpoint.
+    tokenizer=stage_inputs.tokenizer_of(context.config),
+    is_chat=task.is_chat,
+    prompt_suffix=task.prompt_suffix,
   )
   if hosts.is_first():
     key = token_store.fingerprint(config.files, settings)
     if not token_store.is_made(directory, key):
       if not is_new:
         raise conversations.DataError(
-          f'{stage}.files, or what is evaluated and therefore left out, changed'
-          ' since the stage began: take it back or choose another workdir'
+          f'{stage}.files, the tokenizer, or what is evaluated and therefore'
+          ' left out, changed since the stage began: take it back or choose'
+          ' another workdir'
         )
       encode = conversations.make_encode(
         task.tokenizer, task.is_chat, task.prompt_suffix, config.loss_turns

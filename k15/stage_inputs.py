@@ -126,6 +126,14 @@ def has_saved(workdir: pathlib.Path, stage: str) -> bool:
   )
 
 
+def tokenizer_of(config: Any) -> str:
+  """A fingerprint of a config's tokenizer, its chat template with it."""
+  if config.checkpoint:
+    return _tokenizer_print(config.checkpoint)['sha256']
+  words = json.dumps(list(config.tokenizer.words)).encode()
+  return hashlib.sha256(words).hexdigest()
+
+
 def _path(workdir, stage):
   return workdir / 'stages' / f'{stage}.json'
 

@@ -59,8 +59,8 @@ IDS = {
   'curation': range(1 << 28, 2 << 28),
   'responses': range(2 << 28, 3 << 28),  # long2short's
   'texts': range(3 << 28, 4 << 28),  # long-CoT examples, judges
-  'held_out': range(4 << 28, 6 << 28),
-  'evaluate': range(6 << 28, 8 << 28),  # the stage of that name
+  'held_out': range(4 << 28, 6 << 28),  # between iterations of RL
+  'evaluate': range(6 << 28, 8 << 28),  # after stages, and the one of its name
 }
 
 

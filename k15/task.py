@@ -101,9 +101,13 @@ class Task:
 
   def opening(self, prompt: str) -> str:
     """What a response begins with that its prompt has written: '<think>'."""
+    return self.opening_of_turn(prompt + self.prompt_suffix)
+
+  def opening_of_turn(self, text: str) -> str:
+    """The same of any text put to the policy, as `encode_turn` puts it."""
     if self.is_chat:
       return self._opening_of_chats
-    return thinking.opening_of(prompt + self.prompt_suffix)
+    return thinking.opening_of(text)
 
   @functools.cached_property
   def _opening_of_chats(self):

@@ -46,10 +46,9 @@ class TokenStore:
 
 
 def fingerprint(files: Sequence[str], settings: Mapping[str, Any]) -> str:
-  """Digest of the files and of how they are read."""
-  whole = dict(
-    format=_FORMAT, files=[data.digest(path) for path in files], **settings
-  )
+  """Digest of what is in the files and of how they are read."""
+  contents = [data.digest(path)['sha256'] for path in files]
+  whole = dict(format=_FORMAT, files=contents, **settings)
   text = json.dumps(whole, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 

@@ -84,6 +84,23 @@ def test_samples_decide_who_is_trivial_and_guessable(tmp_path):
   )
 
 
+def test_guesses_are_judged_by_what_they_were_asked(tmp_path):
+  """A suffix that begins a thinking is that of full responses alone."""
+  suffix = dict(task__prompt_suffix='\n<think>')
+  problems = _curate(tmp_path, Writer(_solves), **suffix)
+  prompts = {problem.prompt for problem in problems}
+  assert '5+1' not in prompts
+  # None of them closes it.
+  assert {problem.difficulty for problem in problems} == {1.0}
+  assert '1+1' in prompts
+
+
+def test_a_thinking_that_a_guess_would_be_in_is_closed(tmp_path):
+  suffix = dict(curation__guess_suffix='\n<think>')
+  problems = _curate(tmp_path, Writer(_solves), **suffix)
+  assert '5+1' not in {problem.prompt for problem in problems}
+
+
 def test_what_is_written_accounts_for_every_problem(tmp_path):
   problems = _curate(tmp_path, Writer(_solves))
   folder = tmp_path / 'run/curation'

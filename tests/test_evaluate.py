@@ -11,6 +11,7 @@ from k15 import evaluate
 from k15 import streams
 from k15.data_types import Problem, Segment
 from k15.rewards import scoring
+from k15.rewards import thinking
 from k15.rewards.verdict import Verdict
 from k15.rollout import client
 from k15.rollout.requests import Completion, Request, Stop
@@ -93,7 +94,8 @@ def _records():
   b = 'no', '#### 1', '#### 2', '#### 7'
   return [
     dict(
-      problem_id=name, sample=k, domain=domain, response=text, length=10 * k,
+      problem_id=name, sample=k, domain=domain, prompt=f'{name}?',
+      response=text, length=10 * k,
       reward=float(text == '#### 7' and k < 3),
       reason='time: 3' * (text == 'no'),
       verdict='error' if text == 'no' else 'wrong',
@@ -106,8 +108,26 @@ def _records():
 
 def _measure(records, pass_at=(1, 2, 8)):
   return evaluate.measure(
-    records, lambda r: 'exact_answer', '####', pass_at, 0.9, 50, seed=0
+    records,
+    lambda r: 'exact_answer',
+    '####',
+    thinking.opening_of,
+    pass_at,
+    0.9,
+    50,
+    seed=0,
   )
+
+
+def test_a_thinking_that_the_prompt_began_votes_when_it_is_closed():
+  m = _measure([r | dict(prompt='<think>\n') for r in _records()])
+  # Nobody votes.
+  assert (m['majority@4']['value'], m['majority@4']['ties']) == (0, 0)
+  said = [
+    r | dict(prompt='<think>', response=f'#### 9 </think>{r["response"]}')
+    for r in _records()
+  ]
+  assert _measure(said)['majority@4'] == _measure(_records())['majority@4']
 
 
 def test_measures_by_hand():

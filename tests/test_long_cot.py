@@ -111,10 +111,10 @@ def test_an_interrupted_stage_goes_on_as_if_it_had_not(whole, tmp_path, calls):
   context = _context(tmp_path)
   submit, count = context.scorer.submit, [0]
 
-  def stop_later(problem, response, stop):
+  def stop_later(*response):
     count[0] += 1
     context.stop.set()
-    return submit(problem, response, stop)
+    return submit(*response)
 
   for _ in range(calls):
     context.scorer.submit = stop_later
@@ -161,6 +161,8 @@ def test_a_server_may_write_them(tmp_path, monkeypatch):
     tmp_path,
     long_cot_examples__server='http://there/v1',
     long_cot_examples__server_model='big',
+    # What our prompts begin of a response, a server's do not.
+    task__prompt_suffix='<think>',
   )
   examples = long_cot.make_examples(context, make_params=None)
   assert [e.response for e in examples] == ['word'] * 8

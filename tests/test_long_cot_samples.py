@@ -22,7 +22,8 @@ ASKING = long_cot_samples.Asking(
 )
 
 
-def _submit(problem, response, stop):
+def _submit(problem, prompt, response):
+  assert problem.prompt in prompt
   future = futures.Future()
   right = response.split()[-1] == problem.answer
   future.set_result(Verdict('correct' if right else 'wrong'))

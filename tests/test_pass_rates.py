@@ -38,10 +38,10 @@ class Writer:
 
 
 def _submit(judged):
-  def submit(problem, text, stop):
-    judged.append((problem.id, text))
+  def submit(ask, text, stop):
+    judged.append((ask.problem.id, text))
     future = Future()
-    right = text == f'# {problem.answer}/0'
+    right = text == f'# {ask.problem.answer}/0'
     kinds = {True: 'correct', False: 'wrong'}
     late = text.endswith('/2')
     verdict = Verdict('error', 'timeout') if late else Verdict(kinds[right])
@@ -216,7 +216,7 @@ def test_errors_alone_are_not_kept(tmp_path):
   store = pass_rates.Store(path)
   pass_rates.draw(asks, Writer(), store)
 
-  def down(problem, text, stop):
+  def down(ask, text, stop):
     future = Future()
     future.set_result(Verdict('error', 'service: away'))
     return future

@@ -70,6 +70,10 @@ def test_what_the_prompt_has_opened_is_judged_with_the_response():
   closed = 'I add.\n</think>\n<answer> 7 </answer>'
   assert kinds(closed) == ['correct', 'correct', 'correct']
   assert kinds('I get \\boxed{7}') == ['wrong', 'wrong', 'correct']
+  # Where it was asked in other words, those count.
+  for opening, kind in (('', 'correct'), ('<think>', 'wrong')):
+    verdict = scorer.submit(problem(), '\\boxed{7}', EOS, opening).result()
+    assert verdict.kind == kind
   scorer.close()
 
 

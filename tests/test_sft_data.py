@@ -179,9 +179,25 @@ def test_files_do_not_change_under_a_stage(whole, tmp_path):
   again = _context(tmp_path)
   path.write_text(text.replace('so', 'as'))
   with pytest.raises(
-    conversations.DataError, match='sft_long.files, or what .* chan'
+    conversations.DataError,
+    match='sft_long.files, the tokenizer, or what .* changed',
   ):
     _train(again)
+  # Under another name it is the same file.
+  path.write_text(text)
+  path = path.rename(tmp_path / 'moved.jsonl')
+  _same(_train(_context(tmp_path, files=(str(path),))), whole[1])
+
+
+def test_another_tokenizer_makes_other_tokens(tmp_path):
+  """Until anything is saved, a stage begins anew with what there is."""
+  lengths = []
+  for words in ((), ('so ',)):
+    context = _context(tmp_path, tokenizer__words=words)
+    store = sft_data._open_store(context, 'sft_long', True)
+    lengths.append(store.lengths.sum())
+  # 0 + 1 + ... + 8 of 'so ' twice, and 0 to 5, each of two tokens less.
+  assert lengths[0] - lengths[1] == 2 * (36 + 36 + 15)
 
 
 def test_what_is_asked_in_the_evaluation_is_left_out(tmp_path):

@@ -69,6 +69,8 @@ def test_what_a_prompt_opens_of_its_response(tmp_path):
   suffix = dataclasses.replace(plain, prompt_suffix=' Assistant: <think>\n')
   assert suffix.opening('What?') == '<think>'
   assert plain.opening('What? Assistant: <think>') == '<think>'
+  # A guess is asked in other words than the task's.
+  assert suffix.opening_of_turn('What? At once:') == ''
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,7 @@ def test_what_a_template_opens_of_a_response(tmp_path, template, opening):
     hf_tokenizer.HfTokenizer(directory), '', [], [], [], is_chat=True
   )
   assert task.opening('What?') == opening
+  assert task.opening_of_turn('What? At once:') == opening
 
 
 def test_the_prompt_set_is_cut_to_size(tmp_path):

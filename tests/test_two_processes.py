@@ -169,3 +169,18 @@ def test_one_is_killed_and_both_go_on_bit_for_bit(problems, two, tmp_path):
       assert left[key].tobytes() == right[key].tobytes()
   for name in ('metrics.jsonl', 'groups.jsonl', 'trajectories.jsonl'):
     assert again.rows(name) == two.rows(name)
+
+
+def test_what_only_the_first_reads_ends_both(problems, tmp_path):
+  talks = tmp_path / 'talks.jsonl'
+  talks.write_text('{"prompt": "a"}')
+  run = Run(
+    problems,
+    tmp_path / 'run',
+    2,
+    stages="('sft',)",
+    sft__files=f"('{talks}',)",
+    sft__packing='first_fit',
+  )
+  run.wait(1, 1)
+  assert "line 1: neither 'messages' nor" in run.texts()[0]

@@ -62,8 +62,8 @@ def final_answer(response: str) -> str | None:
   After the thinking, it is the last box or answer tag; where there is
   neither, what follows '####' or 'answer is', a short response itself, the
   last formula or the last number.  Boxes side by side are one list, so that
-  naming several candidates is an answer of several values.  A thinking, box
-  that is never closed leaves no answer.
+  naming several candidates is an answer of several values.  A thinking or a
+  box that is never closed leaves no answer.
   """
   region = thinking.said(response)
   if region is None:

@@ -242,18 +242,31 @@ class Scorer:
     self._outstanding, self._since = 0, 0.0
 
   def submit(
-    self, problem: Problem, response: str, stop: StopReason
+    self,
+    problem: Problem,
+    response: str,
+    stop: StopReason,
+    opening: str | None = None,
   ) -> futures.Future[Verdict]:
     """Starts to judge a response; its verdict is as `settle` has it.
 
     A judge that fails gives an error, not an exception; but a reward service
     that refuses its token makes the future raise `Failed`.
+
+    Args:
+      problem: it answers.
+      response: without what its prompt has written of it.
+      stop: why it stopped.
+      opening: what that is; None: what the problem's own prompt has written,
+        for a response to this.
     """
+    if opening is None:
+      opening = self._opening(problem.prompt)
     with self._lock:
       if self._outstanding == 0:
         self._since = time.perf_counter()
       self._outstanding += 1
-    return self._threads.submit(self._judge, problem, response, stop)
+    return self._threads.submit(self._judge, problem, opening + response, stop)
 
   def pop_numbers(self) -> dict[str, float]:
     """What was judged since the last call.
@@ -278,7 +291,6 @@ class Scorer:
     terms = self._terms.get(problem.domain, self._terms[''])
     names = []
     try:
-      response = self._opening(problem.prompt) + response
       verdict = self._sum(terms, response, problem.answer)
       verdict = settle(verdict, stop, self._cut_is_wrong)
       names.append(verdict.kind)

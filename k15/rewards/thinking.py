@@ -1,9 +1,8 @@
 """What of a response is thought, and what is said: only the latter counts.
 
 A thinking is closed by '</think>'; it is opened by '<think>' in the response,
-or by the prompt that ends on it, as some chat templates do.  Judges see the
-response alone, so that whoever submits one puts `opening_of` its prompt in
-front.
+or by the prompt that ends on it, as some chat templates do.  Judges see no
+prompt: `Scorer.submit` puts what it has opened in front of the response.
 """
 
 OPENS, CLOSES = '<think>', '</think>'

@@ -12,7 +12,7 @@ def answer_of(response: str, reward: str, marker: str) -> str | None:
   """The answer a response votes for, as text; None if it gives none.
 
   Args:
-    response: of a policy.
+    response: of a policy, with what its prompt has written of it.
     reward: what judges it, a name of `routes.REWARDS`.
     marker: of exact_answer.
   """
