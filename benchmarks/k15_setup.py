@@ -59,8 +59,13 @@ SETTINGS = {
 
 def make_tokenizer(end):
   """A word per id."""
+
+  def encode(text):
+    return np.array(text.split(), np.int32)
+
   return types.SimpleNamespace(
-    encode=lambda text: np.array(text.split(), np.int32),
+    encode=encode,
+    begin=encode,
     decode=lambda ids: side.as_text(ids.tolist()),
     eos_id=end,
     eos_ids=(end,),

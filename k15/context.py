@@ -181,7 +181,7 @@ def state_layout(
     params = policy.init(context.policy, key)
     return optimizer_lib.init_state(optimizer, params)
 
-  boxed = jax.eval_shape(init, _key_shape())
+  boxed = jax.eval_shape(init, streams.key_shape())
   return _structs(
     boxed, sharding.param_shardings(context.mesh, boxed, context.rules)
   )
@@ -419,7 +419,7 @@ def param_layout(
   rules: sharding.Rules = sharding.RULES,
 ) -> Any:
   """Parameters as `jax.ShapeDtypeStruct`s with their shardings."""
-  boxed = jax.eval_shape(lambda k: policy.init(shape, k), _key_shape())
+  boxed = jax.eval_shape(lambda k: policy.init(shape, k), streams.key_shape())
   return _structs(boxed, sharding.param_shardings(mesh, boxed, rules))
 
 
@@ -445,10 +445,6 @@ def make_scorer(
   return scoring.Scorer(
     judges, routes, r.threads, resources, r.cut_is_wrong, task.opening
   )
-
-
-def _key_shape():
-  return jax.eval_shape(lambda: streams.key(0, 'weights'))
 
 
 def _structs(boxed, shardings):

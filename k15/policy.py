@@ -70,8 +70,7 @@ def init(config: PolicyConfig, key: jax.Array) -> Any:
 
 def logical_axes(config: PolicyConfig) -> Any:
   """What each axis of each parameter means: tuples of names, unboxed."""
-  key = jax.eval_shape(lambda: streams.key(0, 'weights'))
-  boxed = jax.eval_shape(functools.partial(init, config), key)
+  boxed = jax.eval_shape(functools.partial(init, config), streams.key_shape())
   return jax.tree.map(
     lambda box: tuple(box.names),
     boxed,

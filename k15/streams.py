@@ -87,7 +87,16 @@ def number(seed: int, name: str, *parts: str | int) -> int:
 def key(seed: int, name: str, *parts: str | int) -> jax.Array:
   """The key of a stream, of jax's threefry kind; see `rng`."""
   words = _sequence(seed, name, *parts).generate_state(2)
-  return jax.random.wrap_key_data(jax.device_put(words), impl='threefry2x32')
+  return _wrap(jax.device_put(words))
+
+
+def key_shape() -> jax.ShapeDtypeStruct:
+  """What every `key` is, without one: nothing is put on a device."""
+  return jax.eval_shape(_wrap, jax.ShapeDtypeStruct((2,), np.uint32))
+
+
+def _wrap(words):
+  return jax.random.wrap_key_data(words, impl='threefry2x32')
 
 
 def _sequence(seed, name, *parts):

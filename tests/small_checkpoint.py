@@ -17,8 +17,8 @@ def write(directory):
   return hf_checkpoints.write(directory, config)
 
 
-def write_problems(path, count=24):
-  """MATH's fields, an array."""
+def write_problems(path, count=24, first=0):
+  """MATH's fields, an array, of additions from `first` on."""
   rows = [
     dict(
       problem=f'What is ${i}+1$?',
@@ -26,7 +26,7 @@ def write_problems(path, count=24):
       type='Algebra',
       difficulty=float(i % 10),
     )
-    for i in range(count)
+    for i in range(first, first + count)
   ]
   path.write_text(json.dumps(rows))
   return path

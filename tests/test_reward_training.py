@@ -126,9 +126,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
   context = make_context(
     tmp_path, reward_model__learning_rate=1e38, optimizer__clip_norm=0.0
   )
-  with pytest.raises(FloatingPointError, match='reward step 1: loss') as error:
+  with pytest.raises(FloatingPointError, match='reward step 2: loss') as error:
     reward_training.train(context, EXAMPLES)
-  path = context.workdir / 'failed-reward-1.npz'
+  path = context.workdir / 'failed-reward-2.npz'
   assert str(path) in str(error.value)
   with np.load(path) as batch:
     assert batch['labels'].shape == batch['lengths'].shape == (8,)
