@@ -12,9 +12,9 @@ _TOKEN = re.compile(
   r"|(?P<word>[a-zA-Z]+'*)|(?P<set>\\[{}])|(?P<row>\\\\(?: ?\[[\w.]+\])?)"
   r'|(?P<op><=|>=|!=|<|>|[-+*/^_=,;:()\[\]{}|!%&])|(?P<space>\s+)'
 )
-# 2 e - 3 is a difference; 2e-07 and 1.5e-3 are powers of 10.
+# 2 e - 3 is a difference; 2e9, 2e-07 and 1.5e-3 are powers of 10.
 _SCIENTIFIC = re.compile(
-  r'(?<![\d.])(\d+(?=E|e[+-]\d\d)|\d*\.\d+)[eE]([+-]?\d+)(?![\d.])'
+  r'(?<![\d.])(\d+(?=E|e\d|e[+-]\d\d)|\d*\.\d+)[eE]([+-]?\d+)(?![\d.])'
 )
 _REPEATING = re.compile(
   r'(\d*)\.(\d*)\\(?:overline|bar|dot) ?(?:\{(\d+)\}|(\d))'
