@@ -108,8 +108,6 @@ def without_condition(text: str) -> tuple[str, str]:
     tail = ' '.join(_TEXT.sub(r' \1 ', whole[start.start() :]).split())
     match = _CONDITION.fullmatch(tail)
     body = whole[: start.start()].strip(' ,;')
-    if start[0] in _SUCH_THAT and (not end or _LETTER_ALONE.fullmatch(body)):
-      continue
     if not match or not body or body.endswith(('(', '{', '|', '\\vert')):
       continue
     kind = match['kind'] or match['kind2']
@@ -118,6 +116,10 @@ def without_condition(text: str) -> tuple[str, str]:
     )  # fmt: skip
     if (whole_numbers or match['set'] == 'Q') and _COMPARES.search(body):
       return text, ''
+    if start[0] in _SUCH_THAT and (
+      not (end and whole_numbers) or _LETTER_ALONE.fullmatch(body)
+    ):
+      continue
     letter = match['letter'] or match['letter2'] or match['letter4'] or ''
     return body + end, letter if whole_numbers else ''
   return text, ''
