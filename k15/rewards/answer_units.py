@@ -66,17 +66,7 @@ _STATEMENT_WORDS = (
   ' either except without above below sqrt pi inf infty infinity'
 )
 _NOT_UNITS = frozenset(_STATEMENT_WORDS.split())
-_PLAIN_UNITS = (
-  'm',
-  's',
-  'g',
-  'h',
-  'L',
-  'J',
-  'N',
-  'W',
-  'V',
-)  # letters, after a space
+_PLAIN_UNITS = frozenset('msghLJNWV')  # letters, after a space
 _SQUARE, _CUBIC = ('sq', 'square', 'squared'), ('cubic', 'cu', 'cubed')
 _TEXT_UNIT = re.compile(
   r'^(?P<body>.*[^\s,=({])\s*\\text ?\{(?P<unit>[^{}]*)\}'
