@@ -6,6 +6,43 @@ behind symbols, parts, choices, conditions, notation.
 """
 
 FORMS = {
+  'commas that group, or are points': [
+    ('58,500', ['58500'], ['58.5', '58.500']),
+    ('1,234', ['1234'], ['1.234']),
+    ('1.234', [], ['1,234']),
+    ('1.22', ['1,22'], ['122']),
+    ('1,2', ['1, 2', '2,1'], ['1.2', '12']),
+    ('0.125', ['0,125'], ['125']),
+  ],
+  'choices by several signs': [
+    ('B. 12', ['B) 12', '(B) 12', 'B: 12'], ['B) 13', 'A) 12']),
+    ('ABD', ['A, B, D', r'A, B \text{ and } D'], ['A, B', 'A,B,C', 'A']),
+    ('BC', [r'\text{B and C}'], ['B', 'B, D', 'A, B, C']),
+  ],
+  'systems and sets of solutions': [
+    ('x=2, y=3',
+     [r'\begin{cases}x=2\\y=3\end{cases}',
+      r'\left\{\begin{array}{l}x=2, \\ y=3\end{array}\right.'],
+     [r'\begin{cases}x=3\\y=2\end{cases}', r'\begin{cases}x=2\end{cases}']),
+    (r'\{k\pi \mid k\in\mathbb{Z}\}',
+     [r'n\pi, n\in\mathbb{Z}'],
+     [r'\{k\pi \mid k\in\mathbb{R}\}', r'2k\pi, k\in\mathbb{Z}', r'\pi']),
+    (r'\{y \mid 1\le y<2\}',
+     [r'\{x \mid 1\le x<2\}', r'1\le y<2', '[1,2)'],
+     [r'\{x \mid 1<x<2\}', r'1\le x<2']),
+  ],
+  'signs and labels': [
+    ('120', [r'\frac{10!}{3!7!}'], [r'\frac{10!}{7!}']),
+    ('6', ['n=3!=6', '3!=6'], ['x!=6', '3!=5']),
+    ('1:2:3', ['1{:}2{:}3'], ['1{:}3{:}2']),
+    ('2000', ['2e3'], ['2e^3', '2e4']),
+    ('7', [r'\text{Maximum value: } 7', '_7_'], [r'\text{Maximum value: } 8']),
+    (r'\frac35', [r'e=\frac{3}{5}'], [r'e=\frac{4}{5}']),
+    ('f(x)=0', [r'f(x)\equiv 0'], [r'f(x)\equiv 1']),
+    (r'15 \text{ yuan}', ['¥15', '15'], ['¥16']),
+    (r'60 \mathrm{~km} / \mathrm{h}', ['60 kmph'], ['6 kmph']),
+    (r'3.5 \times 10^{5} \mathrm{~J}', ['350000 J'], ['35000 J', '350000 N']),
+  ],
   'what an equation states': [
     ('293',
      ['m+n=293', 'm+n=200+93=293', '293=m+n', r'm+n=\frac{586}{2}'],

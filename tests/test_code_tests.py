@@ -205,6 +205,25 @@ def test_a_judge_that_swallows_failures_is_not_believed(pool):
   assert judge(pool, 'def f(x): 1 / 0', test).kind == 'error'
 
 
+CATCHES = (
+  'assert candidate(1) == 1\ntry:\n  candidate("a")\n  assert False\n'
+  'except TypeError: pass'
+)
+
+
+@pytest.mark.parametrize(
+  ('body', 'kind'),
+  [
+    ('return x + 0', 'correct'), ('return x', 'wrong'),
+    ('raise TypeError', 'error'), ('return x if x == 1 else 1 / 0', 'error'),
+    ('import os; return x if x == 1 else os._exit(1)', 'error'),
+  ],
+)  # fmt: skip
+def test_a_judge_may_ask_for_an_exception_by_its_name(pool, body, kind):
+  test = JudgeTest(CATCHES, (('candidate', 'f'),))
+  assert judge(pool, f'def f(x): {body}', test).kind == kind
+
+
 def test_without_tests_nothing_is_right(pool):
   verdict = judge(pool, 'pass')
   assert (verdict.kind, verdict.reason) == ('error', 'unparsable: no tests')

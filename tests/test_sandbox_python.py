@@ -16,6 +16,11 @@ PUBLIC = public_data.folder() / 'public_cases'
 _CYCLE = 'def g(): pass\n'  # Puts what a module holds into a cycle.
 _DEL = 'class A:\n  def __del__(self): print(total)\n'
 ENDS = {
+  'streams that know their mode and name': (
+    'import sys\nwrites = "r" not in sys.stdout.mode\n'
+    'reads = sys.stdin.mode == "r" and sys.stdin.name == "<stdin>"\n'
+    'print(6 if reads and writes else 5)'
+  ),
   'exit handler': 'import atexit\natexit.register(print, 6)',
   'exit handler that writes': (
     'import atexit, io, os, sys\nsys.stdout = text = io.StringIO()\n'

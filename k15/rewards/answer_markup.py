@@ -21,7 +21,8 @@ _CHARACTERS = {
   'ℝ': r'\mathbb{R}', 'ℤ': r'\mathbb{Z}', 'ℕ': r'\mathbb{N}',
   'ℚ': r'\mathbb{Q}', '…': r'\ldots ', '⋯': r'\ldots ', '；': ';', '、': ',',
   '或': ' or ', '且': ' and ', '和': ' and ',
-  '£': r'\$', '€': r'\$', '¥': r'\$', '\u200b': '', '≡': r'\equiv ', '٫': '.',
+  '£': r'\$', '€': r'\$', '¥': r'\$', '₹': r'\$', '\u200b': '', '٫': '.',
+  '≡': r'\equiv ',
 }  # fmt: skip
 _GREEK = (
   'alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi'
@@ -106,6 +107,13 @@ _REALS = re.compile(
 )
 _SET_LETTER = re.compile(r'\\mathbb ?\{? ?([A-Z]) ?\}?')
 _MIXED = re.compile(r'(?<![\d.}^_{/])(\d+) +(\d+) ?/ ?(\d+)(?![\d.])')
+_ALONE = re.compile(r'(?<!\\)\{ ?([:=<>]) ?\}')  # 1{:}2 is 1:2.
+# Equations below each other, without columns.
+_SYSTEM = re.compile(
+  r'(?:\\\{ ?)?\\begin ?\{ ?(cases|array|aligned|gathered) ?\}'
+  r'(?: ?\{ ?[lcr]+ ?\})?(?P<rows>[^&=]*=[^&]*?)\\end ?\{ ?\1 ?\}'
+)
+_ROW_END = re.compile(r' ?,? ?\\\\(?: ?\[[\w.]+\])? ?')
 _PERCENT = re.compile(r'(?: |\\text ?\{ *)*(?:percent|per cent|pct)\b(?: *\})?')
 
 
@@ -121,6 +129,9 @@ def markup(answer: str) -> str:
     text = _LONE_DOLLAR.sub(r'\\$', text)
   text = _REMOVED.sub('', text)
   text = _COMMAND.sub(_rename, text)
+  if '\\begin' in text:
+    text = _SYSTEM.sub(_system, text)
+  text = _ALONE.sub(r'\1', text)
   text = text.replace('\\%', '%').replace('...', '\\ldots ')
   text = _SPACES.sub(' ', text).strip()
   if ' ' in text:
@@ -141,7 +152,7 @@ def markup(answer: str) -> str:
   if '\\mathbb' in text or '\\in' in text:
     text = _REALS.sub(r'\\reals', text)
     text = _SET_LETTER.sub(r'\1', text)
-  return text.strip(' *`').rstrip('.,;: ').strip()
+  return text.strip(' *`_').rstrip('.,;: ').strip()
 
 
 def _rename(match):
@@ -164,6 +175,11 @@ def _ascii(text):
   return ''.join(
     str(unicodedata.decimal(c, c)) if not c.isascii() else c for c in text
   )
+
+
+def _system(match):
+  rows = (row.strip(' ,') for row in _ROW_END.split(match['rows']))
+  return ', '.join(filter(None, rows))
 
 
 def _primes(match):

@@ -170,7 +170,7 @@ class Reader:
     """Whether a factor follows the one before without an operator."""
     cursor = self.cursor
     if cursor.kind == 'num':
-      after_group = bool(cursor.previous) and cursor.previous in ')}'
+      after_group = cursor.previous in (')', '}', '!')
       return before[0] != 'num' and (before == ('sym', 'pi') or after_group)
     if cursor.kind == 'word':
       return not self._at_modulus()

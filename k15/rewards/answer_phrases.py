@@ -30,7 +30,7 @@ _KIND = (
 _EACH = r'(?:where|with|for(?: all| any| every| each)?|and|\\forall)'
 # What leaves open for which numbers an answer holds: for all that there are.
 _CONDITION = re.compile(
-  rf'[,;(]? ?,? ?(?:{_EACH} ?)?(?:'
+  rf'(?:[,;(|:]|\\vert)? ?,? ?(?:{_EACH} ?)?(?:'
   rf'{_LETTERS} ?\\in ?{_SET}|{_LETTERS.replace("letter", "letter2")} '
   rf'(?:(?:is|are|be|being) )?{_KIND}'
   rf'|{_KIND.replace("kind", "kind2")} {_LETTERS.replace("letter", "letter4")})'
@@ -40,8 +40,10 @@ _CONDITION = re.compile(
   rf'(?:[a-zA-Z]|{_LETTERS.replace("letter", "letter3")} ?\\in ?\\reals)?[ ).]*'
 )
 _CONDITION_STARTS = re.compile(
-  r'[,;(]|\\text|\\forall|(?<![a-zA-Z])(?:for|where|with)(?![a-zA-Z])'
+  r'[,;(|:]|\\vert|\\text|\\forall|(?<![a-zA-Z])(?:for|where|with)(?![a-zA-Z])'
 )
+_SUCH_THAT = ('|', '\\vert', ':')  # in {2k | k in Z}
+_LETTER_ALONE = re.compile(r'\\\{ ?[a-zA-Z]')
 _COMPARES = re.compile(r'[<>]|\\(?:le|ge|lt|gt|ne)(?![a-zA-Z])')
 
 _LABELS = (
@@ -114,6 +116,10 @@ def without_condition(text: str) -> tuple[str, str]:
     )  # fmt: skip
     if (whole_numbers or match['set'] == 'Q') and _COMPARES.search(body):
       return text, ''
+    if start[0] in _SUCH_THAT and (
+      not (end and whole_numbers) or _LETTER_ALONE.fullmatch(body)
+    ):
+      continue
     letter = match['letter'] or match['letter2'] or match['letter4'] or ''
     return body + end, letter if whole_numbers else ''
   return text, ''

@@ -23,17 +23,23 @@ _NO_LETTERS = re.compile(r'\\text ?\{([^{}a-zA-Z]*)\}')
 _QUANTITY = re.compile(r'^\\text ?\{\s*([-+]?\d[\d.,/]*)\s+([a-zA-Z /]+)\}$')
 _LABEL = re.compile(
   r'^(?:\\text ?\{[^{}]*\}\s*=|'
-  r'\\text ?\{[^{}]* (?:is|are|equals) ?:? ?\}(?=.)|(?:\\text ?\{\s*)?'
+  r'\\text ?\{[^{}]*(?: (?:is|are|equals) ?:?|[a-z] ?:) ?\}(?=.)|'
+  r'e ?=(?=[^=]+$)|(?:\\text ?\{\s*)?'
   r'(?i:(?:the )?(?:final )?answer)(?: is)?\s*:?\s*\}?\s*:?)\s*'
 )
 _CALL = re.compile(
-  r"(?<![a-zA-Z\\])([a-zA-Z]'*) ?\( ?[a-z](?:, ?[a-z])* ?\) ?(?==)"
+  r"(?<![a-zA-Z\\])([a-zA-Z]'*) ?\( ?[a-z](?:, ?[a-z])* ?\) ?(?==|\\equiv)"
 )
 _RUN_ON = re.compile(r'(?<=[\d)}])(or|and)(?=[^a-z]|[a-z]\b)')
 _TEXT = re.compile(r'\\text ?\{([^{}]*)\}')
 _WORD = re.compile(r'(?<![\\a-zA-Z])[a-zA-Z]{3,}')
 _AND = re.compile(r',?\s+(?:and|&)\s+')
 _LAST_SIDE = re.compile(r'^(?P<left>[^,;]*[a-zA-Z][^,;]*)=(?P<right>[^=]+)$')
+_BUILDER = re.compile(
+  r'^\\\{ ?([a-zA-Z]) ?(?:\\in ?\\reals ?)?(?:\||\\vert|:|\\ratio)'
+)
+# All letters of a choice of several, as in ABD.
+_CHOSEN = re.compile(r'[A-H](?:,?[A-H])+')
 _CLOCK = re.compile(r'([012]?\d) ?: ?([0-5]\d) ?(?:([ap])\.? ?m\.?)?', re.I)
 _MATHEMATICAL_WORDS = (
   'sin cos tan cot sec csc arcsin arccos arctan log exp sqrt inf infty'
@@ -70,6 +76,12 @@ class Reading:
     return _tree(self.body), (
       _tree(self.body, False) if ',' in self.body else None
     )
+
+  @functools.cached_property
+  def bound(self) -> str:
+    """The letter that a set says its elements by, as x in {x | x > 3}."""
+    match = _BUILDER.match(self.body)
+    return match[1] if match else ''
 
   @functools.cached_property
   def stated(self) -> tuple | None:
@@ -111,7 +123,7 @@ def read(answer: str) -> Reading:
     body, unit = f'({", ".join(f"{{{body}}}" for body in bodies)})', ('', 1)
   else:
     body, *unit = answer_units.split(body)
-  if '(' in body and '=' in body:
+  if '(' in body and ('=' in body or '\\equiv' in body):
     body = _without_call(body)
   spelled = _TEXT.sub(r'\1', body).strip().casefold()
   body = _SPELLED.get(spelled) or _number(spelled) or body
@@ -161,9 +173,19 @@ def same_text(gold: Reading, answer: Reading) -> bool:
     return bool(gold.key)
   if gold.choice and gold.choice == answer.choice:
     return gold.choice in (gold.key, answer.key)
+  chosen = _chosen(gold.key)
+  if chosen and chosen == _chosen(answer.key):
+    return True
   if not (gold.has_words or answer.has_words):
     return False
   return _folded(gold.key) == _folded(answer.key)
+
+
+def _chosen(key):
+  """Letters of several choices in their order, '' for anything else."""
+  letters = key.replace(',', '')
+  in_order = letters == ''.join(sorted({*letters}))
+  return letters if in_order and _CHOSEN.fullmatch(key) else ''
 
 
 def _folded(key):

@@ -6,15 +6,16 @@ import re
 MAX_DEPTH = 40
 MAX_TOKENS = 600
 
+# 3!=6 is a factorial; x!=6 says what x is not.
 _TOKEN = re.compile(
   r'(?P<num>\d+(?:,\d{3})+(?![\d])(?:\.\d+)?|\d+\.\d+|\.\d+|\d+\.?)'
   r'|\\text ?\{(?P<text>[^{}]*)\}|\\(?P<command>[a-zA-Z]+)'
   r"|(?P<word>[a-zA-Z]+'*)|(?P<set>\\[{}])|(?P<row>\\\\(?: ?\[[\w.]+\])?)"
-  r'|(?P<op><=|>=|!=|<|>|[-+*/^_=,;:()\[\]{}|!%&])|(?P<space>\s+)'
+  r'|(?P<op>(?<=\d)!|<=|>=|!=|<|>|[-+*/^_=,;:()\[\]{}|!%&])|(?P<space>\s+)'
 )
-# 2 e - 3 is a difference; 2e-07 and 1.5e-3 are powers of 10.
+# 2 e - 3 is a difference; 2e9, 2e-07 and 1.5e-3 are powers of 10.
 _SCIENTIFIC = re.compile(
-  r'(?<![\d.])(\d+(?=E|e[+-]\d\d)|\d*\.\d+)[eE]([+-]?\d+)(?![\d.])'
+  r'(?<![\d.])(\d+(?=E|e\d|e[+-]\d\d)|\d*\.\d+)[eE]([+-]?\d+)(?![\d.])'
 )
 _REPEATING = re.compile(
   r'(\d*)\.(\d*)\\(?:overline|bar|dot) ?(?:\{(\d+)\}|(\d))'

@@ -26,7 +26,7 @@ _SIZES = {
     'h hr hour': '3600', 'day': '86400', 'week': '604800', 'month': '2629746',
     'year yr': '31556952',
   },
-  'money': {'cent': '0.01', 'dollar USD money': '1'},
+  'money': {'cent': '0.01', 'dollar USD euro yuan rupee money': '1'},
   'angle': {'degree deg': '1'}, 'radian': {'rad radian': '1'},
   'count': {
     'hundred': '100', 'thousand': '1000', 'million': '1000000',
@@ -52,6 +52,7 @@ UNITS = {
   'mL': ((('length', 3),), Fraction(1, 10**6)),
   'L': ((('length', 3),), Fraction(1, 1000)),
   'kph': (_SPEED, Fraction(5, 18)),
+  'kmph': (_SPEED, Fraction(5, 18)),
   'mph': (_SPEED, Fraction('0.44704')),
 }
 UNITS |= dict.fromkeys(('ml', 'milliliter', 'millilitre'), UNITS['mL'])
@@ -65,7 +66,7 @@ _STATEMENT_WORDS = (
   ' either except without above below sqrt pi inf infty infinity'
 )
 _NOT_UNITS = frozenset(_STATEMENT_WORDS.split())
-_PLAIN_UNITS = ('m', 's', 'g', 'h', 'L')  # letters, after a space
+_PLAIN_UNITS = frozenset('msghLJNWV')  # letters, after a space
 _SQUARE, _CUBIC = ('sq', 'square', 'squared'), ('cubic', 'cu', 'cubed')
 _TEXT_UNIT = re.compile(
   r'^(?P<body>.*[^\s,=({])\s*\\text ?\{(?P<unit>[^{}]*)\}'

@@ -32,6 +32,8 @@ from k15.rewards import values
 from k15.rewards.verdict import Verdict
 
 _NUMBER = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
+_RAISED = re.compile(r'crash: ([A-Z]\w*)(?::|$)')
+_NAME = re.compile(r'\w+')
 _LIMITS = sandbox.Limits()
 _LONGEST_NUMBER = 64  # characters; longer tokens are compared as text
 _RUN_CHECKER = '\nimport json, sys\nassert check(*json.load(sys.stdin)) is True'
@@ -223,8 +225,13 @@ def _judge(pool, job, test):
   limits = sandbox.Limits(seconds=test.seconds + job.limits.seconds)
   judge = sandbox.Job('python', test.source, '', limits, ask=tuple(functions))
   outcome = pool.judge(judge, answer)
-  if failures:
+  if failures and outcome.value not in ('passed', 'failed'):
     return 'error', failures[0]
+  for failure in failures:
+    # A test may be about what the program raises, if it says so by name.
+    raised = _RAISED.match(failure)
+    if not raised or raised[1] not in _NAME.findall(test.source):
+      return 'error', failure
   if not asked and outcome.value == 'passed':  # Whatever the program is.
     return 'error', 'unparsable: judge: it asked the program nothing'
   return _judgement(outcome, 'judge')

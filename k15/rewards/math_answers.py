@@ -36,7 +36,9 @@ from k15.rewards.verdict import Verdict
 
 MAX_NESTING = 40
 OWN_SECONDS = 0.15  # of processor time, for rung 2
-_DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
+# Not 58,500, whose comma groups its digits.
+_DECIMAL_COMMA = re.compile(r'-?(?:0,\d+|\d+,(?!\d{3}$)\d+)')
+_PAIR = re.compile(r'-?[1-9],\d')
 
 
 def verify(
@@ -91,6 +93,8 @@ def _compare(gold, answer):
     return 'correct'
   if gold.choice and answer.choice and gold.choice != answer.choice:
     return 'wrong'
+  if gold.behind_choice and answer.behind_choice:
+    return _compare(gold.behind_choice, answer.behind_choice)
   # One of both names a choice, the other says what it is.
   if not gold.choice and answer.behind_choice:
     return _compare(gold, answer.behind_choice)
@@ -158,13 +162,17 @@ def _trees(gold, answer):
     if gold.integer and answer.integer:
       common = ('sym', gold.integer)
       theirs = answer_shapes.replaced(theirs, answer.integer, common)
+    if gold.bound and answer.bound:
+      theirs = answer_shapes.replaced(theirs, answer.bound, ('sym', gold.bound))
     pairs.append((ours, theirs))
   return pairs
 
 
 def _comma_is_point(gold, answer):
-  """1,22 for 1.22."""
+  """1,22 for 1.22; a reference of 1,2 is two numbers."""
   for a, b in ((gold, answer), (answer, gold)):
+    if a is gold and _PAIR.fullmatch(a.body):
+      continue
     if _DECIMAL_COMMA.fullmatch(a.body) and b.trees[0] and ',' not in b.body:
       tree = answer_reading.read(a.body.replace(',', '.')).trees[0]
       return b.trees[0][0] == 'num' and answer_equality.equal(tree, b.trees[0])

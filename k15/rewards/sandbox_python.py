@@ -11,6 +11,7 @@ programs.
 
 import _io  # io.IOBase itself asks abc about every object.
 import atexit
+import builtins
 import contextlib
 import functools
 import gc
@@ -141,14 +142,17 @@ def _exit_code(code):
 
 
 def _open_standard_streams():
-  def stream(file, mode):
+  def stream(file, mode, name):
     raw = io.FileIO(file, mode, closefd=False)
+    raw.name = name
     buffer = io.BufferedReader(raw) if mode == 'r' else io.BufferedWriter(raw)
-    return io.TextIOWrapper(buffer, encoding='utf-8', newline=None)
+    text = io.TextIOWrapper(buffer, encoding='utf-8', newline=None)
+    text.mode = mode  # As the interpreter has it: programs look it up.
+    return text
 
-  sys.stdin = sys.__stdin__ = stream(0, 'r')
-  sys.stdout = sys.__stdout__ = stream(1, 'w')
-  sys.stderr = sys.__stderr__ = stream(2, 'w')
+  sys.stdin = sys.__stdin__ = stream(0, 'r', '<stdin>')
+  sys.stdout = sys.__stdout__ = stream(1, 'w', '<stdout>')
+  sys.stderr = sys.__stderr__ = stream(2, 'w', '<stderr>')
   sys.stderr.reconfigure(errors='backslashreplace', line_buffering=True)
 
 
@@ -159,8 +163,19 @@ def _ask(pipe, name, *args, **keywords):
   reply = _take(pipe, struct.unpack('=I', _take(pipe, 4))[0])
   failure, text = json.loads(reply)
   if failure:
-    raise RuntimeError(f'the program failed: {failure}')
+    raise _as_raised(failure)
   return values.decode(text)
+
+
+def _as_raised(failure):
+  """What a program raised, as far as it is an exception of Python's own."""
+  _, _, said = failure.partition('crash: ')
+  name, _, message = said.partition(':')
+  kind = getattr(builtins, name, None)
+  if isinstance(kind, type) and issubclass(kind, Exception):
+    with contextlib.suppress(Exception):  # Some want other arguments.
+      return kind(message.strip())
+  return RuntimeError(f'the program failed: {failure}')
 
 
 def _take(pipe, size):
