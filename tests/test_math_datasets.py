@@ -79,7 +79,7 @@ def test_answers_of_math(tmp_path, fields, answer):
   [
     (dict(problem='x', answer=True), "'answer' is a bool, not text"),
     (dict(problem=0, answer='1'), 'the problem is 0'),
-    (dict(problem='x', answer='1', level='hard'), "no level: 'hard'"),
+    (dict(problem='x', answer='1', level='hard'), "no level from 0 to 5: 'hard'"),
     ([], 'a list, not an object'),
   ],
 )
