@@ -102,7 +102,9 @@ def test_log_probabilities_that_are_no_numbers_end_the_run():
   run.accept(share, work, made)
   error = run.outcomes.get_nowait()
   assert isinstance(error, FloatingPointError)
-  assert 'response 0/0: the log-probabilities of 1 of its 2 tokens' in str(error)
+  assert 'response 0/0: the log-probabilities of 1 of its 2 tokens' in str(
+    error
+  )
 
 
 def test_when_nobody_waits_any_more():
