@@ -440,11 +440,3 @@ def test_solutions_of_the_shipped_problems_pass(pool):
   pairs = [(record['response'], record['answer']) for record in records]
   verdicts = code_tests.verify_batch(pool, pairs)
   assert {verdict.kind for verdict in verdicts} == {'correct'}
-
-
-def test_a_problem_that_comes_twice_is_refused(tmp_path):
-  row = mbpp_row('def f(x): return x', ['assert f(1) == 1'])
-  with pytest.raises(
-    ValueError, match="line 2: id 'mbpp/1' is also at .*a.jsonl, line 1"
-  ):
-    code_datasets.load_mbpp(write(tmp_path / 'a.jsonl', row, row))
