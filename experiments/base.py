@@ -291,8 +291,8 @@ def _supervised():
     steps=1500,
     epochs=0,  # passes over the examples instead of `steps`; 0: `steps`
     batch_tokens=8192,  # packed tokens per step
-    # 'adam', 'sgd' or 'muon': hidden matrices by Muon, the rest by Adam at the
-    # same rate.
+    # 'adam', 'sgd' or 'muon': hidden matrices by Muon, the rest by Adam at a
+    # share of its rate, `optimizer.muon_adam_share`.
     optimizer='muon',
     learning_rate=1e-2,  # NP for the long-CoT warm-up
     end_learning_rate=3e-4,  # cosine decay to here
@@ -565,6 +565,9 @@ def _optimizer():
     eps=1e-8,
     weight_decay=0.0,
     clip_norm=1.0,  # global gradient norm; 0 is off
+    # Where a stage learns by 'muon': the learning rate of embedding, head,
+    # norms and biases, which are Adam's, over that of Muon; NP.
+    muon_adam_share=0.3,
     reset_every_iteration=True,  # k1.5 2.3.2
     micro_batch_rows=16,  # packed rows whose gradient is computed at once
     # Whether the optimizer's state waits in host memory while the devices

@@ -108,6 +108,7 @@ RANGES = {
     'curation.guess_max_length',
   ),
   '> 0': (
+    'optimizer.muon_adam_share',
     'task.hardest', 'policy.rope_theta', 'policy.rms_norm_eps',
     *(f'{group}.learning_rate' for group in _SUPERVISED),
     'long_cot_examples.temperature', 'long_cot_examples.server_seconds',

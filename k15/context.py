@@ -218,6 +218,7 @@ def make_optimizer(
     o.weight_decay,
     o.clip_norm,
     policy.logical_axes(context.policy) if axes is None else axes,
+    o.muon_adam_share,
   )
 
 

@@ -29,6 +29,7 @@ def make(
   weight_decay: float,
   clip_norm: float,
   axes: Any,
+  muon_adam_share: float = 1.0,
 ) -> optax.GradientTransformation:
   """Gradients -> directions of descent, before the learning rate.
 
@@ -42,6 +43,8 @@ def make(
     clip_norm: global gradient norm; 0 is off.
     axes: tree of the parameters with the names of their axes, a tuple each,
       as `policy.logical_axes` makes it.
+    muon_adam_share: of 'muon', the learning rate of what is Adam's, over that
+      of Muon; > 0.
 
   Raises:
     ValueError: an unknown name.
@@ -54,6 +57,7 @@ def make(
   elif name == 'muon':
     muon = optax.contrib.muon(
       learning_rate=1.0,
+      adam_learning_rate=muon_adam_share,
       adam_b1=beta1,
       adam_b2=beta2,
       eps=eps,

@@ -249,3 +249,23 @@ def test_muon_turns_hidden_matrices_one_by_one(config):
       assert sizes.min() > 0.5 and sizes.max() < 1.3, (name, sizes)
     else:  # embedding and lm_head too
       np.testing.assert_allclose(np.abs(x), np.abs(x).max(), rtol=1e-3)
+
+
+def test_what_muon_leaves_to_adam_has_a_rate_of_its_own():
+  axes = policy.logical_axes(LAYERED)
+  params, gradient = drawn(0, 0.3), drawn(1, 0.2)
+
+  def direction(**settings):
+    settings = ADAM | dict(name='muon', axes=axes) | settings
+    optimizer = optimizer_lib.make(**settings)
+    return optimizer.update(gradient, optimizer.init(params), params)[0]
+
+  whole, quarter = direction(), direction(muon_adam_share=0.25)
+  for (path, x), y in zip(
+    jax.tree_util.tree_leaves_with_path(whole),
+    jax.tree.leaves(quarter),
+    strict=True,
+  ):
+    is_muon = path[-1].key in ('q', 'k', 'v', 'o', 'gate', 'up', 'down')
+    share = 1.0 if is_muon else 0.25
+    np.testing.assert_allclose(y, share * x, rtol=1e-5, err_msg=str(path))
