@@ -43,7 +43,7 @@ class Fields:
   Attributes:
     prompt: text, needed in every row.
     answer: text or number, needed in every row.
-    response: text; a row without it, or with '', has no response.
+    response: text; a row without it, or with '', null or NaN, has none.
     domain, discipline: text or number, optional.
     difficulty: number from 0 to `hardest`; where it is missing, null or NaN the
       problem has no label.
@@ -347,9 +347,12 @@ def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
   try:
     number = 0
     with pyarrow.parquet.ParquetFile(file) as table:
+      names = table.schema_arrow.names
+      if len(set(names)) < len(names):
+        raise ValueError(f'{file}: two columns of one name: {names}')
       narrow = _narrow_columns(table.schema_arrow)
       for batch in table.iter_batches(_PARQUET_BATCH_ROWS):
-        for row in batch.to_pylist():
+        for row in _batch_rows(batch, f'{file}, row {number + 1}'):
           number += 1
           for name, as_written in narrow.items():
             if row[name] is not None:
@@ -357,6 +360,28 @@ def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
           yield number, f'{file}, row {number}', row
   except (pyarrow.ArrowException, OSError) as error:
     raise ValueError(f'{file}: not readable as Parquet: {error}') from None
+
+
+def _batch_rows(batch, where):
+  try:
+    return batch.to_pylist()
+  except pyarrow.ArrowException:
+    raise
+  except (ValueError, OverflowError) as error:
+    raise ValueError(
+      f'{where} or one of the {len(batch) - 1} after it: {_column_of(batch)}'
+      f' cannot be read: {error}'
+    ) from None
+
+
+def _column_of(batch):
+  """The first column with a value that Python has no form of."""
+  for name, column in zip(batch.schema.names, batch.columns, strict=True):
+    try:
+      column.to_pylist()
+    except (ValueError, OverflowError):
+      return f'column {name!r}'
+  return 'a column'
 
 
 def _narrow_columns(schema):
@@ -410,7 +435,10 @@ def _answer(row, fields, where, may_lack):
 
 
 def _response(row, field, where):
-  return None if row.get(field) in (None, '') else _text(row, field, where)
+  value = row.get(field)
+  # Tables write NaN for what is missing.
+  is_missing = value is None or value == '' or value != value
+  return None if is_missing else _text(row, field, where)
 
 
 def _label(row, field):

@@ -130,7 +130,8 @@ def _check_tied(files, vocab_size, rows=4096):
       files.read(embedding, index), files.read(head, index)
     ):
       raise hf_files.BadWeights(
-        f'config.json ties the embeddings, and {head} differs from {embedding}'
+        f'{files.directory}: config.json ties the embeddings, and {head}'
+        f' differs from {embedding}'
       )
 
 

@@ -116,6 +116,10 @@ def _architecture(config):
       f'{config.where}: the architecture is {names}, not one of'
       f' {list(ARCHITECTURES)}'
     )
+  # Others go by it, and what they compute may differ: Mistral has windows.
+  expected = ARCHITECTURES[names[0]][0]
+  if config.text('model_type') not in (None, expected):
+    raise config.refuse('model_type', f'{expected!r}, as {names[0]} has it')
   return names[0]
 
 

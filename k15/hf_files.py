@@ -28,7 +28,11 @@ class BadWeights(ValueError):
 
 
 class Files:
-  """The open files of a checkpoint, all they hold known by name and shape."""
+  """The open files of a checkpoint, all they hold known by name and shape.
+
+  Attributes:
+    directory: of the checkpoint.
+  """
 
   def __init__(self, directory: str | pathlib.Path):
     """Opens them; reads headers only.
@@ -37,21 +41,21 @@ class Files:
       BadWeights: no weights, a malformed or wrong index, a missing or damaged
         file, a tensor twice.
     """
-    self._directory = pathlib.Path(directory)
+    self.directory = pathlib.Path(directory)
     self._resources = contextlib.ExitStack()
     self._tensors = {}
-    promised = _read_index(self._directory)
+    promised = _read_index(self.directory)
     with contextlib.ExitStack() as on_error:
       on_error.callback(self.close)
       for name in sorted(set(promised.values())) or [SINGLE]:
         self._open(name)
-      _check_index(self._directory, promised, self._tensors)
+      _check_index(self.directory, promised, self._tensors)
       on_error.pop_all()
 
   def _open(self, name):
-    path = self._directory / name
+    path = self.directory / name
     if not path.is_file():
-      raise BadWeights(f'{self._directory} has no {name}')
+      raise BadWeights(f'{self.directory} has no {name}')
     try:
       file = safetensors.safe_open(path, framework='numpy')
     except safetensors.SafetensorError as error:
@@ -60,7 +64,9 @@ class Files:
     for tensor in file.keys():  # noqa: SIM118  (no mapping)
       if tensor in self._tensors:
         other = self._tensors[tensor][0]
-        raise BadWeights(f'tensor {tensor} is in {other} and in {name}')
+        raise BadWeights(
+          f'{self.directory}: tensor {tensor} is in {other} and in {name}'
+        )
       self._tensors[tensor] = name, file.get_slice(tensor)
 
   def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -84,7 +90,7 @@ class Files:
     if _non_finite(part):
       file, whole = self._tensors[name]
       raise BadWeights(
-        f'{self._directory / file}: {_non_finite(whole[:])} of the'
+        f'{self.directory / file}: {_non_finite(whole[:])} of the'
         f' {math.prod(whole.get_shape())} values of tensor {name} are not'
         ' finite'
       )
@@ -151,16 +157,19 @@ def check(
   if missing or extra:
     parts = [('missing', missing), ('not of this architecture', extra)]
     texts = [f'{_few(names)} {what}' for what, names in parts if names]
-    raise BadWeights(f'tensors do not match config.json: {"; ".join(texts)}')
+    raise BadWeights(
+      f'{files.directory}: tensors do not match config.json: {"; ".join(texts)}'
+    )
   for name, shape in expected.items():
     if shapes[name] != shape:
       raise BadWeights(
-        f'tensor {name} has the shape {shapes[name]}, and config.json asks for '
-        f'{shape}'
+        f'{files.directory}: tensor {name} has the shape {shapes[name]}, and'
+        f' config.json asks for {shape}'
       )
     if files.dtype(name) not in DTYPES:
       raise BadWeights(
-        f'tensor {name} is {files.dtype(name)}, not one of {list(DTYPES)}'
+        f'{files.directory}: tensor {name} is {files.dtype(name)}, not one of'
+        f' {list(DTYPES)}'
       )
 
 

@@ -27,6 +27,7 @@ from k15 import context as context_lib
 from k15 import conversations
 from k15 import curation_steps
 from k15 import handover
+from k15 import hf_config
 from k15 import hf_files
 from k15 import host_memory
 from k15 import hosts
@@ -36,6 +37,7 @@ from k15 import stage_inputs
 from k15.rewards import scoring
 from k15.rollout import openai_texts
 from k15.rollout import remote
+from k15.rollout import requests
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
@@ -75,8 +77,9 @@ def main(argv: list[str]) -> None:
     scoring.Failed,
   ) as error:
     # Of these, other processes may know nothing: of a slice, of verdicts, of
-    # the conversations that the first one reads.
+    # the conversations that the first one reads, of a response.
     own = hf_files.BadWeights | scoring.Failed | conversations.DataError
+    own |= requests.NotFinite
     is_own = isinstance(error, own)
     if is_own and jax.process_count() > 1:
       hosts.leave(error)
@@ -106,7 +109,7 @@ def _prepare():
   path = workdir / 'config.json'
   if path.exists():
     for change in config_changes.refuse_changes(
-      json.loads(path.read_text()), config, stage_inputs.begun(workdir)
+      hf_config.read_json(path), config, stage_inputs.begun(workdir)
     ):
       if hosts.is_first():
         print(f'changed since the run began: {change}')

@@ -4,9 +4,10 @@
 
 The last name is the file to be written.  A row gets `id`, `prompt`, `answer`,
 `domain`, `discipline` and, where MATH has a level, `difficulty`, out of 5.  A
-record of MATH without an answer has it in the last box of its solution.
+record without an answer has it in the last box of its solution.
 """
 
+import math
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -38,8 +39,8 @@ def row_of(
 ) -> dict[str, Any]:
   """The row of one record; `where` begins what it raises."""
   if 'question' in record:  # GSM8K
-    prompt, level = record['question'], None
-    answer = _text(record, 'answer', where).rpartition('####')[2].strip()
+    prompt, level = record['question'], ''
+    answer = answer_of(record, where).rpartition('####')[2].strip()
     discipline = 'word problems'
   elif 'problem' in record:  # MATH
     prompt, answer = record['problem'], answer_of(record, where)
@@ -53,9 +54,8 @@ def row_of(
     raise ValueError(
       f'{where}: the problem is {prompt!r}, and has to be a text'
     )
-  name = record.get('unique_id')
   return dict(
-    id=default_id if name in (None, '') else str(name),
+    id=str(_first(record, 'unique_id')) or default_id,
     prompt=prompt,
     answer=answer,
     domain=DOMAIN,
@@ -65,7 +65,7 @@ def row_of(
 
 
 def answer_of(record: Mapping[str, Any], where: str) -> str:
-  """The answer of a MATH record: its own, or the last box of its solution."""
+  """The answer of a record: its own, or the last box of its solution."""
   answer = _text(record, 'answer', where).strip()
   if answer:
     return answer
@@ -89,18 +89,24 @@ def _text(record, field, where):
 
 
 def _first(record, *fields):
-  """The first of the fields that says something; '' if none does."""
+  """The first of the fields that says something; '' if none does.
+
+  Tables write NaN for what is missing.
+  """
   values = (record.get(field) for field in fields)
-  return next((v for v in values if v not in (None, '')), '')
+  return next((v for v in values if v not in (None, '') and v == v), '')
 
 
 def _difficulty(level, where):
   """A level of 'Level 1' to 'Level 5' as a share; None where nobody knows."""
-  level = str(level or '').removeprefix('Level ').replace('?', '')
+  text = str(level).casefold().removeprefix('level').replace('?', '').strip()
   try:
-    return float(level) / 5 if level else None
+    share = float(text) / 5 if text else None
   except ValueError:
-    raise ValueError(f'{where}: no level: {level!r}') from None
+    share = math.nan
+  if share is not None and not 0 <= share <= 1:
+    raise ValueError(f'{where}: no level from 0 to 5: {level!r}')
+  return share
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k15 import data
+from k15 import hf_config
 from k15 import hf_export
 from k15 import hosts
 from k15 import metrics
@@ -45,7 +46,7 @@ class Changed(ValueError):
 def begun(workdir: pathlib.Path) -> list[str]:
   """Stages that have begun, in the order in which they did."""
   records = [
-    (json.loads(path.read_text())['place'], path.stem)
+    (hf_config.read_json(path)['place'], path.stem)
     for path in (workdir / 'stages').glob('*.json')
   ]
   return [stage for _, stage in sorted(records)]
@@ -63,7 +64,7 @@ def check_files(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   """
   for stage in begun(workdir):
     if has_saved(workdir, stage):
-      before = json.loads(_path(workdir, stage).read_text())
+      before = hf_config.read_json(_path(workdir, stage))
       _compare_files(stage, before, config)
 
 
@@ -96,7 +97,7 @@ def check(
       number=len(problems), sha256=hashlib.sha256(text).hexdigest()
     ),
   )
-  before = json.loads(path.read_text()) if path.exists() else {}
+  before = hf_config.read_json(path) if path.exists() else {}
   if before and has_saved(workdir, stage):
     _compare_models(workdir, stage, before, now)
     _compare_files(stage, before, config)
@@ -148,7 +149,7 @@ def _files(stage, config):
 
 def _prints(key, config):
   return [
-    _tokenizer_print(path) if key == 'checkpoint' else _print(path)
+    _tokenizer_print(path) if key == 'checkpoint' else _print(key, path)
     for path in _paths(key, config)
   ]
 
@@ -165,9 +166,11 @@ def _paths(key, config):
   return [path for path in paths if path]
 
 
-def _print(path):
+def _print(key, path):
   if pathlib.Path(path).is_file():
     return data.digest(path)
+  if not pathlib.Path(path).exists():
+    raise FileNotFoundError(f'{key}: no such file or directory: {path}')
   directory = models.directory_of(path)
   return dict(name=str(path), sha256=models.fingerprint(directory))
 

@@ -150,15 +150,24 @@ def _apply(config, found, overrides):
   values = {key: _plain(value) for key, value in overrides.items()}
   for key, value in values.items():
     _check_key(key, leaves)
-    _check_type(key, value, _plain(leaves[key]))
+    _check_type(key, value, leaves[key])
   made.update_from_flattened_dict(values)
   return made
 
 
 def _plain(value):
-  """As Python writes it: numpy's numbers, and arrays as lists of theirs."""
+  """As Python writes it: numpy's numbers, and arrays as tuples of theirs.
+
+  In double precision 0.1 of float32 is 0.10000000149011612, which nobody wrote:
+  numbers are those that their own digits say.
+  """
   if hasattr(value, 'dtype') and hasattr(value, 'tolist'):
-    value = value.tolist()
+    if getattr(value, 'ndim', 0):
+      value = list(value)
+    elif isinstance(value.tolist(), float):
+      value = float(str(value))
+    else:
+      value = value.tolist()
   if isinstance(value, list | tuple):
     return tuple(map(_plain, value))
   return value
@@ -203,6 +212,11 @@ def _check_key(key, leaves):
 
 
 def _check_type(key, value, default):
+  if hasattr(default, 'dtype'):
+    raise SweepError(
+      f'{key}={value!r}: get_config() sets it to {default!r}, which no flag can'
+      ' change; it has to be as Python writes it'
+    )
   expected = type(default)
   same = type(value) is expected
   if same or (expected, type(value)) in ((float, int), (tuple, list)):

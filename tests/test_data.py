@@ -385,3 +385,37 @@ def test_stream_is_fast():
   # One idle core packs two million tokens a second.
   assert tokens / (time.perf_counter() - start) > 100_000
   assert tokens > 0.8 * 10 * 16 * 320
+
+
+@pytest.mark.parametrize(
+  ('column', 'what'),
+  [
+    (pyarrow.array([1], pyarrow.timestamp('ns')), 'Nanosecond'),
+    (pyarrow.array([2**60], pyarrow.timestamp('ms')), 'too large'),
+    (pyarrow.array([2**30], pyarrow.date32()), 'magnitude'),
+    (pyarrow.array([b'\xff'], pyarrow.binary()).view('string'), 'utf-8'),
+  ],
+)
+def test_a_column_of_values_python_has_not_is_named(tmp_path, column, what):
+  path = tmp_path / 'a.parquet'
+  table = pyarrow.table(dict(prompt=['a'], answer=[1], made=column))
+  pyarrow.parquet.write_table(table, path)
+  with pytest.raises(
+    ValueError, match=rf"a.parquet, row 1 .*column 'made' cannot be .*{what}"
+  ):
+    data.read_problems(str(path))
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+  path = tmp_path / 'a.parquet'
+  columns = [pyarrow.array(['a']), pyarrow.array([1]), pyarrow.array([2])]
+  table = pyarrow.Table.from_arrays(columns, ['prompt', 'answer', 'answer'])
+  pyarrow.parquet.write_table(table, path)
+  with pytest.raises(ValueError, match='a.parquet: two columns of one name'):
+    data.read_problems(str(path))
+
+
+def test_a_response_of_nan_is_none(tmp_path):
+  path = tmp_path / 'a.jsonl'
+  path.write_text('{"prompt": "a", "answer": 1, "response": NaN}')
+  assert data.read_problems(str(path))[0].response is None

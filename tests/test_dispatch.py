@@ -1,5 +1,7 @@
 """Who gets which request, and that each is answered exactly once."""
 
+import dataclasses
+
 import numpy as np
 import small_engine
 
@@ -88,6 +90,21 @@ def test_a_request_that_fails_everywhere_ends_the_run():
     run.accept(share, work, chunk(work, stop=Stop.FAILED, error='disk full'))
   error = run.outcomes.get_nowait()
   assert str(error) == 'response 0/0 failed 3 times, at last: disk full'
+
+
+def test_log_probabilities_that_are_no_numbers_end_the_run():
+  run = make_run(requests(1, 1))
+  (share,) = run.join([1])
+  ((work,),) = run.take(share)
+  made = dataclasses.replace(
+    chunk(work, [5, 6], Stop.ENDED), logprobs=np.array([-1, np.nan], np.float32)
+  )
+  run.accept(share, work, made)
+  error = run.outcomes.get_nowait()
+  assert isinstance(error, FloatingPointError)
+  assert 'response 0/0: the log-probabilities of 1 of its 2 tokens' in str(
+    error
+  )
 
 
 def test_when_nobody_waits_any_more():

@@ -97,6 +97,10 @@ REFUSED = [
   (dict(architectures=None, model_type=3), 'model_type is 3, and has to be'),
   (dict(architectures=None, model_type=None), r'the architecture is \[None\]'),
   (dict(architectures=['a'] * 99), "'a', 'a'"),
+  (
+    dict(model_type='mistral'),
+    "model_type is 'mistral', and has to be 'qwen3'",
+  ),
   (dict(layer_types=[[]]), 'layer_types is .* a list of texts'),
   (dict(layer_types={'full_attention': 2}), 'layer_types is .* a list of'),
   (dict(use_sliding_window='yes'), "use_sliding_window is 'yes', and has"),

@@ -1,6 +1,7 @@
 """Tests of k15/math_datasets.py."""
 
 import json
+import math
 
 import pytest
 
@@ -79,7 +80,11 @@ def test_answers_of_math(tmp_path, fields, answer):
   [
     (dict(problem='x', answer=True), "'answer' is a bool, not text"),
     (dict(problem=0, answer='1'), 'the problem is 0'),
-    (dict(problem='x', answer='1', level='hard'), "no level: 'hard'"),
+    (
+      dict(problem='x', answer='1', level='hard'),
+      "no level from 0 to 5: 'hard'",
+    ),
+    (dict(problem='x', answer='1', level=6), 'no level from 0 to 5: 6'),
     ([], 'a list, not an object'),
   ],
 )
@@ -88,6 +93,29 @@ def test_malformed_rows_are_one_sentence(tmp_path, row, sentence):
   path.write_text(json.dumps(row))
   with pytest.raises(ValueError, match=f'a.jsonl, line 1: .*{sentence}'):
     math_datasets.convert([str(path)])
+
+
+@pytest.mark.parametrize(
+  ('level', 'share'),
+  [
+    (0, 0.0), ('Level 3', 0.6), ('level 5', 1.0), (3.0, 0.6), ('Level ?', None),
+    (None, None), (math.nan, None),
+  ],
+)  # fmt: skip
+def test_levels_as_people_write_them(tmp_path, level, share):
+  path = tmp_path / 'a.jsonl'
+  fields = dict(level=level, type=level, unique_id=math.nan)
+  path.write_text(json.dumps(dict(problem='x', answer='1') | fields))
+  (row,) = math_datasets.convert([str(path)])
+  assert row['difficulty'] == share
+  assert row['id'].endswith('a.jsonl:1')
+  assert row['discipline'] != 'nan'
+
+
+def test_a_question_without_an_answer_may_have_a_solution(tmp_path):
+  path = tmp_path / 'a.jsonl'
+  path.write_text('{"question": "x?", "solution": "It is \\\\boxed{5}."}')
+  assert [row['answer'] for row in math_datasets.convert([str(path)])] == ['5']
 
 
 def test_other_rows_are_refused(tmp_path):

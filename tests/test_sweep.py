@@ -189,3 +189,13 @@ def test_launching_imports_no_jax():
     " sys.exit(bool({'jax', 'k15', 'numpy'} & set(sys.modules)))"
   )
   assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
+
+def test_narrow_numbers_of_numpy_are_the_digits_that_were_meant(write):
+  path = write(
+    "import numpy as np; return [{'loss.tau': x} for x in"
+    ' np.array([0.1, 0.01], np.float32)]'
+  )
+  units = sweep.units(path)
+  assert [unit.overrides['loss.tau'] for unit in units] == [0.1, 0.01]
+  assert [unit.name for unit in units] == ['tau=0.1', 'tau=0.01']

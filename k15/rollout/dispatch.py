@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from k15.rollout import requests as requests_lib
-from k15.rollout.requests import Chunk, Completion, Request, Stop
+from k15.rollout.requests import Chunk, Request, Stop
 
 _MOST_FAILURES = 3  # of one request, before it is given up
 
@@ -185,5 +185,8 @@ class Run:
     )
 
   def _complete(self, work, stop):
-    segments = requests_lib.segments_of(work.chunks)
-    self.outcomes.put(Completion(work.asked, segments, stop))
+    try:
+      found = requests_lib.completion_of(work.asked, work.chunks, stop)
+    except requests_lib.NotFinite as error:
+      found = error
+    self.outcomes.put(found)

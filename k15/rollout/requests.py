@@ -128,6 +128,10 @@ class SlotEvent:
   stop: Stop
 
 
+class NotFinite(FloatingPointError):
+  """A policy computes what is no number; the message is a sentence."""
+
+
 class Gatherer:
   """Makes completions of chunks, those of many requests mixed."""
 
@@ -139,6 +143,7 @@ class Gatherer:
 
     Raises:
       RuntimeError: the request failed.
+      NotFinite: see `completion_of`.
     """
     chunks = self._chunks.setdefault(chunk.request, [])
     chunks.append(chunk)
@@ -147,7 +152,27 @@ class Gatherer:
     del self._chunks[chunk.request]
     if chunk.stop is Stop.FAILED:
       raise RuntimeError(f'{name_of(chunk.request)} failed: {chunk.error}')
-    return Completion(chunk.request, segments_of(chunks), chunk.stop)
+    return completion_of(chunk.request, chunks, chunk.stop)
+
+
+def completion_of(
+  request: Request, chunks: Iterable[Chunk], stop: Stop
+) -> Completion:
+  """All chunks of a request joined.
+
+  Raises:
+    NotFinite: a log-probability is not: the tokens are noise, whatever reads
+      them, though every weight may be a number.
+  """
+  completion = Completion(request, segments_of(chunks), stop)
+  number = np.count_nonzero(~np.isfinite(completion.logprobs))
+  if number:
+    raise NotFinite(
+      f'{name_of(request)}: the log-probabilities of {number} of its'
+      f' {len(completion.logprobs)} tokens are not finite: the policy computes'
+      ' numbers that its dtype cannot hold, or has such weights'
+    )
+  return completion
 
 
 def last_chunk(
