@@ -13,6 +13,7 @@ setuptools.setup(
   packages=setuptools.find_packages(
     include=['k15', 'k15.*', 'experiments', 'experiments.*', 'launch']
   ),
+  package_data={'experiments': ['*.jsonl'], 'k15.rollout': ['*.proto']},
   python_requires='>=3.11,<3.14',
   install_requires=[
     'absl-py>=2.3,<3',
