@@ -18,13 +18,13 @@ def write(directory):
 
 
 def write_problems(path, count=24, first=0):
-  """MATH's fields, an array, of additions from `first` on."""
+  """MATH's fields, an array, of additions from `first` on; levels 1 to 5."""
   rows = [
     dict(
       problem=f'What is ${i}+1$?',
       answer=str(i + 1),
       type='Algebra',
-      difficulty=float(i % 10),
+      difficulty=float(1 + i % 5),
     )
     for i in range(first, first + count)
   ]

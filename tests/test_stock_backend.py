@@ -7,7 +7,6 @@ import pytest
 import small_engine
 
 from k15.rollout import backend
-from k15.rollout import requests as requests_lib
 from k15.rollout import scheduler as scheduler_lib
 from k15.rollout import stock_backend
 from k15.rollout.requests import Request, Stop
@@ -26,14 +25,15 @@ def run(slots, params, requests):
   scheduler.set_params(params, 0)
   for r in requests:
     scheduler.submit(r)
-  gatherer, done = requests_lib.Gatherer(), {}
+  # Joined by hand: completions want log-probabilities, which such an engine
+  # does not have.
+  tokens, done, logprobs = {}, {}, None
   while not scheduler.is_idle:
     for chunk in scheduler.step():
-      completion = gatherer.add(chunk)
-      if completion:
-        tokens = completion.tokens.tolist()
-        done[chunk.request.group_id] = completion.stop, tokens
-        logprobs = completion.logprobs
+      group, logprobs = chunk.request.group_id, chunk.logprobs
+      tokens.setdefault(group, []).extend(chunk.tokens.tolist())
+      if chunk.stop is not Stop.RUNNING:
+        done[group] = chunk.stop, tokens[group]
   return done, logprobs
 
 
