@@ -12,6 +12,13 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Public data sets, if they lie beside the repository; see
 # benchmarks/public_data.py.
 os.environ.setdefault('K15_DATA', str(ROOT.parent / 'shared' / 'data'))
+# A program is compiled once for all tests and the processes they start, and
+# not again the next time.
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'programs')
+)
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
+os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 sys.path.insert(0, str(ROOT))
 
 import jax  # noqa: E402  (the platform is chosen first)

@@ -3,16 +3,10 @@
 One layer of width 16 on a file of 30 problems.
 """
 
-import atexit
-import functools
 import json
-import shutil
-import tempfile
 import threading
 
-import jax
 import numpy as np
-from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import base
 from k15 import context as context_lib
@@ -96,18 +90,6 @@ def make_group(group_id, rewards, lengths, stops=None, versions=(0,)):
 
 def make_context(folder, workdir='run', **changes):
   """A context of `make_config` in folder / workdir."""
-  _compile_once()
   folder.mkdir(exist_ok=True, parents=True)
   config = make_config(folder, **changes)
   return context_lib.make(config, folder / workdir, threading.Event())
-
-
-@functools.cache
-def _compile_once():
-  """Programs are shared by all contexts of the process, as files."""
-  folder = tempfile.mkdtemp(prefix='k15-programs-')
-  atexit.register(shutil.rmtree, folder, ignore_errors=True)
-  jax.config.update('jax_compilation_cache_dir', folder)
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
-  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
-  compilation_cache.reset_cache()
