@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.peers import protocol
 from benchmarks.peers import worker_side as side
 from k15 import sharding
-from k15.rollout import driver as driver_lib
 from k15.rollout import jetstream_adapter
+from k15.rollout import jetstream_driver
 from k15.rollout import requests as requests_lib
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -116,7 +116,7 @@ class Drive:
     return sum(await asyncio.gather(*map(count, asked)))
 
   def _count_calls(self):
-    if isinstance(self._driver, driver_lib.RolloutDriver):
+    if isinstance(self._driver, jetstream_driver.JetStreamDriver):
       stats = self._driver.command(lambda scheduler: scheduler.stats())
       return stats.result()['generate_calls']
     return self._calls

@@ -19,6 +19,7 @@ from k15 import kv_cache
 from k15 import lm_head
 from k15 import policy
 from k15 import sharding
+from k15.rollout import backend
 from k15.rollout import engine as engine_lib
 from k15.rollout import remote as remote_lib
 from k15.rollout import requests as requests_lib
@@ -26,6 +27,8 @@ from k15.rollout import sampling
 from k15.rollout import server as server_lib
 from k15.rollout import service as service_lib
 from k15.rollout import workers as workers_lib
+from k15.rollout.driver import RolloutDriver
+from k15.rollout.scheduler import Scheduler
 
 _GROUP_IDS, _SEEDS = itertools.count(), itertools.count(1)
 _NOTHING = np.zeros(0, np.int32)
@@ -161,7 +164,10 @@ def serve(session, port):
   layout = context_lib.param_layout(
     session.context.policy, session.context.mesh
   )
-  server = server_lib.RolloutServer(session.engine(), layout, port=port)
+  context = session.context
+  scheduler = Scheduler(backend.SlotBackend(session.slots()))
+  driver = RolloutDriver(scheduler, context.use_mesh)
+  server = server_lib.RolloutServer(driver, session.slots(), layout, port=port)
   server.start()
   print('ready', flush=True)
   sys.stdin.read()

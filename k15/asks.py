@@ -10,8 +10,7 @@ import numpy as np
 
 from k15 import streams
 from k15.data_types import Problem, StopReason
-from k15.rollout import partial
-from k15.rollout.requests import Request
+from k15.rollout.requests import Request, Rollout
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,7 +131,7 @@ def by_generate(
 
 
 def by_rollout(
-  rollout: Any, encode_turn: Callable[[str], np.ndarray], tokenizer: Any
+  rollout: Rollout, encode_turn: Callable[[str], np.ndarray], tokenizer: Any
 ) -> Respond:
   """Responses of a rollout with weights; the same for the same key and number.
 
@@ -169,7 +168,7 @@ def by_rollout(
         request = completion.request
         ask = now[request.group_id, request.sample_index][1]
         text = tokenizer.decode(completion.tokens)
-        stop = partial.STOP_REASONS[completion.stop]
+        stop = completion.stop.reason
         if stop is StopReason.BUDGET:  # All that it was allowed.
           stop = StopReason.MAX_LENGTH
         yield ask, text, len(completion.tokens), stop

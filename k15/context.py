@@ -28,16 +28,11 @@ from k15.data_types import Batch, Problem, StopReason, TrainState
 from k15.rewards import routes as routes_lib
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
-from k15.rollout import access as access_lib
 from k15.rollout import backend
-from k15.rollout import client
-from k15.rollout import engine as engine_lib
-from k15.rollout import local_worker
+from k15.rollout import local
 from k15.rollout import remote
-from k15.rollout import service
 from k15.rollout import slots as slots_lib
-from k15.rollout import workers
-from k15.rollout.requests import SlotEvent
+from k15.rollout.requests import Rollout, SlotEvent
 from k15.tokenizer import ByteTokenizer
 
 
@@ -119,6 +114,8 @@ class Context:
 
 def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
   """Builds task and mesh; opens the logs of the workdir."""
+  if config.rollout.workers:
+    _pages_of_workers()  # What is missing is said before anything is computed.
   tokenizer = make_tokenizer(config)
   task = task_lib.build(config, tokenizer)
   return Context(
@@ -227,7 +224,7 @@ def make_rollout(
   stage: str,
   record: Callable[[SlotEvent], None] | None = None,
   columns: int = 0,
-) -> Any:
+) -> Rollout:
   """The rollout of the config, without weights yet.
 
   Args:
@@ -249,23 +246,45 @@ def make_rollout(
   )
   key = streams.key(config.seed, 'rollout', stage)
   if not r.workers:
-    return client.LocalRollout(slots, key, record)
-  settings, access = service.shape_of(slots).settings, make_access(config)
+    return local.LocalRollout(slots, key, record)
+  access, workers = _pages_of_workers()
+  files = r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
   return remote.RemoteRollout(
-    [
-      local_worker.make(
-        make_engine(config, slots, context.rollout_mesh, tokenizer), record
-      )
-      if name == 'local'
-      else workers.RemoteWorker(name, settings, access, r.silence_seconds)
-      for name in r.workers
-    ],
+    workers.connect(
+      r.workers,
+      slots,
+      context.use_rollout_mesh,
+      access.make(*files),
+      r.silence_seconds,
+      record,
+    ),
     key,
     backend.SlotBackend(slots).check,
     r.patience_seconds,
     r.live_requests,
     r.dtype,
   )
+
+
+def _pages_of_workers():
+  """The pages that need grpcio, for configs that name workers.
+
+  Raises:
+    ValueError: it is not installed.
+  """
+  try:
+    # The one import inside a function: who trains without workers needs none of
+    # what the two bring in, and starts where grpcio cannot be installed.
+    from k15.rollout import access
+    from k15.rollout import workers
+  except ModuleNotFoundError as error:
+    if error.name != 'grpc':
+      raise
+    raise ValueError(
+      'rollout.workers names workers, and grpcio, which reaches them, is not'
+      ' installed: pip install grpcio, or decode with rollout.workers=() here'
+    ) from None
+  return access, workers
 
 
 def make_handover(context: Context) -> handover.HandOver:
@@ -286,7 +305,7 @@ def make_handover(context: Context) -> handover.HandOver:
 @contextlib.contextmanager
 def sampling(
   context: Context, params: Any, stage: str, columns: int = 0
-) -> Iterator[Any]:
+) -> Iterator[Rollout]:
   """A rollout of these weights, under its own mesh; closed in the end.
 
   Args:
@@ -387,30 +406,6 @@ def make_slots(
       for axis in ('heads', 'kv_heads', 'mlp')
     ),
     cache_dtype=r.cache_dtype,
-  )
-
-
-def make_engine(
-  config: Any,
-  slots: slots_lib.SlotDecoder,
-  mesh: jax.sharding.Mesh,
-  tokenizer: Any,
-) -> engine_lib.PolicyEngine:
-  """What servers run: the decoder with its tokenizer and devices."""
-  return engine_lib.PolicyEngine(
-    slots,
-    tokenizer,
-    mesh,
-    seed=client.seed_of(streams.key(config.seed, 'serving')),
-    rules=make_rollout_rules(config),
-  )
-
-
-def make_access(config: Any) -> access_lib.Access:
-  """Token and certificates of the config, or of the environment."""
-  r = config.rollout
-  return access_lib.make(
-    r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
   )
 
 

@@ -15,13 +15,14 @@ from k15.rewards import scoring
 from k15.rewards import votes
 from k15.rewards.verdict import Verdict
 from k15.rollout import partial
+from k15.rollout.requests import Rollout
 from k15.task import Task
 
 Record = dict[str, Any]
 
 
 def evaluate(
-  rollout: Any,
+  rollout: Rollout,
   task: Task,
   submit: Callable[[Problem, str, StopReason], Future[Verdict]],
   samples: int,

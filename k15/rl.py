@@ -32,6 +32,7 @@ from k15.rewards import routes
 from k15.rewards import scoring
 from k15.rollout import partial
 from k15.rollout import timeline
+from k15.rollout.requests import Rollout
 
 
 @dataclasses.dataclass(eq=False)
@@ -45,7 +46,7 @@ class Stage:
   """
 
   context: Context
-  rollout: Any
+  rollout: Rollout
   handover: handover.HandOver
   shelf: offload.Shelf
   sampler: problem_sampler.ProblemSampler

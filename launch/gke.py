@@ -169,7 +169,7 @@ def _rollout(cloud, work):
   mesh = worker_mesh(work.settings, topology.num_chips)
   told = cloud_lib.arguments(cloud, work, mesh)
   where = ['--host=0.0.0.0', f'--port={ROLLOUT_PORT}']
-  command = ['k15.rollout.server', *told, *where]
+  command = ['k15.serve', *told, *where]
   script = scripts.LOCK_MEMORY + scripts.FOREVER
   container = pods.container(cloud, script, command, _ROLLOUT_TOKEN)
   pod = pods.tpu_pod(cloud, topology, container, may_write=False)

@@ -2,18 +2,16 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from k15 import streams
-from k15.rollout import client
-from k15.rollout.requests import Stop
+from k15.rollout.requests import Request, Rollout, Stop
 from k15.tokenizer import ByteTokenizer
 
 
 def make_generate(
-  rollout: Any,
+  rollout: Rollout,
   tokenizer: ByteTokenizer,
   max_prompt_tokens: int,
   max_tokens: int,
@@ -45,7 +43,7 @@ def make_generate(
     call = next(calls)
     encoded = [encode(prompt) for prompt in prompts]
     requests = [
-      client.Request(
+      Request(
         group_id=ids[i],
         sample_index=call,
         prompt=tokens,
