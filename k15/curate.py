@@ -4,7 +4,7 @@ Takes the training problems of the task through the funnel of `curation.py`,
 with tags, and with samples of a model where the config asks for them.  Writes
 into workdir/curation:
 
-  prompts.jsonl   the prompt set, as `data.read_problems` reads it
+  prompts.jsonl   the prompt set, as `problems.read_problems` reads it
   removed.jsonl   every other problem, the step, the reason, what it repeats
   funnel.json     counts and examples by step; funnel.txt is its table
   samples.jsonl   all responses that were drawn, and their verdicts
@@ -23,10 +23,10 @@ from k15 import asks as asks_lib
 from k15 import context as context_lib
 from k15 import curation
 from k15 import curation_steps
-from k15 import data
+from k15 import files
 from k15 import funnel
 from k15 import hosts
-from k15 import metrics
+from k15 import problems
 from k15 import stage_inputs
 from k15 import task as task_lib
 from k15.asks import Respond
@@ -155,7 +155,7 @@ def prompt_set(context: Context, problems: list[Problem]) -> Context:
 
   Worked solutions of problems that an evaluation set holds are left out too.
   """
-  removed = metrics.read_jsonl(
+  removed = files.read_jsonl(
     context.workdir / curation_steps.FOLDER / 'removed.jsonl'
   )
   known = {r['id'] for r in removed if r['step'] == 'evaluation overlap'}
@@ -236,24 +236,24 @@ def _recorded(folder) -> dict[str, str]:
 
 
 def _read_prompts(folder) -> list[Problem]:
-  examples = data.read_problems(str(folder / 'prompts.jsonl'))
+  examples = problems.read_problems(str(folder / 'prompts.jsonl'))
   return [example.problem for example in examples]
 
 
 def _write(folder, problems, steps, records, inputs):
   """funnel.json last: with it, the stage is done."""
   rows = [dataclasses.asdict(problem) for problem in problems]
-  metrics.replace_jsonl(folder / 'prompts.jsonl', rows)
+  files.replace_jsonl(folder / 'prompts.jsonl', rows)
   removed = [
     dict(step=step.name) | funnel.removal_record(removal)
     for step in steps
     for removal in step.removals
   ]
-  metrics.replace_jsonl(folder / 'removed.jsonl', removed)
+  files.replace_jsonl(folder / 'removed.jsonl', removed)
   text = funnel.table(records) + '\n'
-  metrics.replace_file(folder / 'funnel.txt', text.encode())
+  files.replace_file(folder / 'funnel.txt', text.encode())
   content = dict(
     steps=records, tags=funnel.tag_counts(problems, steps), inputs=inputs
   )
   encoded = json.dumps(content, indent=1, ensure_ascii=False)
-  metrics.replace_file(folder / 'funnel.json', encoded.encode())
+  files.replace_file(folder / 'funnel.json', encoded.encode())

@@ -15,9 +15,9 @@ from k15 import batching
 from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import conversations
+from k15 import logs
 from k15 import long2short
 from k15 import losses
-from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import responses
 from k15 import sharding
@@ -127,8 +127,8 @@ def _steps(context, optimizer, state, batches, start, checkpoints):
   config, every = context.config.dpo, context.config.saving.every_sft_steps
   layout = jax.tree.map(lambda x: x.sharding, state)
   step = _make_step(context, optimizer, layout)
-  timer = metrics.Timer()
-  with metrics.Progress(config.steps, start, 'dpo') as progress:
+  timer = logs.Timer()
+  with logs.Progress(config.steps, start, 'dpo') as progress:
     for i in range(start, config.steps):
       batch = batches[batch_of(i, len(batches), context.config.seed)]
       with timer('update'):

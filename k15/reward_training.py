@@ -16,8 +16,8 @@ import optax
 
 from k15 import checkpoint
 from k15 import context as context_lib
+from k15 import logs
 from k15 import losses
-from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import streams
@@ -176,7 +176,7 @@ def _steps(context, optimizer, state, examples, start, checkpoints):
   )
   layout = jax.tree.map(lambda x: x.sharding, state)
   step = make_step(context.policy, optimizer, schedule, layout)
-  with metrics.Progress(config.steps, start, 'reward') as progress:
+  with logs.Progress(config.steps, start, 'reward') as progress:
     for i in range(start, config.steps):
       batch = context.place_rows(_batch(context, examples, i))
       state, values = step(state, batch)

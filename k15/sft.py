@@ -13,14 +13,14 @@ import numpy as np
 
 from k15 import checkpoint
 from k15 import context as context_lib
+from k15 import logs
 from k15 import losses
-from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import sft_data
 from k15 import update
 from k15.context import Context
-from k15.data import TokenPair
 from k15.data_types import Batch, TrainState
+from k15.packing import TokenPair
 
 # Each a group of keys in the config.
 STAGES = ('sft', 'sft_long', 'long_cot', 'shortest')
@@ -76,8 +76,8 @@ def _steps(context, stage, optimizer, state, stream, start, checkpoints):
   config, every = context.config[stage], context.config.saving.every_sft_steps
   layout = jax.tree.map(lambda x: x.sharding, state)
   step = _make_step(context, stage, stream.steps, optimizer, layout)
-  batches, timer = stream.batches, metrics.Timer()
-  with metrics.Progress(stream.steps, start, stage) as progress:
+  batches, timer = stream.batches, logs.Timer()
+  with logs.Progress(stream.steps, start, stage) as progress:
     for i in range(start, stream.steps):
       with timer('data'):
         batch = context.place_rows(_batch(next(batches)))

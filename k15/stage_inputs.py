@@ -13,11 +13,10 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from k15 import data
+from k15 import files
 from k15 import hf_config
 from k15 import hf_export
 from k15 import hosts
-from k15 import metrics
 from k15 import models
 
 # Keys of files and directories -> the stages that read them; (): all do, be it
@@ -111,7 +110,7 @@ def check(
     place = before.get('place', len(begun(workdir)))
     record = dict(place=place, **now, config=config)
     content = json.dumps(record, indent=2) + '\n'
-    metrics.replace_file(path, content.encode())
+    files.replace_file(path, content.encode())
 
 
 def has_saved(workdir: pathlib.Path, stage: str) -> bool:
@@ -168,7 +167,7 @@ def _paths(key, config):
 
 def _print(key, path):
   if pathlib.Path(path).is_file():
-    return data.digest(path)
+    return files.digest(path)
   if not pathlib.Path(path).exists():
     raise FileNotFoundError(f'{key}: no such file or directory: {path}')
   directory = models.directory_of(path)
@@ -179,7 +178,9 @@ def _tokenizer_print(path):
   directory, found = models.directory_of(path), hashlib.sha256()
   for name in _TOKENIZER:
     if (directory / name).is_file():
-      found.update(f'{name} {data.digest(directory / name)["sha256"]}'.encode())
+      found.update(
+        f'{name} {files.digest(directory / name)["sha256"]}'.encode()
+      )
   return dict(name=f'the tokenizer of {path}', sha256=found.hexdigest())
 
 

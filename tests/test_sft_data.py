@@ -15,7 +15,7 @@ from k15 import config_changes
 from k15 import config_stages
 from k15 import context as context_lib
 from k15 import conversations
-from k15 import metrics
+from k15 import files
 from k15 import optimizer as optimizer_lib
 from k15 import packing
 from k15 import sft
@@ -68,7 +68,7 @@ def _train(context, stage='sft_long'):
 def _rows(context):
   return [
     {k: v for k, v in row.items() if not k.startswith('time')}
-    for row in metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+    for row in files.read_jsonl(context.workdir / 'metrics.jsonl')
   ]
 
 

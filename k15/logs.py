@@ -1,8 +1,6 @@
 """Where a run's numbers go: JSON lines, TensorBoard, the terminal, timers."""
 
 import contextlib
-import enum
-import json
 import math
 import os
 import pathlib
@@ -11,9 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import tensorboardX
 import tqdm
+
+from k15 import files
 
 _SECONDS_BETWEEN_LINES = 10.0
 _LINE = '{desc} {n_fmt}/{total_fmt}  {rate_fmt}  eta {remaining}{postfix}'
@@ -78,7 +77,7 @@ class Logger:
         raise ValueError(f'metric key {key!r} is not phase/name')
     values = {key: float(value) for key, value in values.items()}
     header = {'stage': stage, 'step': int(step), 'time': time.time()}
-    append_jsonl(self._dir / 'metrics.jsonl', [header | values])
+    files.append_jsonl(self._dir / 'metrics.jsonl', [header | values])
     if stage not in self._writers:
       self._open_tensorboard(stage)
     for key, value in values.items():
@@ -105,7 +104,7 @@ class Logger:
   def _append(self, name, stage, iteration, records):
     if self._enabled:
       header = {'stage': stage, 'iteration': int(iteration)}
-      append_jsonl(self._dir / name, [dict(r) | header for r in records])
+      files.append_jsonl(self._dir / name, [dict(r) | header for r in records])
 
   def _open_tensorboard(self, stage, purge_step=None):
     self._writers[stage] = tensorboardX.SummaryWriter(
@@ -117,96 +116,17 @@ class Logger:
     )
 
 
-def append_jsonl(path: str | os.PathLike, records: Iterable[Any]) -> None:
-  """Appends records to a file of JSON lines, always as valid JSON.
-
-  Args:
-    path: the file; made if missing.
-    records: nested dicts and sequences of text, numbers, numpy values and
-      enums.  Numbers that are not finite become null.
-  """
-  lines = [json.dumps(_plain(record), allow_nan=False) for record in records]
-  with open(path, 'ab+') as file:
-    if file.tell():
-      file.seek(-1, os.SEEK_END)
-      if file.read(1) != b'\n':  # A crash tore the last line: leave it alone.
-        lines.insert(0, '')
-    file.write(''.join(line + '\n' for line in lines).encode())
-
-
-def replace_jsonl(path: str | os.PathLike, records: Iterable[Any]) -> None:
-  """Replaces a file of JSON lines; records as in `append_jsonl`."""
-  lines = [json.dumps(_plain(record), allow_nan=False) for record in records]
-  replace_file(path, ''.join(line + '\n' for line in lines).encode())
-
-
-def read_jsonl(path: str | os.PathLike) -> list[dict[str, Any]]:
-  """Returns the records of a file of JSON lines.
-
-  A missing file has none; torn lines are left out.
-  """
-  return [record for _, record in _lines(path)]
-
-
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
-  """Returns what a JSON file holds; {} if it is missing, torn or no object."""
-  try:
-    content = json.loads(pathlib.Path(path).read_text())
-  except (OSError, ValueError):
-    return {}
-  return content if isinstance(content, dict) else {}
-
-
-def replace_file(path: str | os.PathLike, content: bytes) -> None:
-  """Writes a file so that a reader sees the old content or the new."""
-  temporary = f'{os.fspath(path)}.{os.getpid()}.tmp'
-  with open(temporary, 'wb') as file:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
-
-
-def _lines(path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-  """The intact lines of a file, each with its record."""
-  if not os.path.exists(path):
-    return
-  with open(path, 'rb') as file:
-    for line in file:
-      try:
-        record = json.loads(line)
-      except ValueError:  # Covers torn UTF-8 as well.
-        continue
-      if isinstance(record, dict):
-        yield line.rstrip(b'\n') + b'\n', record
-
-
 def _drop_from(path, stage, counter, first):
   if not os.path.exists(path):
     return
   kept = []
-  for line, record in _lines(path):
+  for line, record in files.intact_lines(path):
     if record.get('stage') == stage and record.get(counter, -1) >= first:
       break
     kept.append(line)
   content = b''.join(kept)
   if len(content) != os.path.getsize(path):
-    replace_file(path, content)
-
-
-def _plain(value):
-  """The same value in types and numbers that JSON has."""
-  if isinstance(value, Mapping):
-    return {str(key): _plain(item) for key, item in value.items()}
-  if isinstance(value, (list, tuple)):
-    return [_plain(item) for item in value]
-  if isinstance(value, (np.ndarray, np.generic)):
-    return _plain(value.tolist())
-  if isinstance(value, enum.Enum):
-    return value.value
-  if isinstance(value, float) and not math.isfinite(value):
-    return None
-  return value
+    files.replace_file(path, content)
 
 
 class Timer:
