@@ -26,8 +26,8 @@ DEVICES = (
   'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
-  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'rl_updates',
-  'curate',
+  'steps', 'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl',
+  'rl_updates', 'curate',
   'curation_steps', 'preference', 'shortest', 'short_rl', 'reward_training',
   'eval_stage',
 )  # fmt: skip

@@ -39,7 +39,9 @@ def same(left, right):
 
 def rows_of(folder):
   rows = files.read_jsonl(folder / 'metrics.jsonl')
-  return [{k: v for k, v in row.items() if k != 'time'} for row in rows]
+  return [
+    {k: v for k, v in row.items() if not k.startswith('time')} for row in rows
+  ]
 
 
 @pytest.fixture(scope='module')
