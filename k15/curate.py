@@ -15,8 +15,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from k15 import asks as asks_lib
@@ -24,6 +22,7 @@ from k15 import context as context_lib
 from k15 import curation
 from k15 import curation_steps
 from k15 import files
+from k15 import fingerprints
 from k15 import funnel
 from k15 import hosts
 from k15 import problems
@@ -62,7 +61,7 @@ def curate(
   sampling = asks_lib.sampling_of(context.config)
   tokenizer = stage_inputs.tokenizer_of(context.config)
   form = [task.is_chat, task.system_prompt, tokenizer, sampling]
-  model = asks_lib.digest(fingerprint(params), form)
+  model = asks_lib.digest(fingerprints.of_params(params), form)
   columns = curation_steps.columns_of(context.config, task)
   with context_lib.sampling(context, params, 'curate', columns) as rollout:
     del params
@@ -168,33 +167,6 @@ def prompt_set(context: Context, problems: list[Problem]) -> Context:
     )
   task = dataclasses.replace(task, train=problems, examples=examples)
   return dataclasses.replace(context, task=task)
-
-
-def fingerprint(params: Any) -> str:
-  """A hash of all weights, whatever devices they lie on."""
-  leaves = jax.tree_util.tree_leaves_with_path(params)
-  return asks_lib.digest(
-    [
-      [jax.tree_util.keystr(path), list(x.shape), str(x.dtype), _checksum(x)]
-      for path, x in leaves
-    ]
-  )
-
-
-def _checksum(x):
-  return int(jax.jit(_sum_of_bits)(x))
-
-
-def _sum_of_bits(x):
-  """Sum of hashed bits and places, modulo 2**32: the same in any order."""
-  kind = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
-  bits = jax.lax.bitcast_convert_type(x, kind).astype(jnp.uint32)
-  places = jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape)
-  mixed = bits ^ (places * jnp.uint32(0x9E3779B9))
-  # MurmurHash3's finalizer: every bit reaches every other.
-  for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-    mixed = (mixed ^ (mixed >> shift)) * jnp.uint32(factor)
-  return jnp.sum(mixed ^ (mixed >> 16))
 
 
 def _inputs(context, evaluation, model) -> dict[str, str]:

@@ -28,6 +28,7 @@ from k15 import eval_questions
 from k15 import eval_table
 from k15 import evaluate
 from k15 import files
+from k15 import fingerprints
 from k15 import hosts
 from k15 import logs
 from k15 import models
@@ -95,7 +96,7 @@ def _answered(context, source, sets, folder, stream, label):
   task = dataclasses.replace(context.task, prompt_suffix='')
   questions = eval_questions.questions_of(config, sets, task.encode_prompt)
   facts = dict(
-    model=models.fingerprint(source),
+    model=fingerprints.of_model(source),
     temperature=e.temperature,
     top_p=e.top_p,
     max_length=config.rollout.max_length,

@@ -18,9 +18,9 @@ from k15 import asks
 from k15 import context as context_lib
 from k15 import correctness
 from k15 import files
+from k15 import fingerprints
 from k15 import hosts
 from k15 import logs
-from k15 import models
 from k15 import streams
 from k15.context import Context
 from k15.data_types import Problem, StopReason, Trajectory
@@ -111,7 +111,7 @@ class _Records:
     config, task = context.config, context.task
     self._path, self._context = path, context
     facts = dict(
-      model=models.fingerprint(model) if model else '',
+      model=fingerprints.of_model(model) if model else '',
       max_length=config.rollout.max_length,
       temperature=config.rollout.temperature,
       **asks.sampling_of(config),

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k15 import files
+from k15 import fingerprints
 from k15 import hf_config
 from k15 import hf_export
 from k15 import hosts
@@ -90,7 +91,7 @@ def check(
   text = json.dumps(list(problems)).encode()
   now = dict(
     source=str(source) if source else '',
-    fingerprint=models.fingerprint(source) if source else '',
+    fingerprint=fingerprints.of_model(source) if source else '',
     files=_files(stage, config),
     problems=dict(
       number=len(problems), sha256=hashlib.sha256(text).hexdigest()
@@ -171,7 +172,7 @@ def _print(key, path):
   if not pathlib.Path(path).exists():
     raise FileNotFoundError(f'{key}: no such file or directory: {path}')
   directory = models.directory_of(path)
-  return dict(name=str(path), sha256=models.fingerprint(directory))
+  return dict(name=str(path), sha256=fingerprints.of_model(directory))
 
 
 def _tokenizer_print(path):

@@ -4,8 +4,6 @@ import collections
 import dataclasses
 import json
 
-import jax
-import jax.numpy as jnp
 import pytest
 import small_run
 
@@ -250,29 +248,6 @@ def test_too_few_problems_for_rl(tmp_path):
   context = small_run.make_context(tmp_path, stages=('rl',))
   with pytest.raises(curation_steps.Refused, match='3 problems are left'):
     curate.prompt_set(context, context.task.train[:3])
-
-
-def test_fingerprints_see_one_bit_its_place_and_the_type():
-  x = jnp.arange(6.0).reshape(2, 3)
-  prints = {
-    curate.fingerprint({'a': x}),
-    curate.fingerprint({'b': x}),
-    curate.fingerprint({'a': x.at[1, 2].add(1e-6)}),
-    curate.fingerprint({'a': x[::-1]}),
-    curate.fingerprint({'a': x.reshape(6)}),
-    curate.fingerprint({'a': x.astype(jnp.bfloat16)}),
-    curate.fingerprint({'a': -x}),
-  }
-  assert len(prints) == 7
-  assert curate.fingerprint({'a': x + 0}) == curate.fingerprint({'a': x})
-
-
-def test_fingerprints_are_those_of_any_layout():
-  mesh = jax.make_mesh((4,), ('x',))
-  layout = jax.sharding.NamedSharding(mesh, jax.P('x'))
-  x = jnp.arange(8.0)
-  spread = jax.device_put(x, layout)
-  assert curate.fingerprint([spread]) == curate.fingerprint([x])
 
 
 def test_a_run_samples_its_own_policy_and_trains_on_what_is_left(tmp_path):

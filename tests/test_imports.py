@@ -17,7 +17,8 @@ EQUATIONS = (
 )  # fmt: skip
 DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'rows',
-  'checkpoint', 'files', 'logs', 'hf', 'hf_config', 'hf_export', 'hf_fields',
+  'checkpoint', 'files', 'fingerprints', 'logs',
+  'hf', 'hf_config', 'hf_export', 'hf_fields',
   'hf_files', 'hf_rope', 'hf_template',
   'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
   'quiet_imports', 'root_logger',

@@ -11,6 +11,7 @@ from k15 import config_changes
 from k15 import config_rules
 from k15 import context as context_lib
 from k15 import files
+from k15 import fingerprints
 from k15 import models
 from k15 import recipe
 from k15.rewards.verdict import Verdict
@@ -77,7 +78,7 @@ def test_a_stage_begins_with_the_model_before_it(done):
   lines = files.read_jsonl(folder / 'run/responses.jsonl')
   # 26 problems, 6 times, of the merged model, then of the next.
   first, second = (
-    models.fingerprint(folder / 'run/models' / stage)
+    fingerprints.of_model(folder / 'run/models' / stage)
     for stage in ('merge', 'shortest')
   )
   assert [line['model'] for line in lines] == [first] * 156 + [second] * 156
