@@ -18,12 +18,53 @@ _SECONDS_BETWEEN_LINES = 10.0
 _LINE = '{desc} {n_fmt}/{total_fmt}  {rate_fmt}  eta {remaining}{postfix}'
 
 
+class TensorBoard:
+  """Scalars as TensorBoard shows them, in `tensorboard/<stage>/`.
+
+  Stages get a run each because their steps count different things.
+  """
+
+  def __init__(self, workdir: pathlib.Path):
+    self._dir = workdir / 'tensorboard'
+    self._writers: dict[str, tensorboardX.SummaryWriter] = {}
+
+  def truncate(self, stage: str, step: int) -> None:
+    if stage in self._writers:
+      self._writers.pop(stage).close()
+    self._open(stage, purge_step=step)
+
+  def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+    if stage not in self._writers:
+      self._open(stage)
+    for key, value in values.items():
+      if math.isfinite(value):  # TensorBoard warns of others.
+        self._writers[stage].add_scalar(key, value, step)
+
+  def close(self) -> None:
+    while self._writers:
+      self._writers.popitem()[1].close()
+
+  def _open(self, stage, purge_step=None):
+    self._writers[stage] = tensorboardX.SummaryWriter(
+      str(self._dir / stage),
+      purge_step=purge_step,
+      flush_secs=10,
+      # File names carry whole seconds: a quick restart must not overwrite.
+      filename_suffix=f'.{time.time_ns()}',
+    )
+
+
+# Where scalars go besides `metrics.jsonl`, which is what a run is read from.
+# A further place is a class with these three methods, made of the working
+# directory, and a row here.
+VIEWERS = (TensorBoard,)
+
+
 class Logger:
   """Writes scalars and trajectories of a run, and takes them back on resume.
 
-  Files: `metrics.jsonl`, `trajectories.jsonl`, `groups.jsonl` and
-  `tensorboard/<stage>/` in the working directory.  Stages get a TensorBoard
-  run each because their steps count different things.
+  Files: `metrics.jsonl`, `trajectories.jsonl` and `groups.jsonl` in the working
+  directory, and those of the `VIEWERS`.
 
   Args:
     workdir: directory of the run; made if missing.
@@ -34,7 +75,7 @@ class Logger:
   def __init__(self, workdir: str | os.PathLike, enabled: bool = True):
     self._dir = pathlib.Path(workdir)
     self._enabled = enabled
-    self._writers: dict[str, tensorboardX.SummaryWriter] = {}
+    self._viewers = [make(self._dir) for make in VIEWERS if enabled]
     if enabled:
       self._dir.mkdir(parents=True, exist_ok=True)
 
@@ -43,7 +84,7 @@ class Logger:
 
     Call it once where a stage starts or resumes, before the first record.
     Drops the first record of `stage` numbered `step` or higher and all records
-    after it, which were written later; TensorBoard is told to do the same.
+    after it, which were written later; viewers are told to do the same.
 
     Args:
       stage: 'sft', 'rl', ...
@@ -54,9 +95,8 @@ class Logger:
     _drop_from(self._dir / 'metrics.jsonl', stage, 'step', step)
     for name in ('trajectories.jsonl', 'groups.jsonl'):
       _drop_from(self._dir / name, stage, 'iteration', step)
-    if stage in self._writers:
-      self._writers.pop(stage).close()
-    self._open_tensorboard(stage, purge_step=step)
+    for viewer in self._viewers:
+      viewer.truncate(stage, step)
 
   def scalars(self, stage: str, step: int, values: Mapping[str, Any]) -> None:
     """Writes one record, `{'stage', 'step', 'time', **values}`.
@@ -78,11 +118,8 @@ class Logger:
     values = {key: float(value) for key, value in values.items()}
     header = {'stage': stage, 'step': int(step), 'time': time.time()}
     files.append_jsonl(self._dir / 'metrics.jsonl', [header | values])
-    if stage not in self._writers:
-      self._open_tensorboard(stage)
-    for key, value in values.items():
-      if math.isfinite(value):  # TensorBoard warns of others.
-        self._writers[stage].add_scalar(key, value, int(step))
+    for viewer in self._viewers:
+      viewer.scalars(stage, int(step), values)
 
   def trajectories(
     self, stage: str, iteration: int, records: Iterable[Mapping[str, Any]]
@@ -97,23 +134,14 @@ class Logger:
     self._append('groups.jsonl', stage, iteration, records)
 
   def close(self) -> None:
-    """Flushes TensorBoard; the JSON lines are on disk already."""
-    while self._writers:
-      self._writers.popitem()[1].close()
+    """Flushes the viewers; the JSON lines are on disk already."""
+    for viewer in self._viewers:
+      viewer.close()
 
   def _append(self, name, stage, iteration, records):
     if self._enabled:
       header = {'stage': stage, 'iteration': int(iteration)}
       files.append_jsonl(self._dir / name, [dict(r) | header for r in records])
-
-  def _open_tensorboard(self, stage, purge_step=None):
-    self._writers[stage] = tensorboardX.SummaryWriter(
-      str(self._dir / 'tensorboard' / stage),
-      purge_step=purge_step,
-      flush_secs=10,
-      # File names carry whole seconds: a quick restart must not overwrite.
-      filename_suffix=f'.{time.time_ns()}',
-    )
 
 
 def _drop_from(path, stage, counter, first):

@@ -164,9 +164,7 @@ def convert(paths: Sequence[str]) -> list[dict[str, Any]]:
       fields are not what they should be; says which.
   """
   return [
-    _math_row(
-      record, f'{"/".join(pathlib.Path(path).parts[-2:])}:{number}', where
-    )
+    _math_row(record, f'{_two_names(path)}:{number}', where)
     for path in paths
     for number, where, record in rows.read_rows(path)
   ]
