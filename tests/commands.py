@@ -23,6 +23,7 @@ def _main(config, *flags):
 # `test_commands.folder` writes, or the test that runs it.
 SHORT = {
   'make run': 'tests/test_main.py::test_summary_and_last_lines',
+  'build': 'tests/test_wheel.py::test_it_has_what_runs_and_nothing_else',
   'make extras': 'tests/test_commands.py::test_targets_of_the_makefile',
   'make test': 'tests/test_commands.py::test_targets_of_the_makefile',
   'make test-launch': 'tests/test_xm.py::test_a_dry_run_for_gke_without_jax',
