@@ -105,11 +105,14 @@ def test_it_has_what_runs_and_nothing_else(installed):
 
 
 def test_it_trains_where_only_the_trainer_is_installed(run, tmp_path):
-  done = run(*SMOKE, '--config.rl.iterations=2')
+  # A budget that finishes every response: each iteration has its updates.
+  done = run(
+    *SMOKE, '--config.rl.iterations=2', '--config.rollout.token_budget=64'
+  )
   assert done.returncode == 0, done.stdout + done.stderr
   lines = (tmp_path / 'run/metrics.jsonl').read_text().splitlines()
-  steps = [row for row in map(json.loads, lines) if 'rl/reward' in row]
-  assert len(steps) == 2
+  rows = [row for row in map(json.loads, lines) if row['stage'] == 'rl']
+  assert len([row for row in rows if 'rl/reward' in row]) == 2
 
 
 def test_what_is_missing_is_said_in_a_sentence(run, tmp_path):
