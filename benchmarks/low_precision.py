@@ -36,8 +36,8 @@ import numpy as np
 from experiments import arithmetic
 from k15 import batching
 from k15 import context as context_lib
-from k15 import low_precision
 from k15 import models
+from k15 import precision
 from k15 import rollout_correction
 from k15 import sharding
 from k15 import update
@@ -160,7 +160,7 @@ def measure(args, folder, dtype, cache_dtype):
   drift = rollout_correction.drift(joined, 0 * joined, np.ones_like(joined))
   drift = {key: float(value) for key, value in drift.items()}
   of_responses = np.array([abs(x.sum()) for x in d])
-  half = low_precision.cast(params, dtype)
+  half = precision.cast(params, dtype)
   return dict(
     weights=dtype,
     cache=cache_dtype or dtype,

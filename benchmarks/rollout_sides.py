@@ -15,8 +15,8 @@ from benchmarks import k15_setup as setup
 from benchmarks.chaos_parts import free_port
 from benchmarks.peers import worker_side as side
 from k15 import context as context_lib
+from k15 import heads
 from k15 import kv_cache
-from k15 import lm_head
 from k15 import policy
 from k15 import sharding
 from k15.rollout import engine as engine_lib
@@ -123,7 +123,7 @@ def bare_loop(session, slots, tokens):
       cache, ids, made, logprobs = carry
       positions = jnp.full(slots, side.PROMPT_TOKENS - 1 + i)
       hidden, cache = policy.decode(config, params, ids, positions, cache)
-      logits = lm_head.logits_of(config, params, hidden)
+      logits = heads.logits_of(config, params, hidden)
       ids, logs = sampling.sample(logits, temperatures, keys, positions + 1)
       made, logprobs = made.at[:, i].set(ids), logprobs.at[:, i].set(logs)
       return cache, ids, made, logprobs

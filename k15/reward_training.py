@@ -16,13 +16,13 @@ import optax
 
 from k15 import checkpoint
 from k15 import context as context_lib
+from k15 import heads
 from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import streams
 from k15 import update
-from k15 import value_head
 from k15.context import Context
 from k15.data_types import TrainState
 
@@ -71,7 +71,7 @@ def train(
       f'reward_model.batch_tokens is {config.batch_tokens}, less than one row'
       f' of rollout.max_prompt_length {columns}'
     )
-  axes = value_head.logical_axes(context.policy)
+  axes = heads.value_axes(context.policy)
   optimizer = context_lib.make_optimizer(context, config.optimizer, axes)
   state = _init_state(context, optimizer, trunk)
   folder = context.workdir / 'checkpoints' / 'reward'
@@ -101,7 +101,7 @@ def make_step(
   """
 
   def loss_of(params, batch):
-    values = value_head.values(config, params, batch.tokens, batch.lengths)
+    values = heads.values(config, params, batch.tokens, batch.lengths)
     weight = np.full(len(batch.tokens), 1 / len(batch.tokens), np.float32)
     loss, values = losses.value_logistic(values, batch.labels, weight)
     return loss, values | dict(loss=loss)
@@ -132,7 +132,7 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
   """
   columns = context.config.rollout.max_prompt_length
   encode = context.task.tokenizer.encode
-  compute = jax.jit(functools.partial(value_head.values, context.policy))
+  compute = jax.jit(functools.partial(heads.values, context.policy))
 
   def value(prompts):
     out = np.full(len(prompts), np.nan)
@@ -142,7 +142,7 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
       chosen = fitting[start : start + rows]
       sequences = [encoded[i] for i in chosen]
       sequences += sequences[:1] * (rows - len(chosen))
-      batch = value_head.pad(sequences, columns)
+      batch = heads.pad_rows(sequences, columns)
       out[chosen] = np.asarray(compute(params, *batch))[: len(chosen)]
     return out.tolist()
 
@@ -154,7 +154,7 @@ def _init_state(context, optimizer, trunk):
     trunk = context_lib.init_params(context, context.config.seed)
   else:
     trunk = jax.tree.map(lambda x: x.copy(), trunk)
-  params = value_head.init(context.policy, trunk)
+  params = heads.init_value(context.policy, trunk)
   everywhere = jax.sharding.NamedSharding(
     context.mesh, jax.sharding.PartitionSpec()
   )
@@ -205,7 +205,7 @@ def _batch(context, examples, step):
     chosen.append(
       examples[_order(context.config.seed, epoch, len(examples))[i]]
     )
-  tokens, lengths = value_head.pad([tokens for tokens, _ in chosen], columns)
+  tokens, lengths = heads.pad_rows([tokens for tokens, _ in chosen], columns)
   labels = np.array([label for _, label in chosen])
   return Labelled(tokens, lengths, labels)
 

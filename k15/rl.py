@@ -16,11 +16,11 @@ from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import evaluate
 from k15 import handover
+from k15 import host_memory
 from k15 import hosts
-from k15 import low_precision
 from k15 import metrics
-from k15 import offload
 from k15 import optimizer as optimizer_lib
+from k15 import precision
 from k15 import problem_sampler
 from k15 import replay
 from k15 import rl_metrics
@@ -47,7 +47,7 @@ class Stage:
   context: Context
   rollout: Any
   handover: handover.HandOver
-  shelf: offload.Shelf
+  shelf: host_memory.Shelf
   sampler: problem_sampler.ProblemSampler
   buffer: replay.ReplayBuffer
   state: TrainState
@@ -227,7 +227,7 @@ def make_stage(
     context=context,
     rollout=context_lib.make_rollout(context, name, record),
     handover=context_lib.make_handover(context),
-    shelf=offload.Shelf(),
+    shelf=host_memory.Shelf(),
     sampler=problem_sampler.ProblemSampler(
       len(context.task.train),
       **config.problem_sampler,
@@ -255,7 +255,7 @@ def _hand_over(stage, version, label):
   """The newest weights for the rollout, which calls them `label`."""
   params, dtype = stage.state.params, stage.context.config.rollout.dtype
   if dtype:  # Before it moves, and without a second copy of what moved.
-    params = low_precision.cast(params, dtype)
+    params = precision.cast(params, dtype)
   stage.handover.update(params, version)
   stage.rollout.set_params(stage.handover.params, version=label)
 
@@ -269,7 +269,7 @@ def _rest_optimizer(stage):
   if not o.offload:
     return
   if o.reset_every_iteration:
-    offload.drop(stage.state.opt_state)
+    host_memory.drop(stage.state.opt_state)
   else:
     stage.shelf.put(stage.state.opt_state)
   stage.state = stage.state.replace(opt_state=None)

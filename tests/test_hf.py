@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from k15 import context
+from k15 import heads
 from k15 import hf
 from k15 import hf_config
 from k15 import kv_cache
-from k15 import lm_head
 from k15 import policy
 from k15 import sharding
 
@@ -44,7 +44,7 @@ def logits_of(config, params):
   def run(params):
     ones = np.ones_like(tokens)
     hidden, _ = policy.forward(config, params, tokens, positions, ones)
-    return lm_head.logits_of(config, params, hidden)[0]
+    return heads.logits_of(config, params, hidden)[0]
 
   return np.asarray(run(params))
 
@@ -61,7 +61,7 @@ def greedy(config, params):
       token, cache = carry
       token = jnp.where(t < len(prompt), given[t], token)
       hidden, cache = policy.decode(config, params, token[None], t[None], cache)
-      logits = lm_head.logits_of(config, params, hidden)[0]
+      logits = heads.logits_of(config, params, hidden)[0]
       token = jnp.argmax(logits).astype(jnp.int32)
       return (token, cache), token
 

@@ -19,10 +19,10 @@ DEVICES = (
   'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
   'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_fields',
   'hf_files', 'hf_rope', 'hf_template',
-  'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
+  'hf_tokenizer', 'rope', 'kv_cache', 'heads', 'host_memory',
   'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'low_precision', 'models', 'merging',
-  'stage_inputs', 'hosts', 'reshard', 'handover', 'offload',
+  'attention', 'chunked_attention', 'precision', 'models', 'merging',
+  'stage_inputs', 'hosts', 'handover',
   'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
@@ -68,7 +68,6 @@ MAY_IMPORT = {
   'config_changes': ['config_rules', 'config_stages'],
   'config_mesh': [],
   'command_line': ['config_rules', 'config_changes'],
-  'host_memory': [],
   **{
     page: ['choices', 'data_types', 'streams', *EQUATIONS] for page in EQUATIONS
   },
@@ -128,7 +127,6 @@ MAY_IMPORT = {
     'config_changes',
     'config_rules',
     'command_line',
-    'host_memory',
   ],
 }
 PAGES = sorted(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from k15 import handover
-from k15 import lm_head
+from k15 import heads
 from k15 import losses
 from k15 import policy
 from k15 import sharding
@@ -94,7 +94,7 @@ def batch():
 
 def loss(params, b):
   """Equation 3 on the batch."""
-  logprobs, entropy = lm_head.token_logprobs(
+  logprobs, entropy = heads.token_logprobs(
     CONFIG, params, b['tokens'], b['positions'], b['segment_ids']
   )
   value, _ = losses.policy_mirror_descent(
