@@ -52,9 +52,9 @@ def main(argv: list[str]) -> None:
   try:
     workdir, config = _prepare()
     context = context_lib.make(config, workdir, _stop_on_signal())
-    hosts.meet(context.mesh)
-    if context.rollout_mesh != context.mesh:
-      hosts.meet(context.rollout_mesh)
+    hosts.meet(context.layout.mesh)
+    if context.rollout_layout.mesh != context.layout.mesh:
+      hosts.meet(context.rollout_layout.mesh)
     # Not before the data were read: what never began binds no later run.
     _write_config(workdir, config)
   except (ValueError, OSError) as error:

@@ -20,7 +20,7 @@ from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import responses
-from k15 import sharding
+from k15 import run_weights
 from k15 import streams
 from k15 import update
 from k15.context import Context
@@ -37,7 +37,9 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
     model: directory of the model to start from, which is the reference.
   """
   config = context.config.dpo
-  optimizer = context_lib.make_optimizer(context, config.optimizer)
+  optimizer = run_weights.make_optimizer(
+    context.config, context.shape, config.optimizer
+  )
   checkpoints = checkpoint.Checkpoints(
     context.workdir / 'checkpoints' / 'dpo', context.config.saving.keep
   )
@@ -48,13 +50,13 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
     # A run that goes on computes the same numbers again.
     batches = _with_ref_logprobs(context, model, batches)
   if start:
-    layout = context_lib.state_layout(context, optimizer)
+    layout = run_weights.state_layout(context.layout, optimizer)
     state, _ = checkpoints.restore(start, layout)
   else:
-    params = context_lib.load_params(context, model)
-    state = context_lib.init_state(context, optimizer, params)
+    params = run_weights.load_params(context, model)
+    state = run_weights.init_state(context.layout, optimizer, params)
   if batches:
-    with context.use_mesh():
+    with context.layout.use_mesh():
       state = _steps(context, optimizer, state, batches, start, checkpoints)
   checkpoints.close()
   return state
@@ -114,11 +116,11 @@ def _pairs(context, model, is_first_run):
 
 def _with_ref_logprobs(context, model, batches):
   micro = context.config.optimizer.micro_batch_rows
-  rows = sharding.row_sharding(context.mesh, (micro, 1), context.rules)
-  logprobs = update.make_logprobs(context.policy, micro, layout=rows)
-  params, filled = context_lib.load_params(context, model), []
-  with context.use_mesh():
-    for batch in map(context.place_rows, batches):
+  rows = context.layout.row_sharding((micro, 1))
+  logprobs = update.make_logprobs(context.shape, micro, layout=rows)
+  params, filled = run_weights.load_params(context, model), []
+  with context.layout.use_mesh():
+    for batch in map(context.layout.place_rows, batches):
       filled.append(batch.replace(ref_logprobs=logprobs(params, batch)))
     return jax.block_until_ready(filled)
 
@@ -157,7 +159,7 @@ def batch_of(step: int, num_batches: int, seed: int) -> int:
 def _make_step(context, optimizer, layout):
   config = context.config.dpo
   return update.make_step(
-    context.policy,
+    context.shape,
     functools.partial(_loss, config.beta),
     optimizer,
     optimizer_lib.cosine_schedule(

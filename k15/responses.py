@@ -20,6 +20,8 @@ from k15 import correctness
 from k15 import hosts
 from k15 import metrics
 from k15 import models
+from k15 import rollouts
+from k15 import run_weights
 from k15 import streams
 from k15.context import Context
 from k15.data_types import Problem, StopReason, Trajectory
@@ -221,8 +223,8 @@ def _sample(context, model, problems, missing, records):
   ]
   is_stopping, stopping = context.stop_poll(), False
   with (
-    context_lib.sampling(
-      context, context_lib.load_params(context, model), 'responses'
+    rollouts.sampling(
+      context, run_weights.load_params(context, model), 'responses'
     ) as rollout,
     metrics.Progress(len(pending), 0, 'sample responses') as progress,
   ):

@@ -21,6 +21,7 @@ from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
+from k15 import run_weights
 from k15 import streams
 from k15 import update
 from k15.context import Context
@@ -71,8 +72,10 @@ def train(
       f'reward_model.batch_tokens is {config.batch_tokens}, less than one row'
       f' of rollout.max_prompt_length {columns}'
     )
-  axes = heads.value_axes(context.policy)
-  optimizer = context_lib.make_optimizer(context, config.optimizer, axes)
+  axes = heads.value_axes(context.shape)
+  optimizer = run_weights.make_optimizer(
+    context.config, context.shape, config.optimizer, axes
+  )
   state = _init_state(context, optimizer, trunk)
   folder = context.workdir / 'checkpoints' / 'reward'
   keep = context.config.saving.keep
@@ -82,7 +85,7 @@ def train(
     state, _ = checkpoints.restore(start, state)
   if start < config.steps:
     context.logger.truncate('reward', start)
-    with context.use_mesh():
+    with context.layout.use_mesh():
       state = _steps(context, optimizer, state, examples, start, checkpoints)
   checkpoints.close()
   return state
@@ -132,7 +135,7 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
   """
   columns = context.config.rollout.max_prompt_length
   encode = context.task.tokenizer.encode
-  compute = jax.jit(functools.partial(heads.values, context.policy))
+  compute = jax.jit(functools.partial(heads.values, context.shape))
 
   def value(prompts):
     out = np.full(len(prompts), np.nan)
@@ -151,12 +154,12 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
 
 def _init_state(context, optimizer, trunk):
   if trunk is None:
-    trunk = context_lib.init_params(context, context.config.seed)
+    trunk = run_weights.init_params(context.layout, context.config.seed)
   else:
     trunk = jax.tree.map(lambda x: x.copy(), trunk)
-  params = heads.init_value(context.policy, trunk)
+  params = heads.init_value(context.shape, trunk)
   everywhere = jax.sharding.NamedSharding(
-    context.mesh, jax.sharding.PartitionSpec()
+    context.layout.mesh, jax.sharding.PartitionSpec()
   )
   params['head'] = jax.device_put(params['head'], everywhere)
   state = jax.jit(functools.partial(optimizer_lib.init_state, optimizer))(
@@ -175,10 +178,10 @@ def _steps(context, optimizer, state, examples, start, checkpoints):
     config.steps,
   )
   layout = jax.tree.map(lambda x: x.sharding, state)
-  step = make_step(context.policy, optimizer, schedule, layout)
+  step = make_step(context.shape, optimizer, schedule, layout)
   with metrics.Progress(config.steps, start, 'reward') as progress:
     for i in range(start, config.steps):
-      batch = context.place_rows(_batch(context, examples, i))
+      batch = context.layout.place_rows(_batch(context, examples, i))
       state, values = step(state, batch)
       values = {k: float(v) for k, v in jax.device_get(values).items()}
       update.refuse_non_finite(

@@ -25,6 +25,8 @@ from k15 import problem_sampler
 from k15 import replay
 from k15 import rl_metrics
 from k15 import rl_updates
+from k15 import rollouts
+from k15 import run_weights
 from k15 import update
 from k15.context import Context
 from k15.data_types import TrainState
@@ -91,7 +93,7 @@ def train(
     stage = make_stage(context, *first_state(context, make_params()), name)
   if start < config.rl.iterations:
     context.logger.truncate(name, start)
-    with context.use_mesh():
+    with context.layout.use_mesh():
       _iterations(stage, start, checkpoints)
   stage.rollout.close()
   stage.timeline.write()
@@ -102,7 +104,7 @@ def train(
 def _iterations(stage, start, checkpoints):
   context, config = stage.context, stage.context.config
   _hand_over(stage, start, label=start)
-  with stage.context.use_rollout_mesh():
+  with stage.context.rollout_layout.use_mesh():
     stage.rollout.warm_up(longest_context(config.rollout))
   stage.timer.pop()
   total = config.rl.iterations
@@ -205,8 +207,9 @@ def first_state(context: Context, params: Any) -> tuple[TrainState, Any]:
   The state takes over the parameters.
   """
   config = context.config
-  optimizer = context_lib.make_optimizer(context, config.optimizer.name)
-  state = context_lib.init_state(context, optimizer, params)
+  name = config.optimizer.name
+  optimizer = run_weights.make_optimizer(config, context.shape, name)
+  state = run_weights.init_state(context.layout, optimizer, params)
   if not rl_updates.uses_slow_reference(config):
     return state, None
   return state, jax.tree.map(lambda x: x.copy(), state.params)
@@ -218,15 +221,17 @@ def make_stage(
   """Everything iterations of the named stage need, from the given state."""
   config = context.config
   o = config.optimizer
-  optimizer = context_lib.make_optimizer(context, o.name)
+  optimizer = run_weights.make_optimizer(config, context.shape, o.name)
   layout = jax.tree.map(lambda x: x.sharding, state)
-  step, logprobs = rl_updates.make_updates(context, optimizer, layout)
+  step, logprobs = rl_updates.make_updates(
+    config, context.layout, optimizer, layout
+  )
   slots = timeline.Timeline(context.workdir / 'timeline.jsonl')
   record = slots.record if hosts.is_first() else None
   return Stage(
     context=context,
-    rollout=context_lib.make_rollout(context, name, record),
-    handover=context_lib.make_handover(context),
+    rollout=rollouts.make_rollout(context, name, record),
+    handover=rollouts.make_handover(context),
     shelf=host_memory.Shelf(),
     sampler=problem_sampler.ProblemSampler(
       len(context.task.train),
@@ -308,7 +313,7 @@ def _rollout(stage, expired):
   for trajectory in expired:
     judge(trajectory)
   is_stopping = context.stop_poll()
-  with context.use_rollout_mesh():
+  with context.rollout_layout.use_mesh():
     for trajectory in partial.run(
       stage.rollout,
       buffer.pending(),
@@ -329,7 +334,7 @@ def _evaluate(stage, version):
   """Held-out accuracy and length of the policy before iteration `version`."""
   config = stage.context.config
   _hand_over(stage, version, label=0)
-  with stage.timer('evaluation'), stage.context.use_rollout_mesh():
+  with stage.timer('evaluation'), stage.context.rollout_layout.use_mesh():
     records = evaluate.evaluate(
       stage.rollout,
       stage.context.task,
@@ -447,7 +452,7 @@ def _with_ref_logprobs(stage, batches):
   epoch packs its responses anew, into batches of its own.
   """
   filled = []
-  for i, batch in enumerate(map(stage.context.place_rows, batches)):
+  for i, batch in enumerate(map(stage.context.layout.place_rows, batches)):
     if i > 0:
       logprobs = stage.logprobs(stage.state.params, batch)
       batch = batch.replace(ref_logprobs=logprobs)
@@ -460,8 +465,8 @@ def _with_ref_logprobs(stage, batches):
 
 def _device_layout(context):
   o = context.config.optimizer
-  optimizer = context_lib.make_optimizer(context, o.name)
-  layout = context_lib.state_layout(context, optimizer)
+  optimizer = run_weights.make_optimizer(context.config, context.shape, o.name)
+  layout = run_weights.state_layout(context.layout, optimizer)
   has_slow = rl_updates.uses_slow_reference(context.config)
   kl_layout = layout.params if has_slow else None
   return dict(train=layout, kl_params=kl_layout)

@@ -11,10 +11,10 @@ from k15 import length_reward
 from k15 import losses
 from k15 import optimizer as optimizer_lib
 from k15 import rollout_correction
-from k15 import sharding
 from k15 import streams
 from k15 import update
 from k15.context import Context
+from k15.context import Layout
 from k15.data_types import Batch, Group, StopReason
 
 
@@ -227,21 +227,23 @@ def _pack(context, picked, iteration):
 
 
 def make_updates(
-  context: Context, optimizer: optax.GradientTransformation, layout: Any
+  config: Any,
+  layout: Layout,
+  optimizer: optax.GradientTransformation,
+  state_shardings: Any,
 ) -> tuple[Any, Any]:
   """The jitted step and reference log-probabilities of `k15.update`.
 
   Args:
-    context: of the run.
-    optimizer: of `context.make_optimizer`.
-    layout: shardings of the state.
+    config: of the run.
+    layout: of training.
+    optimizer: of `run_weights.make_optimizer`.
+    state_shardings: of the state.
   """
-  config, shape = context.config, context.policy
-  o, temperature = config.optimizer, config.rollout.temperature
+  shape, o = layout.shape, config.optimizer
+  temperature = config.rollout.temperature
   # As all batches are: another layout would compile the step again.
-  rows = sharding.row_sharding(
-    context.mesh, (o.micro_batch_rows, 1), context.rules
-  )
+  rows = layout.row_sharding((o.micro_batch_rows, 1))
   step = update.make_step(
     shape,
     make_loss(config),
@@ -249,7 +251,7 @@ def make_updates(
     optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
     o.micro_batch_rows,
     temperature,
-    layout,
+    state_shardings,
   )
   logprobs = update.make_logprobs(shape, o.micro_batch_rows, temperature, rows)
   return step, logprobs

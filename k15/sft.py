@@ -16,6 +16,7 @@ from k15 import context as context_lib
 from k15 import losses
 from k15 import metrics
 from k15 import optimizer as optimizer_lib
+from k15 import run_weights
 from k15 import sft_data
 from k15 import update
 from k15.context import Context
@@ -45,7 +46,9 @@ def train(
     DataError: something is wrong with the files of the stage.
   """
   config = context.config[stage]
-  optimizer = context_lib.make_optimizer(context, config.optimizer)
+  optimizer = run_weights.make_optimizer(
+    context.config, context.shape, config.optimizer
+  )
   checkpoints = checkpoint.Checkpoints(
     context.workdir / 'checkpoints' / stage, context.config.saving.keep
   )
@@ -55,16 +58,16 @@ def train(
     context.logger.truncate(stage, start)
     stream = sft_data.make_stream(context, stage, make_pairs, is_new=not start)
   if start:
-    layout = context_lib.state_layout(context, optimizer)
+    layout = run_weights.state_layout(context.layout, optimizer)
     state, host = checkpoints.restore(start, layout)
     if stream is not None and start < stream.steps:
       stream.batches.set_state(host['data']['state'])
   else:
     if stream is not None:
       context.logger.scalars(stage, 0, stream.counts)
-    state = context_lib.init_state(context, optimizer, make_params())
+    state = run_weights.init_state(context.layout, optimizer, make_params())
   if stream is not None and start < stream.steps:
-    with context.use_mesh():
+    with context.layout.use_mesh():
       state = _steps(
         context, stage, optimizer, state, stream, start, checkpoints
       )
@@ -80,7 +83,7 @@ def _steps(context, stage, optimizer, state, stream, start, checkpoints):
   with metrics.Progress(stream.steps, start, stage) as progress:
     for i in range(start, stream.steps):
       with timer('data'):
-        batch = context.place_rows(_batch(next(batches)))
+        batch = context.layout.place_rows(_batch(next(batches)))
       with timer('update'):
         state, values = step(state, batch, False)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
@@ -116,7 +119,7 @@ def _make_step(context, stage, steps, optimizer, layout):
     )
 
   return update.make_step(
-    context.policy,
+    context.shape,
     loss,
     optimizer,
     schedule,

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from k15 import context
 from k15 import hf
 from k15 import hf_config
 from k15 import hf_export
+from k15 import run_weights
 from k15 import sharding
+from k15.context import Layout
 from k15.hf_tokenizer import HfTokenizer
 
 GOLDEN = np.load(pathlib.Path(__file__).with_name('hf_golden.npz'))
@@ -33,7 +34,7 @@ needs_transformers = pytest.mark.skipif(
 
 def load(directory, mesh=(1, 1, 1), **changes):
   config = dataclasses.replace(hf_config.read_config(directory), **changes)
-  layout = context.param_layout(config, sharding.make_mesh(*mesh))
+  layout = run_weights.param_layout(Layout(config, sharding.make_mesh(*mesh)))
   return config, hf.load(directory, config, layout)
 
 

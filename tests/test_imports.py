@@ -43,7 +43,8 @@ BELOW_ROLLOUT = [
 ]  # fmt: skip
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
-  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
+  *BELOW_EVALUATE, 'evaluate', 'context', 'judges', 'run_weights',
+  'rollouts', 'rl_metrics', 'eval_journal',
   'eval_questions', 'eval_sets', 'eval_table', 'asks', 'pass_rates',
   'responses',
 ]  # fmt: skip
@@ -95,8 +96,11 @@ MAY_IMPORT = {
   'eval_pairs': ['metrics', 'correctness', 'eval_metrics', 'streams'],
   'task': [*BELOW_ROLLOUT, 'eval_sets', 'rewards'],
   'evaluate': BELOW_EVALUATE,
-  'context': BELOW_EVALUATE,
-  'responses': [*BELOW_EVALUATE, 'asks', 'context'],
+  'judges': BELOW_EVALUATE,
+  'context': [*BELOW_EVALUATE, 'judges'],
+  'run_weights': [*BELOW_EVALUATE, 'context'],
+  'rollouts': [*BELOW_EVALUATE, 'context', 'run_weights'],
+  'responses': [*BELOW_EVALUATE, 'asks', 'context', 'run_weights', 'rollouts'],
   'asks': BELOW_EVALUATE,
   'pass_rates': [*BELOW_EVALUATE, 'asks'],
   'math_datasets': ['metrics', 'data', 'rewards'],

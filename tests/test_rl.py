@@ -10,11 +10,11 @@ import small_run
 from experiments import base
 from k15 import checkpoint
 from k15 import context as context_lib
+from k15 import judges
 from k15 import metrics
 from k15 import rl
-from k15 import sharding
+from k15 import run_weights
 from k15.data_types import Batch
-from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
 
@@ -30,12 +30,12 @@ def _judges(judge):
 
 @pytest.fixture
 def rewarded(monkeypatch):
-  monkeypatch.setattr(scoring, 'make_judges', _judges(_odd))
+  monkeypatch.setattr(judges, 'make_judges', _judges(_odd))
 
 
 def _params(context):
   seed = context.config.seed
-  return context_lib.init_params(context, seed)
+  return run_weights.init_params(context.layout, seed)
 
 
 def _make_context(folder, **changes):
@@ -70,7 +70,7 @@ def _rows(workdir, name='metrics.jsonl'):
 def whole(tmp_path_factory):
   """Three iterations in one go."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(scoring, 'make_judges', _judges(_odd))
+    patch.setattr(judges, 'make_judges', _judges(_odd))
     return _train(tmp_path_factory.mktemp('rl'))
 
 
@@ -99,7 +99,7 @@ def test_what_the_slots_did_is_on_disk(whole):
 def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
   context = _make_context(tmp_path, rollout__token_budget=16)
   stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
-  with sharding.use_mesh(context.mesh):
+  with context.layout.use_mesh():
     rl.run_iteration(stage, 0)
     rl.run_iteration(stage, 1)
     with _no_compilation():
@@ -114,7 +114,7 @@ def test_the_state_keeps_its_layout(rewarded, tmp_path):
   )
   stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
   before = jax.tree.map(lambda x: x.sharding, stage.state)
-  with sharding.use_mesh(context.mesh):
+  with context.layout.use_mesh():
     rl.run_iteration(stage, 0)
   assert jax.tree.map(lambda x: x.sharding, stage.state) == before
 
@@ -154,7 +154,7 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
     seen.append(response)
     return _odd(response, reference)
 
-  monkeypatch.setattr(scoring, 'make_judges', _judges(judge))
+  monkeypatch.setattr(judges, 'make_judges', _judges(judge))
   _train_until = _make_context(tmp_path)
   stop = _train_until.stop
   original = rl.partial.run
@@ -247,7 +247,7 @@ def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
 
 def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
   judges = _judges(lambda *_: Verdict('wrong'))
-  monkeypatch.setattr(scoring, 'make_judges', judges)
+  monkeypatch.setattr(judges, 'make_judges', judges)
   context, state = _train(
     tmp_path,
     rl__iterations=1,
@@ -342,7 +342,7 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
 
 def test_random_weights_are_those_of_the_seed(tmp_path):
   context = _make_context(tmp_path)
-  _same(context_lib.load_params(context, None), _params(context))
+  _same(run_weights.load_params(context, None), _params(context))
 
 
 def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
