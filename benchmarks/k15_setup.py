@@ -22,7 +22,7 @@ from k15 import context as context_lib
 from k15 import judges
 from k15 import metrics
 from k15 import policy
-from k15 import rl
+from k15 import rl_stage
 from k15 import task as task_lib
 from k15.data_types import Problem
 
@@ -130,6 +130,6 @@ def make_session(params, problems, settings, end=side.END):
   and the numbers of its iterations."""
   copies = jax.tree.map(lambda x: x.copy(), params)
   context = make_context(problems, settings, end)
-  stage = rl.make_stage(context, *rl.first_state(context, copies))
+  stage = rl_stage.begin(context, copies)
   jax.block_until_ready(stage.state)
   return stage, itertools.count()

@@ -116,7 +116,7 @@ def step_operation(params, warm_up=False):
     start = side.mark()
     if iteration == 0 and command.get('warm_up', warm_up):
       stage.rollout.set_params(stage.state.params, version=0)
-      longest = rl.longest_context(stage.context.config.rollout)
+      longest = rollouts.longest_context(stage.context.config.rollout)
       stage.rollout.warm_up(longest)
     values = rl.run_iteration(stage, iteration)
     reply |= {'cold': iteration == 0, **side.since(start)}

@@ -26,6 +26,7 @@ from k15 import config_rules
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import curation_steps
+from k15 import exit_codes
 from k15 import handover
 from k15 import hf_config
 from k15 import hf_files
@@ -41,9 +42,6 @@ from k15.rollout import requests
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
-
-# Asked to stop, and stopped with everything saved: run the command again.
-EXIT_INTERRUPTED = 75
 
 
 def main(argv: list[str]) -> None:
@@ -63,7 +61,7 @@ def main(argv: list[str]) -> None:
     recipe.run(context)
   except context_lib.Interrupted as interrupted:
     print(f'{interrupted}; the same command goes on from here', flush=True)
-    sys.exit(EXIT_INTERRUPTED)
+    sys.exit(exit_codes.INTERRUPTED)
   except (
     conversations.DataError,
     openai_texts.ServerError,

@@ -18,10 +18,14 @@ from k15.context import Layout
 from k15.data_types import Batch, Group, StopReason
 
 
-def total_rewards(config: Any, groups: list[Group], iteration: int):
+def total_rewards(
+  config: Any,
+  groups: list[Group],
+  is_correct_P_K: np.ndarray,
+  iteration: int,
+) -> np.ndarray:
   """Raw reward, length reward and repetition penalty, float64 [P, K]."""
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
-  is_correct = _is_correct(groups)
   lengths = np.array([[t.length for t in g.trajectories] for g in groups])
   repeats = np.array(
     [[t.stop is StopReason.REPETITION for t in g.trajectories] for g in groups]
@@ -29,15 +33,8 @@ def total_rewards(config: Any, groups: list[Group], iteration: int):
   weight = length_reward.length_weight(
     iteration, config.length_reward.weight, config.length_reward.start_iteration
   )
-  shaped = length_reward.total_rewards(rewards, is_correct, lengths, weight)
+  shaped = length_reward.total_rewards(rewards, is_correct_P_K, lengths, weight)
   return shaped - config.rl.repetition_penalty * repeats
-
-
-def _is_correct(groups):
-  """bool [P, K], by accuracy alone."""
-  return np.array(
-    [[correctness.is_right(t) for t in g.trajectories] for g in groups]
-  )
 
 
 def advantages(
@@ -175,8 +172,9 @@ def make_batches(
   """
   config = context.config
   rng = streams.rng(config.seed, 'updates', stage, iteration)
-  rewards = total_rewards(config, groups, iteration)
-  values, keep = advantages(config, rewards, _is_correct(groups), rng)
+  is_correct = correctness.of_groups(groups)
+  rewards = total_rewards(config, groups, is_correct, iteration)
+  values, keep = advantages(config, rewards, is_correct, rng)
   batches = []
   for _ in range(config.rl.epochs):
     order = list(rng.permutation(len(groups)))

@@ -94,6 +94,15 @@ def make_rollout(
   )
 
 
+def longest_context(rollout: Any) -> int:
+  """Tokens of the longest context a rollout of this config prefills.
+
+  Only a budget below the maximum length leaves responses to be resumed.
+  """
+  resumes = rollout.token_budget < rollout.max_length
+  return rollout.max_prompt_length + resumes * rollout.max_length
+
+
 def make_handover(context: Context) -> handover.HandOver:
   """What brings weights of training to where this process decodes, if it does.
 

@@ -1,7 +1,7 @@
 """The programs of a run, lowered and compiled for devices that are not there.
 
-They are those that `rl.make_stage` and the rollout make, from the same
-functions, for arrays of which only shapes and shardings are known.
+They are those that `rl_stage` and the rollout make, from the same functions,
+for arrays of which only shapes and shardings are known.
 """
 
 import dataclasses
@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from k15 import context as context_lib
-from k15 import rl
 from k15 import rl_updates
 from k15 import rollouts
 from k15 import run_weights
@@ -221,7 +220,7 @@ def _updates(run):
 
 def _prefill(run):
   slots = run.slots
-  bucket = slots.bucket_of(rl.longest_context(run.config.rollout))
+  bucket = slots.bucket_of(rollouts.longest_context(run.config.rollout))
   tokens = jax.ShapeDtypeStruct((slots.prefill_batch, bucket), jnp.int32)
   lengths = jax.ShapeDtypeStruct((slots.prefill_batch,), jnp.int32)
   return _compile_slots(

@@ -23,6 +23,7 @@ from k15 import long_cot
 from k15 import metrics
 from k15 import responses
 from k15 import rl
+from k15 import rl_stage
 from k15 import rollouts
 from k15 import run_weights
 from k15.data_types import StopReason, Trajectory
@@ -65,7 +66,7 @@ def _right_by_stop(pairs):
 
 
 def _of_rl(context):
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   assert rl.run_iteration(stage, 0) is not None
   stage.rollout.close()
   (rates,) = {tuple(stage.sampler.success_rates)}

@@ -17,6 +17,7 @@ from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
 from k15.rewards import values
 from k15.rewards.verdict import Verdict
+from k15.tokenizer import ByteTokenizer
 
 
 def test_every_reward_has_what_makes_it():
@@ -32,7 +33,7 @@ def test_a_new_reward_is_a_page_and_its_rows(monkeypatch):
   config = base.get_config()
   config.reward.default = 'exact_answer+0.5*brevity'
   config_lib.validate(config, 1, arithmetic.KINDS)
-  task = task_lib.Task(None, '', [], [], [])
+  task = task_lib.Task(ByteTokenizer(()), '', [], [], [])
   with contextlib.closing(judges.make_scorer(config, task)) as scorer:
     for text, reward in (('#### 7', 1.5), ('it is\n#### 7', 1), ('8', 0.5)):
       problem = Problem('p', 'What?', '7')

@@ -13,6 +13,8 @@ from k15 import context as context_lib
 from k15 import judges
 from k15 import metrics
 from k15 import rl
+from k15 import rl_stage
+from k15 import rollouts
 from k15 import run_weights
 from k15.data_types import Batch
 from k15.rewards.verdict import Verdict
@@ -98,7 +100,7 @@ def test_what_the_slots_did_is_on_disk(whole):
 
 def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
   context = _make_context(tmp_path, rollout__token_budget=16)
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   with context.layout.use_mesh():
     rl.run_iteration(stage, 0)
     rl.run_iteration(stage, 1)
@@ -112,7 +114,7 @@ def test_the_state_keeps_its_layout(rewarded, tmp_path):
   context = _make_context(
     tmp_path, rollout__token_budget=16, mesh__fsdp=2, mesh__tensor=2
   )
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   before = jax.tree.map(lambda x: x.sharding, stage.state)
   with context.layout.use_mesh():
     rl.run_iteration(stage, 0)
@@ -275,7 +277,7 @@ def test_an_iteration_that_teaches_nothing_moves_nothing(
     optimizer__weight_decay=0.1,
     **changes,
   )
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
   assert rl._train_on(stage, right, 0)['rl/updates'] == 2
   before = jax.tree.map(np.asarray, stage.state)
@@ -294,7 +296,7 @@ def test_the_slow_reference_follows_the_steps(rewarded, tmp_path):
     loss__method='grpo', loss__grpo_beta=0.1, loss__grpo_reference_interval=3
   )
   context = small_run.make_context(tmp_path, **changes)
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
   renewed = []
   for iteration in range(6):
@@ -327,7 +329,7 @@ def test_a_slow_reference_cut_in_two_is_the_same_bit_for_bit(
 
 def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
   context = _make_context(tmp_path, rollout__token_budget=16)
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
   poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
   stage.state = stage.state.replace(params=poisoned)
@@ -349,9 +351,9 @@ def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
   rollout = base.get_config().rollout
   rollout.max_prompt_length, rollout.max_length = 24, 128
   rollout.token_budget = 128
-  assert rl.longest_context(rollout) == 24
+  assert rollouts.longest_context(rollout) == 24
   rollout.token_budget = 127
-  assert rl.longest_context(rollout) == 24 + 128
+  assert rollouts.longest_context(rollout) == 24 + 128
 
 
 def test_a_rollout_layout_of_its_own_changes_nothing(rewarded, tmp_path):
