@@ -4,7 +4,7 @@
 
 See peers/protocol.py for the wire.  The model is that of the peers' workers,
 and everything runs the way `k15.main` runs it: the config of
-`experiments/base.py`, the iteration of `k15.rl`, the rollout of `k15.context`,
+`experiments/base.py`, the iteration of `k15.rl`, the rollout of `k15.rollouts`,
 under the mesh.  A command may carry `settings`, which override config keys.
 """
 

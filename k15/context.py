@@ -23,7 +23,7 @@ from k15 import models
 from k15 import policy
 from k15 import sharding
 from k15 import task as task_lib
-from k15.data_types import Batch, Problem, StopReason
+from k15.data_types import Problem, StopReason
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.tokenizer import ByteTokenizer
@@ -48,12 +48,22 @@ class Layout:
   rules: sharding.Rules = sharding.RULES
 
   def row_sharding(self, shape: Sequence[int]) -> jax.sharding.NamedSharding:
-    """Where an array of a batch lies, whose first axis is its rows."""
-    return sharding.row_sharding(self.mesh, shape, self.rules)
+    """Where an array of a batch lies, whose first axis, if any, is its rows."""
+    axes = ('batch', *[None] * (len(shape) - 1))[: len(shape)]
+    return sharding.sharding_of(self.mesh, axes, shape, self.rules)
 
-  def place_rows(self, batch: Batch) -> Batch:
-    """Puts a batch of numpy arrays on the devices that compute its rows."""
-    return sharding.place_rows(batch, self.mesh, self.rules)
+  def place_rows(self, batch: Any) -> Any:
+    """Puts a batch that all processes know where its rows are computed.
+
+    Every process takes its own rows to its own devices, and no others.  Leaves
+    are numpy arrays; those without axes go everywhere.
+    """
+    return jax.tree.map(
+      lambda x: jax.make_array_from_callback(
+        x.shape, self.row_sharding(x.shape), lambda index: x[index]
+      ),
+      batch,
+    )
 
   def use_mesh(self) -> contextlib.AbstractContextManager[None]:
     """`sharding.use_mesh` of this mesh, by these rules."""

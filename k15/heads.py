@@ -17,24 +17,24 @@ from k15 import policy
 from k15 import sharding
 
 
-def logits_of(config: policy.PolicyConfig, params: Any, hidden: jax.Array):
+def logits_of(shape: policy.PolicyConfig, params: Any, hidden: jax.Array):
   """Float32 logits [..., V] of hidden states [..., D]."""
-  return _logits(config, _head(config, params), hidden)
+  return _logits(shape, _head(shape, params), hidden)
 
 
-def _head(config, params):
-  return params['embedding' if config.tie_embeddings else 'lm_head']
+def _head(shape, params):
+  return params['embedding' if shape.tie_embeddings else 'lm_head']
 
 
-def _logits(config, head, hidden):
-  kernel = head.T if config.tie_embeddings else head
+def _logits(shape, head, hidden):
+  kernel = head.T if shape.tie_embeddings else head
   return jnp.dot(
     hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32
   )
 
 
 def token_logprobs(
-  config: policy.PolicyConfig,
+  shape: policy.PolicyConfig,
   params: Any,
   tokens: jax.Array,
   positions: jax.Array,
@@ -43,11 +43,11 @@ def token_logprobs(
 ) -> tuple[jax.Array, jax.Array]:
   """Log-probability of every token given those before it, and the entropy.
 
-  Logits exist for `config.logprob_chunk` tokens at a time, forward and
+  Logits exist for `shape.logprob_chunk` tokens at a time, forward and
   backward, so memory does not grow with T * V.
 
   Args:
-    config: shape of the policy.
+    shape: of the policy.
     params: parameters, unboxed.
     tokens: int32 [B, T].
     positions: int32 [B, T].
@@ -59,27 +59,27 @@ def token_logprobs(
     the distributions the tokens were predicted from.  The first column, and
     the first token of a packed sequence, have no prediction: mask them.
   """
-  hidden, _ = policy.forward(config, params, tokens, positions, segment_ids)
+  hidden, _ = policy.forward(shape, params, tokens, positions, segment_ids)
   B, T = tokens.shape
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty or mesh.size == 1:
     values = _chunked_logprobs(
-      config, temperature, _head(config, params), hidden[:, :-1], tokens[:, 1:]
+      shape, temperature, _head(shape, params), hidden[:, :-1], tokens[:, 1:]
     )
     return jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (1, 0))), values)
   # The last column's prediction falls away; with it, columns divide as before.
   values = _split_logprobs(
-    config,
+    shape,
     temperature,
     mesh,
-    _head(config, params),
+    _head(shape, params),
     hidden,
     jnp.roll(tokens, -1, axis=1),
   )
   return jax.tree.map(lambda x: jnp.pad(x[:, :-1], ((0, 0), (1, 0))), values)
 
 
-def _split_logprobs(config, temperature, mesh, head, hidden, targets):
+def _split_logprobs(shape, temperature, mesh, head, hidden, targets):
   """Every device takes its own tokens, and its own part of the vocabulary.
 
   Chunks of all devices' tokens would be computed by all, one after the other.
@@ -95,7 +95,7 @@ def _split_logprobs(config, temperature, mesh, head, hidden, targets):
   def of_device(head, hidden, targets):
     # Its own to begin with, or every chunk's gradient would be reduced.
     head = jax.lax.pcast(head, axes, to='varying')
-    return _chunked_logprobs(config, temperature, head, hidden, targets)
+    return _chunked_logprobs(shape, temperature, head, hidden, targets)
 
   return jax.shard_map(
     of_device,
@@ -106,12 +106,12 @@ def _split_logprobs(config, temperature, mesh, head, hidden, targets):
   )(head, hidden, targets)
 
 
-def _chunked_logprobs(config, temperature, head, hidden, targets):
+def _chunked_logprobs(shape, temperature, head, hidden, targets):
   """Log-probabilities of [B, T] targets, and entropies, by chunks of tokens."""
-  shape = targets.shape
+  size = targets.shape
   hidden = hidden.reshape(-1, hidden.shape[-1])
   targets = targets.reshape(-1)
-  chunk = min(config.logprob_chunk, len(targets))
+  chunk = min(shape.logprob_chunk, len(targets))
   padding = -len(targets) % chunk
   hidden = jnp.pad(hidden, ((0, padding), (0, 0))).reshape(
     -1, chunk, hidden.shape[-1]
@@ -120,7 +120,7 @@ def _chunked_logprobs(config, temperature, head, hidden, targets):
 
   def one_chunk(hidden_targets):
     hidden, targets = hidden_targets
-    logits = _logits(config, head, hidden) / temperature
+    logits = _logits(shape, head, hidden) / temperature
     log_z = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
     probs = jax.lax.stop_gradient(jnp.exp(logits - log_z[:, None]))
@@ -132,27 +132,27 @@ def _chunked_logprobs(config, temperature, head, hidden, targets):
   else:
     # Recomputed in the backward pass, or all chunks' logits would be kept.
     values = jax.lax.map(jax.checkpoint(one_chunk), (hidden, targets))
-  count = math.prod(shape)
-  return jax.tree.map(lambda x: x.reshape(-1)[:count].reshape(shape), values)
+  count = math.prod(size)
+  return jax.tree.map(lambda x: x.reshape(-1)[:count].reshape(size), values)
 
 
-def init_value(config: policy.PolicyConfig, trunk: Any) -> dict[str, Any]:
+def init_value(shape: policy.PolicyConfig, trunk: Any) -> dict[str, Any]:
   """Puts a head that says 0 on the parameters of a policy, unboxed."""
-  dtype = jnp.dtype(config.param_dtype)
+  dtype = jnp.dtype(shape.param_dtype)
   head = dict(
-    kernel=jnp.zeros((config.d_model, 1), dtype), bias=jnp.zeros((1,), dtype)
+    kernel=jnp.zeros((shape.d_model, 1), dtype), bias=jnp.zeros((1,), dtype)
   )
   return dict(trunk=trunk, head=head)
 
 
-def value_axes(config: policy.PolicyConfig) -> dict[str, Any]:
+def value_axes(shape: policy.PolicyConfig) -> dict[str, Any]:
   """What each axis of each parameter means; see `policy.logical_axes`."""
   head = dict(kernel=('embed', 'value'), bias=('value',))
-  return dict(trunk=policy.logical_axes(config), head=head)
+  return dict(trunk=policy.logical_axes(shape), head=head)
 
 
 def values(
-  config: policy.PolicyConfig,
+  shape: policy.PolicyConfig,
   params: dict[str, Any],
   tokens: jax.Array,
   lengths: jax.Array,
@@ -160,7 +160,7 @@ def values(
   """One value a row.
 
   Args:
-    config: shape of the trunk.
+    shape: of the trunk.
     params: `trunk` and `head`, as `init_value` makes them.
     tokens: int32 [B, T], padded on the right.
     lengths: int32 [B], tokens in use, at least 1.
@@ -172,7 +172,7 @@ def values(
   columns = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
   segment_ids = (columns < lengths[:, None]).astype(jnp.int32)
   hidden, _ = policy.forward(
-    config, params['trunk'], tokens, columns, segment_ids
+    shape, params['trunk'], tokens, columns, segment_ids
   )
   last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)
   head = jax.tree.map(lambda x: x.astype(jnp.float32), params['head'])

@@ -56,23 +56,23 @@ class KVCache:
   values: Any
 
 
-def empty(config: Any, rows: int, columns: int, dtype: str = '') -> KVCache:
+def empty(shape: Any, rows: int, columns: int, dtype: str = '') -> KVCache:
   """A cache of zeros.
 
   Args:
-    config: the `PolicyConfig`.
+    shape: the `PolicyConfig`.
     rows: sequences.
     columns: tokens of the longest.
     dtype: that of the activations if empty, or 'int8'.
   """
-  dtype = dtype or config.dtype
-  N, h, L = config.num_kv_heads, config.head_dim, config.num_layers
+  dtype = dtype or shape.dtype
+  N, h, L = shape.num_kv_heads, shape.head_dim, shape.num_layers
 
-  block = config.cache_block
+  block = shape.cache_block
   widths = [min(block, columns - c) for c in range(0, columns, block)]
 
   def zeros(shape_of, axis):
-    lead = (L,) if config.scan_layers else ()
+    lead = (L,) if shape.scan_layers else ()
     blocks = tuple(
       jax.tree.map(
         constrain,
@@ -80,7 +80,7 @@ def empty(config: Any, rows: int, columns: int, dtype: str = '') -> KVCache:
       )
       for w in widths
     )
-    if config.scan_layers:
+    if shape.scan_layers:
       return blocks
     return tuple(jax.tree.map(jnp.copy, blocks) for _ in range(L))
 

@@ -86,7 +86,7 @@ def init_state(
 ) -> TrainState:
   """A state at step 0, laid out over the mesh; it takes over the params."""
   places = jax.tree.map(lambda x: x.sharding, state_layout(layout, optimizer))
-  params = sharding.reshard(params, places.params)
+  params = jax.device_put(params, places.params)
   fresh = jax.jit(
     lambda params: optimizer_lib.init_state(optimizer, params).replace(
       params=None

@@ -106,7 +106,7 @@ def plan(options: Any) -> None:
   for use in _uses(run, topology.chip):
     uses.append(use)
     print(plan_table.program(use), flush=True)
-  print(plan_table.verdict(run, uses), flush=True)
+  print(plan_table.verdict(uses), flush=True)
   largest = list(_searches(run, devices, uses)) if options.search else []
   for found in largest:
     print(plan_table.largest(found), flush=True)

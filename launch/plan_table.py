@@ -75,9 +75,8 @@ def _collective(c):
   return f'    {c.count:>5} {c.kind}, {c.sent_bytes / 1e6:,.1f} MB sent{turn}'
 
 
-def verdict(run: Any, uses: Sequence[Any]) -> str:
+def verdict(uses: Sequence[Any]) -> str:
   """Whether all fit, or by how many bytes not, and what to change."""
-  del run
   lines = [
     f'{use.program.name} does not fit: {use.over:,} bytes ({gib(use.over)} GiB)'
     f' over. Change: {_WHAT_TO_CHANGE[use.program.name]}.'

@@ -445,7 +445,7 @@ def test_loss_and_gradient_do_not_depend_on_the_mesh(
     lambda key: policy.init(CONFIG, key), jax.random.key(0)
   )
   layout = sharding.param_shardings(mesh, boxed)
-  sharded = sharding.reshard(params, layout)
+  sharded = jax.device_put(params, layout)
   rows = sharding.sharding_of(mesh, ('batch', 'sequence'), (8, 12))
   batch = [jax.device_put(x, rows) for x in whole_rows(8, 12)]
   with sharding.use_mesh(mesh):

@@ -312,7 +312,7 @@ def test_a_step_over_a_mesh_equals_one_on_a_device(after, step, sizes):
   layout = sharding.param_shardings(
     mesh, jax.eval_shape(init, jax.random.key(0))
   )
-  state = sharding.reshard(new_state(), layout)
+  state = jax.device_put(new_state(), layout)
   with sharding.use_mesh(mesh):
     state, metrics = make_step()(state, with_refs(padded()), False)
   assert_close(jax.tree.map(np.asarray, state), after[0], atol=1e-5)
