@@ -18,7 +18,7 @@ import jax
 
 from k15 import hosts
 from k15 import judges
-from k15 import metrics
+from k15 import logs
 from k15 import models
 from k15 import policy
 from k15 import sharding
@@ -87,7 +87,7 @@ class Context:
   layout: Layout
   task: task_lib.Task
   scorer: scoring.Scorer
-  logger: metrics.Logger
+  logger: logs.Logger
   stop: threading.Event
 
   @property
@@ -133,7 +133,7 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
     layout=make_layout(config, tokenizer),
     task=task,
     scorer=judges.make_scorer(config, task),
-    logger=metrics.Logger(workdir, enabled=hosts.is_first()),
+    logger=logs.Logger(workdir, enabled=hosts.is_first()),
     stop=stop,
   )
 

@@ -15,7 +15,7 @@ import numpy as np
 from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import evaluate
-from k15 import metrics
+from k15 import logs
 from k15 import replay
 from k15 import rl_metrics
 from k15 import rl_rollout
@@ -72,7 +72,7 @@ def _iterations(stage, start, checkpoints):
     stage.rollout.warm_up(rollouts.longest_context(config.rollout))
   stage.timer.pop()
   total = config.rl.iterations
-  with metrics.Progress(total, start, stage.name) as progress:
+  with logs.Progress(total, start, stage.name) as progress:
     for iteration in range(start, total):
       values = _run_or_save(stage, iteration, checkpoints)
       done, stopping = iteration + 1, context.is_stopping()

@@ -12,7 +12,7 @@ import jax
 from k15 import handover
 from k15 import host_memory
 from k15 import hosts
-from k15 import metrics
+from k15 import logs
 from k15 import optimizer as optimizer_lib
 from k15 import precision
 from k15 import problem_sampler
@@ -46,7 +46,7 @@ class Stage:
   step: Any
   logprobs: Any
   optimizer: Any
-  timer: metrics.Timer
+  timer: logs.Timer
   problem_index: dict[str, int]
   timeline: timeline.Timeline
   name: str
@@ -162,7 +162,7 @@ def _make(context, name, state, kl_params):
     optimizer=optimizer._replace(
       init=jax.jit(optimizer.init, out_shardings=places.opt_state)
     ),
-    timer=metrics.Timer(),
+    timer=logs.Timer(),
     problem_index={problem.id: i for i, problem in enumerate(train)},
     timeline=slots,
     name=name,

@@ -10,8 +10,8 @@ import small_run
 from experiments import base
 from k15 import checkpoint
 from k15 import context as context_lib
+from k15 import files
 from k15 import judges
-from k15 import metrics
 from k15 import rl
 from k15 import rl_stage
 from k15 import rollouts
@@ -65,7 +65,7 @@ def _is_same(left, right):
 def _rows(workdir, name='metrics.jsonl'):
   return [
     {k: v for k, v in r.items() if not k.startswith('time')}
-    for r in metrics.read_jsonl(workdir / name)
+    for r in files.read_jsonl(workdir / name)
   ]
 
 

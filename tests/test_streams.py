@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import small_run
 
-from k15 import metrics
+from k15 import files
 from k15 import rl
 from k15 import run_weights
 from k15 import short_rl
@@ -114,7 +114,7 @@ def test_short_rl_draws_nothing_that_rl_drew(tmp_path):
   )
   rl.train(context, lambda: run_weights.load_params(context, None))
   short_rl.train(context, None)
-  rows = metrics.read_jsonl(context.workdir / 'groups.jsonl')
+  rows = files.read_jsonl(context.workdir / 'groups.jsonl')
   drawn, tokens = {}, {}
   for row in rows:
     stage = row['stage']
