@@ -249,8 +249,8 @@ def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
 
 
 def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
-  judges = _judges(lambda *_: Verdict('wrong'))
-  monkeypatch.setattr(judges, 'make_judges', judges)
+  wrong = _judges(lambda *_: Verdict('wrong'))
+  monkeypatch.setattr(judges, 'make_judges', wrong)
   context, state = _train(
     tmp_path,
     rl__iterations=1,
