@@ -24,9 +24,6 @@ from k15.data_types import TrainState
 # (state, which is donated; batch) -> the next state, and scalars on devices
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 
-# What the line of progress shows of what is logged.
-_SHOWN = 'loss', 'margin'
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loop:
@@ -87,7 +84,7 @@ def run(
   if loop is not None and start < loop.steps:
     if host and loop.source is not None:
       loop.source.set_state(host['data']['state'])
-    with context.use_mesh():
+    with context.layout.use_mesh():
       state = _steps(context, stage, loop, state, start, checkpoints)
   checkpoints.close()
   return state
@@ -109,7 +106,7 @@ def make_policy_step(
 ) -> Step:
   """The step of a stage that trains the policy on a packed `Batch`."""
   step = update.make_step(
-    context.policy,
+    context.shape,
     loss,
     optimizer,
     schedule,
@@ -131,24 +128,16 @@ def _steps(context, stage, loop, state, start, checkpoints):
         state, values = step(state, batch)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
       update.refuse_non_finite(context.workdir, stage, 'step', i, values, batch)
-      logged = loop.name_metrics(values)
-      progress.update(**_short_names(logged))
+      progress.update(loss=values['loss'])
       done, stopping = i + 1 == loop.steps, context.is_stopping()
       if i % loop.log_every == 0 or done:
-        context.logger.scalars(stage, i, logged | timer.pop())
+        logged = loop.name_metrics(values) | timer.pop()
+        context.logger.scalars(stage, i, logged)
       if done or (i + 1) % every == 0 or stopping:
-        checkpoints.save(i + 1, state, _host(loop))
+        host = {}
+        if loop.source is not None:
+          host = dict(data=dict(state=loop.source.get_state()))
+        checkpoints.save(i + 1, state, host)
       if stopping and not done:
         raise context_lib.Interrupted(f'{stage}: saved after step {i + 1}')
   return state
-
-
-def _host(loop):
-  if loop.source is None:
-    return {}
-  return dict(data=dict(state=loop.source.get_state()))
-
-
-def _short_names(logged):
-  names = {key.rpartition('/')[2]: value for key, value in logged.items()}
-  return {name: names[name] for name in _SHOWN if name in names}

@@ -39,7 +39,7 @@ def _context(folder, stop_after=10**6, every=3):
     config=types.SimpleNamespace(saving=saving),
     logger=logs.Logger(folder),
     is_stopping=lambda: next(asked) >= stop_after,
-    use_mesh=contextlib.nullcontext,
+    layout=types.SimpleNamespace(use_mesh=contextlib.nullcontext),
   )
 
 
