@@ -38,11 +38,11 @@ class Labelled:
 
 
 # Tokens of a prompt, and whether the response in it is correct.
-Example = tuple[np.ndarray, bool]
+Judged = tuple[np.ndarray, bool]
 
 
 def train(
-  context: Context, examples: Sequence[Example], trunk: Any = None
+  context: Context, examples: Sequence[Judged], trunk: Any = None
 ) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
