@@ -6,7 +6,7 @@
 For each claim of `claims.py`, or those named: runs what is missing of the
 units of experiments/ablations/NAME.py:cpu in ROOT/NAME, after those of the
 warm-up whose models they begin with; writes
-docs/reproduce/NAME.png and NAME.json and its row of the README's table.
+docs/reproduce/NAME.png and NAME.json and its row of docs/reproduction.md.
 Interrupted in any way, the same command goes on where it stopped.  With
 --no-run what is done so far is measured; while units are missing, the picture
 goes to ROOT/NAME/preview.png and nothing else changes.
@@ -188,11 +188,11 @@ def _write(claim, config, arms, result, picture: bytes) -> None:
   text = reproduce_json.dumps(claim, config, arms, result, date)
   files.replace_file(path.with_suffix('.json'), text.encode())
   row = reproduce_table.row(claim.name, claim.figure, claim.paper, result)
-  readme = REPO / 'README.md'
+  page = REPO / reproduce_table.PAGE
   new = reproduce_table.update(
-    readme.read_text(), claim.name, row, list(claims.CLAIMS)
+    page.read_text(), claim.name, row, list(claims.CLAIMS)
   )
-  files.replace_file(readme, new.encode())
+  files.replace_file(page, new.encode())
 
 
 if __name__ == '__main__':
