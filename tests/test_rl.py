@@ -18,6 +18,7 @@ from k15 import rollouts
 from k15 import run_weights
 from k15.data_types import Batch
 from k15.rewards.verdict import Verdict
+from k15.rollout import partial
 
 
 def _odd(response, reference):
@@ -159,7 +160,7 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
   monkeypatch.setattr(judges, 'make_judges', _judges(judge))
   _train_until = _make_context(tmp_path)
   stop = _train_until.stop
-  original = rl.partial.run
+  original = partial.run
 
   def run(rollout, *args):
     for i, trajectory in enumerate(original(rollout, *args)):
@@ -167,10 +168,10 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
         stop.set()
       yield trajectory
 
-  monkeypatch.setattr(rl.partial, 'run', run)
+  monkeypatch.setattr(partial, 'run', run)
   with pytest.raises(context_lib.Interrupted, match='saved before iteration 1'):
     rl.train(_train_until, lambda: _params(_train_until))
-  monkeypatch.setattr(rl.partial, 'run', original)
+  monkeypatch.setattr(partial, 'run', original)
   context, state = _train(tmp_path)
   _same(state, whole[1])
   assert _rows(context.workdir) == _rows(whole[0].workdir)
@@ -248,8 +249,8 @@ def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
 
 
 def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
-  judges = _judges(lambda *_: Verdict('wrong'))
-  monkeypatch.setattr(judges, 'make_judges', judges)
+  wrong = _judges(lambda *_: Verdict('wrong'))
+  monkeypatch.setattr(judges, 'make_judges', wrong)
   context, state = _train(
     tmp_path,
     rl__iterations=1,
