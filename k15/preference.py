@@ -40,8 +40,9 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   return steps_lib.run(
     context,
     'dpo',
-    config.steps,
-    lambda start: _loop(context, model, optimizer, start),
+    config,
+    optimizer,
+    lambda start: _loop(context, model, start),
     lambda: run_weights.state_layout(context.layout, optimizer),
     lambda: run_weights.init_state(
       context.layout, optimizer, run_weights.load_params(context, model)
@@ -112,7 +113,7 @@ def _with_ref_logprobs(context, model, batches):
     return jax.block_until_ready(filled)
 
 
-def _loop(context, model, optimizer, start):
+def _loop(context, model, start):
   config, seed = context.config.dpo, context.config.seed
   batches = make_batches(context, _pairs(context, model, start == 0))
   # A run that goes on computes the same numbers again.
@@ -125,8 +126,6 @@ def _loop(context, model, optimizer, start):
       steps_lib.make_policy_step,
       context,
       functools.partial(_loss, config.beta),
-      optimizer,
-      steps_lib.cosine(config, config.steps),
     ),
     name_metrics=_metrics,
   )

@@ -38,11 +38,11 @@ class Labelled:
 
 
 # Tokens of a prompt, and whether the response in it is correct.
-Example = tuple[np.ndarray, bool]
+Judged = tuple[np.ndarray, bool]
 
 
 def train(
-  context: Context, examples: Sequence[Example], trunk: Any = None
+  context: Context, examples: Sequence[Judged], trunk: Any = None
 ) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
@@ -77,8 +77,15 @@ def train(
   return steps_lib.run(
     context,
     'reward',
-    config.steps,
-    lambda start: _loop(context, optimizer, examples),
+    config,
+    optimizer,
+    lambda start: steps_lib.Loop(
+      steps=config.steps,
+      log_every=config.log_every,
+      batch=lambda i: context.layout.place_rows(_batch(context, examples, i)),
+      make_step=functools.partial(make_step, context.shape),
+      name_metrics=_named,
+    ),
     init,
     init,
   )
@@ -159,18 +166,6 @@ def _init_state(context, optimizer, trunk):
     params
   )
   return state.replace(params=params)
-
-
-def _loop(context, optimizer, examples):
-  config = context.config.reward_model
-  schedule = steps_lib.cosine(config, config.steps)
-  return steps_lib.Loop(
-    steps=config.steps,
-    log_every=config.log_every,
-    batch=lambda i: context.layout.place_rows(_batch(context, examples, i)),
-    make_step=functools.partial(make_step, context.shape, optimizer, schedule),
-    name_metrics=_named,
-  )
 
 
 def _batch(context, examples, step):

@@ -150,7 +150,7 @@ def test_packed_is_unpacked(whole):
     params = run_weights.init_params(context.layout, 0)
     state = run_weights.init_state(context.layout, optimizer, params)
     layout = jax.tree.map(lambda x: x.sharding, state)
-    schedule = steps.cosine(context.config.sft_long, 9)
+    schedule = optimizer_lib.constant_schedule(0.01, 0)
     step = steps.make_policy_step(
       context, sft._loss, optimizer, schedule, layout
     )
