@@ -94,9 +94,11 @@ def _earned(verdicts):
   if verdicts:
     table = hosts.of_first(table)
   parts = [
-    dict(zip(routes.PARTS, map(float, row[1:]), strict=True)) for row in table
+    {
+      name: float(value)
+      for name, value in zip(routes.PARTS, row[1:], strict=True)
+      if not np.isnan(value)
+    }
+    for row in table
   ]
-  return table[:, 0].tolist(), [
-    {name: value for name, value in own.items() if not np.isnan(value)}
-    for own in parts
-  ]
+  return table[:, 0].tolist(), parts
