@@ -34,9 +34,9 @@ from k15 import policy
 from k15 import reward_training
 from k15 import sft
 from k15 import task as task_lib
+from k15 import writers
 from k15.data_types import Problem
 from k15.rewards import reward_model
-from k15.rollout import texts
 from k15.tokenizer import ByteTokenizer
 
 PAPER = dict(classic=84.4, reasoning=98.5)
@@ -102,7 +102,7 @@ def train_reasoning(context):
   state = sft.train(context, lambda: context_lib.init_params(context, seed))
   rollout = context_lib.make_rollout(context, 'rl')
   rollout.set_params(state.params, version=0)
-  generate = texts.make_generate(
+  generate = writers.as_function(
     rollout,
     context.task.tokenizer,
     context.config.rollout.max_prompt_length,

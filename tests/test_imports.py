@@ -41,11 +41,11 @@ REPORTS = (
 BELOW_ROLLOUT = [
   'choices', 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
 ]  # fmt: skip
+GENERATION = ['asks', 'journal', 'writers', 'draw']
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
 BELOW_STAGES = [
-  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
-  'eval_questions', 'eval_sets', 'eval_table', 'asks', 'pass_rates',
-  'responses',
+  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_sets',
+  'eval_table', 'asks', 'journal', 'writers', 'draw', 'responses',
 ]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
@@ -85,21 +85,15 @@ MAY_IMPORT = {
     'command_line',
   ],  # A command of its own.
   'eval_sets': ['data_types', 'data', 'math_datasets', 'rewards'],
-  'eval_journal': ['metrics'],
-  'eval_questions': [
-    *BELOW_EVALUATE,
-    'asks',
-    'evaluate',
-    'eval_journal',
-    'eval_sets',
-  ],
   'eval_pairs': ['metrics', 'correctness', 'eval_metrics', 'streams'],
   'task': [*BELOW_ROLLOUT, 'eval_sets', 'rewards'],
-  'evaluate': BELOW_EVALUATE,
+  'evaluate': [*BELOW_EVALUATE, *GENERATION],
   'context': BELOW_EVALUATE,
-  'responses': [*BELOW_EVALUATE, 'asks', 'context'],
-  'asks': BELOW_EVALUATE,
-  'pass_rates': [*BELOW_EVALUATE, 'asks'],
+  'responses': [*BELOW_EVALUATE, *GENERATION, 'context'],
+  **{
+    page: [*BELOW_EVALUATE, *GENERATION[:i]]
+    for i, page in enumerate(GENERATION)
+  },
   'math_datasets': ['metrics', 'data', 'rewards'],
   'rl_metrics': ['data_types', 'correctness', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
