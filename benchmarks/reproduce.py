@@ -30,7 +30,7 @@ from benchmarks import reproduce_stats as stats
 from benchmarks import reproduce_table
 from benchmarks import same_runs
 from k15 import figures
-from k15 import metrics
+from k15 import files
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
@@ -183,16 +183,16 @@ def _print(claim, result):
 def _write(claim, config, arms, result, picture: bytes) -> None:
   path = REPO / reproduce_table.picture(claim.name)
   path.parent.mkdir(parents=True, exist_ok=True)
-  metrics.replace_file(path, picture)
+  files.replace_file(path, picture)
   date = time.strftime('%F')
   text = reproduce_json.dumps(claim, config, arms, result, date)
-  metrics.replace_file(path.with_suffix('.json'), text.encode())
+  files.replace_file(path.with_suffix('.json'), text.encode())
   row = reproduce_table.row(claim.name, claim.figure, claim.paper, result)
   readme = REPO / 'README.md'
   new = reproduce_table.update(
     readme.read_text(), claim.name, row, list(claims.CLAIMS)
   )
-  metrics.replace_file(readme, new.encode())
+  files.replace_file(readme, new.encode())
 
 
 if __name__ == '__main__':

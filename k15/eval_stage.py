@@ -25,8 +25,9 @@ from k15 import context as context_lib
 from k15 import draw
 from k15 import eval_table
 from k15 import evaluate
+from k15 import files
+from k15 import fingerprints
 from k15 import hosts
-from k15 import metrics
 from k15 import models
 from k15 import responses
 from k15 import streams
@@ -126,7 +127,7 @@ def asks_of(
 
 
 def _facts(context, source):
-  e, model = context.config.evaluation, models.fingerprint(source)
+  e, model = context.config.evaluation, fingerprints.of_model(source)
   return asks_lib.facts_of(
     context.config, model, temperature=e.temperature, top_p=e.top_p
   )
@@ -198,9 +199,9 @@ def _write(context, folder, source, asks, journal, facts):
     seed=config.seed,
   )
   for name, found in records.items():
-    metrics.replace_jsonl(folder / f'{name}.jsonl', found)
+    files.replace_jsonl(folder / f'{name}.jsonl', found)
   text = json.dumps(dict(settings=settings, sets=results), indent=2) + '\n'
-  metrics.replace_file(folder / 'results.json', text.encode())
+  files.replace_file(folder / 'results.json', text.encode())
   print(eval_table.of_results(results, e.interval), flush=True)
   return results
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from k15 import conversations
-from k15 import metrics
+from k15 import files
 from k15.asks import Ask
 from k15.asks import Written
 from k15.data_types import StopReason
@@ -63,7 +63,7 @@ class Journal:
       return
     if self._writes:
       self._path.parent.mkdir(parents=True, exist_ok=True)
-    for number, line in enumerate(metrics.read_jsonl(self._path), 1):
+    for number, line in enumerate(files.read_jsonl(self._path), 1):
       if 'key' not in line:
         raise conversations.DataError(
           f'{self._path}: record {number} is of an earlier version and does not'
@@ -108,7 +108,7 @@ class Journal:
 
   def _add(self, line):
     if self._writes:
-      metrics.append_jsonl(self._path, [line])
+      files.append_jsonl(self._path, [line])
     self._take(line)
 
   def _take(self, line):

@@ -18,18 +18,18 @@ from k15 import asks as asks_lib
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import draw
+from k15 import files
+from k15 import fingerprints
 from k15 import hosts
+from k15 import logs
 from k15 import long_cot_samples
-from k15 import metrics
-from k15 import models
 from k15 import responses
 from k15 import sft
 from k15 import sft_data
 from k15 import task as task_lib
 from k15 import writers
 from k15.context import Context
-from k15.data import Example
-from k15.data_types import TrainState
+from k15.data_types import Example, TrainState
 from k15.journal import Journal
 
 KEY_VARIABLE = 'K15_SERVER_KEY'
@@ -74,7 +74,7 @@ def make_examples(
   journal = Journal(folder / 'samples.jsonl', writes=hosts.is_first())
   with (
     _writer(context, model) as write,
-    metrics.Progress(
+    logs.Progress(
       len(problems) * config.samples, 0, 'long_cot samples'
     ) as progress,
   ):
@@ -161,9 +161,9 @@ def _write(folder, problems, records, asking):
     for record in kept
   ]
   if hosts.is_first():
-    metrics.replace_jsonl(folder / 'examples.jsonl', lines)
+    files.replace_jsonl(folder / 'examples.jsonl', lines)
     text = json.dumps(funnel, indent=2) + '\n'
-    metrics.replace_file(folder / 'funnel.json', text.encode())
+    files.replace_file(folder / 'funnel.json', text.encode())
   print(
     f'long_cot: {funnel["problems"]} problems, {funnel["sampled"]} responses,'
     f' {funnel["finished"]} finished, {funnel["correct"]} correct,'
@@ -185,7 +185,7 @@ def _name(config, model):
   c = config.long_cot_examples
   if c.server:
     return ' '.join([c.server, c.server_model, config.task.system_prompt])
-  return models.fingerprint(model) if model else ''
+  return fingerprints.of_model(model) if model else ''
 
 
 def _writer(context, model):

@@ -16,9 +16,9 @@ from k15 import asks as asks_lib
 from k15 import context as context_lib
 from k15 import correctness
 from k15 import draw
+from k15 import fingerprints
 from k15 import hosts
-from k15 import metrics
-from k15 import models
+from k15 import logs
 from k15 import streams
 from k15 import writers
 from k15.asks import Ask
@@ -92,8 +92,8 @@ def drawn(
     Interrupted: the run was asked to stop; what was sampled is on disk.
     scoring.Failed: every verdict is an error; none of them is on disk.
   """
-  before, timer = journal.new_tokens, metrics.Timer()
-  with metrics.Progress(len(asks), 0, label) as progress, timer(label):
+  before, timer = journal.new_tokens, logs.Timer()
+  with logs.Progress(len(asks), 0, label) as progress, timer(label):
     is_done = draw.draw(
       asks, write, judge, journal, label, context.stop_poll(), progress.update
     )
@@ -157,7 +157,7 @@ def asks_of(
   config, task = context.config, context.task
   facts = asks_lib.facts_of(
     config,
-    models.fingerprint(model) if model else '',
+    fingerprints.of_model(model) if model else '',
     temperature=config.rollout.temperature,
   )
   asks = []

@@ -17,9 +17,9 @@ from k15 import context as context_lib
 from k15 import correctness
 from k15 import curation_steps
 from k15 import evaluate
+from k15 import files
 from k15 import hosts
 from k15 import long_cot
-from k15 import metrics
 from k15 import responses
 from k15 import rl
 from k15 import writers
@@ -68,7 +68,7 @@ def _of_rl(context):
   assert rl.run_iteration(stage, 0) is not None
   stage.rollout.close()
   (rates,) = {tuple(stage.sampler.success_rates)}
-  groups = metrics.read_jsonl(context.workdir / 'groups.jsonl')
+  groups = files.read_jsonl(context.workdir / 'groups.jsonl')
   for group in groups:
     rate = rates[stage.problem_index[group['problem_id']]]
     assert rate == np.mean(group['accuracies'])
@@ -81,7 +81,7 @@ def _of_rl(context):
 
 def _of_journal(path):
   """(stop, accuracy) of each response; 0 of one that nothing judged."""
-  lines = metrics.read_jsonl(path)
+  lines = files.read_jsonl(path)
   accuracies = {
     (x['key'], x['sample']): x['accuracy'] for x in lines if 'judge' in x
   }
@@ -190,7 +190,7 @@ def _train(folder, **changes):
 def _rows(workdir, name):
   return [
     {k: v for k, v in r.items() if not k.startswith('time')}
-    for r in metrics.read_jsonl(workdir / name)
+    for r in files.read_jsonl(workdir / name)
   ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from k15 import asks as asks_lib
 from k15 import draw
-from k15 import metrics
+from k15 import files
 from k15.asks import Written
 from k15.data_types import Problem, StopReason
 from k15.journal import Journal
@@ -132,7 +132,7 @@ def test_responses_are_on_disk_before_the_next(tmp_path):
   path, seen = tmp_path / 'samples.jsonl', []
 
   def progress(count):
-    lines = [x for x in metrics.read_jsonl(path) if 'text' in x]
+    lines = [x for x in files.read_jsonl(path) if 'text' in x]
     seen.append((count, len(lines)))
 
   _draw(_asks(), Journal(path), progress=progress)

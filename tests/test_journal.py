@@ -8,7 +8,7 @@ import pytest
 
 from k15 import asks as asks_lib
 from k15 import conversations
-from k15 import metrics
+from k15 import files
 from k15.asks import Ask
 from k15.asks import Written
 from k15.data_types import Problem, StopReason
@@ -81,7 +81,7 @@ def test_tokens_are_kept_where_they_are_wanted(tmp_path):
     path = tmp_path / f'{keeps}.jsonl'
     Journal(path, keeps_tokens=keeps).add_response(ASK, ANSWER)
     found = Journal(path, keeps_tokens=keeps).response(ASK)
-    assert ('tokens' in metrics.read_jsonl(path)[0]) == keeps
+    assert ('tokens' in files.read_jsonl(path)[0]) == keeps
     if keeps:
       np.testing.assert_array_equal(found.tokens, ANSWER.tokens)
       assert found.tokens.dtype == np.int32
@@ -112,12 +112,12 @@ def test_files_of_curation_have_keys_and_are_read(tmp_path):
   path = tmp_path / 'samples.jsonl'
   line = dict(key='k', sample=0, problem_id='p', tokens=3, text='a')
   verdict = dict(key='k', sample=0, judge='j', accuracy=1.0, verdict='correct')
-  metrics.append_jsonl(path, [line | dict(stop='eos'), verdict])
+  files.append_jsonl(path, [line | dict(stop='eos'), verdict])
   journal = Journal(path)
   assert journal.response(ASK).text == 'a'
   assert journal.verdict(ASK)['accuracy'] == 1
   # What does not say how it stopped is drawn again.
-  metrics.append_jsonl(path, [line | dict(sample=1)])
+  files.append_jsonl(path, [line | dict(sample=1)])
   assert Journal(path).response(dataclasses.replace(ASK, sample=1)) is None
 
 

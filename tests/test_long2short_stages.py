@@ -10,7 +10,7 @@ from k15 import config as config_lib
 from k15 import config_changes
 from k15 import config_rules
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import files
 from k15 import models
 from k15 import recipe
 from k15 import responses
@@ -67,7 +67,7 @@ def test_every_stage_leaves_a_model_and_an_evaluation(done):
   folder, _, context, summary = done
   for stage in STAGES:
     assert models.read_origin(folder / 'run/models' / stage).stage == stage
-    records = metrics.read_jsonl(folder / f'run/evaluation_{stage}.jsonl')
+    records = files.read_jsonl(folder / f'run/evaluation_{stage}.jsonl')
     assert len(records) == 4
     assert 0 <= summary[f'accuracy_after_{stage}'] <= 1
   assert (folder / 'run/report.html').exists()
@@ -75,7 +75,7 @@ def test_every_stage_leaves_a_model_and_an_evaluation(done):
 
 def test_a_stage_begins_with_the_model_before_it(done):
   folder, _, context, _ = done
-  lines = metrics.read_jsonl(folder / 'run/responses.jsonl')
+  lines = files.read_jsonl(folder / 'run/responses.jsonl')
   keys = [line['key'] for line in lines if 'text' in line]
   # 26 problems, 6 times, of the merged model, then of the next.
   for part, stage in ((keys[:156], 'merge'), (keys[156:], 'shortest')):

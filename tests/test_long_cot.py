@@ -1,5 +1,6 @@
 """The stage: samples of the model itself, examples, fine-tuning, resumed."""
 
+import collections
 import dataclasses
 import json
 
@@ -13,8 +14,8 @@ from k15 import cognitive
 from k15 import config as config_lib
 from k15 import context as context_lib
 from k15 import conversations
+from k15 import files
 from k15 import long_cot
-from k15 import metrics
 from k15 import models
 from k15 import recipe
 from k15.asks import Written
@@ -64,27 +65,31 @@ def whole(tmp_path_factory):
 
 def test_examples_are_right_and_the_funnel_counts_them(whole):
   context, state = whole
-  files = _files(context)
-  assert set(files) == {'samples.jsonl', 'examples.jsonl', 'funnel.json'}
-  samples = [json.loads(line) for line in files['samples.jsonl'].splitlines()]
-  examples = [json.loads(line) for line in files['examples.jsonl'].splitlines()]
-  funnel = json.loads(files['funnel.json'])
+  written = _files(context)
+  assert set(written) == {'samples.jsonl', 'examples.jsonl', 'funnel.json'}
+  samples = [json.loads(line) for line in written['samples.jsonl'].splitlines()]
+  examples = [
+    json.loads(line) for line in written['examples.jsonl'].splitlines()
+  ]
+  funnel = json.loads(written['funnel.json'])
   verdicts = {
     (s['key'], s['sample']): s['verdict'] for s in samples if 'judge' in s
   }
   samples = [s for s in samples if 'text' in s]
-  right = [
-    (s['problem_id'], s['text'])
-    for s in samples
-    if verdicts.get((s['key'], s['sample'])) == 'correct'
-  ]
+  right, turns = {}, collections.Counter()
+  for s in sorted(samples, key=lambda s: s['sample']):  # By call.
+    problem = s['problem_id']
+    if verdicts.get((s['key'], s['sample'])) == 'correct':
+      right[problem, turns[problem]] = s['text']
+    turns[problem] += 1
   assert funnel['sampled'] == len(samples) == 16
   assert funnel['correct'] == len(right) > 0
   assert funnel['kept'] == len(examples) > 0
   for example in examples:
-    assert (example['problem_id'], example['response']) in right
+    key = example['problem_id'], example['sample']
+    assert right[key] == example['response']
     assert len(example['response']) % 2 == 0
-  rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+  rows = files.read_jsonl(context.workdir / 'metrics.jsonl')
   # Nonsense may become longer when its bytes are read again.
   learnt = rows[0]['sft/examples'], rows[0]['sft/examples_dropped']
   assert sum(learnt) == len(examples) and learnt[0] > 0
@@ -128,13 +133,12 @@ def test_an_interrupted_stage_goes_on_as_if_it_had_not(whole, tmp_path, calls):
     assert not (context.workdir / 'checkpoints/long_cot').exists()
   again = _context(tmp_path)
   state = _train(again)
-  files, expected = _files(again), _files(whole[0])
+  own, expected = _files(again), _files(whole[0])
   # Verdicts come in another order, beside what is sampled; nothing is twice.
   ours, theirs = (
-    sorted(found.pop('samples.jsonl').splitlines())
-    for found in (files, expected)
+    sorted(found.pop('samples.jsonl').splitlines()) for found in (own, expected)
   )
-  assert ours == theirs and files == expected
+  assert ours == theirs and own == expected
   jax.tree.map(np.testing.assert_array_equal, state, whole[1])
 
 

@@ -8,7 +8,7 @@ import small_run
 
 from k15 import context as context_lib
 from k15 import conversations
-from k15 import metrics
+from k15 import files
 from k15 import models
 from k15 import responses
 from k15.rewards import scoring
@@ -48,11 +48,11 @@ def _lines(context):
 
 def _written(path):
   """Lines of responses; the others are verdicts."""
-  return [line for line in metrics.read_jsonl(path) if 'text' in line]
+  return [line for line in files.read_jsonl(path) if 'text' in line]
 
 
 def _verdicts(path):
-  return [line for line in metrics.read_jsonl(path) if 'judge' in line]
+  return [line for line in files.read_jsonl(path) if 'judge' in line]
 
 
 def test_what_comes(whole):
@@ -151,9 +151,9 @@ def test_another_judge_judges_again_and_nothing_is_sampled(
   """Another reference or another reward: what was right may be wrong."""
   path = tmp_path / 'file.jsonl'
   shared = whole[0].workdir / 'responses.jsonl'
-  for line in metrics.read_jsonl(shared):
+  for line in files.read_jsonl(shared):
     right = dict(accuracy=1.0, reward=1.0) if 'judge' in line else {}
-    metrics.append_jsonl(path, [line | right])
+    files.append_jsonl(path, [line | right])
   monkeypatch.setattr(context_lib, 'make_rollout', None)
   same = _context(tmp_path, long2short__responses=str(path))
   assert (
@@ -177,7 +177,7 @@ def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
   problem = context.task.train[1]
   context.task.train[1] = dataclasses.replace(problem, answer='another')
   responses.collect(context, None, 5, 3)
-  added = metrics.read_jsonl(path)[30:]
+  added = files.read_jsonl(path)[30:]
   names = [(x['key'], x['sample']) for x in added if 'judge' in x]
   assert len(added) == 3 and names == [
     (x['key'], x['sample'])
@@ -188,7 +188,7 @@ def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
 
 def test_a_file_of_an_earlier_version_is_refused(tmp_path):
   path = tmp_path / 'file.jsonl'
-  metrics.append_jsonl(path, [dict(model='', problem_id='p', sample=0)])
+  files.append_jsonl(path, [dict(model='', problem_id='p', sample=0)])
   context = _context(tmp_path, long2short__responses=str(path))
   with pytest.raises(conversations.DataError, match='file.jsonl: .* move the'):
     responses.collect(context, None, 5, 3)
