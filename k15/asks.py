@@ -8,12 +8,11 @@ has the answers judged, and a `journal` keeps both.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from k15 import streams
 from k15.data_types import Problem, StopReason
 from k15.rewards import routes as routes_lib
 
@@ -69,55 +68,6 @@ class Written:
   stop: StopReason
   length: int = -1
   tokens: np.ndarray | None = None
-
-
-def of_prompts(
-  problems: Sequence[Problem],
-  suffix: str,
-  prefix: str,
-  samples: int,
-  max_tokens: int,
-  temperature: float,
-  model: str,
-  seed: int,
-  judge_of: Callable[[Problem], str] = lambda problem: '',
-) -> list[Ask]:
-  """`samples` asks for each problem, whose random ids are made of their keys.
-
-  So a response does not hang on which problems are asked beside it, and equal
-  prompts are one key: they are answered once.
-
-  Args:
-    problems: to be answered.
-    suffix: text after a problem's prompt.
-    prefix: what every response begins with.
-    samples: responses of a problem.
-    max_tokens: of a response, without the prefix.
-    temperature: of the sampling.
-    model: names the weights; others, another name.
-    seed: of the sampling.
-    judge_of: `Ask.judge` of a problem.
-  """
-  asks, ids = [], streams.IDS['curation']
-  for problem in problems:
-    text = problem.prompt + suffix
-    key = digest(text, prefix, max_tokens, temperature, model, seed)
-    asks += [
-      Ask(
-        problem=problem,
-        question=text,
-        # 28 bits: two keys that begin alike share their random numbers.
-        group_id=ids[int(key[:7], 16)],
-        sample=sample,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        key=key,
-        judge=judge_of(problem),
-        prefix=prefix,
-      )
-      for sample in range(samples)
-    ]
-  return asks
 
 
 def of_problem(

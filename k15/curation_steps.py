@@ -12,7 +12,9 @@ from k15 import asks as asks_lib
 from k15 import curation
 from k15 import hosts
 from k15 import responses
+from k15 import streams
 from k15 import tagging
+from k15.asks import Ask
 from k15.context import Context
 from k15.curation import Removal
 from k15.curation import Step
@@ -195,9 +197,8 @@ def _draw(
 ) -> np.ndarray:
   """Which are right, float64 [len(problems), samples].
 
-  `form` is suffix, prefix and length, as in `asks.of_prompts`.  `has_ended`:
-  whether every response counts as one that ended by itself: a guess is bounded
-  by design, and has had its say.
+  `form` is as in `asks_of`.  `has_ended`: whether every response counts as one
+  that ended by itself: a guess is bounded by design, and has had its say.
   """
   config = context.config
   judge = responses.judging(context)
@@ -209,26 +210,53 @@ def _draw(
   def judge_ended(ask, text, stop):
     return judge(ask, text, StopReason.EOS if has_ended else stop)
 
-  asks = _asks(config, model, problems, samples, form, name_of)
+  temperature, seed = config.curation.temperature, config.seed
+  asks = asks_of(problems, form, samples, temperature, model, seed, name_of)
   label = f'curate: {label}'
   responses.drawn(context, asks, write, judge_ended, journal, label)
   right = [journal.verdict(ask)['accuracy'] for ask in asks]
   return hosts.of_first(np.array(right, float)).reshape(-1, samples)
 
 
-def _asks(config, model, problems, samples, form, name_of):
-  suffix, prefix, length = form
-  return asks_lib.of_prompts(
-    problems,
-    suffix,
-    prefix,
-    samples,
-    length,
-    config.curation.temperature,
-    model,
-    config.seed,
-    name_of,
-  )
+def asks_of(
+  problems: Sequence[Problem],
+  form: tuple[str, str, int],
+  samples: int,
+  temperature: float,
+  model: str,
+  seed: int,
+  judge_of: Callable[[Problem], str] = lambda problem: '',
+) -> list[Ask]:
+  """`samples` asks for each problem, whose random ids are made of their keys.
+
+  So a response does not hang on which problems are asked beside it, and equal
+  prompts are one key: they are answered once.
+
+  Args:
+    problems: to be answered.
+    form: text after a prompt, beginning of every response, and the tokens
+      that follow it at most.
+    samples: responses of a problem.
+    temperature: of the sampling.
+    model: names the weights; others, another name.
+    seed: of the sampling.
+    judge_of: `Ask.judge` of a problem.
+  """
+  asks, ids = [], streams.IDS['curation']
+  suffix, prefix, max_tokens = form
+  for problem in problems:
+    text = problem.prompt + suffix
+    key = asks_lib.digest(text, prefix, max_tokens, temperature, model, seed)
+    # 28 bits: two keys that begin alike share their random numbers.
+    group_id, judge = ids[int(key[:7], 16)], judge_of(problem)
+    asks += [
+      Ask(
+        problem, text, group_id, sample, max_tokens, temperature, key, judge,
+        prefix=prefix,
+      )
+      for sample in range(samples)
+    ]  # fmt: skip
+  return asks
 
 
 def _tagged(context, problems, write, model, journal):
@@ -241,7 +269,8 @@ def _tagged(context, problems, write, model, journal):
       for p in problems
     ]
     form = '', '', _TAG_TOKENS
-    asks = _asks(config, model, questions, 1, form, lambda problem: '')
+    temperature, seed = config.curation.temperature, config.seed
+    asks = asks_of(questions, form, 1, temperature, model, seed)
     # Nothing judges a tag.
     judge = lambda ask, text, stop: None  # noqa: E731
     responses.drawn(context, asks, write, judge, journal, 'curate: tags')

@@ -31,11 +31,7 @@ _VERDICT = 'reward', 'accuracy', 'verdict', 'reason'
 
 
 class Journal:
-  """All responses and verdicts of a file, and those to come.
-
-  Attributes:
-    new_tokens: of the responses that were added since it was opened.
-  """
+  """All responses and verdicts of a file, and those to come."""
 
   def __init__(
     self,
@@ -56,7 +52,7 @@ class Journal:
     """
     self._path = None if path is None else pathlib.Path(path)
     self._writes = writes and self._path is not None
-    self._keeps_tokens, self.new_tokens = keeps_tokens, 0
+    self._keeps_tokens = keeps_tokens
     self._responses: dict[tuple[str, int], Written] = {}
     self._verdicts: dict[tuple[str, int, str], dict[str, Any]] = {}
     if self._path is None:
@@ -92,7 +88,6 @@ class Journal:
     )
     if self._keeps_tokens:
       line['tokens'] = written.tokens
-    self.new_tokens += max(written.length, 0)
     self._add(line)
 
   def add_verdict(self, ask: Ask, verdict: Verdict) -> None:

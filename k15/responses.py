@@ -7,6 +7,7 @@ that outlives the run.
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -43,25 +44,30 @@ class Response:
     return len(self.tokens)
 
 
+@contextlib.contextmanager
 def by_model(
   context: Context, model: pathlib.Path | None, stream: str
-) -> contextlib.AbstractContextManager[writers.Writer]:
+) -> Iterator[writers.Writer]:
   """A writer with a model's weights, loaded with the first response.
+
+  Where everything is in a journal, no model is loaded.
 
   Args:
     context: of the run.
     model: its directory; None: random weights.
     stream: of its random numbers, one of `streams.NUMBERS`.
   """
+  with contextlib.ExitStack() as stack:
 
-  @contextlib.contextmanager
-  def opened() -> Iterator[writers.Writer]:
-    params, task = context_lib.load_params(context, model), context.task
-    with context_lib.sampling(context, params, stream) as rollout:
+    @functools.cache
+    def opened():
+      params, task = context_lib.load_params(context, model), context.task
+      sampling = context_lib.sampling(context, params, stream)
       del params
-      yield writers.by_rollout(rollout, task.encode_turn, task.tokenizer)
+      rollout = stack.enter_context(sampling)
+      return writers.by_rollout(rollout, task.encode_turn, task.tokenizer)
 
-  return writers.opened_late(opened)
+    yield lambda asks: opened()(asks)
 
 
 def judging(context: Context) -> draw.Judge:
@@ -92,19 +98,12 @@ def drawn(
     Interrupted: the run was asked to stop; what was sampled is on disk.
     scoring.Failed: every verdict is an error; none of them is on disk.
   """
-  before, timer = journal.new_tokens, logs.Timer()
-  with logs.Progress(len(asks), 0, label) as progress, timer(label):
+  with logs.Progress(len(asks), 0, label) as progress:
     is_done = draw.draw(
       asks, write, judge, journal, label, context.stop_poll(), progress.update
     )
   if not is_done:
     raise context_lib.Interrupted(f'{label}: what was sampled is saved')
-  tokens, seconds = journal.new_tokens - before, timer.seconds(label)
-  if tokens and hosts.is_first():
-    rate = tokens / seconds
-    print(
-      f'{tokens} tokens in {seconds:.1f} s: {rate:.0f} a second', flush=True
-    )
 
 
 def collect(

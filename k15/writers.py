@@ -1,7 +1,5 @@
 """Who writes responses: a rollout, or an OpenAI-compatible server."""
 
-import contextlib
-import functools
 import http.client
 import itertools
 import json
@@ -82,26 +80,6 @@ def _request(ask, encode_turn, tokenizer):
     temperature=ask.temperature,
     top_p=ask.top_p,
   )
-
-
-@contextlib.contextmanager
-def opened_late(
-  open_writer: Callable[[], contextlib.AbstractContextManager[Writer]],
-) -> Iterator[Writer]:
-  """A writer that is opened with the first response it is asked for.
-
-  Where everything is in a journal, no model is loaded.
-  """
-  with contextlib.ExitStack() as stack:
-
-    @functools.cache
-    def opened():
-      return stack.enter_context(open_writer())
-
-    def write(asks):
-      yield from opened()(asks)
-
-    yield write
 
 
 def as_function(

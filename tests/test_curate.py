@@ -7,7 +7,6 @@ import json
 import pytest
 import small_run
 
-from k15 import asks as asks_lib
 from k15 import context as context_lib
 from k15 import curate
 from k15 import curation_steps
@@ -319,9 +318,8 @@ def test_rollout_samples_do_not_hang_on_their_neighbours(tmp_path):
   write = writers.by_rollout(
     rollout, context.task.encode_turn, context.task.tokenizer
   )
-  asks = asks_lib.of_prompts(
-    context.task.train[:5], '\n', '', 2, 6, 1.0, 'm', 0
-  )
+  problems = context.task.train[:5]
+  asks = curation_steps.asks_of(problems, ('\n', '', 6), 2, 1.0, 'm', 0)
   together = {a.name: written.text for a, written in write(asks)}
   alone = {a.name: written.text for a, written in write(asks[3:4])}
   assert len(together) == 10 and alone.items() <= together.items()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from k15 import asks as asks_lib
+from k15 import curation_steps
 from k15 import draw
 from k15 import files
 from k15.asks import Written
@@ -24,8 +25,9 @@ def _judge_of(problem):
 
 
 def _asks(problems=PROBLEMS, samples=3, model='m', seed=0, suffix='\n'):
-  return asks_lib.of_prompts(
-    problems, suffix, '# ', samples, 5, 1.0, model, seed, _judge_of
+  form = suffix, '# ', 5
+  return curation_steps.asks_of(
+    problems, form, samples, 1.0, model, seed, _judge_of
   )
 
 
@@ -210,7 +212,7 @@ def test_pass_rates_of_a_known_policy(p):
       text = 'yes/0' if rng.random() < p else 'no'
       yield ask, Written(text, StopReason.EOS)
 
-  asks = asks_lib.of_prompts(problems, '', '# ', 10, 5, 1.0, 'm', 0, _judge_of)
+  asks = _asks(problems, 10)
   journal = Journal()
   assert draw.draw(asks, write, Judge(), journal, 'test')
   rates = np.reshape(_accuracies(asks, journal), (60, 10)).mean(axis=1)

@@ -1,6 +1,5 @@
 """A rollout and a server that speaks the protocol, and what is made of both."""
 
-import contextlib
 import http.server
 import json
 import threading
@@ -70,26 +69,6 @@ def test_asks_of_the_same_ids_are_told_apart():
   asks = [_ask('a'), _ask('b'), _ask('c', 1)]
   found = {ask: w.text for ask, w in _by_rollout(Echo())(asks)}
   assert [found[ask] for ask in asks] == ['A', 'B', 'C']
-
-
-def test_a_writer_is_opened_when_it_is_asked_and_closed_in_the_end():
-  log = []
-
-  @contextlib.contextmanager
-  def opened():
-    log.append('open')
-    yield _by_rollout(Echo())
-    log.append('close')
-
-  with writers.opened_late(opened):
-    pass
-  assert not log
-  with writers.opened_late(opened) as write:
-    for text in 'ab':
-      ((_, written),) = write([_ask(text)])
-      assert written.text == text.upper()
-    assert log == ['open']
-  assert log == ['open', 'close']
 
 
 def _function(rollout):
