@@ -182,9 +182,9 @@ def _write(folder, problems, records, asking):
 
 def _name(config, model):
   """What tells whoever writes from others."""
-  c = config.long_cot_examples
-  if c.server:
-    return ' '.join([c.server, c.server_model, config.task.system_prompt])
+  server = config.long_cot_examples.server
+  if server:  # A run may go on with another model of it: `FREE_ON_RESUME`.
+    return f'{server} {config.task.system_prompt}'
   return fingerprints.of_model(model) if model else ''
 
 
