@@ -21,13 +21,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from k15 import asks as asks_lib
-from k15 import context as context_lib
 from k15 import draw
 from k15 import eval_table
 from k15 import evaluate
 from k15 import files
 from k15 import fingerprints
 from k15 import hosts
+from k15 import judges
 from k15 import models
 from k15 import responses
 from k15 import streams
@@ -143,7 +143,7 @@ def _answered(context, source, asks, facts, folder, label, stream='evaluate'):
   # A set may ask for a reward that no domain of the config has: its asks go
   # by domains of their own.
   routes = {_domain(ask): ask.route for ask in asks}
-  scorer = context_lib.make_scorer(context.config, context.task, routes)
+  scorer = judges.make_scorer(context.config, context.task, routes)
   judge = responses.judging(dataclasses.replace(context, scorer=scorer))
 
   def judge_by_route(ask, text, stop):

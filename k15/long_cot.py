@@ -24,6 +24,7 @@ from k15 import hosts
 from k15 import logs
 from k15 import long_cot_samples
 from k15 import responses
+from k15 import run_weights
 from k15 import sft
 from k15 import sft_data
 from k15 import task as task_lib
@@ -54,7 +55,7 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
     context.config.rollout.max_length,
     sft_data.row_tokens(context.config, 'long_cot'),
   )
-  make_params = functools.partial(context_lib.load_params, context, model)
+  make_params = functools.partial(run_weights.load_params, context, model)
   return sft.train(context, make_params, 'long_cot', make_pairs)
 
 

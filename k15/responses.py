@@ -20,6 +20,8 @@ from k15 import draw
 from k15 import fingerprints
 from k15 import hosts
 from k15 import logs
+from k15 import rollouts
+from k15 import run_weights
 from k15 import streams
 from k15 import writers
 from k15.asks import Ask
@@ -61,8 +63,8 @@ def by_model(
 
     @functools.cache
     def opened():
-      params, task = context_lib.load_params(context, model), context.task
-      sampling = context_lib.sampling(context, params, stream)
+      params, task = run_weights.load_params(context, model), context.task
+      sampling = rollouts.sampling(context, params, stream)
       del params
       rollout = stack.enter_context(sampling)
       return writers.by_rollout(rollout, task.encode_turn, task.tokenizer)

@@ -12,6 +12,8 @@ from k15 import curate
 from k15 import curation_steps
 from k15 import files
 from k15 import recipe
+from k15 import rollouts
+from k15 import run_weights
 from k15 import tagging
 from k15 import writers
 from k15.asks import Written
@@ -286,7 +288,7 @@ def test_longer_questions_than_those_of_training_are_asked(tmp_path, changes):
   r = context.config.rollout
   needed = curation_steps.columns_of(context.config, context.task)
   assert needed > r.max_prompt_length + r.max_length
-  params = context_lib.init_params(context, 0)
+  params = run_weights.init_params(context.layout, 0)
   curate.curate(context, lambda: params)
   drawn = files.read_jsonl(tmp_path / 'run/curation/samples.jsonl')
   assert len([r for r in drawn if 'text' in r]) == 26 * 2
@@ -312,8 +314,8 @@ def test_workers_that_cannot_hold_the_questions_are_refused(tmp_path):
 
 def test_rollout_samples_do_not_hang_on_their_neighbours(tmp_path):
   context = small_run.make_context(tmp_path, **SAMPLED)
-  params = context_lib.init_params(context, 0)
-  rollout = context_lib.make_rollout(context, 'curate')
+  params = run_weights.init_params(context.layout, 0)
+  rollout = rollouts.make_rollout(context, 'curate')
   rollout.set_params(params, version=0)
   write = writers.by_rollout(
     rollout, context.task.encode_turn, context.task.tokenizer

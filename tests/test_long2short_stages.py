@@ -9,11 +9,11 @@ from benchmarks import long2short as benchmark
 from k15 import config as config_lib
 from k15 import config_changes
 from k15 import config_rules
-from k15 import context as context_lib
 from k15 import files
 from k15 import models
 from k15 import recipe
 from k15 import responses
+from k15 import run_weights
 from k15.rewards.verdict import Verdict
 
 STAGES = ('merge', 'shortest', 'dpo', 'short_rl')
@@ -82,9 +82,9 @@ def test_a_stage_begins_with_the_model_before_it(done):
     model = folder / 'run/models' / stage
     asks = responses.asks_of(context, model, context.task.train, 6)
     assert sorted(part) == sorted(ask.key for ask in asks)
-  first = context_lib.load_params(context, folder / 'run/models/merge')
+  first = run_weights.load_params(context, folder / 'run/models/merge')
   long, short = (
-    context_lib.load_params(context, folder / name / 'models/sft')
+    run_weights.load_params(context, folder / name / 'models/sft')
     for name in ('long', 'short')
   )
   jax.tree.map(

@@ -11,6 +11,8 @@ from k15 import conversations
 from k15 import files
 from k15 import models
 from k15 import responses
+from k15 import rollouts
+from k15 import run_weights
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
@@ -72,7 +74,7 @@ def test_what_comes(whole):
 
 def test_a_second_call_reads_the_file(whole, monkeypatch):
   context, collected = whole
-  monkeypatch.setattr(context_lib, 'make_rollout', None)
+  monkeypatch.setattr(rollouts, 'make_rollout', None)
   assert _plain(responses.collect(context, None, 5, 3)) == _plain(collected)
   # Fewer problems and samples are in it too.
   fewer = [(name, r[:2]) for name, r in _plain(collected)[:4]]
@@ -111,7 +113,7 @@ def test_a_file_may_hold_responses_of_several_models(whole, tmp_path):
   other = _context(tmp_path, long2short__responses=str(path))
   model = tmp_path / 'model'
   models.save(
-    model, other.policy, context_lib.init_params(other, 1),
+    model, other.shape, run_weights.init_params(other.layout, 1),
     other.task.tokenizer, 32, models.Origin('rl', 1, 1), None,
   )  # fmt: skip
   of_model = _plain(responses.collect(other, model, 5, 3))
@@ -154,7 +156,7 @@ def test_another_judge_judges_again_and_nothing_is_sampled(
   for line in files.read_jsonl(shared):
     right = dict(accuracy=1.0, reward=1.0) if 'judge' in line else {}
     files.append_jsonl(path, [line | right])
-  monkeypatch.setattr(context_lib, 'make_rollout', None)
+  monkeypatch.setattr(rollouts, 'make_rollout', None)
   same = _context(tmp_path, long2short__responses=str(path))
   assert (
     responses.accuracy_and_tokens(responses.collect(same, None, 5, 3))[0] == 1
@@ -172,7 +174,7 @@ def test_another_judge_judges_again_and_nothing_is_sampled(
 def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
   path = tmp_path / 'file.jsonl'
   path.write_bytes((whole[0].workdir / 'responses.jsonl').read_bytes())
-  monkeypatch.setattr(context_lib, 'make_rollout', None)
+  monkeypatch.setattr(rollouts, 'make_rollout', None)
   context = _context(tmp_path, long2short__responses=str(path))
   problem = context.task.train[1]
   context.task.train[1] = dataclasses.replace(problem, answer='another')
