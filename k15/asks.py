@@ -30,7 +30,8 @@ class Ask:
     temperature: above 0.
     key: hash of all that decides the response, but for `sample`.
     judge: names all that decides its verdict; '' where nothing judges it.
-    route: of the rewards that judge it, as in `routes.terms_of`.
+    route: of the rewards that judge it, as in `routes.terms_of`; '': by the
+      problem's domain.
     prefix: beginning of the response, given too, judged with what follows it.
     top_p: of the sampling, see `Request`.
   """
@@ -91,6 +92,7 @@ def of_problem(
     facts: of `facts_of`.
     judge, route: of the asks.
   """
+  key = digest(facts, group_id, [int(token) for token in tokens])
   return [
     Ask(
       problem=problem,
@@ -99,7 +101,7 @@ def of_problem(
       sample=sample,
       max_tokens=facts['max_length'],
       temperature=facts['temperature'],
-      key=digest(facts, group_id, [int(token) for token in tokens]),
+      key=key,
       judge=judge,
       route=route,
       top_p=facts.get('top_p', 1.0),
