@@ -50,7 +50,7 @@ def _from_params(train, **settings):
 _TRAIN = dict(
   sft=_from_params(sft.train, stage='sft'),
   sft_long=_from_params(sft.train, stage='sft_long'),
-  long_cot=_from_params(long_cot.train),
+  long_cot=long_cot.train,
   rl=_from_params(rl.train),
   shortest=shortest.train,
   dpo=preference.train,
