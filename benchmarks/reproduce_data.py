@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from k15 import metrics
+from launch import local
 from launch import sweep
 from launch import unit as unit_lib
-from launch import unit_names
-from launch import unit_table
 
 # Phases that an iteration waits for; judging is beside the rollout.
 _PHASES = 'rollout', 'reward', 'batch', 'ref_logprobs', 'update'
@@ -75,7 +74,7 @@ def read_arms(
     if unit_lib.read(root / unit.name).get('state') != 'done':
       missing += 1
       continue
-    leaves = unit_names.leaves(whole)
+    leaves = sweep.leaves(whole)
     arms[label][whole.seed] = read_run(root / unit.name, leaves)
   return arms, missing
 
@@ -136,12 +135,12 @@ def _before(config, summary):
     k: v for k, v in summary.items() if k.partition('_after_')[2] in earlier
   }
   if own or not config['checkpoint']:
-    return unit_table.last_scores(own)
+    return local.last_scores(own)
   path = pathlib.Path(config['checkpoint'])
   stage = ''
   if path.parent.name == 'models':  # A model of the run, not its last one.
     path, stage = path.parents[1], path.name
-  other = unit_names.leaves(metrics.read_json(path / 'config.json'))
+  other = sweep.leaves(metrics.read_json(path / 'config.json'))
   # A key that did not exist then had the value that is its default now.
   asked = [key for key in other if key.startswith('task.') and key in config]
   asked += ['rollout.max_length', 'evaluation.temperature', 'seed']
@@ -152,7 +151,7 @@ def _before(config, summary):
   ):
     return {}
   summary = metrics.read_json(path / 'summary.json')
-  return unit_table.last_scores(
+  return local.last_scores(
     {
       k: v
       for k, v in summary.items()
@@ -174,7 +173,7 @@ def series(run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
   family, _, name = metric.partition('/')
   points = {}
   if family == 'summary':
-    points = {len(run.records): unit_table.last_scores(run.summary).get(name)}
+    points = {len(run.records): local.last_scores(run.summary).get(name)}
   elif family == 'evaluation':
     points = {0: run.before.get(name)}
     for record in run.records:
