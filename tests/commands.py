@@ -42,7 +42,6 @@ SHORT = {
   'make bench-long': (
     'benchmarks.long_context', '--lengths', '256', '--plain-up-to', '256',
   ),
-  'make long2short': 'tests/test_long2short_stages.py',
   'make reproduce': (
     'tests/test_reproduce.py::test_a_figure_its_data_and_its_row'
   ),
@@ -115,8 +114,7 @@ SHORT = {
     'benchmarks.reward_models', '--pairs', '64', '--held-out', '8', '--seeds',
     '1',
   ),
-  'benchmarks.learning_rates': 'tests/test_learning_rates.py',
-  'benchmarks.long2short': 'make long2short',
+  'benchmarks.reproduce': 'tests/test_learning_rates.py',
   'benchmarks.gpu': 'make bench-gpu',
   'tensorboard': 'tests/test_metrics.py',
   'pip install': 'tests/test_commands.py::test_extras_that_are_named_exist',
