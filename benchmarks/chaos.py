@@ -40,8 +40,8 @@ import time
 
 import numpy as np
 
+from benchmarks import chaos_parts
 from benchmarks import chaos_parts as parts
-from benchmarks import chaos_poison
 from benchmarks import kill_resume
 from benchmarks import schedule
 
@@ -253,7 +253,7 @@ def inject(world: World, trainer, kind: str, rng) -> bool:
     trainer.fill_disk(rng.choice((0, 512, 4096)))
     return world.wait(60.0, lambda: not trainer.is_going)
   elif kind == 'poison':
-    return chaos_poison.poison(world.ports[number], rng)
+    return chaos_parts.poison(world.ports[number], rng)
   return True
 
 

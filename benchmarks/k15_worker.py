@@ -17,8 +17,7 @@ import platform
 import jax
 import numpy as np
 
-from benchmarks import k15_checks as checks
-from benchmarks import k15_setup as setup
+from benchmarks import k15_side
 from benchmarks.peers import worker_side as side
 from k15 import context as context_lib
 from k15 import host_memory
@@ -39,7 +38,7 @@ def odd_distinct_tokens(response, reference):
 
 
 def make_rollout(params, settings):
-  rollout = context_lib.make_rollout(setup.make_context([], settings), 'rl')
+  rollout = context_lib.make_rollout(k15_side.make_context([], settings), 'rl')
   rollout.set_params(params, version=0)
   return rollout
 
@@ -77,7 +76,9 @@ def generate_operation(params):
   rollouts = {}
 
   def generate(command):
-    settings = setup.of_length(command['tokens']) | command.get('settings', {})
+    settings = k15_side.of_length(command['tokens']) | command.get(
+      'settings', {}
+    )
     key = json.dumps(settings, sort_keys=True)
     if key not in rollouts:
       rollouts[key] = make_rollout(params, settings)
@@ -97,11 +98,11 @@ def step_operation(params, warm_up=False):
   every shape of the rollout, those that this benchmark never needs included.
   """
   sessions = {}
-  problems = setup.make_problems(side.random_prompts(0, 4096))
+  problems = k15_side.make_problems(side.random_prompts(0, 4096))
 
   def step(command):
     updates = command.get('updates', 1)
-    settings = setup.of_length(command['tokens']) | {
+    settings = k15_side.of_length(command['tokens']) | {
       'rl.updates_per_iteration': updates,
       'optimizer.micro_batch_rows': side.ROWS // updates,
     }
@@ -109,7 +110,7 @@ def step_operation(params, warm_up=False):
     key, reply = json.dumps(settings, sort_keys=True), {}
     if key not in sessions:
       start = side.mark()
-      sessions[key] = setup.make_session(params, problems, settings)
+      sessions[key] = k15_side.make_session(params, problems, settings)
       reply['setup_seconds'] = side.since(start)['seconds']
     stage, iterations = sessions[key]
     iteration = next(iterations)
@@ -129,7 +130,7 @@ def step_operation(params, warm_up=False):
 
 def long_tail_settings(num_slots, longest):
   """Settings for responses of up to `longest` tokens in 64 rows."""
-  return setup.of_length(longest) | {
+  return k15_side.of_length(longest) | {
     'rollout.num_slots': num_slots,
     'rollout.prefill_batch': 16,
   }
@@ -215,12 +216,12 @@ def describe(params):
 def main():
   out = side.claim_stdout()
   host_memory.keep_freed()
-  checks.watch_compilations()
+  k15_side.watch_compilations()
   scoring.make_judges = lambda config, names, resources: {
     names[0]: odd_distinct_tokens
   }
-  with sharding.use_mesh(setup.make_context([], {}).mesh):
-    params = jax.block_until_ready(setup.make_params())
+  with sharding.use_mesh(k15_side.make_context([], {}).mesh):
+    params = jax.block_until_ready(k15_side.make_params())
     operations = {
       'generate': generate_operation(params),
       'step': step_operation(params),
@@ -232,8 +233,8 @@ def main():
         }
       ),
       'partial': partial_operation(params),
-      'logprob_diff': checks.logprob_diff_operation(params),
-      'recompilations': checks.recompilations_operation(params),
+      'logprob_diff': k15_side.logprob_diff_operation(params),
+      'recompilations': k15_side.recompilations_operation(params),
     }
     side.answer(out, {'ready': True, **describe(params)})
     side.serve(out, operations, fresh=True)

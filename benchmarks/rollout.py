@@ -36,7 +36,7 @@ import sys
 import numpy as np
 
 from benchmarks import rl_step
-from benchmarks import rollout_drivers
+from benchmarks import rollout_sides
 from benchmarks import rollout_sides as sides
 from benchmarks.peers import worker_side as side
 from k15 import host_memory
@@ -101,8 +101,8 @@ def throughput(session, args):
 def drivers(session, args):
   """Stock driver and ours, and what ours wastes."""
   count = args.batches * args.slots
-  stock = rollout_drivers.Stock(args)
-  ours = rollout_drivers.Drive(session, driver_lib.RolloutDriver)
+  stock = rollout_sides.Stock(args)
+  ours = rollout_sides.Drive(session, driver_lib.RolloutDriver)
   try:
     takes = take_turns(
       {
@@ -249,7 +249,7 @@ def main(argv=None):
     sides.serve(session, args.serve)
     return
   if args.stock:
-    rollout_drivers.serve_stock(session)
+    rollout_sides.serve_stock(session)
     return
   print(
     f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {args.slots}'

@@ -10,8 +10,8 @@ import answer_cases
 import answer_kinds
 import pytest
 
-from benchmarks import hostile_answers
 from benchmarks import public_data
+from benchmarks import verifiers
 from k15.rewards import math_answers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -117,7 +117,7 @@ DIGITS = [chr(c) for c in range(sys.maxunicode + 1) if chr(c).isdecimal()]
 
 def test_hostile_answers_end_and_those_after_them_are_judged():
   pairs = []
-  for text in hostile_answers.TEXTS.values():
+  for text in verifiers.HOSTILE.values():
     pairs += [(rf'\boxed{{{text}}}', '7'), (text, '7'), (r'\boxed{7}', '7')]
   verdicts = math_answers.verify_batch(pairs)
   assert {v.kind for v in verdicts[2::3]} == {'correct'}
