@@ -37,6 +37,7 @@ import statistics
 import subprocess
 import sys
 
+from benchmarks import together
 from benchmarks.peers import protocol
 from benchmarks.peers import setup_peers
 
@@ -335,11 +336,7 @@ def main(argv=None):
     setup_peers.make_venv(args.root, peer)
   header(args)
   result = run(args)
-  rounded = {
-    key: float(f'{value:.4g}') if isinstance(value, float) else value
-    for key, value in result.items()
-  }
-  print('RESULT ' + json.dumps(rounded))
+  together.print_result(result)
 
 
 if __name__ == '__main__':
