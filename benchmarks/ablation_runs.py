@@ -13,6 +13,7 @@ from k15 import metrics
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
+from launch import unit_names
 
 # Phases that an iteration waits for; judging is beside the rollout.
 _PHASES = 'rollout', 'reward', 'batch', 'ref_logprobs', 'update'
@@ -74,7 +75,7 @@ def read_arms(
     if unit_lib.read(root / unit.name).get('state') != 'done':
       missing += 1
       continue
-    leaves = sweep.leaves(whole)
+    leaves = unit_names.leaves(whole)
     arms[label][whole.seed] = read_run(root / unit.name, leaves)
   return arms, missing
 
@@ -140,7 +141,7 @@ def _before(config, summary):
   stage = ''
   if path.parent.name == 'models':  # A model of the run, not its last one.
     path, stage = path.parents[1], path.name
-  other = sweep.leaves(metrics.read_json(path / 'config.json'))
+  other = unit_names.leaves(metrics.read_json(path / 'config.json'))
   # A key that did not exist then had the value that is its default now.
   asked = [key for key in other if key.startswith('task.') and key in config]
   asked += ['rollout.max_length', 'evaluation.temperature', 'seed']

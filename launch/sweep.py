@@ -10,7 +10,6 @@ import os
 import re
 import runpy
 import traceback
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +17,12 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections import config_flags
 
+from launch import unit_names
+
 _EXPECTED = {
   bool: 'True or False', int: 'a whole number', float: 'a number',
   tuple: 'a tuple', str: 'a text',
 }  # fmt: skip
-_LONGEST = 180  # characters; file systems take 255 bytes, some tools add some
 
 
 class SweepError(ValueError):
@@ -100,12 +100,12 @@ def parse(config: str, texts: Sequence[str]) -> dict[str, Any]:
       type; a key is given twice.
   """
   keys = []
-  known = leaves(load_config(config, {}))
+  leaves = unit_names.leaves(load_config(config, {}))
   for text in texts:
     match = re.match(r'--config\.([\w.]+)=', text)
     if not match:
       raise SweepError(f'{text!r} is no flag; write --config.key=value')
-    _check_key(match[1], known)
+    _check_key(match[1], leaves)
     if match[1] in keys:
       raise SweepError(f'--config.{match[1]} is given twice')
     keys.append(match[1])
@@ -116,7 +116,7 @@ def parse(config: str, texts: Sequence[str]) -> dict[str, Any]:
     values(argv)
   except flags.Error as error:
     raise SweepError(str(error).replace('flag --', '--', 1)) from None
-  parsed = leaves(values['config'].value)
+  parsed = unit_names.leaves(values['config'].value)
   return {key: parsed[key] for key in keys}
 
 
@@ -127,18 +127,18 @@ def _make_units(config, found, overrides, extra):
         raise SweepError(f'--config.{key} is set by the sweep, too')
   own, whole = [], []
   for override in overrides:
-    values = leaves(_apply(config, found, {**extra, **override}))
+    leaves = unit_names.leaves(_apply(config, found, {**extra, **override}))
     for i, other in enumerate(whole):
-      if other == values:
+      if other == leaves:
         raise SweepError(
           f'{_file(config)}: work units {i} and {len(whole)} are the same run:'
           f' {dict(override)}'
         )
-    own.append({key: values[key] for key in [*extra, *override]})
-    whole.append(values)
+    own.append({key: leaves[key] for key in [*extra, *override]})
+    whole.append(leaves)
   keys = dict.fromkeys(key for override in overrides for key in override)
-  named = name_units(list(keys), whole)
-  return [Unit(name, o) for name, o in zip(named, own, strict=True)]
+  names = unit_names.names(list(keys), whole)
+  return [Unit(name, o) for name, o in zip(names, own, strict=True)]
 
 
 def _apply(config, found, overrides):
@@ -146,11 +146,11 @@ def _apply(config, found, overrides):
   if not isinstance(made, ConfigDict):
     raise SweepError(f'{_file(config)}: get_config() returns no config')
   made.lock()
-  known = leaves(made)
+  leaves = unit_names.leaves(made)
   values = {key: _plain(value) for key, value in overrides.items()}
   for key, value in values.items():
-    _check_key(key, known)
-    _check_type(key, value, known[key])
+    _check_key(key, leaves)
+    _check_type(key, value, leaves[key])
   made.update_from_flattened_dict(values)
   return made
 
@@ -198,15 +198,15 @@ def _call(config, function):
     raise SweepError(f'{path}{at}: {type(error).__name__}: {message}') from None
 
 
-def _check_key(key, known):
-  if key in known:
+def _check_key(key, leaves):
+  if key in leaves:
     return
-  inside = [leaf for leaf in known if leaf.startswith(f'{key}.')]
+  inside = [leaf for leaf in leaves if leaf.startswith(f'{key}.')]
   if inside:
     raise SweepError(f'{key} is a group; set one of its keys, as {inside[0]}')
   last = str(key).rpartition('.')[2]
-  close = [leaf for leaf in known if leaf.rpartition('.')[2] == last]
-  close = close or difflib.get_close_matches(str(key), known, 1, 0.5)
+  close = [leaf for leaf in leaves if leaf.rpartition('.')[2] == last]
+  close = close or difflib.get_close_matches(str(key), leaves, 1, 0.5)
   hint = f'; the closest is {close[0]}' if close else ''
   raise SweepError(f'the config has no key {key!r}{hint}')
 
@@ -234,64 +234,3 @@ def _file(config):
 def _variant(config):
   """Arguments of get_config and sweep: the variant, if there is one."""
   return config.split(':', 1)[1:]
-
-
-def leaves(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  """Values of a nested config by dotted key."""
-  flat = {}
-  for key, value in tree.items():
-    if hasattr(value, 'items'):
-      flat |= leaves(value, f'{prefix}{key}.')
-    else:
-      flat[prefix + key] = value
-  return flat
-
-
-def name_units(
-  keys: Sequence[str], units: Sequence[Mapping[str, Any]]
-) -> list[str]:
-  """A name for each unit, such as 'strategy=curriculum,seed=0'.
-
-  Left out are keys with one value in all units, and keys that follow from the
-  seed.  The seed alone is the name where nothing else differs.
-
-  Args:
-    keys: dotted, in the order that names have them; the seed comes last.
-    units: all values by dotted key, 'seed' among them, of each unit.
-  """
-  shown = [key for key in keys if _tells_apart(key, units)] or ['seed']
-  shown.sort(key=lambda key: key == 'seed')
-  last = [key.rpartition('.')[2] for key in shown]
-  labels = {
-    key: short if last.count(short) == 1 else key
-    for key, short in zip(shown, last, strict=True)
-  }
-  found = [
-    ','.join(f'{labels[key]}={_text(unit[key])}' for key in shown)
-    for unit in units
-  ]
-  folded = [name.casefold() for name in found]
-  return [
-    name
-    if len(name) <= _LONGEST and folded.count(name.casefold()) == 1
-    else _with_sum(name, [repr(unit[key]) for key in shown])
-    for name, unit in zip(found, units, strict=True)
-  ]
-
-
-def _tells_apart(key, units):
-  values = {repr(unit[key]) for unit in units}
-  pairs = {(unit['seed'], repr(unit[key])) for unit in units}
-  follows = len(pairs) == len({unit['seed'] for unit in units})
-  return len(values) > 1 and (key == 'seed' or not follows)
-
-
-def _text(value):
-  """Letters, digits and . + - _ only; '+' joins the items of a tuple."""
-  if isinstance(value, tuple):
-    value = '+'.join(map(str, value))
-  return re.sub(r'[^\w.+-]+', '_', str(value), flags=re.ASCII) or 'none'
-
-
-def _with_sum(name, values):
-  return f'{name[:_LONGEST]}~{zlib.crc32(repr(values).encode()):08x}'

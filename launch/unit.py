@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launch import sweep
+from launch import unit_names
 
 # Of k15.main, which cannot be imported here: asked to stop, and saved.
 EXIT_INTERRUPTED = 75
@@ -256,7 +257,7 @@ def try_lock(file: Any) -> bool:
 def settings(config: str, unit: sweep.Unit) -> dict[str, Any]:
   """The unit's whole config by dotted key, as JSON has it."""
   made = sweep.load_config(config, unit.overrides)
-  return _plain(sweep.leaves(made))
+  return _plain(unit_names.leaves(made))
 
 
 def _plain(values: Mapping[str, Any]):

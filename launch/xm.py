@@ -49,6 +49,7 @@ from launch import kubernetes
 from launch import local
 from launch import processes
 from launch import sweep
+from launch import unit_names
 from launch import verdict
 from launch import vertex
 
@@ -116,7 +117,9 @@ def _to_cloud(options, config, units, root):
   fields = dataclasses.fields(cloud_lib.Cloud)
   cloud = cloud_lib.Cloud(**{f.name: options[f.name].value for f in fields})
   settings = {
-    unit.name: sweep.leaves(sweep.load_config(options.config, unit.overrides))
+    unit.name: unit_names.leaves(
+      sweep.load_config(options.config, unit.overrides)
+    )
     for unit in units
   }
   found = checks.refusals(cloud, options.executor, config, settings, _REPO)

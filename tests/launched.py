@@ -4,6 +4,7 @@ import dataclasses
 
 from launch import cloud as cloud_lib
 from launch import sweep
+from launch import unit_names
 
 CLOUD = cloud_lib.Cloud(
   project='p',
@@ -22,11 +23,11 @@ def make_cloud(**changes) -> cloud_lib.Cloud:
 def settings(**overrides) -> dict:
   """Values of the config by dotted key; 'mesh__fsdp' is mesh.fsdp."""
   changed = {key.replace('__', '.'): value for key, value in overrides.items()}
-  return sweep.leaves(sweep.load_config(CONFIG, changed))
+  return unit_names.leaves(sweep.load_config(CONFIG, changed))
 
 
 def make_work(cloud=CLOUD, **overrides) -> cloud_lib.Work:
   changed = {key.replace('__', '.'): value for key, value in overrides.items()}
   unit = sweep.Unit('tau=0.4,seed=3', {'loss.tau': 0.4, 'seed': 3, **changed})
-  values = sweep.leaves(sweep.load_config(CONFIG, unit.overrides))
+  values = unit_names.leaves(sweep.load_config(CONFIG, unit.overrides))
   return cloud_lib.make_work(cloud, CONFIG, unit, values)

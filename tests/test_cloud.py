@@ -8,6 +8,7 @@ import launched
 from experiments import base
 from launch import cloud as cloud_lib
 from launch import sweep
+from launch import unit_names
 
 
 def test_a_unit_has_one_name_for_ever():
@@ -83,7 +84,7 @@ NO_PATHS = (
 
 def test_every_path_of_a_config_is_known():
   """A key that names a file, and is not listed, would not be looked for."""
-  leaves = sweep.leaves(base.get_config())
+  leaves = unit_names.leaves(base.get_config())
   empty = {key for key, value in leaves.items() if value in ('', ())}
   assert set(cloud_lib.PATHS) <= empty
   unknown = empty - set(cloud_lib.PATHS) - set(NO_PATHS)

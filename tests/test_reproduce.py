@@ -14,6 +14,7 @@ from benchmarks import reproduce
 from experiments.ablations import claims
 from launch import sweep
 from launch import unit as unit_lib
+from launch import unit_names
 
 # Writes what a run of six iterations leaves; accuracy rises faster under the
 # curriculum once it is on.
@@ -62,7 +63,7 @@ def place(tmp_path, monkeypatch):
   )
 
   def command(config, unit, workdir):
-    values = sweep.leaves(sweep.load_config(config, unit.overrides))
+    values = unit_names.leaves(sweep.load_config(config, unit.overrides))
     texts = str(tmp_path / 'run.py'), str(workdir), json.dumps(values)
     return [sys.executable, *texts]
 

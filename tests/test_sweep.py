@@ -9,6 +9,7 @@ from ml_collections import config_flags
 
 from k15 import command_line
 from launch import sweep
+from launch import unit_names
 
 _FILE = """
 from experiments import base
@@ -83,7 +84,7 @@ def test_arguments_are_read_back_by_the_flags_of_k15_main(write):
   config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
   command_line.parse_flags(argv, values)
   assert {
-    key: sweep.leaves(values.config)[key] for key in overrides
+    key: unit_names.leaves(values.config)[key] for key in overrides
   } == overrides
 
 

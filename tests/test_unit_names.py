@@ -1,11 +1,11 @@
 """Names of work units."""
 
-from launch import sweep
+from launch import unit_names
 
 
 def _names(*units):
   keys = dict.fromkeys(key for unit in units for key in unit)
-  return sweep.name_units(list(keys), [{'seed': 0} | unit for unit in units])
+  return unit_names.names(list(keys), [{'seed': 0} | unit for unit in units])
 
 
 def test_a_name_says_what_differs():
