@@ -10,10 +10,10 @@ page shows more of them, in full.
 """
 
 import argparse
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
+from k15 import comparison_labels
 from k15 import correctness
 from k15 import eval_pairs
 from k15 import eval_table
@@ -36,7 +36,7 @@ def to_text(name: str, pairs: Sequence[Pair], shown: int) -> str:
   return '\n'.join(parts)
 
 
-def to_html(labels: tuple[str, str], sets: Mapping[str, list[Pair]]) -> str:
+def to_html(labels: Sequence[str], sets: Mapping[str, list[Pair]]) -> str:
   """A page of its own: the numbers, then problems won and lost, in full."""
   a, b = labels
   body = [page.title(f'{a} → {b}', 'Two evaluations, problem by problem')]
@@ -158,15 +158,6 @@ def _table(measures):
   return eval_table.columns(rows)
 
 
-def _labels(a, b):
-  """Both paths without the folders they share."""
-  paths = [pathlib.Path(path).absolute().parts for path in (a, b)]
-  same = 0
-  while same < min(map(len, paths)) - 1 and paths[0][same] == paths[1][same]:
-    same += 1
-  return tuple('/'.join(parts[same:]) for parts in paths)
-
-
 def main(argv: Sequence[str]) -> None:
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('a')
@@ -195,7 +186,7 @@ def main(argv: Sequence[str]) -> None:
   if left_out:
     print(f'on one side only, and left out: {", ".join(sorted(left_out))}')
   if args.html:
-    document = to_html(_labels(args.a, args.b), sets)
+    document = to_html(comparison_labels.short_paths([args.a, args.b]), sets)
     metrics.replace_file(args.html, document.encode())
     print(f'page: {args.html}')
 

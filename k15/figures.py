@@ -103,7 +103,7 @@ def log_ratio(
     rms: float [N], root mean square, nats per sequence.
     largest: float [N], largest absolute value, nats per sequence.
   """
-  figure = Figure(figsize=(_SIZE[0], _SIZE[1]), layout='constrained')
+  figure = Figure(figsize=_SIZE, layout='constrained')
   top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
   style(top, '', 'mean, nats')
   style(bottom, 'iteration', 'size, nats')
@@ -224,9 +224,11 @@ def learning_curve(
   return figure
 
 
-def canvas(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-  """An empty picture of the usual size."""
-  figure = Figure(figsize=_SIZE, layout='constrained')
+def canvas(
+  xlabel: str, ylabel: str, size: tuple[float, float] = _SIZE
+) -> tuple[Figure, Axes]:
+  """An empty picture, in inches."""
+  figure = Figure(figsize=size, layout='constrained')
   axes = figure.subplots()
   style(axes, xlabel, ylabel)
   return figure, axes

@@ -64,19 +64,9 @@ def prefill_flops(p: Any, rows: float, length: float) -> float:
   return forward_flops(p, rows, length) - head
 
 
-def update_flops(p: Any, rows: float, length: float) -> float:
-  """Forward and backward, 3 times the forward; recomputation does not count."""
-  return 3 * forward_flops(p, rows, length)
-
-
 def decode_flops(p: Any, slots: float, context: float) -> float:
   """One token in every slot, which sees `context` columns."""
   return weight_flops(p, slots) + attention_flops(p, slots * context)
-
-
-def cache_bytes(p: Any, columns: float, bytes_each: float) -> float:
-  """Keys and values of so many columns: 2 L N h numbers each."""
-  return 2.0 * p.num_layers * p.num_kv_heads * p.head_dim * columns * bytes_each
 
 
 @dataclasses.dataclass(frozen=True)
