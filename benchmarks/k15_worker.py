@@ -8,7 +8,6 @@ and everything runs the way `k15.main` runs it: the config of
 under the mesh.  A command may carry `settings`, which override config keys.
 """
 
-import dataclasses
 import importlib.metadata
 import itertools
 import json
@@ -151,57 +150,6 @@ def continuous_batches(params, num_slots):
   return run
 
 
-def partial_operation(params):
-  """Iterations that each start as many responses as there are lengths.
-
-  With a token budget, a response that needs more is resumed in the next
-  iteration, in front of the new ones; without, every iteration lasts until
-  its longest response is done.
-  """
-
-  def run(command):
-    lengths = command['lengths']
-    budget = command['token_budget'] or max(lengths)
-    settings = long_tail_settings(command['num_slots'], max(lengths))
-    rollout = make_rollout(params, settings | command.get('settings', {}))
-    rollout.warm_up()
-    # Once for what a warm-up leaves out, such as host-side constants.
-    answer_all(rollout, requests([4] * len(lengths)))
-    rollout.pop_stats()
-    waiting, iterations = [], []
-    for _ in range(command['iterations']):
-      waiting += zip(requests(lengths), lengths, strict=True)
-      waiting, record = one_rollout_phase(rollout, waiting, budget)
-      iterations.append(record)
-    return {'iterations': iterations}
-
-  return run
-
-
-def one_rollout_phase(rollout, waiting, budget):
-  """Grows (request, length wanted) pairs; those still waiting, and a record."""
-  wanted = {(r.group_id, r.sample_index): n for r, n in waiting}
-  asked = [
-    dataclasses.replace(r, budget=min(budget, n - len(r.response)))
-    for r, n in waiting
-  ]
-  start = side.mark()
-  completions = answer_all(rollout, asked)
-  record = {**side.since(start), 'responses': len(asked)}
-  record |= rollout.pop_stats()
-  grown = {}
-  for c in completions:
-    response = np.concatenate([c.request.response, c.tokens])
-    name = (c.request.group_id, c.request.sample_index)
-    grown[name] = dataclasses.replace(c.request, response=response)
-  record['most_tokens_grown'] = max(len(c.tokens) for c in completions)
-  return [
-    (grown[name], n)
-    for name, n in wanted.items()
-    if len(grown[name].response) < n
-  ], record
-
-
 def describe(params):
   names = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
   versions = {name: importlib.metadata.version(name) for name in names}
@@ -232,7 +180,6 @@ def main():
           '64 slots': continuous_batches(params, 64),
         }
       ),
-      'partial': partial_operation(params),
       'logprob_diff': k15_side.logprob_diff_operation(params),
       'recompilations': k15_side.recompilations_operation(params),
     }

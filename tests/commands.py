@@ -29,9 +29,8 @@ SHORT = {
   'make plan': 'tests/test_plan.py',
   'make bench': (
     'benchmarks.rl_step', '--peers', '--tokens', '8', '--repeats', '1',
-    '--first-steps', '1', '--longest', '16', '--budget', '8', '--ops',
-    'generate', 'step', 'logprob_diff', 'recompilations', '--way',
-    'k15=16 slots',
+    '--first-steps', '1', '--longest', '16', '--ops', 'generate', 'step',
+    'logprob_diff', 'recompilations', '--way', 'k15=16 slots',
   ),
   'make bench-rollout': (
     'benchmarks.rollout', '--parts', 'throughput', '--repeats', '1',
