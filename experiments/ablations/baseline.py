@@ -31,9 +31,7 @@ OUTCOME = (
   ' them, so that right responses are hardly pulled up'
 )
 
-
-def get_config(variant='cpu'):
-  return scales.get_config(variant)
+get_config = scales.get_config
 
 
 def sweep(variant='cpu'):

@@ -47,9 +47,7 @@ OUTCOME = (
   ' work; the ceiling of the longest is how surely so small a policy works'
 )
 
-
-def get_config(variant='cpu'):
-  return scales.get_config(variant)
+get_config = scales.get_config
 
 
 def sweep(variant='cpu'):

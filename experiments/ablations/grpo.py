@@ -28,9 +28,7 @@ OUTCOME = (
   ' reference that both gradients are nearly that of REINFORCE'
 )
 
-
-def get_config(variant='cpu'):
-  return scales.get_config(variant)
+get_config = scales.get_config
 
 
 def sweep(variant='cpu'):

@@ -40,9 +40,7 @@ OUTCOME = (
   ' layers work nearly as surely as four: too little between them'
 )
 
-
-def get_config(variant='cpu'):
-  return scales.get_config(variant)
+get_config = scales.get_config
 
 
 def sweep(variant='cpu'):

@@ -33,9 +33,7 @@ OUTCOME = (
   ' teaches and the push away from wrong responses disturbs'
 )
 
-
-def get_config(variant='cpu'):
-  return scales.get_config(variant)
+get_config = scales.get_config
 
 
 def sweep(variant='cpu'):

@@ -29,9 +29,7 @@ OUTCOME = (
   ' is that of the rates'
 )
 
-
-def get_config(variant='cpu'):
-  return scales.get_config(variant)
+get_config = scales.get_config
 
 
 def sweep(variant='cpu'):

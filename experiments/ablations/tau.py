@@ -34,9 +34,7 @@ OUTCOME = (
   ' strongest only slows the rise'
 )
 
-
-def get_config(variant='cpu'):
-  return scales.get_config(variant)
+get_config = scales.get_config
 
 
 def sweep(variant='cpu'):
