@@ -26,6 +26,11 @@ COLORS = (
 BEFORE, AFTER = '#a9b4c4', '#2f6fde'
 _INK, _FAINT = '#39424e', '#e6e9ee'
 _SIZE = 5.6, 3.1  # inches
+# Above the axes, where no curve can run through it.
+LEGEND = dict(
+  loc='outside upper center', frameon=False, fontsize=8.5, labelcolor=_INK,
+  handlelength=1.3, columnspacing=1.4,
+)  # fmt: skip
 
 
 def to_png(figure: Figure, dpi: int = 180) -> bytes:
@@ -277,13 +282,8 @@ def legend(figure: Figure, axes: Axes) -> None:
     figure.legend(
       handles,
       labels,
-      loc='outside upper center',
       ncols=-(-len(labels) // rows),
-      frameon=False,
-      fontsize=8.5,
-      labelcolor=_INK,
-      handlelength=1.3,
-      columnspacing=1.4,
+      **LEGEND,
     )
 
 

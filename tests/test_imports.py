@@ -36,7 +36,7 @@ REPORTS = (
   'stage_charts',
   'eval_table', 'run_files', 'comparison_labels', 'comparison', 'final_scores',
   'comparison_figures', 'comparison_charts', 'comparison_tables',
-  'comparison_page', 'score_table',
+  'comparison_page',
 )  # fmt: skip
 BELOW_ROLLOUT = [
   'choices', 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
