@@ -33,12 +33,12 @@ import os
 import pathlib
 import platform
 import statistics
-import subprocess
 import sys
 
 from benchmarks import together
 from benchmarks.peers import protocol
 from benchmarks.peers import setup_peers
+from launch import unit as unit_lib
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
 OPS = (
@@ -203,10 +203,6 @@ def checks(worker, args):
 
 def header(args):
   """Prints date, machine, version of k15, and the columns' names."""
-  commit = subprocess.run(
-    ['git', 'describe', '--always', '--dirty'],
-    cwd=REPO, capture_output=True, text=True, check=False,
-  ).stdout.strip()  # fmt: skip
   cpu = platform.processor() or platform.machine()
   info = pathlib.Path('/proc/cpuinfo')
   if info.exists():
@@ -214,7 +210,9 @@ def header(args):
     cpu = models[0].partition(':')[2].strip() if models else cpu
   now = datetime.datetime.now().astimezone().isoformat(timespec='minutes')
   load = os.getloadavg()[0]
-  print(f'{now}, {platform.platform()}, k15 {commit or "without git"}')
+  print(
+    f'{now}, {platform.platform()}, k15 {unit_lib.commit() or "without git"}'
+  )
   print(f'{os.cpu_count()} cores of {cpu}, load {load:.1f} before the start')
   if load > 0.5:
     print('the machine is busy: ratios below may mislead')
