@@ -43,7 +43,7 @@ from benchmarks import ablation_runs
 from benchmarks import findings
 from experiments.ablations import claims
 from k15 import figures
-from k15 import metrics
+from k15 import files
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
@@ -179,14 +179,14 @@ def _print(name, claim, result):
 def _write(name, claim, config, arms, result, picture: bytes) -> None:
   path = REPO / ablation_page.picture(name)
   path.parent.mkdir(parents=True, exist_ok=True)
-  metrics.replace_file(path, picture)
+  files.replace_file(path, picture)
   date = time.strftime('%F')
   text = ablation_page.dumps(name, claim, config, arms, result, date)
-  metrics.replace_file(path.with_suffix('.json'), text.encode())
+  files.replace_file(path.with_suffix('.json'), text.encode())
   row = ablation_page.row(name, claim.figure, claim.paper, result)
   page = REPO / ablation_page.PAGE
   new = ablation_page.update(page.read_text(), name, row, claims.FIGURES)
-  metrics.replace_file(page, new.encode())
+  files.replace_file(page, new.encode())
 
 
 def _units(name, variant, root) -> tuple[str, list[sweep.Unit]]:
@@ -272,11 +272,11 @@ def _tune(name, root, parallel):
   found = areas(root / name, units)
   path = REPO / 'docs/reproduce/learning_rates.json'
   path.parent.mkdir(parents=True, exist_ok=True)
-  kept = metrics.read_json(path) | {name: found}
+  kept = files.read_json(path) | {name: found}
   text = ablation_page.by_line(
     dict(sorted(kept.items())), dict.fromkeys(kept, 1)
   )
-  metrics.replace_file(path, text.encode())
+  files.replace_file(path, text.encode())
   print(f'{name}:')
   for arm, by_rate in found.items():
     best = max(by_rate, key=by_rate.get)
@@ -291,7 +291,7 @@ def areas(
   """Mean area by arm, as its units' names have it, and by learning rate."""
   found = collections.defaultdict(lambda: collections.defaultdict(list))
   for unit in units:
-    records = metrics.read_jsonl(folder / unit.name / 'metrics.jsonl')
+    records = files.read_jsonl(folder / unit.name / 'metrics.jsonl')
     curve = [r[claims.ACCURACY] for r in records if claims.ACCURACY in r]
     parts = unit.name.split(',')
     arm = ','.join(

@@ -10,14 +10,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 OURS = ('k15', 'experiments', 'launch')
 
 EQUATIONS = (
-  'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
+  'losses', 'advantages', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
   'curation', 'question_types', 'near_duplicates', 'tagging', 'funnel',
   'long2short', 'cognitive', 'rollout_correction', 'eval_metrics', 'intervals',
 )  # fmt: skip
 DEVICES = (
-  'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_fields',
+  'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'rows',
+  'checkpoint', 'files', 'fingerprints', 'logs',
+  'hf', 'hf_config', 'hf_export', 'hf_fields',
   'hf_files', 'hf_rope', 'hf_template',
   'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
   'quiet_imports', 'root_logger',
@@ -26,8 +27,8 @@ DEVICES = (
   'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
-  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'rl_updates',
-  'curate',
+  'steps', 'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl',
+  'rl_updates', 'curate',
   'curation_steps', 'preference', 'shortest', 'short_rl', 'reward_training',
   'eval_stage',
 )  # fmt: skip
@@ -41,7 +42,7 @@ REPORTS = (
 BELOW_ROLLOUT = [
   'choices', 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
 ]  # fmt: skip
-BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
+BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task', 'problems']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
   'eval_questions', 'eval_sets', 'eval_table', 'asks', 'pass_rates',
@@ -84,8 +85,8 @@ MAY_IMPORT = {
     'config_rules',
     'command_line',
   ],  # A command of its own.
-  'eval_sets': ['data_types', 'data', 'math_datasets', 'rewards'],
-  'eval_journal': ['metrics'],
+  'eval_sets': ['data_types', 'problems', 'rows', 'rewards'],
+  'eval_journal': ['files'],
   'eval_questions': [
     *BELOW_EVALUATE,
     'asks',
@@ -93,20 +94,20 @@ MAY_IMPORT = {
     'eval_journal',
     'eval_sets',
   ],
-  'eval_pairs': ['metrics', 'correctness', 'eval_metrics', 'streams'],
-  'task': [*BELOW_ROLLOUT, 'eval_sets', 'rewards'],
+  'eval_pairs': ['files', 'correctness', 'eval_metrics', 'streams'],
+  'task': [*BELOW_ROLLOUT, 'problems', 'eval_sets', 'rewards'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
   'responses': [*BELOW_EVALUATE, 'asks', 'context'],
   'asks': BELOW_EVALUATE,
   'pass_rates': [*BELOW_EVALUATE, 'asks'],
-  'math_datasets': ['metrics', 'data', 'rewards'],
+  'problems': ['data_types', 'streams', 'files', 'rows', 'rewards'],
   'rl_metrics': ['data_types', 'correctness', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS, 'config_changes'],
   **{
     page: [
-      'metrics',
+      'files',
       'correctness',
       'intervals',
       'config_changes',
@@ -115,7 +116,7 @@ MAY_IMPORT = {
     for page in REPORTS
   },
   'compare': [
-    'metrics',
+    'files',
     'correctness',
     'eval_pairs',
     *REPORTS,
