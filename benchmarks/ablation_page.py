@@ -1,7 +1,7 @@
 """What is published of a claim: its picture, its curves as JSON, and its row.
 
 In the picture seeds are thin, their mean is thick, its interval shaded.  The
-JSON has a line for each run.  The row is that of the README's table.
+JSON has a line for each run.  The row is one of the table in `PAGE`.
 """
 
 import dataclasses
