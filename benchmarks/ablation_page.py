@@ -40,7 +40,7 @@ _OVER_TIME = 'iteration', 'seconds_total'
 _LEFT = 0.012  # of the width: where texts begin
 _TITLE_INCHES = 0.3  # from the top to the legend
 # Which page of the repository has the table, between these marks.
-PAGE = 'README.md'
+PAGE = 'docs/reproduction.md'
 START, END = '<!-- reproduce -->', '<!-- /reproduce -->'
 _HEADER = """| figure | config | command | what the paper saw | what was measured here | verdict |
 |---|---|---|---|---|---|"""  # noqa: E501

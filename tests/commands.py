@@ -158,6 +158,7 @@ def key_of(line: str) -> str:
 
 def _pages():
   yield ROOT / 'README.md'
+  yield ROOT / 'CONTRIBUTING.md'
   yield from sorted((ROOT / 'docs').rglob('*.md'))
   yield from sorted((ROOT / 'experiments').rglob('*.py'))
 
