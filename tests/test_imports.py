@@ -94,7 +94,6 @@ MAY_IMPORT = {
     'eval_journal',
     'eval_sets',
   ],
-  'eval_pairs': ['files', 'correctness', 'eval_metrics', 'streams'],
   'task': [*BELOW_ROLLOUT, 'problems', 'eval_sets', 'rewards'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
@@ -118,7 +117,8 @@ MAY_IMPORT = {
   'compare': [
     'files',
     'correctness',
-    'eval_pairs',
+    'eval_metrics',
+    'streams',
     *REPORTS,
   ],  # A command of its own.
   'main': [
