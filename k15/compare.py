@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from k15 import comparison_labels
 from k15 import correctness
 from k15 import eval_metrics
 from k15 import eval_table
 from k15 import files
 from k15 import page
+from k15 import run_files
 from k15 import streams
 
 _LEVEL, _RESAMPLES = 0.95, 10000
@@ -293,7 +293,7 @@ def main(argv: Sequence[str]) -> None:
   if left_out:
     print(f'on one side only, and left out: {", ".join(sorted(left_out))}')
   if args.html:
-    document = to_html(comparison_labels.short_paths([args.a, args.b]), sets)
+    document = to_html(run_files.short_paths([args.a, args.b]), sets)
     files.replace_file(args.html, document.encode())
     print(f'page: {args.html}')
 

@@ -115,7 +115,10 @@ def differences(groups: Sequence[Group], is_colored: bool = True) -> list[str]:
   ]
   known = [groups[i] for i in known]
   rows = {
-    key: _texts(values) for key, values in comparison.differences(known).items()
+    key: _texts(values)
+    for key, values in comparison.differences(
+      [found.settings for found in known]
+    ).items()
   }
   everywhere = {
     key: texts

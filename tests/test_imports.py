@@ -35,7 +35,7 @@ STAGES = (
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
   'stage_charts',
-  'eval_table', 'run_files', 'comparison_labels', 'comparison', 'final_scores',
+  'eval_table', 'run_files', 'comparison', 'final_scores',
   'comparison_figures', 'comparison_charts', 'comparison_tables',
   'comparison_page',
 )  # fmt: skip
