@@ -22,9 +22,12 @@ from benchmarks.peers import worker_side as side
 from experiments import base
 from k15 import batching
 from k15 import context as context_lib
+from k15 import judges
 from k15 import logs
 from k15 import policy
 from k15 import rl
+from k15 import rl_stage
+from k15 import rollouts
 from k15 import task as task_lib
 from k15 import update
 from k15.data_types import Problem, Trajectory
@@ -115,10 +118,9 @@ def make_context(problems, settings, end=side.END):
   return context_lib.Context(
     config=config,
     workdir=folder,
-    policy=policy.PolicyConfig(**{**config.policy, 'vocab_size': side.VOCAB}),
-    mesh=context_lib.make_mesh(config),
+    layout=context_lib.make_layout(config, task.tokenizer),
     task=task,
-    scorer=context_lib.make_scorer(config, task),
+    scorer=judges.make_scorer(config, task),
     logger=logs.Logger(folder, enabled=False),
     stop=threading.Event(),
   )
@@ -130,7 +132,7 @@ def of_length(tokens):
 
 def make_params():
   """Random weights, as a fresh run has them."""
-  shape = make_context([], {}).policy
+  shape = make_context([], {}).shape
   init = functools.partial(policy.init, shape)
   return jax.jit(lambda key: nn.unbox(init(key)))(jax.random.key(0))
 
@@ -140,7 +142,7 @@ def make_session(params, problems, settings, end=side.END):
   and the numbers of its iterations."""
   copies = jax.tree.map(lambda x: x.copy(), params)
   context = make_context(problems, settings, end)
-  stage = rl.make_stage(context, *rl.first_state(context, copies))
+  stage = rl_stage.begin(context, copies)
   jax.block_until_ready(stage.state)
   return stage, itertools.count()
 
@@ -184,7 +186,7 @@ def logprob_diff_operation(params):
 def finished_responses(context, params):
   """(problem, response) pairs, cut and resumed until the last is done."""
   config = context.config.rollout
-  rollout = context_lib.make_rollout(context, 'rl')
+  rollout = rollouts.make_rollout(context, 'rl')
   rollout.set_params(params, version=0)
   problems = {problem.id: problem for problem in context.task.train}
   pending = [
@@ -225,7 +227,7 @@ def logprob_differences(context, params, finished):
   rows, _, starts = batching.place([s.length for s in sequences], *shape)
   micro = config.optimizer.micro_batch_rows
   num_rows = -(-(rows.max() + 1) // micro) * micro
-  logprobs_of = update.make_logprobs(context.policy, micro)
+  logprobs_of = update.make_logprobs(context.shape, micro)
   batch = batching.pack(sequences, num_rows, *shape)
   logprobs = np.asarray(logprobs_of(params, batch))
   for (_, t), s, row, start in zip(

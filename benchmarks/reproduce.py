@@ -42,6 +42,7 @@ from benchmarks import ablation_page
 from benchmarks import ablation_runs
 from benchmarks import findings
 from experiments.ablations import claims
+from k15 import exit_codes
 from k15 import figures
 from k15 import files
 from launch import local
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   worst = 0
   for name in args.names or claims.FIGURES:
     code = _one(name, args)
-    if code == unit_lib.EXIT_INTERRUPTED:
+    if code == exit_codes.INTERRUPTED:
       return code
     worst = max(worst, code)
   return worst

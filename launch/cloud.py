@@ -15,10 +15,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from k15 import exit_codes
 from launch import chips
 from launch import local
 from launch import sweep
-from launch import unit as unit_lib
 
 # Keys of the config that name files or folders.
 PATHS = (
@@ -44,7 +44,7 @@ FOREVER = 'trap \'kill "$!"\' TERM; "$@" & wait "$!"; wait "$!"; exit 1'
 UNTIL_DONE = (
   'trap \'kill "$!"\' TERM; while :; do "$@" & while :; do wait "$!"; code=$?;'
   ' kill -0 "$!" 2>/dev/null || break; done;'
-  f' [ "$code" = {unit_lib.EXIT_INTERRUPTED} ] || exit "$code"; done'
+  f' [ "$code" = {exit_codes.INTERRUPTED} ] || exit "$code"; done'
 )
 
 
