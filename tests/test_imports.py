@@ -35,9 +35,9 @@ STAGES = (
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
   'stage_charts',
-  'eval_table', 'run_files', 'comparison_labels', 'comparison', 'final_scores',
+  'eval_table', 'run_files', 'comparison', 'final_scores',
   'comparison_figures', 'comparison_charts', 'comparison_tables',
-  'comparison_page', 'score_table',
+  'comparison_page',
 )  # fmt: skip
 BELOW_ROLLOUT = [
   'choices', 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
@@ -88,7 +88,6 @@ MAY_IMPORT = {
     'command_line',
   ],  # A command of its own.
   'eval_sets': ['data_types', 'problems', 'rows', 'rewards'],
-  'eval_pairs': ['files', 'correctness', 'eval_metrics', 'streams'],
   'task': [*BELOW_ROLLOUT, 'problems', 'eval_sets', 'rewards'],
   'evaluate': [*BELOW_EVALUATE, *GENERATION],
   'judges': BELOW_EVALUATE,
@@ -123,7 +122,8 @@ MAY_IMPORT = {
   'compare': [
     'files',
     'correctness',
-    'eval_pairs',
+    'eval_metrics',
+    'streams',
     *REPORTS,
   ],  # A command of its own.
   'main': [

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import small_run
 
-from benchmarks import long2short as benchmark
 from k15 import config as config_lib
 from k15 import config_changes
 from k15 import config_rules
@@ -142,28 +141,3 @@ def test_keys_of_stages_that_have_not_begun_may_change(tmp_path):
   assert len(config_changes.refuse_changes(before, config, ['sft', 'rl'])) == 2
   with pytest.raises(config_rules.ConfigError, match='dpo.beta: 0.1 -> 0.2'):
     config_changes.refuse_changes(before, config, ['dpo'])
-
-
-def test_orderings_of_the_figure():
-  """Two seeds: the paper's own points, and rl beaten by dpo in the second."""
-  points = {
-    name: np.array([[tokens, right]] * 2)
-    for name, (tokens, right, _, _) in benchmark.PAPER.items()
-  }
-  assert all(all(held) for _, held in benchmark.orderings(points))
-  points['rl'][1] = 1102, 91.6  # Exactly dpo's.
-  held = dict(benchmark.orderings(points))
-  assert held['accuracy: rl above dpo'] == [True, False]
-  assert held['tokens: rl above dpo'] == [True, False]
-  assert held['no other is as short and as accurate as rl'] == [True, False]
-  assert held['rl: fewer tokens than long'] == [True, True]
-
-
-def test_the_figure_is_drawn():
-  points = {
-    name: np.array([[50.0 + i, 90.0], [52.0 + i, 91.0]])
-    for i, name in enumerate(benchmark.METHODS)
-  }
-  axes = benchmark.draw(points).axes[0]
-  labels = axes.get_legend().get_texts()
-  assert {label.get_text() for label in labels} == set(benchmark.METHODS)
