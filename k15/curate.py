@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from k15 import asks as asks_lib
-from k15 import context as context_lib
 from k15 import curation
 from k15 import curation_steps
 from k15 import files
@@ -26,11 +25,13 @@ from k15 import fingerprints
 from k15 import funnel
 from k15 import hosts
 from k15 import problems
+from k15 import rollouts
 from k15 import stage_inputs
 from k15 import task as task_lib
-from k15.asks import Respond
+from k15 import writers
 from k15.context import Context
 from k15.data_types import Problem
+from k15.writers import Writer
 
 _FREE = ('examples',)  # Keys that leave the prompt set as it is.
 
@@ -63,10 +64,10 @@ def curate(
   form = [task.is_chat, task.system_prompt, tokenizer, sampling]
   model = asks_lib.digest(fingerprints.of_params(params), form)
   columns = curation_steps.columns_of(context.config, task)
-  with context_lib.sampling(context, params, 'curate', columns) as rollout:
+  with rollouts.sampling(context, params, 'curate', columns) as rollout:
     del params
-    respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
-    return curate_with(context, respond, model)
+    write = writers.by_rollout(rollout, task.encode_turn, task.tokenizer)
+    return curate_with(context, write, model)
 
 
 def check(context: Context) -> None:
@@ -94,13 +95,13 @@ def needs_model(config: Any) -> bool:
 
 
 def curate_with(
-  context: Context, respond: Respond | None, model: str
+  context: Context, write: Writer | None, model: str
 ) -> list[Problem]:
-  """The stage with any writer of responses, `asks.by_generate` say.
+  """The stage with any writer of responses.
 
   Args:
     context: of the run.
-    respond: writes responses; None if no step needs a model.
+    write: answers what is asked; None if no step needs a model.
     model: names it; under another name everything is drawn anew.
   """
   folder = context.workdir / curation_steps.FOLDER
@@ -112,7 +113,7 @@ def curate_with(
   if any((checkpoints / stage).exists() for stage in ('rl', 'short_rl')):
     return _begun_upon(context, folder, _changed(_recorded(folder), inputs))
   folder.mkdir(parents=True, exist_ok=True)
-  problems, steps = curation_steps.run(context, evaluation, respond, model)
+  problems, steps = curation_steps.run(context, evaluation, write, model)
   records = funnel.records_of(steps, context.config.curation.examples)
   if hosts.is_first():
     _write(folder, problems, steps, records, inputs)

@@ -26,6 +26,7 @@ from k15 import config_rules
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import curation_steps
+from k15 import exit_codes
 from k15 import files
 from k15 import handover
 from k15 import hf_config
@@ -33,17 +34,15 @@ from k15 import hf_files
 from k15 import host_memory
 from k15 import hosts
 from k15 import recipe
+from k15 import rollouts
 from k15 import stage_inputs
+from k15 import writers
 from k15.rewards import scoring
-from k15.rollout import openai_texts
 from k15.rollout import remote
 from k15.rollout import requests
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
-
-# Asked to stop, and stopped with everything saved: run the command again.
-EXIT_INTERRUPTED = 75
 
 
 def main(argv: list[str]) -> None:
@@ -51,10 +50,12 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   try:
     workdir, config = _prepare()
+    if config.rollout.workers:
+      rollouts.worker_pages()  # What is not installed is said at once.
     context = context_lib.make(config, workdir, _stop_on_signal())
-    hosts.meet(context.mesh)
-    if context.rollout_mesh != context.mesh:
-      hosts.meet(context.rollout_mesh)
+    hosts.meet(context.layout.mesh)
+    if context.rollout_layout.mesh != context.layout.mesh:
+      hosts.meet(context.rollout_layout.mesh)
     # Not before the data were read: what never began binds no later run.
     _write_config(workdir, config)
   except (ValueError, OSError) as error:
@@ -63,10 +64,10 @@ def main(argv: list[str]) -> None:
     recipe.run(context)
   except context_lib.Interrupted as interrupted:
     print(f'{interrupted}; the same command goes on from here', flush=True)
-    sys.exit(EXIT_INTERRUPTED)
+    sys.exit(exit_codes.INTERRUPTED)
   except (
     conversations.DataError,
-    openai_texts.ServerError,
+    writers.ServerError,
     FloatingPointError,
     handover.Torn,
     checkpoint.Mismatch,

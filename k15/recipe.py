@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from k15 import config_changes
-from k15 import context as context_lib
 from k15 import curate
 from k15 import eval_stage
 from k15 import evaluate
@@ -28,6 +27,7 @@ from k15 import models
 from k15 import preference
 from k15 import report
 from k15 import rl
+from k15 import run_weights
 from k15 import sft
 from k15 import sft_data
 from k15 import short_rl
@@ -40,7 +40,7 @@ def _from_params(train, **settings):
   """A stage that is given weights, as one that is given a model's directory."""
 
   def train_from(context, model):
-    make_params = functools.partial(context_lib.load_params, context, model)
+    make_params = functools.partial(run_weights.load_params, context, model)
     return train(context, make_params, **settings)
 
   return train_from
@@ -50,7 +50,7 @@ def _from_params(train, **settings):
 _TRAIN = dict(
   sft=_from_params(sft.train, stage='sft'),
   sft_long=_from_params(sft.train, stage='sft_long'),
-  long_cot=_from_params(long_cot.train),
+  long_cot=long_cot.train,
   rl=_from_params(rl.train),
   shortest=shortest.train,
   dpo=preference.train,
@@ -127,7 +127,7 @@ def _plain(entries):
 
 def _curate(context, source):
   """The context with the prompt set in the place of the task's problems."""
-  make_params = functools.partial(context_lib.load_params, context, source)
+  make_params = functools.partial(run_weights.load_params, context, source)
   problems = curate.curate(context, make_params if source else None)
   return curate.prompt_set(context, problems)
 
@@ -147,7 +147,7 @@ def _train(context, stage, source) -> pathlib.Path:
   checkpoint = config.checkpoint
   models.save(
     directory,
-    context.policy,
+    context.shape,
     state.params,
     context.task.tokenizer,
     _longest(config, stage),

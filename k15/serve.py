@@ -26,6 +26,8 @@ from k15 import config as config_lib
 from k15 import config_rules
 from k15 import context as context_lib
 from k15 import models
+from k15 import rollouts
+from k15 import run_weights
 from k15 import streams
 from k15.rollout import access
 from k15.rollout import local
@@ -106,24 +108,23 @@ def make(
   config_lib.validate(checked, jax.device_count(), arithmetic.KINDS)
   r = config.rollout
   tokenizer = context_lib.make_tokenizer(config)
-  policy = context_lib.make_policy(config, tokenizer)
-  mesh = context_lib.make_rollout_mesh(config, context_lib.make_mesh(config))
-  rules = context_lib.make_rollout_rules(config)
-  slots = context_lib.make_slots(config, policy, mesh, tokenizer)
+  layout = context_lib.make_layout(config, tokenizer)
+  layout = context_lib.make_rollout_layout(config, layout)
+  slots = rollouts.make_slots(config, layout, tokenizer)
   files = r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
   allowed = access.make(*files)
   engine = PolicyEngine(
     slots,
     tokenizer,
-    mesh,
+    layout.mesh,
     seed=local.seed_of(streams.key(config.seed, 'serving')),
-    rules=rules,
+    rules=layout.rules,
   )
   driver = JetStreamDriver([engine], [engine], [None], [None], record=record)
   return RolloutServer(
     driver,
     slots,
-    context_lib.param_layout(slots.config, mesh, rules),
+    run_weights.param_layout(layout),
     host,
     port,
     allowed,

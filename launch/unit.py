@@ -9,6 +9,7 @@ A unit's folder is the workdir of its run.  Beside what the run writes there,
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -21,16 +22,51 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from k15 import exit_codes
 from launch import sweep
 from launch import unit_names
-from launch.stop import Stop
 
-# Of k15.main, which cannot be imported here: asked to stop, and saved.
-EXIT_INTERRUPTED = 75
 _REPO = pathlib.Path(__file__).resolve().parents[1]
 # What a unit that was asked to stop may leave with: before it listens to
 # signals it dies of them.
-_STOPPED_CODES = (EXIT_INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL)
+_STOPPED_CODES = (exit_codes.INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL)
+
+
+@dataclasses.dataclass(eq=False)
+class Stop:
+  """Asks units to stop: `ask` once to save first, twice to end at once."""
+
+  is_asked: bool = False
+  _alive: set[Any] = dataclasses.field(default_factory=set)
+  _lock: Any = dataclasses.field(default_factory=threading.RLock)
+
+  def ask(self) -> None:
+    number = signal.SIGKILL if self.is_asked else signal.SIGTERM
+    self.is_asked = True
+    with self._lock:
+      for process in self._alive:
+        process.send_signal(number)
+
+  def start(self, *arguments: Any, **options: Any) -> subprocess.Popen | None:
+    """A process that `ask` will reach; None if it was asked already."""
+    with self._lock:
+      if self.is_asked:
+        return None
+      process = subprocess.Popen(*arguments, **options)
+      self._alive.add(process)
+      return process
+
+  def reach(self, process: Any) -> None:
+    """`ask` will reach this, too: anything with `send_signal`."""
+    with self._lock:
+      self._alive.add(process)
+
+  def wait(self, process: subprocess.Popen) -> int:
+    """The exit code of the process."""
+    code = process.wait()
+    with self._lock:
+      self._alive.discard(process)
+    return code
 
 
 def command(config: str, unit: sweep.Unit, workdir: pathlib.Path) -> list[str]:
@@ -186,7 +222,7 @@ def _state(code, is_stopping):
     return 'done'
   if is_stopping and code in _STOPPED_CODES:
     return 'stopped'
-  return 'preempted' if code == EXIT_INTERRUPTED else 'failed'
+  return 'preempted' if code == exit_codes.INTERRUPTED else 'failed'
 
 
 @contextlib.contextmanager

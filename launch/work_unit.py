@@ -14,10 +14,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from k15 import exit_codes
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
-from launch.stop import Stop
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument('--workdir', required=True, type=pathlib.Path)
   parser.add_argument('--cores', default='')
   args, texts = parser.parse_known_args(argv)
-  stop = Stop()
+  stop = unit_lib.Stop()
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda number, frame: stop.ask())
   if args.cores:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   unit = sweep.Unit(args.workdir.name, overrides)
   record = unit_lib.run_unit(args.config, unit, args.workdir, stop)
   if record['state'] == 'stopped':
-    return unit_lib.EXIT_INTERRUPTED
+    return exit_codes.INTERRUPTED
   code = record['exit_code']
   return code if code >= 0 else 128 - code  # A signal, as shells say it.
 

@@ -20,33 +20,34 @@ DEVICES = (
   'checkpoint', 'files', 'fingerprints', 'logs',
   'hf', 'hf_config', 'hf_export', 'hf_fields',
   'hf_files', 'hf_rope', 'hf_template',
-  'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
+  'hf_tokenizer', 'rope', 'kv_cache', 'heads', 'host_memory',
   'quiet_imports', 'root_logger',
-  'attention', 'chunked_attention', 'low_precision', 'models', 'merging',
-  'stage_inputs', 'hosts', 'reshard', 'handover', 'offload',
+  'attention', 'chunked_attention', 'precision', 'models', 'merging',
+  'stage_inputs', 'hosts', 'handover',
   'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
   'steps', 'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl',
-  'rl_updates', 'curate',
+  'rl_stage', 'rl_rollout', 'rl_updates', 'curate',
   'curation_steps', 'preference', 'shortest', 'short_rl', 'reward_training',
   'eval_stage',
 )  # fmt: skip
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
   'stage_charts',
-  'eval_table', 'run_files', 'comparison_labels', 'comparison', 'final_scores',
+  'eval_table', 'run_files', 'comparison', 'final_scores',
   'comparison_figures', 'comparison_charts', 'comparison_tables',
-  'comparison_page', 'score_table',
+  'comparison_page',
 )  # fmt: skip
 BELOW_ROLLOUT = [
   'choices', 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
 ]  # fmt: skip
+GENERATION = ['asks', 'journal', 'writers', 'draw']
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task', 'problems']
 BELOW_STAGES = [
-  *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
-  'eval_questions', 'eval_sets', 'eval_table', 'asks', 'pass_rates',
-  'responses',
+  *BELOW_EVALUATE, 'evaluate', 'context', 'judges', 'run_weights',
+  'rollouts', 'rl_metrics', 'eval_sets', 'eval_table',
+  *GENERATION, 'responses',
 ]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
@@ -68,13 +69,14 @@ MAY_IMPORT = {
   ],
   'config_changes': ['config_rules', 'config_stages'],
   'config_mesh': [],
+  'exit_codes': [],
   'command_line': ['config_rules', 'config_changes'],
-  'host_memory': [],
   **{
     page: ['choices', 'data_types', 'streams', *EQUATIONS] for page in EQUATIONS
   },
   'rewards': ['data_types', 'rewards'],
   **{page: ['data_types', 'streams', *DEVICES] for page in DEVICES},
+  'conversations': ['rows', 'rewards'],
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
   'merging': [*DEVICES, 'long2short'],
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
@@ -86,21 +88,23 @@ MAY_IMPORT = {
     'command_line',
   ],  # A command of its own.
   'eval_sets': ['data_types', 'problems', 'rows', 'rewards'],
-  'eval_journal': ['files'],
-  'eval_questions': [
-    *BELOW_EVALUATE,
-    'asks',
-    'evaluate',
-    'eval_journal',
-    'eval_sets',
-  ],
-  'eval_pairs': ['files', 'correctness', 'eval_metrics', 'streams'],
   'task': [*BELOW_ROLLOUT, 'problems', 'eval_sets', 'rewards'],
-  'evaluate': BELOW_EVALUATE,
-  'context': BELOW_EVALUATE,
-  'responses': [*BELOW_EVALUATE, 'asks', 'context'],
-  'asks': BELOW_EVALUATE,
-  'pass_rates': [*BELOW_EVALUATE, 'asks'],
+  'evaluate': [*BELOW_EVALUATE, *GENERATION],
+  'judges': BELOW_EVALUATE,
+  'context': [*BELOW_EVALUATE, 'judges'],
+  'run_weights': [*BELOW_EVALUATE, 'context'],
+  'rollouts': [*BELOW_EVALUATE, 'context', 'run_weights'],
+  'responses': [
+    *BELOW_EVALUATE,
+    *GENERATION,
+    'context',
+    'run_weights',
+    'rollouts',
+  ],
+  **{
+    page: [*BELOW_EVALUATE, *GENERATION[:i]]
+    for i, page in enumerate(GENERATION)
+  },
   'problems': ['data_types', 'streams', 'files', 'rows', 'rewards'],
   'rl_metrics': ['data_types', 'correctness', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
@@ -118,7 +122,8 @@ MAY_IMPORT = {
   'compare': [
     'files',
     'correctness',
-    'eval_pairs',
+    'eval_metrics',
+    'streams',
     *REPORTS,
   ],  # A command of its own.
   'main': [
@@ -129,13 +134,13 @@ MAY_IMPORT = {
     'config_changes',
     'config_rules',
     'command_line',
-    'host_memory',
+    'exit_codes',
   ],
 }
 # Workers need grpcio, which a trainer without them does not.
 IN_A_FUNCTION = [
-  ('context.py', 'k15.rollout.access'),
-  ('context.py', 'k15.rollout.workers'),
+  ('rollouts.py', 'k15.rollout.access'),
+  ('rollouts.py', 'k15.rollout.workers'),
 ]
 PAGES = sorted(
   path.relative_to(ROOT)
@@ -200,7 +205,7 @@ def test_imports_follow_the_table(page):
       assert root in known or root in sys.stdlib_module_names, where
     if top == 'launch' and root in ('jax', 'k15'):  # Laptops launch, too.
       plan = ('plan.py', 'plan_programs.py', 'topologies.py')
-      assert page.name in plan, where
+      assert page.name in plan or name == 'k15.exit_codes', where
 
 
 @pytest.mark.parametrize('page', PAGES, ids=str)
