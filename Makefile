@@ -1,4 +1,5 @@
 # make run    the arithmetic experiment, from nothing to runs/arithmetic
+# make extras  what reads Parquet, serves rewards and writes test cases, added
 # make test   lint and all tests
 # make test-launch  launch/xm.py, with XManager and the clients of both clouds
 # make test-peers  JetStream's own tests of its driver and server, on ours
@@ -46,8 +47,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv obeys the overrides of pyproject.toml, which leave TensorFlow out.
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
-.PHONY: run test test-launch test-peers plan bench bench-rollout bench-rewards \
-  bench-curation bench-long bench-gpu reproduce chaos kill
+.PHONY: run extras test test-launch test-peers plan bench bench-rollout \
+  bench-rewards bench-curation bench-long bench-gpu reproduce chaos kill
 .DELETE_ON_ERROR:
 
 bench-rewards bench-curation: export K15_DATA := $(DATA)
@@ -55,6 +56,8 @@ test plan: export PYTHONPATH := $(CURDIR)/$(LIBTPU)
 
 run: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m k15.main --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
+
+extras: $(VENV)/.extras
 
 test: $(VENV)/.test $(LIBTPU)/.ready | $(SCRATCH)
 	$(BIN)/ruff check .
@@ -113,15 +116,20 @@ $(VENV)/.core: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@$(INSTALL) --editable .
 	@touch $@
 
+$(VENV)/.extras: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
+	@echo 'installing k15 and what only some need into $(VENV)'
+	@$(INSTALL) --editable '.[parquet,sandbox]'
+	@touch $(VENV)/.core $@
+
 $(VENV)/.test: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 and its test tools into $(VENV)'
 	@$(INSTALL) --editable '.[test]'
-	@touch $(VENV)/.core $@
+	@touch $(VENV)/.core $(VENV)/.extras $@
 
 $(VENV)/.gpu: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 and jax for CUDA into $(VENV)'
 	@$(INSTALL) --editable '.[test,gpu]'
-	@touch $(VENV)/.core $(VENV)/.test $@
+	@touch $(VENV)/.core $(VENV)/.extras $(VENV)/.test $@
 
 $(LAUNCH)/.ready: setup.py third_party/constraints_launch.txt | $(VENV)/.uv
 	@echo 'installing k15 with its extra launch into $(LAUNCH)'

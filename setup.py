@@ -6,18 +6,21 @@ exact versions that `make run` and `make test` install.
 
 import setuptools
 
+PACKAGES = ('k15', 'experiments', 'launch')
+
 setuptools.setup(
   name='k15',
   version='0.1.0',
   description='The Kimi k1.5 reinforcement learning recipe in JAX',
+  # Experiments are shipped with their data: `--config=experiments/...` finds
+  # them where there is no such file.  benchmarks/ needs the peers, and stays.
   packages=setuptools.find_packages(
-    include=['k15', 'k15.*', 'experiments', 'experiments.*', 'launch']
+    include=[f'{name}{x}' for name in PACKAGES for x in ('', '.*')]
   ),
-  package_data={'experiments': ['*.jsonl'], 'k15.rollout': ['*.proto']},
+  package_data={'experiments': ['**/*.jsonl'], 'k15': ['**/*.proto']},
   python_requires='>=3.11,<3.14',
   install_requires=[
     'absl-py>=2.3,<3',
-    'cyaron>=0.7,<0.8',
     'datasketch>=2.0,<3',
     'flax>=0.12.8,<0.13',
     'google-jetstream==0.2.2',
@@ -33,23 +36,28 @@ setuptools.setup(
     'numpy>=2.3,<3',
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.12,<0.13',
-    'portpicker>=1.6,<2',
-    'prometheus-client>=0.22,<1',
     'protobuf>=6.31,<8',
-    'pyarrow>=21',
     'safetensors>=0.6,<1',
-    'shortuuid>=1.0,<2',
-    'starlette>=1.0,<2',
     'sympy>=1.14,<2',
     'tensorboardX>=2.6,<3',
     'tokenizers>=0.22,<0.24',
     'tqdm>=4.67,<5',
-    'uvicorn>=0.40,<1',
   ],
   extras_require={
+    # A sixth of all that is installed, for those whose files are Parquet.
+    'parquet': ['pyarrow>=21'],
+    # The reward service, and the generators of test cases.
+    'sandbox': [
+      'cyaron>=0.7,<0.8',
+      'prometheus-client>=0.22,<1',
+      'starlette>=1.0,<2',
+      'uvicorn>=0.40,<1',
+    ],
     'test': [
+      'k15[parquet,sandbox]',
       'kubeflow-trainer-api>=2.3,<3',
       'parameterized>=0.9,<1',
+      'portpicker>=1.6,<2',
       'pytest>=8,<10',
       'pytest-xdist>=3.6,<4',
       'requests>=2.32,<3',

@@ -3,7 +3,7 @@
     python -m benchmarks.chaos [--faults 100] [--workers 2] [--seed 0]
 
 The real commands run: a trainer (`k15.main`), rollout workers
-(`k15.rollout.server`) that are started again when they die, and a proxy
+(`k15.serve`) that are started again when they die, and a proxy
 between trainer and each worker.  Faults come one after the other, all kinds
 equally often, at random moments while responses are being sampled:
 
@@ -74,7 +74,7 @@ class World:
     write_problems(folder / 'problems.jsonl')
     ports = [parts.free_port() for _ in range(num_workers)]
     self.workers = [
-      self._service(f'worker-{port}', 'k15.rollout.server', [f'--port={port}'])
+      self._service(f'worker-{port}', 'k15.serve', [f'--port={port}'])
       for port in ports
     ]
     self.proxies = [parts.Proxy(port) for port in ports]

@@ -12,7 +12,7 @@ ids that end no response:
                machine, over the loopback
   stock        JetStream's `orchestrator.Driver`, with the one fix it needs to
                run at all, over `PolicyEngine`
-  driver       `RolloutDriver` over the same engine, by the same calls
+  driver       `JetStreamDriver` over the same engine, by the same calls
 
   wasted calls     generate calls of the driver beyond those the tokens need
   interrupt calls  generate calls that are still made after an interrupt
@@ -40,7 +40,7 @@ from benchmarks import rollout_sides as sides
 from benchmarks import together
 from benchmarks.peers import worker_side as side
 from k15 import host_memory
-from k15.rollout import driver as driver_lib
+from k15.rollout import jetstream_driver
 
 
 def take_turns(runs, repeats):
@@ -101,7 +101,7 @@ def drivers(session, args):
   """Stock driver and ours, and what ours wastes."""
   count = args.batches * args.slots
   stock = sides.Stock(args)
-  ours = sides.Drive(session, driver_lib.RolloutDriver)
+  ours = sides.Drive(session, jetstream_driver.JetStreamDriver)
   try:
     takes = take_turns(
       {

@@ -28,15 +28,18 @@ from k15 import kv_cache
 from k15 import policy
 from k15 import rollouts
 from k15 import run_weights
-from k15.rollout import driver as driver_lib
+from k15.rollout import backend
 from k15.rollout import engine as engine_lib
 from k15.rollout import jetstream_adapter
+from k15.rollout import jetstream_driver
 from k15.rollout import remote as remote_lib
 from k15.rollout import requests as requests_lib
 from k15.rollout import sampling
 from k15.rollout import server as server_lib
 from k15.rollout import service as service_lib
 from k15.rollout import workers as workers_lib
+from k15.rollout.driver import RolloutDriver
+from k15.rollout.scheduler import Scheduler
 
 _GROUP_IDS, _SEEDS = itertools.count(), itertools.count(1)
 _NOTHING = np.zeros(0, np.int32)
@@ -172,8 +175,11 @@ def answer_all(rollout, count, tokens):
 
 def serve(session, port):
   """Is the worker; ends when its standard input closes."""
-  layout = run_weights.param_layout(session.context.layout)
-  server = server_lib.RolloutServer(session.engine(), layout, port=port)
+  context = session.context
+  scheduler = Scheduler(backend.SlotBackend(session.slots()))
+  driver = RolloutDriver(scheduler, context.layout.use_mesh)
+  layout = run_weights.param_layout(context.layout)
+  server = server_lib.RolloutServer(driver, session.slots(), layout, port=port)
   server.start()
   print('ready', flush=True)
   sys.stdin.read()
@@ -304,7 +310,7 @@ class Drive:
     return sum(await asyncio.gather(*map(count, asked)))
 
   def _count_calls(self):
-    if isinstance(self._driver, driver_lib.RolloutDriver):
+    if isinstance(self._driver, jetstream_driver.JetStreamDriver):
       stats = self._driver.command(lambda scheduler: scheduler.stats())
       return stats.result()['generate_calls']
     return self._calls

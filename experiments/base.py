@@ -438,7 +438,7 @@ def _rollout():
     repetition_count=4,
     repetition_max_period=32,
     repetition_min_tokens=48,
-    # Who decodes: 'host:port' of processes that `python -m k15.rollout.server`
+    # Who decodes: 'host:port' of processes that `python -m k15.serve`
     # started with the same config, and 'local', this process, beside them.
     workers=(),  # none: this process alone
     # What new weights do to live responses: 'interrupt' (prefilled again under

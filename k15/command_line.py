@@ -1,7 +1,9 @@
 """The command line: mistakes become one sentence and exit code 2."""
 
 import difflib
+import importlib.util
 import os
+import pathlib
 import re
 import runpy
 import sys
@@ -25,11 +27,13 @@ def parse_flags(
 ) -> list[str]:
   """Parser for `app.run(main, flags_parser=command_line.parse_flags)`.
 
-  Expects `config_flags.DEFINE_config_file('config')`.  A mistake ends the
-  process with one sentence on stderr and exit code 2.
+  Expects `config_flags.DEFINE_config_file('config')`.  An experiment that is
+  not here is one of those that are installed with k15, if they have it.  A
+  mistake ends the process with one sentence on stderr and exit code 2.
   """
   leaves = {}
   try:
+    argv = _with_installed_experiment(argv)
     leaves = _load_leaves(argv)
     rest = flag_values(argv)
     if rest[1:]:
@@ -47,6 +51,20 @@ def exit_with(sentence: str) -> NoReturn:
   """Ends the process with the sentence on stderr and exit code 2."""
   print(f'k15: {sentence}', file=sys.stderr)
   sys.exit(2)
+
+
+def _with_installed_experiment(argv):
+  """--config=experiments/NAME.py, where no such file is: the installed one."""
+  found = []
+  for arg in argv:
+    match = re.match(r'((?:--?config=)?)(experiments/[^:]+)', arg)
+    if match and not os.path.isfile(match[2]):
+      package = importlib.util.find_spec('experiments')
+      root = pathlib.Path(package.origin).parents[1]
+      if (root / match[2]).is_file():
+        arg = f'{match[1]}{root / arg[len(match[1]) :]}'
+    found.append(arg)
+  return found
 
 
 def _load_leaves(argv):

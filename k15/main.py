@@ -34,6 +34,7 @@ from k15 import hf_files
 from k15 import host_memory
 from k15 import hosts
 from k15 import recipe
+from k15 import rollouts
 from k15 import stage_inputs
 from k15 import writers
 from k15.rewards import scoring
@@ -49,6 +50,8 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   try:
     workdir, config = _prepare()
+    if config.rollout.workers:
+      rollouts.worker_pages()  # What is not installed is said at once.
     context = context_lib.make(config, workdir, _stop_on_signal())
     hosts.meet(context.layout.mesh)
     if context.rollout_layout.mesh != context.layout.mesh:

@@ -23,6 +23,7 @@ from k15 import run_weights
 from k15.context import Context
 from k15.data_types import TrainState
 from k15.rollout import timeline
+from k15.rollout.requests import Rollout
 
 
 @dataclasses.dataclass(eq=False)
@@ -36,7 +37,7 @@ class Stage:
   """
 
   context: Context
-  rollout: Any
+  rollout: Rollout
   handover: handover.HandOver
   shelf: host_memory.Shelf
   sampler: problem_sampler.ProblemSampler

@@ -16,22 +16,17 @@ from k15 import sharding
 from k15 import streams
 from k15.context import Context
 from k15.context import Layout
-from k15.rollout import access as access_lib
 from k15.rollout import backend
-from k15.rollout import client
-from k15.rollout import engine as engine_lib
-from k15.rollout import local_worker
+from k15.rollout import local
 from k15.rollout import remote
-from k15.rollout import service
 from k15.rollout import slots as slots_lib
-from k15.rollout import workers
-from k15.rollout.requests import SlotEvent
+from k15.rollout.requests import Rollout, SlotEvent
 
 
 @contextlib.contextmanager
 def sampling(
   context: Context, params: Any, stage: str, columns: int = 0
-) -> Iterator[Any]:
+) -> Iterator[Rollout]:
   """A rollout of these weights, under its own mesh; closed in the end.
 
   Args:
@@ -57,7 +52,7 @@ def make_rollout(
   stage: str,
   record: Callable[[SlotEvent], None] | None = None,
   columns: int = 0,
-) -> Any:
+) -> Rollout:
   """The rollout of the config, without weights yet.
 
   Args:
@@ -77,21 +72,45 @@ def make_rollout(
   slots = make_slots(config, layout, tokenizer, columns)
   key = streams.key(config.seed, 'rollout', stage)
   if not r.workers:
-    return client.LocalRollout(slots, key, record)
-  settings, access = service.shape_of(slots).settings, make_access(config)
+    return local.LocalRollout(slots, key, record)
+  access, workers = worker_pages()
+  files = r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
   return remote.RemoteRollout(
-    [
-      local_worker.make(make_engine(config, slots, layout, tokenizer), record)
-      if name == 'local'
-      else workers.RemoteWorker(name, settings, access, r.silence_seconds)
-      for name in r.workers
-    ],
+    workers.connect(
+      r.workers,
+      slots,
+      layout.use_mesh,
+      access.make(*files),
+      r.silence_seconds,
+      record,
+    ),
     key,
     backend.SlotBackend(slots).check,
     r.patience_seconds,
     r.live_requests,
     r.dtype,
   )
+
+
+def worker_pages() -> tuple[Any, Any]:
+  """The pages `access` and `workers`, for configs that name workers.
+
+  Raises:
+    ValueError: grpcio, which both need, is not installed.
+  """
+  try:
+    # The one import inside a function: who trains without workers needs none of
+    # what the two bring in, and starts where grpcio cannot be installed.
+    from k15.rollout import access
+    from k15.rollout import workers
+  except ModuleNotFoundError as error:
+    if error.name != 'grpc':
+      raise
+    raise ValueError(
+      'rollout.workers names workers, and grpcio, which reaches them, is not'
+      ' installed: pip install grpcio, or decode with rollout.workers=() here'
+    ) from None
+  return access, workers
 
 
 def longest_context(rollout: Any) -> int:
@@ -143,25 +162,4 @@ def make_slots(
       for axis in ('heads', 'kv_heads', 'mlp')
     ),
     cache_dtype=r.cache_dtype,
-  )
-
-
-def make_engine(
-  config: Any, slots: slots_lib.SlotDecoder, layout: Layout, tokenizer: Any
-) -> engine_lib.PolicyEngine:
-  """What servers run: the decoder with its tokenizer and devices."""
-  return engine_lib.PolicyEngine(
-    slots,
-    tokenizer,
-    layout.mesh,
-    seed=client.seed_of(streams.key(config.seed, 'serving')),
-    rules=layout.rules,
-  )
-
-
-def make_access(config: Any) -> access_lib.Access:
-  """Token and certificates of the config, or of the environment."""
-  r = config.rollout
-  return access_lib.make(
-    r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
   )

@@ -14,8 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
+
+try:
+  import pyarrow
+  import pyarrow.parquet
+except ModuleNotFoundError:  # An extra: 165 MB, for files of one kind.
+  pyarrow = None
 
 _PARQUET_BATCH_ROWS = 1024  # held at once
 
@@ -113,6 +117,11 @@ def _json_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 
 def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
+  if pyarrow is None:
+    raise ValueError(
+      f'{file}: Parquet is read by pyarrow, which is not installed: make'
+      " extras, or pip install 'k15[parquet]'"
+    )
   try:
     number = 0
     with pyarrow.parquet.ParquetFile(file) as table:

@@ -16,8 +16,7 @@ from k15 import streams
 from k15.asks import Ask
 from k15.asks import Written
 from k15.data_types import Problem, StopReason
-from k15.rollout import partial
-from k15.rollout.requests import Request
+from k15.rollout.requests import Request, Rollout
 
 # Gives every ask its response, in any order, as they finish: a generator, so
 # that whoever has enough may close it.
@@ -32,7 +31,7 @@ class ServerError(Exception):
 
 
 def by_rollout(
-  rollout: Any, encode_turn: Callable[[str], np.ndarray], tokenizer: Any
+  rollout: Rollout, encode_turn: Callable[[str], np.ndarray], tokenizer: Any
 ) -> Writer:
   """Responses of a rollout with weights; the same for the same ids.
 
@@ -57,7 +56,7 @@ def by_rollout(
       requests = [_request(ask, encode_turn, tokenizer) for ask in now.values()]
       for completion in rollout.generate(requests):
         request, tokens = completion.request, completion.tokens
-        stop = partial.STOP_REASONS[completion.stop]
+        stop = completion.stop.reason
         if stop is StopReason.BUDGET:  # All that it was allowed.
           stop = StopReason.MAX_LENGTH
         text = tokenizer.decode(tokens)
@@ -83,7 +82,7 @@ def _request(ask, encode_turn, tokenizer):
 
 
 def as_function(
-  rollout: Any,
+  rollout: Rollout,
   tokenizer: Any,
   max_prompt_tokens: int,
   max_tokens: int,

@@ -174,7 +174,7 @@ def _rollout(cloud, work):
   mesh = worker_mesh(work.settings, topology.num_chips)
   told = cloud_lib.arguments(cloud, work, mesh)
   where = ['--host=0.0.0.0', f'--port={ROLLOUT_PORT}']
-  command = ['k15.rollout.server', *told, *where]
+  command = ['k15.serve', *told, *where]
   script = cloud_lib.LOCK_MEMORY + cloud_lib.FOREVER
   container = _container(cloud, script, command, _ROLLOUT_TOKEN)
   pod = _tpu_pod(cloud, topology, container, may_write=False)

@@ -23,9 +23,11 @@ def _main(config, *flags):
 # `test_commands.folder` writes, or the test that runs it.
 SHORT = {
   'make run': 'tests/test_main.py::test_summary_and_last_lines',
+  'build': 'tests/test_wheel.py::test_it_has_what_runs_and_nothing_else',
+  'make extras': 'tests/test_commands.py::test_targets_of_the_makefile',
   'make test': 'tests/test_commands.py::test_targets_of_the_makefile',
   'make test-launch': 'tests/test_xm.py::test_a_dry_run_for_gke_without_jax',
-  'make test-peers': 'tests/test_stock_backend.py',
+  'make test-peers': 'tests/test_jetstream_driver.py',
   'make plan': 'tests/test_plan.py',
   'make bench': (
     'benchmarks.rl_step', '--peers', '--tokens', '8', '--repeats', '1',
@@ -94,7 +96,7 @@ SHORT = {
   'k15.problems': (
     'k15.problems', 'gsm8k/train.jsonl', 'math_train.json', 'out.jsonl',
   ),
-  'k15.rollout.server': 'tests/test_server.py',
+  'k15.serve': 'tests/test_server.py',
   'k15.rewards.reward_service': 'tests/test_reward_client.py',
   'k15.rewards.code_datasets': (
     'k15.rewards.code_datasets', 'mbpp.jsonl', 'out.jsonl',

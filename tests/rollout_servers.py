@@ -4,20 +4,20 @@ import functools
 
 import jax
 import small_engine
+import stock_engine
 
 from k15 import run_weights
 from k15 import sharding
 from k15.context import Layout
 from k15.rollout import access as access_lib
 from k15.rollout import backend
-from k15.rollout import client
-from k15.rollout import local_worker
+from k15.rollout import local
 from k15.rollout import remote
 from k15.rollout import server as server_lib
-from k15.rollout import service
 from k15.rollout import wire
 from k15.rollout import workers
 from k15.rollout.access import Access
+from k15.rollout.jetstream_driver import JetStreamDriver
 from k15.rollout.streams import Limits
 
 KEY = jax.random.key(5)
@@ -25,7 +25,7 @@ KEY = jax.random.key(5)
 
 @functools.cache
 def settings():
-  return service.shape_of(small_engine.make_decoder()).settings
+  return wire.settings_of(small_engine.make_decoder())
 
 
 def layout():
@@ -37,12 +37,16 @@ def layout():
 def start(num_slots=3, tokens_per_call=4, access=None, port=0, **limits):
   """A server of a tiny policy, without weights."""
   decoder = small_engine.make_decoder(num_slots, tokens_per_call)
+  engine = stock_engine.make_engine(decoder)
+  driver = JetStreamDriver([engine], [engine], [None], [None])
   server = server_lib.RolloutServer(
-    small_engine.make_engine(decoder),
+    driver,
+    decoder,
     layout(),
     port=port,
     access=access or Access(),
     limits=Limits(**limits),
+    add_calls=driver.add_calls,
   )
   server.start()
   return server
@@ -64,7 +68,8 @@ def remote_rollout(*ports, silence=20.0, patience=120.0, local=False):
     for port in ports
   ]
   if local:
-    several.append(local_worker.make(small_engine.make_engine()))
+    mesh = functools.partial(sharding.use_mesh, sharding.make_mesh(1, 1, 1))
+    several.append(workers.LocalWorker(small_engine.make_decoder(), mesh))
   return remote.RemoteRollout(several, KEY, check, patience)
 
 
@@ -73,7 +78,7 @@ def check(request):
 
 
 def local_rollout(version=4):
-  rollout = client.LocalRollout(small_engine.make_decoder(), KEY)
+  rollout = local.LocalRollout(small_engine.make_decoder(), KEY)
   rollout.set_params(small_engine.make_params(), version)
   return rollout
 

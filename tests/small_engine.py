@@ -1,4 +1,4 @@
-"""One tiny policy and decoder for all tests of the rollout server."""
+"""One tiny policy and decoder for all tests of the rollout."""
 
 import functools
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from k15 import policy
 from k15 import tokenizer as tokenizer_lib
-from k15.rollout import engine as engine_lib
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Request
 
@@ -45,12 +44,6 @@ def make_params(seed=1):
   return jax.tree.map(
     lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), jnp.float32),
     nn.unbox(boxed),
-  )
-
-
-def make_engine(decoder=None):
-  return engine_lib.PolicyEngine(
-    decoder or make_decoder(), TOKENIZER, load=make_params, seed=9
   )
 
 

@@ -32,8 +32,7 @@ CONFIGURED = [
   line
   for name, lines in NAMED.items()
   for line in lines
-  if name.startswith(('k15.main ', 'k15.rollout.server'))
-  and '--config=...' not in line
+  if name.startswith(('k15.main ', 'k15.serve')) and '--config=...' not in line
 ]
 
 

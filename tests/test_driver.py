@@ -1,24 +1,23 @@
 """One thread, many callers: nothing lost, nothing that ends the process."""
 
-import asyncio
+import contextlib
+import functools
 import queue
 import threading
-import time
 
-import grpc
 import jax
 import numpy as np
-import portpicker
 import pytest
 import small_engine
 from fake_backend import FakeBackend
 
+from k15 import sharding
+from k15.rollout import backend
 from k15.rollout import driver as driver_lib
-from k15.rollout import jetstream_adapter
 from k15.rollout import requests as requests_lib
 from k15.rollout.requests import Stop
+from k15.rollout.scheduler import Scheduler
 
-pb2 = jetstream_adapter.jetstream_pb2
 PATIENCE = 300  # seconds until a test that hangs fails
 
 
@@ -50,18 +49,17 @@ class Reader:
 
 
 @pytest.fixture
-def make(monkeypatch):
+def make():
   """Drivers over a backend that is only arithmetic."""
   drivers = []
 
   def make(backend=None, params=0, **settings):
     backend = backend or FakeBackend()
-    monkeypatch.setattr(
-      driver_lib, 'make_backend', lambda *engines, transfer: backend
-    )
-    engine = small_engine.make_engine()
+    scheduler = Scheduler(backend)
+    if params is not None:
+      scheduler.set_params(params, 0)
     driver = driver_lib.RolloutDriver(
-      [engine], [engine], [params], [params], True, **settings
+      scheduler, contextlib.nullcontext, **settings
     )
     drivers.append(driver)
     return driver, backend
@@ -188,7 +186,7 @@ def test_a_failure_is_told_to_everybody(make):
   assert {stop for stop, _ in reader.wait().values()} == {Stop.FAILED}
   assert {c.error for c in reader.chunks} == {'MemoryError: no memory left'}
   assert driver.error is backend.error
-  assert not driver.is_alive and not driver.live
+  assert not driver.is_alive
   for call in (lambda: driver.submit(request(9), print),
                lambda: driver.command(lambda s: None)):  # fmt: skip
     with pytest.raises(RuntimeError, match='the driver ended: no memory left'):
@@ -207,23 +205,15 @@ def test_stopping_ends_what_is_left(make):
   driver.stop()  # Twice is once.
 
 
-def test_engines_it_does_not_drive():
-  engine = small_engine.make_engine()
-  with pytest.raises(ValueError, match='not 2 and 1, is_ray_backend=False'):
-    driver_lib.RolloutDriver([engine] * 2, [engine], [None] * 2, [None])
-  with pytest.raises(ValueError, match='is_ray_backend=True'):
-    driver_lib.RolloutDriver(
-      [engine], [engine], [None], [None], is_ray_backend=True
-    )
-
-
 @pytest.fixture(scope='module')
 def real():
   """A driver of the tiny policy, its weights at version 2."""
-  engine = small_engine.make_engine()
-  params = engine.load_params()
+  slots = backend.SlotBackend(small_engine.make_decoder())
+  scheduler = Scheduler(slots)
+  scheduler.set_params(small_engine.make_params(), 2)
+  mesh = sharding.make_mesh(1, 1, 1)
   driver = driver_lib.RolloutDriver(
-    [engine], [engine], [params], [params], True, version=2
+    scheduler, functools.partial(sharding.use_mesh, mesh)
   )
   yield driver
   driver.stop()
@@ -254,91 +244,3 @@ def test_the_policy_is_not_disturbed_by_interruptions_and_versions(real):
     )
   stopped = real.command(lambda s: s.version).result(PATIENCE)
   assert stopped == 5
-
-
-class Server:
-  """JetStream's own server and a client of it."""
-
-  def __init__(self, driver):
-    port = portpicker.pick_unused_port()
-    self._server = jetstream_adapter.JetStreamServer(
-      driver, 4, port, grpc.local_server_credentials()
-    )
-    self._server.start()
-    self._channel = grpc.secure_channel(
-      f'localhost:{port}', grpc.local_channel_credentials()
-    )
-    self.stub = jetstream_adapter.jetstream_pb2_grpc.OrchestratorStub(
-      self._channel
-    )
-
-  def decode(self, **content):
-    """Text and token ids of all responses of a call."""
-    call = self.stub.Decode(pb2.DecodeRequest(**content), timeout=PATIENCE)
-    samples = [r.stream_content.samples[0] for r in call]
-    ids = [t for s in samples for t in s.token_ids]
-    return ''.join(s.text for s in samples), ids
-
-  def close(self):
-    self._channel.close()
-    self._server.stop()
-
-
-def test_stock_clients_are_served(make, monkeypatch):
-  engine = small_engine.make_engine()
-  params = engine.load_params()
-  driver = driver_lib.RolloutDriver([engine], [engine], [params], [params])
-  server = Server(driver)
-  text = pb2.DecodeRequest.TextContent
-  tokens = pb2.DecodeRequest.TokenContent
-  try:
-    assert server.stub.HealthCheck(pb2.HealthCheckRequest()).is_live
-    written, ids = server.decode(text_content=text(text='1+1='), max_tokens=9)
-    decoded = small_engine.TOKENIZER.decode(np.array(ids))
-    assert written == decoded and 1 <= len(ids) <= 9
-    nothing, ids = server.decode(
-      token_content=tokens(token_ids=[49, 43]), max_tokens=5
-    )
-    assert nothing == '' and 1 <= len(ids) <= 5
-    for bad in (dict(text='x' * 40), dict(text='')):
-      with pytest.raises(grpc.RpcError, match='columns|empty prompt'):
-        server.decode(text_content=text(**bad), max_tokens=5)
-    with pytest.raises(grpc.RpcError, match='id 9999, outside'):
-      server.decode(token_content=tokens(token_ids=[9999]), max_tokens=5)
-    assert server.decode(text_content=text(text='a'), max_tokens=0) == ('', [])
-    driver.max_requests = 0
-    with pytest.raises(grpc.RpcError) as refused:
-      server.decode(text_content=text(text='a'), max_tokens=5)
-    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    driver.command(lambda s: setattr(s, 'step', None)).result(PATIENCE)
-    driver.max_requests = 9
-    with pytest.raises(grpc.RpcError, match='not callable|the driver ended'):
-      server.decode(text_content=text(text='a'), max_tokens=5)
-    assert not server.stub.HealthCheck(pb2.HealthCheckRequest()).is_live
-  finally:
-    server.close()
-
-
-def test_readers_whose_loop_is_closed_are_dropped(make):
-  driver, _ = make()
-
-  async def leave_after_one():
-    channel = jetstream_adapter.AsyncMultifuture()
-    driver.place_request_on_prefill_queue(
-      jetstream_adapter.ActiveRequest(
-        max_tokens=30,
-        return_channel=channel,
-        prefill_content=[5, 6, 7],
-        is_client_side_tokenization=True,
-      )
-    )
-    async for samples in channel:
-      assert samples[0].token_ids
-      break
-
-  for _ in range(20):
-    asyncio.run(leave_after_one())
-  deadline = time.monotonic() + PATIENCE
-  while not driver.command(lambda s: s.is_idle).result(PATIENCE):
-    assert time.monotonic() < deadline
-  assert driver.is_alive and driver.error is None

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import small_engine
+import stock_engine
 
 from k15.rollout import backend
 from k15.rollout import scheduler
@@ -12,7 +13,7 @@ from k15.rollout.requests import Request, Stop
 
 @pytest.fixture(scope='module')
 def engine():
-  return small_engine.make_engine()
+  return stock_engine.make_engine()
 
 
 def prefill(engine, tokens, **changes):

@@ -14,7 +14,7 @@ from k15.data_types import Problem, Segment
 from k15.rewards import scoring
 from k15.rewards import thinking
 from k15.rewards.verdict import Verdict
-from k15.rollout import client
+from k15.rollout import local
 from k15.rollout.requests import Completion, Request, Stop
 from k15.task import Task
 from k15.tokenizer import ByteTokenizer
@@ -189,7 +189,7 @@ def test_the_same_weights_give_the_same_answers(tmp_path):
   first = answers()
   # Whatever was asked in between, random numbers come from the ids.
   key = streams.key(context.config.seed, 'rollout', 'held_out')
-  other = client.LocalRollout(rollout._slots, key)
+  other = local.LocalRollout(rollout._slots, key)
   other.set_params(params, version=9)
   prompt = np.array([1, 2], np.int32)
   list(other.generate([Request(0, 0, prompt, prompt[:0], 3)]))

@@ -17,7 +17,8 @@ def test_an_import_changes_nothing_and_prints_nothing():
     before = root.level, list(root.handlers)
     from k15 import recipe, report
     from k15.rewards import scoring
-    from k15.rollout import driver, jetstream_adapter, remote, server
+    from k15 import serve
+    from k15.rollout import jetstream_adapter, remote
     assert (root.level, list(root.handlers)) == before
     jetstream_adapter.orchestrator.logging.info('%d', 1)
     assert (root.level, list(root.handlers)) == before

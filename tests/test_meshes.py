@@ -16,7 +16,7 @@ from k15 import losses
 from k15 import policy
 from k15 import sharding
 from k15.context import Layout
-from k15.rollout import client
+from k15.rollout import local
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Request
 
@@ -134,7 +134,7 @@ def answers(rollout_sizes, training_sizes):
     eos_ids=(3,),
     fuse_projections=mesh.shape['tensor'] == 1,
   )
-  rollout = client.LocalRollout(decoder, jax.random.key(5))
+  rollout = local.LocalRollout(decoder, jax.random.key(5))
   rollout.set_params(over.params, 0)
   requests = [
     Request(

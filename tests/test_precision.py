@@ -13,9 +13,9 @@ from k15 import heads
 from k15 import kv_cache
 from k15 import policy
 from k15 import precision
-from k15.rollout import client
+from k15.rollout import local
 from k15.rollout import remote
-from k15.rollout import service
+from k15.rollout import wire
 
 CONFIG = test_slots.CONFIG
 params = test_slots.params  # The fixture.
@@ -158,7 +158,7 @@ def test_responses_in_every_precision(params, dtype, cache_dtype, bound):
   decoder = dataclasses.replace(
     test_slots.make_decoder(), config=config, cache_dtype=cache_dtype
   )
-  rollout = client.LocalRollout(decoder, test_slots.KEY)
+  rollout = local.LocalRollout(decoder, test_slots.KEY)
   rollout.set_params(params, version=0)
   for done in rollout.generate([test_slots.request(i) for i in range(5)]):
     tokens = np.concatenate([done.request.prompt, done.tokens])[None]
@@ -188,7 +188,7 @@ def test_workers_of_other_precision_have_another_name():
     dataclasses.replace(decoder, cache_dtype='int8'),
     dataclasses.replace(decoder, config=half),
   ]
-  names = {service.shape_of(d).settings for d in (decoder, *others)}
+  names = {wire.settings_of(d) for d in (decoder, *others)}
   assert len(names) == 3
 
 

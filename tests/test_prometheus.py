@@ -12,6 +12,7 @@ from prometheus_client import parser
 
 from k15.data_types import Segment
 from k15.rollout import prometheus
+from k15.rollout import server
 from k15.rollout.requests import Stop
 
 
@@ -98,9 +99,9 @@ def test_staleness_is_weighted_by_tokens():
 
   # 6 tokens of version 3, 2 of version 5, at version 5: (6 * 2 + 0) / 8.
   responses = [(segment(4, 3), segment(2, 5)), (segment(2, 3),), ()]
-  found = prometheus.staleness(responses, 5)
+  found = server.staleness(responses, 5)
   assert found == dict(staleness_mean=1.5, staleness_max=2)
-  empty = prometheus.staleness([], 5)
+  empty = server.staleness([], 5)
   assert empty == dict(staleness_mean=0, staleness_max=0)
 
 

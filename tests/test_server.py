@@ -20,9 +20,9 @@ from k15 import context as context_lib
 from k15 import models
 from k15 import rollouts
 from k15 import run_weights
+from k15 import serve
 from k15.rollout import jetstream_adapter
 from k15.rollout import rollout_pb2 as pb
-from k15.rollout import server as server_lib
 from k15.rollout import wire
 from k15.rollout.requests import Request
 
@@ -89,8 +89,7 @@ def start(folder, config):
 
   def start(*arguments):
     process = subprocess.Popen(
-      [sys.executable, '-m', 'k15.rollout.server', f'--config={path}']
-      + list(arguments),
+      [sys.executable, '-m', 'k15.serve', f'--config={path}'] + list(arguments),
       stdout=subprocess.PIPE,
       text=True,
       env=environment,
@@ -181,12 +180,12 @@ def test_what_is_no_model_is_refused_in_a_sentence(config, workdir, tmp_path):
   }
   for path, sentence in sentences.items():
     with pytest.raises(ValueError, match=sentence):
-      server_lib.make(config.copy_and_resolve_references(), '127.0.0.1', 0,
+      serve.make(config.copy_and_resolve_references(), '127.0.0.1', 0,
                       checkpoint=str(path))  # fmt: skip
   torn = tmp_path / 'torn'
   shutil.copytree(workdir / 'models/rl', torn)
   (torn / 'model.safetensors').write_bytes(b'torn')
-  server = server_lib.make(config, '127.0.0.1', 0, checkpoint=str(torn))
+  server = serve.make(config, '127.0.0.1', 0, checkpoint=str(torn))
   with pytest.raises(ValueError, match='model.safetensors is damaged'):
     server.prepare(str(torn))
   server.stop()
@@ -220,12 +219,12 @@ def decode(port):
 
 def test_what_is_refused_at_the_start(config):
   with pytest.raises(ValueError, match="listen on '0.0.0.0', which other"):
-    server_lib.make(config, '0.0.0.0', 0)
-  server = server_lib.make(config, '127.0.0.1', 0)
+    serve.make(config, '0.0.0.0', 0)
+  server = serve.make(config, '127.0.0.1', 0)
   with pytest.raises(
     OSError, match=f'cannot listen on 127.0.0.1:{server.port}'
   ):
-    server_lib.make(config, '127.0.0.1', server.port)
+    serve.make(config, '127.0.0.1', server.port)
   server.stop()
   with pytest.raises(ValueError, match='--config is needed'):
-    server_lib.make(None, '127.0.0.1', 0)
+    serve.make(None, '127.0.0.1', 0)

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import repetition_oracle
 
 from k15 import policy
 from k15 import sharding
-from k15.rollout import client
+from k15.rollout import local
 from k15.rollout import repetition
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import MAX_STOP_IDS, Request, Stop
@@ -74,7 +75,7 @@ def request(sample_index=0, length=5, budget=20, **changes):
 
 def answer(decoder, params, *requests):
   """Completions in the order of the requests."""
-  rollout = client.LocalRollout(decoder, KEY)
+  rollout = local.LocalRollout(decoder, KEY)
   rollout.set_params(params, version=0)
   done = {id(c.request): c for c in rollout.generate(requests)}
   return [done[id(r)] for r in requests]
@@ -219,7 +220,7 @@ def test_loops_are_cut_where_the_rule_says(params):
   stopped = answer(decoder, params, *requests)
   seen = set()
   for a, b in zip(free, stopped, strict=True):
-    length = repetition.first_repetition(a.tokens, **settings)
+    length = repetition_oracle.first_repetition(a.tokens, **settings)
     expected = a.tokens if length < 0 else a.tokens[:length]
     np.testing.assert_array_equal(b.tokens, expected)
     is_loop = b.stop == Stop.REPEATED
@@ -240,7 +241,7 @@ def test_loops_are_cut_where_the_rule_says(params):
 
 def test_nothing_compiles_after_warm_up(params, caplog):
   decoder = make_decoder(columns=40)  # its shapes are nobody else's
-  rollout = client.LocalRollout(decoder, KEY)
+  rollout = local.LocalRollout(decoder, KEY)
   rollout.set_params(params, version=0)
   rollout.warm_up()
   assert not rollout.pop_stats()
@@ -266,7 +267,7 @@ def test_a_mesh_changes_no_token(params, sizes):
   mesh = sharding.make_mesh(*sizes)
   layout = sharding.param_shardings(mesh, boxed_params())
   sharded = jax.device_put(params, layout)
-  rollout = client.LocalRollout(make_decoder(columns=47), KEY)
+  rollout = local.LocalRollout(make_decoder(columns=47), KEY)
   with sharding.use_mesh(mesh):
     rollout.set_params(sharded, version=0)
     done = {c.request.sample_index: c for c in rollout.generate(requests)}

@@ -69,7 +69,11 @@ def make_pool(workers: int = 2, **options) -> sandbox.Pool:
   for name in _PACKAGES:
     spec = importlib.util.find_spec(name)  # Found, and not run.
     if spec is None:
-      raise ModuleNotFoundError(f'no {name}: pip install cyaron', name=name)
+      raise ModuleNotFoundError(
+        f'generators of test cases need {name}, which is not installed: make'
+        " extras, or pip install 'k15[sandbox]'",
+        name=name,
+      )
     folder = pathlib.Path(spec.origin).parent
     for path in sorted(folder.rglob('*.py')):
       place = path.relative_to(folder.parent)

@@ -27,12 +27,19 @@ import secrets
 import socket
 from collections.abc import Callable
 
-import prometheus_client
-import uvicorn
-from starlette import applications
-from starlette import requests
-from starlette import responses
-from starlette import routing
+try:
+  import prometheus_client
+  import uvicorn
+  from starlette import applications
+  from starlette import requests
+  from starlette import responses
+  from starlette import routing
+except ModuleNotFoundError as error:  # Of the extra, which few need.
+  raise ModuleNotFoundError(
+    f'the reward service needs {error.name}, which is not installed: make'
+    " extras, or pip install 'k15[sandbox]'",
+    name=error.name,
+  ) from None
 
 from k15.rewards import code_tests
 from k15.rewards import reward_client

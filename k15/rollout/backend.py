@@ -135,18 +135,25 @@ class SlotBackend:
     self._of_parts = {s for s in self._of_parts if made.stop[s] == Stop.RUNNING}
     return made
 
-  def warm_up(self, longest_context: int | None = None) -> None:
-    """Compiles every shape, so that nothing compiles later; slots are idle.
 
-    Shapes of contexts beyond `longest_context`, if given, are left out.
-    """
-    longest = self.bucket_of(longest_context or self._decoder.columns)
-    for bucket in (b for b in self._decoder.buckets if b <= longest):
-      prefix = self.prefill([np.zeros(bucket, np.int32)])
-      self.insert(prefix, [], [], [])
-    self.free([])
-    self.generate(1)
-    self._state = None
+def warm_up(
+  decoder: slots_lib.SlotDecoder,
+  params: Any,
+  longest_context: int | None = None,
+) -> None:
+  """Compiles every shape, so that nothing compiles later.
+
+  On the thread that will decode, which knows the mesh.  Shapes of contexts
+  beyond `longest_context`, if given, are left out.
+  """
+  slots = SlotBackend(decoder)
+  slots.set_params(params)
+  longest = slots.bucket_of(longest_context or decoder.columns)
+  for bucket in (b for b in decoder.buckets if b <= longest):
+    prefix = slots.prefill([np.zeros(bucket, np.int32)])
+    slots.insert(prefix, [], [], [])
+  slots.free([])
+  slots.generate(1)
 
 
 def slot_request(

@@ -61,9 +61,15 @@ def _changing_nothing():
         sys.modules[name] = module
 
 
-_found = importlib.metadata.version('google-jetstream')
+try:
+  _found = importlib.metadata.version('google-jetstream')
+except importlib.metadata.PackageNotFoundError:
+  _found = 'of no version'
 if _found != _VERSION:
-  raise ImportError(f'google-jetstream {_found} is installed, not {_VERSION}')
+  raise ImportError(
+    f'google-jetstream {_found} is installed, and to serve a model takes'
+    f' {_VERSION}: pip install google-jetstream=={_VERSION}'
+  )
 
 with _changing_nothing():
   from jetstream.core import config_lib

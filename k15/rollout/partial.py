@@ -11,19 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from k15.data_types import Problem, StopReason, Trajectory
-from k15.rollout.requests import Completion, Request, Stop
-
-# Why a response stopped, by why its sampling did.
-STOP_REASONS = {
-  Stop.ENDED: StopReason.EOS,
-  Stop.REPEATED: StopReason.REPETITION,
-  Stop.EXHAUSTED: StopReason.BUDGET,
-  Stop.INTERRUPTED: StopReason.BUDGET,
-}
+from k15.rollout.requests import Completion, Request, Rollout
 
 
 def run(
-  rollout,
+  rollout: Rollout,
   pending: Sequence[tuple[Problem, Trajectory]],
   encode: Callable[[str], np.ndarray],
   token_budget: int,
@@ -33,7 +25,7 @@ def run(
   """Grows every pending response by at most `token_budget` tokens.
 
   Args:
-    rollout: `LocalRollout`, or whatever has its methods.
+    rollout: with weights.
     pending: responses to start or continue, in this order.
     encode: problem text -> int32 prompt tokens.
     token_budget: tokens a response may grow in this iteration.
@@ -69,7 +61,7 @@ def _extend(
   trajectory: Trajectory, completion: Completion, max_length: int
 ) -> Trajectory:
   """Appends the new segments and says why it stopped."""
-  stop = STOP_REASONS[completion.stop]
+  stop = completion.stop.reason
   segments = (*trajectory.segments, *completion.segments)
   grown = dataclasses.replace(trajectory, segments=segments, stop=stop)
   if stop is StopReason.BUDGET and grown.length >= max_length:

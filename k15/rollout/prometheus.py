@@ -8,13 +8,11 @@ live in one process, and nothing is registered globally.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import prometheus_client
 from absl import logging
 from prometheus_client import metrics_core
-
-from k15.data_types import Segment
 
 _LOOPBACK = '127.0.0.1'
 _PREFIX = 'k15_rollout_'
@@ -128,28 +126,6 @@ class _Collector:
       self._before = now, tokens
     # Fewer than before: the counts began anew.
     return max(tokens - had, 0) / (now - since) if now > since else 0.0
-
-
-def staleness(
-  responses: Iterable[Sequence[Segment]], version: int
-) -> dict[str, float]:
-  """How far the segments of live responses are behind, in versions.
-
-  Args:
-    responses: the segments of each.
-    version: of the present weights.
-
-  Returns:
-    `staleness_mean`, weighted by tokens, and `staleness_max`.
-  """
-  segments = [segment for segments in responses for segment in segments]
-  ages = [version - segment.policy_version for segment in segments]
-  counts = [len(segment.tokens) for segment in segments]
-  weighted = sum(age * n for age, n in zip(ages, counts, strict=True))
-  return dict(
-    staleness_mean=weighted / max(sum(counts), 1),
-    staleness_max=max(ages, default=0),
-  )
 
 
 def _gauge(name, text, value):

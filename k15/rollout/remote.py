@@ -1,9 +1,12 @@
 """A rollout on workers of other processes and hosts, and perhaps this one.
 
-`RemoteRollout` has the methods of `LocalRollout` and differs in nothing but
-speed: a token depends on seed, ids and position, so it does not matter which
-worker samples it, nor that a worker dies in the middle.  Each worker has about
-as many samples as slots; the others wait here, for whoever is free first.
+`RemoteRollout` differs from `LocalRollout` in nothing but speed: a token
+depends on seed, ids and position, so it does not matter which worker samples
+it, nor that a worker dies in the middle.  A `Run`, the requests of one
+`generate`, gives each worker about as many as it has slots; the others wait
+for whoever is free first.  A request is with one worker at a time.  If that
+one is lost, the request waits again, before all others, and goes on from the
+tokens that have arrived; what the lost worker may still say is not heard.
 """
 
 import collections
@@ -12,19 +15,20 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import jax
 from absl import logging
 
 from k15 import precision
-from k15.rollout import client
-from k15.rollout import dispatch
+from k15.rollout import local
+from k15.rollout import requests as requests_lib
 from k15.rollout import weights
-from k15.rollout.requests import Completion, Request
+from k15.rollout.requests import Chunk, Completion, Request, Stop, Work
 
 _REPORT_SECONDS = 5.0
+_MOST_FAILURES = 3  # of one request, before it is given up
 
 
 class NoWorker(RuntimeError):
@@ -32,11 +36,11 @@ class NoWorker(RuntimeError):
 
 
 class RemoteRollout:
-  """Spreads requests over workers; see `LocalRollout` for the methods."""
+  """A `Rollout` on several workers."""
 
   def __init__(
     self,
-    workers: Sequence[Any],
+    workers: Sequence['Worker'],
     key: jax.Array,
     check: Callable[[Request], None],
     patience_seconds: float = 600.0,
@@ -56,7 +60,7 @@ class RemoteRollout:
     """
     self._workers, self._check = tuple(workers), check
     self._patience, self._live = patience_seconds, live_requests
-    self._seed, self._dtype = client.seed_of(key), dtype
+    self._seed, self._dtype = local.seed_of(key), dtype
     # Of two trainers, workers obey the one that was started later.
     self._trainer = time.time_ns()
     self._snapshot, self._labels = None, {}
@@ -101,7 +105,7 @@ class RemoteRollout:
     self._wait(lambda: any(w.is_ready for w in self._workers))
 
   def pop_stats(self) -> dict[str, int | float]:
-    """Counts since the last call: those of all workers, and of updates."""
+    """As in `Rollout`: those of all workers, and of updates."""
     for worker in self._workers:
       self._count(worker.pop_stats())
     with self._lock:
@@ -109,12 +113,10 @@ class RemoteRollout:
     return stats
 
   def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
-    """Answers every request once, in the order in which they finish.
-
-    Their seeds are of no account: the key of the rollout takes their place.
+    """As in `Rollout`.
 
     Raises:
-      ValueError: no weights were set, or a request does not fit.
+      ValueError: as there.
       NoWorker: there was none for as long as patience lasts.
       RuntimeError: a request failed wherever it was tried.
     """
@@ -125,7 +127,7 @@ class RemoteRollout:
     if not requests:
       return
     self.warm_up()
-    run = dispatch.Run(requests, self._seed, self._labels)
+    run = Run(requests, self._seed, self._labels)
     ready = [worker for worker in self._workers if worker.is_ready]
     shares = run.join([worker.slots for worker in ready])
     by_worker = dict(zip(ready, shares, strict=True))
@@ -172,3 +174,190 @@ class RemoteRollout:
   def _count(self, values):
     with self._lock:
       self._stats.update(values)
+
+
+class Worker(Protocol):
+  """Who decodes; a thread of its own works on each run.
+
+  Attributes:
+    name: for messages; of a server, its address.
+    state: what it does, for messages.
+    slots: how many samples it decodes at once, once it is ready.
+    is_ready: it has the newest weights.
+    is_settled: it is ready, or the last attempt to make it so has failed.
+  """
+
+  name: str
+  state: str
+  slots: int
+  is_ready: bool
+  is_settled: bool
+
+  def set_weights(self, snapshot: weights.Snapshot, params: Any) -> None:
+    """From now on it is ready only when it has these; `params` are the same."""
+
+  def serve(self, run: 'Run', share: 'Share | None') -> None:
+    """Works on a run in the background; a share of None: once it is ready."""
+
+  def leave(self, run: 'Run') -> None:
+    """The run is over; samples that nobody waits for are cancelled."""
+
+  def pop_stats(self) -> dict[str, float]:
+    """Counts since the last call; without those of a worker that is gone."""
+
+  def close(self) -> None:
+    """Lets go of it."""
+
+
+@dataclasses.dataclass(eq=False)
+class Share:
+  """What one worker has of a run; works of one context come together.
+
+  Attributes:
+    slots: of the worker.
+    inbox: handed over and not fetched yet.
+    works: all of them, fetched or not.
+    is_over: nothing more will come, and nothing is listened to.
+  """
+
+  slots: int
+  inbox: collections.deque = dataclasses.field(
+    default_factory=collections.deque
+  )
+  works: set = dataclasses.field(default_factory=set)
+  is_over: bool = False
+
+
+class Run:
+  """The requests of one `generate`; any thread may call its methods.
+
+  Attributes:
+    outcomes: queue of completions, or of the exception that ends the run.
+    is_finished: nobody waits for an answer any more.
+    resubmitted: how often a request was taken from a lost worker.
+  """
+
+  def __init__(
+    self, requests: Sequence[Request], seed: int, labels: Mapping[int, int]
+  ):
+    """Nobody has anything yet.
+
+    Args:
+      requests: to be answered once each.
+      seed: takes the place of theirs.
+      labels: versions as workers count them -> versions of the caller.
+    """
+    self.outcomes = queue.SimpleQueue()
+    self.is_finished = False
+    self.resubmitted = 0
+    self._labels = labels
+    self._condition = threading.Condition()
+    self._shares = []
+    self._waiting = collections.OrderedDict()  # context -> deque of works
+    for request in requests:
+      self._push(Work(dataclasses.replace(request, seed=seed), request))
+
+  def join(self, slots: Sequence[int]) -> list[Share]:
+    """Shares for workers of so many slots, all at once, so that all is even."""
+    shares = [Share(n) for n in slots]
+    with self._condition:
+      self._shares += shares
+      self._hand_out()
+    return shares
+
+  def take(self, share: Share) -> list[list[Work]]:
+    """New works of a share, by contexts; waits for them; none: it is over."""
+    with self._condition:
+      self._condition.wait_for(lambda: share.inbox or share.is_over)
+      taken = [] if share.is_over else list(share.inbox)
+      share.inbox.clear()
+      return taken
+
+  def accept(self, share: Share, work: Work, chunk: Chunk) -> None:
+    """Takes in what a worker has made of a work that it still has."""
+    with self._condition:
+      if share.is_over or work not in share.works:
+        return  # Too late, or twice.
+      version = self._labels.get(chunk.policy_version, chunk.policy_version)
+      chunk = dataclasses.replace(chunk, policy_version=version)
+      if len(chunk.tokens):
+        work.chunks.append(chunk)
+      if chunk.stop is Stop.RUNNING:
+        return
+      share.works.remove(work)
+      if chunk.stop in (Stop.FAILED, Stop.CANCELLED):
+        self._try_again(work, chunk)
+      else:
+        self._complete(work, chunk.stop)
+      self._hand_out()
+
+  def leave(self, share: Share) -> None:
+    """A worker is lost: what it has not finished waits again, in front."""
+    with self._condition:
+      if share.is_over:
+        return
+      share.is_over = True
+      self._shares.remove(share)
+      self.resubmitted += len(share.works)
+      for work in share.works:
+        self._push(work, in_front=True)
+      share.works.clear()
+      self._hand_out()
+
+  def fail(self, error: Exception) -> None:
+    """Ends the run with an exception."""
+    self.outcomes.put(error)
+
+  def finish(self) -> None:
+    """Nobody waits any more."""
+    with self._condition:
+      self.is_finished = True
+      for share in self._shares:
+        share.is_over = True
+      self._waiting.clear()
+      self._condition.notify_all()
+
+  def _push(self, work, in_front=False):
+    rest = work.rest()
+    key = rest.prompt.tobytes() + b'|' + rest.response.tobytes()
+    works = self._waiting.setdefault(key, collections.deque())
+    works.append(work)
+    if in_front:
+      self._waiting.move_to_end(key, last=False)
+
+  def _hand_out(self):
+    """Gives contexts to whoever has least to do, for its size.
+
+    Beyond its slots a worker gets a few more, to have them at hand, but only
+    when no other has a free slot.
+    """
+    while self._waiting and self._shares:
+      share = min(self._shares, key=lambda s: len(s.works) / s.slots)
+      if len(share.works) >= share.slots + -(-share.slots // 4):
+        break
+      key, works = next(iter(self._waiting.items()))
+      taken = [works.popleft() for _ in range(min(share.slots, len(works)))]
+      if not works:
+        del self._waiting[key]
+      share.works.update(taken)
+      share.inbox.append(taken)
+    self._condition.notify_all()
+
+  def _try_again(self, work, chunk):
+    work.failures += 1
+    if work.failures < _MOST_FAILURES:
+      self.resubmitted += 1
+      self._push(work, in_front=True)
+      return
+    name = requests_lib.name_of(work.asked)
+    reason = chunk.error or chunk.stop.name.lower()
+    self.fail(
+      RuntimeError(f'{name} failed {work.failures} times, at last: {reason}')
+    )
+
+  def _complete(self, work, stop):
+    try:
+      found = requests_lib.completion_of(work.asked, work.chunks, stop)
+    except requests_lib.NotFinite as error:
+      found = error
+    self.outcomes.put(found)

@@ -88,29 +88,6 @@ def is_repeating(runs, count, min_tokens):
   return is_long.any(-1) & (count > 0)
 
 
-def first_repetition(tokens, count, max_period, min_tokens):
-  """Finds where the decode loop stops, from the whole response at once.
-
-  Args:
-    tokens: int [T], a response.
-    count, min_tokens: as in `is_repeating`.
-    max_period: P.
-
-  Returns:
-    How many tokens the response has when it is stopped; -1 if it never is.
-  """
-  tokens = np.asarray(tokens)
-  stops = []
-  needs = _needed(max_period, count, min_tokens) if count else ()
-  for period, need in enumerate(needs, start=1):
-    same = tokens[period:] == tokens[:-period]
-    sums = np.concatenate([[0], np.cumsum(same)])
-    hits = np.flatnonzero(sums[need:] - sums[:-need] == need)
-    if len(hits):
-      stops.append(period + int(hits[0]) + int(need))
-  return min(stops, default=-1)
-
-
 def _needed(max_period, count, min_tokens):
   """int [P], the run length from which each period is a loop."""
   periods = np.arange(1, max_period + 1)

@@ -1,30 +1,48 @@
 """What a rollout is asked for and what it hands back: host types, no jax.
 
 A `Request` grows by `Chunk`s, one per call of the decode loop it was in, and
-is handed over whole as a `Completion`.  Tokens in, tokens out.
+is handed over whole as a `Completion`.  Tokens in, tokens out.  `Rollout` is
+what every stage asks, `LocalRollout` and `RemoteRollout` are the two there are.
 """
 
 import dataclasses
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from k15.data_types import Segment
+from k15.data_types import Segment, StopReason
 
 MAX_STOP_IDS = 4
+# What every rollout counts.
+COUNTS = (
+  'tokens', 'decode_steps', 'generate_calls', 'prefill_calls',
+  'prefill_tokens',
+)  # fmt: skip
 
 
 class Stop(enum.IntEnum):
-  """Why a response stopped growing; the first four come from the device."""
+  """Why sampling stopped; the first four numbers come from the device.
 
-  RUNNING = 0  # It did not.
-  ENDED = 1  # A stop token, which is kept.
-  EXHAUSTED = 2  # Its budget is spent.
-  REPEATED = 3  # Caught in a loop.
-  INTERRUPTED = 4  # Asked to stop here; to be resumed.
-  CANCELLED = 5  # Nobody wants it any more.
-  FAILED = 6  # Whatever decoded it broke.
+  `reason` is what that means for the response, None where it means nothing: it
+  goes on, or there is no response to speak of.  A spent budget is BUDGET even
+  where the response has its longest length, of which a request knows nothing.
+  """
+
+  RUNNING = 0, None  # It did not.
+  ENDED = 1, StopReason.EOS  # A stop token, which is kept.
+  EXHAUSTED = 2, StopReason.BUDGET  # Its budget is spent.
+  REPEATED = 3, StopReason.REPETITION  # Caught in a loop.
+  INTERRUPTED = 4, StopReason.BUDGET  # Asked to stop here; to be resumed.
+  CANCELLED = 5, None  # Nobody wants it any more.
+  FAILED = 6, None  # Whatever decoded it broke.
+
+  def __new__(cls, number: int, reason: StopReason | None):
+    """A number, which arrays hold, and what it means."""
+    member = int.__new__(cls, number)
+    member._value_, member.reason = number, reason
+    return member
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,6 +119,39 @@ class Completion:
     return join(parts, np.float32)
 
 
+class Rollout(Protocol):
+  """Where a stage asks for responses."""
+
+  def set_params(self, params: Any, version: int) -> None:
+    """Samples from these weights from the next `generate` on.
+
+    `version` is written into every segment that they sample.
+    """
+
+  def warm_up(self, longest_context: int | None = None) -> None:
+    """Compiles every shape, so that nothing compiles later.
+
+    Args:
+      longest_context: tokens of the longest prompt and response that will be
+        asked to go on; None: whatever fits.
+    """
+
+  def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+    """Answers every request once, in the order in which they finish.
+
+    Their seeds are of no account: the key of the rollout takes their place.
+
+    Raises:
+      ValueError: no weights were set, or a request does not fit.
+    """
+
+  def pop_stats(self) -> dict[str, int | float]:
+    """Counts since the last call, `COUNTS` among them."""
+
+  def close(self) -> None:
+    """Lets go of the weights."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SlotEvent:
   """What a slot did in one call.
@@ -126,6 +177,32 @@ class SlotEvent:
   version: int
   tokens: int
   stop: Stop
+
+
+@dataclasses.dataclass(eq=False)
+class Work:
+  """A request on its way.
+
+  Attributes:
+    request: as it is decoded.
+    asked: as the caller knows it, without the seed that a rollout gave it.
+    chunks: what it has got so far.
+    failures: of workers that had it, see `remote`.
+  """
+
+  request: Request
+  asked: Request
+  chunks: list[Chunk] = dataclasses.field(default_factory=list)
+  failures: int = 0
+
+  def rest(self) -> Request:
+    """What is still to be sampled: it goes on after all chunks so far."""
+    if not self.chunks:
+      return self.request
+    made = join([chunk.tokens for chunk in self.chunks], np.int32)
+    response = join([self.request.response, made], np.int32)
+    budget = self.request.budget - len(made)
+    return dataclasses.replace(self.request, response=response, budget=budget)
 
 
 class NotFinite(FloatingPointError):
@@ -205,6 +282,11 @@ def segments_of(chunks: Iterable[Chunk]) -> tuple[Segment, ...]:
 def join(parts: list[np.ndarray], dtype: type) -> np.ndarray:
   """One array of all parts, of `dtype` even if there are none."""
   return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
+
+
+def context_of(request: Request) -> np.ndarray:
+  """int32 [T]: prompt and response, what is prefilled before it grows."""
+  return join([request.prompt, request.response], np.int32)
 
 
 def name_of(request: Request) -> str:

@@ -1,8 +1,9 @@
 """Continuous batching: which request is in which slot, under which weights.
 
 As soon as a response stops, its slot takes the next request, and all requests
-with one context share one prefill.  One thread calls everything here; weights
-change and requests end between two calls of the decode loop, never in one.
+with one context, which is prompt and response so far, share one prefill.  One
+thread calls everything here; weights change and requests end between two calls
+of the decode loop, never in one.
 """
 
 import collections
@@ -12,10 +13,9 @@ from typing import Any
 
 from k15 import choices
 from k15.data_types import Segment
-from k15.rollout import prefill_queue
 from k15.rollout import requests as requests_lib
 from k15.rollout.backend import Backend
-from k15.rollout.requests import Chunk, Request, SlotEvent, Stop
+from k15.rollout.requests import Chunk, Request, SlotEvent, Stop, Work
 
 
 class Scheduler:
@@ -38,7 +38,7 @@ class Scheduler:
     self.is_paused = False
     self._record = record
     self._pending = None  # (params, version) that wait for live responses
-    self._queue = prefill_queue.PrefillQueue(backend)
+    self._queue = _Queue(backend)
     self._slots = [None] * backend.num_slots
     self._works = {}  # request -> work, in order of submission
     self._ended = []
@@ -63,7 +63,7 @@ class Scheduler:
     self.backend.check(request)
     if request in self._works:
       raise ValueError(f'{requests_lib.name_of(request)} is submitted already')
-    self._works[request] = work = prefill_queue.Work(request, request)
+    self._works[request] = work = Work(request, request)
     self._queue.push(work)
 
   def set_params(
@@ -176,14 +176,15 @@ class Scheduler:
       chosen, free = free[: len(works)], free[len(works) :]
       for slot, work in zip(chosen, works, strict=True):
         self._slots[slot] = work
-      self.backend.insert(prefix, rows, [w.rest for w in works], chosen)
+      self.backend.insert(prefix, rows, [w.rest() for w in works], chosen)
       placed += chosen
     self.backend.wait()
     end = time.monotonic()
     self._counts['prefill_seconds'] += end - start
     if self._record:
       for slot in placed:
-        tokens = len(self._slots[slot].context)
+        rest = self._slots[slot].rest()
+        tokens = len(requests_lib.context_of(rest))
         self._note(slot, 'prefill', start, end, tokens, Stop.RUNNING)
 
   def _collect(self, made, start, end):
@@ -250,8 +251,6 @@ class Scheduler:
     slots = [i for i, work in enumerate(self._slots) if work is not None]
     works = [self._slots[slot] for slot in slots]
     self._empty(slots, Stop.INTERRUPTED)
-    for work in works:
-      work.renew()
     self._counts['renewed'] += len(works)
     self._queue.push_front(works)
 
@@ -265,3 +264,95 @@ class Scheduler:
     self._pending = None
     self._queue.forget_prefix()
     self.backend.set_params(params)
+
+
+class _Queue:
+  """Works that wait for a slot, prefilled a batch of contexts at a time.
+
+  All works that wait with the same context are prefilled once, and so are those
+  that come while it is the latest.
+  """
+
+  def __init__(self, backend: Backend):
+    self._backend = backend
+    self._waiting = {}  # context bytes -> (context, its works)
+    self._ready = collections.deque()  # (row of self._prefix, work)
+    self._prefix = None
+    self._rows = {}  # context bytes -> row of self._prefix
+
+  def __bool__(self) -> bool:
+    return bool(self._ready or self._waiting)
+
+  def push(self, work: Work) -> None:
+    """Adds a work at the end, or to the latest prefill if it is in it."""
+    context = requests_lib.context_of(work.rest())
+    key = context.tobytes()
+    if key in self._rows:
+      self._ready.append((self._rows[key], work))
+    else:
+      self._waiting.setdefault(key, (context, []))[1].append(work)
+
+  def push_front(self, works: Iterable[Work]) -> None:
+    """Adds works in front of all that wait; what was prefilled is void."""
+    waiting, self._waiting = self._waiting, {}
+    ready = [work for _, work in self._ready]
+    self._drop_prefix()
+    for work in (*works, *ready):
+      self.push(work)
+    for key, (context, rest) in waiting.items():
+      self._waiting.setdefault(key, (context, []))[1].extend(rest)
+
+  def remove(self, works: Iterable[Work]) -> None:
+    """Takes out works, wherever they are; others are ignored."""
+    gone = set(map(id, works))
+    ready = [(row, work) for row, work in self._ready if id(work) not in gone]
+    self._ready = collections.deque(ready)
+    for key, (context, rest) in list(self._waiting.items()):
+      rest = [work for work in rest if id(work) not in gone]
+      if rest:
+        self._waiting[key] = (context, rest)
+      else:
+        del self._waiting[key]
+
+  def forget_prefix(self) -> None:
+    """What was prefilled is void; its works are the first to wait again."""
+    self.push_front(())
+
+  def take(self, most: int, counts: collections.Counter) -> tuple:
+    """Up to `most` works of one prefilled batch: prefix, rows, works.
+
+    Args:
+      most: at least 1; there is a work.
+      counts: to which `prefill_calls` and `prefill_tokens` are added.
+    """
+    if not self._ready:
+      self._prefill(counts)
+    most = min(most, self._backend.prefill_batch, len(self._ready))
+    taken = [self._ready.popleft() for _ in range(most)]
+    return self._prefix, [row for row, _ in taken], [work for _, work in taken]
+
+  def _prefill(self, counts):
+    """Prefills the first context, and those behind it of the same bucket."""
+    bucket, batch = None, []
+    for key, (context, _) in self._waiting.items():
+      own = self._backend.bucket_of(len(context))
+      bucket = own if bucket is None else bucket
+      if own == bucket:
+        batch.append(key)
+      if len(batch) == self._backend.prefill_batch:
+        break
+    self._drop_prefix()
+    contexts = []
+    for row, key in enumerate(batch):
+      context, works = self._waiting.pop(key)
+      contexts.append(context)
+      self._rows[key] = row
+      self._ready.extend((row, work) for work in works)
+    self._prefix = self._backend.prefill(contexts)
+    counts['prefill_calls'] += 1
+    counts['prefill_tokens'] += sum(map(len, contexts))
+
+  def _drop_prefix(self):
+    self._ready.clear()
+    self._rows.clear()
+    self._prefix = None

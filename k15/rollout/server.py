@@ -1,100 +1,81 @@
-"""A rollout worker: `python -m k15.rollout.server --config=FILE --port=9100`.
+"""`RolloutServer`: a driver behind gRPC, for trainers and their workers.
 
-It serves the model of `--checkpoint` (a directory in the Hugging Face layout, a
-stage's in `workdir/models`, or a workdir, whose last stage is meant), with its
-shape and tokenizer, or waits for a trainer that sends weights: one whose config
-names the worker in `rollout.workers`.  The port also answers JetStream's own
-Decode and HealthCheck.  SIGTERM and Ctrl-C end it.  `--metrics_port` serves
-numbers for Prometheus on the loopback; `--timeline` keeps a file of what every
-slot did, which the report draws if it lies in the work folder.
+`python -m k15.serve` makes one of a config; it is in the hands of whoever has
+its port, see `access`.
 """
 
 import asyncio
 import concurrent.futures
-import signal
-import sys
 import threading
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
 import jax
 import numpy as np
-from absl import app
-from absl import flags
-from absl import logging
-from ml_collections import config_flags
 
-from k15 import arithmetic
-from k15 import command_line
-from k15 import config as config_lib
-from k15 import config_rules
-from k15 import context as context_lib
 from k15 import models
-from k15 import rollouts
-from k15 import run_weights
+from k15.data_types import Segment
 from k15.rollout import access as access_lib
-from k15.rollout import jetstream_adapter
-from k15.rollout import local_worker
-from k15.rollout import prometheus
-from k15.rollout import receiving
+from k15.rollout import backend
+from k15.rollout import keeper
 from k15.rollout import service as service_lib
-from k15.rollout import stock_calls
-from k15.rollout import timeline
 from k15.rollout import weights
 from k15.rollout.access import Access
-from k15.rollout.engine import PolicyEngine
+from k15.rollout.driver import RolloutDriver
+from k15.rollout.slots import SlotDecoder
 from k15.rollout.streams import Limits
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
-_CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Model to begin with.')
-_HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
-_PORT = flags.DEFINE_integer('port', 0, 'Port; 0: any that is free.')
-_METRICS_PORT = flags.DEFINE_integer(
-  'metrics_port', None, 'Port for Prometheus; 0: any that is free; none: off.'
-)
-_TIMELINE = flags.DEFINE_string(
-  'timeline', '', "What slots do: a path such as 'WORKDIR/timeline-9100.jsonl'."
-)
-
+AddCalls = Callable[[grpc.aio.Server, Callable[[], bool]], None]
 _STOP_SECONDS = 1.0  # for streams to see that the worker goes
 _SCRAPE_SECONDS = 5.0  # for numbers, which wait for the present decode call
 
 
-class RolloutServer(jetstream_adapter.JetStreamServer):
-  """JetStream's server with the rollout service beside its own.
+class RolloutServer:
+  """One port, one driver, the rollout service and perhaps others beside it.
 
   Attributes:
-    driver: decodes.
+    driver: decodes; it ends with the server.
     keeper: of the weights.
     port: that it listens on.
   """
 
   def __init__(
     self,
-    engine: PolicyEngine,
+    driver: RolloutDriver,
+    slots: SlotDecoder,
     layout: Any,
     host: str = '127.0.0.1',
     port: int = 0,
     access: Access = Access(),  # noqa: B008  (it is frozen)
     limits: Limits = Limits(),  # noqa: B008
-    record: Any = None,
+    add_calls: AddCalls | None = None,
   ):
     """Listens once it is started.
 
     Args:
-      engine: what it serves.
+      driver: without weights; `slots` decode in it.
+      slots: what they can decode is what it takes.
       layout: pytree of `jax.ShapeDtypeStruct` with shardings: parameters.
       host, port: to listen on; port 0 is any that is free.
       access: who may call.
       limits: what it takes on.
-      record: as of `Scheduler`.
+      add_calls: given the gRPC server and whether there are weights; what it
+        adds there is answered, too.
 
     Raises:
       ValueError: others could reach it, and need no token and no certificate.
       OSError: it cannot listen there.
     """
-    access_lib.check_host(host, access)
-    # The stock constructor listens on all interfaces, without any limits.
+    self.driver, self._slots, self._layout = driver, slots, layout
+    self.keeper = keeper.WeightsKeeper(driver, slots.config, layout)
+    shape = service_lib.shape_of(slots)
+    limits = service_lib.at_least(limits, shape)
+    driver.max_requests = limits.requests
+    self._service = service_lib.RolloutService(
+      driver, self.keeper, shape, limits
+    )
+    # The handlers' loop has a thread: this one may wait for a signal.
     self._executor = concurrent.futures.ThreadPoolExecutor(8)
     self._loop = asyncio.new_event_loop()
     self._loop.set_default_executor(self._executor)
@@ -102,21 +83,12 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
       target=self._loop.run_forever, name='rollout server', daemon=True
     )
     self._loop_thread.start()
-    self._engine, self._layout = engine, layout
-    shape = service_lib.shape_of(engine.slots)
-    limits = service_lib.at_least(limits, shape)
-    self._driver = self.driver = local_worker.make_driver(
-      engine, limits.requests, record
-    )
-    self.keeper = receiving.WeightsKeeper(
-      self.driver, engine.slots.config, layout
-    )
-    self._service = service_lib.RolloutService(
-      self.driver, self.keeper, shape, limits
-    )
     try:
-      self.port = self._call(self._listen(host, port, access, limits))
-    except OSError:
+      access_lib.check_host(host, access)
+      self.port = self._call(
+        self._listen(host, port, access, limits, add_calls)
+      )
+    except (ValueError, OSError):
       self.driver.stop()
       self._end_loop()
       raise
@@ -134,25 +106,27 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
     Raises:
       ValueError, OSError: as `models.load`.
     """
-    slots, version = self._engine.slots, -1
+    slots, version = self._slots, -1
     if checkpoint:
       params, version = models.load(checkpoint, slots.config, self._layout)
     else:
       zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._layout)
       params = weights.place(zeros, self._layout)
-    self.driver.command(lambda _: local_worker.warm_up(slots, params)).result()
+    self.driver.command(lambda _: backend.warm_up(slots, params)).result()
     if checkpoint:
       self.keeper.begin_with(params, version)
     return version
 
+  def start(self) -> None:
+    """Answers from now on."""
+    self._call(self._grpc_server.start())
+
   def numbers(self) -> dict[str, float]:
-    """What `prometheus.Exporter` reads."""
+    """Counts, times and staleness, as `prometheus.Exporter` reads them."""
 
     def read(scheduler):
       partials = scheduler.partials().values()
-      return scheduler.stats() | prometheus.staleness(
-        partials, scheduler.version
-      )
+      return scheduler.stats() | staleness(partials, scheduler.version)
 
     values = self.driver.command(read).result(_SCRAPE_SECONDS)
     return values | self.keeper.values
@@ -163,7 +137,7 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
     self.driver.stop()
     self._end_loop()
 
-  async def _listen(self, host, port, access, limits):
+  async def _listen(self, host, port, access, limits, add_calls):
     check = [access_lib.TokenCheck(access.token)] if access.token else []
     self._grpc_server = grpc.aio.server(
       self._executor,
@@ -179,10 +153,8 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
       ],
     )
     self._grpc_server.add_generic_rpc_handlers((self._service.handlers(),))
-    jetstream_adapter.jetstream_pb2_grpc.add_OrchestratorServicer_to_server(
-      stock_calls.Orchestrator(self.driver, lambda: self.keeper.has_weights),
-      self._grpc_server,
-    )
+    if add_calls:
+      add_calls(self._grpc_server, lambda: self.keeper.has_weights)
     address = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     return access_lib.add_port(self._grpc_server, address, access)
 
@@ -200,77 +172,23 @@ class RolloutServer(jetstream_adapter.JetStreamServer):
     self._executor.shutdown(wait=False)
 
 
-def main(argv: list[str]) -> None:
-  del argv
-  logging.set_verbosity(logging.WARNING)
-  stop = threading.Event()
-  for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda number, frame: stop.set())
-  slots = timeline.Timeline(_TIMELINE.value) if _TIMELINE.value else None
-  server = exporter = None
-  try:
-    checkpoint, record = _CHECKPOINT.value, slots and slots.record
-    if checkpoint:  # Once: another stage of a run may end meanwhile.
-      checkpoint = str(models.directory_of(checkpoint))
-    server = make(_CONFIG.value, _HOST.value, _PORT.value, record, checkpoint)
-    if _METRICS_PORT.value is not None:
-      exporter = prometheus.Exporter(server.numbers, _METRICS_PORT.value)
-    version = server.prepare(checkpoint)
-    server.start()
-  except (ValueError, OSError) as error:
-    if server:
-      server.stop()  # Its threads would go on without this one.
-    command_line.exit_with(str(error))
-  has = f'{checkpoint}, step {version}' if checkpoint else 'no weights yet'
-  print(f'rollout worker on {_HOST.value}:{server.port}, {has}', flush=True)
-  if exporter:
-    print(f'metrics on http://127.0.0.1:{exporter.port}/metrics', flush=True)
-  while server.driver.is_alive and not stop.wait(1.0):
-    pass
-  error = server.driver.error
-  if exporter:
-    exporter.close()
-  server.stop()
-  if slots:
-    slots.write()
-  if error:
-    print(f'k15: the rollout driver broke: {error!r}', file=sys.stderr)
-    sys.exit(1)
+def staleness(
+  responses: Iterable[Sequence[Segment]], version: int
+) -> dict[str, float]:
+  """How far the segments of live responses are behind, in versions.
 
+  Args:
+    responses: the segments of each.
+    version: of the present weights.
 
-def make(
-  config: Any,
-  host: str,
-  port: int,
-  record: Any = None,
-  checkpoint: str = '',
-) -> RolloutServer:
-  """The worker of a config; see `RolloutServer`.
-
-  Shape and tokenizer are those of `checkpoint`, or else of the config's.
+  Returns:
+    `staleness_mean`, weighted by tokens, and `staleness_max`.
   """
-  if config is None:
-    raise config_rules.ConfigError('--config is needed')
-  config.checkpoint = checkpoint or config.checkpoint
-  context_lib.adopt_checkpoint(config)
-  checked = config.copy_and_resolve_references()
-  checked.task.name = 'arithmetic'  # A worker needs no file of problems.
-  config_lib.validate(checked, jax.device_count(), arithmetic.KINDS)
-  r = config.rollout
-  tokenizer = context_lib.make_tokenizer(config)
-  layout = context_lib.make_layout(config, tokenizer)
-  layout = context_lib.make_rollout_layout(config, layout)
-  slots = rollouts.make_slots(config, layout, tokenizer)
-  return RolloutServer(
-    rollouts.make_engine(config, slots, layout, tokenizer),
-    run_weights.param_layout(layout),
-    host,
-    port,
-    rollouts.make_access(config),
-    Limits(r.max_requests, r.max_tokens, r.max_message_bytes),
-    record,
+  segments = [segment for segments in responses for segment in segments]
+  ages = [version - segment.policy_version for segment in segments]
+  counts = [len(segment.tokens) for segment in segments]
+  weighted = sum(age * n for age, n in zip(ages, counts, strict=True))
+  return dict(
+    staleness_mean=weighted / max(sum(counts), 1),
+    staleness_max=max(ages, default=0),
   )
-
-
-if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)

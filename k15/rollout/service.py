@@ -9,14 +9,14 @@ import asyncio
 import dataclasses
 import functools
 import queue
-from typing import Any
 
 import grpc
 
 from k15.rollout import requests as requests_lib
 from k15.rollout import rollout_pb2 as pb
 from k15.rollout import wire
-from k15.rollout.receiving import WeightsKeeper
+from k15.rollout.driver import RolloutDriver
+from k15.rollout.keeper import WeightsKeeper
 from k15.rollout.slots import SlotDecoder
 from k15.rollout.streams import Limits
 from k15.rollout.streams import Load
@@ -26,7 +26,7 @@ from k15.rollout.wire import Refused
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-  """What requests have to fit; `settings` as `wire.digest` names them."""
+  """What requests have to fit; `settings` as of `wire.settings_of`."""
 
   slots: int
   columns: int
@@ -35,18 +35,13 @@ class Shape:
 
 
 def shape_of(slots: SlotDecoder) -> Shape:
-  """What a decoder can decode, and the name of what decides about tokens."""
-  config = dataclasses.replace(slots.config, remat='none', logprob_chunk=1)
-  settings = wire.digest(
-    config,
-    slots.eos_ids,
-    slots.repetition_count,
-    slots.repetition_max_period,
-    slots.repetition_min_tokens,
-    slots.cache_dtype,
-    'top_p',  # A worker that does not know it would ignore it.
+  """What a decoder can decode."""
+  return Shape(
+    slots.num_slots,
+    slots.columns,
+    slots.config.vocab_size,
+    wire.settings_of(slots),
   )
-  return Shape(slots.num_slots, slots.columns, config.vocab_size, settings)
 
 
 def at_least(limits: Limits, shape: Shape) -> Limits:
@@ -62,9 +57,13 @@ class RolloutService:
   """Answers the calls of `rollout.proto`."""
 
   def __init__(
-    self, driver: Any, keeper: WeightsKeeper, shape: Shape, limits: Limits
+    self,
+    driver: RolloutDriver,
+    keeper: WeightsKeeper,
+    shape: Shape,
+    limits: Limits,
   ):
-    """Serves what a `RolloutDriver` decodes with the weights of a keeper."""
+    """Serves what a driver decodes with the weights of a keeper."""
     self._driver, self._keeper = driver, keeper
     self._shape, self._limits = shape, limits
     self._load = Load(limits)

@@ -4,6 +4,7 @@
 from its descriptor, so that no code depends on the version of gRPC.
 """
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from k15.rollout import rollout_pb2 as pb
 from k15.rollout.requests import Chunk, Request, Stop
+from k15.rollout.slots import SlotDecoder
 
 _SERVICE = pb.DESCRIPTOR.services_by_name['Rollout']
 _INT32, _FLOAT32 = np.dtype('<i4'), np.dtype('<f4')
@@ -176,8 +178,21 @@ def segment_message(segment: Any) -> pb.Segment:
   )
 
 
-def digest(*settings: Any) -> str:
-  """Short name of settings: workers that share it sample the same tokens."""
+def settings_of(slots: SlotDecoder) -> str:
+  """Short name of all but the weights that decides about tokens.
+
+  Workers that share it sample the same tokens; another's are refused.
+  """
+  config = dataclasses.replace(slots.config, remat='none', logprob_chunk=1)
+  settings = (
+    config,
+    slots.eos_ids,
+    slots.repetition_count,
+    slots.repetition_max_period,
+    slots.repetition_min_tokens,
+    slots.cache_dtype,
+    'top_p',  # A worker that does not know it would ignore it.
+  )
   return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
 
 

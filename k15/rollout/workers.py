@@ -1,43 +1,70 @@
-"""A worker of a `RemoteRollout` at an address, and the thread that keeps it.
+"""The workers of a `RemoteRollout`: servers at addresses, and this process.
 
-The keeper connects, sends the
-newest weights, and watches the stream of samples: a worker that gives no sign
-of life is given up, whether it died, hangs or cannot be reached, and is tried
-again and again in case it comes back.
+A `RemoteWorker` has a thread that keeps it: it connects, sends the newest
+weights, and watches the stream of samples: a worker that gives no sign of life
+is given up, whether it died, hangs or cannot be reached, and is tried again and
+again in case it comes back.  A `LocalWorker` decodes beside them with the very
+arrays of the trainer.
+
+Of what a trainer runs, this page and what it imports alone need grpcio; a run
+whose config names no workers never imports them.
 """
 
 import collections
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
 
 from k15.rollout import access as access_lib
-from k15.rollout import client
+from k15.rollout import backend
 from k15.rollout import rollout_pb2 as pb
 from k15.rollout import wire
 from k15.rollout.access import Access
-from k15.rollout.dispatch import Run
-from k15.rollout.dispatch import Share
+from k15.rollout.driver import RolloutDriver
+from k15.rollout.remote import Run
+from k15.rollout.remote import Share
+from k15.rollout.remote import Worker
+from k15.rollout.requests import COUNTS, SlotEvent
+from k15.rollout.scheduler import Scheduler
+from k15.rollout.slots import SlotDecoder
 from k15.rollout.weights import Snapshot
 
 _TICK_SECONDS = 0.1
 _RETRY_SECONDS = (0.2, 2.0)  # between attempts: first, longest
 
 
-class RemoteWorker:
-  """A rollout server.
+def connect(
+  names: Sequence[str],
+  slots: SlotDecoder,
+  within: Callable[[], contextlib.AbstractContextManager],
+  access: Access,
+  silence_seconds: float,
+  record: Callable[[SlotEvent], None] | None,
+) -> list[Worker]:
+  """The workers of these names: addresses 'host:port', and 'local'.
 
-  Attributes:
-    name: its address.
-    state: what it does, for messages.
-    slots: how many samples it decodes at once, once it is ready.
-    is_ready: it has the newest weights.
-    is_settled: it is ready, or the last attempt to make it so has failed.
+  Args:
+    names: of workers; a server of other settings than `slots` is not used.
+    slots: what decodes in this process, if it is among them.
+    within: what is entered around it, such as the mesh of its devices.
+    access, silence_seconds: see `RemoteWorker`.
+    record: told what the slots of this process do.
   """
+  settings = wire.settings_of(slots)
+  return [
+    LocalWorker(slots, within, record)
+    if name == 'local'
+    else RemoteWorker(name, settings, access, silence_seconds)
+    for name in names
+  ]
+
+
+class RemoteWorker:
+  """A rollout server; attributes and methods as of `remote.Worker`."""
 
   def __init__(
     self,
@@ -72,7 +99,7 @@ class RemoteWorker:
     ).start()
 
   def set_weights(self, snapshot: Snapshot, params: Any) -> None:
-    """From now on it is ready only when it has these."""
+    """As in `Worker`."""
     del params
     with self._lock:
       self._snapshot, self._retry = snapshot, 0.0
@@ -80,24 +107,24 @@ class RemoteWorker:
     self._wake.set()
 
   def serve(self, run: Run, share: Share | None) -> None:
-    """Works on a run in the background, again whenever it comes back."""
+    """As in `Worker`, again whenever it comes back."""
     threading.Thread(
       target=self._serve, args=(run, share), name=f'{self.name}', daemon=True
     ).start()
 
   def leave(self, run: Run) -> None:
-    """The run is over; samples that nobody waits for are cancelled."""
+    """As in `Worker`."""
     with self._lock:
       if run in self._calls:
         self._calls[run].cancel()
 
   def close(self) -> None:
-    """Lets go of the server."""
+    """As in `Worker`; the server lives on."""
     self._is_closed = True
     self._wake.set()
 
   def pop_stats(self) -> dict[str, float]:
-    """Counts since the last call; without those of a server that died."""
+    """As in `Worker`."""
     stub = self._stub
     if stub and self.is_ready:
       # A ValueError: the channel was closed just now.
@@ -207,7 +234,7 @@ class RemoteWorker:
   def _note_counts(self, stats, is_new):
     """Adds what was counted since the last time; from 0 after a restart."""
     with self._lock:
-      for name in client.COUNTS:
+      for name in COUNTS:
         value = int(stats.values.get(name, 0))
         seen = self._seen.get(name, value if is_new else 0)
         self._stats[name] += value - (seen if seen <= value else 0)
@@ -277,6 +304,98 @@ class RemoteWorker:
         sent += context
         size += added
       yield message
+
+
+class LocalWorker:
+  """A `remote.Worker` in this process: a driver, and no copies."""
+
+  def __init__(
+    self,
+    slots: SlotDecoder,
+    within: Callable[[], contextlib.AbstractContextManager],
+    record: Callable[[SlotEvent], None] | None = None,
+  ):
+    """`within` is entered on the driver's thread, such as the mesh of `slots`;
+    `record`, if given, is told what every slot does."""
+    self.name, self.slots, self._slots = 'local', slots.num_slots, slots
+    scheduler = Scheduler(backend.SlotBackend(slots), record)
+    self._driver, self._swap = RolloutDriver(scheduler, within), None
+    self._runs, self._seen = {}, collections.Counter()
+
+  @property
+  def state(self) -> str:
+    if not self._driver.is_alive:
+      return f'broken: {self._driver.error!r}'
+    return 'ready' if self.is_ready else 'waiting for weights'
+
+  @property
+  def is_ready(self) -> bool:
+    return bool(self._swap and self._swap.done() and self._driver.is_alive)
+
+  @property
+  def is_settled(self) -> bool:
+    return self.is_ready or not self._driver.is_alive
+
+  def set_weights(self, snapshot: Snapshot, params: Any) -> None:
+    """Uses the very arrays of the trainer, without a copy."""
+    header, is_first = snapshot.header, self._swap is None
+
+    def swap(scheduler):
+      if is_first:
+        backend.warm_up(self._slots, params)
+      scheduler.set_params(params, header.version, header.live_requests)
+
+    with contextlib.suppress(RuntimeError):  # Over: `state` says so.
+      self._swap = self._driver.command(swap)
+
+  def serve(self, run: Run, share: Share | None) -> None:
+    """As in `Worker`."""
+    if share is None:
+      (share,) = run.join([self.slots])
+    self._runs[run] = share, []
+    threading.Thread(
+      target=self._serve, args=(run, share), name='local', daemon=True
+    ).start()
+
+  def leave(self, run: Run) -> None:
+    """As in `Worker`."""
+    _, submitted = self._runs.pop(run)
+    with contextlib.suppress(RuntimeError):
+      self._driver.command(lambda scheduler: scheduler.cancel(submitted))
+
+  def close(self) -> None:
+    """Stops the driver."""
+    self._driver.stop()
+
+  def pop_stats(self) -> dict[str, float]:
+    """As in `Worker`."""
+    try:
+      stats = self._driver.command(lambda scheduler: scheduler.stats())
+      values = stats.result()
+    except RuntimeError:
+      return {}
+    new = {name: values[name] - self._seen[name] for name in COUNTS}
+    self._seen.update(new)
+    return new
+
+  def _serve(self, run, share):
+    _, submitted = self._runs[run]
+    while works := run.take(share):
+      for context in works:
+        by_request = {work.rest(): work for work in context}
+        submitted += by_request
+
+        def deliver(chunk, by_request=by_request):
+          run.accept(share, by_request[chunk.request], chunk)
+
+        try:
+          self._driver.submit_all(list(by_request), deliver)
+        except ValueError as error:
+          run.fail(error)
+          return
+        except RuntimeError:  # The driver is over.
+          run.leave(share)
+          return
 
 
 def _sentence(error):

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import small_engine
 
-from k15.rollout import dispatch
+from k15.rollout import remote
 from k15.rollout.requests import Chunk, Stop
 
 
 def make_run(requests, labels=None):
-  return dispatch.Run(requests, seed=3, labels=labels or {})
+  return remote.Run(requests, seed=3, labels=labels or {})
 
 
 def chunk(work, tokens=(), stop=Stop.RUNNING, version=1, error=''):

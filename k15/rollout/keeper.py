@@ -19,6 +19,7 @@ from k15 import models
 from k15 import policy
 from k15.rollout import rollout_pb2 as pb
 from k15.rollout import weights
+from k15.rollout.driver import RolloutDriver
 from k15.rollout.wire import Refused
 
 _NO_WEIGHTS = (0, -1)
@@ -27,11 +28,13 @@ _NO_WEIGHTS = (0, -1)
 class WeightsKeeper:
   """Receives weights for one driver."""
 
-  def __init__(self, driver: Any, shape: policy.PolicyConfig, layout: Any):
+  def __init__(
+    self, driver: RolloutDriver, shape: policy.PolicyConfig, layout: Any
+  ):
     """Starts without weights.
 
     Args:
-      driver: a `RolloutDriver`.
+      driver: its scheduler decodes with them.
       shape: of the policy.
       layout: pytree of `jax.ShapeDtypeStruct` with shardings: parameters.
     """

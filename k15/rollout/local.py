@@ -1,9 +1,4 @@
-"""Where the trainer asks for responses: `LocalRollout`, in its own process.
-
-A rollout has five methods: `set_params` hands it new weights, `warm_up`
-compiles, `generate` turns requests into completions as they finish, `pop_stats`
-counts what that took, `close` ends it.
-"""
+"""`LocalRollout`: responses made by the trainer's own process and thread."""
 
 import collections
 import dataclasses
@@ -19,14 +14,9 @@ from k15.rollout import scheduler as scheduler_lib
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Completion, Request, SlotEvent
 
-COUNTS = (
-  'tokens', 'decode_steps', 'generate_calls', 'prefill_calls',
-  'prefill_tokens',
-)  # fmt: skip
-
 
 class LocalRollout:
-  """Runs a `SlotDecoder` in this process and thread."""
+  """A `Rollout` of a `SlotDecoder`; what its methods do stands there."""
 
   def __init__(
     self,
@@ -46,37 +36,24 @@ class LocalRollout:
     self._stats = collections.Counter()
 
   def set_params(self, params: Any, version: int) -> None:
-    """Samples from these weights from the next `generate` on."""
+    """As in `Rollout`."""
     self._params, self._version = params, version
 
   def close(self) -> None:
-    """Lets go of the weights."""
+    """As in `Rollout`."""
     self._params = None
 
   def pop_stats(self) -> dict[str, int]:
-    """Counts since the last call: tokens, decode steps, calls, prefills."""
+    """As in `Rollout`."""
     stats, self._stats = dict(self._stats), collections.Counter()
     return stats
 
   def warm_up(self, longest_context: int | None = None) -> None:
-    """Compiles every shape, so that nothing compiles later.
-
-    Args:
-      longest_context: tokens of the longest prompt and response that will be
-        asked to go on; None: whatever fits.
-    """
-    slots = backend.SlotBackend(self._slots)
-    slots.set_params(self._params)
-    slots.warm_up(longest_context)
+    """As in `Rollout`."""
+    backend.warm_up(self._slots, self._params, longest_context)
 
   def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
-    """Answers every request once, in the order in which they finish.
-
-    Their seeds are of no account: the key of the rollout takes their place.
-
-    Raises:
-      ValueError: no weights were set, or a request does not fit.
-    """
+    """As in `Rollout`."""
     if self._params is None:
       raise ValueError('generate before set_params: there are no weights')
     # A scheduler of its own: the decode state lives as long as this call.
@@ -92,8 +69,8 @@ class LocalRollout:
     while not scheduler.is_idle:
       chunks = scheduler.step()
       stats = scheduler.stats()
-      self._stats.update({k: stats[k] - seen[k] for k in COUNTS})
-      seen.update({k: stats[k] - seen[k] for k in COUNTS})
+      self._stats.update({k: stats[k] - seen[k] for k in requests_lib.COUNTS})
+      seen.update({k: stats[k] - seen[k] for k in requests_lib.COUNTS})
       for chunk in chunks:
         completion = gatherer.add(chunk)
         if completion:

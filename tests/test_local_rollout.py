@@ -12,7 +12,7 @@ import pytest
 from k15 import heads
 from k15 import policy
 from k15.rollout import backend
-from k15.rollout import client
+from k15.rollout import local
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Request, Stop
 
@@ -94,7 +94,7 @@ def mixed_requests():
 
 
 def make_rollout(params, decoder=None):
-  rollout = client.LocalRollout(decoder or make_decoder(), jax.random.key(5))
+  rollout = local.LocalRollout(decoder or make_decoder(), jax.random.key(5))
   rollout.set_params(params, version=4)
   return rollout
 
@@ -352,7 +352,7 @@ def test_the_last_column_is_used(params):
 
 
 def test_without_weights_there_is_no_answer(params):
-  rollout = client.LocalRollout(make_decoder(), jax.random.key(0))
+  rollout = local.LocalRollout(make_decoder(), jax.random.key(0))
   with pytest.raises(ValueError, match='generate before set_params'):
     next(rollout.generate([request(0, 0)]))
   rollout.set_params(params, version=0)

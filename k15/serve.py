@@ -1,0 +1,137 @@
+"""A rollout worker: `python -m k15.serve --config=FILE --port=9100`.
+
+It serves the model of `--checkpoint` (a directory in the Hugging Face layout, a
+stage's in `workdir/models`, or a workdir, whose last stage is meant), with its
+shape and tokenizer, or waits for a trainer that sends weights: one whose config
+names the worker in `rollout.workers`.  The port also answers JetStream's own
+Decode and HealthCheck.  SIGTERM and Ctrl-C end it.  `--metrics_port` serves
+numbers for Prometheus on the loopback; `--timeline` keeps a file of what every
+slot did, which the report draws if it lies in the work folder.
+"""
+
+import signal
+import sys
+import threading
+from typing import Any
+
+import jax
+from absl import app
+from absl import flags
+from absl import logging
+from ml_collections import config_flags
+
+from k15 import arithmetic
+from k15 import command_line
+from k15 import config as config_lib
+from k15 import config_rules
+from k15 import context as context_lib
+from k15 import models
+from k15 import rollouts
+from k15 import run_weights
+from k15 import streams
+from k15.rollout import access
+from k15.rollout import local
+from k15.rollout import prometheus
+from k15.rollout import timeline
+from k15.rollout.engine import PolicyEngine
+from k15.rollout.jetstream_driver import JetStreamDriver
+from k15.rollout.server import RolloutServer
+from k15.rollout.streams import Limits
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
+_CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Model to begin with.')
+_HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
+_PORT = flags.DEFINE_integer('port', 0, 'Port; 0: any that is free.')
+_METRICS_PORT = flags.DEFINE_integer(
+  'metrics_port', None, 'Port for Prometheus; 0: any that is free; none: off.'
+)
+_TIMELINE = flags.DEFINE_string(
+  'timeline', '', "What slots do: a path such as 'WORKDIR/timeline-9100.jsonl'."
+)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  stop = threading.Event()
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, frame: stop.set())
+  slots = timeline.Timeline(_TIMELINE.value) if _TIMELINE.value else None
+  server = exporter = None
+  try:
+    checkpoint, record = _CHECKPOINT.value, slots and slots.record
+    if checkpoint:  # Once: another stage of a run may end meanwhile.
+      checkpoint = str(models.directory_of(checkpoint))
+    server = make(_CONFIG.value, _HOST.value, _PORT.value, record, checkpoint)
+    if _METRICS_PORT.value is not None:
+      exporter = prometheus.Exporter(server.numbers, _METRICS_PORT.value)
+    version = server.prepare(checkpoint)
+    server.start()
+  except (ValueError, OSError) as error:
+    if server:
+      server.stop()  # Its threads would go on without this one.
+    command_line.exit_with(str(error))
+  has = f'{checkpoint}, step {version}' if checkpoint else 'no weights yet'
+  print(f'rollout worker on {_HOST.value}:{server.port}, {has}', flush=True)
+  if exporter:
+    print(f'metrics on http://127.0.0.1:{exporter.port}/metrics', flush=True)
+  while server.driver.is_alive and not stop.wait(1.0):
+    pass
+  error = server.driver.error
+  if exporter:
+    exporter.close()
+  server.stop()
+  if slots:
+    slots.write()
+  if error:
+    print(f'k15: the rollout driver broke: {error!r}', file=sys.stderr)
+    sys.exit(1)
+
+
+def make(
+  config: Any,
+  host: str,
+  port: int,
+  record: Any = None,
+  checkpoint: str = '',
+) -> RolloutServer:
+  """The worker of a config; see `RolloutServer`.
+
+  Shape and tokenizer are those of `checkpoint`, or else of the config's.
+  """
+  if config is None:
+    raise config_rules.ConfigError('--config is needed')
+  config.checkpoint = checkpoint or config.checkpoint
+  context_lib.adopt_checkpoint(config)
+  checked = config.copy_and_resolve_references()
+  checked.task.name = 'arithmetic'  # A worker needs no file of problems.
+  config_lib.validate(checked, jax.device_count(), arithmetic.KINDS)
+  r = config.rollout
+  tokenizer = context_lib.make_tokenizer(config)
+  layout = context_lib.make_layout(config, tokenizer)
+  layout = context_lib.make_rollout_layout(config, layout)
+  slots = rollouts.make_slots(config, layout, tokenizer)
+  files = r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
+  allowed = access.make(*files)
+  engine = PolicyEngine(
+    slots,
+    tokenizer,
+    layout.mesh,
+    seed=local.seed_of(streams.key(config.seed, 'serving')),
+    rules=layout.rules,
+  )
+  driver = JetStreamDriver([engine], [engine], [None], [None], record=record)
+  return RolloutServer(
+    driver,
+    slots,
+    run_weights.param_layout(layout),
+    host,
+    port,
+    allowed,
+    Limits(r.max_requests, r.max_tokens, r.max_message_bytes),
+    driver.add_calls,
+  )
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parse_flags)
