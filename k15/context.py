@@ -14,6 +14,8 @@ import flax.linen as nn
 import jax
 import optax
 
+from k15 import config_layout
+from k15 import config_routes
 from k15 import handover
 from k15 import hf
 from k15 import hosts
@@ -25,7 +27,6 @@ from k15 import sharding
 from k15 import streams
 from k15 import task as task_lib
 from k15.data_types import Batch, Problem, StopReason, TrainState
-from k15.rewards import routes as routes_lib
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.rollout import access as access_lib
@@ -70,7 +71,7 @@ class Context:
   @functools.cached_property
   def rules(self) -> sharding.Rules:
     """Over which axes of the mesh arrays are split in training."""
-    return sharding.parse_rules(self.config.mesh.rules)
+    return config_layout.parse_rules(self.config.mesh.rules)
 
   @functools.cached_property
   def rollout_mesh(self) -> jax.sharding.Mesh:
@@ -346,8 +347,10 @@ def make_rollout_mesh(
 
 def make_rollout_rules(config: Any) -> sharding.Rules:
   """Those of training, but for what the rollout has of its own."""
-  rules = sharding.parse_rules(config.mesh.rules)
-  return sharding.parse_rules(config.rollout.mesh_rules, rules)
+  rules = config_layout.parse_rules(config.mesh.rules)
+  return config_layout.parse_rules(
+    config.rollout.mesh_rules, rules, 'rollout.mesh_rules'
+  )
 
 
 def rollout_policy(
@@ -436,9 +439,9 @@ def make_scorer(
   Raises:
     ValueError: a route that leads nowhere, or no sandbox for programs.
   """
-  routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  routes = config_routes.routes_of(config.reward.default, config.reward.routes)
   routes |= more_routes or {}
-  terms = itertools.chain(*map(routes_lib.terms_of, routes.values()))
+  terms = itertools.chain(*map(config_routes.terms_of, routes.values()))
   names = sorted({term.reward for term in terms})
   resources = contextlib.ExitStack()
   judges = scoring.make_judges(config, names, resources)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from k15 import asks as asks_lib
+from k15 import config_routes
 from k15 import context as context_lib
 from k15 import curation
 from k15 import hosts
@@ -20,7 +21,6 @@ from k15.context import Context
 from k15.curation import Removal
 from k15.curation import Step
 from k15.data_types import Problem
-from k15.rewards import routes as routes_lib
 from k15.rewards import thinking
 from k15.task import Task
 
@@ -208,7 +208,7 @@ def _draw(
     config.seed,
   )
   store = _drawn(context, asks, respond, label)
-  routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  routes = config_routes.routes_of(config.reward.default, config.reward.routes)
 
   def judge_of(problem):
     route = routes.get(problem.domain, routes[''])

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from k15 import asks
+from k15 import config_routes
 from k15 import eval_journal
 from k15 import eval_sets
 from k15 import evaluate
 from k15 import streams
 from k15.data_types import Problem
-from k15.rewards import routes as routes_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ def questions_of(
     sets: with whole prompts.
     encode: such a prompt -> int32 tokens, through a chat template perhaps.
   """
-  routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  routes = config_routes.routes_of(config.reward.default, config.reward.routes)
   questions, taken, ids = [], set(), streams.IDS['evaluate']
   for found in sets:
     for problem in found.problems:
@@ -93,7 +93,7 @@ def record_of(
   name, _, sample = question.key
   problem = question.problem
   entry = journal.verdict(*question.where, question.judge)
-  accurate = routes_lib.terms_of(question.reward)[0].reward
+  accurate = config_routes.terms_of(question.reward)[0].reward
   is_program = accurate == 'code_tests'  # Its tests are not to be read.
   return dict(
     set=name,

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from k15 import config_routes
 from k15 import correctness
 from k15 import eval_metrics
 from k15 import streams
 from k15.data_types import Problem, StopReason, Trajectory
-from k15.rewards import routes
 from k15.rewards import scoring
 from k15.rewards import votes
 from k15.rewards.verdict import Verdict
@@ -153,7 +153,7 @@ def _votes(groups, reward_of, marker, opening):
   """Per problem, how right the majority is; the share of problems with ties."""
   shares, ties = [], []
   for group in groups:
-    reward = routes.terms_of(reward_of(group[0]))[0].reward
+    reward = config_routes.terms_of(reward_of(group[0]))[0].reward
     answers = [
       votes.answer_of(opening(r['prompt']) + r['response'], reward, marker)
       if r['stop'] == StopReason.EOS.value

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from k15 import config_changes
+from k15 import config_resume
+from k15 import config_stages
 from k15 import context as context_lib
 from k15 import curate
 from k15 import eval_stage
@@ -36,26 +37,21 @@ from k15 import stage_inputs
 from k15.context import Context
 
 
-def _from_params(train, **settings):
-  """A stage that is given weights, as one that is given a model's directory."""
-
-  def train_from(context, model):
-    make_params = functools.partial(context_lib.load_params, context, model)
-    return train(context, make_params, **settings)
-
-  return train_from
+def _weights(context, model):
+  """What makes the weights to start from, when they are needed."""
+  return functools.partial(context_lib.load_params, context, model)
 
 
-# Stage -> (context, directory of the model before or None) -> its last state.
-_TRAIN = dict(
-  sft=_from_params(sft.train, stage='sft'),
-  sft_long=_from_params(sft.train, stage='sft_long'),
-  long_cot=_from_params(long_cot.train),
-  rl=_from_params(rl.train),
-  shortest=shortest.train,
-  dpo=preference.train,
-  short_rl=short_rl.train,
-)
+# Kind of a stage -> (context, its name, directory of the model before or None)
+# -> its last state.
+_TRAIN = {
+  'sft': lambda c, stage, model: sft.train(c, _weights(c, model), stage),
+  'long_cot': lambda c, _, model: long_cot.train(c, _weights(c, model)),
+  'rl': lambda c, stage, model: rl.train(c, _weights(c, model), stage),
+  'shortest': lambda c, _, model: shortest.train(c, model),
+  'dpo': lambda c, _, model: preference.train(c, model),
+  'short_rl': lambda c, _, model: short_rl.train(c, model),
+}
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -69,7 +65,8 @@ def run(context: Context) -> dict[str, Any]:
   if 'curate' in context.config.stages:
     curate.check(context)
   for stage in context.config.stages:
-    if stage == 'evaluate':
+    kind = config_stages.STAGES[stage].kind
+    if kind == 'evaluate':
       results = eval_stage.run(context, source)
       if hosts.is_first():
         pooled = eval_stage.pooled(results)
@@ -82,10 +79,10 @@ def run(context: Context) -> dict[str, Any]:
       context.workdir,
       stage,
       source,
-      config_changes.to_json(context.config),
+      config_resume.to_json(context.config),
       _problems(context, stage),
     )
-    if stage == 'curate':
+    if kind == 'curate':
       context = _curate(context, source)
       continue
     source = _train(context, stage, source)
@@ -115,10 +112,11 @@ def run(context: Context) -> dict[str, Any]:
 
 def _problems(context, stage):
   """What a stage learns from, as far as files of the task decide it."""
-  if stage in ('sft', 'sft_long'):
+  kind = config_stages.STAGES[stage].kind
+  if kind == 'sft':
     has_files = context.config[stage].files
     return [] if has_files else _plain(context.task.examples)
-  return [] if stage == 'merge' else _plain(context.task.train)
+  return [] if kind == 'merge' else _plain(context.task.train)
 
 
 def _plain(entries):
@@ -134,16 +132,16 @@ def _curate(context, source):
 
 def _train(context, stage, source) -> pathlib.Path:
   """Runs a stage from the model at `source`, if any; returns its own."""
-  config = context.config
+  config, kind = context.config, config_stages.STAGES[stage].kind
   directory = context.workdir / 'models' / stage
-  total = _total(config, stage)
+  total = config_stages.total(config, stage)
   origin = models.read_origin(directory)
   if origin is not None and origin.done == total:
     return directory
-  if stage == 'merge':
+  if kind == 'merge':
     _merge(context, source, directory)
     return directory
-  state = _TRAIN[stage](context, source)
+  state = _TRAIN[kind](context, stage, source)
   checkpoint = config.checkpoint
   models.save(
     directory,
@@ -171,23 +169,12 @@ def _merge(context, source, directory):
   hosts.wait(f'{directory}: merged')
 
 
-def _total(config, stage):
-  """When a stage is done: iterations, epochs or steps."""
-  if stage in sft.STAGES:
-    return config[stage].epochs or config[stage].steps
-  return {
-    'rl': config.rl.iterations,
-    'merge': 1,
-    'dpo': config.dpo.steps,
-    'short_rl': config.short_rl.iterations,
-  }[stage]
-
-
 def _longest(config, stage):
   """Tokens of the longest texts the model was trained on so far."""
   r = config.rollout
   trained = config.stages[: config.stages.index(stage) + 1]
-  rows = (sft_data.row_tokens(config, s) for s in trained if s in sft.STAGES)
+  packed = set(trained) & set(config_stages.with_curves('sft'))
+  rows = (sft_data.row_tokens(config, s) for s in packed)
   return max(r.max_prompt_length + r.max_length, *rows, 0)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from k15 import asks
+from k15 import config_routes
 from k15 import context as context_lib
 from k15 import correctness
 from k15 import hosts
@@ -23,7 +24,6 @@ from k15 import models
 from k15 import streams
 from k15.context import Context
 from k15.data_types import Problem, StopReason, Trajectory
-from k15.rewards import routes as routes_lib
 from k15.rewards import scoring
 from k15.rollout import partial
 
@@ -115,7 +115,8 @@ class _Records:
       temperature=config.rollout.temperature,
       **asks.sampling_of(config),
     )
-    routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+    r = config.reward
+    routes = config_routes.routes_of(r.default, r.routes)
     self._facts, self._judges = {}, {}
     for problem in problems:
       asked = asks.digest(task.encode_prompt(problem.prompt).tolist())

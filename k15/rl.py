@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from k15 import checkpoint
+from k15 import config_routes
 from k15 import context as context_lib
 from k15 import evaluate
 from k15 import handover
@@ -28,7 +29,6 @@ from k15 import rl_updates
 from k15 import update
 from k15.context import Context
 from k15.data_types import TrainState
-from k15.rewards import routes
 from k15.rewards import scoring
 from k15.rollout import partial
 from k15.rollout import timeline
@@ -366,16 +366,17 @@ def _score(stage, verdicts, iteration):
 
 def _earned(verdicts):
   """Rewards and their parts, those of the first process in all of them."""
-  table = np.full((len(verdicts), 1 + len(routes.PARTS)), np.nan)
+  table = np.full((len(verdicts), 1 + len(config_routes.PARTS)), np.nan)
   for row, verdict in zip(table, verdicts, strict=True):
     own = scoring.parts_of(verdict)
     row[0] = scoring.reward_of(verdict)
     # A part that the reward does not have is no number.
-    row[1:] = [own.get(name, np.nan) for name in routes.PARTS]
+    row[1:] = [own.get(name, np.nan) for name in config_routes.PARTS]
   if verdicts:
     table = hosts.of_first(table)
   parts = [
-    dict(zip(routes.PARTS, map(float, row[1:]), strict=True)) for row in table
+    dict(zip(config_routes.PARTS, map(float, row[1:]), strict=True))
+    for row in table
   ]
   return table[:, 0].tolist(), [
     {name: value for name, value in own.items() if not np.isnan(value)}

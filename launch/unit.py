@@ -21,8 +21,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from k15 import config_keys
 from launch import sweep
-from launch import unit_names
 from launch.stop import Stop
 
 # Of k15.main, which cannot be imported here: asked to stop, and saved.
@@ -220,7 +220,7 @@ def try_lock(file: Any) -> bool:
 def settings(config: str, unit: sweep.Unit) -> dict[str, Any]:
   """The unit's whole config by dotted key, as JSON has it."""
   made = sweep.load_config(config, unit.overrides)
-  return _plain(unit_names.leaves(made))
+  return _plain(config_keys.leaves(made))
 
 
 def _plain(values: Mapping[str, Any]):

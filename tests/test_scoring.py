@@ -6,11 +6,11 @@ import threading
 import pytest
 
 from experiments import base
+from k15 import config_routes
 from k15.data_types import Problem, StopReason
 from k15.rewards import code_tests
 from k15.rewards import math_answers
 from k15.rewards import reward_client
-from k15.rewards import routes
 from k15.rewards import rules
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
@@ -122,7 +122,7 @@ def test_every_reward_judges_its_kind_of_answer():
     code_tests=(program, tests, program.replace('2', '3')),
     r1_format=('<think>a</think><answer>b</answer>', '', '<answer>b</answer>'),
   )
-  assert set(asked) == set(routes.REWARDS)
+  assert set(asked) == set(config_routes.REWARDS)
   with contextlib.ExitStack() as resources:
     try:
       judges = scoring.make_judges(base.get_config(), list(asked), resources)

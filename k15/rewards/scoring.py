@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
+from k15 import config_routes
 from k15.data_types import Problem, StopReason
 from k15.rewards import answer_workers
 from k15.rewards import code_tests
 from k15.rewards import exact_answer
 from k15.rewards import math_answers
 from k15.rewards import reward_client
-from k15.rewards import routes as routes_lib
 from k15.rewards import rules
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
@@ -233,7 +233,7 @@ class Scorer:
     written of its response, `Task.opening`: judged with what follows it.
     """
     self._judges, self._opening = judges, opening
-    self._terms = {d: routes_lib.terms_of(r) for d, r in routes.items()}
+    self._terms = {d: config_routes.terms_of(r) for d, r in routes.items()}
     self._resources = resources or contextlib.ExitStack()
     self._cut_is_wrong = cut_is_wrong
     self._threads = futures.ThreadPoolExecutor(threads, 'reward')
