@@ -1,14 +1,10 @@
 """Every refused value is one sentence that names the key and the numbers."""
 
-import copy
-import json
-
 import pytest
 
 from experiments import base
 from k15 import config_checks
 from k15 import config_keys
-from k15 import config_resume
 
 KINDS = base.get_config().task.kinds
 
@@ -106,7 +102,7 @@ def test_numbers(changes, sentence):
     ),
     (
       dict(evaluation__sets=(__file__, __file__)),
-      "evaluation.sets: 'test_config' is there twice",
+      "evaluation.sets: 'test_config_checks' is there twice",
     ),
     (
       dict(evaluation__rewards=('b:math_answers',)),
@@ -390,14 +386,6 @@ def test_a_replaced_group_must_be_complete():
     config_checks.validate(_config(loss=dict(method='rest')), 1, KINDS)
 
 
-def test_json_round_trip_has_no_differences():
-  config = base.get_config()
-  written = json.loads(json.dumps(config_resume.to_json(config)))
-  assert config_resume.differences(written, config) == {}
-  assert written['stages'] == ['sft', 'rl']
-  assert list(written) == sorted(written)
-
-
 def test_workers():
   names = ('localhost:9100', 'local', '[::1]:9', 'host-7.example:65535')
   config_checks.validate(_config(rollout__workers=names), 1, KINDS)
@@ -430,32 +418,6 @@ def test_files_of_workers(tmp_path):
     str(file),
   )
   config_checks.validate(_config(**files), 1, KINDS)
-
-
-def test_a_resumed_run_may_change_some_keys():
-  old = config_resume.to_json(base.get_config())
-  free = _config(rl__iterations=80, saving__keep=3, mesh__data=-1)
-  assert config_resume.refuse_changes(old, free) == [
-    'mesh.data: 1 -> -1',
-    'rl.iterations: 60 -> 80',
-    'saving.keep: 2 -> 3',
-  ]
-  mixed = _config(rl__iterations=80, loss__tau=0.4, stages=('rl',))
-  with pytest.raises(config_keys.ConfigError) as error:
-    config_resume.refuse_changes(old, mixed)
-  assert str(error.value) == (
-    "a resumed run cannot change loss.tau: 0.1 -> 0.4; stages: ['sft', 'rl'] "
-    "-> ['rl']: take this back or choose another workdir"
-  )
-
-
-def test_keys_that_came_or_went_are_differences():
-  old = copy.deepcopy(config_resume.to_json(base.get_config()))
-  old['loss']['gone'] = old['loss'].pop('tau')
-  assert config_resume.differences(old, base.get_config()) == {
-    'loss.gone': 'loss.gone: 0.1 -> (none)',
-    'loss.tau': 'loss.tau: (none) -> 0.1',
-  }
 
 
 TEXT_STEPS = dict(curation__samples=0, curation__guesses=0)
