@@ -75,5 +75,5 @@ def set_task(config):
 def _smoke(config):
   base.smoke(config)
   config.task.held_out_problems = 8
-  config.rollout.max_prompt_length = 256
+  config.rollout.update(max_prompt_length=256, max_length=32, token_budget=16)
   config.saving.every_iterations = 1

@@ -248,6 +248,7 @@ _EVALUATION = dict(
 )  # fmt: skip
 KEYS = {
   'seed': Key('>= 0 and < 4294967296'),
+  # Of its tokenizer; its weights are those that a stage begins with.
   'checkpoint': Key(free=True, path=INPUT, program=True),
   'stages': Key(),
   **_group('task', _TASK),

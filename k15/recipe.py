@@ -44,7 +44,7 @@ def _weights(context, model):
 
 # Kind of a stage -> (context, its name, directory of the model before or None)
 # -> its last state.
-_TRAIN = {
+TRAIN = {
   'sft': lambda c, stage, model: sft.train(c, _weights(c, model), stage),
   'long_cot': lambda c, _, model: long_cot.train(c, _weights(c, model)),
   'rl': lambda c, stage, model: rl.train(c, _weights(c, model), stage),
@@ -56,58 +56,60 @@ _TRAIN = {
 
 def run(context: Context) -> dict[str, Any]:
   """Runs all stages; returns the summary, whole in the first process."""
-  start = time.time()
-  summary_path = context.workdir / 'summary.json'
-  summary = _read(summary_path)
+  start, config = time.time(), context.config
+  path = context.workdir / 'summary.json'
+  summary = json.loads(path.read_text()) if path.exists() else {}
   already = summary.get('seconds', 0.0)
-  checkpoint = context.config.checkpoint
-  source = models.directory_of(checkpoint) if checkpoint else None
-  if 'curate' in context.config.stages:
+  source = models.directory_of(config.checkpoint) if config.checkpoint else None
+  if 'curate' in config.stages:
     curate.check(context)
-  for stage in context.config.stages:
+  for stage in config.stages:
     kind = config_stages.STAGES[stage].kind
     if kind == 'evaluate':
-      results = eval_stage.run(context, source)
-      if hosts.is_first():
-        pooled = eval_stage.pooled(results)
-        summary |= {f'{key}_after_evaluate': v for key, v in pooled.items()}
-        summary['evaluation'] = results
-        summary['seconds'] = already + time.time() - start
-        _write(summary_path, summary)
-      continue
-    stage_inputs.check(
-      context.workdir,
-      stage,
-      source,
-      config_resume.to_json(context.config),
-      _problems(context, stage),
-    )
-    if kind == 'curate':
-      context = _curate(context, source)
-      continue
-    source = _train(context, stage, source)
-    records = _evaluation(context, stage, source)
-    if not hosts.is_first():
-      continue
-    result = evaluate.summary(records)
-    summary[f'accuracy_after_{stage}'] = result['accuracy']
-    summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
-    summary[f'truncated_after_{stage}'] = result['truncated']
-    summary |= dict(
-      held_out_problems=len(context.task.held_out),
-      seed=context.config.seed,
-      seconds=already + time.time() - start,
-    )
-    print(
-      f'after {stage}: accuracy {result["accuracy"]:.3f},'
-      f' {result["mean_tokens"]:.1f} tokens a response',
-      flush=True,
-    )
-    _write(summary_path, summary)
+      found = _evaluated(context, source)
+    else:
+      settings = config_resume.to_json(context.config)
+      problems = _problems(context, stage)
+      stage_inputs.check(context.workdir, stage, source, settings, problems)
+      if kind == 'curate':
+        context = _curate(context, source)
+        continue
+      source = _train(context, stage, source)
+      found = _measured(context, stage, source)
+    if hosts.is_first():
+      summary |= found | dict(seconds=already + time.time() - start)
+      text = json.dumps(summary, indent=2) + '\n'
+      metrics.replace_file(path, text.encode())
   if hosts.is_first():
-    path = report.write_report(str(context.workdir))
-    print(f'report: {path}', flush=True)
+    print(f'report: {report.write_report(str(context.workdir))}', flush=True)
   return summary
+
+
+def _evaluated(context, source):
+  """What the summary says of the stage 'evaluate'."""
+  results = eval_stage.run(context, source)
+  if not hosts.is_first():
+    return {}
+  pooled = eval_stage.pooled(results)
+  found = {f'{key}_after_evaluate': value for key, value in pooled.items()}
+  return found | dict(evaluation=results)
+
+
+def _measured(context, stage, model):
+  """What the summary says of a stage that made a model, and says it."""
+  records = _evaluation(context, stage, model)
+  if not hosts.is_first():
+    return {}
+  result = evaluate.summary(records)
+  print(
+    f'after {stage}: accuracy {result["accuracy"]:.3f},'
+    f' {result["mean_tokens"]:.1f} tokens a response',
+    flush=True,
+  )
+  keys = ('accuracy', 'mean_tokens', 'truncated')
+  return {f'{key}_after_{stage}': result[key] for key in keys} | dict(
+    held_out_problems=len(context.task.held_out), seed=context.config.seed
+  )
 
 
 def _problems(context, stage):
@@ -125,8 +127,8 @@ def _plain(entries):
 
 def _curate(context, source):
   """The context with the prompt set in the place of the task's problems."""
-  make_params = functools.partial(context_lib.load_params, context, source)
-  problems = curate.curate(context, make_params if source else None)
+  make_params = _weights(context, source) if source else None
+  problems = curate.curate(context, make_params)
   return curate.prompt_set(context, problems)
 
 
@@ -141,7 +143,7 @@ def _train(context, stage, source) -> pathlib.Path:
   if kind == 'merge':
     _merge(context, source, directory)
     return directory
-  state = _TRAIN[kind](context, stage, source)
+  state = TRAIN[kind](context, stage, source)
   checkpoint = config.checkpoint
   models.save(
     directory,
@@ -206,11 +208,3 @@ def _evaluation(context, stage, model):
   if hosts.is_first():
     metrics.replace_file(path, lines.encode())
   return records
-
-
-def _read(path):
-  return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _write(path, value):
-  metrics.replace_file(path, json.dumps(value, indent=2).encode() + b'\n')

@@ -150,10 +150,10 @@ def _prints(key, config):
 
 def _paths(key, config):
   """The paths that a key holds; none of those that are not read."""
-  group, _, name = key.rpartition('.')
-  value = config[group][name] if group else config[name]
-  if group == 'task' and config['task']['name'] != 'file':
+  if key.startswith('task.') and config['task']['name'] != 'file':
     return []
+  # A run of an older version may lack the key.
+  value = config_keys.leaves(config).get(key, ())
   paths = [value] if isinstance(value, str) else list(value)
   if key == 'evaluation.sets':  # 'name:path', or the path alone
     paths = [path.partition(':')[2] or path for path in paths]

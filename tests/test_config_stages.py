@@ -1,5 +1,7 @@
 """Rows fit pages and keys; a new stage is a row, a page and a group of keys."""
 
+import functools
+
 import pytest
 import small_run
 
@@ -8,6 +10,7 @@ from k15 import config_checks
 from k15 import config_keys
 from k15 import config_resume
 from k15 import config_stages
+from k15 import context as context_lib
 from k15 import recipe
 from k15 import sft
 from k15 import streams
@@ -18,7 +21,7 @@ NEW = dict(stages=('sft', 'again'), sft__steps=2, evaluation__samples=1)
 def test_what_the_rows_say_is_there():
   config = base.get_config()
   for stage, row in config_stages.STAGES.items():
-    assert row.kind in recipe._TRAIN or not row.curves, stage
+    assert row.kind in recipe.TRAIN or not row.curves, stage
     assert bool(row.curves) == bool(row.title) == bool(row.done), stage
     assert all(key in config[stage] for key in row.done), stage
     assert all(group in config for group in row.reads), stage
@@ -71,9 +74,11 @@ def with_a_new_stage(monkeypatch):
   monkeypatch.setattr(config_keys, 'KEYS', keys)
   monkeypatch.setitem(streams.NUMBERS, 'again', row.stream)
   monkeypatch.setitem(
-    recipe._TRAIN,
+    recipe.TRAIN,
     'again',
-    lambda c, stage, model: sft.train(c, recipe._weights(c, model), stage),
+    lambda c, stage, model: sft.train(
+      c, functools.partial(context_lib.load_params, c, model), stage
+    ),
   )
   group = base.get_config().sft.to_dict()
   del group['num_examples']
