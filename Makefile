@@ -21,7 +21,7 @@
 #   make run CONFIG=experiments/arithmetic.py:smoke WORKDIR=runs/smoke
 #   make run ARGS='--config.rl.iterations=2'        override any key
 #   make bench-rewards DATA=FOLDER                    of public data sets
-#   make test ARGS='tests/test_data.py -k resumes'  some tests only
+#   make test ARGS='tests/test_packing.py -k resumes'  some tests only
 
 PYTHON ?= python3
 VENV := .venv

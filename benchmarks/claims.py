@@ -239,7 +239,7 @@ _LONG2SHORT = Claim(
   ),
 )  # fmt: skip
 
-# In the order of the README's table.
+# In the order of the table in docs/reproduction.md.
 CLAIMS = {
   claim.name: claim
   for claim in (

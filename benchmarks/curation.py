@@ -26,10 +26,10 @@ from benchmarks import public_data
 from benchmarks import together
 from experiments import base
 from k15 import figures
+from k15 import files
 from k15 import funnel_chart
-from k15 import math_datasets
-from k15 import metrics
 from k15 import near_duplicates
+from k15 import problems
 from k15.data_types import Problem
 
 TRAIN = 'gsm8k/train.jsonl', 'math_train7474/train.json'
@@ -49,8 +49,8 @@ def main():
   parser.add_argument('--picture', default='', help='PNG of the funnel')
   public_data.add_argument(parser)
   args = parser.parse_args()
-  train = math_datasets.convert(_paths(args.data, TRAIN))
-  evaluation = math_datasets.convert(_paths(args.data, EVALUATION))
+  train = problems.convert(_paths(args.data, TRAIN))
+  evaluation = problems.convert(_paths(args.data, EVALUATION))
   with tempfile.TemporaryDirectory() as folder:
     seconds, found = _curate(pathlib.Path(folder), train, evaluation)
   print(f'{seconds:.1f} seconds of processor time')
@@ -79,8 +79,8 @@ def _problems(rows):
 
 def _curate(folder, train, evaluation):
   """The command on files alone; processor seconds and funnel.json."""
-  metrics.replace_jsonl(folder / 'train.jsonl', train)
-  metrics.replace_jsonl(folder / 'evaluation.jsonl', evaluation)
+  files.replace_jsonl(folder / 'train.jsonl', train)
+  files.replace_jsonl(folder / 'evaluation.jsonl', evaluation)
   command = [
     *(sys.executable, '-m', 'k15.main', '--config=experiments/curate.py'),
     f'--workdir={folder}/run',

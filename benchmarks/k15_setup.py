@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.peers import worker_side as side
 from experiments import base
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import logs
 from k15 import policy
 from k15 import rl
 from k15 import task as task_lib
@@ -109,7 +109,7 @@ def make_context(problems, settings, end=side.END):
     mesh=context_lib.make_mesh(config),
     task=task,
     scorer=context_lib.make_scorer(config, task),
-    logger=metrics.Logger(folder, enabled=False),
+    logger=logs.Logger(folder, enabled=False),
     stop=threading.Event(),
   )
 

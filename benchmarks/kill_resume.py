@@ -32,7 +32,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from k15 import checkpoint
-from k15 import metrics
+from k15 import files
 from launch import unit as unit_lib
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -233,7 +233,7 @@ def state_of(workdir: pathlib.Path) -> dict[str, object]:
     for part, entries in checkpoint.unpack(np.asarray(host['npz'])).items():
       state |= {f'{stage} {part}/{k}': v for k, v in entries.items()}
   for name in _LOGS:
-    state[name] = [_timeless(r) for r in metrics.read_jsonl(workdir / name)]
+    state[name] = [_timeless(r) for r in files.read_jsonl(workdir / name)]
   for name in ('summary.json', 'config.json'):
     state[name] = _timeless(json.loads((workdir / name).read_text()))
   return state

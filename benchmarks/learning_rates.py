@@ -18,7 +18,7 @@ import sys
 import numpy as np
 
 from benchmarks import same_runs
-from k15 import metrics
+from k15 import files
 from launch import local
 from launch import sweep
 
@@ -58,7 +58,7 @@ def table(
   """Mean area by arm, as its units' names have it, and by learning rate."""
   areas = collections.defaultdict(lambda: collections.defaultdict(list))
   for unit in units:
-    records = metrics.read_jsonl(folder / unit.name / 'metrics.jsonl')
+    records = files.read_jsonl(folder / unit.name / 'metrics.jsonl')
     curve = [record[_METRIC] for record in records if _METRIC in record]
     parts = unit.name.split(',')
     arm = ','.join(
@@ -72,10 +72,10 @@ def table(
 
 
 def _keep(name, found):
-  kept = metrics.read_json(_AREAS) | {name: found}
+  kept = files.read_json(_AREAS) | {name: found}
   _AREAS.parent.mkdir(parents=True, exist_ok=True)
   text = json.dumps(kept, indent=1, sort_keys=True) + '\n'
-  metrics.replace_file(_AREAS, text.encode())
+  files.replace_file(_AREAS, text.encode())
 
 
 if __name__ == '__main__':

@@ -37,7 +37,7 @@ from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import correctness
 from k15 import figures
-from k15 import metrics
+from k15 import files
 from k15 import models
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
@@ -139,7 +139,7 @@ def read(run: pathlib.Path) -> dict[str, tuple[float, float]]:
   found = {}
   for name, (stage, _) in METHODS.items():
     path = _workdir(run, name) / f'evaluation_{stage}.jsonl'
-    records = metrics.read_jsonl(path)
+    records = files.read_jsonl(path)
     if records:
       tokens = np.mean([record['length'] for record in records])
       right = 100 * np.mean([*map(correctness.accuracy_of, records)])

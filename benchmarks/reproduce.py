@@ -6,7 +6,7 @@
 For each claim of `claims.py`, or those named: runs what is missing of the
 units of experiments/ablations/NAME.py:cpu in ROOT/NAME, after those of the
 warm-up whose models they begin with; writes
-docs/reproduce/NAME.png and NAME.json and its row of the README's table.
+docs/reproduce/NAME.png and NAME.json and its row of docs/reproduction.md.
 Interrupted in any way, the same command goes on where it stopped.  With
 --no-run what is done so far is measured; while units are missing, the picture
 goes to ROOT/NAME/preview.png and nothing else changes.
@@ -30,7 +30,7 @@ from benchmarks import reproduce_stats as stats
 from benchmarks import reproduce_table
 from benchmarks import same_runs
 from k15 import figures
-from k15 import metrics
+from k15 import files
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
@@ -183,16 +183,16 @@ def _print(claim, result):
 def _write(claim, config, arms, result, picture: bytes) -> None:
   path = REPO / reproduce_table.picture(claim.name)
   path.parent.mkdir(parents=True, exist_ok=True)
-  metrics.replace_file(path, picture)
+  files.replace_file(path, picture)
   date = time.strftime('%F')
   text = reproduce_json.dumps(claim, config, arms, result, date)
-  metrics.replace_file(path.with_suffix('.json'), text.encode())
+  files.replace_file(path.with_suffix('.json'), text.encode())
   row = reproduce_table.row(claim.name, claim.figure, claim.paper, result)
-  readme = REPO / 'README.md'
+  page = REPO / reproduce_table.PAGE
   new = reproduce_table.update(
-    readme.read_text(), claim.name, row, list(claims.CLAIMS)
+    page.read_text(), claim.name, row, list(claims.CLAIMS)
   )
-  metrics.replace_file(readme, new.encode())
+  files.replace_file(page, new.encode())
 
 
 if __name__ == '__main__':

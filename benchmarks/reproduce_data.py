@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from k15 import config_keys
-from k15 import metrics
+from k15 import files
 from launch import sweep
 from launch import unit as unit_lib
 from launch import unit_table
@@ -109,10 +109,10 @@ def read_run(workdir: pathlib.Path, config: dict[str, Any]) -> Run:
     config: all its values by dotted key.
   """
   records = {}
-  for record in metrics.read_jsonl(workdir / 'metrics.jsonl'):
+  for record in files.read_jsonl(workdir / 'metrics.jsonl'):
     if record.get('stage') == 'rl':
       records[record['step']] = record
-  summary = metrics.read_json(workdir / 'summary.json')
+  summary = files.read_json(workdir / 'summary.json')
   return Run(
     unit=workdir.name,
     seed=config['seed'],
@@ -141,7 +141,7 @@ def _before(config, summary):
   stage = ''
   if path.parent.name == 'models':  # A model of the run, not its last one.
     path, stage = path.parents[1], path.name
-  other = config_keys.leaves(metrics.read_json(path / 'config.json'))
+  other = config_keys.leaves(files.read_json(path / 'config.json'))
   # A key that did not exist then had the value that is its default now.
   asked = [key for key in other if key.startswith('task.') and key in config]
   asked += ['rollout.max_length', 'evaluation.temperature', 'seed']
@@ -151,7 +151,7 @@ def _before(config, summary):
     if key != 'task.train_problems'
   ):
     return {}
-  summary = metrics.read_json(path / 'summary.json')
+  summary = files.read_json(path / 'summary.json')
   return unit_table.last_scores(
     {
       k: v

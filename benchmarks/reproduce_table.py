@@ -1,10 +1,12 @@
-"""Rows of the README's table of claims, and its place there."""
+"""Rows of the table of claims, and its place in docs/reproduction.md."""
 
 import dataclasses
 from collections.abc import Sequence
 
 from benchmarks import reproduce_stats as stats
 
+# The page that has the table; links of a row lead from there.
+PAGE = 'docs/reproduction.md'
 START, END = '<!-- reproduce -->', '<!-- /reproduce -->'
 _HEADER = """| figure | config | command | what the paper saw | what was measured here | verdict |
 |---|---|---|---|---|---|"""  # noqa: E501
@@ -54,8 +56,8 @@ def row(name: str, figure: str, paper: str, result: Result) -> str:
     + f', commit {" ".join(result.commits) or "unknown"}'
   )
   cells = (
-    f'{figure}: [{name}]({picture(name)})',
-    f'[{name}.py](experiments/ablations/{name}.py)',
+    f'{figure}: [{name}]({_link(name)})',
+    f'[{name}.py](../experiments/ablations/{name}.py)',
     f'`make reproduce FIGURE={name}`',
     paper,
     '; '.join(shown),
@@ -66,31 +68,35 @@ def row(name: str, figure: str, paper: str, result: Result) -> str:
 
 def picture(name: str) -> str:
   """Its path in the repository."""
-  return f'docs/reproduce/{name}.png'
+  return f'docs/{_link(name)}'
+
+
+def _link(name):
+  return f'reproduce/{name}.png'
 
 
 def update(text: str, name: str, new: str, order: Sequence[str]) -> str:
-  """The README with the row of a name replaced, or put into its place.
+  """The page with the row of a name replaced, or put into its place.
 
   Args:
-    text: of the README.
+    text: of the page.
     name: whose row it is.
     new: the row.
     order: of the names; rows of none of them are dropped.
 
   Raises:
-    ValueError: the README lacks one of the marks.
+    ValueError: the page lacks one of the marks.
   """
   for mark in (START, END):
     if text.count(mark) != 1:
-      raise ValueError(f'README.md: {mark} is there {text.count(mark)} times')
+      raise ValueError(f'{PAGE}: {mark} is there {text.count(mark)} times')
   before, rest = text.split(START)
   inside, after = rest.split(END)
   rows = {
     other: line
     for line in inside.splitlines()
     for other in order
-    if f']({picture(other)})' in line
+    if f']({_link(other)})' in line
   } | {name: new}
   lines = [rows[other] for other in order if other in rows]
   return '\n'.join([before + START, _HEADER, *lines, END + after])

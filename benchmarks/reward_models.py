@@ -28,13 +28,12 @@ import numpy as np
 from experiments import base
 from k15 import answer_pairs
 from k15 import context as context_lib
-from k15 import data
-from k15 import metrics
+from k15 import logs
 from k15 import policy
 from k15 import reward_training
 from k15 import sft
 from k15 import task as task_lib
-from k15.data_types import Problem
+from k15.data_types import Example, Problem
 from k15.rewards import reward_model
 from k15.rollout import texts
 from k15.tokenizer import ByteTokenizer
@@ -70,7 +69,7 @@ TEMPERATURE = 0.3  # of the judge; a second attempt has to differ
 def make_context(config, workdir, pairs):
   """A run of its own on these pairs: prompts, and judgements to imitate."""
   tokenizer = ByteTokenizer(config.tokenizer.words)
-  examples = [data.Example(as_problem(p), judgement_of(p)) for p in pairs]
+  examples = [Example(as_problem(p), judgement_of(p)) for p in pairs]
   task = task_lib.Task(tokenizer, '', [], [], examples)
   return context_lib.Context(
     config=config,
@@ -81,7 +80,7 @@ def make_context(config, workdir, pairs):
     mesh=context_lib.make_mesh(config),
     task=task,
     scorer=context_lib.make_scorer(config, task),
-    logger=metrics.Logger(workdir),
+    logger=logs.Logger(workdir),
     stop=threading.Event(),
   )
 

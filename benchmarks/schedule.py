@@ -39,7 +39,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from k15 import figures
-from k15 import metrics
+from k15 import files
 
 MAX_LENGTH = 131072
 ITERATIONS = 156
@@ -293,7 +293,7 @@ def main(argv=None):
   print(f'\nrollout time of the {ITERATIONS} iterations: {shown}')
   if args.picture:
     png = figures.to_png(draw(minutes, last, args.slots), dpi=150)
-    metrics.replace_file(args.picture, png)
+    files.replace_file(args.picture, png)
   off, on = rows[MAX_LENGTH], rows[args.budget]
   whole, partial = hours.values()
   result = dict(budget=args.budget, speedup=off['seconds'] / on['seconds'])

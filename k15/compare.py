@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from k15 import correctness
 from k15 import eval_pairs
 from k15 import eval_table
-from k15 import metrics
+from k15 import files
 from k15 import page
 from k15.eval_pairs import Pair
 
@@ -196,7 +196,7 @@ def main(argv: Sequence[str]) -> None:
     print(f'on one side only, and left out: {", ".join(sorted(left_out))}')
   if args.html:
     document = to_html(_labels(args.a, args.b), sets)
-    metrics.replace_file(args.html, document.encode())
+    files.replace_file(args.html, document.encode())
     print(f'page: {args.html}')
 
 

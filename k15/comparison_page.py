@@ -13,8 +13,8 @@ from k15 import comparison_tables
 from k15 import config_stages
 from k15 import correctness
 from k15 import figures
+from k15 import files
 from k15 import final_scores
-from k15 import metrics
 from k15 import page
 from k15 import run_files
 from k15 import score_table
@@ -90,7 +90,7 @@ def write_comparison(
   document = page.document(
     'k15: comparison', '\n'.join(body), comparison_tables.STYLE
   )
-  metrics.replace_file(out, document.encode())
+  files.replace_file(out, document.encode())
   return os.fspath(out)
 
 

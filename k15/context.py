@@ -19,7 +19,7 @@ from k15 import config_routes
 from k15 import handover
 from k15 import hf
 from k15 import hosts
-from k15 import metrics
+from k15 import logs
 from k15 import models
 from k15 import optimizer as optimizer_lib
 from k15 import policy
@@ -65,7 +65,7 @@ class Context:
   mesh: jax.sharding.Mesh
   task: task_lib.Task
   scorer: scoring.Scorer
-  logger: metrics.Logger
+  logger: logs.Logger
   stop: threading.Event
 
   @functools.cached_property
@@ -129,7 +129,7 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
     mesh=make_mesh(config),
     task=task,
     scorer=make_scorer(config, task),
-    logger=metrics.Logger(workdir, enabled=hosts.is_first()),
+    logger=logs.Logger(workdir, enabled=hosts.is_first()),
     stop=stop,
   )
 

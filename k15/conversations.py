@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from k15 import data
+from k15 import rows
 
 THINK, THINK_END = '<think>', '</think>'
 
@@ -42,7 +42,7 @@ def read(
     DataError: a row that is no conversation; says which and why.
   """
   try:
-    for _, where, row in data.read_rows(path):
+    for _, where, row in rows.read_rows(path):
       try:
         messages = messages_of(row, where)
       except Unusable as error:

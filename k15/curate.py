@@ -4,7 +4,7 @@ Takes the training problems of the task through the funnel of `curation.py`,
 with tags, and with samples of a model where the config asks for them.  Writes
 into workdir/curation:
 
-  prompts.jsonl   the prompt set, as `data.read_problems` reads it
+  prompts.jsonl   the prompt set, as `problems.read_problems` reads it
   removed.jsonl   every other problem, the step, the reason, what it repeats
   funnel.json     counts and examples by step; funnel.txt is its table
   samples.jsonl   all responses that were drawn, and their verdicts
@@ -15,8 +15,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from k15 import asks as asks_lib
@@ -24,10 +22,11 @@ from k15 import config_stages
 from k15 import context as context_lib
 from k15 import curation
 from k15 import curation_steps
-from k15 import data
+from k15 import files
+from k15 import fingerprints
 from k15 import funnel
 from k15 import hosts
-from k15 import metrics
+from k15 import problems
 from k15 import stage_inputs
 from k15 import task as task_lib
 from k15.asks import Respond
@@ -63,7 +62,7 @@ def curate(
   sampling = asks_lib.sampling_of(context.config)
   tokenizer = stage_inputs.tokenizer_of(context.config)
   form = [task.is_chat, task.system_prompt, tokenizer, sampling]
-  model = asks_lib.digest(fingerprint(params), form)
+  model = asks_lib.digest(fingerprints.of_params(params), form)
   columns = curation_steps.columns_of(context.config, task)
   with context_lib.sampling(context, params, 'curate', columns) as rollout:
     del params
@@ -157,7 +156,7 @@ def prompt_set(context: Context, problems: list[Problem]) -> Context:
 
   Worked solutions of problems that an evaluation set holds are left out too.
   """
-  removed = metrics.read_jsonl(
+  removed = files.read_jsonl(
     context.workdir / curation_steps.FOLDER / 'removed.jsonl'
   )
   known = {r['id'] for r in removed if r['step'] == 'evaluation overlap'}
@@ -170,33 +169,6 @@ def prompt_set(context: Context, problems: list[Problem]) -> Context:
     )
   task = dataclasses.replace(task, train=problems, examples=examples)
   return dataclasses.replace(context, task=task)
-
-
-def fingerprint(params: Any) -> str:
-  """A hash of all weights, whatever devices they lie on."""
-  leaves = jax.tree_util.tree_leaves_with_path(params)
-  return asks_lib.digest(
-    [
-      [jax.tree_util.keystr(path), list(x.shape), str(x.dtype), _checksum(x)]
-      for path, x in leaves
-    ]
-  )
-
-
-def _checksum(x):
-  return int(jax.jit(_sum_of_bits)(x))
-
-
-def _sum_of_bits(x):
-  """Sum of hashed bits and places, modulo 2**32: the same in any order."""
-  kind = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
-  bits = jax.lax.bitcast_convert_type(x, kind).astype(jnp.uint32)
-  places = jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape)
-  mixed = bits ^ (places * jnp.uint32(0x9E3779B9))
-  # MurmurHash3's finalizer: every bit reaches every other.
-  for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-    mixed = (mixed ^ (mixed >> shift)) * jnp.uint32(factor)
-  return jnp.sum(mixed ^ (mixed >> 16))
 
 
 def _inputs(context, evaluation, model) -> dict[str, str]:
@@ -238,24 +210,24 @@ def _recorded(folder) -> dict[str, str]:
 
 
 def _read_prompts(folder) -> list[Problem]:
-  examples = data.read_problems(str(folder / 'prompts.jsonl'))
+  examples = problems.read_problems(str(folder / 'prompts.jsonl'))
   return [example.problem for example in examples]
 
 
 def _write(folder, problems, steps, records, inputs):
   """funnel.json last: with it, the stage is done."""
   rows = [dataclasses.asdict(problem) for problem in problems]
-  metrics.replace_jsonl(folder / 'prompts.jsonl', rows)
+  files.replace_jsonl(folder / 'prompts.jsonl', rows)
   removed = [
     dict(step=step.name) | funnel.removal_record(removal)
     for step in steps
     for removal in step.removals
   ]
-  metrics.replace_jsonl(folder / 'removed.jsonl', removed)
+  files.replace_jsonl(folder / 'removed.jsonl', removed)
   text = funnel.table(records) + '\n'
-  metrics.replace_file(folder / 'funnel.txt', text.encode())
+  files.replace_file(folder / 'funnel.txt', text.encode())
   content = dict(
     steps=records, tags=funnel.tag_counts(problems, steps), inputs=inputs
   )
   encoded = json.dumps(content, indent=1, ensure_ascii=False)
-  metrics.replace_file(folder / 'funnel.json', encoded.encode())
+  files.replace_file(folder / 'funnel.json', encoded.encode())

@@ -13,7 +13,7 @@ from k15 import config_routes
 from k15 import context as context_lib
 from k15 import curation
 from k15 import hosts
-from k15 import metrics
+from k15 import logs
 from k15 import pass_rates
 from k15 import tagging
 from k15.asks import Respond
@@ -238,7 +238,7 @@ def _drawn(context, asks, respond, label):
   store = pass_rates.Store(path, writes=hosts.is_first())
   hosts.wait(f'curate: {label}, read')
   is_stopping = context.stop_poll()
-  with metrics.Progress(len(asks), 0, f'curate: {label}') as progress:
+  with logs.Progress(len(asks), 0, f'curate: {label}') as progress:
 
     def on_response():
       progress.update()

@@ -61,6 +61,14 @@ class Problem:
   discipline: str = ''
 
 
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """A problem and, where there is one, a worked solution of it."""
+
+  problem: Problem
+  response: str | None = None
+
+
 class StopReason(enum.Enum):
   """Why a response stopped growing in this iteration."""
 

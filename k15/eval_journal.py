@@ -9,7 +9,7 @@ template and all; a verdict by `judge`, a digest of all that decides it.
 import os
 from typing import Any
 
-from k15 import metrics
+from k15 import files
 
 Key = tuple[str, str, int]
 
@@ -26,7 +26,7 @@ class Journal:
     """
     self._path, self._writes = path, writes
     self._entries: dict[Key, dict[str, Any]] = {}
-    for line in metrics.read_jsonl(path):
+    for line in files.read_jsonl(path):
       self._take(line)
 
   def response(self, key: Key, asked: str) -> dict[str, Any] | None:
@@ -52,7 +52,7 @@ class Journal:
     line = dict(set=name, problem_id=problem_id, sample=sample) | values
     self._take(line)
     if self._writes:
-      metrics.append_jsonl(self._path, [line])
+      files.append_jsonl(self._path, [line])
 
   def _take(self, line):
     key = line['set'], line['problem_id'], line['sample']

@@ -9,7 +9,7 @@ import numpy as np
 
 from k15 import correctness
 from k15 import eval_metrics
-from k15 import metrics
+from k15 import files
 from k15 import streams
 
 _LEVEL, _RESAMPLES = 0.95, 10000
@@ -42,14 +42,14 @@ def read(path: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
     ValueError: there are none.
   """
   place = pathlib.Path(path)
-  files = [place]
+  paths = [place]
   if place.is_dir():
     folder = place / 'evaluation' if (place / 'evaluation').is_dir() else place
     journals = set(folder.glob('journal-*.jsonl'))
-    files = sorted(set(folder.glob('*.jsonl')) - journals)
+    paths = sorted(set(folder.glob('*.jsonl')) - journals)
   sets = {}
-  for file in files:
-    for record in metrics.read_jsonl(file):
+  for file in paths:
+    for record in files.read_jsonl(file):
       problems = sets.setdefault(record.get('set', 'held_out'), {})
       if not record.keys() >= _NEEDED:
         raise ValueError(f'{file}: a record of {list(record)}')

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from k15 import config_routes
-from k15 import data
-from k15 import math_datasets
+from k15 import problems
+from k15 import rows
 from k15.data_types import Problem
 from k15.rewards import code_datasets
 from k15.rewards import code_tests
@@ -127,7 +127,7 @@ def check_lengths(
 
 def format_of(path: str) -> str:
   """Name of the format, from the fields of the first row."""
-  row = data.first_row(path)
+  row = rows.first_row(path)
   for name, kind in FORMATS.items():
     if row.keys() >= set(kind.fields):
       return name
@@ -147,7 +147,7 @@ def kept_out(config: Any) -> dict[str, list[Problem]]:
   sets = config_routes.named(config.evaluation.sets)
   kinds = {path: format_of(path) for path in sets.values()}
   for path in config.curation.evaluation_paths:
-    is_own = asked_for in data.first_row(path)
+    is_own = asked_for in rows.first_row(path)
     kinds.setdefault(path, 'own' if is_own else format_of(path))
   return {
     path: _prompts(path, FORMATS[kind].prompts)
@@ -160,7 +160,7 @@ def kept_out(config: Any) -> dict[str, list[Problem]]:
 def _prompts(path, fields) -> list[Problem]:
   """Problems without their tests."""
   problems = []
-  for number, where, row in data.read_rows(path):
+  for number, where, row in rows.read_rows(path):
     found = [row[f] for f in fields if isinstance(row.get(f), str)]
     if not found:
       raise ValueError(f'{where}: no text in any of the fields {list(fields)}')
@@ -188,22 +188,22 @@ def _read_problems(config, path, kind) -> list[Problem]:
 def _read_texts(config, path, kind, may_lack_answers=False) -> list[Problem]:
   """Problems whose answers are texts."""
   if kind == 'own':
-    fields, answer_of = data.Fields.of(config.task), None
+    fields, answer_of = problems.Fields.of(config.task), None
   else:
     (prompt,) = FORMATS[kind].prompts
-    fields = data.Fields(
+    fields = problems.Fields(
       prompt, response='', difficulty='', answer_marker='####'
     )
     answer_of = None
   if kind == 'math':
     fields = dataclasses.replace(fields, domain='subject')
     answer_of = functools.partial(_math_answer, may_lack_answers)
-  examples = data.read_problems(path, fields, may_lack_answers, answer_of)
+  examples = problems.read_problems(path, fields, may_lack_answers, answer_of)
   return [example.problem for example in examples]
 
 
 def _math_answer(may_be_missing, row, where):
-  answer = math_datasets.answer_of(row, where)
+  answer = problems.boxed_answer(row, where)
   if not answer and not may_be_missing:
     raise ValueError(f"{where}: no 'answer', and no box in a 'solution'")
   return answer

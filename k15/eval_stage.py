@@ -27,8 +27,10 @@ from k15 import eval_journal
 from k15 import eval_questions
 from k15 import eval_table
 from k15 import evaluate
+from k15 import files
+from k15 import fingerprints
 from k15 import hosts
-from k15 import metrics
+from k15 import logs
 from k15 import models
 from k15.context import Context
 from k15.data_types import StopReason, Trajectory
@@ -94,7 +96,7 @@ def _answered(context, source, sets, folder, stream, label):
   task = dataclasses.replace(context.task, prompt_suffix='')
   questions = eval_questions.questions_of(config, sets, task.encode_prompt)
   facts = dict(
-    model=models.fingerprint(source),
+    model=fingerprints.of_model(source),
     temperature=e.temperature,
     top_p=e.top_p,
     max_length=config.rollout.max_length,
@@ -136,7 +138,7 @@ def _sample(context, task, source, questions, journal, stream, label):
       judging.begin(question)
     if missing:
       done = len(questions) - len(missing)
-      with metrics.Progress(len(questions), done, label) as progress:
+      with logs.Progress(len(questions), done, label) as progress:
         _answer(
           context,
           task,
@@ -289,9 +291,9 @@ def _write(context, folder, source, questions, journal, facts):
     seed=config.seed,
   )
   for name, found in records.items():
-    metrics.replace_jsonl(folder / f'{name}.jsonl', found)
+    files.replace_jsonl(folder / f'{name}.jsonl', found)
   text = json.dumps(dict(settings=settings, sets=results), indent=2) + '\n'
-  metrics.replace_file(folder / 'results.json', text.encode())
+  files.replace_file(folder / 'results.json', text.encode())
   print(eval_table.of_results(results, e.interval), flush=True)
   return results
 

@@ -7,18 +7,15 @@ is the trainer's own memory.  Workers of other processes get theirs through
 """
 
 import collections
-import functools
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec
 
+from k15 import fingerprints
 from k15 import reshard
 
 Move = Callable[[jax.Array, NamedSharding], jax.Array]
@@ -72,13 +69,13 @@ class HandOver:
     ]
     names = [jax.tree_util.keystr(path) for path, _ in paths]
     sent = _chosen(arrays, moves)
-    announced = checksums(sent, version)
+    announced = fingerprints.of_copies(sent, version)
     # One after the other: what is on its way at once needs memory at once.
     arrived = [
       jax.block_until_ready(self._move(array, target))
       for array, target in zip(arrays, targets, strict=True)
     ]
-    received = checksums(_chosen(arrived, moves), version)
+    received = fingerprints.of_copies(_chosen(arrived, moves), version)
     _compare(announced, received, _chosen(names, moves), version)
     moved_bytes = sum(
       reshard.bytes_to_move(array, target)
@@ -101,89 +98,6 @@ class HandOver:
     """
     metrics, self._metrics = dict(self._metrics), collections.Counter()
     return metrics
-
-
-def checksums(arrays: Sequence[jax.Array], version: int) -> np.ndarray:
-  """What identifies arrays, whatever their layout.
-
-  sum over elements of h(bits + 0x9E3779B1 * position) mod 2^32, where h mixes
-  the bits of a word and position counts elements in row-major order.  Every
-  copy of an array is summed; a row holds the least and the largest sum of its
-  copies, and the last row those of the version.
-
-  Args:
-    arrays: of 1, 2, 4 or 8 bytes an element.
-    version: as this process knows it.
-
-  Returns:
-    uint32 [len(arrays) + 1, 2]; [0, 2] if there are no arrays.
-  """
-  if not arrays:
-    return np.zeros((0, 2), np.uint32)
-  shardings = tuple(array.sharding for array in arrays)
-  with jax.set_mesh(shardings[0].mesh):  # Another one may be in force.
-    sums = _checksums(list(arrays), np.uint32(version), shardings)
-  return np.asarray(sums)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _checksums(arrays, version, shardings):
-  mesh = shardings[0].mesh
-  specs = [sharding.spec for sharding in shardings]
-  everywhere = PartitionSpec()
-
-  def local(version, *blocks):
-    sums = [
-      _sum_of_copy(block, array.shape, spec, mesh)
-      for block, array, spec in zip(blocks, arrays, specs, strict=True)
-    ]
-    sums = jnp.stack([*sums, version])
-    copies = jax.lax.all_gather(sums, mesh.axis_names)
-    return jnp.stack([copies.min(axis=0), copies.max(axis=0)], axis=1)
-
-  return jax.shard_map(
-    local,
-    mesh=mesh,
-    in_specs=(everywhere, *specs),
-    out_specs=everywhere,
-    check_vma=False,
-  )(version, *arrays)
-
-
-def _sum_of_copy(block, shape, spec, mesh):
-  """Sum of the copy of an array that this block is a part of."""
-  position = jnp.zeros((), jnp.uint32)
-  split = []
-  for axis, here in enumerate(block.shape):
-    axes = spec[axis] if axis < len(spec) else None
-    axes = () if axes is None else (axes,) if isinstance(axes, str) else axes
-    first = jax.lax.axis_index(axes) * here if axes else 0
-    index = jax.lax.broadcasted_iota(jnp.uint32, block.shape, axis)
-    stride = math.prod(shape[axis + 1 :]) % (1 << 32)
-    position += (index + jnp.uint32(first)) * jnp.uint32(stride)
-    split += axes
-  total = jnp.sum(_mixed(_words(block), position), dtype=jnp.uint32)
-  return jax.lax.psum(total, tuple(split)) if split else total
-
-
-def _words(block):
-  """uint32 words of the elements; those of 8 bytes are folded into one."""
-  width = block.dtype.itemsize
-  if block.dtype == jnp.bool_:
-    return block.astype(jnp.uint32)
-  if width == 8:
-    halves = jax.lax.bitcast_convert_type(block, jnp.uint32)
-    return halves[..., 0] + halves[..., 1] * jnp.uint32(0x85EBCA6B)
-  unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[width]
-  return jax.lax.bitcast_convert_type(block, unsigned).astype(jnp.uint32)
-
-
-def _mixed(words, position):
-  """Murmur3's finalizer: every bit of word and position moves all others."""
-  h = words + position * jnp.uint32(0x9E3779B1)
-  h = (h ^ (h >> 16)) * jnp.uint32(0x85EBCA6B)
-  h = (h ^ (h >> 13)) * jnp.uint32(0xC2B2AE35)
-  return h ^ (h >> 16)
 
 
 def _chosen(values, chosen):

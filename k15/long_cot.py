@@ -17,15 +17,15 @@ from typing import Any
 
 from k15 import context as context_lib
 from k15 import conversations
+from k15 import files
 from k15 import hosts
+from k15 import logs
 from k15 import long_cot_samples
-from k15 import metrics
 from k15 import sft
 from k15 import sft_data
 from k15 import task as task_lib
 from k15.context import Context
-from k15.data import Example
-from k15.data_types import StopReason, TrainState
+from k15.data_types import Example, StopReason, TrainState
 from k15.rollout import openai_texts
 from k15.rollout import texts
 
@@ -68,7 +68,7 @@ def make_examples(
     }
   )
   problems = _askable(context, asking)
-  with metrics.Progress(
+  with logs.Progress(
     len(problems) * config.samples, 0, 'long_cot samples'
   ) as progress:
 
@@ -143,9 +143,9 @@ def _write(folder, problems, records, asking):
     for record in kept
   ]
   if hosts.is_first():
-    metrics.replace_jsonl(folder / 'examples.jsonl', lines)
+    files.replace_jsonl(folder / 'examples.jsonl', lines)
     text = json.dumps(funnel, indent=2) + '\n'
-    metrics.replace_file(folder / 'funnel.json', text.encode())
+    files.replace_file(folder / 'funnel.json', text.encode())
   print(
     f'long_cot: {funnel["problems"]} problems, {funnel["sampled"]} responses,'
     f' {funnel["finished"]} finished, {funnel["correct"]} correct,'

@@ -17,8 +17,8 @@ import numpy as np
 
 from k15 import cognitive
 from k15 import conversations
+from k15 import files
 from k15 import hosts
-from k15 import metrics
 from k15.data_types import Problem
 from k15.rewards import scoring
 from k15.rewards import verdict as verdict_lib
@@ -76,7 +76,7 @@ def sample(
             generate = stack.enter_context(generate_from(number))
           calls.append(_ask(asked, turn, number, generate, submit, asking))
           if hosts.is_first():
-            metrics.append_jsonl(path, calls[number])
+            files.append_jsonl(path, calls[number])
         _check_asked(path, calls[number], asked, turn)
         records += calls[number]
         on_call(calls[number])
@@ -190,12 +190,12 @@ def _ask(asked, turn, number, generate, submit, asking):
 def _whole_calls(path):
   """Calls on disk; what a crash left of another one is taken back."""
   calls = collections.defaultdict(list)
-  for record in metrics.read_jsonl(path):
+  for record in files.read_jsonl(path):
     calls[record['call']].append(record)
   whole = [call for call in calls.values() if len(call) == call[0]['of']]
   hosts.wait('long_cot samples read')
   if hosts.is_first():
-    metrics.replace_jsonl(path, [record for call in whole for record in call])
+    files.replace_jsonl(path, [record for call in whole for record in call])
   return whole
 
 

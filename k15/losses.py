@@ -1,26 +1,18 @@
-"""Losses, baselines and weights: the equations of the policy update.
+"""Losses of the policy update and of its relatives: what is differentiated.
 
-The first half runs on devices.  Its arrays are the fields of a packed Batch
-(see data_types), and `logprobs` [B, T], log pi_theta of each target token in
-nats, is the only one differentiated.  Every loss is a SUM over sequences:
-what turns it into a mean (1 / responses, 1 / length) is already inside the
-weights, so the losses of micro-batches add up.  So do their metrics, but for
-those named `*_max`; `merge_metrics` knows both kinds.
-
-The second half runs on the host, in numpy: rewards of groups [P, K] in,
-advantages and weights out.
+All of it runs on devices.  Arrays are the fields of a packed Batch (see
+data_types), and `logprobs` [B, T], log pi_theta of each target token in nats,
+is the only one differentiated.  Every loss is a SUM over sequences: what turns
+it into a mean (1 / responses, 1 / length) is already inside the weights, which
+`advantages` makes on the host, so the losses of micro-batches add up.  So do
+their metrics, but for those named `*_max`; `merge_metrics` knows both kinds.
 """
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 # exp is cut beyond it: a diverged policy gives large numbers, never inf.
 MAX_LOG_RATIO = 60.0
-
-# Rewards of a group that differ by less, as a share of the largest, are equal:
-# sums of the same parts in another order are off by some 1e-16.
-_ROUNDING = 1e-9
 
 
 def sequence_sums(values, segment_ids, mask, num_sequences):
@@ -82,30 +74,6 @@ def policy_mirror_descent(
   metrics = _metrics(log_pi, segment_ids, loss_mask)
   metrics |= _log_ratio_metrics(log_ratio, pg_loss, reg_loss)
   return pg_loss + reg_loss, stop(metrics)
-
-
-def surrogate(
-  logprobs, ref_logprobs, segment_ids, loss_mask, advantage, weight, tau
-):
-  """The squared surrogate L of Kimi k1.5, section 2.3.2, over 2 tau.
-
-  sum_j weight_j (A_j - tau l_j)^2 / (2 tau).  Its gradient is that of
-  `policy_mirror_descent` with both weights equal to `weight`; divided so,
-  the size of a step does not depend on tau.
-
-  Args:
-    weight: float32 [B, S]; tau: > 0; others as in Batch.
-
-  Returns:
-    float32 [].
-  """
-  log_ratio = sequence_sums(
-    logprobs.astype(jnp.float32) - ref_logprobs,
-    segment_ids,
-    loss_mask,
-    advantage.shape[-1],
-  )
-  return jnp.sum(weight * (advantage - tau * log_ratio) ** 2) / (2 * tau)
 
 
 def grpo(
@@ -286,157 +254,3 @@ def _log_ratio_metrics(log_ratio, pg_loss, reg_loss):
     pg_loss_sum=pg_loss,
     reg_loss_sum=reg_loss,
   )
-
-
-def advantages(rewards_P_K, baseline, tau):
-  """Reward minus baseline, over the K responses of each problem.
-
-  'mean': r-bar = mean_j r_j, what k1.5 uses (section 2.3.2);
-  'tau_log_z': tau log mean_j exp(r_j / tau), its derivation's own baseline;
-  'leave_one_out': the mean of the other responses; 'none': 0.
-
-  Args:
-    rewards_P_K: float [P, K], total rewards.
-    baseline: one of the four names.
-    tau: used by 'tau_log_z' alone, > 0.
-
-  Returns:
-    float64 [P, K]; exactly 0 where rewards `are_equal`, but under 'none'.
-
-  Raises:
-    ValueError: for an unknown name, tau <= 0, or leave_one_out with K = 1.
-  """
-  rewards_P_K = np.asarray(rewards_P_K, np.float64)
-  group_size = rewards_P_K.shape[1]
-  if baseline == 'none':
-    return rewards_P_K
-  # Every baseline moves along with its group, so the best may count as 0:
-  # then equal rewards cancel exactly, and exp(r / tau) cannot overflow.
-  gap_P_K = rewards_P_K - rewards_P_K.max(axis=1, keepdims=True)
-  gap_P_K[are_equal(rewards_P_K)] = 0.0
-  mean_P_1 = gap_P_K.mean(axis=1, keepdims=True)
-  if baseline == 'mean':
-    return gap_P_K - mean_P_1
-  if baseline == 'leave_one_out':
-    if group_size < 2:
-      raise ValueError(f'leave_one_out needs 2 responses, not {group_size}')
-    return (gap_P_K - mean_P_1) * group_size / (group_size - 1)
-  if baseline == 'tau_log_z':
-    if tau <= 0:
-      raise ValueError(f'tau_log_z needs tau > 0, not {tau}')
-    z_P_1 = np.exp(gap_P_K / tau).mean(axis=1, keepdims=True)
-    return gap_P_K - tau * np.log(z_P_1)
-  raise ValueError(f'unknown baseline {baseline!r}')
-
-
-def are_equal(rewards_P_K):
-  """Whether all rewards of a group are the same, but for rounding.
-
-  Args:
-    rewards_P_K: float [P, K].
-
-  Returns:
-    bool [P].
-  """
-  rewards_P_K = np.asarray(rewards_P_K, np.float64)
-  largest_P = np.abs(rewards_P_K).max(axis=1)
-  return np.ptp(rewards_P_K, axis=1) <= _ROUNDING * largest_P
-
-
-def group_normalized(rewards_P_K):
-  """GRPO's advantage, (r - mean) / std of the group; 0 where all are equal.
-
-  DeepSeek-R1, equation 3, with the population's standard deviation.  Nothing is
-  added to it; rewards that `are_equal` would otherwise be rounding blown up.
-
-  Args:
-    rewards_P_K: float [P, K].
-
-  Returns:
-    float64 [P, K].
-  """
-  centred_P_K = advantages(rewards_P_K, 'mean', 0.0)
-  std_P_1 = np.sqrt((centred_P_K**2).mean(axis=1, keepdims=True))
-  return centred_P_K / np.where(std_P_1 > 0, std_P_1, 1.0)
-
-
-def rest_advantages(rewards_P_K):
-  """ReST, k1.5, section 3.5: 1 for a group's best response, 0 for the rest.
-
-  The first one wins a tie.  A group without a positive reward has no best.
-
-  Args:
-    rewards_P_K: float [P, K].
-
-  Returns:
-    float64 [P, K].
-  """
-  rewards_P_K = np.asarray(rewards_P_K)
-  is_best = np.arange(rewards_P_K.shape[1]) == rewards_P_K.argmax(1)[:, None]
-  return (is_best & (rewards_P_K > 0)).astype(np.float64)
-
-
-def apply_negative_gradients(advantages_P_K, mode, discard_rate, rng):
-  """Decides which responses with a negative advantage stay in the loss.
-
-  'keep' keeps all, 'drop' none, and 'discard' leaves each one out with
-  probability `discard_rate`.  A response left out leaves the loss entirely,
-  its regularizer included; those with an advantage of 0 always stay.
-
-  Args:
-    advantages_P_K: float [P, K].
-    mode: 'keep', 'drop' or 'discard'.
-    discard_rate: in [0, 1], used by 'discard'.
-    rng: a numpy Generator, drawn from by 'discard' alone.
-
-  Returns:
-    The advantages, 0 where left out, and a bool mask [P, K] of those kept.
-
-  Raises:
-    ValueError: for an unknown mode.
-  """
-  is_negative = advantages_P_K < 0
-  if mode == 'keep':
-    left_out = np.zeros_like(is_negative)
-  elif mode == 'drop':
-    left_out = is_negative
-  elif mode == 'discard':
-    left_out = is_negative & (rng.random(is_negative.shape) < discard_rate)
-  else:
-    raise ValueError(f'unknown mode of negative gradients {mode!r}')
-  return np.where(left_out, 0.0, advantages_P_K), ~left_out
-
-
-def sequence_weights(lengths, norm, max_length, in_loss=True):
-  """Weights that turn sums over sequences and tokens into a mean.
-
-  Of N responses, response j with n_j tokens in the loss weighs
-  'seq_sum': 1 / N (k1.5, section 2.3.2); 'const_max_len': 1 / (N max_length);
-  'seq_mean': 1 / (N n_j); 'token_mean': 1 / sum_i n_i.
-
-  Args:
-    lengths: int [N], tokens of every response of the minibatch that enter the
-      loss, if it does.
-    norm: one of the four names.
-    max_length: tokens, used by 'const_max_len'.
-    in_loss: bool [N], whether a response does.  Those left out get weight 0,
-      but count in every mean: the others weigh what they would beside them.
-
-  Returns:
-    float32 [N].
-
-  Raises:
-    ValueError: for an unknown norm.
-  """
-  lengths = np.asarray(lengths)
-  count = np.full(lengths.shape, len(lengths), np.float64)
-  divisors = {
-    'seq_sum': count,
-    'seq_mean': count * np.maximum(lengths, 1),
-    'token_mean': np.full(lengths.shape, max(lengths.sum(), 1), np.float64),
-    'const_max_len': count * max_length,
-  }
-  if norm not in divisors:
-    raise ValueError(f'norm {norm!r} is not one of {sorted(divisors)}')
-  weighs = (lengths > 0) & in_loss
-  return np.where(weighs, 1 / divisors[norm], 0.0).astype(np.float32)

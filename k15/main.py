@@ -26,12 +26,12 @@ from k15 import config_resume
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import curation_steps
+from k15 import files
 from k15 import handover
 from k15 import hf_config
 from k15 import hf_files
 from k15 import host_memory
 from k15 import hosts
-from k15 import metrics
 from k15 import recipe
 from k15 import stage_inputs
 from k15.rewards import scoring
@@ -122,7 +122,7 @@ def _write_config(workdir, config):
   if not hosts.is_first():
     return
   text = json.dumps(config_resume.to_json(config), indent=2) + '\n'
-  metrics.replace_file(workdir / 'config.json', text.encode())
+  files.replace_file(workdir / 'config.json', text.encode())
 
 
 def _stop_on_signal():

@@ -8,7 +8,6 @@ when they are copied.
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import shutil
@@ -27,7 +26,6 @@ from k15 import tokenizer as tokenizer_lib
 BYTE_TOKENIZER = 'byte_tokenizer.json'  # Instead of tokenizer.json.
 ORIGIN = 'k15.json'
 _NEW = '.new'  # Behind the name of a directory that is not whole.
-_END_BYTES = 1 << 20
 
 # Of a policy what a directory does not say: how it is computed.
 HOW = (
@@ -182,19 +180,6 @@ def _refuse_other(directory, shape):
         f'{directory} is of another policy: its {key} is {value}, and here it'
         f' is {ours[key]}'
       )
-
-
-def fingerprint(directory: pathlib.Path) -> str:
-  """Tells models apart by names, sizes, both ends of each file of weights."""
-  digest = hashlib.sha256()
-  for path in sorted(directory.iterdir()):
-    if path.suffix in ('.json', '.safetensors'):
-      digest.update(f'{path.name} {path.stat().st_size} '.encode())
-      with path.open('rb') as file:
-        digest.update(file.read(_END_BYTES))
-        file.seek(max(0, path.stat().st_size - _END_BYTES))
-        digest.update(file.read())
-  return digest.hexdigest()
 
 
 def save(

@@ -5,6 +5,7 @@ function of `TrainState.step`, so that resetting the moments at the start of an
 iteration (Kimi k1.5, section 2.3.2) leaves the schedule where it was.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,45 @@ from k15.data_types import TrainState
 _AT_THE_ENDS = frozenset(['vocab', 'value'])
 
 Schedule = Callable[[jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What the rule of an optimizer may need; see `make`."""
+
+  beta1: float
+  beta2: float
+  eps: float
+  muon_adam_share: float
+  axes: Any
+
+
+def _adam(settings):
+  s = settings
+  return [optax.scale_by_adam(b1=s.beta1, b2=s.beta2, eps=s.eps)]
+
+
+def _muon(settings):
+  """By Muon what `_muon_axes` says, the rest by Adam."""
+  muon = optax.contrib.muon(
+    learning_rate=1.0,
+    adam_learning_rate=settings.muon_adam_share,
+    adam_b1=settings.beta1,
+    adam_b2=settings.beta2,
+    eps=settings.eps,
+    muon_weight_dimension_numbers=_of_each(_muon_axes, settings.axes),
+  )
+  return [muon, optax.scale(-1.0)]  # which undoes optax's descending sign.
+
+
+def _sgd(settings):
+  return [optax.identity()]  # A chain needs a link.
+
+
+# Name of an optimizer -> the links of a chain from gradients to directions,
+# between clipping and decay.  A further one is a function and a row here, and
+# its name among those that the config may say.
+RULES = dict(adam=_adam, muon=_muon, sgd=_sgd)
 
 
 def make(
@@ -37,7 +77,7 @@ def make(
   layers stacked along an axis 'layers' are so many matrices, norms and biases.
 
   Args:
-    name: 'adam', 'sgd', or 'muon' (see `_muon_axes`; the rest by Adam).
+    name: one of `RULES`.
     beta1, beta2, eps: of Adam.
     weight_decay: decoupled, of matrices only.
     clip_norm: global gradient norm; 0 is off.
@@ -49,25 +89,11 @@ def make(
   Raises:
     ValueError: an unknown name.
   """
-  parts = []
-  if clip_norm > 0:
-    parts.append(optax.clip_by_global_norm(clip_norm))
-  if name == 'adam':
-    parts.append(optax.scale_by_adam(b1=beta1, b2=beta2, eps=eps))
-  elif name == 'muon':
-    muon = optax.contrib.muon(
-      learning_rate=1.0,
-      adam_learning_rate=muon_adam_share,
-      adam_b1=beta1,
-      adam_b2=beta2,
-      eps=eps,
-      muon_weight_dimension_numbers=_of_each(_muon_axes, axes),
-    )
-    parts += [muon, optax.scale(-1.0)]  # undoes optax's descending sign
-  elif name == 'sgd':
-    parts.append(optax.identity())  # a chain needs a link
-  else:
-    raise ValueError(f"optimizer {name!r} is not 'adam', 'muon' or 'sgd'")
+  if name not in RULES:
+    raise ValueError(f'optimizer {name!r} is not one of {sorted(RULES)}')
+  settings = Settings(beta1, beta2, eps, muon_adam_share, axes)
+  parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm > 0 else []
+  parts += RULES[name](settings)
   if weight_decay > 0:
     is_matrix = _of_each(lambda names: len(_places(names)) > 1, axes)
     parts.append(optax.add_decayed_weights(weight_decay, mask=is_matrix))

@@ -16,6 +16,9 @@ import numpy as np
 from k15 import quiet_imports as quiet
 from k15 import streams
 
+# Prompt and response; the response ends with the end-of-sequence token.
+TokenPair = tuple[np.ndarray, np.ndarray]
+
 # Rows that may still be filled; more find better places and cost more time.
 MAX_OPEN_ROWS = 256
 
@@ -216,3 +219,76 @@ def iterator(
   # Rows are copied from memory or from a mapped file: threads gain nothing.
   options = quiet.grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
   return iter(stream.to_iter_dataset(options).batch(rows, drop_remainder=True))
+
+
+def best_fit_iterator(
+  pairs: Sequence[TokenPair],
+  row_length: int,
+  rows: int,
+  seed: int,
+  stage: str = 'sft',
+) -> quiet.grain.DatasetIterator:
+  """Endless packed batches, shuffled anew in every epoch.
+
+  Args:
+    pairs: prompts and responses, int32 [T]; kept in memory.
+    row_length: tokens of a packed row.
+    rows: packed rows of a batch.
+    seed, stage: the same ones give the same stream; see `streams`.
+
+  Returns:
+    An iterator of dicts of arrays [rows, row_length]: int32 `tokens`,
+    `positions` (from 0 in each example) and `segment_ids` (from 1, 0 is
+    padding), float32 `loss_mask` (1 on response tokens).  `get_state()` is a
+    dict of integers that JSON can hold; after `set_state(state)` the stream
+    goes on bit by bit.
+
+  Raises:
+    ValueError: no pairs, one without a prompt, or one that no row can hold.
+  """
+  if not pairs:
+    raise ValueError('0 examples to learn from')
+  for i, (prompt, response) in enumerate(pairs):
+    length = len(prompt) + len(response)
+    if not len(prompt) or length > row_length:
+      raise ValueError(
+        f'example {i} has {len(prompt)} prompt tokens and {length} in all; a '
+        f'row holds 1 to {row_length}'
+      )
+  # Data in memory needs no threads: one core packs two million tokens a second
+  # without.  Examples of 70 to 250 tokens in 25 rows of 320 leave 9 % padding
+  # best-fit into four batches of bins, 14 % into one.
+  stream = (
+    quiet.grain.MapDataset.source(pairs)
+    .seed(streams.number(seed, 'example order', stage))
+    .shuffle()
+    .repeat()
+    .map(_example_row)
+    .to_iter_dataset(
+      quiet.grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+    )
+  )
+  stream = quiet.grain.experimental.BestFitPackIterDataset(
+    stream,
+    length_struct=dict(tokens=row_length, loss_mask=row_length),
+    num_packing_bins=4 * rows,
+    seed=streams.number(seed, 'best fit', stage),
+    meta_features=('loss_mask',),
+  )
+  return iter(stream.map(_packed_row).batch(rows, drop_remainder=True))
+
+
+def _example_row(pair):
+  prompt, response = pair
+  mask = np.zeros(len(prompt) + len(response), np.float32)
+  mask[len(prompt) :] = 1.0
+  return dict(tokens=np.concatenate(pair).astype(np.int32), loss_mask=mask)
+
+
+def _packed_row(row):
+  return dict(
+    tokens=row['tokens'],
+    positions=row['tokens_positions'],
+    segment_ids=row['tokens_segment_ids'],
+    loss_mask=row['loss_mask'],
+  )

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from k15 import metrics
+from k15 import files
 from k15.asks import Ask
 from k15.asks import Respond
 from k15.data_types import Problem, StopReason
@@ -39,7 +39,7 @@ class Store:
     self._path, self._writes = path, writes
     self._texts: dict[tuple[str, int], tuple[str, StopReason]] = {}
     self._accuracies: dict[tuple[str, int, str], float] = {}
-    for record in metrics.read_jsonl(path):
+    for record in files.read_jsonl(path):
       self._take(record)
 
   def text(self, ask: Ask) -> str | None:
@@ -85,7 +85,7 @@ class Store:
 
   def _add(self, record):
     if self._writes:
-      metrics.append_jsonl(self._path, [record])
+      files.append_jsonl(self._path, [record])
     self._take(record)
 
   def _take(self, record):

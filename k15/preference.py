@@ -12,15 +12,13 @@ import jax
 import numpy as np
 
 from k15 import batching
-from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import long2short
 from k15 import losses
-from k15 import metrics
-from k15 import optimizer as optimizer_lib
 from k15 import responses
 from k15 import sharding
+from k15 import steps as steps_lib
 from k15 import streams
 from k15 import update
 from k15.context import Context
@@ -38,26 +36,16 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """
   config = context.config.dpo
   optimizer = context_lib.make_optimizer(context, config.optimizer)
-  checkpoints = checkpoint.Checkpoints(
-    context.workdir / 'checkpoints' / 'dpo', context.config.saving.keep
+  return steps_lib.run(
+    context,
+    'dpo',
+    config.steps,
+    lambda start: _loop(context, model, optimizer, start),
+    lambda: context_lib.state_layout(context, optimizer),
+    lambda: context_lib.init_state(
+      context, optimizer, context_lib.load_params(context, model)
+    ),
   )
-  start, batches = checkpoints.latest_step() or 0, []
-  if start < config.steps:
-    context.logger.truncate('dpo', start)
-    batches = make_batches(context, _pairs(context, model, start == 0))
-    # A run that goes on computes the same numbers again.
-    batches = _with_ref_logprobs(context, model, batches)
-  if start:
-    layout = context_lib.state_layout(context, optimizer)
-    state, _ = checkpoints.restore(start, layout)
-  else:
-    params = context_lib.load_params(context, model)
-    state = context_lib.init_state(context, optimizer, params)
-  if batches:
-    with context.use_mesh():
-      state = _steps(context, optimizer, state, batches, start, checkpoints)
-  checkpoints.close()
-  return state
 
 
 def make_batches(context: Context, pairs: Sequence[Pair]) -> list[Batch]:
@@ -123,28 +111,24 @@ def _with_ref_logprobs(context, model, batches):
     return jax.block_until_ready(filled)
 
 
-def _steps(context, optimizer, state, batches, start, checkpoints):
-  config, every = context.config.dpo, context.config.saving.every_sft_steps
-  layout = jax.tree.map(lambda x: x.sharding, state)
-  step = _make_step(context, optimizer, layout)
-  timer = metrics.Timer()
-  with metrics.Progress(config.steps, start, 'dpo') as progress:
-    for i in range(start, config.steps):
-      batch = batches[batch_of(i, len(batches), context.config.seed)]
-      with timer('update'):
-        state, values = step(state, batch, False)
-        values = {k: float(v) for k, v in jax.device_get(values).items()}
-      update.refuse_non_finite(context.workdir, 'dpo', 'step', i, values, batch)
-      logged = _metrics(values)
-      progress.update(loss=values['loss'], margin=values['margin_sum'])
-      if i % config.log_every == 0 or i + 1 == config.steps:
-        context.logger.scalars('dpo', i, logged | timer.pop())
-      done, stopping = i + 1 == config.steps, context.is_stopping()
-      if done or (i + 1) % every == 0 or stopping:
-        checkpoints.save(i + 1, state, {})
-      if stopping and not done:
-        raise context_lib.Interrupted(f'dpo: saved after step {i + 1}')
-  return state
+def _loop(context, model, optimizer, start):
+  config, seed = context.config.dpo, context.config.seed
+  batches = make_batches(context, _pairs(context, model, start == 0))
+  # A run that goes on computes the same numbers again.
+  batches = _with_ref_logprobs(context, model, batches)
+  return steps_lib.Loop(
+    steps=config.steps,
+    log_every=config.log_every,
+    batch=lambda i: batches[batch_of(i, len(batches), seed)],
+    make_step=functools.partial(
+      steps_lib.make_policy_step,
+      context,
+      functools.partial(_loss, config.beta),
+      optimizer,
+      steps_lib.cosine(config, config.steps),
+    ),
+    name_metrics=_metrics,
+  )
 
 
 def batch_of(step: int, num_batches: int, seed: int) -> int:
@@ -152,23 +136,6 @@ def batch_of(step: int, num_batches: int, seed: int) -> int:
   epoch, place = divmod(step, num_batches)
   rng = streams.rng(seed, 'pair batches', epoch)
   return int(rng.permutation(num_batches)[place])
-
-
-def _make_step(context, optimizer, layout):
-  config = context.config.dpo
-  return update.make_step(
-    context.policy,
-    functools.partial(_loss, config.beta),
-    optimizer,
-    optimizer_lib.cosine_schedule(
-      config.learning_rate,
-      config.end_learning_rate,
-      config.warmup_steps,
-      config.steps,
-    ),
-    context.config.optimizer.micro_batch_rows,
-    layout=layout,
-  )
 
 
 def _loss(beta, logprobs, rows):

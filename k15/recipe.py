@@ -21,10 +21,10 @@ from k15 import context as context_lib
 from k15 import curate
 from k15 import eval_stage
 from k15 import evaluate
+from k15 import files
 from k15 import hosts
 from k15 import long_cot
 from k15 import merging
-from k15 import metrics
 from k15 import models
 from k15 import preference
 from k15 import report
@@ -79,7 +79,7 @@ def run(context: Context) -> dict[str, Any]:
     if hosts.is_first():
       summary |= found | dict(seconds=already + time.time() - start)
       text = json.dumps(summary, indent=2) + '\n'
-      metrics.replace_file(path, text.encode())
+      files.replace_file(path, text.encode())
   if hosts.is_first():
     print(f'report: {report.write_report(str(context.workdir))}', flush=True)
   return summary
@@ -195,7 +195,7 @@ def _evaluation(context, stage, model):
   facts = dict(step=step, temperature=e.temperature)
   if e.top_p < 1:
     facts['top_p'] = e.top_p
-  records = metrics.read_jsonl(path)
+  records = files.read_jsonl(path)
   keys = ('step', 'temperature', 'top_p')
   is_done = len(records) == total and facts == {
     k: records[0][k] for k in keys if k in records[0]
@@ -206,5 +206,5 @@ def _evaluation(context, stage, model):
   records = [facts | record for record in records]
   lines = ''.join(json.dumps(record) + '\n' for record in records)
   if hosts.is_first():
-    metrics.replace_file(path, lines.encode())
+    files.replace_file(path, lines.encode())
   return records

@@ -21,8 +21,8 @@ from k15 import charts
 from k15 import comparison_page
 from k15 import correctness
 from k15 import figures
+from k15 import files
 from k15 import funnel_chart
-from k15 import metrics
 from k15 import page
 from k15 import run_files
 from k15 import slot_chart
@@ -57,18 +57,18 @@ def write_report(workdir: str | os.PathLike) -> str:
   """
   workdir = pathlib.Path(workdir)
   name = workdir.resolve().name
-  config = metrics.read_json(workdir / 'config.json')
-  summary = metrics.read_json(workdir / 'summary.json')
-  records = metrics.read_jsonl(workdir / 'metrics.jsonl')
-  trained = metrics.read_jsonl(workdir / 'trajectories.jsonl')
+  config = files.read_json(workdir / 'config.json')
+  summary = files.read_json(workdir / 'summary.json')
+  records = files.read_jsonl(workdir / 'metrics.jsonl')
+  trained = files.read_jsonl(workdir / 'trajectories.jsonl')
   stages = config.get('stages', tuple(charts.STAGES))
   all_scores = {
-    stage: metrics.read_jsonl(workdir / f'evaluation_{stage}.jsonl')
+    stage: files.read_jsonl(workdir / f'evaluation_{stage}.jsonl')
     for stage in (*charts.STAGES, *stages)
   }
   scores = {s: all_scores[s] for s in charts.STAGES if all_scores[s]}
   folder = dict(
-    long_cot=metrics.read_json(workdir / 'long_cot' / 'funnel.json'),
+    long_cot=files.read_json(workdir / 'long_cot' / 'funnel.json'),
     evaluate=summary.get('evaluation', {}),
   )
   iterations, rl = charts.columns(records, 'rl')
@@ -77,9 +77,7 @@ def write_report(workdir: str | os.PathLike) -> str:
     page.tiles(_tiles(config, summary, records, scores)),
     page.settings('Configuration', config),
     stage_charts.way(stages, all_scores),
-    funnel_chart.section(
-      metrics.read_json(workdir / 'curation' / 'funnel.json')
-    ),
+    funnel_chart.section(files.read_json(workdir / 'curation' / 'funnel.json')),
     *stage_charts.sections(stages, records, folder),
     stage_charts.section('Held-out problems', charts.score_charts(scores)),
     page.section('Rollout', [page.cards(_slots(workdir))]),
@@ -87,11 +85,11 @@ def write_report(workdir: str | os.PathLike) -> str:
     _training_responses(trained),
   ]
   document = page.document(f'k15: {name}', '\n'.join(body))
-  metrics.replace_file(workdir / 'report.html', document.encode())
+  files.replace_file(workdir / 'report.html', document.encode())
   if rl.keys() >= charts.CURVE:
     curve = (rl[key] for key in ('rl/reward', 'rl/length_mean'))
     png = figures.to_png(figures.learning_curve(iterations, *curve))
-    metrics.replace_file(workdir / 'learning_curve.png', png)
+    files.replace_file(workdir / 'learning_curve.png', png)
   return str(workdir / 'report.html')
 
 
@@ -146,7 +144,7 @@ def _slots(workdir):
   cards = []
   for path in sorted(workdir.glob('timeline*.jsonl')):
     worker = path.stem.removeprefix('timeline').strip('-')
-    found = slot_chart.slot_charts(metrics.read_jsonl(path))
+    found = slot_chart.slot_charts(files.read_jsonl(path))
     for title, figure, caption in found:
       title = f'{title}: {worker}' if worker else title
       cards.append(page.card(title, figures.to_png(figure), caption, wide=True))

@@ -18,9 +18,10 @@ from k15 import asks
 from k15 import config_routes
 from k15 import context as context_lib
 from k15 import correctness
+from k15 import files
+from k15 import fingerprints
 from k15 import hosts
-from k15 import metrics
-from k15 import models
+from k15 import logs
 from k15 import streams
 from k15.context import Context
 from k15.data_types import Problem, StopReason, Trajectory
@@ -110,7 +111,7 @@ class _Records:
     config, task = context.config, context.task
     self._path, self._context = path, context
     facts = dict(
-      model=models.fingerprint(model) if model else '',
+      model=fingerprints.of_model(model) if model else '',
       max_length=config.rollout.max_length,
       temperature=config.rollout.temperature,
       **asks.sampling_of(config),
@@ -126,7 +127,7 @@ class _Records:
       self._judges[problem.id] = asks.judge_of(config, route, problem.answer)
     self.found = {}
     self._judging, self._lines = collections.deque(), []
-    for record in metrics.read_jsonl(path):
+    for record in files.read_jsonl(path):
       self._take(record)
     self._kept = scoring.Withheld(
       self._keep,
@@ -179,7 +180,7 @@ class _Records:
   def write(self) -> None:
     """Puts what was taken in on disk."""
     if hosts.is_first() and self._lines:
-      metrics.append_jsonl(self._path, self._lines)
+      files.append_jsonl(self._path, self._lines)
     self._lines = []
 
   def _begin(self, problem, record):
@@ -225,7 +226,7 @@ def _sample(context, model, problems, missing, records):
     context_lib.sampling(
       context, context_lib.load_params(context, model), 'responses'
     ) as rollout,
-    metrics.Progress(len(pending), 0, 'sample responses') as progress,
+    logs.Progress(len(pending), 0, 'sample responses') as progress,
   ):
     for trajectory in partial.run(
       rollout, pending, task.encode_prompt, config.max_length,

@@ -14,14 +14,12 @@ import jax
 import numpy as np
 import optax
 
-from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import losses
-from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
+from k15 import steps as steps_lib
 from k15 import streams
-from k15 import update
 from k15 import value_head
 from k15.context import Context
 from k15.data_types import TrainState
@@ -73,19 +71,15 @@ def train(
     )
   axes = value_head.logical_axes(context.policy)
   optimizer = context_lib.make_optimizer(context, config.optimizer, axes)
-  state = _init_state(context, optimizer, trunk)
-  folder = context.workdir / 'checkpoints' / 'reward'
-  keep = context.config.saving.keep
-  checkpoints = checkpoint.Checkpoints(folder, keep)
-  start = checkpoints.latest_step() or 0
-  if start:
-    state, _ = checkpoints.restore(start, state)
-  if start < config.steps:
-    context.logger.truncate('reward', start)
-    with context.use_mesh():
-      state = _steps(context, optimizer, state, examples, start, checkpoints)
-  checkpoints.close()
-  return state
+  init = functools.partial(_init_state, context, optimizer, trunk)
+  return steps_lib.run(
+    context,
+    'reward',
+    config.steps,
+    lambda start: _loop(context, optimizer, examples),
+    init,
+    init,
+  )
 
 
 def make_step(
@@ -165,34 +159,16 @@ def _init_state(context, optimizer, trunk):
   return state.replace(params=params)
 
 
-def _steps(context, optimizer, state, examples, start, checkpoints):
+def _loop(context, optimizer, examples):
   config = context.config.reward_model
-  every = context.config.saving.every_sft_steps
-  schedule = optimizer_lib.cosine_schedule(
-    config.learning_rate,
-    config.end_learning_rate,
-    config.warmup_steps,
-    config.steps,
+  schedule = steps_lib.cosine(config, config.steps)
+  return steps_lib.Loop(
+    steps=config.steps,
+    log_every=config.log_every,
+    batch=lambda i: context.place_rows(_batch(context, examples, i)),
+    make_step=functools.partial(make_step, context.policy, optimizer, schedule),
+    name_metrics=_named,
   )
-  layout = jax.tree.map(lambda x: x.sharding, state)
-  step = make_step(context.policy, optimizer, schedule, layout)
-  with metrics.Progress(config.steps, start, 'reward') as progress:
-    for i in range(start, config.steps):
-      batch = context.place_rows(_batch(context, examples, i))
-      state, values = step(state, batch)
-      values = {k: float(v) for k, v in jax.device_get(values).items()}
-      update.refuse_non_finite(
-        context.workdir, 'reward', 'step', i, values, batch
-      )
-      progress.update(loss=values['loss'])
-      if i % config.log_every == 0 or i + 1 == config.steps:
-        context.logger.scalars('reward', i, _named(values))
-      done, stopping = i + 1 == config.steps, context.is_stopping()
-      if done or (i + 1) % every == 0 or stopping:
-        checkpoints.save(i + 1, state, dict(data={}))
-      if stopping and not done:
-        raise context_lib.Interrupted(f'reward: saved after step {i + 1}')
-  return state
 
 
 def _batch(context, examples, step):

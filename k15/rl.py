@@ -18,8 +18,8 @@ from k15 import context as context_lib
 from k15 import evaluate
 from k15 import handover
 from k15 import hosts
+from k15 import logs
 from k15 import low_precision
-from k15 import metrics
 from k15 import offload
 from k15 import optimizer as optimizer_lib
 from k15 import problem_sampler
@@ -55,7 +55,7 @@ class Stage:
   step: Any
   logprobs: Any
   optimizer: Any
-  timer: metrics.Timer
+  timer: logs.Timer
   problem_index: dict[str, int]
   timeline: timeline.Timeline
   name: str
@@ -106,7 +106,7 @@ def _iterations(stage, start, checkpoints):
     stage.rollout.warm_up(longest_context(config.rollout))
   stage.timer.pop()
   total = config.rl.iterations
-  with metrics.Progress(total, start, stage.name) as progress:
+  with logs.Progress(total, start, stage.name) as progress:
     for iteration in range(start, total):
       values = _run_or_save(stage, iteration, checkpoints)
       done, stopping = iteration + 1, context.is_stopping()
@@ -244,7 +244,7 @@ def make_stage(
     optimizer=optimizer._replace(
       init=jax.jit(optimizer.init, out_shardings=layout.opt_state)
     ),
-    timer=metrics.Timer(),
+    timer=logs.Timer(),
     problem_index={p.id: i for i, p in enumerate(context.task.train)},
     timeline=slots,
     name=name,

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from k15 import advantages
 from k15 import correctness
-from k15 import losses
 from k15.data_types import Group, StopReason, Trajectory
 
 # Counts of an iteration's updates, of what was in their loss.
@@ -78,7 +78,7 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   values = {
     'rl/reward': rewards.mean(),
     'rl/accuracy': is_right.mean(),
-    'rl/zero_variance_groups': np.mean(losses.are_equal(rewards)),
+    'rl/zero_variance_groups': np.mean(advantages.are_equal(rewards)),
     'rl/groups': len(groups),
   }
   levels = np.array([_level(g.problem.difficulty) for g in groups])

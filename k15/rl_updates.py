@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import optax
 
+from k15 import advantages
 from k15 import batching
 from k15 import correctness
-from k15 import length_reward
 from k15 import losses
 from k15 import optimizer as optimizer_lib
 from k15 import rollout_correction
@@ -26,10 +26,10 @@ def total_rewards(config: Any, groups: list[Group], iteration: int):
   repeats = np.array(
     [[t.stop is StopReason.REPETITION for t in g.trajectories] for g in groups]
   )
-  weight = length_reward.length_weight(
+  weight = advantages.length_weight(
     iteration, config.length_reward.weight, config.length_reward.start_iteration
   )
-  shaped = length_reward.total_rewards(rewards, is_correct, lengths, weight)
+  shaped = advantages.total_rewards(rewards, is_correct, lengths, weight)
   return shaped - config.rl.repetition_penalty * repeats
 
 
@@ -40,7 +40,7 @@ def _is_correct(groups):
   )
 
 
-def advantages(
+def group_advantages(
   config: Any,
   rewards_P_K: np.ndarray,
   is_correct_P_K: np.ndarray,
@@ -49,16 +49,18 @@ def advantages(
   """Advantages of the configured method, and which responses enter the loss."""
   c = config.loss
   if c.method == 'rest':  # It imitates no wrong one, however well formed.
-    values = losses.rest_advantages(np.where(is_correct_P_K, rewards_P_K, 0))
+    values = advantages.rest_advantages(
+      np.where(is_correct_P_K, rewards_P_K, 0)
+    )
   elif c.method == 'grpo':
-    values = losses.group_normalized(rewards_P_K)
+    values = advantages.group_normalized(rewards_P_K)
   else:
-    values = losses.advantages(rewards_P_K, c.baseline, c.tau)
-  values, keep = losses.apply_negative_gradients(
+    values = advantages.over_baseline(rewards_P_K, c.baseline, c.tau)
+  values, keep = advantages.apply_negative_gradients(
     values, c.negative_gradients, c.negative_discard_rate, rng
   )
   if not c.keep_zero_variance_groups:
-    keep &= ~losses.are_equal(rewards_P_K)[:, None]
+    keep &= ~advantages.are_equal(rewards_P_K)[:, None]
   return values, keep
 
 
@@ -176,7 +178,7 @@ def make_batches(
   config = context.config
   rng = streams.rng(config.seed, 'updates', stage, iteration)
   rewards = total_rewards(config, groups, iteration)
-  values, keep = advantages(config, rewards, _is_correct(groups), rng)
+  values, keep = group_advantages(config, rewards, _is_correct(groups), rng)
   batches = []
   for _ in range(config.rl.epochs):
     order = list(rng.permutation(len(groups)))
@@ -214,8 +216,8 @@ def _pack(context, picked, iteration):
   c, longest = config.loss, config.rollout.max_length
   sequences = batching.with_weights(
     sequences,
-    losses.sequence_weights(lengths, c.pg_norm, longest, in_loss),
-    losses.sequence_weights(lengths, c.reg_norm, longest, in_loss),
+    advantages.sequence_weights(lengths, c.pg_norm, longest, in_loss),
+    advantages.sequence_weights(lengths, c.reg_norm, longest, in_loss),
   )
   rows, columns, most = batch_shape(config)
   return batching.pack(

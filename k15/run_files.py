@@ -8,7 +8,7 @@ from typing import Any
 
 from k15 import comparison_labels
 from k15 import config_stages
-from k15 import metrics
+from k15 import files
 
 RL_STAGES = config_stages.with_curves('rl')
 _FILES = 'summary.json', 'metrics.jsonl', 'trajectories.jsonl'
@@ -51,9 +51,9 @@ def read(paths: Sequence[str | os.PathLike]) -> list[Run]:
   names = comparison_labels.short_paths(places)
   runs = []
   for place, name in zip(places, names, strict=True):
-    config = metrics.read_json(place / 'config.json')
-    summary = metrics.read_json(place / 'summary.json')
-    records = metrics.read_jsonl(place / 'metrics.jsonl')
+    config = files.read_json(place / 'config.json')
+    summary = files.read_json(place / 'summary.json')
+    records = files.read_jsonl(place / 'metrics.jsonl')
     runs.append(Run(name, place, config, summary, records))
   return runs
 
@@ -71,7 +71,7 @@ def check(path: str | os.PathLike) -> None:
   if (
     not any((place / name).exists() for name in _FILES)
     and not any(place.glob('evaluation_*.jsonl'))
-    and 'stages' not in metrics.read_json(place / 'config.json')
+    and 'stages' not in files.read_json(place / 'config.json')
   ):
     raise ValueError(
       f'{path} is no run: it has none of {", ".join(_FILES)}, and no '
@@ -84,11 +84,11 @@ def stages(run: Run) -> list[str]:
   prefix = 'accuracy_after_'
   known = [*run.config.get('stages', ())]
   known += [k.removeprefix(prefix) for k in run.summary if k.startswith(prefix)]
-  files = sorted(
+  paths = sorted(
     run.workdir.glob('evaluation_*.jsonl'), key=lambda p: p.stat().st_mtime
   )
-  known += [path.stem.removeprefix('evaluation_') for path in files]
-  measured = {path.stem.removeprefix('evaluation_') for path in files}
+  known += [path.stem.removeprefix('evaluation_') for path in paths]
+  measured = {path.stem.removeprefix('evaluation_') for path in paths}
   measured |= {s for s in known if f'{prefix}{s}' in run.summary}
   return [stage for stage in dict.fromkeys(known) if stage in measured]
 
@@ -96,13 +96,13 @@ def stages(run: Run) -> list[str]:
 def responses(run: Run, stage: str | None) -> list[Record]:
   """Records of the evaluation after a stage; none if it left none."""
   if stage != 'evaluate':
-    return metrics.read_jsonl(run.workdir / f'evaluation_{stage}.jsonl')
+    return files.read_jsonl(run.workdir / f'evaluation_{stage}.jsonl')
   folder = run.workdir / 'evaluation'
   return [
     record
     for path in sorted(folder.glob('*.jsonl'))
     if not path.name.startswith('journal-')
-    for record in metrics.read_jsonl(path)
+    for record in files.read_jsonl(path)
   ]
 
 

@@ -4,23 +4,20 @@ Packed examples, loss on what the assistant writes, one cosine of the learning
 rate.  A stage has a group of keys in the config, whose name it goes by.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import losses
-from k15 import metrics
-from k15 import optimizer as optimizer_lib
 from k15 import sft_data
-from k15 import update
+from k15 import steps as steps_lib
 from k15.context import Context
-from k15.data import TokenPair
 from k15.data_types import Batch, TrainState
+from k15.packing import TokenPair
 
 
 def train(
@@ -43,82 +40,43 @@ def train(
   """
   config = context.config[stage]
   optimizer = context_lib.make_optimizer(context, config.optimizer)
-  checkpoints = checkpoint.Checkpoints(
-    context.workdir / 'checkpoints' / stage, context.config.saving.keep
-  )
-  start = checkpoints.latest_step() or 0
-  stream = None
-  if config.epochs or start < config.steps:
-    context.logger.truncate(stage, start)
-    stream = sft_data.make_stream(context, stage, make_pairs, is_new=not start)
-  if start:
-    layout = context_lib.state_layout(context, optimizer)
-    state, host = checkpoints.restore(start, layout)
-    if stream is not None and start < stream.steps:
-      stream.batches.set_state(host['data']['state'])
-  else:
-    if stream is not None:
-      context.logger.scalars(stage, 0, stream.counts)
-    state = context_lib.init_state(context, optimizer, make_params())
-  if stream is not None and start < stream.steps:
-    with context.use_mesh():
-      state = _steps(
-        context, stage, optimizer, state, stream, start, checkpoints
-      )
-  checkpoints.close()
-  return state
-
-
-def _steps(context, stage, optimizer, state, stream, start, checkpoints):
-  config, every = context.config[stage], context.config.saving.every_sft_steps
-  layout = jax.tree.map(lambda x: x.sharding, state)
-  step = _make_step(context, stage, stream.steps, optimizer, layout)
-  batches, timer = stream.batches, metrics.Timer()
-  with metrics.Progress(stream.steps, start, stage) as progress:
-    for i in range(start, stream.steps):
-      with timer('data'):
-        batch = context.place_rows(_batch(next(batches)))
-      with timer('update'):
-        state, values = step(state, batch, False)
-        values = {k: float(v) for k, v in jax.device_get(values).items()}
-      update.refuse_non_finite(context.workdir, stage, 'step', i, values, batch)
-      logged = _metrics(values)
-      progress.update(loss=logged['sft/loss'])
-      done, stopping = i + 1 == stream.steps, context.is_stopping()
-      if i % config.log_every == 0 or done:
-        context.logger.scalars(stage, i, logged | timer.pop())
-      if done or (i + 1) % every == 0 or stopping:
-        checkpoints.save(
-          i + 1, state, dict(data=dict(state=batches.get_state()))
-        )
-      if stopping and not done:
-        raise context_lib.Interrupted(f'{stage}: saved after step {i + 1}')
-  return state
-
-
-def _make_step(context, stage, steps, optimizer, layout):
-  config = context.config
-  schedule = optimizer_lib.cosine_schedule(
-    config[stage].learning_rate,
-    config[stage].end_learning_rate,
-    config[stage].warmup_steps,
-    steps,
+  return steps_lib.run(
+    context,
+    stage,
+    # The number of steps of whole epochs is known once they are packed.
+    None if config.epochs else config.steps,
+    lambda start: _loop(context, stage, optimizer, make_pairs, start),
+    lambda: context_lib.state_layout(context, optimizer),
+    lambda: context_lib.init_state(context, optimizer, make_params()),
   )
 
-  def loss(logprobs, rows):
-    # All targets weigh the same, so a row counts as one sequence.
-    one_sequence = jnp.minimum(rows.segment_ids, 1)
-    return losses.next_token(
-      logprobs, one_sequence, rows.loss_mask, rows.pg_weight
-    )
 
-  return update.make_step(
-    context.policy,
-    loss,
-    optimizer,
-    schedule,
-    config.optimizer.micro_batch_rows,
-    layout=layout,
+def _loop(context, stage, optimizer, make_pairs, start):
+  config = context.config[stage]
+  stream = sft_data.make_stream(context, stage, make_pairs, is_new=not start)
+  if not start:
+    context.logger.scalars(stage, 0, stream.counts)
+  return steps_lib.Loop(
+    steps=stream.steps,
+    log_every=config.log_every,
+    batch=lambda _: context.place_rows(_batch(next(stream.batches))),
+    make_step=functools.partial(
+      steps_lib.make_policy_step,
+      context,
+      _loss,
+      optimizer,
+      steps_lib.cosine(config, stream.steps),
+    ),
+    name_metrics=_metrics,
+    source=stream.batches,
+  )
+
+
+def _loss(logprobs, rows):
+  # All targets weigh the same, so a row counts as one sequence.
+  one_sequence = jnp.minimum(rows.segment_ids, 1)
+  return losses.next_token(
+    logprobs, one_sequence, rows.loss_mask, rows.pg_weight
   )
 
 

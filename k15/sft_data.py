@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from k15 import conversations
-from k15 import data
 from k15 import hosts
 from k15 import packing
 from k15 import stage_inputs
@@ -42,7 +41,7 @@ def row_tokens(config: Any, stage: str) -> int:
 def make_stream(
   context: Context,
   stage: str,
-  make_pairs: Callable[[], tuple[list[data.TokenPair], int]] | None,
+  make_pairs: Callable[[], tuple[list[packing.TokenPair], int]] | None,
   is_new: bool,
 ) -> Stream:
   """Reads the examples of a stage and packs them.
@@ -68,7 +67,7 @@ def make_stream(
   if config.packing == 'best_fit':
     pairs, dropped = make_pairs()
     try:
-      batches = data.sft_iterator(
+      batches = packing.best_fit_iterator(
         pairs,
         row_tokens(context.config, stage),
         _rows(context.config, stage),
@@ -95,7 +94,7 @@ def make_stream(
 class Pairs:
   """Prompts and responses as a source of `packing`."""
 
-  def __init__(self, pairs: Sequence[data.TokenPair]):
+  def __init__(self, pairs: Sequence[packing.TokenPair]):
     self._pairs = pairs
     self.lengths = np.array([len(p) + len(r) for p, r in pairs], np.int64)
 

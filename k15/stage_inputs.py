@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k15 import config_keys
-from k15 import data
+from k15 import files
+from k15 import fingerprints
 from k15 import hf_config
 from k15 import hf_export
 from k15 import hosts
-from k15 import metrics
 from k15 import models
 
 _TOKENIZER = (
@@ -79,7 +79,7 @@ def check(
   text = json.dumps(list(problems)).encode()
   now = dict(
     source=str(source) if source else '',
-    fingerprint=models.fingerprint(source) if source else '',
+    fingerprint=fingerprints.of_model(source) if source else '',
     files=_files(stage, config),
     problems=dict(
       number=len(problems), sha256=hashlib.sha256(text).hexdigest()
@@ -99,7 +99,7 @@ def check(
     place = before.get('place', len(begun(workdir)))
     record = dict(place=place, **now, config=config)
     content = json.dumps(record, indent=2) + '\n'
-    metrics.replace_file(path, content.encode())
+    files.replace_file(path, content.encode())
 
 
 def has_saved(workdir: pathlib.Path, stage: str) -> bool:
@@ -162,18 +162,20 @@ def _paths(key, config):
 
 def _print(key, path):
   if pathlib.Path(path).is_file():
-    return data.digest(path)
+    return files.digest(path)
   if not pathlib.Path(path).exists():
     raise FileNotFoundError(f'{key}: no such file or directory: {path}')
   directory = models.directory_of(path)
-  return dict(name=str(path), sha256=models.fingerprint(directory))
+  return dict(name=str(path), sha256=fingerprints.of_model(directory))
 
 
 def _tokenizer_print(path):
   directory, found = models.directory_of(path), hashlib.sha256()
   for name in _TOKENIZER:
     if (directory / name).is_file():
-      found.update(f'{name} {data.digest(directory / name)["sha256"]}'.encode())
+      found.update(
+        f'{name} {files.digest(directory / name)["sha256"]}'.encode()
+      )
   return dict(name=f'the tokenizer of {path}', sha256=found.hexdigest())
 
 

@@ -17,11 +17,11 @@ from k15 import arithmetic
 from k15 import arithmetic_traces
 from k15 import config_stages
 from k15 import conversations
-from k15 import data
 from k15 import eval_sets
 from k15 import near_duplicates
+from k15 import problems
 from k15 import streams
-from k15.data_types import Problem
+from k15.data_types import Example, Problem
 from k15.rewards import thinking
 
 # The k responses to a prompt ask for its tokens k times in an iteration, and
@@ -50,7 +50,7 @@ class Task:
   prompt_suffix: str
   train: list[Problem]
   held_out: list[Problem]
-  examples: list[data.Example]
+  examples: list[Example]
   system_prompt: str = ''
   is_chat: bool = False
   sets: tuple[eval_sets.EvalSet, ...] = ()
@@ -335,7 +335,7 @@ def _arithmetic(config):
     if len(examples) == config.sft.num_examples:
       break
     trace = arithmetic_traces.write_trace(problem, habits, rng)
-    examples.append(data.Example(problem, trace))
+    examples.append(Example(problem, trace))
   return train, held_out, examples
 
 
@@ -348,7 +348,7 @@ def _file(config):
     # Curation alone needs none, and would take them from the prompt set.
     is_alone = tuple(config.stages) == ('curate',)
     count = 0 if is_alone else config.task.held_out_problems
-    examples, held_out = data.split_held_out(everything, count, config.seed)
+    examples, held_out = problems.split_held_out(everything, count, config.seed)
   worked = [e for e in examples if e.response is not None]
   return _ordered(config, examples), _ordered(config, held_out), worked
 
@@ -357,8 +357,8 @@ def _read(config, key):
   """The examples of a user's file."""
   may_lack = config.task.drop_unusable or 'curate' in config.stages
   path = config.task[key]
-  fields = data.Fields.of(config.task)
-  examples = data.read_problems(path, fields, may_lack)
+  fields = problems.Fields.of(config.task)
+  examples = problems.read_problems(path, fields, may_lack)
   if not any(example.problem.answer for example in examples):
     raise ValueError(
       f'{path}: no problem has an answer in task.answer_field,'

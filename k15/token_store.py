@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from k15 import conversations
-from k15 import data
+from k15 import files
 
 _FORMAT = 3  # 3: what is evaluated is known within other words
 
@@ -45,9 +45,9 @@ class TokenStore:
     return np.where(mask, ~stored, stored), mask
 
 
-def fingerprint(files: Sequence[str], settings: Mapping[str, Any]) -> str:
+def fingerprint(paths: Sequence[str], settings: Mapping[str, Any]) -> str:
   """Digest of what is in the files and of how they are read."""
-  contents = [data.digest(path)['sha256'] for path in files]
+  contents = [files.digest(path)['sha256'] for path in paths]
   whole = dict(format=_FORMAT, files=contents, **settings)
   text = json.dumps(whole, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
@@ -62,7 +62,7 @@ def is_made(directory: pathlib.Path, key: str) -> bool:
 def make(
   directory: pathlib.Path,
   key: str,
-  files: Sequence[str],
+  paths: Sequence[str],
   encode: conversations.Encode,
   max_length: int,
   drop_too_long: bool,
@@ -74,7 +74,7 @@ def make(
   Args:
     directory: of the store.
     key: its fingerprint.
-    files: of conversations.
+    paths: of conversations.
     encode: messages -> tokens and mask.
     max_length: tokens of the longest example that a row can hold.
     drop_too_long: whether longer ones are left out and counted.
@@ -100,7 +100,7 @@ def make(
 
   on_unusable = leave_out if drop_unusable else None
   with (new / 'tokens.bin').open('wb') as out:
-    for path in files:
+    for path in paths:
       first = len(lengths)
       for where, messages in conversations.read(path, on_unusable):
         asked = (m['content'] for m in messages if m['role'] != 'assistant')

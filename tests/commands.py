@@ -93,8 +93,8 @@ SHORT = {
     'tests/test_report.py::test_the_command_writes_the_page_of_one_run'
   ),
   'k15.compare': 'tests/test_compare.py',
-  'k15.math_datasets': (
-    'k15.math_datasets', 'gsm8k/train.jsonl', 'math_train.json', 'out.jsonl',
+  'k15.problems': (
+    'k15.problems', 'gsm8k/train.jsonl', 'math_train.json', 'out.jsonl',
   ),
   'k15.rollout.server': 'tests/test_server.py',
   'k15.rewards.reward_service': 'tests/test_reward_client.py',
@@ -118,7 +118,7 @@ SHORT = {
   'benchmarks.learning_rates': 'tests/test_learning_rates.py',
   'benchmarks.long2short': 'make long2short',
   'benchmarks.gpu': 'make bench-gpu',
-  'tensorboard': 'tests/test_metrics.py',
+  'tensorboard': 'tests/test_logs.py',
   'pip install': 'tests/test_commands.py::test_extras_that_are_named_exist',
 }  # fmt: skip
 
@@ -161,6 +161,7 @@ def key_of(line: str) -> str:
 
 def _pages():
   yield ROOT / 'README.md'
+  yield ROOT / 'CONTRIBUTING.md'
   yield from sorted((ROOT / 'docs').rglob('*.md'))
   yield from sorted((ROOT / 'experiments').rglob('*.py'))
 

@@ -2,7 +2,7 @@
 
 import json
 
-from k15 import metrics
+from k15 import files
 
 
 def write(
@@ -41,10 +41,10 @@ def write(
     }
     for i, (reward, length) in enumerate(steps)
   ]  # fmt: skip
-  metrics.append_jsonl(workdir / 'metrics.jsonl', records)
+  files.append_jsonl(workdir / 'metrics.jsonl', records)
   if right is not None:
     answers = [response(i, verdict) for i, verdict in enumerate(right)]
-    metrics.append_jsonl(workdir / f'evaluation_{stage}.jsonl', answers)
+    files.append_jsonl(workdir / f'evaluation_{stage}.jsonl', answers)
     summary = {
       f'accuracy_after_{stage}': sum(right) / len(right),
       f'mean_tokens_after_{stage}': lengths[-1],

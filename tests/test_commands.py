@@ -183,7 +183,8 @@ def test_extras_that_are_named_exist():
     r'extras_require=\{(.*?)\n  \}', (ROOT / 'setup.py').read_text(), re.DOTALL
   )[1]
   known = re.findall(r"^    '(\w+)': \[", extras, re.MULTILINE)
-  for page in (ROOT / 'README.md', ROOT / 'third_party/README.md'):
+  pages = [ROOT / 'README.md', ROOT / 'third_party/README.md']
+  for page in [*pages, *(ROOT / 'docs').glob('*.md')]:
     for named in re.findall(r"'\.\[([a-z]+)\]'", page.read_text()):
       assert named in known, named
 

@@ -4,7 +4,7 @@ import pytest
 import run_dirs
 
 from k15 import comparison
-from k15 import metrics
+from k15 import files
 from k15 import run_files
 
 
@@ -108,5 +108,5 @@ def test_the_last_stage_is_the_furthest_of_any_seed(tmp_path, grouped):
   (found,) = grouped((0, {}), (1, {}))
   assert comparison.last_stage(found) is None
   answers = [run_dirs.response(0, True)]
-  metrics.append_jsonl(tmp_path / '01' / 'evaluation_rl.jsonl', answers)
+  files.append_jsonl(tmp_path / '01' / 'evaluation_rl.jsonl', answers)
   assert comparison.last_stage(found) == 'rl'

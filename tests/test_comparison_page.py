@@ -5,7 +5,7 @@ import run_dirs
 import test_report
 
 from k15 import comparison_page
-from k15 import metrics
+from k15 import files
 
 
 def _read(paths, out):
@@ -32,7 +32,7 @@ def compared(tmp_path_factory):
       run_dirs.response(i, v == '1', text=hostile)
       for i, v in enumerate(verdicts)
     ]
-    metrics.replace_jsonl(path / 'evaluation_rl.jsonl', answers)
+    files.replace_jsonl(path / 'evaluation_rl.jsonl', answers)
   return _read(paths, root / 'page.html')
 
 
@@ -93,7 +93,7 @@ def test_runs_in_every_state(tmp_path):
   asked = run_dirs.write(tmp_path / 'asked', stage='evaluate', right=[1])
   (asked / 'evaluation').mkdir()
   answer = run_dirs.response(0, True) | {'set': 'math'}
-  metrics.append_jsonl(asked / 'evaluation' / 'math.jsonl', [answer])
+  files.append_jsonl(asked / 'evaluation' / 'math.jsonl', [answer])
   torn = run_dirs.write(tmp_path / 'torn', right=[0])
   for name in ('config.json', 'summary.json', 'evaluation_rl.jsonl'):
     (torn / name).write_text('{"seed": 0, "st')
@@ -112,7 +112,7 @@ def test_without_a_problem_in_common_it_says_so(tmp_path):
     for i in (0, 1)
   ]
   answers = [run_dirs.response(7, True)]
-  metrics.replace_jsonl(paths[1] / 'evaluation_rl.jsonl', answers)
+  files.replace_jsonl(paths[1] / 'evaluation_rl.jsonl', answers)
   _, tags = _read(paths, tmp_path / 'page.html')
   assert 'No problem was asked of two of them.' in tags.texts
 

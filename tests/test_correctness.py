@@ -18,9 +18,9 @@ from k15 import context as context_lib
 from k15 import correctness
 from k15 import curation_steps
 from k15 import evaluate
+from k15 import files
 from k15 import hosts
 from k15 import long_cot
-from k15 import metrics
 from k15 import responses
 from k15 import rl
 from k15.data_types import StopReason, Trajectory
@@ -67,7 +67,7 @@ def _of_rl(context):
   assert rl.run_iteration(stage, 0) is not None
   stage.rollout.close()
   (rates,) = {tuple(stage.sampler.success_rates)}
-  groups = metrics.read_jsonl(context.workdir / 'groups.jsonl')
+  groups = files.read_jsonl(context.workdir / 'groups.jsonl')
   for group in groups:
     rate = rates[stage.problem_index[group['problem_id']]]
     assert rate == np.mean(group['accuracies'])
@@ -87,7 +87,7 @@ def _of_pass_rates(context):
     draw = curation_steps._draw(
       context, respond, 'm', 'rates', problems, 3, form
     )
-  lines = metrics.read_jsonl(context.workdir / 'curation/samples.jsonl')
+  lines = files.read_jsonl(context.workdir / 'curation/samples.jsonl')
   stops = {(x['key'], x['sample']): x['stop'] for x in lines if 'text' in x}
   right = [x for x in lines if 'judge' in x]
   assert draw.sum() == sum(x['accuracy'] for x in right)
@@ -97,7 +97,7 @@ def _of_pass_rates(context):
 def _of_long_cot(context):
   with contextlib.suppress(Exception):
     long_cot.make_examples(context, lambda: _params(context))
-  lines = metrics.read_jsonl(context.workdir / 'long_cot/samples.jsonl')
+  lines = files.read_jsonl(context.workdir / 'long_cot/samples.jsonl')
   return [
     ('eos' if x['response'] else 'max_length', x['verdict'] == 'correct')
     for x in lines
@@ -106,7 +106,7 @@ def _of_long_cot(context):
 
 def _of_long2short(context):
   collected = responses.collect(context, None, 6, 3)
-  lines = metrics.read_jsonl(context.workdir / 'responses.jsonl')
+  lines = files.read_jsonl(context.workdir / 'responses.jsonl')
   right = sum(r.is_correct for _, found in collected for r in found)
   assert right == sum(map(correctness.is_right, lines))
   return [(x['stop'], x['accuracy']) for x in lines]
@@ -181,7 +181,7 @@ def _train(folder, **changes):
 def _rows(workdir, name):
   return [
     {k: v for k, v in r.items() if not k.startswith('time')}
-    for r in metrics.read_jsonl(workdir / name)
+    for r in files.read_jsonl(workdir / name)
   ]
 
 

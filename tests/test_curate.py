@@ -4,8 +4,6 @@ import collections
 import dataclasses
 import json
 
-import jax
-import jax.numpy as jnp
 import pytest
 import small_run
 
@@ -13,7 +11,7 @@ from k15 import asks as asks_lib
 from k15 import context as context_lib
 from k15 import curate
 from k15 import curation_steps
-from k15 import metrics
+from k15 import files
 from k15 import recipe
 from k15 import tagging
 from k15.data_types import StopReason
@@ -104,8 +102,8 @@ def test_a_thinking_that_a_guess_would_be_in_is_closed(tmp_path):
 def test_what_is_written_accounts_for_every_problem(tmp_path):
   problems = _curate(tmp_path, Writer(_solves))
   folder = tmp_path / 'run/curation'
-  kept = metrics.read_jsonl(folder / 'prompts.jsonl')
-  removed = metrics.read_jsonl(folder / 'removed.jsonl')
+  kept = files.read_jsonl(folder / 'prompts.jsonl')
+  removed = files.read_jsonl(folder / 'removed.jsonl')
   assert kept == [dataclasses.asdict(problem) for problem in problems]
   context = small_run.make_context(tmp_path, **SAMPLED)
   ids = [record['id'] for record in kept + removed]
@@ -165,7 +163,7 @@ def test_a_request_to_stop_keeps_the_samples(tmp_path):
   with pytest.raises(context_lib.Interrupted, match='curate: the samples'):
     curate.curate_with(context, Writer(_solves), 'm')
   path = tmp_path / 'run/curation/samples.jsonl'
-  assert len(metrics.read_jsonl(path)) == 1
+  assert len(files.read_jsonl(path)) == 1
   context.scorer.close()
 
 
@@ -208,7 +206,7 @@ def test_evaluation_files_and_long_prompts(tmp_path):
     curation__evaluation_paths=(str(held),), rollout__max_prompt_length=4
   )
   problems = _curate(tmp_path, None, **TEXT_ONLY | changes)
-  removed = metrics.read_jsonl(tmp_path / 'run/curation/removed.jsonl')
+  removed = files.read_jsonl(tmp_path / 'run/curation/removed.jsonl')
   # '10+1' and a line's end are five bytes.
   assert len(problems) == 9 and len(removed) == 21
   (overlap,) = [r for r in removed if r['step'] == 'evaluation overlap']
@@ -252,29 +250,6 @@ def test_too_few_problems_for_rl(tmp_path):
     curate.prompt_set(context, context.task.train[:3])
 
 
-def test_fingerprints_see_one_bit_its_place_and_the_type():
-  x = jnp.arange(6.0).reshape(2, 3)
-  prints = {
-    curate.fingerprint({'a': x}),
-    curate.fingerprint({'b': x}),
-    curate.fingerprint({'a': x.at[1, 2].add(1e-6)}),
-    curate.fingerprint({'a': x[::-1]}),
-    curate.fingerprint({'a': x.reshape(6)}),
-    curate.fingerprint({'a': x.astype(jnp.bfloat16)}),
-    curate.fingerprint({'a': -x}),
-  }
-  assert len(prints) == 7
-  assert curate.fingerprint({'a': x + 0}) == curate.fingerprint({'a': x})
-
-
-def test_fingerprints_are_those_of_any_layout():
-  mesh = jax.make_mesh((4,), ('x',))
-  layout = jax.sharding.NamedSharding(mesh, jax.P('x'))
-  x = jnp.arange(8.0)
-  spread = jax.device_put(x, layout)
-  assert curate.fingerprint([spread]) == curate.fingerprint([x])
-
-
 def test_a_run_samples_its_own_policy_and_trains_on_what_is_left(tmp_path):
   changes = SAMPLED | dict(stages=('sft', 'curate', 'rl'), rl__iterations=1)
   context = small_run.make_context(tmp_path, **changes)
@@ -284,7 +259,7 @@ def test_a_run_samples_its_own_policy_and_trains_on_what_is_left(tmp_path):
   )
   drawn = [
     record
-    for record in metrics.read_jsonl(tmp_path / 'run/curation/samples.jsonl')
+    for record in files.read_jsonl(tmp_path / 'run/curation/samples.jsonl')
     if 'text' in record
   ]
   assert len(drawn) == 26 * (4 + 3)  # 30 problems, 4 held out.
@@ -309,7 +284,7 @@ def test_longer_questions_than_those_of_training_are_asked(tmp_path, changes):
   assert needed > r.max_prompt_length + r.max_length
   params = context_lib.init_params(context, 0)
   curate.curate(context, lambda: params)
-  drawn = metrics.read_jsonl(tmp_path / 'run/curation/samples.jsonl')
+  drawn = files.read_jsonl(tmp_path / 'run/curation/samples.jsonl')
   assert len([r for r in drawn if 'text' in r]) == 26 * 2
   context.scorer.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import public_data
 from k15 import curation
-from k15 import math_datasets
+from k15 import problems
 from k15.data_types import Problem
 
 
@@ -201,7 +201,7 @@ def _public(name, rows=slice(None)):
   path = public_data.folder() / name
   if not path.is_file():
     pytest.skip(f'{path} is not there: set {public_data.VARIABLE}')
-  return [Problem(**row) for row in math_datasets.convert([str(path)])[rows]]
+  return [Problem(**row) for row in problems.convert([str(path)])[rows]]
 
 
 def test_math_train_holds_templates_of_math_500_but_none_of_its_problems():

@@ -8,7 +8,7 @@ import small_run
 
 from k15 import context as context_lib
 from k15 import eval_stage
-from k15 import metrics
+from k15 import files
 from k15 import recipe
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
@@ -59,10 +59,10 @@ def test_what_it_leaves(done):
   assert summary['evaluation'] == results['sets']
   assert (sums['problems'], sums['samples']) == (30, 2)
   assert set(sums) > {'pass@1', 'pass@2', 'majority@2', 'tokens', 'truncated'}
-  records = metrics.read_jsonl(folder / 'run/evaluation/sums.jsonl')
+  records = files.read_jsonl(folder / 'run/evaluation/sums.jsonl')
   assert [r['sample'] for r in records] == [0, 1] * 30
   assert records[0]['prompt'] == '0+1\n'
-  few = metrics.read_jsonl(folder / 'run/evaluation/few.jsonl')
+  few = files.read_jsonl(folder / 'run/evaluation/few.jsonl')
   assert few[0]['prompt'] == '0+1'
   accuracy = summary['accuracy_after_evaluate']
   right = sum(r['reward'] for r in records + few)
@@ -121,8 +121,8 @@ def test_more_samples_and_other_answers_cost_what_is_new(done, tmp_path):
   eval_stage.run(context, workdir / 'models/rl')
   added = path.read_bytes()[len(before) :]
   assert added.count(b'"response"') == added.count(b'"verdict"') == 33
-  records = metrics.read_jsonl(workdir / 'evaluation/sums.jsonl')
-  old = metrics.read_jsonl(folder / 'run/evaluation/sums.jsonl')
+  records = files.read_jsonl(workdir / 'evaluation/sums.jsonl')
+  old = files.read_jsonl(folder / 'run/evaluation/sums.jsonl')
   assert [r for r in records if r['sample'] < 2] == old
   # Another answer: judged again, not sampled again.
   before = path.read_bytes()
@@ -147,11 +147,11 @@ def _again(done, name, **more):
   context = small_run.make_context(folder, name, **changes | more)
   eval_stage.run(context, folder / 'run')
   journals = (workdir / 'evaluation').glob('journal-*.jsonl')
-  return [line for path in journals for line in metrics.read_jsonl(path)]
+  return [line for path in journals for line in files.read_jsonl(path)]
 
 
 def test_what_decides_a_verdict_or_a_response_is_in_the_journal(done):
-  before = metrics.read_jsonl(_journal(done[0] / 'run'))
+  before = files.read_jsonl(_journal(done[0] / 'run'))
   assert _again(done, 'same') == before
   # Another marker of answers: all is judged again, and nothing sampled.
   judged = _again(done, 'judged', task__answer_marker='=')

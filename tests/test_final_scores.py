@@ -7,8 +7,8 @@ import pytest
 import run_dirs
 
 from k15 import comparison
+from k15 import files
 from k15 import final_scores
-from k15 import metrics
 from k15 import run_files
 
 T2, T3 = 4.302653, 3.182446  # Student's t at 95 %, 2 and 3 degrees
@@ -85,7 +85,7 @@ def test_the_samples_of_a_problem_are_averaged_first(tmp_path):
     run_dirs.response(n, verdict, length)
     for n, verdict, length in ((0, 1, 10), (0, 0, 30), (1, 1, 5))
   ]
-  metrics.append_jsonl(path, answers)
+  files.append_jsonl(path, answers)
   (run,) = run_files.read([tmp_path / 'a'])
   assert final_scores.problem_means([run], 'rl') == {
     ('held_out', 'p0'): (0.5, 20), ('held_out', 'p1'): (1, 5),

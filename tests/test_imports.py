@@ -15,14 +15,15 @@ CONFIG = (
   'config_experiment_files', 'command_line',
 )  # fmt: skip
 EQUATIONS = (
-  'losses', 'length_reward', 'problem_sampler', 'replay', 'batching',
+  'losses', 'advantages', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
   'curation', 'question_types', 'near_duplicates', 'tagging', 'funnel',
   'long2short', 'cognitive', 'rollout_correction', 'eval_metrics', 'intervals',
 )  # fmt: skip
 DEVICES = (
-  'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'data',
-  'checkpoint', 'metrics', 'hf', 'hf_config', 'hf_export', 'hf_fields',
+  'policy', 'sharding', 'optimizer', 'update', 'tokenizer', 'rows',
+  'checkpoint', 'files', 'fingerprints', 'logs',
+  'hf', 'hf_config', 'hf_export', 'hf_fields',
   'hf_files', 'hf_rope', 'hf_template',
   'hf_tokenizer', 'rope', 'kv_cache', 'lm_head', 'value_head',
   'quiet_imports', 'root_logger',
@@ -31,8 +32,8 @@ DEVICES = (
   'conversations', 'packing', 'token_store',
 )  # fmt: skip
 STAGES = (
-  'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl', 'rl_updates',
-  'curate',
+  'steps', 'sft', 'sft_data', 'long_cot', 'long_cot_samples', 'rl',
+  'rl_updates', 'curate',
   'curation_steps', 'preference', 'shortest', 'short_rl', 'reward_training',
   'eval_stage',
 )  # fmt: skip
@@ -46,7 +47,7 @@ REPORTS = (
 BELOW_ROLLOUT = [
   *CONFIG, 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
 ]  # fmt: skip
-BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task']
+BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task', 'problems']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'rl_metrics', 'eval_journal',
   'eval_questions', 'eval_sets', 'eval_table', 'asks', 'pass_rates',
@@ -69,8 +70,8 @@ MAY_IMPORT = {
   'merging': [*DEVICES, 'long2short'],
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
   'rollout/server': BELOW_STAGES,  # A command of its own.
-  'eval_sets': [*CONFIG, 'data_types', 'data', 'math_datasets', 'rewards'],
-  'eval_journal': ['metrics'],
+  'eval_sets': [*CONFIG, 'data_types', 'problems', 'rows', 'rewards'],
+  'eval_journal': ['files'],
   'eval_questions': [
     *BELOW_EVALUATE,
     'asks',
@@ -78,20 +79,20 @@ MAY_IMPORT = {
     'eval_journal',
     'eval_sets',
   ],
-  'eval_pairs': ['metrics', 'correctness', 'eval_metrics', 'streams'],
-  'task': [*BELOW_ROLLOUT, 'eval_sets', 'rewards'],
+  'eval_pairs': ['files', 'correctness', 'eval_metrics', 'streams'],
+  'task': [*BELOW_ROLLOUT, 'problems', 'eval_sets', 'rewards'],
   'evaluate': BELOW_EVALUATE,
   'context': BELOW_EVALUATE,
   'responses': [*BELOW_EVALUATE, 'asks', 'context'],
   'asks': BELOW_EVALUATE,
   'pass_rates': [*BELOW_EVALUATE, 'asks'],
-  'math_datasets': ['metrics', 'data', 'rewards'],
+  'problems': ['data_types', 'streams', 'files', 'rows', 'rewards'],
   'rl_metrics': ['data_types', 'correctness', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
   'recipe': [*BELOW_RECIPE, *REPORTS],
   **{
     page: [
-      'metrics',
+      'files',
       'correctness',
       'intervals',
       *CONFIG,
@@ -100,7 +101,7 @@ MAY_IMPORT = {
     for page in REPORTS
   },
   'compare': [
-    'metrics',
+    'files',
     'correctness',
     'eval_pairs',
     *REPORTS,

@@ -10,7 +10,8 @@ from k15 import config_checks
 from k15 import config_keys
 from k15 import config_resume
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import files
+from k15 import fingerprints
 from k15 import models
 from k15 import recipe
 from k15.rewards.verdict import Verdict
@@ -66,7 +67,7 @@ def test_every_stage_leaves_a_model_and_an_evaluation(done):
   folder, _, context, summary = done
   for stage in STAGES:
     assert models.read_origin(folder / 'run/models' / stage).stage == stage
-    records = metrics.read_jsonl(folder / f'run/evaluation_{stage}.jsonl')
+    records = files.read_jsonl(folder / f'run/evaluation_{stage}.jsonl')
     assert len(records) == 4
     assert 0 <= summary[f'accuracy_after_{stage}'] <= 1
   assert (folder / 'run/report.html').exists()
@@ -74,10 +75,10 @@ def test_every_stage_leaves_a_model_and_an_evaluation(done):
 
 def test_a_stage_begins_with_the_model_before_it(done):
   folder, _, context, _ = done
-  lines = metrics.read_jsonl(folder / 'run/responses.jsonl')
+  lines = files.read_jsonl(folder / 'run/responses.jsonl')
   # 26 problems, 6 times, of the merged model, then of the next.
   first, second = (
-    models.fingerprint(folder / 'run/models' / stage)
+    fingerprints.of_model(folder / 'run/models' / stage)
     for stage in ('merge', 'shortest')
   )
   assert [line['model'] for line in lines] == [first] * 156 + [second] * 156

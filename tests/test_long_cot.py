@@ -13,8 +13,8 @@ from k15 import cognitive
 from k15 import config_checks
 from k15 import context as context_lib
 from k15 import conversations
+from k15 import files
 from k15 import long_cot
-from k15 import metrics
 from k15 import models
 from k15 import recipe
 from k15.rewards import scoring
@@ -62,11 +62,13 @@ def whole(tmp_path_factory):
 
 def test_examples_are_right_and_the_funnel_counts_them(whole):
   context, state = whole
-  files = _files(context)
-  assert set(files) == {'samples.jsonl', 'examples.jsonl', 'funnel.json'}
-  samples = [json.loads(line) for line in files['samples.jsonl'].splitlines()]
-  examples = [json.loads(line) for line in files['examples.jsonl'].splitlines()]
-  funnel = json.loads(files['funnel.json'])
+  written = _files(context)
+  assert set(written) == {'samples.jsonl', 'examples.jsonl', 'funnel.json'}
+  samples = [json.loads(line) for line in written['samples.jsonl'].splitlines()]
+  examples = [
+    json.loads(line) for line in written['examples.jsonl'].splitlines()
+  ]
+  funnel = json.loads(written['funnel.json'])
   right = {
     (s['problem_id'], s['sample']): s['response']
     for s in samples
@@ -79,7 +81,7 @@ def test_examples_are_right_and_the_funnel_counts_them(whole):
     key = example['problem_id'], example['sample']
     assert right[key] == example['response']
     assert len(example['response']) % 2 == 0
-  rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+  rows = files.read_jsonl(context.workdir / 'metrics.jsonl')
   # Nonsense may become longer when its bytes are read again.
   learnt = rows[0]['sft/examples'], rows[0]['sft/examples_dropped']
   assert sum(learnt) == len(examples) and learnt[0] > 0

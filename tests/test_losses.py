@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 
+from k15 import advantages
 from k15 import batching
 from k15 import losses
 
@@ -31,7 +32,7 @@ def random_batch(
     mask, advantage = rng.random(length) < 0.8, float(rng.normal())
     sequences.append(batching.Sequence(tokens[:2], tokens[2:], mask, advantage))
   lengths = [sequence.loss_tokens for sequence in sequences]
-  weights = losses.sequence_weights(lengths, norm, 8)
+  weights = advantages.sequence_weights(lengths, norm, 8)
   sequences = batching.with_weights(sequences, weights, weights)
   batch = batching.pack(sequences, num_rows, row_length, max_sequences)
   return batch.replace(
@@ -54,8 +55,17 @@ def mirror_descent(logprobs, batch, tau):
 
 
 def surrogate(logprobs, batch, tau):
-  names = 'ref_logprobs segment_ids loss_mask advantage pg_weight'
-  return losses.surrogate(logprobs, *fields(batch, names), tau)
+  """The squared surrogate L of Kimi k1.5, section 2.3.2, over 2 tau.
+
+  sum_j weight_j (A_j - tau l_j)^2 / (2 tau): the form that the paper derives
+  equation 3 from.  Divided so, the size of a step does not depend on tau.
+  """
+  log_ratio = losses.sequence_sums(
+    logprobs - batch.ref_logprobs, batch.segment_ids, batch.loss_mask,
+    batch.advantage.shape[-1],
+  )  # fmt: skip
+  gap = batch.advantage - tau * log_ratio
+  return jnp.sum(batch.pg_weight * gap**2) / (2 * tau)
 
 
 def grpo(logprobs, batch, clip=0.2, beta=0.0, ratio='token'):
@@ -255,8 +265,8 @@ def test_packing_padding_and_micro_batches_change_nothing(loss):
 
 def test_tau_needs_two_steps_to_show():
   # Three actions, each sampled once, the first one right; plain descent.
-  advantages = losses.advantages([[1.0, 0.0, 0.0]], 'mean', 0.1)[0]
-  batch, zeros = one_token_batch(np.zeros(3), advantages, np.full(3, 1 / 3))
+  values = advantages.over_baseline([[1.0, 0.0, 0.0]], 'mean', 0.1)[0]
+  batch, zeros = one_token_batch(np.zeros(3), values, np.full(3, 1 / 3))
 
   @jax.jit
   def step(logits, tau):
@@ -272,11 +282,11 @@ def test_tau_needs_two_steps_to_show():
 
 
 def test_groups_of_equal_rewards_anchor_from_the_second_step_on():
-  advantages = losses.advantages([[0.0, 0.0]], 'mean', 0.5)
-  assert not advantages.any()
+  values = advantages.over_baseline([[0.0, 0.0]], 'mean', 0.5)
+  assert not values.any()
   # At theta_i, l = 0: no gradient.  Once other groups have moved the policy,
   # weight * tau * l = 0.5 * 0.5 * (0.3, -0.3) pulls both back.
-  batch, moved = one_token_batch([0.3, -0.3], advantages[0], [0.5, 0.5])
+  batch, moved = one_token_batch([0.3, -0.3], values[0], [0.5, 0.5])
   gradient = jax.grad(lambda x: mirror_descent(x, batch, 0.5)[0])
   assert not gradient(jnp.zeros_like(moved)).any()
   np.testing.assert_allclose(
@@ -310,10 +320,10 @@ def test_optimum_of_a_bandit(p):
   rewards_P_K = np.eye(1, round(1 / p))
   for p_of_row, tau, log_z_optimum, mean_optimum in BANDIT:
     if p_of_row == p:
-      log_z = losses.advantages(rewards_P_K, 'tau_log_z', tau)[0]
+      log_z = advantages.over_baseline(rewards_P_K, 'tau_log_z', tau)[0]
       s = bandit_optimum(jnp.array(log_z), tau)
       np.testing.assert_allclose(p * np.exp(s[0]), log_z_optimum, atol=1e-3)
-      mean = losses.advantages(rewards_P_K, 'mean', tau)[0]
+      mean = advantages.over_baseline(rewards_P_K, 'mean', tau)[0]
       s = bandit_optimum(jnp.array(mean), tau)
       np.testing.assert_allclose(p * np.exp(s[0]), mean_optimum, atol=1e-3)
 
@@ -397,7 +407,7 @@ def test_grpo_ratio_of_tokens_and_of_the_output():
     ('token', 'seq_mean', 1.15),
     ('sequence', 'seq_sum', 1.2),
   ):
-    weight = losses.sequence_weights([2], norm, 8)
+    weight = advantages.sequence_weights([2], norm, 8)
     packed = batching.with_weights([sequence], weight, weight)
     batch = batching.pack(packed, 1, 3, 1)
     loss, _ = grpo(logprobs, batch, ratio=ratio)
@@ -411,9 +421,9 @@ def test_grpo_first_step_is_reinforce_over_the_standard_deviation(ratio):
   rewards_P_K = np.array([[1.0, 0.0, 0.0, 0.0]])
   std = math.sqrt(3) / 4  # of one right answer in four: sqrt(p (1 - p))
   weights = np.full(4, 0.25)
-  by_std = losses.group_normalized(rewards_P_K)[0]
+  by_std = advantages.group_normalized(rewards_P_K)[0]
   left, logprobs = one_token_batch(np.zeros(4), by_std, weights)
-  mean = losses.advantages(rewards_P_K, 'mean', 0.1)[0]
+  mean = advantages.over_baseline(rewards_P_K, 'mean', 0.1)[0]
   right, _ = one_token_batch(np.zeros(4), mean, weights)
   np.testing.assert_allclose(
     jax.grad(lambda x: grpo(x, left, beta=0.5, ratio=ratio)[0])(logprobs),
@@ -445,162 +455,6 @@ def test_next_token_by_hand():
   loss, metrics = losses.next_token(logprobs, segment_ids, mask, weight)
   np.testing.assert_allclose(loss, 2.0, rtol=1e-6)
   assert metrics == dict(sequences=2, tokens=3, logprob_sum=-6)
-
-
-# -- advantages
-
-
-@pytest.mark.parametrize(
-  'tau, right, wrong',
-  # Eight responses, one right: tau log Z = tau log((e^(1/tau) + 7) / 8), for
-  # tau = 0.1 1 - 0.1 log 8 (1 + 7 e^-10) = 0.792.
-  [
-    (0.01, 0.021, -0.979),
-    (0.1, 0.208, -0.792),
-    (1.0, 0.805, -0.195),
-    (10.0, 0.869, -0.131),
-  ],
-)
-def test_tau_log_z_baseline(tau, right, wrong):
-  advantages = losses.advantages(np.eye(1, 8), 'tau_log_z', tau)
-  expected = [[right] + 7 * [wrong]]
-  np.testing.assert_allclose(advantages, expected, atol=5e-4)
-  # Jensen: tau log Z >= mean, so these never sum to more than 0.
-  assert advantages.sum() < 0
-
-
-def test_tau_log_z_limits():
-  rewards = np.array([[1.0, 0.25, 0.0, 0.0], [0.5, 0.5, 0.5, 0.5]])
-  mean = losses.advantages(rewards, 'mean', 0.0)
-  # The next term is variance / (2 tau), here below 1 / 8 / 1e4.
-  np.testing.assert_allclose(
-    losses.advantages(rewards, 'tau_log_z', 1e4), mean, atol=2e-5
-  )
-  # tau -> 0: the baseline is the best reward.
-  np.testing.assert_allclose(
-    losses.advantages(rewards, 'tau_log_z', 1e-300),
-    rewards - rewards.max(axis=1, keepdims=True),
-    atol=1e-12,
-  )
-
-
-def test_mean_leave_one_out_and_none():
-  rewards = np.array([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.5]])
-  mean = losses.advantages(rewards, 'mean', 0.1)
-  np.testing.assert_allclose(mean[0], [0.75, -0.25, -0.25, -0.25])
-  np.testing.assert_allclose(mean.sum(axis=1), 0, atol=1e-12)
-  leave_one_out = losses.advantages(rewards, 'leave_one_out', 0.1)
-  # 0 - (1 + 0 + 0) / 3 for a wrong one; in all, k / (k - 1) times the mean's.
-  np.testing.assert_allclose(leave_one_out[0], [1, -1 / 3, -1 / 3, -1 / 3])
-  np.testing.assert_allclose(leave_one_out, 4 / 3 * mean)
-  np.testing.assert_array_equal(losses.advantages(rewards, 'none', 1), rewards)
-
-
-@pytest.mark.parametrize('baseline', ['mean', 'tau_log_z', 'leave_one_out'])
-def test_equal_rewards_give_exactly_zero(baseline):
-  # np.full(7, 0.1).mean() is not 0.1.
-  rewards = np.full((1, 7), 0.1)
-  assert not losses.advantages(rewards, baseline, 0.1).any()
-  assert not losses.group_normalized(rewards).any()
-
-
-def test_a_group_of_one_and_wrong_arguments():
-  assert losses.advantages([[1.0]], 'mean', 0.1) == 0
-  with pytest.raises(ValueError, match='not 1'):
-    losses.advantages([[1.0]], 'leave_one_out', 0.1)
-  with pytest.raises(ValueError, match='not 0'):
-    losses.advantages([[1.0]], 'tau_log_z', 0.0)
-  with pytest.raises(ValueError, match='median'):
-    losses.advantages([[1.0]], 'median', 0.1)
-
-
-def test_group_normalized_by_hand():
-  # Mean 0.5, standard deviation 0.5; the second group has none.
-  rewards = np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
-  np.testing.assert_allclose(
-    losses.group_normalized(rewards), [[1, -1, 1, -1], [0, 0, 0, 0]]
-  )
-
-
-@pytest.mark.parametrize('scale', [1e-6, 1.0, 1e6])
-def test_rounding_is_no_difference_between_rewards(scale):
-  # 0.1 + 0.2 is not 0.3 in binary.
-  rewards = np.array([[0.1 + 0.2, 0.3, 0.3], [-0.1 - 0.2, -0.3, -0.3]]) * scale
-  assert (np.ptp(rewards, axis=1) > 0).all()
-  assert losses.are_equal(rewards).all()
-  assert not losses.group_normalized(rewards).any()
-  for baseline in ('mean', 'leave_one_out', 'tau_log_z'):
-    assert not losses.advantages(rewards, baseline, 0.1).any()
-  # A millionth of the largest is a difference: (r - mean) / std by hand, of
-  # 0, 0, 1: mean 1 / 3, std sqrt(2) / 3.
-  small = np.array([[1.0, 1.0, 1.0 + 1e-6]]) * scale
-  assert not losses.are_equal(small).any()
-  np.testing.assert_allclose(
-    losses.group_normalized(small),
-    [[-(0.5**0.5), -(0.5**0.5), 2**0.5]],
-    rtol=1e-6,
-  )
-
-
-def test_rest_keeps_the_first_best_response():
-  rewards = [[0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.1, 0.9, 1.2], [-1, -0.5, 0]]
-  np.testing.assert_array_equal(
-    losses.rest_advantages(rewards),
-    [[0, 1, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]],
-  )
-
-
-# -- negative gradients and weights
-
-
-def test_keep_and_drop_negative_gradients():
-  rng = np.random.default_rng(0)
-  values = np.array([[0.5, -0.5, 0.0]])
-  kept, mask = losses.apply_negative_gradients(values, 'keep', 0.5, rng)
-  np.testing.assert_array_equal(kept, values)
-  assert mask.all()
-  kept, mask = losses.apply_negative_gradients(values, 'drop', 0.5, rng)
-  np.testing.assert_array_equal(kept, [[0.5, 0.0, 0.0]])
-  np.testing.assert_array_equal(mask, [[True, False, True]])
-  with pytest.raises(ValueError, match='halve'):
-    losses.apply_negative_gradients(values, 'halve', 0.5, rng)
-
-
-def test_discard_leaves_out_the_given_share_of_negatives():
-  values = np.tile([0.5, -0.5], (4000, 1))
-  rng = np.random.default_rng(1)
-  kept, mask = losses.apply_negative_gradients(values, 'discard', 0.5, rng)
-  assert mask[:, 0].all()
-  # 4000 fair coins: standard deviation sqrt(0.25 / 4000) = 0.008.
-  assert abs(mask[:, 1].mean() - 0.5) < 4 * 0.008
-  np.testing.assert_array_equal(kept, values * mask)
-  for rate, share in ((0.0, 1.0), (1.0, 0.0)):
-    _, mask = losses.apply_negative_gradients(values, 'discard', rate, rng)
-    assert mask[:, 1].mean() == share
-
-
-def test_sequence_weights_by_hand():
-  lengths = [2, 0, 6, 8]
-  for norm, expected in (
-    ('seq_sum', [1 / 4, 0, 1 / 4, 1 / 4]),
-    ('seq_mean', [1 / 8, 0, 1 / 24, 1 / 32]),
-    ('token_mean', [1 / 16, 0, 1 / 16, 1 / 16]),
-    ('const_max_len', [1 / 40, 0, 1 / 40, 1 / 40]),
-  ):
-    weights = losses.sequence_weights(lengths, norm, 10)
-    assert weights.dtype == np.float32
-    np.testing.assert_allclose(weights, expected)
-    assert not losses.sequence_weights([0, 0], norm, 10).any()
-    # Who leaves the loss takes nothing from the weight of the others.
-    left = losses.sequence_weights(
-      lengths, norm, 10, np.array([1, 1, 0, 1]) > 0
-    )
-    np.testing.assert_array_equal(left, weights * [1, 1, 0, 1])
-  with pytest.raises(ValueError, match='seq_max'):
-    losses.sequence_weights(lengths, 'seq_max', 10)
-
-
-# -- the classic reward model
 
 
 def test_value_logistic_by_hand():

@@ -15,7 +15,7 @@ import pytest
 import small_run
 
 from benchmarks import public_data
-from k15 import metrics
+from k15 import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 GSM8K = public_data.folder() / 'gsm8k'
@@ -103,7 +103,7 @@ def _results(workdir):
   names = ('metrics', 'trajectories', 'groups')
   names += ('evaluation_sft', 'evaluation_rl')
   results = {
-    name: [timeless(r) for r in metrics.read_jsonl(workdir / f'{name}.jsonl')]
+    name: [timeless(r) for r in files.read_jsonl(workdir / f'{name}.jsonl')]
     for name in names
   }
   summary = json.loads((workdir / 'summary.json').read_text())
@@ -124,7 +124,7 @@ def test_summary_and_last_lines(smoke):
 
 
 def test_the_figures_find_their_numbers(smoke):
-  records = metrics.read_jsonl(smoke[0] / 'metrics.jsonl')
+  records = files.read_jsonl(smoke[0] / 'metrics.jsonl')
   keys = {key for r in records if r['stage'] == 'rl' for key in r}
   assert not set(CHARTED) - keys
   sft = {key for r in records if r['stage'] == 'sft' for key in r}
@@ -135,10 +135,10 @@ def test_the_figures_find_their_numbers(smoke):
 
 
 def test_each_response_is_trained_on_once(smoke):
-  groups = metrics.read_jsonl(smoke[0] / 'groups.jsonl')
+  groups = files.read_jsonl(smoke[0] / 'groups.jsonl')
   names = [(g['group_id'], s) for g in groups for s in g['samples']]
   assert names and len(set(names)) == len(names)
-  records = metrics.read_jsonl(smoke[0] / 'metrics.jsonl')
+  records = files.read_jsonl(smoke[0] / 'metrics.jsonl')
   trained = sum(r.get('rl/groups', 0) for r in records)
   assert trained == len(groups)
 
@@ -154,7 +154,7 @@ def test_killed_runs_end_the_same(folder, smoke):
   workdir = folder / 'killed'
 
   def steps(stage):
-    records = metrics.read_jsonl(workdir / 'metrics.jsonl')
+    records = files.read_jsonl(workdir / 'metrics.jsonl')
     return sum(r['stage'] == stage for r in records)
 
   # Mid-warm-up, after iterations were saved, and while one is being saved.
@@ -177,7 +177,7 @@ def test_a_stopped_run_saves_says_so_and_ends_the_same(folder, smoke):
   for number, stage in ((signal.SIGTERM, 'sft'), (signal.SIGINT, 'rl')):
     process = _start(folder, workdir, *FLAGS)
     while process.poll() is None and not any(
-      r['stage'] == stage for r in metrics.read_jsonl(workdir / 'metrics.jsonl')
+      r['stage'] == stage for r in files.read_jsonl(workdir / 'metrics.jsonl')
     ):
       time.sleep(0.002)
     process.send_signal(number)

@@ -16,7 +16,7 @@ from experiments import math as math_experiment
 from k15 import config_checks
 from k15 import config_resume
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import files
 from k15 import models
 from k15 import policy
 from k15 import recipe
@@ -146,7 +146,7 @@ def test_the_last_stage_is_meant(tmp_path):
 def _workdir(folder, stages, made):
   """A workdir with the models of some stages, made in this order."""
   if stages is not None:
-    metrics.replace_file(
+    files.replace_file(
       folder / 'config.json', json.dumps(dict(stages=stages)).encode()
     )
   for stage in made:
@@ -218,7 +218,7 @@ def test_an_extended_run_replaces_its_model(tmp_path):
 def test_what_is_no_model_is_refused(tmp_path):
   with pytest.raises(ValueError, match='is no model: it has no config.json'):
     models.directory_of(tmp_path)
-  metrics.replace_file(tmp_path / 'config.json', b'{"stages": ["rl"]}')
+  files.replace_file(tmp_path / 'config.json', b'{"stages": ["rl"]}')
   with pytest.raises(ValueError, match='no stage has finished'):
     models.directory_of(tmp_path)
   for path, sentence in (

@@ -5,8 +5,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from k15 import config as config_lib
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 
@@ -61,8 +63,28 @@ def test_sgd_goes_down_the_gradient():
 
 
 def test_an_unknown_name_is_refused():
-  with pytest.raises(ValueError, match="'lion' is not"):
+  with pytest.raises(
+    ValueError, match="'lion' is not one of .'adam', 'muon', 'sgd'."
+  ):
     optimizer_lib.make(**ADAM | dict(name='lion'))
+
+
+def test_a_further_optimizer_is_a_function_and_a_row(monkeypatch):
+  monkeypatch.setitem(
+    optimizer_lib.RULES, 'sign', lambda settings: [optax.scale_by_sign()]
+  )
+  settings = ADAM | dict(name='sign', clip_norm=1.0, weight_decay=0.1)
+  state = run(optimizer_lib.make(**settings), constant(0.5), [gradient(-7.0)])
+  # Up by 0.5; the matrix decays by 0.5 * 0.1 of itself besides.
+  np.testing.assert_allclose(state.params['scale'], [3.5, 4.5])
+  np.testing.assert_allclose(state.params['kernel'], [[1.45, -1.4]], rtol=1e-6)
+
+
+def test_the_config_names_every_optimizer():
+  names = set(optimizer_lib.RULES)
+  for key, choices in config_lib.CHOICES.items():
+    if key == 'optimizer.name' or key.endswith('.optimizer'):
+      assert set(choices) == names, key
 
 
 def test_clipping_to_the_global_norm():

@@ -133,3 +133,112 @@ def test_the_last_batch_may_end_with_empty_rows():
   batches = list(packing.iterator(source, plan, 4, 2))
   used = [batch['segment_ids'].any(axis=1).tolist() for batch in batches]
   assert used == [[True, True], [True, False]]
+
+
+def _pairs(count, seed=0):
+  """Pairs whose tokens tell which pair they are: 1000 * number + place."""
+  rng = np.random.default_rng(seed)
+  pairs = []
+  for i in range(count):
+    p, r = rng.integers(1, 6), rng.integers(1, 20)
+    tokens = 1000 * (i + 1) + np.arange(p + r, dtype=np.int32)
+    pairs.append((tokens[:p], tokens[p:]))
+  return pairs
+
+
+def _sequences(batch):
+  """(tokens, mask) of each packed sequence, after checking its layout."""
+  for row in range(len(batch['tokens'])):
+    ids = batch['segment_ids'][row]
+    used = ids > 0
+    assert not batch['loss_mask'][row][~used].any()
+    for segment in range(1, ids.max() + 1):
+      (places,) = np.nonzero(ids == segment)
+      np.testing.assert_array_equal(np.diff(places), 1)
+      np.testing.assert_array_equal(
+        batch['positions'][row, places], np.arange(len(places))
+      )
+      yield batch['tokens'][row, places], batch['loss_mask'][row, places]
+
+
+def test_packed_rows_hold_whole_examples():
+  pairs = _pairs(50)
+  stream = packing.best_fit_iterator(pairs, row_length=32, rows=4, seed=1)
+  seen = []
+  for _ in range(8):
+    batch = next(stream)
+    assert {k: (v.shape, v.dtype.name) for k, v in batch.items()} == {
+      'tokens': ((4, 32), 'int32'),
+      'positions': ((4, 32), 'int32'),
+      'segment_ids': ((4, 32), 'int32'),
+      'loss_mask': ((4, 32), 'float32'),
+    }
+    for tokens, mask in _sequences(batch):
+      index = tokens[0] // 1000 - 1
+      prompt, response = pairs[index]
+      np.testing.assert_array_equal(tokens, np.concatenate([prompt, response]))
+      np.testing.assert_array_equal(
+        mask, [0.0] * len(prompt) + [1.0] * len(response)
+      )
+      seen.append(index)
+  # 8 batches of 4 rows hold more than the 50 examples: an epoch and a part.
+  assert len(set(seen)) == 50
+  counts = np.bincount(seen)
+  assert counts.max() <= 3
+
+
+@pytest.mark.parametrize('after', [0, 1, 3, 4, 11])
+def test_stream_resumes_bit_by_bit(after):
+  def stream():
+    return packing.best_fit_iterator(_pairs(40), row_length=32, rows=3, seed=5)
+
+  running = stream()
+  for _ in range(after):
+    next(running)
+  state = json.loads(json.dumps(running.get_state()))
+  resumed = stream()
+  next(resumed)  # It may have run before.
+  resumed.set_state(state)
+  for _ in range(9):
+    expected, batch = next(running), next(resumed)
+    for key in expected:
+      assert expected[key].tobytes() == batch[key].tobytes()
+
+
+def test_seed_decides_the_order():
+  def first(seed):
+    pairs = _pairs(40)
+    return next(
+      packing.best_fit_iterator(pairs, row_length=32, rows=3, seed=seed)
+    )
+
+  np.testing.assert_array_equal(first(3)['tokens'], first(3)['tokens'])
+  assert (first(3)['tokens'] != first(4)['tokens']).any()
+
+
+@pytest.mark.parametrize(
+  ('lengths', 'message'),
+  [
+    ([], '0 examples'),
+    ([(2, 3), (2, 7)], 'example 1 has 2 prompt tokens and 9 in all; .* to 8'),
+    ([(0, 3)], 'example 0 has 0 prompt tokens'),
+  ],
+)
+def test_refused_pairs(lengths, message):
+  pairs = [(np.ones(p, np.int32), np.ones(r, np.int32)) for p, r in lengths]
+  with pytest.raises(ValueError, match=message):
+    packing.best_fit_iterator(pairs, row_length=8, rows=2, seed=0)
+
+
+def test_rows_of_a_stream_are_well_filled():
+  rng = np.random.default_rng(0)
+  pairs = [
+    (np.ones(20, np.int32), np.ones(rng.integers(50, 230), np.int32))
+    for _ in range(500)
+  ]
+  stream = packing.best_fit_iterator(pairs, row_length=320, rows=16, seed=0)
+  next(stream)
+  tokens = 0
+  for _ in range(10):
+    tokens += np.count_nonzero(next(stream)['segment_ids'])
+  assert tokens > 0.8 * 10 * 16 * 320

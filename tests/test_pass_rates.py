@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from k15 import asks as asks_lib
-from k15 import metrics
+from k15 import files
 from k15 import pass_rates
 from k15.data_types import Problem, StopReason
 from k15.rewards import scoring
@@ -109,7 +109,7 @@ def test_responses_are_on_disk_before_the_next(tmp_path):
     _asks(),
     Writer(),
     pass_rates.Store(path),
-    lambda: seen.append(len(metrics.read_jsonl(path))),
+    lambda: seen.append(len(files.read_jsonl(path))),
   )
   assert seen == list(range(1, 13))
 
@@ -200,11 +200,11 @@ def test_what_was_cut_is_wrong_unless_it_is_a_guess(tmp_path):
 def test_lines_that_do_not_say_how_they_stopped_are_drawn_again(tmp_path):
   path, asks = tmp_path / 'samples.jsonl', _asks()
   pass_rates.draw(asks, Writer(), pass_rates.Store(path))
-  lines = metrics.read_jsonl(path)
+  lines = files.read_jsonl(path)
   for line in lines[:5]:
     del line['stop']
   path.write_text('')
-  metrics.append_jsonl(path, lines)
+  files.append_jsonl(path, lines)
   store = pass_rates.Store(path)
   assert pass_rates.draw(asks, Writer(), store) == 5
   assert pass_rates.draw(asks, Writer(0), pass_rates.Store(path)) == 0

@@ -8,7 +8,7 @@ import pytest
 import small_run
 
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import files
 from k15 import recipe
 
 # One iteration, in which all responses finish.
@@ -36,7 +36,7 @@ def test_summary(done):
   assert summary['seed'] == 0
   assert summary['seconds'] > 0
   for stage in ('sft', 'rl'):
-    records = metrics.read_jsonl(folder / f'run/evaluation_{stage}.jsonl')
+    records = files.read_jsonl(folder / f'run/evaluation_{stage}.jsonl')
     assert len(records) == 4
     rewards = [record['reward'] for record in records]
     assert summary[f'accuracy_after_{stage}'] == np.mean(rewards)
@@ -54,14 +54,14 @@ def test_a_finished_run_is_left_alone(done):
 
 def test_a_longer_run_is_evaluated_again(done, tmp_path):
   folder, _ = done
-  before = metrics.read_jsonl(folder / 'run/evaluation_rl.jsonl')
+  before = files.read_jsonl(folder / 'run/evaluation_rl.jsonl')
   context = small_run.make_context(
     folder, **SHORT | dict(rl__iterations=2, evaluation__samples=2)
   )
   recipe.run(context)
-  after = metrics.read_jsonl(folder / 'run/evaluation_rl.jsonl')
+  after = files.read_jsonl(folder / 'run/evaluation_rl.jsonl')
   assert len(after) == 2 * len(before)
-  assert len(metrics.read_jsonl(folder / 'run/evaluation_sft.jsonl')) == 8
+  assert len(files.read_jsonl(folder / 'run/evaluation_sft.jsonl')) == 8
 
 
 def test_a_request_to_stop_does_not_wait_for_the_evaluation(tmp_path):

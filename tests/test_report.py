@@ -8,7 +8,8 @@ import random
 import numpy as np
 import pytest
 
-from k15 import metrics
+from k15 import files
+from k15 import logs
 from k15 import report
 
 HOSTILE = '</pre><script>alert(1)</script><img src=x onerror=alert(2)>"\'&\x00'
@@ -18,7 +19,7 @@ KINDS = 'add', 'subtract', 'multiply', 'divide', 'signs', 'root'
 def write_run(workdir, iterations=60, stages=('sft', 'rl'), text='', seed=0):
   """Writes what a run leaves: plausible numbers, no model."""
   rng = random.Random(seed)
-  logger = metrics.Logger(workdir)
+  logger = logs.Logger(workdir)
   for step in range(0, 1500, 25):
     loss = 0.35 + 2.4 * math.exp(-step / 180) + rng.gauss(0, 0.02)
     accuracy = 0.88 - 0.6 * math.exp(-step / 200) + rng.gauss(0, 0.006)
@@ -103,7 +104,7 @@ def _response(number, accuracy, length, rng, text):
 
 def _write_evaluation(path, accuracy, length, rng, text):
   records = [_response(i, accuracy, length, rng, text) for i in range(320)]
-  metrics.append_jsonl(path, records)
+  files.append_jsonl(path, records)
 
 
 class Tags(html.parser.HTMLParser):
@@ -158,7 +159,7 @@ def test_the_head_line_comes_from_the_evaluations(finished):
   workdir, _, tags = finished
   accuracies, lengths = [], []
   for stage in ('sft', 'rl'):
-    found = metrics.read_jsonl(workdir / f'evaluation_{stage}.jsonl')
+    found = files.read_jsonl(workdir / f'evaluation_{stage}.jsonl')
     accuracies.append(100 * np.mean([r['reward'] for r in found]))
     lengths.append(np.mean([r['length'] for r in found]))
   assert f'{accuracies[0]:.1f} → {accuracies[1]:.1f} %' in tags.texts
@@ -206,7 +207,7 @@ def test_a_run_before_rl_shows_its_warm_up(tmp_path):
 
 
 def test_one_iteration_with_few_keys_and_torn_files(tmp_path):
-  logger = metrics.Logger(tmp_path)
+  logger = logs.Logger(tmp_path)
   values = {'rl/reward': 0.25, 'rl/length_mean': 80, 'rl/entropy': math.nan}
   logger.scalars('rl', 0, values | {'time/rollout_seconds': 3.0})
   record = {'response': 'one', 'reward': 1.0, 'length': 3, 'stop': 'eos'}
@@ -229,7 +230,7 @@ def test_the_first_of_several_samples_is_compared(tmp_path):
   record = {'problem_id': 'p', 'prompt': '?', 'length': 1, 'stop': 'eos'}
   for stage, rewards in (('sft', (0.0, 1.0)), ('rl', (1.0, 0.0))):
     path = tmp_path / f'evaluation_{stage}.jsonl'
-    metrics.append_jsonl(path, [record | {'reward': r} for r in rewards])
+    files.append_jsonl(path, [record | {'reward': r} for r in rewards])
   _, tags = _read(tmp_path)
   assert 'Wrong, then right' in tags.texts
   assert '1 of 1 problems' in tags.texts
@@ -245,7 +246,7 @@ def test_the_slots_of_every_worker_are_shown(tmp_path):
   facts = dict(sample_index=0, version=1, tokens=4, stop='ended')
   for name in ('timeline', 'timeline-8001'):
     path = tmp_path / f'{name}.jsonl'
-    metrics.append_jsonl(path, [span | facts for span in spans])
+    files.append_jsonl(path, [span | facts for span in spans])
   _, tags = _read(tmp_path)
   assert tags.names.count('img') == 2
   assert 'Slots over time' in tags.texts

@@ -46,7 +46,8 @@ def place(tmp_path, monkeypatch):
   """A repository of two ablations, and a stand-in for k15.main."""
   (tmp_path / 'run.py').write_text(_RUN)
   marks = f'{reproduce_table.START}\n{reproduce_table.END}\n'
-  (tmp_path / 'README.md').write_text('# k15\n' + marks)
+  (tmp_path / 'docs').mkdir()
+  (tmp_path / reproduce_table.PAGE).write_text('# k15\n' + marks)
   folder = tmp_path / 'experiments/ablations'
   fake.write_file(folder / 'warm_up.py', {'all': {}}, seeds=3)
   fake.write_file(
@@ -81,9 +82,9 @@ def test_a_figure_its_data_and_its_row(place, capsys):
   assert 'holds: all 2 intervals lie where they were expected' in printed
   png = place / 'docs/reproduce/curriculum.png'
   assert png.read_bytes().startswith(b'\x89PNG')
-  readme = (place / 'README.md').read_text()
-  assert 'Fig. 9: [curriculum](docs/reproduce/curriculum.png)' in readme
-  assert '3 seeds, 6 iterations, commit ' in readme
+  page = (place / reproduce_table.PAGE).read_text()
+  assert 'Fig. 9: [curriculum](reproduce/curriculum.png)' in page
+  assert '3 seeds, 6 iterations, commit ' in page
   saved = json.loads(png.with_suffix('.json').read_text())
   assert saved['verdict'] == 'holds'
   assert saved['settings']['problem_sampler.curriculum_iteration'] == 3
@@ -99,12 +100,14 @@ def test_a_figure_its_data_and_its_row(place, capsys):
   assert found['decides'] is True
 
 
-def test_a_failed_unit_leaves_readme_and_docs_alone(place, capsys):
+def test_a_failed_unit_leaves_docs_alone(place, capsys):
   (place / 'runs/reproduce/curriculum').mkdir(parents=True)
   breaks = place / 'runs/reproduce/curriculum/breaks'
   breaks.touch()
   assert reproduce.main(['curriculum']) == 1
-  assert not (place / 'docs').exists()
+  page = place / reproduce_table.PAGE
+  assert list((place / 'docs').iterdir()) == [page]
+  assert 'curriculum' not in page.read_text()
   assert reproduce.main(['curriculum', '--no-run']) == 1
   assert '2 of 6 units are missing' in capsys.readouterr().out
   assert (place / 'runs/reproduce/curriculum/preview.png').exists()

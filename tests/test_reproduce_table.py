@@ -1,4 +1,4 @@
-"""Rows of the README's table of claims."""
+"""Rows of the table of claims in docs/reproduction.md."""
 
 import pytest
 
@@ -26,8 +26,8 @@ def _row(name):
 
 def test_a_row_says_what_was_seen_and_measured():
   assert _row('curriculum') == (
-    '| Fig. 9: [curriculum](docs/reproduce/curriculum.png)'
-    ' | [curriculum.py](experiments/ablations/curriculum.py)'
+    '| Fig. 9: [curriculum](reproduce/curriculum.png)'
+    ' | [curriculum.py](../experiments/ablations/curriculum.py)'
     ' | `make reproduce FIGURE=curriculum` | Above.'
     ' | accuracy: a minus b **0.050 ± 0.012**; tokens\\|response 3.00 ± 0.50;'
     ' 2 seeds, 42 iterations, commit abc1234'
@@ -42,7 +42,7 @@ def test_rows_stay_in_order_and_keep_what_was_not_run_again():
   lines = text.splitlines()
   assert lines[:3] == ['# k15', '', table.START]
   assert [line.split(' | ')[0] for line in lines[5:8]] == [
-    f'| Fig. 9: [{name}](docs/reproduce/{name}.png)' for name in ORDER
+    f'| Fig. 9: [{name}](reproduce/{name}.png)' for name in ORDER
   ]
   assert lines[8:] == [table.END, '', '## More']
   new = _row('tau').replace('Above.', 'Below.')
@@ -51,6 +51,6 @@ def test_rows_stay_in_order_and_keep_what_was_not_run_again():
   assert table.update(again, 'tau', new, ORDER) == again
 
 
-def test_a_readme_without_marks_is_refused():
+def test_a_page_without_marks_is_refused():
   with pytest.raises(ValueError, match='<!-- /reproduce --> is there 0 times'):
     table.update(f'{table.START}\n', 'tau', '', ORDER)

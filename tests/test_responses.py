@@ -8,7 +8,7 @@ import pytest
 import small_run
 
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import files
 from k15 import responses
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
@@ -42,7 +42,7 @@ def whole(tmp_path_factory):
 
 
 def _lines(context):
-  return metrics.read_jsonl(context.workdir / 'responses.jsonl')
+  return files.read_jsonl(context.workdir / 'responses.jsonl')
 
 
 def test_what_comes(whole):
@@ -104,7 +104,7 @@ def test_other_models_and_prompts_do_not_count(whole, tmp_path):
   path.write_text('\n'.join(map(json.dumps, lines)))
   other = _context(tmp_path, long2short__responses=str(path))
   assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
-  assert len(metrics.read_jsonl(path)) == 17
+  assert len(files.read_jsonl(path)) == 17
   assert not (other.workdir / 'responses.jsonl').exists()
 
 
@@ -127,7 +127,7 @@ def test_responses_to_what_was_asked_otherwise_do_not_count(
   changes = dict(rollout__max_prompt_length=24) | changes
   other = _context(tmp_path, long2short__responses=str(path), **changes)
   responses.collect(other, None, 2, 2)
-  assert len(metrics.read_jsonl(path)) == 15 + 4
+  assert len(files.read_jsonl(path)) == 15 + 4
 
 
 def test_another_judge_judges_again_and_nothing_is_sampled(
@@ -137,9 +137,7 @@ def test_another_judge_judges_again_and_nothing_is_sampled(
   path = tmp_path / 'file.jsonl'
   lines = _lines(whole[0])
   path.write_text('')
-  metrics.append_jsonl(
-    path, [x | dict(accuracy=1.0, reward=1.0) for x in lines]
-  )
+  files.append_jsonl(path, [x | dict(accuracy=1.0, reward=1.0) for x in lines])
   monkeypatch.setattr(context_lib, 'make_rollout', None)
   same = _context(tmp_path, long2short__responses=str(path))
   assert (
@@ -149,10 +147,10 @@ def test_another_judge_judges_again_and_nothing_is_sampled(
     tmp_path, long2short__responses=str(path), task__answer_marker='Answer:'
   )
   assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
-  assert len(metrics.read_jsonl(path)) == 30
+  assert len(files.read_jsonl(path)) == 30
   # The last verdict counts, and it is that of this judge.
   assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
-  assert len(metrics.read_jsonl(path)) == 30
+  assert len(files.read_jsonl(path)) == 30
 
 
 def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
@@ -163,7 +161,7 @@ def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
   problem = context.task.train[1]
   context.task.train[1] = dataclasses.replace(problem, answer='another')
   responses.collect(context, None, 5, 3)
-  added = metrics.read_jsonl(path)[15:]
+  added = files.read_jsonl(path)[15:]
   assert [x['problem_id'] for x in added] == [problem.id] * 3
 
 
@@ -174,10 +172,10 @@ def test_lines_of_before_there_were_judges_are_sampled_again(whole, tmp_path):
     {k: v for k, v in x.items() if k not in old} for x in _lines(whole[0])
   ]
   path.write_text('')
-  metrics.append_jsonl(path, lines)
+  files.append_jsonl(path, lines)
   context = _context(tmp_path, long2short__responses=str(path))
   assert _plain(responses.collect(context, None, 5, 3)) == _plain(whole[1])
-  assert len(metrics.read_jsonl(path)) == 30
+  assert len(files.read_jsonl(path)) == 30
 
 
 def test_verdicts_of_a_judge_that_is_down_are_not_kept(whole, tmp_path):

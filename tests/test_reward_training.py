@@ -7,8 +7,8 @@ import pytest
 import small_run
 
 from k15 import context as context_lib
+from k15 import files
 from k15 import hosts
-from k15 import metrics
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import reward_training
@@ -38,8 +38,10 @@ def same(left, right):
 
 
 def rows_of(folder):
-  rows = metrics.read_jsonl(folder / 'metrics.jsonl')
-  return [{k: v for k, v in row.items() if k != 'time'} for row in rows]
+  rows = files.read_jsonl(folder / 'metrics.jsonl')
+  return [
+    {k: v for k, v in row.items() if not k.startswith('time')} for row in rows
+  ]
 
 
 @pytest.fixture(scope='module')

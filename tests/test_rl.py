@@ -10,7 +10,7 @@ import small_run
 from experiments import base
 from k15 import checkpoint
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import files
 from k15 import rl
 from k15 import sharding
 from k15.data_types import Batch
@@ -62,7 +62,7 @@ def _is_same(left, right):
 def _rows(workdir, name='metrics.jsonl'):
   return [
     {k: v for k, v in r.items() if not k.startswith('time')}
-    for r in metrics.read_jsonl(workdir / name)
+    for r in files.read_jsonl(workdir / name)
   ]
 
 

@@ -40,7 +40,7 @@ def test_total_rewards_by_hand(tmp_path):
 def test_advantages_of_each_method(tmp_path, method, expected):
   config = small_run.make_config(tmp_path, loss__method=method)
   rewards = np.array([[1.0, 0, 0, 1], [1, 1, 1, 1]])
-  values, keep = rl_updates.advantages(
+  values, keep = rl_updates.group_advantages(
     config, rewards, rewards > 0, np.random.default_rng(0)
   )
   np.testing.assert_allclose(values, expected)
@@ -52,7 +52,7 @@ def test_rest_imitates_the_best_of_the_right_ones(tmp_path):
   config = small_run.make_config(tmp_path, loss__method='rest')
   rewards = np.array([[1.0, 1.0, 2.0], [1.0, 0.0, 0.0]])
   is_correct = np.array([[True, False, True], [False, False, False]])
-  values, _ = rl_updates.advantages(
+  values, _ = rl_updates.group_advantages(
     config, rewards, is_correct, np.random.default_rng(0)
   )
   np.testing.assert_array_equal(values, [[0, 0, 1], [0, 0, 0]])
@@ -64,14 +64,14 @@ def test_groups_without_variance_and_negative_ones_leave_if_asked(tmp_path):
     tmp_path, loss__keep_zero_variance_groups=False
   )
   rng = np.random.default_rng(0)
-  _, keep = rl_updates.advantages(config, rewards, rewards > 0, rng)
+  _, keep = rl_updates.group_advantages(config, rewards, rewards > 0, rng)
   np.testing.assert_array_equal(keep, [[True] * 2, [False] * 2, [False] * 2])
   # Nor does rounding count.
   rounded = np.array([[0.1 + 0.2, 0.3]])
-  _, keep = rl_updates.advantages(config, rounded, rounded > 0, rng)
+  _, keep = rl_updates.group_advantages(config, rounded, rounded > 0, rng)
   assert not keep.any()
   config.loss.negative_gradients = 'drop'
-  values, keep = rl_updates.advantages(config, rewards, rewards > 0, rng)
+  values, keep = rl_updates.group_advantages(config, rewards, rewards > 0, rng)
   np.testing.assert_allclose(values[0], [0.5, 0.0])
   np.testing.assert_array_equal(keep[0], [True, False])
 

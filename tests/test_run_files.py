@@ -5,7 +5,7 @@ import json
 import pytest
 import run_dirs
 
-from k15 import metrics
+from k15 import files
 from k15 import run_files
 
 
@@ -49,7 +49,7 @@ def test_stages_are_those_with_a_measured_end_in_the_order_of_the_run(tmp_path):
   config = {'stages': ['sft', 'rl', 'short_rl'], 'rl': {'iterations': 1}}
   (tmp_path / 'a' / 'config.json').write_text(json.dumps(config))
   answers = [run_dirs.response(0, True)]
-  metrics.append_jsonl(tmp_path / 'a' / 'evaluation_sft.jsonl', answers)
+  files.append_jsonl(tmp_path / 'a' / 'evaluation_sft.jsonl', answers)
   (run,) = run_files.read([tmp_path / 'a'])
   assert run_files.stages(run) == ['sft', 'rl']
   assert len(run_files.responses(run, 'rl')) == 2
@@ -64,7 +64,7 @@ def test_the_sets_of_an_evaluation_are_read_without_its_journals(tmp_path):
   folder.mkdir()
   for name in ('gsm8k', 'math', 'journal-0'):
     answer = run_dirs.response(0, True) | {'set': name}
-    metrics.append_jsonl(folder / f'{name}.jsonl', [answer])
+    files.append_jsonl(folder / f'{name}.jsonl', [answer])
   (run,) = run_files.read([tmp_path / 'a'])
   found = run_files.responses(run, 'evaluate')
   assert [record['set'] for record in found] == ['gsm8k', 'math']
@@ -77,6 +77,6 @@ def test_iterations_are_of_the_last_stage_of_rl(tmp_path):
   assert run_files.iterations(run.records) == 2
   assert run_files.progress(run) == (2, 7)
   record = {'stage': 'short_rl', 'step': 0, 'rl/reward': 1.0}
-  metrics.append_jsonl(tmp_path / 'a' / 'metrics.jsonl', [record])
+  files.append_jsonl(tmp_path / 'a' / 'metrics.jsonl', [record])
   (run,) = run_files.read([tmp_path / 'a'])
   assert run_files.progress(run) == (1, None)

@@ -5,8 +5,8 @@ import re
 import run_dirs
 
 from k15 import comparison
+from k15 import files
 from k15 import final_scores
-from k15 import metrics
 from k15 import run_files
 from k15 import score_table
 
@@ -77,7 +77,7 @@ def test_what_is_not_there_is_a_dash_and_what_is_not_done_is_said(tmp_path):
 def test_a_cell_over_fewer_seeds_than_its_row_says_so(tmp_path):
   paths = _write(tmp_path, 0)
   record = {'stage': 'rl', 'step': 0, 'rl/reward': 0.0}
-  metrics.replace_jsonl(paths[0] / 'metrics.jsonl', [record])
+  files.replace_jsonl(paths[0] / 'metrics.jsonl', [record])
   (row,) = _rows(paths)
   assert row[3] == '0.100 ± 0.248' and row[7] == '3 seeds'
   # Lengths 41 and 40: s = sqrt(1 / 2), times 12.706 / sqrt(2).

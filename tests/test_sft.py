@@ -6,7 +6,7 @@ import pytest
 import small_run
 
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import files
 from k15 import sft
 
 
@@ -17,7 +17,7 @@ def _same(left, right):
 def _rows(folder):
   return [
     {k: v for k, v in r.items() if not k.startswith('time')}
-    for r in metrics.read_jsonl(folder / 'metrics.jsonl')
+    for r in files.read_jsonl(folder / 'metrics.jsonl')
   ]
 
 

@@ -14,12 +14,13 @@ from k15 import config_checks
 from k15 import config_resume
 from k15 import context as context_lib
 from k15 import conversations
-from k15 import metrics
+from k15 import files
 from k15 import optimizer as optimizer_lib
 from k15 import packing
 from k15 import sft
 from k15 import sft_data
 from k15 import sharding
+from k15 import steps
 
 
 def _same(left, right):
@@ -67,7 +68,7 @@ def _train(context, stage='sft_long'):
 def _rows(context):
   return [
     {k: v for k, v in row.items() if not k.startswith('time')}
-    for row in metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+    for row in files.read_jsonl(context.workdir / 'metrics.jsonl')
   ]
 
 
@@ -146,9 +147,12 @@ def test_packed_is_unpacked(whole):
     params = context_lib.init_params(context, 0)
     state = context_lib.init_state(context, optimizer, params)
     layout = jax.tree.map(lambda x: x.sharding, state)
-    step = sft._make_step(context, 'sft_long', 9, optimizer, layout)
+    schedule = steps.cosine(context.config.sft_long, 9)
+    step = steps.make_policy_step(
+      context, sft._loss, optimizer, schedule, layout
+    )
     with sharding.use_mesh(context.mesh):
-      values.append(step(state, sft._batch(arrays), False)[1])
+      values.append(step(state, sft._batch(arrays))[1])
   for key in ('loss', 'grad_norm', 'entropy_sum', 'tokens'):
     assert float(values[0][key]) == pytest.approx(
       float(values[1][key]), rel=1e-5

@@ -4,7 +4,7 @@ import pytest
 import small_run
 
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import files
 from k15 import models
 from k15 import responses
 from k15 import short_rl
@@ -42,7 +42,7 @@ def test_a_response_that_was_cut_earns_nothing(tmp_path, cut_is_wrong):
   )
   context.scorer._judges['exact_answer'] = lambda *_: Verdict('correct')
   short_rl.train(context, None)
-  groups = metrics.read_jsonl(context.workdir / 'groups.jsonl')
+  groups = files.read_jsonl(context.workdir / 'groups.jsonl')
   assert 'max_length' in groups[0]['stops']  # Random weights seldom end.
   for group in groups:
     for stop, reward in zip(group['stops'], group['rewards'], strict=True):
@@ -54,7 +54,7 @@ def test_an_evaluation_says_how_long_responses_may_be(tmp_path):
     tmp_path, rollout__token_budget=16, evaluation__every=1, **CHANGES
   )
   short_rl.train(context, None)
-  rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+  rows = files.read_jsonl(context.workdir / 'metrics.jsonl')
   assert {row['evaluation/max_length'] for row in rows} == {8}
 
 
@@ -82,7 +82,7 @@ def test_the_stage_begins_with_the_best_balance(tmp_path, monkeypatch, capsys):
   out = capsys.readouterr().out
   assert 'b: accuracy 0.880, 60.0 tokens, chosen' in out
   assert int(state.step) == 4  # Two iterations of two updates.
-  rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+  rows = files.read_jsonl(context.workdir / 'metrics.jsonl')
   assert [(r['stage'], r['step']) for r in rows] == [
     ('short_rl', 0),
     ('short_rl', 1),

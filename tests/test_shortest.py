@@ -3,7 +3,7 @@
 import numpy as np
 import small_run
 
-from k15 import metrics
+from k15 import files
 from k15 import responses
 from k15 import shortest
 
@@ -47,7 +47,7 @@ def test_the_stage(tmp_path, monkeypatch):
   context = small_run.make_context(tmp_path, **CHANGES)
   state = shortest.train(context, None)
   assert int(state.step) == 3
-  rows = metrics.read_jsonl(context.workdir / 'metrics.jsonl')
+  rows = files.read_jsonl(context.workdir / 'metrics.jsonl')
   assert {row['stage'] for row in rows} == {'shortest'}
   assert rows[0]['sft/examples'] == 4
   assert rows[0]['sft/examples_dropped'] == 1

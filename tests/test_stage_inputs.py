@@ -11,7 +11,6 @@ from experiments import base
 from k15 import config_keys
 from k15 import config_resume
 from k15 import context as context_lib
-from k15 import models
 from k15 import recipe
 from k15 import stage_inputs
 
@@ -58,19 +57,6 @@ def test_another_model_before_a_stage_is_named(tmp_path):
   longer = small_run.make_context(tmp_path, **both | dict(sft__steps=4))
   with pytest.raises(stage_inputs.Changed, match="stage 'rl' began with"):
     recipe.run(longer)
-
-
-def test_fingerprints_tell_models_apart(tmp_path):
-  context = small_run.make_context(tmp_path, **SFT)
-  recipe.run(context)
-  directory = context.workdir / 'models/sft'
-  before = models.fingerprint(directory)
-  assert models.fingerprint(directory) == before
-  path = directory / 'model.safetensors'
-  content = bytearray(path.read_bytes())
-  content[-1] ^= 1
-  path.write_bytes(content)
-  assert models.fingerprint(directory) != before
 
 
 ROWS = [dict(prompt=f'{i}+1', answer=i + 1) for i in range(16)]

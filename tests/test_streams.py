@@ -10,7 +10,7 @@ import pytest
 import small_run
 
 from k15 import context as context_lib
-from k15 import metrics
+from k15 import files
 from k15 import rl
 from k15 import short_rl
 from k15 import streams
@@ -114,7 +114,7 @@ def test_short_rl_draws_nothing_that_rl_drew(tmp_path):
   )
   rl.train(context, lambda: context_lib.load_params(context, None))
   short_rl.train(context, None)
-  rows = metrics.read_jsonl(context.workdir / 'groups.jsonl')
+  rows = files.read_jsonl(context.workdir / 'groups.jsonl')
   drawn, tokens = {}, {}
   for row in rows:
     stage = row['stage']

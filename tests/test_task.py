@@ -12,9 +12,9 @@ import small_run
 from benchmarks import public_data
 from experiments import base
 from k15 import context as context_lib
-from k15 import data
 from k15 import hf_tokenizer
 from k15 import task as task_lib
+from k15.data_types import Example
 
 GSM8K = public_data.folder() / 'gsm8k'
 
@@ -429,7 +429,7 @@ def test_worked_solutions_end_and_begin_as_the_template_does(tmp_path):
   text = f'<|endoftext|>User:{problem.prompt}\nAssistant:<think>\n'
   assert task.prompt_text(problem.prompt) == text
   examples = [
-    data.Example(problem, response)
+    Example(problem, response)
     for response in ('<think>\nhm\n</think>\n2', 'hm\n</think>\n2')
   ]
   task = dataclasses.replace(task, examples=examples)

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from k15 import metrics
+from k15 import files
 from k15.rollout import timeline
 
 
@@ -48,7 +48,7 @@ def test_calls_that_carry_on_are_one_span(path):
   line.write()
   found = [
     (s['slot'], s['kind'], s['start'], s['end'], s['tokens'], s['stop'])
-    for s in metrics.read_jsonl(path)
+    for s in files.read_jsonl(path)
   ]
   assert found == [
     (0, 'prefill', 0.0, 1.0, 4, 'running'),
@@ -64,7 +64,7 @@ def test_a_new_version_or_response_begins_a_span(path):
   line.record(event(0, 1.0, version=4))
   line.record(event(0, 2.0, version=4, sample=1))
   line.write()
-  found = [(s['version'], s['sample_index']) for s in metrics.read_jsonl(path)]
+  found = [(s['version'], s['sample_index']) for s in files.read_jsonl(path)]
   assert found == [(3, 0), (4, 0), (4, 1)]
 
 
@@ -73,7 +73,7 @@ def test_a_stop_from_outside_ends_a_span_where_it_decoded_last(path):
   line.record(event(0, 0.0))
   line.record(event(0, 9.0, stop=Stop.EXHAUSTED, tokens=0))
   line.write()
-  ((stop, end),) = [(s['stop'], s['end']) for s in metrics.read_jsonl(path)]
+  ((stop, end),) = [(s['stop'], s['end']) for s in files.read_jsonl(path)]
   assert (stop, end) == ('exhausted', 1.0)
 
 
@@ -82,19 +82,19 @@ def test_only_the_last_versions_and_so_many_spans_are_kept(path):
   for version in range(5):
     line.record(event(0, float(version), version=version))
   line.write()
-  assert [s['version'] for s in metrics.read_jsonl(path)] == [3, 4]
+  assert [s['version'] for s in files.read_jsonl(path)] == [3, 4]
   for sample in range(9):
     line.record(event(0, 5.0 + sample, version=4, sample=sample))
   line.write()
-  assert [s['sample_index'] for s in metrics.read_jsonl(path)] == [6, 7, 8]
+  assert [s['sample_index'] for s in files.read_jsonl(path)] == [6, 7, 8]
 
 
 def test_the_file_is_written_when_the_version_changes(path):
   line = timeline.Timeline(path)
   line.record(event(0, 0.0))
-  assert not metrics.read_jsonl(path)
+  assert not files.read_jsonl(path)
   line.record(event(0, 1.0, version=4))
-  assert [s['version'] for s in metrics.read_jsonl(path)] == [3]
+  assert [s['version'] for s in files.read_jsonl(path)] == [3]
 
 
 def test_a_file_that_cannot_be_written_ends_nothing(tmp_path):

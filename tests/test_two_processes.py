@@ -17,7 +17,7 @@ import pytest
 import small_run
 from safetensors import numpy as safetensors
 
-from k15 import metrics
+from k15 import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CHANGES = small_run.CHANGES | dict(
@@ -102,7 +102,7 @@ class Run:
     """Records without times."""
     return [
       {k: v for k, v in row.items() if not k.startswith('time')}
-      for row in metrics.read_jsonl(self.workdir / name)
+      for row in files.read_jsonl(self.workdir / name)
     ]
 
   def weights(self, stage):

@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import Any
 
-from k15 import metrics
+from k15 import files
 
 
 class Timeline:
@@ -69,7 +69,7 @@ class Timeline:
       return
     # A picture of the run is no reason to end it: the disk may be full.
     with contextlib.suppress(OSError):
-      metrics.replace_jsonl(self._path, self._spans)
+      files.replace_jsonl(self._path, self._spans)
 
 
 def _goes_on(before, span):

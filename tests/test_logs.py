@@ -1,6 +1,5 @@
-"""Tests of k15/metrics.py."""
+"""Logs that are taken back on resume, timers, progress."""
 
-import enum
 import fcntl
 import io
 import json
@@ -14,15 +13,12 @@ import pytest
 import tqdm.std
 from tensorboardX.proto import event_pb2
 
-from k15 import metrics
-
-
-class _Color(enum.Enum):
-  RED = 'red'
+from k15 import files
+from k15 import logs
 
 
 def _numbers(workdir, stage):
-  records = metrics.read_jsonl(workdir / 'metrics.jsonl')
+  records = files.read_jsonl(workdir / 'metrics.jsonl')
   return [r['step'] for r in records if r['stage'] == stage]
 
 
@@ -43,15 +39,15 @@ def _log(logger, stage, steps):
 
 
 def test_a_record_has_stage_step_time_and_values(tmp_path):
-  logger = metrics.Logger(tmp_path / 'new' / 'run')
+  logger = logs.Logger(tmp_path / 'new' / 'run')
   logger.scalars('rl', np.int64(12), {'rl/reward': np.float32(0.5), 'a/n': 3})
-  (record,) = metrics.read_jsonl(tmp_path / 'new' / 'run' / 'metrics.jsonl')
+  (record,) = files.read_jsonl(tmp_path / 'new' / 'run' / 'metrics.jsonl')
   assert record.pop('time') > 1.6e9
   assert record == {'stage': 'rl', 'step': 12, 'rl/reward': 0.5, 'a/n': 3.0}
 
 
 def test_tensorboard_gets_the_same_scalars(tmp_path):
-  logger = metrics.Logger(tmp_path)
+  logger = logs.Logger(tmp_path)
   _log(logger, 'sft', [0, 25])
   logger.close()
   values = [
@@ -62,8 +58,34 @@ def test_tensorboard_gets_the_same_scalars(tmp_path):
   assert values == [('sft/loss', 0, 10.0), ('sft/loss', 25, 35.0)]
 
 
+def test_a_further_viewer_is_a_class_and_a_row(tmp_path, monkeypatch):
+  told = []
+
+  class Viewer:
+    def __init__(self, workdir):
+      told.append(workdir)
+
+    def truncate(self, stage, step):
+      told.append((stage, step))
+
+    def scalars(self, stage, step, values):
+      told.append((stage, step, values))
+
+    def close(self):
+      told.append('closed')
+
+  monkeypatch.setattr(logs, 'VIEWERS', (*logs.VIEWERS, Viewer))
+  logger = logs.Logger(tmp_path)
+  logger.truncate('rl', 3)
+  logger.scalars('rl', 3, {'rl/reward': np.float32(0.5)})
+  logger.close()
+  assert told == [
+    tmp_path, ('rl', 3), ('rl', 3, {'rl/reward': 0.5}), 'closed'
+  ]  # fmt: skip
+
+
 def test_numbers_that_are_not_finite_leave_valid_json(tmp_path):
-  logger = metrics.Logger(tmp_path)
+  logger = logs.Logger(tmp_path)
   values = {'rl/a': float('nan'), 'rl/b': np.inf, 'rl/c': -np.inf, 'rl/d': 1}
   logger.scalars('rl', 0, values)
   logger.trajectories('rl', 0, [{'logprobs': np.array([-1.0, -np.inf])}])
@@ -71,26 +93,17 @@ def test_numbers_that_are_not_finite_leave_valid_json(tmp_path):
   assert 'NaN' not in text and 'Infinity' not in text
   record = json.loads(text)
   assert [record[f'rl/{k}'] for k in 'abcd'] == [None, None, None, 1.0]
-  (trajectory,) = metrics.read_jsonl(tmp_path / 'trajectories.jsonl')
+  (trajectory,) = files.read_jsonl(tmp_path / 'trajectories.jsonl')
   assert trajectory['logprobs'] == [-1.0, None]
-
-
-def test_records_hold_numpy_enums_and_any_text(tmp_path):
-  path = tmp_path / 'records.jsonl'
-  text = 'line\nbreak \u2028 \ud800 \x00'
-  record = {'n': np.int32(3), 'color': _Color.RED, 'pair': (1, 2), 'text': text}
-  metrics.append_jsonl(path, [record, record])
-  plain = {'n': 3, 'color': 'red', 'pair': [1, 2], 'text': text}
-  assert metrics.read_jsonl(path) == [plain, plain]
 
 
 def test_a_key_without_phase_is_refused(tmp_path):
   with pytest.raises(ValueError, match="metric key 'step' is not phase/name"):
-    metrics.Logger(tmp_path).scalars('rl', 0, {'step': 1})
+    logs.Logger(tmp_path).scalars('rl', 0, {'step': 1})
 
 
 def test_a_disabled_logger_writes_nothing(tmp_path):
-  logger = metrics.Logger(tmp_path / 'run', enabled=False)
+  logger = logs.Logger(tmp_path / 'run', enabled=False)
   logger.truncate('rl', 0)
   _log(logger, 'rl', [0])
   logger.close()
@@ -98,27 +111,27 @@ def test_a_disabled_logger_writes_nothing(tmp_path):
 
 
 def test_a_resumed_run_has_each_step_once(tmp_path):
-  logger = metrics.Logger(tmp_path)
+  logger = logs.Logger(tmp_path)
   logger.truncate('sft', 0)
   _log(logger, 'sft', [0, 25, 50])
   logger.truncate('rl', 0)
   _log(logger, 'rl', range(7))  # Killed; the last checkpoint is after 4.
   logger.close()
 
-  logger = metrics.Logger(tmp_path)
+  logger = logs.Logger(tmp_path)
   logger.truncate('rl', 4)
   assert _numbers(tmp_path, 'rl') == [0, 1, 2, 3]
   _log(logger, 'rl', range(4, 9))
   logger.close()
   assert _numbers(tmp_path, 'sft') == [0, 25, 50]
   assert _numbers(tmp_path, 'rl') == list(range(9))
-  trajectories = metrics.read_jsonl(tmp_path / 'trajectories.jsonl')
+  trajectories = files.read_jsonl(tmp_path / 'trajectories.jsonl')
   iterations = [t['iteration'] for t in trajectories if t['stage'] == 'rl']
   assert iterations == sorted(2 * list(range(9)))
 
 
 def test_truncating_a_stage_drops_what_came_after_it(tmp_path):
-  logger = metrics.Logger(tmp_path)
+  logger = logs.Logger(tmp_path)
   _log(logger, 'sft', [0, 25, 50])
   _log(logger, 'rl', [0, 1])
   logger.truncate('sft', 26)
@@ -129,7 +142,7 @@ def test_truncating_a_stage_drops_what_came_after_it(tmp_path):
 
 def test_tensorboard_is_told_to_purge(tmp_path):
   for first in (0, 2):
-    logger = metrics.Logger(tmp_path)
+    logger = logs.Logger(tmp_path)
     logger.truncate('rl', first)
     _log(logger, 'rl', range(first, first + 3))
     logger.close()
@@ -142,7 +155,7 @@ def test_tensorboard_is_told_to_purge(tmp_path):
 
 @pytest.mark.parametrize('torn', [b'{"stage": "rl", "st', b'\xe2\x82', b'{'])
 def test_a_torn_last_line_is_dropped(tmp_path, torn):
-  logger = metrics.Logger(tmp_path)
+  logger = logs.Logger(tmp_path)
   _log(logger, 'rl', [0, 1])
   path = tmp_path / 'metrics.jsonl'
   with open(path, 'ab') as file:
@@ -159,7 +172,7 @@ def test_a_torn_last_line_is_dropped(tmp_path, torn):
 def test_truncation_leaves_no_temporary_file_and_no_half_state(
   tmp_path, monkeypatch
 ):
-  logger = metrics.Logger(tmp_path)
+  logger = logs.Logger(tmp_path)
   _log(logger, 'rl', [0, 1, 2])
   before = (tmp_path / 'metrics.jsonl').read_bytes()
 
@@ -180,7 +193,7 @@ def test_truncation_leaves_no_temporary_file_and_no_half_state(
 
 def test_timer_adds_up_by_phase_and_starts_again():
   ticks = iter([0.0, 2.0, 2.0, 2.5, 10.0, 11.0])
-  timer = metrics.Timer(clock=lambda: next(ticks))
+  timer = logs.Timer(clock=lambda: next(ticks))
   with timer('rollout'):
     pass
   with timer('update'):
@@ -197,7 +210,7 @@ def test_progress_without_a_terminal_writes_few_plain_lines(monkeypatch):
   now = [1000.0]
   monkeypatch.setattr(tqdm.std, 'time', lambda: now[0])
   stream = io.StringIO()
-  with metrics.Progress(60, 10, 'rl', stream) as progress:
+  with logs.Progress(60, 10, 'rl', stream) as progress:
     for step in range(50):
       now[0] += 3.0
       progress.update(reward=np.float32(0.61), length=84.04 + step)
@@ -221,7 +234,7 @@ def test_progress_shows_its_last_state_when_interrupted():
   stream = io.StringIO()
   with (
     pytest.raises(KeyboardInterrupt),
-    metrics.Progress(60, label='rl', stream=stream) as progress,
+    logs.Progress(60, label='rl', stream=stream) as progress,
   ):
     progress.update(7)
     raise KeyboardInterrupt
@@ -235,7 +248,7 @@ def test_progress_draws_a_bar_in_a_terminal_of_known_width(width, is_bar):
   fcntl.ioctl(child, termios.TIOCSWINSZ, size)
   with (
     open(child, 'w') as stream,
-    metrics.Progress(2, label='rl', stream=stream) as progress,
+    logs.Progress(2, label='rl', stream=stream) as progress,
   ):
     progress.update(reward=0.5)
     progress.update(reward=0.5)
@@ -252,11 +265,3 @@ def _read_all(terminal):
     except OSError:  # How a terminal ends whose other side is closed.
       os.close(terminal)
       return b''.join(pieces).decode()
-
-
-def test_a_json_file_that_is_missing_torn_or_no_object_is_empty(tmp_path):
-  path = tmp_path / 'summary.json'
-  assert metrics.read_json(path) == {}
-  for text, content in (('{"a": 1', {}), ('[1]', {}), ('{"a": 1}', {'a': 1})):
-    path.write_text(text)
-    assert metrics.read_json(path) == content

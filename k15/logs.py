@@ -1,8 +1,6 @@
 """Where a run's numbers go: JSON lines, TensorBoard, the terminal, timers."""
 
 import contextlib
-import enum
-import json
 import math
 import os
 import pathlib
@@ -11,20 +9,62 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import tensorboardX
 import tqdm
+
+from k15 import files
 
 _SECONDS_BETWEEN_LINES = 10.0
 _LINE = '{desc} {n_fmt}/{total_fmt}  {rate_fmt}  eta {remaining}{postfix}'
 
 
+class TensorBoard:
+  """Scalars as TensorBoard shows them, in `tensorboard/<stage>/`.
+
+  Stages get a run each because their steps count different things.
+  """
+
+  def __init__(self, workdir: pathlib.Path):
+    self._dir = workdir / 'tensorboard'
+    self._writers: dict[str, tensorboardX.SummaryWriter] = {}
+
+  def truncate(self, stage: str, step: int) -> None:
+    if stage in self._writers:
+      self._writers.pop(stage).close()
+    self._open(stage, purge_step=step)
+
+  def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+    if stage not in self._writers:
+      self._open(stage)
+    for key, value in values.items():
+      if math.isfinite(value):  # TensorBoard warns of others.
+        self._writers[stage].add_scalar(key, value, step)
+
+  def close(self) -> None:
+    while self._writers:
+      self._writers.popitem()[1].close()
+
+  def _open(self, stage, purge_step=None):
+    self._writers[stage] = tensorboardX.SummaryWriter(
+      str(self._dir / stage),
+      purge_step=purge_step,
+      flush_secs=10,
+      # File names carry whole seconds: a quick restart must not overwrite.
+      filename_suffix=f'.{time.time_ns()}',
+    )
+
+
+# Where scalars go besides `metrics.jsonl`, which is what a run is read from.
+# A further place is a class with these three methods, made of the working
+# directory, and a row here.
+VIEWERS = (TensorBoard,)
+
+
 class Logger:
   """Writes scalars and trajectories of a run, and takes them back on resume.
 
-  Files: `metrics.jsonl`, `trajectories.jsonl`, `groups.jsonl` and
-  `tensorboard/<stage>/` in the working directory.  Stages get a TensorBoard
-  run each because their steps count different things.
+  Files: `metrics.jsonl`, `trajectories.jsonl` and `groups.jsonl` in the working
+  directory, and those of the `VIEWERS`.
 
   Args:
     workdir: directory of the run; made if missing.
@@ -35,7 +75,7 @@ class Logger:
   def __init__(self, workdir: str | os.PathLike, enabled: bool = True):
     self._dir = pathlib.Path(workdir)
     self._enabled = enabled
-    self._writers: dict[str, tensorboardX.SummaryWriter] = {}
+    self._viewers = [make(self._dir) for make in VIEWERS if enabled]
     if enabled:
       self._dir.mkdir(parents=True, exist_ok=True)
 
@@ -44,7 +84,7 @@ class Logger:
 
     Call it once where a stage starts or resumes, before the first record.
     Drops the first record of `stage` numbered `step` or higher and all records
-    after it, which were written later; TensorBoard is told to do the same.
+    after it, which were written later; viewers are told to do the same.
 
     Args:
       stage: 'sft', 'rl', ...
@@ -55,9 +95,8 @@ class Logger:
     _drop_from(self._dir / 'metrics.jsonl', stage, 'step', step)
     for name in ('trajectories.jsonl', 'groups.jsonl'):
       _drop_from(self._dir / name, stage, 'iteration', step)
-    if stage in self._writers:
-      self._writers.pop(stage).close()
-    self._open_tensorboard(stage, purge_step=step)
+    for viewer in self._viewers:
+      viewer.truncate(stage, step)
 
   def scalars(self, stage: str, step: int, values: Mapping[str, Any]) -> None:
     """Writes one record, `{'stage', 'step', 'time', **values}`.
@@ -78,12 +117,9 @@ class Logger:
         raise ValueError(f'metric key {key!r} is not phase/name')
     values = {key: float(value) for key, value in values.items()}
     header = {'stage': stage, 'step': int(step), 'time': time.time()}
-    append_jsonl(self._dir / 'metrics.jsonl', [header | values])
-    if stage not in self._writers:
-      self._open_tensorboard(stage)
-    for key, value in values.items():
-      if math.isfinite(value):  # TensorBoard warns of others.
-        self._writers[stage].add_scalar(key, value, int(step))
+    files.append_jsonl(self._dir / 'metrics.jsonl', [header | values])
+    for viewer in self._viewers:
+      viewer.scalars(stage, int(step), values)
 
   def trajectories(
     self, stage: str, iteration: int, records: Iterable[Mapping[str, Any]]
@@ -98,115 +134,27 @@ class Logger:
     self._append('groups.jsonl', stage, iteration, records)
 
   def close(self) -> None:
-    """Flushes TensorBoard; the JSON lines are on disk already."""
-    while self._writers:
-      self._writers.popitem()[1].close()
+    """Flushes the viewers; the JSON lines are on disk already."""
+    for viewer in self._viewers:
+      viewer.close()
 
   def _append(self, name, stage, iteration, records):
     if self._enabled:
       header = {'stage': stage, 'iteration': int(iteration)}
-      append_jsonl(self._dir / name, [dict(r) | header for r in records])
-
-  def _open_tensorboard(self, stage, purge_step=None):
-    self._writers[stage] = tensorboardX.SummaryWriter(
-      str(self._dir / 'tensorboard' / stage),
-      purge_step=purge_step,
-      flush_secs=10,
-      # File names carry whole seconds: a quick restart must not overwrite.
-      filename_suffix=f'.{time.time_ns()}',
-    )
-
-
-def append_jsonl(path: str | os.PathLike, records: Iterable[Any]) -> None:
-  """Appends records to a file of JSON lines, always as valid JSON.
-
-  Args:
-    path: the file; made if missing.
-    records: nested dicts and sequences of text, numbers, numpy values and
-      enums.  Numbers that are not finite become null.
-  """
-  lines = [json.dumps(_plain(record), allow_nan=False) for record in records]
-  with open(path, 'ab+') as file:
-    if file.tell():
-      file.seek(-1, os.SEEK_END)
-      if file.read(1) != b'\n':  # A crash tore the last line: leave it alone.
-        lines.insert(0, '')
-    file.write(''.join(line + '\n' for line in lines).encode())
-
-
-def replace_jsonl(path: str | os.PathLike, records: Iterable[Any]) -> None:
-  """Replaces a file of JSON lines; records as in `append_jsonl`."""
-  lines = [json.dumps(_plain(record), allow_nan=False) for record in records]
-  replace_file(path, ''.join(line + '\n' for line in lines).encode())
-
-
-def read_jsonl(path: str | os.PathLike) -> list[dict[str, Any]]:
-  """Returns the records of a file of JSON lines.
-
-  A missing file has none; torn lines are left out.
-  """
-  return [record for _, record in _lines(path)]
-
-
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
-  """Returns what a JSON file holds; {} if it is missing, torn or no object."""
-  try:
-    content = json.loads(pathlib.Path(path).read_text())
-  except (OSError, ValueError):
-    return {}
-  return content if isinstance(content, dict) else {}
-
-
-def replace_file(path: str | os.PathLike, content: bytes) -> None:
-  """Writes a file so that a reader sees the old content or the new."""
-  temporary = f'{os.fspath(path)}.{os.getpid()}.tmp'
-  with open(temporary, 'wb') as file:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
-
-
-def _lines(path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-  """The intact lines of a file, each with its record."""
-  if not os.path.exists(path):
-    return
-  with open(path, 'rb') as file:
-    for line in file:
-      try:
-        record = json.loads(line)
-      except ValueError:  # Covers torn UTF-8 as well.
-        continue
-      if isinstance(record, dict):
-        yield line.rstrip(b'\n') + b'\n', record
+      files.append_jsonl(self._dir / name, [dict(r) | header for r in records])
 
 
 def _drop_from(path, stage, counter, first):
   if not os.path.exists(path):
     return
   kept = []
-  for line, record in _lines(path):
+  for line, record in files.intact_lines(path):
     if record.get('stage') == stage and record.get(counter, -1) >= first:
       break
     kept.append(line)
   content = b''.join(kept)
   if len(content) != os.path.getsize(path):
-    replace_file(path, content)
-
-
-def _plain(value):
-  """The same value in types and numbers that JSON has."""
-  if isinstance(value, Mapping):
-    return {str(key): _plain(item) for key, item in value.items()}
-  if isinstance(value, (list, tuple)):
-    return [_plain(item) for item in value]
-  if isinstance(value, (np.ndarray, np.generic)):
-    return _plain(value.tolist())
-  if isinstance(value, enum.Enum):
-    return value.value
-  if isinstance(value, float) and not math.isfinite(value):
-    return None
-  return value
+    files.replace_file(path, content)
 
 
 class Timer:
