@@ -147,7 +147,7 @@ def _python(arguments, folder, programs=None, **environment):
 
 @pytest.mark.parametrize('line', CONFIGURED)
 def test_a_config_is_read_as_it_stands(line, folder, monkeypatch):
-  """By the flags of `k15.main` and all checks of `config.validate`."""
+  """By the flags of `k15.main` and all checks of `config_checks.validate`."""
   monkeypatch.chdir(folder)
   words = shlex.split(line, comments=True)
   words = [w for w in words if w.startswith('--config')]
