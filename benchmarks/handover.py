@@ -13,7 +13,6 @@ import numpy as np
 
 from k15 import handover
 from k15 import policy
-from k15 import reshard
 from k15 import sharding
 
 CONFIG = policy.PolicyConfig(
@@ -57,7 +56,7 @@ def main():
   print(f'parameters            {total:12,} bytes')
   print(f'that had to move      {measured["handover/bytes"]:12,.0f} bytes')
   ours = sum(
-    _sent(reshard._mover(x.sharding, to, x.ndim), x) for x, to in leaves
+    _sent(handover._mover(x.sharding, to, x.ndim), x) for x, to in leaves
   )
   plain = sum(_sent(jax.jit(_same, out_shardings=to), x) for x, to in leaves)
   print(f'sent by these steps   {ours:12,.0f} bytes')

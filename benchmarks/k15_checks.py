@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks import k15_setup as setup
 from benchmarks.peers import worker_side as side
 from k15 import batching
-from k15 import context as context_lib
 from k15 import rl
+from k15 import rollouts
 from k15 import update
 from k15.data_types import Trajectory
 from k15.rollout import partial
@@ -63,7 +63,7 @@ def logprob_diff_operation(params):
 def finished_responses(context, params):
   """(problem, response) pairs, cut and resumed until the last is done."""
   config = context.config.rollout
-  rollout = context_lib.make_rollout(context, 'rl')
+  rollout = rollouts.make_rollout(context, 'rl')
   rollout.set_params(params, version=0)
   problems = {problem.id: problem for problem in context.task.train}
   pending = [
@@ -104,7 +104,7 @@ def logprob_differences(context, params, finished):
   rows, _, starts = batching.place([s.length for s in sequences], *shape)
   micro = config.optimizer.micro_batch_rows
   num_rows = -(-(rows.max() + 1) // micro) * micro
-  logprobs_of = update.make_logprobs(context.policy, micro)
+  logprobs_of = update.make_logprobs(context.shape, micro)
   batch = batching.pack(sequences, num_rows, *shape)
   logprobs = np.asarray(logprobs_of(params, batch))
   for (_, t), s, row, start in zip(

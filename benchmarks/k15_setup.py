@@ -19,9 +19,10 @@ import numpy as np
 from benchmarks.peers import worker_side as side
 from experiments import base
 from k15 import context as context_lib
+from k15 import judges
 from k15 import logs
 from k15 import policy
-from k15 import rl
+from k15 import rl_stage
 from k15 import task as task_lib
 from k15.data_types import Problem
 
@@ -105,10 +106,9 @@ def make_context(problems, settings, end=side.END):
   return context_lib.Context(
     config=config,
     workdir=folder,
-    policy=policy.PolicyConfig(**{**config.policy, 'vocab_size': side.VOCAB}),
-    mesh=context_lib.make_mesh(config),
+    layout=context_lib.make_layout(config, task.tokenizer),
     task=task,
-    scorer=context_lib.make_scorer(config, task),
+    scorer=judges.make_scorer(config, task),
     logger=logs.Logger(folder, enabled=False),
     stop=threading.Event(),
   )
@@ -120,7 +120,7 @@ def of_length(tokens):
 
 def make_params():
   """Random weights, as a fresh run has them."""
-  shape = make_context([], {}).policy
+  shape = make_context([], {}).shape
   init = functools.partial(policy.init, shape)
   return jax.jit(lambda key: nn.unbox(init(key)))(jax.random.key(0))
 
@@ -130,6 +130,6 @@ def make_session(params, problems, settings, end=side.END):
   and the numbers of its iterations."""
   copies = jax.tree.map(lambda x: x.copy(), params)
   context = make_context(problems, settings, end)
-  stage = rl.make_stage(context, *rl.first_state(context, copies))
+  stage = rl_stage.begin(context, copies)
   jax.block_until_ready(stage.state)
   return stage, itertools.count()

@@ -4,7 +4,7 @@
 
 See peers/protocol.py for the wire.  The model is that of the peers' workers,
 and everything runs the way `k15.main` runs it: the config of
-`experiments/base.py`, the iteration of `k15.rl`, the rollout of `k15.context`,
+`experiments/base.py`, the iteration of `k15.rl`, the rollout of `k15.rollouts`,
 under the mesh.  A command may carry `settings`, which override config keys.
 """
 
@@ -20,11 +20,11 @@ import numpy as np
 from benchmarks import k15_checks as checks
 from benchmarks import k15_setup as setup
 from benchmarks.peers import worker_side as side
-from k15 import context as context_lib
 from k15 import host_memory
+from k15 import judges
 from k15 import rl
+from k15 import rollouts
 from k15 import sharding
-from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.rollout import requests as requests_lib
 
@@ -39,7 +39,7 @@ def odd_distinct_tokens(response, reference):
 
 
 def make_rollout(params, settings):
-  rollout = context_lib.make_rollout(setup.make_context([], settings), 'rl')
+  rollout = rollouts.make_rollout(setup.make_context([], settings), 'rl')
   rollout.set_params(params, version=0)
   return rollout
 
@@ -116,7 +116,7 @@ def step_operation(params, warm_up=False):
     start = side.mark()
     if iteration == 0 and command.get('warm_up', warm_up):
       stage.rollout.set_params(stage.state.params, version=0)
-      longest = rl.longest_context(stage.context.config.rollout)
+      longest = rollouts.longest_context(stage.context.config.rollout)
       stage.rollout.warm_up(longest)
     values = rl.run_iteration(stage, iteration)
     reply |= {'cold': iteration == 0, **side.since(start)}
@@ -216,7 +216,7 @@ def main():
   out = side.claim_stdout()
   host_memory.keep_freed()
   checks.watch_compilations()
-  scoring.make_judges = lambda config, names, resources: {
+  judges.make_judges = lambda config, names, resources: {
     names[0]: odd_distinct_tokens
   }
   with sharding.use_mesh(setup.make_context([], {}).mesh):

@@ -32,8 +32,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from k15 import checkpoint
+from k15 import exit_codes
 from k15 import files
-from launch import unit as unit_lib
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _LOGS = (
@@ -347,8 +347,8 @@ def _expected_codes(number, phase):
   if number == signal.SIGKILL:
     return (-signal.SIGKILL,)
   if phase == _OTHER:  # Perhaps before anyone listened.
-    return (unit_lib.EXIT_INTERRUPTED, -number, 1)
-  return (unit_lib.EXIT_INTERRUPTED,)
+    return (exit_codes.INTERRUPTED, -number, 1)
+  return (exit_codes.INTERRUPTED,)
 
 
 def main() -> int:

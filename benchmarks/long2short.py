@@ -39,6 +39,7 @@ from k15 import correctness
 from k15 import figures
 from k15 import files
 from k15 import models
+from k15 import run_weights
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
 # Name of a method -> its last stage and its colour.
@@ -113,8 +114,10 @@ def export(run: pathlib.Path, iteration: int, directory: pathlib.Path) -> None:
   config = arithmetic.get_config()
   config.seed = _seed(run)
   context = context_lib.make(config, directory.parent, threading.Event())
-  optimizer = context_lib.make_optimizer(context, config.optimizer.name)
-  layout = context_lib.state_layout(context, optimizer)
+  optimizer = run_weights.make_optimizer(
+    context.config, context.shape, config.optimizer.name
+  )
+  layout = run_weights.state_layout(context.layout, optimizer)
   checkpoints = checkpoint.Checkpoints(
     run / 'checkpoints/rl', config.saving.keep
   )
@@ -123,7 +126,7 @@ def export(run: pathlib.Path, iteration: int, directory: pathlib.Path) -> None:
   state, r = device['train'], config.rollout
   models.save(
     directory,
-    context.policy,
+    context.shape,
     state.params,
     context.task.tokenizer,
     r.max_prompt_length + r.max_length,

@@ -36,10 +36,11 @@ import numpy as np
 from experiments import arithmetic
 from k15 import batching
 from k15 import context as context_lib
-from k15 import low_precision
 from k15 import models
+from k15 import precision
 from k15 import rollout_correction
-from k15 import sharding
+from k15 import rollouts
+from k15 import run_weights
 from k15 import update
 from k15.data_types import Trajectory
 from k15.rewards import scoring
@@ -67,9 +68,9 @@ def make_context(args, folder, dtype, cache_dtype):
 def make_params(args, context):
   """Float32, of the run or random."""
   if not args.weights:
-    return context_lib.init_params(context, args.seed)
-  layout = context_lib.param_layout(context.policy, context.mesh)
-  params, _ = models.load(args.weights, context.policy, layout)
+    return run_weights.init_params(context.layout, args.seed)
+  layout = run_weights.param_layout(context.layout)
+  params, _ = models.load(args.weights, context.shape, layout)
   return params
 
 
@@ -109,7 +110,7 @@ def training_logprobs(context, params, done):
   micro = config.optimizer.micro_batch_rows
   batch = batching.pack(sequences, -(-(max(rows) + 1) // micro) * micro, *shape)
   logprobs = np.asarray(
-    update.make_logprobs(context.policy, micro)(params, batch)
+    update.make_logprobs(context.shape, micro)(params, batch)
   )
   for s, row, start in zip(sequences, rows, starts, strict=True):
     yield logprobs[row, start + len(s.prompt_tokens) : start + s.length]
@@ -136,11 +137,11 @@ def measure(args, folder, dtype, cache_dtype):
   context = make_context(args, folder, dtype, cache_dtype)
   params = make_params(args, context)
   problems = context.task.held_out[: args.problems]
-  rollout = context_lib.make_rollout(context, 'rl')
-  decoder = context_lib.make_slots(
-    context.config, context.policy, context.mesh, context.task.tokenizer
+  rollout = rollouts.make_rollout(context, 'rl')
+  decoder = rollouts.make_slots(
+    context.config, context.rollout_layout, context.task.tokenizer
   )
-  with sharding.use_mesh(context.mesh):
+  with context.layout.use_mesh():
     rollout.set_params(params, version=0)
     rollout.warm_up()
     done, speeds = [], []
@@ -160,7 +161,7 @@ def measure(args, folder, dtype, cache_dtype):
   drift = rollout_correction.drift(joined, 0 * joined, np.ones_like(joined))
   drift = {key: float(value) for key, value in drift.items()}
   of_responses = np.array([abs(x.sum()) for x in d])
-  half = low_precision.cast(params, dtype)
+  half = precision.cast(params, dtype)
   return dict(
     weights=dtype,
     cache=cache_dtype or dtype,

@@ -29,11 +29,11 @@ from benchmarks import reproduce_measures
 from benchmarks import reproduce_stats as stats
 from benchmarks import reproduce_table
 from benchmarks import same_runs
+from k15 import exit_codes
 from k15 import figures
 from k15 import files
 from launch import local
 from launch import sweep
-from launch import unit as unit_lib
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
 # Where config files expect the models of the warm-up.
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   worst = 0
   for name in args.names or claims.CLAIMS:
     code = _one(name, args)
-    if code == unit_lib.EXIT_INTERRUPTED:
+    if code == exit_codes.INTERRUPTED:
       return code
     worst = max(worst, code)
   return worst

@@ -28,9 +28,11 @@ import numpy as np
 from experiments import base
 from k15 import answer_pairs
 from k15 import context as context_lib
+from k15 import judges
 from k15 import logs
-from k15 import policy
 from k15 import reward_training
+from k15 import rollouts
+from k15 import run_weights
 from k15 import sft
 from k15 import task as task_lib
 from k15.data_types import Example, Problem
@@ -74,12 +76,9 @@ def make_context(config, workdir, pairs):
   return context_lib.Context(
     config=config,
     workdir=workdir,
-    policy=policy.PolicyConfig(
-      **{**config.policy, 'vocab_size': tokenizer.vocab_size}
-    ),
-    mesh=context_lib.make_mesh(config),
+    layout=context_lib.make_layout(config, tokenizer),
     task=task,
-    scorer=context_lib.make_scorer(config, task),
+    scorer=judges.make_scorer(config, task),
     logger=logs.Logger(workdir),
     stop=threading.Event(),
   )
@@ -98,8 +97,10 @@ def judgement_of(pair):
 def train_reasoning(context):
   """Cases -> verdicts of the trained chain-of-thought model."""
   seed = context.config.seed
-  state = sft.train(context, lambda: context_lib.init_params(context, seed))
-  rollout = context_lib.make_rollout(context, 'rl')
+  state = sft.train(
+    context, lambda: run_weights.init_params(context.layout, seed)
+  )
+  rollout = rollouts.make_rollout(context, 'rl')
   rollout.set_params(state.params, version=0)
   generate = texts.make_generate(
     rollout,

@@ -40,7 +40,6 @@ from benchmarks import rollout_drivers
 from benchmarks import rollout_sides as sides
 from benchmarks.peers import worker_side as side
 from k15 import host_memory
-from k15 import sharding
 from k15.rollout import driver as driver_lib
 
 
@@ -210,7 +209,7 @@ def weights(session, local, remote, args):
       params = session.next_params()
       rollout.pop_stats()
       start = side.mark()
-      with sharding.use_mesh(session.context.mesh):
+      with session.context.layout.use_mesh():
         rollout.set_params(params, session.version)
       rollout.warm_up() if rollout is remote else None
       seconds.append(side.since(start)['seconds'])

@@ -15,7 +15,6 @@ import numpy as np
 
 from benchmarks.peers import protocol
 from benchmarks.peers import worker_side as side
-from k15 import sharding
 from k15.rollout import driver as driver_lib
 from k15.rollout import jetstream_adapter
 from k15.rollout import requests as requests_lib
@@ -37,7 +36,7 @@ class Drive:
       return generate(params, state)
 
     self._engine.generate = counting
-    with sharding.use_mesh(session.context.mesh):
+    with session.context.layout.use_mesh():
       self._driver = kind(
         prefill_engines=[self._engine],
         generate_engines=[self._engine],

@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks import k15_setup as setup
 from benchmarks.chaos_parts import free_port
 from benchmarks.peers import worker_side as side
-from k15 import context as context_lib
+from k15 import heads
 from k15 import kv_cache
-from k15 import lm_head
 from k15 import policy
-from k15 import sharding
+from k15 import rollouts
+from k15 import run_weights
 from k15.rollout import engine as engine_lib
 from k15.rollout import remote as remote_lib
 from k15.rollout import requests as requests_lib
@@ -56,8 +56,8 @@ class Session:
   def slots(self):
     """What decodes; nothing but its budget ends a response."""
     context = self.context
-    slots = context_lib.make_slots(
-      context.config, context.policy, context.mesh, context.task.tokenizer
+    slots = rollouts.make_slots(
+      context.config, context.rollout_layout, context.task.tokenizer
     )
     return dataclasses.replace(slots, eos_ids=(side.END,))
 
@@ -65,14 +65,14 @@ class Session:
     """The slots as an engine."""
     context = self.context
     return engine_lib.PolicyEngine(
-      self.slots(), context.task.tokenizer, context.mesh
+      self.slots(), context.task.tokenizer, context.layout.mesh
     )
 
   def local(self, **settings):
     """A `LocalRollout` with the weights."""
     changed = {f'rollout.{key}': value for key, value in settings.items()}
     context = setup.make_context([], self._settings | changed)
-    rollout = context_lib.make_rollout(context, 'rl')
+    rollout = rollouts.make_rollout(context, 'rl')
     rollout.set_params(self.params, self.version)
     return rollout
 
@@ -110,7 +110,7 @@ def requests(budgets):
 
 def bare_loop(session, slots, tokens):
   """Decode steps of a full batch in one loop, and nothing else."""
-  config = session.context.policy
+  config = session.context.shape
   columns = side.PROMPT_TOKENS + tokens
   keys = jax.random.split(jax.random.key(0), slots)
   temperatures = jnp.ones(slots)
@@ -123,7 +123,7 @@ def bare_loop(session, slots, tokens):
       cache, ids, made, logprobs = carry
       positions = jnp.full(slots, side.PROMPT_TOKENS - 1 + i)
       hidden, cache = policy.decode(config, params, ids, positions, cache)
-      logits = lm_head.logits_of(config, params, hidden)
+      logits = heads.logits_of(config, params, hidden)
       ids, logs = sampling.sample(logits, temperatures, keys, positions + 1)
       made, logprobs = made.at[:, i].set(ids), logprobs.at[:, i].set(logs)
       return cache, ids, made, logprobs
@@ -135,7 +135,7 @@ def bare_loop(session, slots, tokens):
   def run():
     cache = kv_cache.empty(config, slots, columns)
     ids = jnp.ones(slots, jnp.int32)
-    with sharding.use_mesh(session.context.mesh):
+    with session.context.layout.use_mesh():
       _, _, made, logprobs = loop(session.params, cache, ids)
       made, _ = jax.device_get((made, logprobs))
     return dict(tokens=made.size)
@@ -158,9 +158,7 @@ def answer_all(rollout, count, tokens):
 
 def serve(session, port):
   """Is the worker; ends when its standard input closes."""
-  layout = context_lib.param_layout(
-    session.context.policy, session.context.mesh
-  )
+  layout = run_weights.param_layout(session.context.layout)
   server = server_lib.RolloutServer(session.engine(), layout, port=port)
   server.start()
   print('ready', flush=True)

@@ -54,7 +54,7 @@ class Sequence:
 
   @property
   def loss_tokens(self) -> int:
-    """Tokens in the loss, what `losses.sequence_weights` asks for."""
+    """Tokens in the loss, what `advantages.sequence_weights` asks for."""
     return int(np.count_nonzero(self.loss_mask))
 
 

@@ -12,10 +12,15 @@ import math
 import pathlib
 from collections.abc import Sequence
 
-REWARDS = ('exact_answer', 'math_answers', 'code_tests', 'r1_format')
-# Rewards that may be added to another, and the name of their part.
-ADDED = {'r1_format': 'format'}
-PARTS = ('accuracy', *ADDED.values())
+# Name -> that of its part where it is added to another; '': it never is, for
+# it says by itself which answers are right.
+REWARDS = {
+  'exact_answer': '',
+  'math_answers': '',
+  'code_tests': '',
+  'r1_format': 'format',
+}
+PARTS = ('accuracy', *filter(None, REWARDS.values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +48,13 @@ def terms_of(route: str) -> tuple[Term, ...]:
   for text in route.split('+'):
     weight, star, reward = text.rpartition('*')
     reward = reward.strip()
-    if terms and (reward not in ADDED or reward in [t.reward for t in terms]):
+    part = REWARDS.get(reward) if terms else PARTS[0]
+    if not part or reward in [t.reward for t in terms]:
+      added = [name for name, part in REWARDS.items() if part]
       raise ValueError(
         f'{reward!r} cannot be added in {route!r}: after the first come'
-        f' {", ".join(ADDED)}, each once'
+        f' {", ".join(added)}, each once'
       )
-    part = ADDED[reward] if terms else PARTS[0]
     terms.append(Term(reward, _weight(weight, route) if star else 1.0, part))
   return tuple(terms)
 

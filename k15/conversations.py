@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from k15 import rows
-
-THINK, THINK_END = '<think>', '</think>'
+from k15.rewards.thinking import CLOSES
+from k15.rewards.thinking import OPENS
 
 # Tokens int32 [T], and bool [T]: those that the assistant writes.
 Encoded = tuple[np.ndarray, np.ndarray]
@@ -179,7 +179,7 @@ def _chat_parts(tokenizer, messages, turns):
 
 def _is_lost(message, words):
   """Whether the template left out the thinking of a message."""
-  return THINK_END in message['content'] and THINK_END not in words
+  return CLOSES in message['content'] and CLOSES not in words
 
 
 def _as_sampled(before, message, number):
@@ -189,25 +189,25 @@ def _as_sampled(before, message, number):
   prompt: what they make of a message is not how it came about.
   """
   text, thinking = message['content'], message.get('reasoning_content')
-  if thinking and THINK_END not in text:
-    text = f'{THINK}\n{thinking}\n{THINK_END}\n\n{text}'
-  if not before.rstrip().endswith(THINK):
+  if thinking and CLOSES not in text:
+    text = f'{OPENS}\n{thinking}\n{CLOSES}\n\n{text}'
+  if not before.rstrip().endswith(OPENS):
     return text
-  if THINK_END not in text:
+  if CLOSES not in text:
     raise Unusable(
-      f'message {number}: the chat template begins it by {THINK!r}, and it has'
-      f" no {THINK_END!r}: its thinking is to be in 'content' before"
-      f" {THINK_END!r}, or in 'reasoning_content'"
+      f'message {number}: the chat template begins it by {OPENS!r}, and it has'
+      f" no {CLOSES!r}: its thinking is to be in 'content' before"
+      f" {CLOSES!r}, or in 'reasoning_content'"
     )
   return continued(before, text)
 
 
 def continued(prompt: str, text: str) -> str:
   """A text that is learnt after a prompt, without thinking begun twice."""
-  has_both = prompt.rstrip().endswith(THINK) and text.lstrip().startswith(THINK)
+  has_both = prompt.rstrip().endswith(OPENS) and text.lstrip().startswith(OPENS)
   if not has_both:
     return text
-  text = text.lstrip().removeprefix(THINK)
+  text = text.lstrip().removeprefix(OPENS)
   return text.lstrip('\n') if prompt.endswith('\n') else text
 
 

@@ -8,6 +8,8 @@ charts, measures and the length reward ask here, and not how large a reward is.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 
 def accuracy_of(found: Any) -> float:
   """The accuracy of a response, in [0, 1]; 0 where nothing has judged it.
@@ -24,3 +26,8 @@ def accuracy_of(found: Any) -> float:
 def is_right(found: Any) -> bool:
   """Whether a response counts as right; see `accuracy_of`."""
   return accuracy_of(found) >= 0.5
+
+
+def of_groups(groups: Any) -> np.ndarray:
+  """bool [P, K]: which responses of each `Group` count as right."""
+  return np.array([[is_right(t) for t in g.trajectories] for g in groups])

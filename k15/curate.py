@@ -19,7 +19,6 @@ import numpy as np
 
 from k15 import asks as asks_lib
 from k15 import config_stages
-from k15 import context as context_lib
 from k15 import curation
 from k15 import curation_steps
 from k15 import files
@@ -27,6 +26,7 @@ from k15 import fingerprints
 from k15 import funnel
 from k15 import hosts
 from k15 import problems
+from k15 import rollouts
 from k15 import stage_inputs
 from k15 import task as task_lib
 from k15.asks import Respond
@@ -64,7 +64,7 @@ def curate(
   form = [task.is_chat, task.system_prompt, tokenizer, sampling]
   model = asks_lib.digest(fingerprints.of_params(params), form)
   columns = curation_steps.columns_of(context.config, task)
-  with context_lib.sampling(context, params, 'curate', columns) as rollout:
+  with rollouts.sampling(context, params, 'curate', columns) as rollout:
     del params
     respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
     return curate_with(context, respond, model)

@@ -30,8 +30,11 @@ from k15 import evaluate
 from k15 import files
 from k15 import fingerprints
 from k15 import hosts
+from k15 import judges
 from k15 import logs
 from k15 import models
+from k15 import rollouts
+from k15 import run_weights
 from k15.context import Context
 from k15.data_types import StopReason, Trajectory
 from k15.eval_questions import Question
@@ -126,7 +129,7 @@ def _sample(context, task, source, questions, journal, stream, label):
   ]
   if not missing and not unjudged:
     return
-  scorer = context_lib.make_scorer(
+  scorer = judges.make_scorer(
     context.config,
     task,
     {eval_questions.route_of(q): q.reward for q in questions},
@@ -161,8 +164,8 @@ def _answer(
   config, e = context.config, context.config.evaluation
   by_name = {(q.group_id, q.key[2]): q for q in missing}
   is_stopping = context.stop_poll()
-  params = context_lib.load_params(context, source)
-  with context_lib.sampling(context, params, stream) as rollout:
+  params = run_weights.load_params(context, source)
+  with rollouts.sampling(context, params, stream) as rollout:
     del params
     start, tokens = time.perf_counter(), 0
     for trajectory in partial.run(

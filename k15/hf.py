@@ -84,7 +84,7 @@ def leaf_of(path: Any, x: Any) -> Leaf:
 
 
 def load(
-  directory: str | pathlib.Path, config: policy.PolicyConfig, layout: Any
+  directory: str | pathlib.Path, shape: policy.PolicyConfig, layout: Any
 ) -> Any:
   """Reads the parameters of a directory onto the devices of a layout.
 
@@ -93,7 +93,7 @@ def load(
 
   Args:
     directory: of the checkpoint.
-    config: of `hf_config.read_config`, perhaps with other dtypes, and layers
+    shape: of `hf_config.read_config`, perhaps with other dtypes, and layers
       scanned or not.
     layout: parameters as `jax.ShapeDtypeStruct`s with their shardings.
 
@@ -111,12 +111,12 @@ def load(
   try:
     expected = {name: leaf.shape for leaf in flat for name in leaf.names}
     head = OUTER['lm_head',][0]
-    is_spare = config.tie_embeddings and head in files.shapes()
+    is_spare = shape.tie_embeddings and head in files.shapes()
     if is_spare:  # Some writers store tied embeddings twice.
-      expected[head] = config.vocab_size, config.d_model
+      expected[head] = shape.vocab_size, shape.d_model
     hf_files.check(files, expected, IGNORED)
     if is_spare:
-      _check_tied(files, config.vocab_size)
+      _check_tied(files, shape.vocab_size)
     return jax.tree.map(functools.partial(_load_leaf, files), layout, leaves)
   finally:
     files.close()

@@ -183,12 +183,12 @@ def read_generation(directory: str | pathlib.Path) -> Generation:
 
 
 def to_json(
-  config: policy.PolicyConfig, generation: Generation, dtype: str
+  shape: policy.PolicyConfig, generation: Generation, dtype: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
   """Contents of config.json and generation_config.json.
 
   Args:
-    config: shape of the policy.
+    shape: of the policy.
     generation: its special ids and length.
     dtype: of the tensors, such as 'bfloat16'.
 
@@ -196,28 +196,28 @@ def to_json(
     ValueError: no architecture has both QKV bias and QK-norm.
   """
   kinds = {kind[1:]: (name, kind[0]) for name, kind in ARCHITECTURES.items()}
-  if (config.qkv_bias, config.qk_norm) not in kinds:
+  if (shape.qkv_bias, shape.qk_norm) not in kinds:
     raise ValueError('no architecture has both QKV bias and QK-norm')
-  name, model_type = kinds[config.qkv_bias, config.qk_norm]
+  name, model_type = kinds[shape.qkv_bias, shape.qk_norm]
   ids = dict(bos_token_id=generation.bos_id, pad_token_id=generation.pad_id)
   eos = list(generation.eos_ids)
   ids['eos_token_id'] = eos[0] if len(eos) == 1 else eos or None
   raw = dict(
     architectures=[name],
     model_type=model_type,
-    **{key: getattr(config, field) for key, field in SIZES.items()},
-    num_key_value_heads=config.num_kv_heads,
-    head_dim=config.head_dim,
+    **{key: getattr(shape, field) for key, field in SIZES.items()},
+    num_key_value_heads=shape.num_kv_heads,
+    head_dim=shape.head_dim,
     hidden_act='silu',
-    rms_norm_eps=config.rms_norm_eps,
+    rms_norm_eps=shape.rms_norm_eps,
     max_position_embeddings=generation.max_length,
-    tie_word_embeddings=config.tie_embeddings,
-    rope_theta=config.rope_theta,
-    rope_scaling=hf_rope.write(config),
+    tie_word_embeddings=shape.tie_embeddings,
+    rope_theta=shape.rope_theta,
+    rope_scaling=hf_rope.write(shape),
     torch_dtype=dtype,
     use_cache=True,
     **ids,
   )
-  if not config.qkv_bias:  # Qwen2 has it without saying so.
+  if not shape.qkv_bias:  # Qwen2 has it without saying so.
     raw['attention_bias'] = False
   return raw, {key: value for key, value in ids.items() if value is not None}

@@ -28,7 +28,7 @@ MAX_FILE_BYTES = 5_000_000_000
 
 def export(
   directory: str | pathlib.Path,
-  config: policy.PolicyConfig,
+  shape: policy.PolicyConfig,
   params: Any,
   generation: hf_config.Generation,
   dtype: str = 'bfloat16',
@@ -41,7 +41,7 @@ def export(
 
   Args:
     directory: to make; may exist if it is empty.
-    config: shape of the policy.
+    shape: of the policy.
     params: parameters, unboxed.
     generation: special ids and length.
     dtype: of the tensors: 'float32', 'bfloat16' or 'float16'.
@@ -54,7 +54,7 @@ def export(
   """
   directory = pathlib.Path(directory)
   _check(directory, dtype)
-  texts = hf_config.to_json(config, generation, dtype)
+  texts = hf_config.to_json(shape, generation, dtype)
   partial = directory.with_name(directory.name + '.partial')
   if jax.process_index() == 0:
     shutil.rmtree(partial, ignore_errors=True)

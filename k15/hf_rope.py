@@ -129,12 +129,12 @@ def _yarn(config, settings, length):
   )
 
 
-def write(config: policy.PolicyConfig) -> dict[str, Any] | None:
+def write(shape: policy.PolicyConfig) -> dict[str, Any] | None:
   """The object `rope_scaling`; null without scaling."""
-  if config.rope_scaling == 'none':
+  if shape.rope_scaling == 'none':
     return None
-  keys = KEYS[config.rope_scaling]
-  settings = {key: getattr(config, field) for key, field in keys.items()}
-  if config.rope_scaling == 'yarn':
-    _, settings['attention_factor'] = rope.turns_of(config)
-  return dict(rope_type=config.rope_scaling, **settings)
+  keys = KEYS[shape.rope_scaling]
+  settings = {key: getattr(shape, field) for key, field in keys.items()}
+  if shape.rope_scaling == 'yarn':
+    _, settings['attention_factor'] = rope.turns_of(shape)
+  return dict(rope_type=shape.rope_scaling, **settings)

@@ -31,7 +31,7 @@ class HfTokenizer:
     turn_end_id: the one by which the chat template ends a turn of the
       assistant; `eos_id` if it has none, or there is no template.
     pad_id: fills what is not text; `eos_id` where the checkpoint names none.
-    has_chat_template: whether `encode_chat` can be used.
+    has_chat_template: whether `render` can be used.
   """
 
   def __init__(self, directory: str | pathlib.Path):
@@ -127,26 +127,12 @@ class HfTokenizer:
     """
     return np.concatenate([self._start, self.encode(text)])
 
-  def encode_chat(
-    self, messages: Sequence[Mapping[str, Any]], **variables: Any
-  ) -> np.ndarray:
-    """Messages through the chat template, up to where a response begins.
-
-    Args:
-      messages: each with 'role' and 'content', of which special tokens are
-        read as such: the template is trusted, and so has the content to be.
-      **variables: others the template reads, such as enable_thinking.
-
-    Returns:
-      int32 [T].
-
-    Raises:
-      ValueError: there is no template, or it refuses the messages.
-    """
-    return _encode(self._chat, self.render(messages, **variables))
-
   def encode_rendered(self, text: str) -> np.ndarray:
-    """A piece of what `render` wrote, special tokens read as such."""
+    """int32 [T], of what `render` wrote or a piece of it.
+
+    Special tokens are read as such: the template is trusted, and so has the
+    content to be.
+    """
     return _encode(self._chat, text)
 
   def render(
@@ -155,7 +141,16 @@ class HfTokenizer:
     add_generation_prompt: bool = True,
     **variables: Any,
   ) -> str:
-    """Text of the chat template; by default what `encode_chat` encodes."""
+    """Text of the chat template, by default up to where a response begins.
+
+    Args:
+      messages: each with 'role' and 'content'.
+      add_generation_prompt: whether the assistant's turn is begun.
+      **variables: others the template reads, such as enable_thinking.
+
+    Raises:
+      ValueError: there is no template, or it refuses the messages.
+    """
     if self._template is None:
       raise ValueError('the checkpoint has no chat template')
     return hf_template.render(

@@ -21,6 +21,7 @@ from k15 import files
 from k15 import hosts
 from k15 import logs
 from k15 import long_cot_samples
+from k15 import rollouts
 from k15 import sft
 from k15 import sft_data
 from k15 import task as task_lib
@@ -180,7 +181,7 @@ def _generate_from(context, make_params, call):
       first_call=call,
     )
     return
-  with context_lib.sampling(context, make_params(), 'long_cot') as rollout:
+  with rollouts.sampling(context, make_params(), 'long_cot') as rollout:
     yield texts.make_generate(
       rollout,
       context.task.tokenizer,

@@ -26,6 +26,7 @@ from k15 import config_resume
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import curation_steps
+from k15 import exit_codes
 from k15 import files
 from k15 import handover
 from k15 import hf_config
@@ -42,9 +43,6 @@ from k15.rollout import requests
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 
-# Asked to stop, and stopped with everything saved: run the command again.
-EXIT_INTERRUPTED = 75
-
 
 def main(argv: list[str]) -> None:
   del argv
@@ -52,9 +50,9 @@ def main(argv: list[str]) -> None:
   try:
     workdir, config = _prepare()
     context = context_lib.make(config, workdir, _stop_on_signal())
-    hosts.meet(context.mesh)
-    if context.rollout_mesh != context.mesh:
-      hosts.meet(context.rollout_mesh)
+    hosts.meet(context.layout.mesh)
+    if context.rollout_layout.mesh != context.layout.mesh:
+      hosts.meet(context.rollout_layout.mesh)
     # Not before the data were read: what never began binds no later run.
     _write_config(workdir, config)
   except (ValueError, OSError) as error:
@@ -63,7 +61,7 @@ def main(argv: list[str]) -> None:
     recipe.run(context)
   except context_lib.Interrupted as interrupted:
     print(f'{interrupted}; the same command goes on from here', flush=True)
-    sys.exit(EXIT_INTERRUPTED)
+    sys.exit(exit_codes.INTERRUPTED)
   except (
     conversations.DataError,
     openai_texts.ServerError,

@@ -4,7 +4,7 @@ RMSNorm, rotary positions, grouped-query attention and SwiGLU; with optional
 QKV bias, QK-norm and tied embeddings the Qwen2/2.5, Qwen3 and Llama 3 families
 are configurations of it.  Training and prefill see whole rows, packed by
 `segment_ids`; decoding sees one token a row and a `KVCache`, an explicit value
-that goes in and comes out; `lm_head` turns hidden states into logits.  `init`,
+that goes in and comes out; `heads` turns hidden states into logits.  `init`,
 `forward` and `decode` are pure functions.  Axes: B rows, T tokens, D width, H
 query heads, N key-value heads, G = H / N, h head width, V vocabulary.
 """
@@ -60,17 +60,17 @@ class PolicyConfig:
   cache_block: int = 128
 
 
-def init(config: PolicyConfig, key: jax.Array) -> Any:
+def init(shape: PolicyConfig, key: jax.Array) -> Any:
   """Random parameters as boxed leaves that carry their logical axes."""
   tokens = jnp.zeros((1, 2), jnp.int32)
   positions = jnp.zeros((1, 2), jnp.int32)
-  variables = Decoder(config).init(key, tokens, positions, tokens + 1)
+  variables = Decoder(shape).init(key, tokens, positions, tokens + 1)
   return variables['params']
 
 
-def logical_axes(config: PolicyConfig) -> Any:
+def logical_axes(shape: PolicyConfig) -> Any:
   """What each axis of each parameter means: tuples of names, unboxed."""
-  boxed = jax.eval_shape(functools.partial(init, config), streams.key_shape())
+  boxed = jax.eval_shape(functools.partial(init, shape), streams.key_shape())
   return jax.tree.map(
     lambda box: tuple(box.names),
     boxed,
@@ -79,7 +79,7 @@ def logical_axes(config: PolicyConfig) -> Any:
 
 
 def forward(
-  config: PolicyConfig,
+  shape: PolicyConfig,
   params: Any,
   tokens: jax.Array,
   positions: jax.Array,
@@ -88,7 +88,7 @@ def forward(
   """Runs whole rows, for training and prefill.
 
   Args:
-    config: shape of the policy.
+    shape: of the policy.
     params: parameters, unboxed.
     tokens: int32 [B, T].
     positions: int32 [B, T], from 0 in every sequence.
@@ -98,13 +98,13 @@ def forward(
   Returns:
     Hidden states [B, T, D], and the keys and values of the T columns.
   """
-  return Decoder(config).apply(
+  return Decoder(shape).apply(
     {'params': params}, tokens, positions, segment_ids
   )
 
 
 def decode(
-  config: PolicyConfig,
+  shape: PolicyConfig,
   params: Any,
   tokens: jax.Array,
   positions: jax.Array,
@@ -113,7 +113,7 @@ def decode(
   """Runs one more token of every row against the cache.
 
   Args:
-    config: shape of the policy.
+    shape: of the policy.
     params: parameters, unboxed.
     tokens: int32 [B].
     positions: int32 [B], also the cache columns written; a token attends to
@@ -123,7 +123,7 @@ def decode(
   Returns:
     Hidden states [B, D], and the cache with the new columns.
   """
-  hidden, cache = Decoder(config).apply(
+  hidden, cache = Decoder(shape).apply(
     {'params': params}, tokens[:, None], positions[:, None], None, cache
   )
   return hidden[:, 0], cache
@@ -168,11 +168,11 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
   """Grouped-query attention with rotary positions."""
 
-  config: PolicyConfig
+  shape: PolicyConfig
 
   @nn.compact
   def __call__(self, x, positions, segment_ids, cache):
-    c = self.config
+    c = self.shape
     wide, narrow = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
     query, key, value = _projections(
       self,
@@ -217,11 +217,11 @@ class Attention(nn.Module):
 class Block(nn.Module):
   """One layer: attention and SwiGLU, each behind a norm and a residual."""
 
-  config: PolicyConfig
+  shape: PolicyConfig
 
   @nn.compact
   def __call__(self, x, positions, segment_ids, cache):
-    c = self.config
+    c = self.shape
     y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='attention_norm')(x)
     y, cache = Attention(c, name='attention')(y, positions, segment_ids, cache)
     x = sharding.constrain(x + y, ('batch', 'sequence', None))
@@ -243,11 +243,11 @@ class Block(nn.Module):
 class Decoder(nn.Module):
   """Embedding, the layers, and the last norm; `logits_of` is the head."""
 
-  config: PolicyConfig
+  shape: PolicyConfig
 
   @nn.compact
   def __call__(self, tokens, positions, segment_ids, cache=None):
-    c = self.config
+    c = self.shape
     embedding = self.param(
       'embedding',
       nn.with_logical_partitioning(
@@ -270,7 +270,7 @@ class Decoder(nn.Module):
     return x, cache
 
   def _layers(self, x, positions, segment_ids, cache):
-    c = self.config
+    c = self.shape
     block = _remat(Block, c.remat)
     if c.scan_layers and cache is not None:
       return self._decode_layers(x, positions, cache)
@@ -300,7 +300,7 @@ class Decoder(nn.Module):
     As what is scanned over and comes out, it would be there twice, and all of
     it would be copied for every token.
     """
-    block = Block(self.config, parent=None)
+    block = Block(self.shape, parent=None)
 
     def one_layer(carry, params_and_layer):
       x, keys, values = carry
@@ -314,7 +314,7 @@ class Decoder(nn.Module):
     (x, keys, values), _ = jax.lax.scan(
       one_layer,
       (x, cache.keys, cache.values),
-      (stacked, jnp.arange(self.config.num_layers)),
+      (stacked, jnp.arange(self.shape.num_layers)),
     )
     return x, kv_cache.KVCache(keys, values)
 
@@ -349,7 +349,7 @@ def _initializer():
 
 def _projections(module, x, widths, use_bias=False):
   """x @ kernel for every name -> (width, logical axis), as one if fused."""
-  c = module.config
+  c = module.shape
   fused = '_'.join(widths)
   if module.has_variable('params', fused):
     y = jnp.dot(x, module.get_variable('params', fused).astype(x.dtype))

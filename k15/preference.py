@@ -12,12 +12,11 @@ import jax
 import numpy as np
 
 from k15 import batching
-from k15 import context as context_lib
 from k15 import conversations
 from k15 import long2short
 from k15 import losses
 from k15 import responses
-from k15 import sharding
+from k15 import run_weights
 from k15 import steps as steps_lib
 from k15 import streams
 from k15 import update
@@ -35,15 +34,18 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
     model: directory of the model to start from, which is the reference.
   """
   config = context.config.dpo
-  optimizer = context_lib.make_optimizer(context, config.optimizer)
+  optimizer = run_weights.make_optimizer(
+    context.config, context.shape, config.optimizer
+  )
   return steps_lib.run(
     context,
     'dpo',
-    config.steps,
-    lambda start: _loop(context, model, optimizer, start),
-    lambda: context_lib.state_layout(context, optimizer),
-    lambda: context_lib.init_state(
-      context, optimizer, context_lib.load_params(context, model)
+    config,
+    optimizer,
+    lambda start: _loop(context, model, start),
+    lambda: run_weights.state_layout(context.layout, optimizer),
+    lambda: run_weights.init_state(
+      context.layout, optimizer, run_weights.load_params(context, model)
     ),
   )
 
@@ -102,16 +104,16 @@ def _pairs(context, model, is_first_run):
 
 def _with_ref_logprobs(context, model, batches):
   micro = context.config.optimizer.micro_batch_rows
-  rows = sharding.row_sharding(context.mesh, (micro, 1), context.rules)
-  logprobs = update.make_logprobs(context.policy, micro, layout=rows)
-  params, filled = context_lib.load_params(context, model), []
-  with context.use_mesh():
-    for batch in map(context.place_rows, batches):
+  rows = context.layout.row_sharding((micro, 1))
+  logprobs = update.make_logprobs(context.shape, micro, layout=rows)
+  params, filled = run_weights.load_params(context, model), []
+  with context.layout.use_mesh():
+    for batch in map(context.layout.place_rows, batches):
       filled.append(batch.replace(ref_logprobs=logprobs(params, batch)))
     return jax.block_until_ready(filled)
 
 
-def _loop(context, model, optimizer, start):
+def _loop(context, model, start):
   config, seed = context.config.dpo, context.config.seed
   batches = make_batches(context, _pairs(context, model, start == 0))
   # A run that goes on computes the same numbers again.
@@ -124,8 +126,6 @@ def _loop(context, model, optimizer, start):
       steps_lib.make_policy_step,
       context,
       functools.partial(_loss, config.beta),
-      optimizer,
-      steps_lib.cosine(config, config.steps),
     ),
     name_metrics=_metrics,
   )

@@ -17,7 +17,6 @@ import numpy as np
 
 from k15 import config_resume
 from k15 import config_stages
-from k15 import context as context_lib
 from k15 import curate
 from k15 import eval_stage
 from k15 import evaluate
@@ -29,6 +28,7 @@ from k15 import models
 from k15 import preference
 from k15 import report
 from k15 import rl
+from k15 import run_weights
 from k15 import sft
 from k15 import sft_data
 from k15 import short_rl
@@ -39,7 +39,7 @@ from k15.context import Context
 
 def _weights(context, model):
   """What makes the weights to start from, when they are needed."""
-  return functools.partial(context_lib.load_params, context, model)
+  return functools.partial(run_weights.load_params, context, model)
 
 
 # Kind of a stage -> (context, its name, directory of the model before or None)
@@ -147,7 +147,7 @@ def _train(context, stage, source) -> pathlib.Path:
   checkpoint = config.checkpoint
   models.save(
     directory,
-    context.policy,
+    context.shape,
     state.params,
     context.task.tokenizer,
     _longest(config, stage),

@@ -22,6 +22,8 @@ from k15 import files
 from k15 import fingerprints
 from k15 import hosts
 from k15 import logs
+from k15 import rollouts
+from k15 import run_weights
 from k15 import streams
 from k15.context import Context
 from k15.data_types import Problem, StopReason, Trajectory
@@ -223,8 +225,8 @@ def _sample(context, model, problems, missing, records):
   ]
   is_stopping, stopping = context.stop_poll(), False
   with (
-    context_lib.sampling(
-      context, context_lib.load_params(context, model), 'responses'
+    rollouts.sampling(
+      context, run_weights.load_params(context, model), 'responses'
     ) as rollout,
     logs.Progress(len(pending), 0, 'sample responses') as progress,
   ):

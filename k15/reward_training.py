@@ -14,13 +14,13 @@ import jax
 import numpy as np
 import optax
 
-from k15 import context as context_lib
+from k15 import heads
 from k15 import losses
 from k15 import optimizer as optimizer_lib
 from k15 import policy
+from k15 import run_weights
 from k15 import steps as steps_lib
 from k15 import streams
-from k15 import value_head
 from k15.context import Context
 from k15.data_types import TrainState
 
@@ -38,11 +38,11 @@ class Labelled:
 
 
 # Tokens of a prompt, and whether the response in it is correct.
-Example = tuple[np.ndarray, bool]
+Judged = tuple[np.ndarray, bool]
 
 
 def train(
-  context: Context, examples: Sequence[Example], trunk: Any = None
+  context: Context, examples: Sequence[Judged], trunk: Any = None
 ) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
@@ -69,14 +69,23 @@ def train(
       f'reward_model.batch_tokens is {config.batch_tokens}, less than one row'
       f' of rollout.max_prompt_length {columns}'
     )
-  axes = value_head.logical_axes(context.policy)
-  optimizer = context_lib.make_optimizer(context, config.optimizer, axes)
+  axes = heads.value_axes(context.shape)
+  optimizer = run_weights.make_optimizer(
+    context.config, context.shape, config.optimizer, axes
+  )
   init = functools.partial(_init_state, context, optimizer, trunk)
   return steps_lib.run(
     context,
     'reward',
-    config.steps,
-    lambda start: _loop(context, optimizer, examples),
+    config,
+    optimizer,
+    lambda start: steps_lib.Loop(
+      steps=config.steps,
+      log_every=config.log_every,
+      batch=lambda i: context.layout.place_rows(_batch(context, examples, i)),
+      make_step=functools.partial(make_step, context.shape),
+      name_metrics=_named,
+    ),
     init,
     init,
   )
@@ -95,7 +104,7 @@ def make_step(
   """
 
   def loss_of(params, batch):
-    values = value_head.values(config, params, batch.tokens, batch.lengths)
+    values = heads.values(config, params, batch.tokens, batch.lengths)
     weight = np.full(len(batch.tokens), 1 / len(batch.tokens), np.float32)
     loss, values = losses.value_logistic(values, batch.labels, weight)
     return loss, values | dict(loss=loss)
@@ -126,7 +135,7 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
   """
   columns = context.config.rollout.max_prompt_length
   encode = context.task.tokenizer.encode
-  compute = jax.jit(functools.partial(value_head.values, context.policy))
+  compute = jax.jit(functools.partial(heads.values, context.shape))
 
   def value(prompts):
     out = np.full(len(prompts), np.nan)
@@ -136,7 +145,7 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
       chosen = fitting[start : start + rows]
       sequences = [encoded[i] for i in chosen]
       sequences += sequences[:1] * (rows - len(chosen))
-      batch = value_head.pad(sequences, columns)
+      batch = heads.pad_rows(sequences, columns)
       out[chosen] = np.asarray(compute(params, *batch))[: len(chosen)]
     return out.tolist()
 
@@ -145,30 +154,18 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
 
 def _init_state(context, optimizer, trunk):
   if trunk is None:
-    trunk = context_lib.init_params(context, context.config.seed)
+    trunk = run_weights.init_params(context.layout, context.config.seed)
   else:
     trunk = jax.tree.map(lambda x: x.copy(), trunk)
-  params = value_head.init(context.policy, trunk)
+  params = heads.init_value(context.shape, trunk)
   everywhere = jax.sharding.NamedSharding(
-    context.mesh, jax.sharding.PartitionSpec()
+    context.layout.mesh, jax.sharding.PartitionSpec()
   )
   params['head'] = jax.device_put(params['head'], everywhere)
   state = jax.jit(functools.partial(optimizer_lib.init_state, optimizer))(
     params
   )
   return state.replace(params=params)
-
-
-def _loop(context, optimizer, examples):
-  config = context.config.reward_model
-  schedule = steps_lib.cosine(config, config.steps)
-  return steps_lib.Loop(
-    steps=config.steps,
-    log_every=config.log_every,
-    batch=lambda i: context.place_rows(_batch(context, examples, i)),
-    make_step=functools.partial(make_step, context.policy, optimizer, schedule),
-    name_metrics=_named,
-  )
 
 
 def _batch(context, examples, step):
@@ -181,7 +178,7 @@ def _batch(context, examples, step):
     chosen.append(
       examples[_order(context.config.seed, epoch, len(examples))[i]]
     )
-  tokens, lengths = value_head.pad([tokens for tokens, _ in chosen], columns)
+  tokens, lengths = heads.pad_rows([tokens for tokens, _ in chosen], columns)
   labels = np.array([label for _, label in chosen])
   return Labelled(tokens, lengths, labels)
 

@@ -1,6 +1,7 @@
 """Metrics of an RL iteration, computed from what it sampled and learnt."""
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,7 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   label of difficulty are in no level.
   """
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
-  is_right = np.array(
-    [[correctness.is_right(t) for t in g.trajectories] for g in groups]
-  )
+  is_right = correctness.of_groups(groups)
   lengths = np.array([[t.length for t in g.trajectories] for g in groups])
   per_group = rewards.mean(axis=1)
   values = {
@@ -125,6 +124,37 @@ def group_records(groups: list[Group]) -> list[dict[str, Any]]:
       crc32=[zlib.crc32(t.tokens.astype('<i4')) for t in group.trajectories],
     )
     for group in groups
+  ]
+
+
+def trajectory_records(
+  groups: list[Group], decode: Callable[[np.ndarray], str]
+) -> list[dict[str, Any]]:
+  """A response of each group, whole: the lines of trajectories.jsonl.
+
+  Of the i-th group it is the i-th response, so that not all are a first one.
+  """
+  chosen = [
+    (group.problem, group.trajectories[i % len(group.trajectories)])
+    for i, group in enumerate(groups)
+  ]
+  return [
+    dict(
+      problem_id=problem.id,
+      prompt=problem.prompt,
+      answer=problem.answer,
+      domain=problem.domain,
+      difficulty=problem.difficulty,
+      response=decode(t.tokens),
+      reward=t.reward,
+      accuracy=t.accuracy,
+      parts=t.parts,
+      length=t.length,
+      stop=t.stop.value,
+      versions=[s.policy_version for s in t.segments],
+      segments=[len(s.tokens) for s in t.segments],
+    )
+    for problem, t in chosen
   ]
 
 

@@ -11,17 +11,21 @@ from k15 import correctness
 from k15 import losses
 from k15 import optimizer as optimizer_lib
 from k15 import rollout_correction
-from k15 import sharding
 from k15 import streams
 from k15 import update
 from k15.context import Context
+from k15.context import Layout
 from k15.data_types import Batch, Group, StopReason
 
 
-def total_rewards(config: Any, groups: list[Group], iteration: int):
+def total_rewards(
+  config: Any,
+  groups: list[Group],
+  is_correct_P_K: np.ndarray,
+  iteration: int,
+) -> np.ndarray:
   """Raw reward, length reward and repetition penalty, float64 [P, K]."""
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
-  is_correct = _is_correct(groups)
   lengths = np.array([[t.length for t in g.trajectories] for g in groups])
   repeats = np.array(
     [[t.stop is StopReason.REPETITION for t in g.trajectories] for g in groups]
@@ -29,15 +33,8 @@ def total_rewards(config: Any, groups: list[Group], iteration: int):
   weight = advantages.length_weight(
     iteration, config.length_reward.weight, config.length_reward.start_iteration
   )
-  shaped = advantages.total_rewards(rewards, is_correct, lengths, weight)
+  shaped = advantages.total_rewards(rewards, is_correct_P_K, lengths, weight)
   return shaped - config.rl.repetition_penalty * repeats
-
-
-def _is_correct(groups):
-  """bool [P, K], by accuracy alone."""
-  return np.array(
-    [[correctness.is_right(t) for t in g.trajectories] for g in groups]
-  )
 
 
 def group_advantages(
@@ -177,8 +174,9 @@ def make_batches(
   """
   config = context.config
   rng = streams.rng(config.seed, 'updates', stage, iteration)
-  rewards = total_rewards(config, groups, iteration)
-  values, keep = group_advantages(config, rewards, _is_correct(groups), rng)
+  is_correct = correctness.of_groups(groups)
+  rewards = total_rewards(config, groups, is_correct, iteration)
+  values, keep = group_advantages(config, rewards, is_correct, rng)
   batches = []
   for _ in range(config.rl.epochs):
     order = list(rng.permutation(len(groups)))
@@ -229,21 +227,23 @@ def _pack(context, picked, iteration):
 
 
 def make_updates(
-  context: Context, optimizer: optax.GradientTransformation, layout: Any
+  config: Any,
+  layout: Layout,
+  optimizer: optax.GradientTransformation,
+  state_shardings: Any,
 ) -> tuple[Any, Any]:
   """The jitted step and reference log-probabilities of `k15.update`.
 
   Args:
-    context: of the run.
-    optimizer: of `context.make_optimizer`.
-    layout: shardings of the state.
+    config: of the run.
+    layout: of training.
+    optimizer: of `run_weights.make_optimizer`.
+    state_shardings: of the state.
   """
-  config, shape = context.config, context.policy
-  o, temperature = config.optimizer, config.rollout.temperature
+  shape, o = layout.shape, config.optimizer
+  temperature = config.rollout.temperature
   # As all batches are: another layout would compile the step again.
-  rows = sharding.row_sharding(
-    context.mesh, (o.micro_batch_rows, 1), context.rules
-  )
+  rows = layout.row_sharding((o.micro_batch_rows, 1))
   step = update.make_step(
     shape,
     make_loss(config),
@@ -251,7 +251,7 @@ def make_updates(
     optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
     o.micro_batch_rows,
     temperature,
-    layout,
+    state_shardings,
   )
   logprobs = update.make_logprobs(shape, o.micro_batch_rows, temperature, rows)
   return step, logprobs

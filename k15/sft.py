@@ -11,8 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from k15 import context as context_lib
 from k15 import losses
+from k15 import run_weights
 from k15 import sft_data
 from k15 import steps as steps_lib
 from k15.context import Context
@@ -39,34 +39,30 @@ def train(
     DataError: something is wrong with the files of the stage.
   """
   config = context.config[stage]
-  optimizer = context_lib.make_optimizer(context, config.optimizer)
+  optimizer = run_weights.make_optimizer(
+    context.config, context.shape, config.optimizer
+  )
   return steps_lib.run(
     context,
     stage,
-    # The number of steps of whole epochs is known once they are packed.
-    None if config.epochs else config.steps,
-    lambda start: _loop(context, stage, optimizer, make_pairs, start),
-    lambda: context_lib.state_layout(context, optimizer),
-    lambda: context_lib.init_state(context, optimizer, make_params()),
+    config,
+    optimizer,
+    lambda start: _loop(context, stage, make_pairs, start),
+    lambda: run_weights.state_layout(context.layout, optimizer),
+    lambda: run_weights.init_state(context.layout, optimizer, make_params()),
+    config.epochs,
   )
 
 
-def _loop(context, stage, optimizer, make_pairs, start):
-  config = context.config[stage]
+def _loop(context, stage, make_pairs, start):
   stream = sft_data.make_stream(context, stage, make_pairs, is_new=not start)
   if not start:
     context.logger.scalars(stage, 0, stream.counts)
   return steps_lib.Loop(
     steps=stream.steps,
-    log_every=config.log_every,
-    batch=lambda _: context.place_rows(_batch(next(stream.batches))),
-    make_step=functools.partial(
-      steps_lib.make_policy_step,
-      context,
-      _loss,
-      optimizer,
-      steps_lib.cosine(config, stream.steps),
-    ),
+    log_every=context.config[stage].log_every,
+    batch=lambda _: context.layout.place_rows(_batch(next(stream.batches))),
+    make_step=functools.partial(steps_lib.make_policy_step, context, _loss),
     name_metrics=_metrics,
     source=stream.batches,
   )

@@ -57,38 +57,34 @@ def make_stream(
     DataError: something is wrong with the files, or there are too few.
   """
   config = context.config[stage]
-  if make_pairs is None and not config.files:
-    make_pairs = functools.partial(
-      task_lib.sft_pairs,
+  if make_pairs is None and config.files:
+    store = _open_store(context, stage, is_new)
+    counts = {'sft/examples': len(store)}
+    counts |= {'sft/examples_dropped': sum(store.dropped.values())}
+    counts |= {f'sft/{why}_dropped': n for why, n in store.dropped.items()}
+    return _planned(context.config, stage, store, store.sizes, counts)
+  if make_pairs is None:
+    pairs, dropped = task_lib.sft_pairs(
       context.task,
       context.config.rollout.max_length,
       row_tokens(context.config, stage),
     )
-  if config.packing == 'best_fit':
+  else:
     pairs, dropped = make_pairs()
-    try:
-      batches = packing.best_fit_iterator(
-        pairs,
-        row_tokens(context.config, stage),
-        _rows(context.config, stage),
-        context.config.seed,
-        stage,
-      )
-    except ValueError as error:
-      raise conversations.DataError(f'{stage}: {error}') from None
-    counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
-    return Stream(batches, config.steps, counts)
-  if config.files and make_pairs is None:
-    store = _open_store(context, stage, is_new)
-    counts = {
-      'sft/examples': len(store),
-      'sft/examples_dropped': sum(store.dropped.values()),
-    } | {f'sft/{why}_dropped': n for why, n in store.dropped.items()}
-    return _planned(context.config, stage, store, store.sizes, counts)
-  pairs, dropped = make_pairs()
-  source = Pairs(pairs)
   counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
-  return _planned(context.config, stage, source, [len(pairs)], counts)
+  if config.packing == 'first_fit':
+    return _planned(context.config, stage, Pairs(pairs), [len(pairs)], counts)
+  try:
+    batches = packing.best_fit_iterator(
+      pairs,
+      row_tokens(context.config, stage),
+      _rows(context.config, stage),
+      context.config.seed,
+      stage,
+    )
+  except ValueError as error:
+    raise conversations.DataError(f'{stage}: {error}') from None
+  return Stream(batches, config.steps, counts)
 
 
 class Pairs:
@@ -108,11 +104,8 @@ class Pairs:
 
 
 def _planned(config, stage, source, sizes, counts):
-  group, row, rows = (
-    config[stage],
-    row_tokens(config, stage),
-    _rows(config, stage),
-  )
+  group, row = config[stage], row_tokens(config, stage)
+  rows = _rows(config, stage)
   try:
     plan = packing.make_plan(
       source.lengths,

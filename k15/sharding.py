@@ -149,25 +149,6 @@ def sharding_of(
   return NamedSharding(mesh, PartitionSpec(*spec))
 
 
-def tree_shardings(
-  mesh: Mesh, logical_axes: Any, shapes: Any, rules: Rules = RULES
-) -> Any:
-  """`sharding_of` for whole trees.
-
-  Args:
-    mesh: of `make_mesh`.
-    logical_axes: tree whose leaves are tuples of names.
-    shapes: the same tree with arrays or `jax.ShapeDtypeStruct` as leaves.
-    rules: over which mesh axes what is split.
-  """
-  return jax.tree.map(
-    lambda axes, x: sharding_of(mesh, axes, x.shape, rules),
-    logical_axes,
-    shapes,
-    is_leaf=lambda axes: type(axes) is tuple,
-  )
-
-
 def param_shardings(mesh: Mesh, boxed_params: Any, rules: Rules = RULES) -> Any:
   """Layouts of parameters that carry their axes, in the unboxed structure.
 
@@ -190,37 +171,6 @@ def param_shardings(mesh: Mesh, boxed_params: Any, rules: Rules = RULES) -> Any:
   return jax.tree.map(
     one, boxed_params, is_leaf=lambda x: isinstance(x, nn.Partitioned)
   )
-
-
-def row_sharding(
-  mesh: Mesh, shape: Sequence[int], rules: Rules = RULES
-) -> NamedSharding:
-  """Layout of one array of a batch, whose first axis, if any, is its rows."""
-  axes = ('batch', *[None] * (len(shape) - 1))[: len(shape)]
-  return sharding_of(mesh, axes, shape, rules)
-
-
-def place_rows(batch: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
-  """Puts a batch that all processes know where its rows are computed.
-
-  Every process takes its own rows to its own devices, and no others.
-
-  Args:
-    batch: tree of numpy arrays; first axes are rows, scalars go everywhere.
-    mesh: of `make_mesh`.
-    rules: over which mesh axes what is split.
-  """
-  return jax.tree.map(
-    lambda x: jax.make_array_from_callback(
-      x.shape, row_sharding(mesh, x.shape, rules), lambda index: x[index]
-    ),
-    batch,
-  )
-
-
-def reshard(tree: Any, shardings: Any) -> Any:
-  """Moves arrays to other layouts or another mesh; values do not change."""
-  return jax.device_put(tree, shardings)
 
 
 def ways_of(mesh: Mesh, rules: Rules, logical_axis: str) -> int:

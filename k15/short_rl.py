@@ -11,11 +11,11 @@ import functools
 import pathlib
 from collections.abc import Sequence
 
-from k15 import context as context_lib
 from k15 import long2short
 from k15 import models
 from k15 import responses
 from k15 import rl
+from k15 import run_weights
 from k15.context import Context
 from k15.data_types import TrainState
 
@@ -79,4 +79,4 @@ def _load(context, model):
   candidates = context.config.short_rl.candidates
   if candidates:
     model = choose(context, candidates)
-  return context_lib.load_params(context, model)
+  return run_weights.load_params(context, model)

@@ -7,9 +7,9 @@ of it on the shortest correct ones.
 import functools
 import pathlib
 
-from k15 import context as context_lib
 from k15 import long2short
 from k15 import responses
+from k15 import run_weights
 from k15 import sft
 from k15.context import Context
 from k15.data_types import TrainState
@@ -24,7 +24,7 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """
   return sft.train(
     context,
-    functools.partial(context_lib.load_params, context, model),
+    functools.partial(run_weights.load_params, context, model),
     'shortest',
     functools.partial(_pairs, context, model),
   )

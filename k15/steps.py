@@ -24,9 +24,6 @@ from k15.data_types import TrainState
 # (state, which is donated; batch) -> the next state, and scalars on devices
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 
-# What the line of progress shows of what is logged.
-_SHOWN = 'loss', 'margin'
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loop:
@@ -36,7 +33,7 @@ class Loop:
     steps: of the whole stage, a batch each.
     log_every: steps between two records; the last step always makes one.
     batch: number of a step -> its batch, on devices.
-    make_step: shardings of the state -> the jitted step.
+    make_step: (optimizer, schedule, shardings of the state) -> the jitted step.
     name_metrics: metrics of a step -> what is logged of them, by `phase/name`.
     source: what batches come from, if their step's number alone does not make
       them: has `get_state`, of what JSON can hold, and `set_state`.
@@ -45,7 +42,7 @@ class Loop:
   steps: int
   log_every: int
   batch: Callable[[int], Any]
-  make_step: Callable[[Any], Step]
+  make_step: Callable[..., Step]
   name_metrics: Callable[[dict[str, float]], dict[str, float]]
   source: Any = None
 
@@ -53,21 +50,25 @@ class Loop:
 def run(
   context: Context,
   stage: str,
-  steps: int | None,
+  config: Any,
+  optimizer: optax.GradientTransformation,
   prepare: Callable[[int], Loop],
   layout: Callable[[], TrainState],
   init: Callable[[], TrainState],
+  epochs: int = 0,
 ) -> TrainState:
   """Runs a stage, or what is left of it; returns its last state.
 
   Args:
     context: of the run.
     stage: its name, in logs and of its folder of checkpoints.
-    steps: how many it has in all; None: what is prepared says so.
+    config: its group of keys: steps and learning rates.
+    optimizer: see `k15.optimizer`.
     prepare: first step to be taken -> the loop.  Not called where no step is
       left: a finished stage reads none of its files again.
     layout: makes what a saved state is restored to, see `checkpoint.restore`.
     init: makes the state of a stage that begins.
+    epochs: above 0 the number of steps is known once they are prepared.
 
   Raises:
     FloatingPointError: loss or gradient are not finite.
@@ -77,7 +78,7 @@ def run(
     context.workdir / 'checkpoints' / stage, context.config.saving.keep
   )
   start, loop = checkpoints.latest_step() or 0, None
-  if steps is None or start < steps:
+  if epochs or start < config.steps:
     context.logger.truncate(stage, start)
     loop = prepare(start)
   if start:
@@ -87,17 +88,18 @@ def run(
   if loop is not None and start < loop.steps:
     if host and loop.source is not None:
       loop.source.set_state(host['data']['state'])
-    with context.use_mesh():
-      state = _steps(context, stage, loop, state, start, checkpoints)
+    with context.layout.use_mesh():
+      schedule = optimizer_lib.cosine_schedule(
+        config.learning_rate,
+        config.end_learning_rate,
+        config.warmup_steps,
+        loop.steps,
+      )
+      places = jax.tree.map(lambda x: x.sharding, state)
+      step = loop.make_step(optimizer, schedule, places)
+      state = _steps(context, stage, loop, step, state, start, checkpoints)
   checkpoints.close()
   return state
-
-
-def cosine(config: Any, steps: int) -> optimizer_lib.Schedule:
-  """The learning rate of a stage of so many steps, from its group of keys."""
-  return optimizer_lib.cosine_schedule(
-    config.learning_rate, config.end_learning_rate, config.warmup_steps, steps
-  )
 
 
 def make_policy_step(
@@ -109,7 +111,7 @@ def make_policy_step(
 ) -> Step:
   """The step of a stage that trains the policy on a packed `Batch`."""
   step = update.make_step(
-    context.policy,
+    context.shape,
     loss,
     optimizer,
     schedule,
@@ -120,9 +122,8 @@ def make_policy_step(
   return lambda state, batch: step(state, batch, False)
 
 
-def _steps(context, stage, loop, state, start, checkpoints):
+def _steps(context, stage, loop, step, state, start, checkpoints):
   every, timer = context.config.saving.every_sft_steps, logs.Timer()
-  step = loop.make_step(jax.tree.map(lambda x: x.sharding, state))
   with logs.Progress(loop.steps, start, stage) as progress:
     for i in range(start, loop.steps):
       with timer('data'):
@@ -131,24 +132,16 @@ def _steps(context, stage, loop, state, start, checkpoints):
         state, values = step(state, batch)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
       update.refuse_non_finite(context.workdir, stage, 'step', i, values, batch)
-      logged = loop.name_metrics(values)
-      progress.update(**_short_names(logged))
+      progress.update(loss=values['loss'])
       done, stopping = i + 1 == loop.steps, context.is_stopping()
       if i % loop.log_every == 0 or done:
-        context.logger.scalars(stage, i, logged | timer.pop())
+        logged = loop.name_metrics(values) | timer.pop()
+        context.logger.scalars(stage, i, logged)
       if done or (i + 1) % every == 0 or stopping:
-        checkpoints.save(i + 1, state, _host(loop))
+        host = {}
+        if loop.source is not None:
+          host = dict(data=dict(state=loop.source.get_state()))
+        checkpoints.save(i + 1, state, host)
       if stopping and not done:
         raise context_lib.Interrupted(f'{stage}: saved after step {i + 1}')
   return state
-
-
-def _host(loop):
-  if loop.source is None:
-    return {}
-  return dict(data=dict(state=loop.source.get_state()))
-
-
-def _short_names(logged):
-  names = {key.rpartition('/')[2]: value for key, value in logged.items()}
-  return {name: names[name] for name in _SHOWN if name in names}

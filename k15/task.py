@@ -62,25 +62,28 @@ class Task:
 
   def encode_turn(self, text: str) -> np.ndarray:
     """int32 [T], of any text put to the policy; not to be written to."""
-    return self._encode(text)
-
-  @functools.cached_property
-  def _encode(self) -> Callable[[str], np.ndarray]:
-    def encode(text):
-      if self.is_chat:
-        tokens = self.tokenizer.encode_chat(self._chat(text))
-      else:
-        tokens = self.tokenizer.begin(text)
-      tokens = np.array(tokens, np.int32)
-      tokens.flags.writeable = False
-      return tokens
-
-    return functools.lru_cache(_MAX_ENCODED)(encode)
+    return self._put(text)[1]
 
   def prompt_text(self, prompt: str) -> str:
     """What `encode_prompt` encodes, special tokens by their names."""
-    text = prompt + self.prompt_suffix
-    return self.tokenizer.render(self._chat(text)) if self.is_chat else text
+    return self._put(prompt + self.prompt_suffix)[0]
+
+  @functools.cached_property
+  def _put(self) -> Callable[[str], tuple[str, np.ndarray]]:
+    """Of any text put to the policy: the whole of it, and its tokens."""
+
+    def put(text):
+      tokenizer = self.tokenizer
+      if self.is_chat:
+        text = tokenizer.render(self._chat(text))
+        tokens = tokenizer.encode_rendered(text)
+      else:
+        tokens = tokenizer.begin(text)
+      tokens = np.array(tokens, np.int32)
+      tokens.flags.writeable = False
+      return text, tokens
+
+    return functools.lru_cache(_MAX_ENCODED)(put)
 
   @property
   def end_id(self) -> int:
@@ -106,14 +109,7 @@ class Task:
 
   def opening_of_turn(self, text: str) -> str:
     """The same of any text put to the policy, as `encode_turn` puts it."""
-    if self.is_chat:
-      return self._opening_of_chats
-    return thinking.opening_of(text)
-
-  @functools.cached_property
-  def _opening_of_chats(self):
-    """A template ends any chat alike."""
-    return thinking.opening_of(self.tokenizer.render(self._chat('question')))
+    return thinking.opening_of(self._put(text)[0])
 
   def _chat(self, text):
     messages = [dict(role='user', content=text)]

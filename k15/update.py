@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from k15 import heads
 from k15 import hosts
-from k15 import lm_head
 from k15 import losses
 from k15 import optimizer as optimizer_lib
 from k15 import policy
@@ -58,7 +58,7 @@ def make_step(
   """
 
   def loss_of_rows(params, rows, ref_is_current):
-    logprobs, entropy = lm_head.token_logprobs(
+    logprobs, entropy = heads.token_logprobs(
       config, params, rows.tokens, rows.positions, rows.segment_ids, temperature
     )
     rows = rows.replace(
@@ -126,7 +126,7 @@ def make_logprobs(
     def one_micro_batch(i, out):
       start = i * micro_batch_rows
       rows = take_rows(batch, start, micro_batch_rows)
-      values, _ = lm_head.token_logprobs(
+      values, _ = heads.token_logprobs(
         config,
         params,
         rows.tokens,

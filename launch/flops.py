@@ -57,11 +57,6 @@ def prefill_flops(p: Any, rows: float, length: float) -> float:
   return forward_flops(p, rows, length) - head
 
 
-def update_flops(p: Any, rows: float, length: float) -> float:
-  """Forward and backward, 3 times the forward; recomputation does not count."""
-  return 3 * forward_flops(p, rows, length)
-
-
 def decode_flops(p: Any, slots: float, context: float) -> float:
   """One token in every slot, which sees `context` columns."""
   return weight_flops(p, slots) + attention_flops(p, slots * context)

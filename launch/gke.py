@@ -22,10 +22,10 @@ schemas, and what submits them against a server that stands for Kubernetes.
 from collections.abc import Mapping
 from typing import Any
 
+from k15 import exit_codes
 from launch import cloud as cloud_lib
 from launch import pods
 from launch import scripts
-from launch import unit as unit_lib
 
 COORDINATOR_PORT, ROLLOUT_PORT, SANDBOX_PORT = 8476, 9100, 9300
 _SANDBOX_CORES = 4
@@ -125,7 +125,7 @@ def _trainer(cloud, work):
   saved = dict(
     containerName=container['name'],
     operator='In',
-    values=[unit_lib.EXIT_INTERRUPTED],
+    values=[exit_codes.INTERRUPTED],
   )
   rules = [
     dict(action='FailJob', onExitCodes=saved),

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any
 
+from k15 import exit_codes
 from launch import sweep
 from launch import unit as unit_lib
 from launch import unit_table
@@ -99,7 +100,7 @@ def run(
   print(unit_table.table((unit.name, root / unit.name) for unit in units))
   states = {record['state'] for record in records}
   if stop.is_asked and states != {'done'}:
-    return unit_lib.EXIT_INTERRUPTED
+    return exit_codes.INTERRUPTED
   return 1 if 'failed' in states else 0
 
 

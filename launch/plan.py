@@ -106,7 +106,7 @@ def plan(options: Any) -> None:
   for use in _uses(run, topology.chip):
     uses.append(use)
     print(plan_table.program(use), flush=True)
-  print(plan_table.verdict(run, uses), flush=True)
+  print(plan_table.verdict(uses), flush=True)
   largest = list(_searches(run, devices, uses)) if options.search else []
   for found in largest:
     print(plan_table.largest(found), flush=True)
@@ -126,7 +126,7 @@ def held_bytes(run: plan_programs.Run, name: str, slot_bytes: int) -> int:
     name: of the program.
     slot_bytes: of the state of decoding, on a chip.
   """
-  config, size = run.context.config, plan_programs.bytes_per_chip
+  config, size = run.config, plan_programs.bytes_per_chip
   params, moments = size(run.state.params), size(run.state.opt_state)
   copy = 0 if run.shares_weights else size(run.rollout_params)
   kept = params if rl_updates.uses_slow_reference(config) else 0
@@ -210,7 +210,7 @@ def _uses(run, chip) -> Iterator[Use]:
 
 
 def _searches(run, devices, uses) -> Iterator[Largest]:
-  config, by_name = run.context.config, {use.program.name: use for use in uses}
+  config, by_name = run.config, {use.program.name: use for use in uses}
 
   def compile_with(key, compiled):
     def with_value(value):
@@ -226,13 +226,13 @@ def _searches(run, devices, uses) -> Iterator[Largest]:
   key, update = 'optimizer.micro_batch_rows', by_name[plan_programs.UPDATE]
   yield find_largest(
     key, compile_with(key, plan_programs.compile_update), update,
-    config.optimizer.micro_batch_rows, ways(run.context.mesh),
+    config.optimizer.micro_batch_rows, ways(run.layout.mesh),
     rl_updates.batch_shape(config)[0],
   )  # fmt: skip
   key, generate = 'rollout.num_slots', by_name[plan_programs.GENERATE]
   yield find_largest(
     key, compile_with(key, plan_programs.compile_generate), generate,
-    config.rollout.num_slots, ways(run.context.rollout_mesh), 1 << 20,
+    config.rollout.num_slots, ways(run.rollout_layout.mesh), 1 << 20,
   )  # fmt: skip
 
 

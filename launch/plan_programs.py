@@ -1,7 +1,7 @@
 """The programs of a run, lowered and compiled for devices that are not there.
 
-They are those that `rl.make_stage` and the rollout make, from the same
-functions, for arrays of which only shapes and shardings are known.
+They are those that `rl_stage` and the rollout make, from the same functions,
+for arrays of which only shapes and shardings are known.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from k15 import context as context_lib
-from k15 import rl
 from k15 import rl_updates
-from k15 import sharding
-from k15.context import Context
+from k15 import rollouts
+from k15 import run_weights
+from k15.context import Layout
 from k15.data_types import Batch, TrainState
 from k15.rollout import backend
 from k15.rollout import slots as slots_lib
@@ -34,14 +34,18 @@ class Run:
   """What the programs are made of; arrays are shapes with shardings.
 
   Attributes:
-    context: of the run, without what only real devices and tasks have.
+    config: the whole.
+    layout: of training.
+    rollout_layout: of the rollout, over the same devices.
     optimizer: of the config.
     state: what an update changes.
     slots: what decodes.
     rollout_params: the weights it decodes with.
   """
 
-  context: Context
+  config: Any
+  layout: Layout
+  rollout_layout: Layout
   optimizer: Any
   state: TrainState
   slots: slots_lib.SlotDecoder
@@ -67,7 +71,7 @@ class Run:
     """Bytes of weights a chip works with in a decode step, gathered or not."""
     leaves = jax.tree.leaves(self.rollout_params)
     total = sum(x.size * x.dtype.itemsize for x in leaves)
-    return total / self.context.rollout_mesh.shape['tensor']
+    return total / self.rollout_layout.mesh.shape['tensor']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,22 +114,20 @@ def make_run(config: Any, devices: Sequence[Any]) -> Run:
   Raises:
     ValueError: a mesh that does not divide something.
   """
-  mesh = context_lib.make_mesh(config, devices)
   tokenizer = context_lib.make_tokenizer(config)
-  shape = context_lib.make_policy(config, tokenizer)
-  context = Context(
-    config, None, shape, mesh, task=None, scorer=None, logger=None, stop=None
+  layout = context_lib.make_layout(config, tokenizer, devices)
+  rollout_layout = context_lib.make_rollout_layout(config, layout)
+  optimizer = run_weights.make_optimizer(
+    config, layout.shape, config.optimizer.name
   )
-  optimizer = context_lib.make_optimizer(context, config.optimizer.name)
-  slots = context_lib.make_slots(config, shape, context.rollout_mesh, tokenizer)
   return Run(
-    context=context,
+    config=config,
+    layout=layout,
+    rollout_layout=rollout_layout,
     optimizer=optimizer,
-    state=context_lib.state_layout(context, optimizer),
-    slots=slots,
-    rollout_params=context_lib.param_layout(
-      slots.config, context.rollout_mesh, context.rollout_rules
-    ),
+    state=run_weights.state_layout(layout, optimizer),
+    slots=rollouts.make_slots(config, rollout_layout, tokenizer),
+    rollout_params=run_weights.param_layout(rollout_layout),
   )
 
 
@@ -134,14 +136,14 @@ def compile_update(run: Run) -> Iterator[Compiled]:
   step, _ = _updates(run)
   is_current = jax.ShapeDtypeStruct((), bool)
   operands = run.state, batch(run), is_current
-  yield _compile(run.context.use_mesh(), UPDATE, step, *operands)[0]
+  yield _compile(run.layout.use_mesh(), UPDATE, step, *operands)[0]
 
 
 def compile_logprobs(run: Run) -> Iterator[Compiled]:
   """Reference log-probabilities of one batch."""
   _, logprobs = _updates(run)
   operands = run.state.params, batch(run)
-  yield _compile(run.context.use_mesh(), LOGPROBS, logprobs, *operands)[0]
+  yield _compile(run.layout.use_mesh(), LOGPROBS, logprobs, *operands)[0]
 
 
 def compile_rollout(run: Run) -> Iterator[Compiled]:
@@ -176,11 +178,10 @@ def slot_bytes(run: Run) -> int:
 
 def batch(run: Run) -> Batch:
   """A batch of `rl_updates.make_batches`, its rows where they are computed."""
-  context = run.context
-  B, T, S = rl_updates.batch_shape(context.config)
+  B, T, S = rl_updates.batch_shape(run.config)
 
   def array(dtype, *shape):
-    where = sharding.row_sharding(context.mesh, shape, context.rules)
+    where = run.layout.row_sharding(shape)
     return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
 
   def field(name):
@@ -213,13 +214,13 @@ def needed_bytes(message: str) -> int | None:
 
 
 def _updates(run):
-  layout = jax.tree.map(lambda x: x.sharding, run.state)
-  return rl_updates.make_updates(run.context, run.optimizer, layout)
+  places = jax.tree.map(lambda x: x.sharding, run.state)
+  return rl_updates.make_updates(run.config, run.layout, run.optimizer, places)
 
 
 def _prefill(run):
   slots = run.slots
-  bucket = slots.bucket_of(rl.longest_context(run.context.config.rollout))
+  bucket = slots.bucket_of(rollouts.longest_context(run.config.rollout))
   tokens = jax.ShapeDtypeStruct((slots.prefill_batch, bucket), jnp.int32)
   lengths = jax.ShapeDtypeStruct((slots.prefill_batch,), jnp.int32)
   return _compile_slots(
@@ -230,7 +231,7 @@ def _prefill(run):
 
 def _empty_slots(run):
   function = slots_lib.SlotDecoder.init_decode_state
-  with run.context.use_rollout_mesh():
+  with run.rollout_layout.use_mesh():
     lowered = function.lower(run.slots)
     return _outputs(lowered, lowered.compile())
 
@@ -244,7 +245,7 @@ def _generate(run, state):
 
 
 def _compile_slots(run, name, function, *operands):
-  mesh = run.context.use_rollout_mesh()
+  mesh = run.rollout_layout.use_mesh()
   return _compile(mesh, name, function, run.slots, *operands)
 
 

@@ -30,10 +30,11 @@ _WHAT_TO_CHANGE = {
 
 def header(run: Any, topology: Any) -> str:
   """What is planned, and the columns of the programs."""
-  context, p, chip = run.context, run.context.policy, topology.chip
-  sizes = {name: size for name, size in context.mesh.shape.items() if size > 1}
-  rollout = {k: v for k, v in context.rollout_mesh.shape.items() if v > 1}
-  c = context.config
+  p, chip, c = run.layout.shape, topology.chip, run.config
+  sizes, rollout = (
+    {name: size for name, size in layout.mesh.shape.items() if size > 1}
+    for layout in (run.layout, run.rollout_layout)
+  )
   return '\n'.join(
     [
       f'{flops.num_params(p) / 1e9:.2f}e9 parameters on {topology.name},'
@@ -74,9 +75,8 @@ def _collective(c):
   return f'    {c.count:>5} {c.kind}, {c.sent_bytes / 1e6:,.1f} MB sent{turn}'
 
 
-def verdict(run: Any, uses: Sequence[Any]) -> str:
+def verdict(uses: Sequence[Any]) -> str:
   """Whether all fit, or by how many bytes not, and what to change."""
-  del run
   lines = [
     f'{use.program.name} does not fit: {use.over:,} bytes ({gib(use.over)} GiB)'
     f' over. Change: {_WHAT_TO_CHANGE[use.program.name]}.'
@@ -124,9 +124,9 @@ def record(
   return dict(
     topology=topology.name,
     chip=dataclasses.asdict(topology.chip),
-    num_params=flops.num_params(run.context.policy),
-    mesh=dict(run.context.mesh.shape),
-    rollout_mesh=dict(run.context.rollout_mesh.shape),
+    num_params=flops.num_params(run.layout.shape),
+    mesh=dict(run.layout.mesh.shape),
+    rollout_mesh=dict(run.rollout_layout.mesh.shape),
     programs=[
       dataclasses.asdict(use.program)
       | dict(

@@ -44,7 +44,7 @@ def of_iteration(
     uses: of `launch.plan`, one a program.
     length: mean tokens of a response, 0 for half of the longest.
   """
-  c = run.context.config
+  c = run.config
   work = roofline.Iteration(
     responses=c.rl.problems_per_iteration * c.rl.group_size,
     length=length or c.rollout.max_length / 2,
@@ -76,7 +76,7 @@ def _hand_over(run, topology, programs, a):
 
 def _prefill(run, topology, programs, work, a):
   p, chip = run.slots.config, topology.chip
-  rows = work.responses / run.context.config.rl.group_size
+  rows = work.responses / run.config.rl.group_size
   work_flops = flops.prefill_flops(p, rows, work.prompt)
   again = work.responses * work.resumes
   work_flops += flops.prefill_flops(p, again, work.resumed_length)
@@ -123,7 +123,7 @@ def _logprobs(run, topology, programs, work, a):
 
 
 def _update(run, topology, programs, work, a):
-  rows = work.rows(a.row_filling) * run.context.config.rl.epochs
+  rows = work.rows(a.row_filling) * run.config.rl.epochs
   time, how = _rows(
     run, topology, programs['update'], rows, 3, a.training_mfu, a
   )
@@ -132,13 +132,13 @@ def _update(run, topology, programs, work, a):
 
 def _rows(run, topology, program, rows, passes, mfu, a):
   """Time of whole rows, and in words how many."""
-  length = run.context.config.rollout
+  length = run.config.rollout
   length = length.max_prompt_length + length.max_length
-  micro = run.context.config.optimizer.micro_batch_rows
+  micro = run.config.optimizer.micro_batch_rows
   turns = math.ceil(rows / micro)
-  ways = run.context.mesh.shape['context']
+  ways = run.layout.mesh.shape['context']
   compute = roofline.whole_rows(
-    topology.chip, run.context.policy, rows, length, ways, topology.num_chips,
+    topology.chip, run.layout.shape, rows, length, ways, topology.num_chips,
     passes, mfu,
   )  # fmt: skip
   sent, count = _collectives(program, turns, 1)

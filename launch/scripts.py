@@ -6,7 +6,7 @@ comes.  Whatever a container is told goes through `literal`.
 
 from collections.abc import Iterable
 
-from launch import unit as unit_lib
+from k15 import exit_codes
 
 # libtpu locks memory, which GKE's containers may not unless they ask: docs.
 # cloud.google.com/kubernetes-engine/docs/how-to/tpus#privileged-mode.
@@ -18,7 +18,7 @@ FOREVER = 'trap \'kill "$!"\' TERM; "$@" & wait "$!"; wait "$!"; exit 1'
 UNTIL_DONE = (
   'trap \'kill "$!"\' TERM; while :; do "$@" & while :; do wait "$!"; code=$?;'
   ' kill -0 "$!" 2>/dev/null || break; done;'
-  f' [ "$code" = {unit_lib.EXIT_INTERRUPTED} ] || exit "$code"; done'
+  f' [ "$code" = {exit_codes.INTERRUPTED} ] || exit "$code"; done'
 )
 
 

@@ -22,15 +22,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from k15 import config_keys
+from k15 import exit_codes
 from launch import sweep
 from launch.stop import Stop
 
-# Of k15.main, which cannot be imported here: asked to stop, and saved.
-EXIT_INTERRUPTED = 75
 _REPO = pathlib.Path(__file__).resolve().parents[1]
 # What a unit that was asked to stop may leave with: before it listens to
 # signals it dies of them.
-_STOPPED_CODES = (EXIT_INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL)
+_STOPPED_CODES = (exit_codes.INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL)
 
 
 def command(config: str, unit: sweep.Unit, workdir: pathlib.Path) -> list[str]:
@@ -186,7 +185,7 @@ def _state(code, is_stopping):
     return 'done'
   if is_stopping and code in _STOPPED_CODES:
     return 'stopped'
-  return 'preempted' if code == EXIT_INTERRUPTED else 'failed'
+  return 'preempted' if code == exit_codes.INTERRUPTED else 'failed'
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from k15 import exit_codes
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   unit = sweep.Unit(args.workdir.name, overrides)
   record = unit_lib.run_unit(args.config, unit, args.workdir, stop)
   if record['state'] == 'stopped':
-    return unit_lib.EXIT_INTERRUPTED
+    return exit_codes.INTERRUPTED
   code = record['exit_code']
   return code if code >= 0 else 128 - code  # A signal, as shells say it.
 

@@ -5,8 +5,9 @@ import functools
 import jax
 import small_engine
 
-from k15 import context as context_lib
+from k15 import run_weights
 from k15 import sharding
+from k15.context import Layout
 from k15.rollout import access as access_lib
 from k15.rollout import backend
 from k15.rollout import client
@@ -30,7 +31,7 @@ def settings():
 def layout():
   """Of the tiny policy's parameters."""
   mesh = sharding.make_mesh(1, 1, 1)
-  return context_lib.param_layout(small_engine.CONFIG, mesh)
+  return run_weights.param_layout(Layout(small_engine.CONFIG, mesh))
 
 
 def start(num_slots=3, tokens_per_call=4, access=None, port=0, **limits):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from k15 import lm_head
+from k15 import heads
 from k15 import policy
 from k15.rollout import backend
 from k15.rollout import client
@@ -244,7 +244,7 @@ def test_logprobs_are_those_of_the_training_forward(params):
     rows[0, row, 6:length] = completion.tokens
     rows[1, row, :length] = np.arange(length)
     rows[2, row, :length] = 1
-  logprobs, _ = jax.jit(lm_head.token_logprobs, static_argnums=0)(
+  logprobs, _ = jax.jit(heads.token_logprobs, static_argnums=0)(
     CONFIG, params, *rows, temperature
   )
   sampled = set()

@@ -10,8 +10,8 @@ from k15 import config_checks
 from k15 import config_keys
 from k15 import config_resume
 from k15 import config_stages
-from k15 import context as context_lib
 from k15 import recipe
+from k15 import run_weights
 from k15 import sft
 from k15 import streams
 
@@ -77,7 +77,7 @@ def with_a_new_stage(monkeypatch):
     recipe.TRAIN,
     'again',
     lambda c, stage, model: sft.train(
-      c, functools.partial(context_lib.load_params, c, model), stage
+      c, functools.partial(run_weights.load_params, c, model), stage
     ),
   )
   group = base.get_config().sft.to_dict()

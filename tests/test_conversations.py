@@ -62,7 +62,7 @@ def test_a_chat_of_two_turns_by_hand(tmp_path):
   ends = np.flatnonzero((tokens == 2) & mask)
   assert len(ends) == 2 and ends[-1] == len(tokens) - 1
   # What is asked at inference, token for token.
-  prompt = tokenizer.encode_chat(TALK[:2])
+  prompt = tokenizer.encode_rendered(tokenizer.render(TALK[:2]))
   np.testing.assert_array_equal(tokens[: len(prompt)], prompt)
   assert not mask[: len(prompt)].any() and mask[len(prompt)]
   # The whole is what the template writes, up to the end of the last turn.
@@ -78,7 +78,8 @@ def test_only_the_last_turn(tmp_path):
   assert last == '5, so<|im_end|>'
   assert first.endswith('+3?<|im_end|>\n<|im_start|>assistant\n')
   np.testing.assert_array_equal(
-    tokens[: mask.argmax()], tokenizer.encode_chat(TALK[:4])
+    tokens[: mask.argmax()],
+    tokenizer.encode_rendered(tokenizer.render(TALK[:4])),
   )
 
 
@@ -118,7 +119,8 @@ def test_what_a_template_leaves_out_is_learnt_as_the_policy_writes_it(tmp_path):
   assert last == 'so\n</think>\n\n5<|im_end|>'
   tokens, mask = encode(THINKING)
   np.testing.assert_array_equal(
-    tokens[: mask.argmax()], tokenizer.encode_chat(THINKING[:3])
+    tokens[: mask.argmax()],
+    tokenizer.encode_rendered(tokenizer.render(THINKING[:3])),
   )
   # In all turns there is no one text to learn from; in one there is.
   encode = conversations.make_encode(tokenizer, True, '\n', 'all')

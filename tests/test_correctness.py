@@ -14,15 +14,18 @@ import small_run
 
 from k15 import asks as asks_lib
 from k15 import checkpoint
-from k15 import context as context_lib
 from k15 import correctness
 from k15 import curation_steps
 from k15 import evaluate
 from k15 import files
 from k15 import hosts
+from k15 import judges
 from k15 import long_cot
 from k15 import responses
 from k15 import rl
+from k15 import rl_stage
+from k15 import rollouts
+from k15 import run_weights
 from k15.data_types import StopReason, Trajectory
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
@@ -47,11 +50,11 @@ def _judged_by(judge):
 @pytest.fixture
 def all_correct(monkeypatch):
   judge = _judged_by(lambda *_: Verdict('correct'))
-  monkeypatch.setattr(scoring, 'make_judges', judge)
+  monkeypatch.setattr(judges, 'make_judges', judge)
 
 
 def _params(context):
-  return context_lib.init_params(context, context.config.seed)
+  return run_weights.init_params(context.layout, context.config.seed)
 
 
 def _right_by_stop(pairs):
@@ -63,7 +66,7 @@ def _right_by_stop(pairs):
 
 
 def _of_rl(context):
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   assert rl.run_iteration(stage, 0) is not None
   stage.rollout.close()
   (rates,) = {tuple(stage.sampler.success_rates)}
@@ -79,7 +82,7 @@ def _of_rl(context):
 
 
 def _of_pass_rates(context):
-  with context_lib.sampling(context, _params(context), 'rl') as rollout:
+  with rollouts.sampling(context, _params(context), 'rl') as rollout:
     task = context.task
     respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
     problems, form = task.train[:6], ('\n', '', 128)
@@ -113,7 +116,7 @@ def _of_long2short(context):
 
 
 def _of_evaluation(context):
-  with context_lib.sampling(context, _params(context), 'rl') as rollout:
+  with rollouts.sampling(context, _params(context), 'rl') as rollout:
     found = evaluate.evaluate(
       rollout, context.task, context.submit, 4, 128, 1.0
     )
@@ -216,7 +219,7 @@ def _sum_judges(config, names, resources):
 
 
 def test_the_sum_trains_and_accuracy_counts(monkeypatch, tmp_path):
-  monkeypatch.setattr(scoring, 'make_judges', _sum_judges)
+  monkeypatch.setattr(judges, 'make_judges', _sum_judges)
   changes = dict(
     reward__default='exact_answer+0.5*r1_format',
     reward__cut_is_wrong=False,
@@ -257,7 +260,7 @@ def test_a_judge_that_is_down_stops_the_run_before_it_trains(
   changes = dict(
     rollout__token_budget=16, rl__iterations=2, saving__every_iterations=9
   )
-  monkeypatch.setattr(scoring, 'make_judges', _judged_by(judge))
+  monkeypatch.setattr(judges, 'make_judges', _judged_by(judge))
   _, expected = _train(tmp_path / 'whole', **changes)
   context = small_run.make_context(tmp_path / 'down', **AGED | changes)
   original = rl.run_iteration
@@ -284,7 +287,7 @@ def test_a_refused_token_stops_the_run(monkeypatch, tmp_path):
   def refused(*_):
     raise PermissionError('10.0.0.5:9300 does not know the token')
 
-  monkeypatch.setattr(scoring, 'make_judges', _judged_by(refused))
+  monkeypatch.setattr(judges, 'make_judges', _judged_by(refused))
   with pytest.raises(scoring.Failed, match='does not know the token'):
     _train(tmp_path, rollout__token_budget=16)
 

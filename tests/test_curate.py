@@ -13,6 +13,8 @@ from k15 import curate
 from k15 import curation_steps
 from k15 import files
 from k15 import recipe
+from k15 import rollouts
+from k15 import run_weights
 from k15 import tagging
 from k15.data_types import StopReason
 
@@ -282,7 +284,7 @@ def test_longer_questions_than_those_of_training_are_asked(tmp_path, changes):
   r = context.config.rollout
   needed = curation_steps.columns_of(context.config, context.task)
   assert needed > r.max_prompt_length + r.max_length
-  params = context_lib.init_params(context, 0)
+  params = run_weights.init_params(context.layout, 0)
   curate.curate(context, lambda: params)
   drawn = files.read_jsonl(tmp_path / 'run/curation/samples.jsonl')
   assert len([r for r in drawn if 'text' in r]) == 26 * 2
@@ -308,8 +310,8 @@ def test_workers_that_cannot_hold_the_questions_are_refused(tmp_path):
 
 def test_rollout_samples_do_not_hang_on_their_neighbours(tmp_path):
   context = small_run.make_context(tmp_path, **SAMPLED)
-  params = context_lib.init_params(context, 0)
-  rollout = context_lib.make_rollout(context, 'curate')
+  params = run_weights.init_params(context.layout, 0)
+  rollout = rollouts.make_rollout(context, 'curate')
   rollout.set_params(params, version=0)
   respond = asks_lib.by_rollout(
     rollout, context.task.encode_turn, context.task.tokenizer

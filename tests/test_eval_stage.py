@@ -9,6 +9,7 @@ import small_run
 from k15 import context as context_lib
 from k15 import eval_stage
 from k15 import files
+from k15 import judges
 from k15 import recipe
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
@@ -173,14 +174,14 @@ def test_verdicts_of_a_judge_that_is_down_are_not_kept(done, monkeypatch):
   folder, changes, _ = done
   context = small_run.make_context(folder, 'down', **changes)
   down = lambda *_: Verdict('error', 'service: away')  # noqa: E731
-  make = scoring.make_judges
+  make = judges.make_judges
   monkeypatch.setattr(
-    scoring, 'make_judges', lambda c, names, r: dict.fromkeys(names, down)
+    judges, 'make_judges', lambda c, names, r: dict.fromkeys(names, down)
   )
   with pytest.raises(scoring.Failed, match='evaluate: all 66 verdicts are'):
     eval_stage.run(context, folder / 'run')
   assert b'"verdict"' not in _journal(context.workdir).read_bytes()
-  monkeypatch.setattr(scoring, 'make_judges', make)
+  monkeypatch.setattr(judges, 'make_judges', make)
   eval_stage.run(context, folder / 'run')
   names = ('sums.jsonl', 'few.jsonl')
   own, expected = _files(context.workdir), _files(folder / 'run')

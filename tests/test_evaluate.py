@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import small_run
 
-from k15 import context as context_lib
 from k15 import evaluate
+from k15 import rollouts
+from k15 import run_weights
 from k15 import streams
 from k15.data_types import Problem, Segment
 from k15.rewards import scoring
@@ -179,8 +180,8 @@ def test_accuracy_alone_is_accuracy():
 
 def test_the_same_weights_give_the_same_answers(tmp_path):
   context = small_run.make_context(tmp_path)
-  rollout = context_lib.make_rollout(context, 'held_out')
-  params = context_lib.init_params(context, 0)
+  rollout = rollouts.make_rollout(context, 'held_out')
+  params = run_weights.init_params(context.layout, 0)
 
   def answers():
     rollout.set_params(params, version=0)

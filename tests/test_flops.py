@@ -35,7 +35,6 @@ def test_by_hand():
   assert flops.causal_pairs(3) == 6
   assert flops.attention_flops(P, 6) == 2 * 4 * 8 * 6
   assert flops.forward_flops(P, 1, 3) == 8448 + 384
-  assert flops.update_flops(P, 2, 3) == 3 * 2 * 8832
   assert flops.prefill_flops(P, 1, 3) == 8832 - 3 * 2 * 256
   assert flops.decode_flops(P, 5, 7) == 5 * (2816 + 64 * 7)
 

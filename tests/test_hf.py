@@ -15,13 +15,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from k15 import context
+from k15 import heads
 from k15 import hf
 from k15 import hf_config
 from k15 import kv_cache
-from k15 import lm_head
 from k15 import policy
+from k15 import run_weights
 from k15 import sharding
+from k15.context import Layout
 
 GOLDEN = np.load(pathlib.Path(__file__).with_name('hf_golden.npz'))
 CASES = hf_checkpoints.CASES
@@ -31,7 +32,7 @@ QWEN2 = CASES['qwen2']
 def load(directory, mesh=(1, 1, 1), **changes):
   """The config and parameters of a directory."""
   config = dataclasses.replace(hf_config.read_config(directory), **changes)
-  layout = context.param_layout(config, sharding.make_mesh(*mesh))
+  layout = run_weights.param_layout(Layout(config, sharding.make_mesh(*mesh)))
   return config, hf.load(directory, config, layout)
 
 
@@ -44,7 +45,7 @@ def logits_of(config, params):
   def run(params):
     ones = np.ones_like(tokens)
     hidden, _ = policy.forward(config, params, tokens, positions, ones)
-    return lm_head.logits_of(config, params, hidden)[0]
+    return heads.logits_of(config, params, hidden)[0]
 
   return np.asarray(run(params))
 
@@ -61,7 +62,7 @@ def greedy(config, params):
       token, cache = carry
       token = jnp.where(t < len(prompt), given[t], token)
       hidden, cache = policy.decode(config, params, token[None], t[None], cache)
-      logits = lm_head.logits_of(config, params, hidden)[0]
+      logits = heads.logits_of(config, params, hidden)[0]
       token = jnp.argmax(logits).astype(jnp.int32)
       return (token, cache), token
 
@@ -99,7 +100,7 @@ def test_any_mesh_and_scanned_layers_hold_the_same(mesh, scan_layers, tmp_path):
   directory = hf_checkpoints.write(tmp_path / 'in', CASES['qwen3'], files=3)
   _, params = load(directory)
   config, others = load(directory, mesh, scan_layers=scan_layers)
-  layout = context.param_layout(config, sharding.make_mesh(*mesh))
+  layout = run_weights.param_layout(Layout(config, sharding.make_mesh(*mesh)))
   jax.tree.map(
     lambda x, like: np.testing.assert_equal(x.sharding, like.sharding),
     others,
@@ -135,7 +136,7 @@ def test_the_host_holds_one_tensor_above_the_result(
   config = QWEN2 | changes | dict(head_dim=128, num_key_value_heads=4)
   directory = hf_checkpoints.write(tmp_path / 'in', config, files=2)
   config, _ = load(directory, mesh, scan_layers=scan_layers)  # Compiles.
-  layout = context.param_layout(config, sharding.make_mesh(*mesh))
+  layout = run_weights.param_layout(Layout(config, sharding.make_mesh(*mesh)))
   excess = []
   for _ in range(3):  # A thread of jax lets go of arrays, sometimes late.
     tracemalloc.start()

@@ -69,7 +69,7 @@ def test_what_is_learnt_of_a_chat(model):
   encode = conversations.make_encode(tokenizer, True, '\n', 'last')
   messages, _ = hf_chats.CHATS['last_thinking']
   tokens, mask = encode(messages)
-  prompt = tokenizer.encode_chat(messages[:-1])
+  prompt = tokenizer.encode_rendered(tokenizer.render(messages[:-1]))
   assert tokens[: len(prompt)].tolist() == prompt.tolist()
   assert not mask[: len(prompt)].any() and mask[len(prompt) :].all()
   words = tokenizer.decode(tokens[len(prompt) :])

@@ -111,7 +111,7 @@ def test_a_text_begins_as_the_post_processor_says(tmp_path, tokenizer):
   assert other.begin('is').dtype == np.int32
   assert other.encode('is').tolist() == plain
   # In a chat the template writes it, once.
-  assert other.encode_chat(QUESTION).tolist().count(END) == 1
+  assert other.encode_rendered(other.render(QUESTION)).tolist().count(END) == 1
   assert other.begin('').tolist() == [END]
 
 
@@ -130,7 +130,9 @@ def test_the_chat_template_by_hand(tokenizer):
   plain = tokenizer.encode
   expected = [START, *plain('user\nWhat is 2+2?'), STOP, *plain('\n')]
   expected += [START, *plain('assistant\n')]
-  assert tokenizer.encode_chat(QUESTION).tolist() == expected
+  assert (
+    tokenizer.encode_rendered(tokenizer.render(QUESTION)).tolist() == expected
+  )
   assert tokenizer.render(QUESTION, enable_thinking=False).endswith(
     'assistant\n<think>\n\n</think>\n\n'
   )
@@ -267,14 +269,14 @@ def test_padding_that_is_none(tmp_path):
 
 def test_threads_do_not_disturb_each_other(tokenizer):
   plain = tokenizer.encode('<|im_end|>').tolist()
-  chat = tokenizer.encode_chat(QUESTION).tolist()
+  chat = tokenizer.encode_rendered(tokenizer.render(QUESTION)).tolist()
   wrong = []
 
   def work():
     for _ in range(200):
       if tokenizer.encode('<|im_end|>').tolist() != plain:
         wrong.append('plain')
-      if tokenizer.encode_chat(QUESTION).tolist() != chat:
+      if tokenizer.encode_rendered(tokenizer.render(QUESTION)).tolist() != chat:
         wrong.append('chat')
 
   threads = [threading.Thread(target=work) for _ in range(4)]
@@ -290,7 +292,7 @@ def test_mistakes_are_named(tmp_path, tokenizer):
     tokenizer.render([dict(role='tool', content='')])
   directory = hf_tokenizers.write(tmp_path, template=None)
   with pytest.raises(ValueError, match='has no chat template'):
-    HfTokenizer(directory).encode_chat(QUESTION)
+    HfTokenizer(directory).render(QUESTION)
   hf_tokenizers.write(tmp_path, template='{% if %}')
   with pytest.raises(ValueError, match='the chat template: Expected'):
     HfTokenizer(directory)

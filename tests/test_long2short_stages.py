@@ -9,11 +9,11 @@ from benchmarks import long2short as benchmark
 from k15 import config_checks
 from k15 import config_keys
 from k15 import config_resume
-from k15 import context as context_lib
 from k15 import files
 from k15 import fingerprints
 from k15 import models
 from k15 import recipe
+from k15 import run_weights
 from k15.rewards.verdict import Verdict
 
 STAGES = ('merge', 'shortest', 'dpo', 'short_rl')
@@ -82,9 +82,9 @@ def test_a_stage_begins_with_the_model_before_it(done):
     for stage in ('merge', 'shortest')
   )
   assert [line['model'] for line in lines] == [first] * 156 + [second] * 156
-  first = context_lib.load_params(context, folder / 'run/models/merge')
+  first = run_weights.load_params(context, folder / 'run/models/merge')
   long, short = (
-    context_lib.load_params(context, folder / name / 'models/sft')
+    run_weights.load_params(context, folder / name / 'models/sft')
     for name in ('long', 'short')
   )
   jax.tree.map(

@@ -17,6 +17,7 @@ from k15 import files
 from k15 import long_cot
 from k15 import models
 from k15 import recipe
+from k15 import run_weights
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
@@ -46,7 +47,9 @@ def _context(folder, **changes):
 
 
 def _train(context):
-  return long_cot.train(context, lambda: context_lib.init_params(context, 0))
+  return long_cot.train(
+    context, lambda: run_weights.init_params(context.layout, 0)
+  )
 
 
 def _files(context):

@@ -14,10 +14,10 @@ import safetensors.numpy
 import small_checkpoint
 import small_run
 
-from k15 import context as context_lib
 from k15 import hf_files
 from k15 import merging
 from k15 import models
+from k15 import run_weights
 
 ORIGIN = models.Origin('merge', 1, 0)
 
@@ -28,13 +28,13 @@ def two(tmp_path_factory):
   folder = tmp_path_factory.mktemp('merging')
   context = small_run.make_context(folder)
   for seed, name in enumerate(('long', 'short')):
-    _save(context, folder / name, context_lib.init_params(context, seed))
+    _save(context, folder / name, run_weights.init_params(context.layout, seed))
   return context, folder / 'long', folder / 'short'
 
 
 def _save(context, directory, params, shape=None, tokenizer=None):
   models.save(
-    directory, shape or context.policy, params,
+    directory, shape or context.shape, params,
     tokenizer or context.task.tokenizer, 32, models.Origin('sft', 1, 1), None,
   )  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_the_mean_is_a_model(two, tmp_path):
   context, long, short = two
   merging.merge(tmp_path / 'm', long, short, 0.5, ORIGIN)
   a, b, mean = (
-    context_lib.load_params(context, path)
+    run_weights.load_params(context, path)
     for path in (long, short, tmp_path / 'm')
   )
   jax.tree.map(
@@ -83,15 +83,15 @@ def test_an_earlier_model_is_replaced(two, tmp_path):
 def test_several_files(two, tmp_path):
   merging.merge(tmp_path / 'm', two[1], two[2], 0.0, ORIGIN, 4096)
   assert len(list((tmp_path / 'm').glob('*.safetensors'))) > 1
-  params = context_lib.load_params(two[0], tmp_path / 'm')
-  long = context_lib.load_params(two[0], two[1])
+  params = run_weights.load_params(two[0], tmp_path / 'm')
+  long = run_weights.load_params(two[0], two[1])
   jax.tree.map(np.testing.assert_array_equal, params, long)
 
 
 def test_tied_embeddings_are_merged_once(two, tmp_path):
   """Some writers store them twice; here one of the two models does."""
   context, long, short = two
-  assert context.policy.tie_embeddings
+  assert context.shape.tie_embeddings
   twice = _copy(long, tmp_path / 'twice')
   path = twice / hf_files.SINGLE
   tensors = safetensors.numpy.load_file(path)
@@ -115,7 +115,7 @@ def test_the_tokenizer_goes_along(tmp_path):
 def test_another_shape_is_named(two, tmp_path):
   context, long, _ = two
   other = small_run.make_context(tmp_path, policy__d_ff=16)
-  _save(other, tmp_path / 'other', context_lib.init_params(other, 0))
+  _save(other, tmp_path / 'other', run_weights.init_params(other.layout, 0))
   with pytest.raises(ValueError, match='not of one family: d_ff is 32 and 16'):
     merging.merge(tmp_path / 'm', long, tmp_path / 'other', 0.5, ORIGIN)
   assert not (tmp_path / 'm').exists()
@@ -133,8 +133,10 @@ def test_another_tokenizer_is_named(two, tmp_path):
 
 def test_another_dtype_is_named(two, tmp_path):
   context, long, short = two
-  half = dataclasses.replace(context.policy, param_dtype='bfloat16')
-  _save(context, tmp_path / 'half', context_lib.init_params(context, 0), half)
+  half = dataclasses.replace(context.shape, param_dtype='bfloat16')
+  _save(
+    context, tmp_path / 'half', run_weights.init_params(context.layout, 0), half
+  )
   with pytest.raises(ValueError, match="is .'F32', .* and .'BF16'"):
     merging.merge(tmp_path / 'm', long, tmp_path / 'half', 0.5, ORIGIN)
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from k15 import handover
-from k15 import lm_head
+from k15 import heads
 from k15 import losses
 from k15 import policy
 from k15 import sharding
+from k15.context import Layout
 from k15.rollout import client
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Request
@@ -94,7 +95,7 @@ def batch():
 
 def loss(params, b):
   """Equation 3 on the batch."""
-  logprobs, entropy = lm_head.token_logprobs(
+  logprobs, entropy = heads.token_logprobs(
     CONFIG, params, b['tokens'], b['positions'], b['segment_ids']
   )
   value, _ = losses.policy_mirror_descent(
@@ -112,10 +113,10 @@ def loss(params, b):
 
 def gradient(sizes):
   mesh = sharding.make_mesh(*sizes)
-  params = sharding.reshard(weights(), layout(mesh))
+  params = jax.device_put(weights(), layout(mesh))
   grad = jax.jit(jax.value_and_grad(loss, has_aux=True))
   with sharding.use_mesh(mesh):
-    return jax.device_get(grad(params, sharding.place_rows(batch(), mesh)))
+    return jax.device_get(grad(params, Layout(None, mesh).place_rows(batch())))
 
 
 def answers(rollout_sizes, training_sizes):
@@ -123,7 +124,7 @@ def answers(rollout_sizes, training_sizes):
   training = sharding.make_mesh(*training_sizes)
   mesh = sharding.make_mesh(*rollout_sizes)
   over = handover.HandOver(layout(mesh))
-  over.update(sharding.reshard(weights(), layout(training)), 0)
+  over.update(jax.device_put(weights(), layout(training)), 0)
   decoder = slots_lib.SlotDecoder(
     config=CONFIG,
     num_slots=8,

@@ -21,6 +21,8 @@ from k15 import models
 from k15 import policy
 from k15 import recipe
 from k15 import rl
+from k15 import rollouts
+from k15 import run_weights
 
 SHORT = dict(stages=('rl',), rl__iterations=1)
 
@@ -59,7 +61,7 @@ def trained(checkpoint, tmp_path_factory):
 
 def test_the_shape_is_the_checkpoints(trained):
   case = hf_checkpoints.CASES['qwen2']
-  shape = trained.policy
+  shape = trained.shape
   assert (shape.vocab_size, shape.d_model) == (320, case['hidden_size'])
   assert shape.num_layers == case['num_hidden_layers']
   assert shape.rope_theta == case['rope_theta']
@@ -80,8 +82,8 @@ def test_prompts_go_through_the_chat_template(trained):
 
 
 def test_any_of_the_ids_ends_a_response(trained):
-  slots = context_lib.make_slots(
-    trained.config, trained.policy, trained.mesh, trained.task.tokenizer
+  slots = rollouts.make_slots(
+    trained.config, trained.layout, trained.task.tokenizer
   )
   assert slots.eos_ids == (2, 0)
   assert trained.task.tokenizer.eos_id == 2  # <|im_end|>, of the template
@@ -91,7 +93,7 @@ def test_a_stage_leaves_a_model_that_is_what_it_trained(trained, checkpoint):
   directory = trained.workdir / 'models/rl'
   state = rl.train(trained, make_params=None)  # Done, and so only restored.
   assert models.read_origin(directory) == models.Origin('rl', 2, state.step)
-  _same(context_lib.load_params(trained, directory), state.params)
+  _same(run_weights.load_params(trained, directory), state.params)
   raw = json.loads((directory / 'config.json').read_text())
   assert raw['architectures'] == ['Qwen2ForCausalLM']
   assert raw['eos_token_id'] == [2, 0]
@@ -101,10 +103,10 @@ def test_a_stage_leaves_a_model_that_is_what_it_trained(trained, checkpoint):
 
 def test_a_run_goes_on_from_the_workdir_of_another(trained, tmp_path):
   context = _math_context(trained.workdir, tmp_path)
-  assert context.policy == trained.policy
+  assert context.shape == trained.shape
   _same(
-    context_lib.load_params(context, models.directory_of(trained.workdir)),
-    context_lib.load_params(trained, trained.workdir / 'models/rl'),
+    run_weights.load_params(context, models.directory_of(trained.workdir)),
+    run_weights.load_params(trained, trained.workdir / 'models/rl'),
   )
   context.scorer.close()
 
@@ -128,7 +130,7 @@ def test_a_model_of_bytes_comes_back_with_its_words(tmp_path):
   again = small_run.make_config(tmp_path, checkpoint=str(context.workdir))
   again.policy.d_model = 8  # not read: the checkpoint's takes its place
   context_lib.adopt_checkpoint(again)
-  assert again.policy.d_model == context.policy.d_model
+  assert again.policy.d_model == context.shape.d_model
   assert again.tokenizer.words == ('one ', ' two')
 
 
@@ -193,11 +195,11 @@ def test_a_workdir_that_does_not_say_its_order(tmp_path):
 
 def test_a_model_of_another_policy_is_not_loaded(trained):
   """Rotary positions are in no tensor, and shapes would not tell."""
-  layout = context_lib.param_layout(trained.policy, trained.mesh, trained.rules)
-  params, step = models.load(trained.workdir, trained.policy, layout)
+  layout = run_weights.param_layout(trained.layout)
+  params, step = models.load(trained.workdir, trained.shape, layout)
   _same(params, rl.train(trained, make_params=None).params)
   assert step == models.read_origin(trained.workdir / 'models/rl').step > 0
-  other = dataclasses.replace(trained.policy, rope_theta=7.0)
+  other = dataclasses.replace(trained.shape, rope_theta=7.0)
   with pytest.raises(ValueError, match='rope_theta is .*, and here it is 7.0'):
     models.load(trained.workdir, other, layout)
 
@@ -207,10 +209,10 @@ def test_an_extended_run_replaces_its_model(tmp_path):
   recipe.run(small_run.make_context(tmp_path, **short))
   context = small_run.make_context(tmp_path, **short | dict(sft__steps=4))
   directory = context.workdir / 'models/sft'
-  first = context_lib.load_params(context, directory)
+  first = run_weights.load_params(context, directory)
   recipe.run(context)
   assert models.read_origin(directory) == models.Origin('sft', 4, 4)
-  second = context_lib.load_params(context, directory)
+  second = run_weights.load_params(context, directory)
   same = jax.tree.map(lambda a, b: bool((a == b).all()), first, second)
   assert not all(jax.tree.leaves(same))
 

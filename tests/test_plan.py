@@ -205,10 +205,10 @@ def test_the_search_steps_back_and_gives_up():
 
 def test_it_says_by_how_much_it_does_not_fit(run):
   uses = [use(50), use(80, held=30, name='generate')]
-  words = plan_table.verdict(run, uses)
+  words = plan_table.verdict(uses)
   assert 'generate does not fit: 10 bytes' in words
   assert 'fewer rollout.num_slots' in words and 'update' not in words
-  assert 'All programs fit.' in plan_table.verdict(run, uses[:1])
+  assert 'All programs fit.' in plan_table.verdict(uses[:1])
 
 
 def test_mistakes_end_before_any_compilation(capsys):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from k15 import attention
+from k15 import heads
 from k15 import kv_cache
-from k15 import lm_head
 from k15 import policy
 from k15 import sharding
 
@@ -27,7 +27,7 @@ LENGTHS = 7, 5, 4  # of the sequences of a packed row
 
 forward = jax.jit(policy.forward, static_argnums=0)
 decode = jax.jit(policy.decode, static_argnums=0)
-token_logprobs = jax.jit(lm_head.token_logprobs, static_argnums=0)
+token_logprobs = jax.jit(heads.token_logprobs, static_argnums=0)
 
 
 def random_params(config):
@@ -338,7 +338,7 @@ def test_rematerialization_keeps_gradients(scanned, is_scanned):
     c = dataclasses.replace(config, remat=mode)
 
     def loss(params):
-      return lm_head.token_logprobs(c, params, *batch)[0].sum()
+      return heads.token_logprobs(c, params, *batch)[0].sum()
 
     return jax.jit(jax.grad(loss))(params)
 
@@ -445,7 +445,7 @@ def test_loss_and_gradient_do_not_depend_on_the_mesh(
     lambda key: policy.init(CONFIG, key), jax.random.key(0)
   )
   layout = sharding.param_shardings(mesh, boxed)
-  sharded = sharding.reshard(params, layout)
+  sharded = jax.device_put(params, layout)
   rows = sharding.sharding_of(mesh, ('batch', 'sequence'), (8, 12))
   batch = [jax.device_put(x, rows) for x in whole_rows(8, 12)]
   with sharding.use_mesh(mesh):

@@ -10,6 +10,7 @@ import small_run
 from k15 import context as context_lib
 from k15 import files
 from k15 import recipe
+from k15 import run_weights
 
 # One iteration, in which all responses finish.
 SHORT = dict(rl__iterations=1, rollout__token_budget=16)
@@ -103,6 +104,6 @@ def test_random_weights_lie_over_the_mesh(tmp_path):
   context = small_run.make_context(
     tmp_path, mesh__fsdp=2, rollout__prefill_batch=2
   )
-  params = context_lib.load_params(context, None)
+  params = run_weights.load_params(context, None)
   specs = {str(x.sharding.spec) for x in jax.tree.leaves(params)}
   assert any('fsdp' in spec for spec in specs)

@@ -10,6 +10,7 @@ import small_run
 from k15 import context as context_lib
 from k15 import files
 from k15 import responses
+from k15 import rollouts
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
@@ -62,7 +63,7 @@ def test_what_comes(whole):
 
 def test_a_second_call_reads_the_file(whole, monkeypatch):
   context, collected = whole
-  monkeypatch.setattr(context_lib, 'make_rollout', None)
+  monkeypatch.setattr(rollouts, 'make_rollout', None)
   assert _plain(responses.collect(context, None, 5, 3)) == _plain(collected)
   # Fewer problems and samples are in it too.
   fewer = [(name, r[:2]) for name, r in _plain(collected)[:4]]
@@ -156,7 +157,7 @@ def test_another_judge_judges_again_and_nothing_is_sampled(
 def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
   path = tmp_path / 'file.jsonl'
   path.write_bytes((whole[0].workdir / 'responses.jsonl').read_bytes())
-  monkeypatch.setattr(context_lib, 'make_rollout', None)
+  monkeypatch.setattr(rollouts, 'make_rollout', None)
   context = _context(tmp_path, long2short__responses=str(path))
   problem = context.task.train[1]
   context.task.train[1] = dataclasses.replace(problem, answer='another')

@@ -8,11 +8,11 @@ import small_run
 
 from k15 import context as context_lib
 from k15 import files
+from k15 import heads
 from k15 import hosts
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 from k15 import reward_training
-from k15 import value_head
 from k15.rewards import reward_model
 
 # Correct is what ends in a 1: any trunk can learn that.
@@ -160,8 +160,8 @@ def test_the_head_is_a_matrix_that_muon_leaves_to_adam():
     head_dim=8, d_ff=8,
   )  # fmt: skip
   trunk = nn.unbox(policy.init(shape, jax.random.key(0)))
-  params = value_head.init(shape, trunk)
-  axes = value_head.logical_axes(shape)
+  params = heads.init_value(shape, trunk)
+  axes = heads.value_axes(shape)
   optimizer = optimizer_lib.make('muon', 0.9, 0.95, 1e-8, 0.1, 0.0, axes)
   ones = jax.tree.map(np.ones_like, params)
   state = optimizer_lib.init_state(optimizer, ones)

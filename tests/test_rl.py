@@ -11,11 +11,14 @@ from experiments import base
 from k15 import checkpoint
 from k15 import context as context_lib
 from k15 import files
+from k15 import judges
 from k15 import rl
-from k15 import sharding
+from k15 import rl_stage
+from k15 import rollouts
+from k15 import run_weights
 from k15.data_types import Batch
-from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
+from k15.rollout import partial
 
 
 def _odd(response, reference):
@@ -30,12 +33,12 @@ def _judges(judge):
 
 @pytest.fixture
 def rewarded(monkeypatch):
-  monkeypatch.setattr(scoring, 'make_judges', _judges(_odd))
+  monkeypatch.setattr(judges, 'make_judges', _judges(_odd))
 
 
 def _params(context):
   seed = context.config.seed
-  return context_lib.init_params(context, seed)
+  return run_weights.init_params(context.layout, seed)
 
 
 def _make_context(folder, **changes):
@@ -70,7 +73,7 @@ def _rows(workdir, name='metrics.jsonl'):
 def whole(tmp_path_factory):
   """Three iterations in one go."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(scoring, 'make_judges', _judges(_odd))
+    patch.setattr(judges, 'make_judges', _judges(_odd))
     return _train(tmp_path_factory.mktemp('rl'))
 
 
@@ -98,8 +101,8 @@ def test_what_the_slots_did_is_on_disk(whole):
 
 def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
   context = _make_context(tmp_path, rollout__token_budget=16)
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
-  with sharding.use_mesh(context.mesh):
+  stage = rl_stage.begin(context, _params(context))
+  with context.layout.use_mesh():
     rl.run_iteration(stage, 0)
     rl.run_iteration(stage, 1)
     with _no_compilation():
@@ -112,9 +115,9 @@ def test_the_state_keeps_its_layout(rewarded, tmp_path):
   context = _make_context(
     tmp_path, rollout__token_budget=16, mesh__fsdp=2, mesh__tensor=2
   )
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   before = jax.tree.map(lambda x: x.sharding, stage.state)
-  with sharding.use_mesh(context.mesh):
+  with context.layout.use_mesh():
     rl.run_iteration(stage, 0)
   assert jax.tree.map(lambda x: x.sharding, stage.state) == before
 
@@ -154,10 +157,10 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
     seen.append(response)
     return _odd(response, reference)
 
-  monkeypatch.setattr(scoring, 'make_judges', _judges(judge))
+  monkeypatch.setattr(judges, 'make_judges', _judges(judge))
   _train_until = _make_context(tmp_path)
   stop = _train_until.stop
-  original = rl.partial.run
+  original = partial.run
 
   def run(rollout, *args):
     for i, trajectory in enumerate(original(rollout, *args)):
@@ -165,10 +168,10 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
         stop.set()
       yield trajectory
 
-  monkeypatch.setattr(rl.partial, 'run', run)
+  monkeypatch.setattr(partial, 'run', run)
   with pytest.raises(context_lib.Interrupted, match='saved before iteration 1'):
     rl.train(_train_until, lambda: _params(_train_until))
-  monkeypatch.setattr(rl.partial, 'run', original)
+  monkeypatch.setattr(partial, 'run', original)
   context, state = _train(tmp_path)
   _same(state, whole[1])
   assert _rows(context.workdir) == _rows(whole[0].workdir)
@@ -246,8 +249,8 @@ def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
 
 
 def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
-  judges = _judges(lambda *_: Verdict('wrong'))
-  monkeypatch.setattr(scoring, 'make_judges', judges)
+  wrong = _judges(lambda *_: Verdict('wrong'))
+  monkeypatch.setattr(judges, 'make_judges', wrong)
   context, state = _train(
     tmp_path,
     rl__iterations=1,
@@ -275,7 +278,7 @@ def test_an_iteration_that_teaches_nothing_moves_nothing(
     optimizer__weight_decay=0.1,
     **changes,
   )
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
   assert rl._train_on(stage, right, 0)['rl/updates'] == 2
   before = jax.tree.map(np.asarray, stage.state)
@@ -294,7 +297,7 @@ def test_the_slow_reference_follows_the_steps(rewarded, tmp_path):
     loss__method='grpo', loss__grpo_beta=0.1, loss__grpo_reference_interval=3
   )
   context = small_run.make_context(tmp_path, **changes)
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
   renewed = []
   for iteration in range(6):
@@ -327,7 +330,7 @@ def test_a_slow_reference_cut_in_two_is_the_same_bit_for_bit(
 
 def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
   context = _make_context(tmp_path, rollout__token_budget=16)
-  stage = rl.make_stage(context, *rl.first_state(context, _params(context)))
+  stage = rl_stage.begin(context, _params(context))
   groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
   poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
   stage.state = stage.state.replace(params=poisoned)
@@ -342,16 +345,16 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
 
 def test_random_weights_are_those_of_the_seed(tmp_path):
   context = _make_context(tmp_path)
-  _same(context_lib.load_params(context, None), _params(context))
+  _same(run_weights.load_params(context, None), _params(context))
 
 
 def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
   rollout = base.get_config().rollout
   rollout.max_prompt_length, rollout.max_length = 24, 128
   rollout.token_budget = 128
-  assert rl.longest_context(rollout) == 24
+  assert rollouts.longest_context(rollout) == 24
   rollout.token_budget = 127
-  assert rl.longest_context(rollout) == 24 + 128
+  assert rollouts.longest_context(rollout) == 24 + 128
 
 
 def test_a_rollout_layout_of_its_own_changes_nothing(rewarded, tmp_path):

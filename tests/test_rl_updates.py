@@ -20,10 +20,11 @@ def test_total_rewards_by_hand(tmp_path):
   )
   repeats = [StopReason.EOS, StopReason.REPETITION, StopReason.EOS]
   groups = [small_run.make_group(0, (1.0, 0.0, 1.0), (2, 4, 6), repeats)]
-  early = rl_updates.total_rewards(config, groups, 1)
+  right = np.array([[True, False, True]])
+  early = rl_updates.total_rewards(config, groups, right, 1)
   np.testing.assert_allclose(early, [[1.0, -0.25, 1.0]])
   # lambda = 0.5 - (len - 2) / 4 = 0.5, 0, -0.5; a wrong one gets min(0, 0).
-  late = rl_updates.total_rewards(config, groups, 2)
+  late = rl_updates.total_rewards(config, groups, right, 2)
   np.testing.assert_allclose(late, [[1.5, -0.25, 0.5]])
 
 

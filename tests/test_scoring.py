@@ -1,21 +1,13 @@
 """Verdicts come from the domain's judge, in threads, and are counted."""
 
-import contextlib
 import threading
 
 import pytest
 
-from experiments import base
-from k15 import config_routes
 from k15.data_types import Problem, StopReason
-from k15.rewards import code_tests
 from k15.rewards import math_answers
-from k15.rewards import reward_client
 from k15.rewards import rules
-from k15.rewards import sandbox
-from k15.rewards import sandbox_rungs
 from k15.rewards import scoring
-from k15.rewards import values
 from k15.rewards.verdict import Verdict
 
 EOS = StopReason.EOS
@@ -110,64 +102,6 @@ def test_nobody_waits_for_a_judge():
   kinds = [future.result().kind for future in futures]
   assert kinds == ['correct', 'wrong', 'correct']
   scorer.close()
-
-
-def test_every_reward_judges_its_kind_of_answer():
-  call = sandbox.Call('f', values.encode([[3], {}]))
-  tests = code_tests.to_text([code_tests.CallTest(call, values.encode(6))])
-  program = '```python\ndef f(x):\n  return x * 2\n```'
-  asked = dict(
-    exact_answer=('so\n#### 7', '7', '#### 8'),
-    math_answers=(r'so \boxed{\frac{14}{2}}', '7', r'\boxed{8}'),
-    code_tests=(program, tests, program.replace('2', '3')),
-    r1_format=('<think>a</think><answer>b</answer>', '', '<answer>b</answer>'),
-  )
-  assert set(asked) == set(config_routes.REWARDS)
-  with contextlib.ExitStack() as resources:
-    try:
-      judges = scoring.make_judges(base.get_config(), list(asked), resources)
-    except ValueError as error:  # No sandbox on this machine.
-      assert 'no sandbox' in str(error)
-      pytest.skip(str(error))
-    for name, (right, reference, wrong) in asked.items():
-      assert judges[name](right, reference).kind == 'correct', name
-      assert judges[name](wrong, reference).kind == 'wrong', name
-
-
-def test_no_sandbox_is_one_sentence(monkeypatch):
-  def refuse(*args, **kwargs):
-    raise sandbox_rungs.SandboxError('no sandbox on this machine; all missing')
-
-  monkeypatch.setattr(sandbox, 'Pool', refuse)
-  with pytest.raises(ValueError, match='reward code_tests: no sandbox'):
-    scoring.make_judges(
-      base.get_config(), ['code_tests'], contextlib.ExitStack()
-    )
-
-
-def test_services_judge_programs_elsewhere(monkeypatch, tmp_path):
-  asked = []
-
-  class Client:
-    def __init__(self, urls, token):
-      asked.append((list(urls), token))
-
-    def verify(self, response, reference, limits):
-      asked.append((response, reference, limits.seconds))
-      return Verdict('correct')
-
-  monkeypatch.setattr(reward_client, 'Client', Client)
-  path = tmp_path / 'token'
-  path.write_text('secret\n')
-  config = base.get_config()
-  config.reward.services = ('http://10.0.0.5:9300',)
-  config.reward.token_file = str(path)
-  judges = scoring.make_judges(config, ['code_tests'], contextlib.ExitStack())
-  assert judges['code_tests']('program', 'tests').kind == 'correct'
-  assert asked == [
-    (['http://10.0.0.5:9300'], 'secret'),
-    ('program', 'tests', config.reward.program_seconds),
-  ]
 
 
 def test_what_a_response_gets_by_how_it_stopped():

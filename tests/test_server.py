@@ -18,7 +18,8 @@ import small_run
 
 from k15 import context as context_lib
 from k15 import models
-from k15 import sharding
+from k15 import rollouts
+from k15 import run_weights
 from k15.rollout import jetstream_adapter
 from k15.rollout import rollout_pb2 as pb
 from k15.rollout import server as server_lib
@@ -41,11 +42,13 @@ def config(folder):
 
 @pytest.fixture(scope='module')
 def params(config):
-  policy = context_lib.make_policy(config, context_lib.make_tokenizer(config))
-  layout = context_lib.param_layout(policy, sharding.make_mesh(1, 1, 1))
+  layout = context_lib.make_layout(
+    config, context_lib.make_tokenizer(config), jax.devices()[:1]
+  )
   rng = np.random.default_rng(0)
   return jax.tree.map(
-    lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), x.dtype), layout
+    lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), x.dtype),
+    run_weights.param_layout(layout),
   )
 
 
@@ -53,12 +56,12 @@ def params(config):
 def workdir(folder, config, params):
   """Of a run whose stages have left models: RL's has the parameters."""
   tokenizer = context_lib.make_tokenizer(config)
-  policy = context_lib.make_policy(config, tokenizer)
+  shape = context_lib.make_layout(config, tokenizer).shape
   zeros = jax.tree.map(jnp.zeros_like, params)
   for stage, leaves, step in (('rl', params, 12), ('sft', zeros, 4)):
     path = folder / 'run/models' / stage
     origin = models.Origin(stage, 3, step)
-    models.save(path, policy, leaves, tokenizer, 32, origin, None)
+    models.save(path, shape, leaves, tokenizer, 32, origin, None)
   (folder / 'run/config.json').write_text('{"stages": ["sft", "rl"]}')
   return folder / 'run'
 
@@ -136,7 +139,7 @@ def test_a_worker_that_is_killed_and_started_again(
   context = small_run.make_context(
     folder, rollout__workers=(f'127.0.0.1:{port}',)
   )
-  rollout = context_lib.make_rollout(context, 'rl')
+  rollout = rollouts.make_rollout(context, 'rl')
   rollout.set_params(params, version=3)
   stream = rollout.generate(requests())
   some = [next(stream)]
@@ -148,9 +151,7 @@ def test_a_worker_that_is_killed_and_started_again(
   stats = rollout.pop_stats()
   assert stats['updates'] == 2 and stats['resubmitted'] > 0
   rollout.close()
-  local = context_lib.make_rollout(
-    small_run.make_context(folder, 'local'), 'rl'
-  )
+  local = rollouts.make_rollout(small_run.make_context(folder, 'local'), 'rl')
   local.set_params(params, version=3)
   assert remote == answers(local.generate(requests()))
   again.send_signal(signal.SIGTERM)

@@ -7,6 +7,7 @@ import small_run
 
 from k15 import context as context_lib
 from k15 import files
+from k15 import run_weights
 from k15 import sft
 
 
@@ -22,7 +23,7 @@ def _rows(folder):
 
 
 def _train(context):
-  return sft.train(context, lambda: context_lib.init_params(context, 0))
+  return sft.train(context, lambda: run_weights.init_params(context.layout, 0))
 
 
 @pytest.fixture(scope='module')

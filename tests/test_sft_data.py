@@ -17,9 +17,9 @@ from k15 import conversations
 from k15 import files
 from k15 import optimizer as optimizer_lib
 from k15 import packing
+from k15 import run_weights
 from k15 import sft
 from k15 import sft_data
-from k15 import sharding
 from k15 import steps
 
 
@@ -61,7 +61,7 @@ def _context(folder, stage='sft_long', **changes):
 
 
 def _train(context, stage='sft_long'):
-  make_params = lambda: context_lib.init_params(context, 0)  # noqa: E731
+  make_params = lambda: run_weights.init_params(context.layout, 0)  # noqa: E731
   return sft.train(context, make_params, stage)
 
 
@@ -143,15 +143,17 @@ def test_packed_is_unpacked(whole):
   assert packed['loss_mask'].sum() == unpacked['loss_mask'].sum()
   values = []
   for arrays in (packed, unpacked):
-    optimizer = context_lib.make_optimizer(context, 'adam')
-    params = context_lib.init_params(context, 0)
-    state = context_lib.init_state(context, optimizer, params)
+    optimizer = run_weights.make_optimizer(
+      context.config, context.shape, 'adam'
+    )
+    params = run_weights.init_params(context.layout, 0)
+    state = run_weights.init_state(context.layout, optimizer, params)
     layout = jax.tree.map(lambda x: x.sharding, state)
-    schedule = steps.cosine(context.config.sft_long, 9)
+    schedule = optimizer_lib.constant_schedule(0.01, 0)
     step = steps.make_policy_step(
       context, sft._loss, optimizer, schedule, layout
     )
-    with sharding.use_mesh(context.mesh):
+    with context.layout.use_mesh():
       values.append(step(state, sft._batch(arrays))[1])
   for key in ('loss', 'grad_norm', 'entropy_sum', 'tokens'):
     assert float(values[0][key]) == pytest.approx(

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec
 
 from k15 import config_layout
 from k15 import sharding
+from k15.context import Layout
 
 
 @pytest.fixture(scope='module')
@@ -84,18 +85,6 @@ def test_refused_layouts(mesh, axes, shape, message):
     sharding.sharding_of(mesh, axes, shape)
 
 
-def test_layouts_of_a_tree(mesh):
-  axes = {'a': ('embed', 'mlp'), 'b': [('norm',), ()]}
-  shapes = {
-    'a': jax.ShapeDtypeStruct((4, 4), jnp.float32),
-    'b': [jnp.zeros(3), jnp.zeros(())],
-  }
-  tree = sharding.tree_shardings(mesh, axes, shapes)
-  assert tree['a'].spec == PartitionSpec('fsdp', 'tensor')
-  assert tree['b'][0].is_fully_replicated
-  assert tree['b'][1].is_fully_replicated
-
-
 class _Layer(nn.Module):
   @nn.compact
   def __call__(self, x):
@@ -121,7 +110,7 @@ def test_sharded_forward_equals_the_one_on_a_single_device(mesh):
   boxed = _Layer().init(jax.random.key(0), x)
   params = nn.unbox(boxed)
   expected = _Layer().apply(params, x)
-  sharded = sharding.reshard(params, sharding.param_shardings(mesh, boxed))
+  sharded = jax.device_put(params, sharding.param_shardings(mesh, boxed))
   assert len(sharded['params']['kernel'].sharding.device_set) == 8
   with sharding.use_mesh(mesh):
     out = jax.jit(_Layer().apply)(sharded, x)
@@ -142,16 +131,6 @@ def test_constrain_acts_within_a_mesh_only(mesh):
   assert out.sharding.spec == PartitionSpec(('data', 'fsdp'), 'tensor')
   with pytest.raises(ValueError, match='1 logical axes'):
     sharding.constrain(x, ('batch',))
-
-
-def test_reshard_between_meshes_keeps_every_bit(mesh):
-  x = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
-  first = sharding.sharding_of(mesh, ('vocab', 'embed'), x.shape)
-  other = sharding.make_mesh(1, 4, 1)
-  second = sharding.sharding_of(other, ('vocab', 'embed'), x.shape)
-  moved = sharding.reshard(sharding.reshard(x, first), second)
-  assert moved.sharding == second
-  assert np.asarray(moved).tobytes() == x.tobytes()
 
 
 def test_columns_that_do_not_divide_stay_whole():
@@ -194,7 +173,7 @@ def test_rows_go_to_the_devices_that_compute_them(mesh):
     advantage=np.ones((8, 1), np.float32),
     num_rows=np.array(7, np.int32),
   )
-  placed = sharding.place_rows(batch, mesh)
+  placed = Layout(None, mesh).place_rows(batch)
   for name, spec in (
     ('tokens', (('data', 'fsdp'), None)),
     ('advantage', (('data', 'fsdp'), None)),

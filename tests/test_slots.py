@@ -265,7 +265,7 @@ def test_a_mesh_changes_no_token(params, sizes):
   expected = answer(make_decoder(), params, *requests)
   mesh = sharding.make_mesh(*sizes)
   layout = sharding.param_shardings(mesh, boxed_params())
-  sharded = sharding.reshard(params, layout)
+  sharded = jax.device_put(params, layout)
   rollout = client.LocalRollout(make_decoder(columns=47), KEY)
   with sharding.use_mesh(mesh):
     rollout.set_params(sharded, version=0)

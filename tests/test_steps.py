@@ -39,7 +39,7 @@ def _context(folder, stop_after=10**6, every=3):
     config=types.SimpleNamespace(saving=saving),
     logger=logs.Logger(folder),
     is_stopping=lambda: next(asked) >= stop_after,
-    use_mesh=contextlib.nullcontext,
+    layout=types.SimpleNamespace(use_mesh=contextlib.nullcontext),
   )
 
 
@@ -47,7 +47,10 @@ def _run(context, num_steps=8, bad_step=None, counter=None, known=True):
   """State x becomes 3 x + batch, so that order and number of batches show."""
   counter = counter or Counter()
 
-  def make_step(layout):
+  def make_step(optimizer, schedule, layout):
+    assert optimizer == 'an optimizer'
+    # One cosine from the third step, the first at the full rate, to the last.
+    assert schedule(2) == 1.0 and schedule(num_steps - 1) == pytest.approx(0.1)
     assert layout['x'] == jnp.zeros(()).sharding
 
     def step(state, batch):
@@ -69,10 +72,17 @@ def _run(context, num_steps=8, bad_step=None, counter=None, known=True):
   return steps.run(
     context,
     'toy',
-    num_steps if known else None,
+    types.SimpleNamespace(
+      steps=num_steps if known else 0,
+      learning_rate=1.0,
+      end_learning_rate=0.1,
+      warmup_steps=2,
+    ),
+    'an optimizer',
     lambda start: loop,
     lambda: zero,
     lambda: zero,
+    0 if known else 3,
   )
 
 
@@ -130,7 +140,8 @@ def test_a_finished_stage_prepares_nothing(tmp_path):
   state = steps.run(
     _context(tmp_path),
     'toy',
-    8,
+    types.SimpleNamespace(steps=8),
+    'an optimizer',
     lambda start: pytest.fail('prepared'),
     lambda: dict(x=jnp.zeros((), jnp.int32)),
     lambda: pytest.fail('made anew'),

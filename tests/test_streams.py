@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import small_run
 
-from k15 import context as context_lib
 from k15 import files
 from k15 import rl
+from k15 import run_weights
 from k15 import short_rl
 from k15 import streams
 
@@ -112,7 +112,7 @@ def test_short_rl_draws_nothing_that_rl_drew(tmp_path):
     short_rl__iterations=3,
     short_rl__max_length=16,
   )
-  rl.train(context, lambda: context_lib.load_params(context, None))
+  rl.train(context, lambda: run_weights.load_params(context, None))
   short_rl.train(context, None)
   rows = files.read_jsonl(context.workdir / 'groups.jsonl')
   drawn, tokens = {}, {}

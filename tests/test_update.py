@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from k15 import batching
-from k15 import lm_head
+from k15 import heads
 from k15 import losses
 from k15 import optimizer as optimizer_lib
 from k15 import policy
@@ -164,7 +164,7 @@ def test_the_gradient_is_that_of_the_plain_loss(after):
   batch, state = with_refs(padded()), new_state()
 
   def loss(params):
-    logprobs, _ = lm_head.token_logprobs(
+    logprobs, _ = heads.token_logprobs(
       CONFIG, params, batch.tokens, batch.positions, batch.segment_ids
     )
     total = 0.0
@@ -191,7 +191,7 @@ def test_logprobs_are_those_of_the_policy(logprobs_of):
   batch, params = padded(num_rows=8), new_state().params
   out = logprobs_of(params, batch)
   rows = [x[:4] for x in (batch.tokens, batch.positions, batch.segment_ids)]
-  expected, _ = jax.jit(lm_head.token_logprobs, static_argnums=0)(
+  expected, _ = jax.jit(heads.token_logprobs, static_argnums=0)(
     CONFIG, params, *rows
   )
   np.testing.assert_allclose(out[:4], expected, atol=1e-5)
@@ -312,7 +312,7 @@ def test_a_step_over_a_mesh_equals_one_on_a_device(after, step, sizes):
   layout = sharding.param_shardings(
     mesh, jax.eval_shape(init, jax.random.key(0))
   )
-  state = sharding.reshard(new_state(), layout)
+  state = jax.device_put(new_state(), layout)
   with sharding.use_mesh(mesh):
     state, metrics = make_step()(state, with_refs(padded()), False)
   assert_close(jax.tree.map(np.asarray, state), after[0], atol=1e-5)

@@ -1,32 +1,21 @@
 """Which reward judges a response, and when: while others are still sampled.
 
-`make_judges` makes the rewards that a config routes to (routes.py), and a
-`Scorer` judges in threads, so that what takes long, a program in its sandbox,
-is over when the last response is.
+A `Scorer` is given judges and routes (`config_routes`).  It judges in threads,
+so that what takes long, a program in its sandbox, is over when the last
+response is.
 """
 
 import collections
 import contextlib
 import dataclasses
-import functools
-import os
-import pathlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from typing import Any
 
 from k15 import config_routes
 from k15.data_types import Problem, StopReason
-from k15.rewards import answer_workers
-from k15.rewards import code_tests
-from k15.rewards import exact_answer
-from k15.rewards import math_answers
-from k15.rewards import reward_client
-from k15.rewards import rules
-from k15.rewards import sandbox
-from k15.rewards import sandbox_rungs
 from k15.rewards import verdict as verdict_lib
 from k15.rewards.verdict import Verdict
 
@@ -36,71 +25,6 @@ Judge = Callable[[str, str], Verdict]
 # Errors that say something of their judge, if nothing else is known of it, and
 # if it has judged before.
 _TELLING, _TELLING_LATER = 2, 16
-
-
-def make_judges(
-  config: Any, names: Sequence[str], resources: contextlib.ExitStack
-) -> dict[str, Judge]:
-  """The named rewards of a config.
-
-  Args:
-    config: the whole.
-    names: of routes.REWARDS.
-    resources: gets what has to be closed: sandboxes, worker processes.
-
-  Raises:
-    ValueError: programs would have to be run, and nothing safe holds them.
-    OSError: no such file of a token.
-  """
-  makers = {
-    'exact_answer': _exact_answer,
-    'math_answers': _math_answers,
-    'code_tests': _code_tests,
-    'r1_format': _r1_format,
-  }
-  return {name: makers[name](config, resources) for name in names}
-
-
-def _exact_answer(config, resources):
-  del resources
-  marker = config.task.answer_marker
-
-  def judge(response, reference):
-    right = exact_answer.is_correct(response, reference, marker)
-    return Verdict('correct' if right else 'wrong')
-
-  return judge
-
-
-def _math_answers(config, resources):
-  pool = answer_workers.Pool(config.reward.threads)
-  resources.callback(pool.close)
-  return functools.partial(math_answers.verify, pool=pool)
-
-
-def _code_tests(config, resources):
-  r = config.reward
-  limits = sandbox.Limits(seconds=r.program_seconds)
-  if r.services:
-    client = reward_client.Client(r.services, _token(r.token_file))
-    return functools.partial(client.verify, limits=limits)
-  try:
-    pool = sandbox.Pool(r.sandbox_workers, lowest=r.sandbox_lowest)
-  except sandbox_rungs.SandboxError as error:
-    raise ValueError(f'reward code_tests: {error}') from None
-  resources.callback(pool.close)
-  return functools.partial(code_tests.verify, pool, limits=limits)
-
-
-def _token(path):
-  if path:
-    return pathlib.Path(path).read_text().strip()
-  return os.environ.get(reward_client.TOKEN_VARIABLE, '')
-
-
-def _r1_format(config, resources):
-  del config, resources
-  return rules.verify_format
 
 
 class Failed(Exception):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from k15 import low_precision
+from k15 import precision
 from k15.rollout import repetition
 from k15.rollout import requests as requests_lib
 from k15.rollout import slots as slots_lib
@@ -82,7 +82,7 @@ class SlotBackend:
   def set_params(self, params: Any) -> None:
     """As in `Backend`; casts them if the decoder's dtype is another."""
     dtype = self._decoder.config.param_dtype
-    self._params = low_precision.cast(params, dtype)
+    self._params = precision.cast(params, dtype)
 
   def prefill(self, contexts: Sequence[np.ndarray]) -> slots_lib.Prefix:
     """As in `Backend`; pads to `prefill_batch` rows of the bucket."""

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from k15 import low_precision
+from k15 import precision
 from k15.rollout import client
 from k15.rollout import dispatch
 from k15.rollout import weights
@@ -68,7 +68,7 @@ class RemoteRollout:
     No worker samples anything more for `generate` before it has them.
     """
     if self._dtype:
-      params = low_precision.cast(params, self._dtype)
+      params = precision.cast(params, self._dtype)
     before = self._snapshot and self._snapshot.header
     # Versions of the wire only grow; those of the caller may come back.
     number = max(version, before.version + 1 if before else 0)

@@ -30,6 +30,8 @@ from k15 import config_checks
 from k15 import config_keys
 from k15 import context as context_lib
 from k15 import models
+from k15 import rollouts
+from k15 import run_weights
 from k15.rollout import access as access_lib
 from k15.rollout import jetstream_adapter
 from k15.rollout import local_worker
@@ -256,16 +258,15 @@ def make(
   config_checks.validate(checked, jax.device_count(), arithmetic.KINDS)
   r = config.rollout
   tokenizer = context_lib.make_tokenizer(config)
-  policy = context_lib.make_policy(config, tokenizer)
-  mesh = context_lib.make_rollout_mesh(config, context_lib.make_mesh(config))
-  rules = context_lib.make_rollout_rules(config)
-  slots = context_lib.make_slots(config, policy, mesh, tokenizer)
+  layout = context_lib.make_layout(config, tokenizer)
+  layout = context_lib.make_rollout_layout(config, layout)
+  slots = rollouts.make_slots(config, layout, tokenizer)
   return RolloutServer(
-    context_lib.make_engine(config, slots, mesh, tokenizer),
-    context_lib.param_layout(slots.config, mesh, rules),
+    rollouts.make_engine(config, slots, layout, tokenizer),
+    run_weights.param_layout(layout),
     host,
     port,
-    context_lib.make_access(config),
+    rollouts.make_access(config),
     Limits(r.max_requests, r.max_tokens, r.max_message_bytes),
     record,
   )

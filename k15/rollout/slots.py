@@ -22,13 +22,12 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from k15 import heads
 from k15 import kv_cache
-from k15 import lm_head
 from k15 import policy
 from k15 import sharding
 from k15.rollout import repetition
 from k15.rollout import sampling
-from k15.rollout import slot_copies
 from k15.rollout.requests import MAX_STOP_IDS, Stop
 
 # Why a slot stopped, as `DecodedTokens.stop` says it; plain numbers for jax.
@@ -201,9 +200,9 @@ class SlotDecoder:
 
     def copy_layers(cache, new, column_axis):
       if self.config.scan_layers:
-        return slot_copies.copy(cache, new, rows, slots, column_axis)
+        return kv_cache.copy_rows(cache, new, rows, slots, column_axis)
       return tuple(
-        slot_copies.copy(layer, new_layer, rows, slots, column_axis)
+        kv_cache.copy_rows(layer, new_layer, rows, slots, column_axis)
         for layer, new_layer in zip(cache, new, strict=True)
       )
 
@@ -287,7 +286,7 @@ class SlotDecoder:
     hidden, cache = policy.decode(
       self.config, params, state.tokens, state.positions, state.cache
     )
-    logits = lm_head.logits_of(self.config, params, hidden)
+    logits = heads.logits_of(self.config, params, hidden)
     live = state.is_live
     positions = jnp.where(live, state.positions + 1, state.positions)
     where = state.keys, positions

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import test_slots
 
+from k15 import heads
 from k15 import kv_cache
-from k15 import lm_head
-from k15 import low_precision
 from k15 import policy
+from k15 import precision
 from k15.rollout import client
 from k15.rollout import remote
 from k15.rollout import service
@@ -25,12 +25,12 @@ def test_int8_by_hand():
   # max |x| = 2.54 makes steps of 0.02: 1 -> 50, -2.54 -> -127, 0.05 -> 2.5,
   # which rounds to the even 2.
   x = jnp.array([[1.0, -2.54, 0.05], [0.0, 0.0, 0.0]])
-  block = low_precision.encode(x, low_precision.zeros((2, 3), 'int8', -1), -1)
+  block = kv_cache.encode(x, kv_cache.zero_block((2, 3), 'int8', -1), -1)
   np.testing.assert_array_equal(block.numbers, [[50, -127, 2], [0, 0, 0]])
   np.testing.assert_allclose(block.scales, [[0.02], [0.0]], rtol=1e-6)
   assert block.numbers.dtype == jnp.int8
   assert block.shape == (2, 3)
-  numbers, scales = low_precision.decode(block, jnp.bfloat16)
+  numbers, scales = kv_cache.decode(block, jnp.bfloat16)
   assert numbers.dtype == jnp.bfloat16  # Exact: 8 bits hold 127.
   np.testing.assert_array_equal(numbers, block.numbers)
   assert scales.shape == (2, 1)
@@ -39,29 +39,27 @@ def test_int8_by_hand():
 @pytest.mark.parametrize('axis', [-1, -2])
 def test_the_error_is_at_most_half_a_step(axis):
   x = jax.random.normal(jax.random.key(0), (3, 40, 60)) * 5
-  block = low_precision.encode(
-    x, low_precision.zeros(x.shape, 'int8', -1), axis
-  )
+  block = kv_cache.encode(x, kv_cache.zero_block(x.shape, 'int8', -1), axis)
   error = jnp.abs(block.numbers * block.scales - x)
   assert (error <= block.scales * 0.5001).all()
   assert block.scales.shape[axis] == 1
 
 
 def test_a_float_cache_keeps_its_dtype():
-  block = low_precision.zeros((2, 3), 'bfloat16', -1)
+  block = kv_cache.zero_block((2, 3), 'bfloat16', -1)
   assert block.dtype == jnp.bfloat16
-  stored = low_precision.encode(jnp.array([1 + 2.0**-9]), block, -1)
+  stored = kv_cache.encode(jnp.array([1 + 2.0**-9]), block, -1)
   assert stored.dtype == jnp.bfloat16
   assert stored[0] == 1  # 8 bits do not hold it.
 
 
 def test_cast_copies_only_what_it_changes():
   tree = dict(a=jnp.ones(2), b=jnp.ones(2, jnp.bfloat16), c=jnp.arange(3))
-  half = low_precision.cast(tree, 'bfloat16')
+  half = precision.cast(tree, 'bfloat16')
   assert half['a'].dtype == jnp.bfloat16
   assert half['b'] is tree['b']
   assert half['c'] is tree['c']
-  same = low_precision.cast(dict(a=tree['a']), 'float32')
+  same = precision.cast(dict(a=tree['a']), 'float32')
   assert same['a'] is tree['a']
 
 
@@ -165,7 +163,7 @@ def test_responses_in_every_precision(params, dtype, cache_dtype, bound):
   for done in rollout.generate([test_slots.request(i) for i in range(5)]):
     tokens = np.concatenate([done.request.prompt, done.tokens])[None]
     positions = np.arange(tokens.shape[1], dtype=np.int32)[None]
-    logprobs, _ = lm_head.token_logprobs(
+    logprobs, _ = heads.token_logprobs(
       CONFIG, params, tokens, positions, np.ones_like(tokens)
     )
     expected = logprobs[0, len(done.request.prompt) :]

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-from k15 import offload
+from k15 import host_memory
 from k15 import sharding
 
 
@@ -30,7 +30,7 @@ def _tree():
 def test_there_and_back(kind):
   tree = _tree()
   before = jax.tree.map(lambda x: (np.asarray(x).tobytes(), x.sharding), tree)
-  shelf = offload.Shelf(kind)
+  shelf = host_memory.Shelf(kind)
   shelf.put(tree)
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(tree))
   after = shelf.take()
@@ -51,5 +51,5 @@ def test_there_and_back(kind):
 
 def test_what_is_dropped_is_gone():
   tree = _tree()
-  offload.drop(tree)
+  host_memory.drop(tree)
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(tree))
