@@ -8,7 +8,6 @@
 # make bench-rewards  what rewards get right, and what they cost
 # make bench-curation  the funnel of a prompt set, and which copies it misses
 # make bench-long  time and memory of one gradient step, 2k to 128k tokens
-# make long2short  four ways to shorter responses, over three seeds
 # make reproduce  the paper's figures at a scale for laptops, one by FIGURE=name
 # make bench-gpu  decoding and training on a GPU, beside transformers
 # make chaos  breaks a run with remote workers 100 times; nothing may be lost
@@ -48,7 +47,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 .PHONY: run test test-launch test-peers plan bench bench-rollout bench-rewards \
-  bench-curation bench-long bench-gpu long2short reproduce chaos kill
+  bench-curation bench-long bench-gpu reproduce chaos kill
 .DELETE_ON_ERROR:
 
 bench-rewards bench-curation: export K15_DATA := $(DATA)
@@ -95,11 +94,6 @@ bench-curation: $(VENV)/.test | $(SCRATCH)
 bench-long: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.long_context \
 	  --picture docs/long_context.png $(ARGS)
-
-long2short: $(VENV)/.core | $(SCRATCH)
-	$(BIN)/python -m benchmarks.long2short \
-	  --runs runs/seed0 runs/seed1 runs/seed2 \
-	  --picture docs/long2short.png $(ARGS)
 
 reproduce: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m benchmarks.reproduce $(FIGURE) $(ARGS)

@@ -41,7 +41,6 @@ import time
 import numpy as np
 
 from benchmarks import chaos_parts as parts
-from benchmarks import chaos_poison
 from benchmarks import kill_resume
 from benchmarks import schedule
 
@@ -50,39 +49,15 @@ KINDS = (
   'kill worker', 'hang worker', 'kill trainer', 'cut', 'full disk', 'poison',
   'kill all',
 )  # fmt: skip
-OVERRIDES = {
-  'task.name': 'file',
-  'task.held_out_problems': 8,
-  'sft.steps': 60,
-  'sft.optimizer': 'adam',
-  'sft.learning_rate': 3e-2,
-  'sft.batch_tokens': 512,
+# Longer responses and more of them: there has to be something to break.
+OVERRIDES = kill_resume.OVERRIDES | {
   'rl.iterations': 12,
   'rl.problems_per_iteration': 8,
-  'rl.group_size': 4,
   'rl.log_trajectories': 8,
   'rollout.max_length': 96,
   'rollout.token_budget': 32,
-  'rollout.num_slots': 4,
-  'rollout.prefill_batch': 2,
-  'rollout.tokens_per_call': 1,
   'rollout.repetition_count': 0,  # Long responses are what is wanted.
-  'saving.every_iterations': 1,
   'saving.every_sft_steps': 20,
-}
-# Seconds long, for a test.
-SHORT = OVERRIDES | {
-  'stages': "('rl',)",
-  'policy.num_layers': 1,
-  'policy.d_model': 16,
-  'policy.num_heads': 2,
-  'policy.head_dim': 8,
-  'policy.d_ff': 32,
-  'task.held_out_problems': 4,
-  'rl.iterations': 4,
-  'rl.problems_per_iteration': 4,
-  'rollout.max_length': 48,
-  'rollout.token_budget': 16,
 }
 _LOGPROBS = 'rl buffer/behavior_logprobs'
 _SECONDS_TO_FLOW = 120.0  # until a trainer that was started samples
@@ -132,9 +107,7 @@ class World:
       environment=dict(
         PYTHONPATH=str(_ROOT),
         PYTHONUNBUFFERED='1',
-        JAX_COMPILATION_CACHE_DIR=str(self.folder / 'cache'),
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0',
-        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES='-1',
+        **kill_resume.share_compilations(self.folder),
       ),
     )
 
@@ -253,7 +226,7 @@ def inject(world: World, trainer, kind: str, rng) -> bool:
     trainer.fill_disk(rng.choice((0, 512, 4096)))
     return world.wait(60.0, lambda: not trainer.is_going)
   elif kind == 'poison':
-    return chaos_poison.poison(world.ports[number], rng)
+    return parts.poison(world.ports[number], rng)
   return True
 
 

@@ -28,6 +28,7 @@ from k15.data_types import Batch
 from k15.rollout import backend
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Request
+from launch import costs
 
 NEVER = -1  # no token ends a response
 _NOTHING = np.zeros(0, np.int32)
@@ -158,20 +159,6 @@ def answer(decoder, params, args):
   return filled - start, time.monotonic() - filled
 
 
-def train_flops(config, tokens):
-  """Of one gradient on one causal row; what is computed twice counts once.
-
-  6 per weight of a product and token, of which the output head is one; the
-  attention of a layer takes 2 T^2 H h forward, half of all pairs, and twice
-  that backward.
-  """
-  c = config
-  wide, narrow = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
-  layer = c.d_model * (2 * wide + 2 * narrow + 3 * c.d_ff)
-  weights = c.num_layers * layer + c.vocab_size * c.d_model
-  return 6 * weights * tokens + 6 * c.num_layers * tokens**2 * wide
-
-
 def train(args, shape):
   """The gradient step on one row of so many tokens."""
   config = policy.PolicyConfig(
@@ -205,7 +192,8 @@ def train(args, shape):
     first_seconds=taken[0],
     seconds=seconds,
     tokens_per_second=args.train_tokens / seconds,
-    flops=train_flops(config, args.train_tokens),
+    # Forward, and twice that backward; what is computed again counts once.
+    flops=3 * costs.forward_flops(config, 1, args.train_tokens),
     matmul_rate=matmul_rate(args.matmul_width, args.repeats),
     device_bytes=(jax.devices()[0].memory_stats() or {}).get(
       'peak_bytes_in_use', 0

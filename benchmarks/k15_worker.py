@@ -8,7 +8,6 @@ and everything runs the way `k15.main` runs it: the config of
 under the mesh.  A command may carry `settings`, which override config keys.
 """
 
-import dataclasses
 import importlib.metadata
 import itertools
 import json
@@ -17,14 +16,12 @@ import platform
 import jax
 import numpy as np
 
-from benchmarks import k15_checks as checks
-from benchmarks import k15_setup as setup
+from benchmarks import k15_side
 from benchmarks.peers import worker_side as side
 from k15 import host_memory
 from k15 import judges
 from k15 import rl
 from k15 import rollouts
-from k15 import sharding
 from k15.rewards.verdict import Verdict
 from k15.rollout import requests as requests_lib
 
@@ -39,7 +36,7 @@ def odd_distinct_tokens(response, reference):
 
 
 def make_rollout(params, settings):
-  rollout = rollouts.make_rollout(setup.make_context([], settings), 'rl')
+  rollout = rollouts.make_rollout(k15_side.make_context([], settings), 'rl')
   rollout.set_params(params, version=0)
   return rollout
 
@@ -77,7 +74,9 @@ def generate_operation(params):
   rollouts = {}
 
   def generate(command):
-    settings = setup.of_length(command['tokens']) | command.get('settings', {})
+    settings = k15_side.of_length(command['tokens']) | command.get(
+      'settings', {}
+    )
     key = json.dumps(settings, sort_keys=True)
     if key not in rollouts:
       rollouts[key] = make_rollout(params, settings)
@@ -97,11 +96,11 @@ def step_operation(params, warm_up=False):
   every shape of the rollout, those that this benchmark never needs included.
   """
   sessions = {}
-  problems = setup.make_problems(side.random_prompts(0, 4096))
+  problems = k15_side.make_problems(side.random_prompts(0, 4096))
 
   def step(command):
     updates = command.get('updates', 1)
-    settings = setup.of_length(command['tokens']) | {
+    settings = k15_side.of_length(command['tokens']) | {
       'rl.updates_per_iteration': updates,
       'optimizer.micro_batch_rows': side.ROWS // updates,
     }
@@ -109,7 +108,7 @@ def step_operation(params, warm_up=False):
     key, reply = json.dumps(settings, sort_keys=True), {}
     if key not in sessions:
       start = side.mark()
-      sessions[key] = setup.make_session(params, problems, settings)
+      sessions[key] = k15_side.make_session(params, problems, settings)
       reply['setup_seconds'] = side.since(start)['seconds']
     stage, iterations = sessions[key]
     iteration = next(iterations)
@@ -129,7 +128,7 @@ def step_operation(params, warm_up=False):
 
 def long_tail_settings(num_slots, longest):
   """Settings for responses of up to `longest` tokens in 64 rows."""
-  return setup.of_length(longest) | {
+  return k15_side.of_length(longest) | {
     'rollout.num_slots': num_slots,
     'rollout.prefill_batch': 16,
   }
@@ -150,57 +149,6 @@ def continuous_batches(params, num_slots):
   return run
 
 
-def partial_operation(params):
-  """Iterations that each start as many responses as there are lengths.
-
-  With a token budget, a response that needs more is resumed in the next
-  iteration, in front of the new ones; without, every iteration lasts until
-  its longest response is done.
-  """
-
-  def run(command):
-    lengths = command['lengths']
-    budget = command['token_budget'] or max(lengths)
-    settings = long_tail_settings(command['num_slots'], max(lengths))
-    rollout = make_rollout(params, settings | command.get('settings', {}))
-    rollout.warm_up()
-    # Once for what a warm-up leaves out, such as host-side constants.
-    answer_all(rollout, requests([4] * len(lengths)))
-    rollout.pop_stats()
-    waiting, iterations = [], []
-    for _ in range(command['iterations']):
-      waiting += zip(requests(lengths), lengths, strict=True)
-      waiting, record = one_rollout_phase(rollout, waiting, budget)
-      iterations.append(record)
-    return {'iterations': iterations}
-
-  return run
-
-
-def one_rollout_phase(rollout, waiting, budget):
-  """Grows (request, length wanted) pairs; those still waiting, and a record."""
-  wanted = {(r.group_id, r.sample_index): n for r, n in waiting}
-  asked = [
-    dataclasses.replace(r, budget=min(budget, n - len(r.response)))
-    for r, n in waiting
-  ]
-  start = side.mark()
-  completions = answer_all(rollout, asked)
-  record = {**side.since(start), 'responses': len(asked)}
-  record |= rollout.pop_stats()
-  grown = {}
-  for c in completions:
-    response = np.concatenate([c.request.response, c.tokens])
-    name = (c.request.group_id, c.request.sample_index)
-    grown[name] = dataclasses.replace(c.request, response=response)
-  record['most_tokens_grown'] = max(len(c.tokens) for c in completions)
-  return [
-    (grown[name], n)
-    for name, n in wanted.items()
-    if len(grown[name].response) < n
-  ], record
-
-
 def describe(params):
   names = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
   versions = {name: importlib.metadata.version(name) for name in names}
@@ -215,12 +163,12 @@ def describe(params):
 def main():
   out = side.claim_stdout()
   host_memory.keep_freed()
-  checks.watch_compilations()
+  k15_side.watch_compilations()
   judges.make_judges = lambda config, names, resources: {
     names[0]: odd_distinct_tokens
   }
-  with sharding.use_mesh(setup.make_context([], {}).mesh):
-    params = jax.block_until_ready(setup.make_params())
+  with k15_side.make_context([], {}).layout.use_mesh():
+    params = jax.block_until_ready(k15_side.make_params())
     operations = {
       'generate': generate_operation(params),
       'step': step_operation(params),
@@ -231,9 +179,8 @@ def main():
           '64 slots': continuous_batches(params, 64),
         }
       ),
-      'partial': partial_operation(params),
-      'logprob_diff': checks.logprob_diff_operation(params),
-      'recompilations': checks.recompilations_operation(params),
+      'logprob_diff': k15_side.logprob_diff_operation(params),
+      'recompilations': k15_side.recompilations_operation(params),
     }
     side.answer(out, {'ready': True, **describe(params)})
     side.serve(out, operations, fresh=True)

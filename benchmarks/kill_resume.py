@@ -45,7 +45,7 @@ _LOGS = (
 )
 # A policy that learns within seconds to be right half of the time, so that RL
 # has something to do, and responses that take three iterations to finish.
-_OVERRIDES = {
+OVERRIDES = {
   'task.name': 'file',
   'task.held_out_problems': 8,
   'sft.steps': 60,
@@ -107,7 +107,7 @@ class Harness:
   def start(self, name: str) -> 'Run':
     """Starts the command, or starts it again, in the work folder `name`."""
     workdir = self.folder / name
-    values = _OVERRIDES | {'task.train_path': self.folder / 'problems.jsonl'}
+    values = OVERRIDES | {'task.train_path': self.folder / 'problems.jsonl'}
     command = [
       sys.executable,
       '-m',
@@ -118,13 +118,8 @@ class Harness:
     ]
     stack = self.folder / 'stack'
     stack.unlink(missing_ok=True)
-    environment = os.environ | dict(
-      PYTHONPATH=f'{self.folder}:{_ROOT}',
-      K15_STACK=str(stack),
-      JAX_COMPILATION_CACHE_DIR=str(self.folder / 'cache'),
-      JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0',
-      JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES='-1',
-    )
+    own = dict(PYTHONPATH=f'{self.folder}:{_ROOT}', K15_STACK=str(stack))
+    environment = os.environ | share_compilations(self.folder) | own
     with open(self.folder / f'{name}.log', 'a') as log:
       process = subprocess.Popen(
         command, cwd=_ROOT, env=environment, stdout=log, stderr=log
@@ -136,6 +131,15 @@ class Harness:
     if code := run.process.wait():
       log = (self.folder / f'{run.workdir.name}.log').read_text()
       raise RuntimeError(f'exit code {code}:\n{log[-2000:]}')
+
+
+def share_compilations(folder: pathlib.Path) -> dict[str, str]:
+  """Variables by which all runs below a folder compile every program once."""
+  return dict(
+    JAX_COMPILATION_CACHE_DIR=str(folder / 'cache'),
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0',
+    JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES='-1',
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -391,7 +395,7 @@ def _compare(harness, names):
   for name in names:
     state = state_of(harness.folder / name)
     mismatches += [f'{name}: {d}' for d in differences(expected, state)]
-    counts = count_responses(state, _OVERRIDES['rl.group_size'])
+    counts = count_responses(state, OVERRIDES['rl.group_size'])
     twice, lost = twice + counts[0], lost + counts[1]
   for mismatch in mismatches:
     print('not the same:', mismatch)

@@ -35,9 +35,9 @@ from k15 import rollouts
 from k15 import run_weights
 from k15 import sft
 from k15 import task as task_lib
+from k15 import writers
 from k15.data_types import Example, Problem
 from k15.rewards import reward_model
-from k15.rollout import texts
 from k15.tokenizer import ByteTokenizer
 
 PAPER = dict(classic=84.4, reasoning=98.5)
@@ -102,7 +102,7 @@ def train_reasoning(context):
   )
   rollout = rollouts.make_rollout(context, 'rl')
   rollout.set_params(state.params, version=0)
-  generate = texts.make_generate(
+  generate = writers.as_function(
     rollout,
     context.task.tokenizer,
     context.config.rollout.max_prompt_length,

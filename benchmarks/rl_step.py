@@ -17,7 +17,6 @@ float32, on 4 prompts of 24 tokens with 4 responses each:
   recompilations  XLA compilations after the first two of eight iterations
   long_tail       64 responses of 6 to 1024 tokens, batched each library's
                   best way: ways are tried once, the best is then measured
-  partial         iterations with and without a token budget, k15 alone
 
 Measurements take turns between the libraries; the median of the repeats
 counts.  One that other processes disturbed is taken again.  The table and the
@@ -34,16 +33,17 @@ import os
 import pathlib
 import platform
 import statistics
-import subprocess
 import sys
 
+from benchmarks import together
 from benchmarks.peers import protocol
 from benchmarks.peers import setup_peers
+from launch import unit as unit_lib
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
 OPS = (
   'first_step', 'generate', 'step', 'step_plain', 'step_updates',
-  'logprob_diff', 'recompilations', 'long_tail', 'partial',
+  'logprob_diff', 'recompilations', 'long_tail',
 )  # fmt: skip
 BETA = 0.04
 TITLES = {'k15': 'k15', 'trl': 'TRL', 'tunix': 'Tunix'}
@@ -180,26 +180,6 @@ def long_tail(args):
     return measure(workers, 'long_tail', commands, args)
 
 
-def partial_rollouts(args):
-  """Prints iterations with a token budget and without."""
-  command = {'op': 'partial', 'num_slots': 64}
-  command['lengths'] = [min(n, args.longest) for n in LONG_TAIL]
-  with started(['k15'], args) as workers:
-    for budget, count in ((args.budget, 10), (0, 3)):
-      asked = command | {'token_budget': budget, 'iterations': count}
-      reply = ask('k15', workers['k15'], 'partial', asked, args)
-      what = f'budget {budget}' if budget else 'no budget'
-      print(f'  partial, {what}, by iteration:')
-      for title, key, digits in (
-        ('seconds', 'seconds', 2),
-        ('decode steps', 'decode_steps', 0),
-        ('new tokens', 'tokens', 0),
-      ):
-        values = (entry[key] for entry in reply['iterations'])
-        shown = ' '.join(f'{value:7.{digits}f}' for value in values)
-        print(f'    {title:<13}{shown}', flush=True)
-
-
 def checks(worker, args):
   """Asks for what is counted rather than timed; part of the result."""
   result = {}
@@ -223,10 +203,6 @@ def checks(worker, args):
 
 def header(args):
   """Prints date, machine, version of k15, and the columns' names."""
-  commit = subprocess.run(
-    ['git', 'describe', '--always', '--dirty'],
-    cwd=REPO, capture_output=True, text=True, check=False,
-  ).stdout.strip()  # fmt: skip
   cpu = platform.processor() or platform.machine()
   info = pathlib.Path('/proc/cpuinfo')
   if info.exists():
@@ -234,7 +210,9 @@ def header(args):
     cpu = models[0].partition(':')[2].strip() if models else cpu
   now = datetime.datetime.now().astimezone().isoformat(timespec='minutes')
   load = os.getloadavg()[0]
-  print(f'{now}, {platform.platform()}, k15 {commit or "without git"}')
+  print(
+    f'{now}, {platform.platform()}, k15 {unit_lib.commit() or "without git"}'
+  )
   print(f'{os.cpu_count()} cores of {cpu}, load {load:.1f} before the start')
   if load > 0.5:
     print('the machine is busy: ratios below may mislead')
@@ -300,8 +278,6 @@ def run(args):
     ratio = print_row('long_tail', long_tail(args), args)
     if ratio:
       result['long_tail_ratio'] = ratio
-  if 'partial' in args.ops:
-    partial_rollouts(args)
   for name, packages in versions.items():
     shown = ', '.join(f'{key} {value}' for key, value in packages.items())
     print(f'{TITLES[name]}: {shown}')
@@ -316,7 +292,6 @@ def parse(argv):
   add('--repeats', type=int, default=5)
   add('--first-steps', type=int, default=3, help='processes each')
   add('--longest', type=int, default=1024, help='cuts long_tail')
-  add('--budget', type=int, default=128, help='tokens, of partial rollouts')
   peers = ['trl', 'tunix']
   add('--peers', nargs='*', choices=peers, default=peers)
   add('--root', type=pathlib.Path, default=setup_peers.DEFAULT_ROOT)
@@ -335,11 +310,7 @@ def main(argv=None):
     setup_peers.make_venv(args.root, peer)
   header(args)
   result = run(args)
-  rounded = {
-    key: float(f'{value:.4g}') if isinstance(value, float) else value
-    for key, value in result.items()
-  }
-  print('RESULT ' + json.dumps(rounded))
+  together.print_result(result)
 
 
 if __name__ == '__main__':

@@ -36,8 +36,8 @@ import sys
 import numpy as np
 
 from benchmarks import rl_step
-from benchmarks import rollout_drivers
 from benchmarks import rollout_sides as sides
+from benchmarks import together
 from benchmarks.peers import worker_side as side
 from k15 import host_memory
 from k15.rollout import driver as driver_lib
@@ -100,8 +100,8 @@ def throughput(session, args):
 def drivers(session, args):
   """Stock driver and ours, and what ours wastes."""
   count = args.batches * args.slots
-  stock = rollout_drivers.Stock(args)
-  ours = rollout_drivers.Drive(session, driver_lib.RolloutDriver)
+  stock = sides.Stock(args)
+  ours = sides.Drive(session, driver_lib.RolloutDriver)
   try:
     takes = take_turns(
       {
@@ -248,7 +248,7 @@ def main(argv=None):
     sides.serve(session, args.serve)
     return
   if args.stock:
-    rollout_drivers.serve_stock(session)
+    sides.serve_stock(session)
     return
   print(
     f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {args.slots}'
@@ -261,11 +261,7 @@ def main(argv=None):
     result |= drivers(session, args)
   if 'long_tail' in args.parts:
     result |= long_tail(session, args)
-  rounded = {
-    key: float(f'{value:.4g}') if isinstance(value, float) else value
-    for key, value in result.items()
-  }
-  print('RESULT ' + json.dumps(rounded))
+  together.print_result(result)
 
 
 if __name__ == '__main__':

@@ -32,12 +32,12 @@ expire (`rl.max_group_age` is out of reach).
 import argparse
 import dataclasses
 import heapq
-import json
 import pathlib
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks import together
 from k15 import figures
 from k15 import files
 
@@ -302,11 +302,7 @@ def main(argv=None):
     result |= {f'{key}_off': off[key], f'{key}_on': on[key]}
   for key in ('segments_mean', 'segments_max', 'transient', 'bias'):
     result[key] = on[key]
-  rounded = {
-    key: float(f'{value:.4g}') if isinstance(value, float) else value
-    for key, value in result.items()
-  }
-  print('RESULT ' + json.dumps(rounded))
+  together.print_result(result)
 
 
 if __name__ == '__main__':

@@ -21,10 +21,9 @@ import json
 import random
 import time
 
-from benchmarks import funnel_problems
-from benchmarks import funnel_written
-from benchmarks import mutants
+from benchmarks import code_sets
 from benchmarks import public_data
+from benchmarks import test_case_problems
 from k15.rewards import code_datasets
 from k15.rewards import code_tests
 from k15.rewards import generators
@@ -38,13 +37,15 @@ def load_entries(data):
   """(entry, MBPP's problem) pairs."""
   path = public_data.need(data / 'mbpp/mbpp.jsonl')
   problems = {p.id: p for p in code_datasets.load_mbpp(path)}
-  return [(e, problems[f'mbpp/{e.task_id}']) for e in funnel_problems.ENTRIES]
+  return [
+    (e, problems[f'mbpp/{e.task_id}']) for e in test_case_problems.ENTRIES
+  ]
 
 
 def split_mutants(pool, problem):
   """Mutants of the reference that MBPP's asserts refuse, and the others."""
   refused, missed = [], []
-  programs = mutants.make(problem.reference)
+  programs = code_sets.mutants(problem.reference)
   random.Random(problem.id).shuffle(programs)
   for program in programs:
     verdict = code_tests.judge_program(
@@ -71,7 +72,7 @@ def make_contest(entry, problem, bad):
 
 def whole(entry, program):
   """A program of stdin and stdout around a function."""
-  return f'{funnel_problems.SHOW}\n{program}\n{entry.main}\n'
+  return f'{test_case_problems.SHOW}\n{program}\n{entry.main}\n'
 
 
 def make_stand_in(programs):
@@ -81,7 +82,7 @@ def make_stand_in(programs):
     texts = []
     for prompt in prompts:
       program = next(g for s, g in programs.items() if s in prompt)
-      code = f'```python\n{funnel_problems.HEAD}{program}\n```'
+      code = f'```python\n{test_case_problems.HEAD}{program}\n```'
       texts.append(code if program else 'This problem is too hard for me.')
     return texts
 
@@ -162,7 +163,7 @@ def main():
       problems.append(make_contest(entry, problem, bad))
       programs[problems[-1].statement] = entry.generator
       expected[problem.id] = entry.expected
-    for problem, generator, outcome in funnel_written.PROBLEMS:
+    for problem, generator, outcome in test_case_problems.PROBLEMS:
       problems.append(problem)
       programs[problem.statement] = generator
       expected[problem.id] = outcome

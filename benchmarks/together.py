@@ -8,8 +8,18 @@ Each prints what it prints alone; the last line has the keys of all of them.
 import json
 import subprocess
 import sys
+from typing import Any
 
 MARK = 'RESULT '
+
+
+def print_result(result: dict[str, Any]) -> None:
+  """The last line of a benchmark; four digits of a float."""
+  rounded = {
+    key: float(f'{value:.4g}') if isinstance(value, float) else value
+    for key, value in result.items()
+  }
+  print(MARK + json.dumps(rounded))
 
 
 def main():

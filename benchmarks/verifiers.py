@@ -13,9 +13,9 @@ dollars, then verify, with its own time limits.
           letter: most of what training scores
   ratio   seconds of math-verify / seconds of k15, median of the repeats
 
-Cases marked 'policy' are timed and not counted.  What k15 makes of the texts of
-hostile_answers.py has to be said within HOSTILE_SECONDS each on a machine that
-does nothing else.  The last line is `RESULT {json}`.
+Cases marked 'policy' are timed and not counted.  What k15 makes of the HOSTILE
+texts has to be said within HOSTILE_SECONDS each on a machine that does nothing
+else.  The last line is `RESULT {json}`.
 """
 
 import argparse
@@ -31,7 +31,6 @@ import time
 
 import math_verify
 
-from benchmarks import hostile_answers
 from benchmarks import public_data
 from k15.rewards import answer_judge
 from k15.rewards import answer_text
@@ -40,6 +39,30 @@ from k15.rewards import math_answers
 
 NAMES = ('k15', 'math-verify')
 TARGET_EXACT = 10.0
+# Answers that would take for ever, or too much memory, if one let them.
+HOSTILE = {
+  'power tower': '10^{10^{10}}',
+  'tower of letters': 'x^{x^{x^{x^x}}}',
+  'factorial': '(10^9)!',
+  'factorials': '3' + '!' * 60,
+  'binomial': r'\binom{10^9}{5\cdot10^8}',
+  'fractions': r'\frac{1}{' * 1000 + '1' + '}' * 1000,
+  'roots': r'\sqrt{' * 45 + '2' + '}' * 45,
+  'sines': r'\sin(' * 35 + 'x' + ')' * 35,
+  'parentheses': '(' * 2000 + '1' + ')' * 2000,
+  'product': r'\prod_{i=1}^{1000000} i',
+  'integral': r'\int_0^1 \frac{\sin(x^{x})}{\log(1+x^5)} e^{-x^7} dx',
+  'many numbers': ','.join(map(str, range(200))),
+  'megabyte': '7' * 2**20,
+  'spaces': '7' + ' ' * 2**20 + '8',
+  'braces': '{' * 2**20,
+  'backslashes': '\\' * 2**20,
+  'boxes': r'\boxed{8} and ' * 80_000,
+  'dollars': 'a $ b $' * 150_000,
+  'answers': 'the answer is ' * 75_000,
+  'scientific': '1e999999999',
+  'not text': '\x00\x01\ud800',
+}
 HOSTILE_SECONDS = 1.5
 
 
@@ -133,7 +156,7 @@ def slowest_hostile() -> float:
   answer_workers.shared().warm_up()
   return max(
     math_answers.verify(response, '7').seconds
-    for text in hostile_answers.TEXTS.values()
+    for text in HOSTILE.values()
     for response in (f'\\boxed{{{text}}}', text)
   )
 

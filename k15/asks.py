@@ -1,17 +1,20 @@
-"""Responses that are wanted, and who writes them: a rollout or a function."""
+"""Responses that are wanted, and what decides each of them.
+
+Whoever asks a model for responses (evaluation, curation, long-CoT, long2short)
+writes down what it wants as a list of `Ask`s.  `writers` answer them, `draw`
+has the answers judged, and a `journal` keeps both.
+"""
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from k15 import streams
+from k15 import config_routes
 from k15.data_types import Problem, StopReason
-from k15.rollout import partial
-from k15.rollout.requests import Request
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,59 +22,92 @@ class Ask:
   """One response that is wanted.
 
   Attributes:
-    problem: which it answers.
+    problem: which it answers, with the reference that judges it.
     question: text put to the model, the user's turn in a chat.
-    prefix: beginning of the response, given too, judged with what follows it.
+    group_id: with the sample, of its random numbers; see `streams.IDS`.
+    sample: number of the response among those of one key.
     max_tokens: it may write, at least 1.
     temperature: above 0.
-    sample: number of the response among those of one key.
-    key: hash of what decides the response, but for `sample`.
+    key: hash of all that decides the response, but for `sample`.
+    judge: names all that decides its verdict; '' where nothing judges it.
+    route: of the rewards that judge it, as in `routes.terms_of`; '': by the
+      problem's domain.
+    prefix: beginning of the response, given too, judged with what follows it.
+    top_p: of the sampling, see `Request`.
   """
 
   problem: Problem
   question: str
-  prefix: str
+  group_id: int
+  sample: int
   max_tokens: int
   temperature: float
-  sample: int
-  key: str
+  key: str = ''
+  judge: str = ''
+  route: str = ''
+  prefix: str = ''
+  top_p: float = 1.0
+
+  @property
+  def name(self) -> tuple[str, int]:
+    """What its response is known by."""
+    return self.key, self.sample
 
 
-# Gives (ask, text, tokens, stop) for every ask, in any order, as they finish.
-Respond = Callable[[Sequence[Ask]], Iterator[tuple[Ask, str, int, StopReason]]]
+@dataclasses.dataclass(frozen=True, eq=False)
+class Written:
+  """A response as it was written.
+
+  Attributes:
+    text: without the prefix.
+    stop: why it stopped.
+    length: in tokens; -1 if that is not known, as of a server's.
+    tokens: int32 [length], the end of sequence included; None: not known.
+  """
+
+  text: str
+  stop: StopReason
+  length: int = -1
+  tokens: np.ndarray | None = None
 
 
-def asks_of(
-  problems: Sequence[Problem],
-  suffix: str,
-  prefix: str,
-  samples: int,
-  max_tokens: int,
-  temperature: float,
-  model: str,
-  seed: int,
+def of_problem(
+  problem: Problem,
+  question: str,
+  tokens: Sequence[int],
+  group_id: int,
+  samples: Iterable[int],
+  facts: Mapping[str, Any],
+  judge: str = '',
+  route: str = '',
 ) -> list[Ask]:
-  """`samples` asks for each problem.
+  """Asks for a problem whose random ids do not hang on its text.
 
   Args:
-    problems: to be answered.
-    suffix: text after a problem's prompt.
-    prefix: what every response begins with.
-    samples: responses of a problem.
-    max_tokens: of a response, without the prefix.
-    temperature: of the sampling.
-    model: names the weights; others, another name.
-    seed: of the sampling.
+    problem: to be answered.
+    question: text put to the model.
+    tokens: what becomes of it, chat template and all.
+    group_id: of the random ids.
+    samples: their numbers.
+    facts: of `facts_of`.
+    judge, route: of the asks.
   """
-  asks = []
-  for problem in problems:
-    text = problem.prompt + suffix
-    key = digest(text, prefix, max_tokens, temperature, model, seed)
-    asks += [
-      Ask(problem, text, prefix, max_tokens, temperature, sample, key)
-      for sample in range(samples)
-    ]
-  return asks
+  key = digest(facts, group_id, [int(token) for token in tokens])
+  return [
+    Ask(
+      problem=problem,
+      question=question,
+      group_id=group_id,
+      sample=sample,
+      max_tokens=facts['max_length'],
+      temperature=facts['temperature'],
+      key=key,
+      judge=judge,
+      route=route,
+      top_p=facts.get('top_p', 1.0),
+    )
+    for sample in samples
+  ]
 
 
 def digest(*values: Any) -> str:
@@ -79,22 +115,32 @@ def digest(*values: Any) -> str:
   return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:24]
 
 
+def route_of(config: Any, problem: Problem) -> str:
+  """The rewards that judge a problem, by its domain, as in training."""
+  routes = config_routes.routes_of(config.reward.default, config.reward.routes)
+  return routes.get(problem.domain, routes[''])
+
+
 def judge_of(
-  config: Any, route: str, answer: str, cut_is_wrong: bool | None = None
+  config: Any,
+  problem: Problem,
+  route: str = '',
+  cut_is_wrong: bool | None = None,
 ) -> str:
   """Names all that decides a verdict, but for the response.
 
   Args:
     config: the whole.
-    route: of rewards, as in `routes.terms_of`.
-    answer: the reference.
+    problem: with the reference.
+    route: of rewards, as in `routes.terms_of`; '': by the problem's domain.
     cut_is_wrong: in place of the config's.
   """
+  route = route or route_of(config, problem)
   r = config.reward
   if cut_is_wrong is None:
     cut_is_wrong = r.cut_is_wrong
   settings = config.task.answer_marker, r.program_seconds, cut_is_wrong
-  return f'{route}:{digest(route, answer, settings)[:12]}'
+  return f'{route}:{digest(route, problem.answer, settings)[:12]}'
 
 
 def sampling_of(config: Any) -> dict[str, Any]:
@@ -110,68 +156,13 @@ def sampling_of(config: Any) -> dict[str, Any]:
   )
 
 
-def by_generate(
-  generate: Callable[[Sequence[str]], Sequence[str]], batch: int
-) -> Respond:
-  """Responses of any function prompts -> texts, such as a served model.
-
-  It is called with at most `batch` prompts, and what it gave is kept before
-  it is called again.  A text that is not finished has to come as ''.  Tokens
-  are not known: -1.
-  """
-
-  def respond(asks):
-    for start in range(0, len(asks), batch):
-      part = asks[start : start + batch]
-      texts = generate([ask.question + ask.prefix for ask in part])
-      for ask, text in zip(part, texts, strict=True):
-        stop = StopReason.EOS if text else StopReason.MAX_LENGTH
-        yield ask, text, -1, stop
-
-  return respond
-
-
-def by_rollout(
-  rollout: Any, encode_turn: Callable[[str], np.ndarray], tokenizer: Any
-) -> Respond:
-  """Responses of a rollout with weights; the same for the same key and number.
-
-  What a response is does not hang on which others are drawn beside it.  The
-  prefix is encoded by itself, as worked solutions are in training.
+def facts_of(config: Any, model: str, **more: Any) -> dict[str, Any]:
+  """What decides responses beside the question and its random ids.
 
   Args:
-    rollout: with weights.
-    encode_turn: text put to the model -> int32 tokens.
-    tokenizer: of responses.
+    config: the whole.
+    model: names the weights.
+    more: `temperature`, and `top_p` where it is not 1.
   """
-
-  def respond(asks):
-    wanted = {}
-    for ask in asks:
-      request = Request(
-        group_id=streams.IDS['curation'][int(ask.key[:7], 16)],
-        sample_index=ask.sample,
-        prompt=np.concatenate(
-          [encode_turn(ask.question), tokenizer.encode(ask.prefix)]
-        ).astype(np.int32),
-        response=np.zeros(0, np.int32),
-        budget=ask.max_tokens,
-        temperature=ask.temperature,
-      )
-      wanted.setdefault((request.group_id, ask.sample), []).append(
-        (request, ask)
-      )
-    # Two keys may begin alike; a rollout tells requests apart by their ids.
-    while wanted:
-      now = {ids: found.pop() for ids, found in wanted.items()}
-      wanted = {ids: found for ids, found in wanted.items() if found}
-      for completion in rollout.generate([r for r, _ in now.values()]):
-        request = completion.request
-        ask = now[request.group_id, request.sample_index][1]
-        text = tokenizer.decode(completion.tokens)
-        stop = partial.STOP_REASONS[completion.stop]
-        if stop is StopReason.BUDGET:  # All that it was allowed.
-          stop = StopReason.MAX_LENGTH
-        yield ask, text, len(completion.tokens), stop
-
-  return respond
+  facts = dict(model=model, **more, max_length=config.rollout.max_length)
+  return facts | sampling_of(config)

@@ -15,123 +15,67 @@ from k15 import figures
 
 # Line charts: title, {key: label}, y axis, options, caption.
 _SFT = (
-  (
-    'Loss',
-    {'sft/loss': 'loss'},
-    'nats per token',
-    dict(xlabel='step', smooth=False),
-    'Cross-entropy of worked solutions.',
-  ),
-  (
-    'Token accuracy',
-    {'sft/token_accuracy': 'token accuracy'},
-    'fraction of tokens',
-    dict(xlabel='step', smooth=False, colors=figures.COLORS[2:]),
-    'Tokens of worked solutions given a probability above one half.',
-  ),
-)
+  ('Loss', {'sft/loss': 'loss'}, 'nats per token',
+   dict(xlabel='step', smooth=False), 'Cross-entropy of worked solutions.'),
+  ('Token accuracy', {'sft/token_accuracy': 'token accuracy'},
+   'fraction of tokens',
+   dict(xlabel='step', smooth=False, colors=figures.COLORS[2:]),
+   'Tokens of worked solutions given a probability above one half.'),
+)  # fmt: skip
 _RL = (
-  (
-    'Reward',
-    {'rl/reward': 'training', 'evaluation/accuracy': 'held-out'},
-    'mean raw reward',
-    dict(limits=(0, 1), points=('held-out',)),
-    'What responses earned in an iteration, right answers unless the reward '
-    'has more parts, and held-out accuracy. Here and below, thin lines are '
-    'measurements, thick ones their running mean.',
-  ),
-  (
-    'Parts of the reward',
-    {'reward/accuracy': 'accuracy', 'reward/format': 'format'},
-    'mean, before weights',
-    dict(limits=(0, 1)),
-    'What the raw reward is the weighted sum of; right is what is accurate.',
-  ),
-  (
-    'Response length',
-    {
-      'rl/length_mean': 'mean',
-      'rl/length_p95': '95th percentile',
-      'rl/length_correct': 'right (mean)',
-      'rl/length_wrong': 'wrong (mean)',
-    },
-    'tokens',
-    dict(limits=(0, None), colors=('#2f6fde', '#98a4b5', '#2a9d6f', '#c8443c')),
-    'Whole responses, including what earlier iterations wrote of them.',
-  ),
-  (
-    'Reward by difficulty',
-    {
-      'rl/reward_easy': 'easy',
-      'rl/reward_medium': 'medium',
-      'rl/reward_hard': 'hard',
-    },
-    'mean raw reward',
-    dict(limits=(0, 1), colors=('#2a9d6f', '#e08a1e', '#c8443c')),
-    'The reward again, split by the difficulty label of the problem.',
-  ),
-  (
-    'Reward by domain',
-    'rl/reward_domain_',
-    'mean raw reward',
-    dict(limits=(0, 1)),
-    'The reward again, split by the kind of problem.',
-  ),
-  (
-    'Entropy',
-    {'rl/entropy': 'entropy'},
-    'nats per token',
-    dict(limits=(0, None), colors=('#7a5cc9',)),
-    'How undecided the policy is about the next token: near zero it no '
-    'longer explores.',
-  ),
-  (
-    'Groups without signal',
-    {'rl/zero_variance_groups': 'zero variance'},
-    'fraction of groups',
-    dict(limits=(0, 1), colors=('#8a6d3b',)),
-    'Groups whose responses all got the same reward: no advantage, only the '
-    'pull to the reference.',
-  ),
-  (
-    'Judging',
-    {
-      'time/judging_seconds': 'something was judged',
-      'time/reward_seconds': 'waited for',
-    },
-    'seconds per iteration',
-    dict(limits=(0, None), smooth=False, colors=('#98a4b5', '#c8443c')),
-    'Time in which responses were judged, and what of it the run stood still '
-    'for: the rest was hidden behind the rollout.',
-  ),
-)
+  ('Reward', {'rl/reward': 'training', 'evaluation/accuracy': 'held-out'},
+   'mean raw reward', dict(limits=(0, 1), points=('held-out',)),
+   'What responses earned in an iteration, right answers unless the reward '
+   'has more parts, and held-out accuracy. Here and below, thin lines are '
+   'measurements, thick ones their running mean.'),
+  ('Parts of the reward',
+   {'reward/accuracy': 'accuracy', 'reward/format': 'format'},
+   'mean, before weights', dict(limits=(0, 1)),
+   'What the raw reward is the weighted sum of; right is what is accurate.'),
+  ('Response length',
+   {'rl/length_mean': 'mean', 'rl/length_p95': '95th percentile',
+    'rl/length_correct': 'right (mean)', 'rl/length_wrong': 'wrong (mean)'},
+   'tokens',
+   dict(limits=(0, None), colors=('#2f6fde', '#98a4b5', '#2a9d6f', '#c8443c')),
+   'Whole responses, including what earlier iterations wrote of them.'),
+  ('Reward by difficulty',
+   {'rl/reward_easy': 'easy', 'rl/reward_medium': 'medium',
+    'rl/reward_hard': 'hard'},
+   'mean raw reward',
+   dict(limits=(0, 1), colors=('#2a9d6f', '#e08a1e', '#c8443c')),
+   'The reward again, split by the difficulty label of the problem.'),
+  ('Reward by domain', 'rl/reward_domain_', 'mean raw reward',
+   dict(limits=(0, 1)),
+   'The reward again, split by the kind of problem.'),
+  ('Entropy', {'rl/entropy': 'entropy'}, 'nats per token',
+   dict(limits=(0, None), colors=('#7a5cc9',)),
+   'How undecided the policy is about the next token: near zero it no '
+   'longer explores.'),
+  ('Groups without signal', {'rl/zero_variance_groups': 'zero variance'},
+   'fraction of groups', dict(limits=(0, 1), colors=('#8a6d3b',)),
+   'Groups whose responses all got the same reward: no advantage, only the '
+   'pull to the reference.'),
+  ('Judging',
+   {'time/judging_seconds': 'something was judged',
+    'time/reward_seconds': 'waited for'},
+   'seconds per iteration',
+   dict(limits=(0, None), smooth=False, colors=('#98a4b5', '#c8443c')),
+   'Time in which responses were judged, and what of it the run stood still '
+   'for: the rest was hidden behind the rollout.'),
+)  # fmt: skip
 _DPO = (
-  (
-    'Loss',
-    {'dpo/loss': 'loss'},
-    'nats per pair',
-    dict(xlabel='step', smooth=False),
-    'log 2 where policy and reference agree.',
-  ),
-  (
-    'Preferred over rejected',
-    {'dpo/accuracy': 'accuracy'},
-    'fraction of pairs',
-    dict(xlabel='step', limits=(0, 1), colors=figures.COLORS[2:]),
-    'Pairs in which the implicit reward of the preferred response is higher.',
-  ),
-  (
-    'Implicit rewards',
-    {
-      'dpo/preferred_reward': 'preferred',
-      'dpo/rejected_reward': 'rejected',
-      'dpo/margin': 'margin',
-    },
-    'nats',
-    dict(xlabel='step', colors=('#2a9d6f', '#c8443c', '#98a4b5')),
-    'beta times the log-ratio of policy and reference, mean over pairs.',
-  ),
-)
+  ('Loss', {'dpo/loss': 'loss'}, 'nats per pair',
+   dict(xlabel='step', smooth=False),
+   'log 2 where policy and reference agree.'),
+  ('Preferred over rejected', {'dpo/accuracy': 'accuracy'}, 'fraction of pairs',
+   dict(xlabel='step', limits=(0, 1), colors=figures.COLORS[2:]),
+   'Pairs in which the implicit reward of the preferred response is higher.'),
+  ('Implicit rewards',
+   {'dpo/preferred_reward': 'preferred', 'dpo/rejected_reward': 'rejected',
+    'dpo/margin': 'margin'},
+   'nats', dict(xlabel='step', colors=('#2a9d6f', '#c8443c', '#98a4b5')),
+   'beta times the log-ratio of policy and reference, mean over pairs.'),
+)  # fmt: skip
 _VERDICTS = {f'reward/{kind}': kind for kind in ('error', 'wrong', 'correct')}
 _STOPS = {
   'rl/stop_eos': 'ended by itself',

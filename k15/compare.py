@@ -1,4 +1,4 @@
-"""Compares two evaluations, problem by problem.
+"""Compares two evaluations, problem by problem: who won, and is it chance.
 
   python -m k15.compare A B [--html compare.html] [--shown 5]
 
@@ -10,38 +10,147 @@ page shows more of them, in full.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from k15 import correctness
-from k15 import eval_pairs
+from k15 import eval_metrics
 from k15 import eval_table
 from k15 import files
 from k15 import page
-from k15.eval_pairs import Pair
+from k15 import run_files
+from k15 import streams
 
+_LEVEL, _RESAMPLES = 0.95, 10000
+_NEEDED = {'problem_id', 'reward', 'response', 'length', 'stop'}
 _ON_PAGE = 100  # problems of each kind
 _WIDTH = 58  # characters of a column of text
 _LINES = 12  # of a response
 
 
+@dataclasses.dataclass(frozen=True)
+class Pair:
+  """One problem on both sides.
+
+  Attributes:
+    problem_id: of the set.
+    a, b: records of its samples, in order.
+  """
+
+  problem_id: str
+  a: list[dict[str, Any]]
+  b: list[dict[str, Any]]
+
+  @property
+  def gain(self) -> float:
+    """Accuracy of B minus that of A, in [-1, 1]."""
+    return _accuracy(self.b) - _accuracy(self.a)
+
+
+def read(path: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
+  """Records by set and problem.
+
+  Raises:
+    ValueError: there are none.
+  """
+  place = pathlib.Path(path)
+  paths = [place]
+  if place.is_dir():
+    folder = place / 'evaluation' if (place / 'evaluation').is_dir() else place
+    journals = set(folder.glob('journal-*.jsonl'))
+    paths = sorted(set(folder.glob('*.jsonl')) - journals)
+  sets = {}
+  for file in paths:
+    for record in files.read_jsonl(file):
+      problems = sets.setdefault(record.get('set', 'held_out'), {})
+      if not record.keys() >= _NEEDED:
+        raise ValueError(f'{file}: a record of {list(record)}')
+      problems.setdefault(record['problem_id'], []).append(record)
+  if not sets:
+    raise ValueError(f'{path}: no evaluation that has finished')
+  return sets
+
+
+def pairs_of(
+  a: Mapping[str, list], b: Mapping[str, list], name: str
+) -> list[Pair]:
+  """The problems that both sides were asked.
+
+  Raises:
+    ValueError: none, or one whose right answer is another.
+  """
+  pairs = [Pair(key, a[key], b[key]) for key in a if key in b]
+  if not pairs:
+    raise ValueError(f'{name}: no problem is on both sides')
+  for pair in pairs:
+    for key in ('answer', 'judge'):
+      ours, theirs = pair.a[0].get(key), pair.b[0].get(key)
+      if ours != theirs:
+        raise ValueError(
+          f'{name}: {pair.problem_id} has {key} {ours!r} and {theirs!r}'
+        )
+  return pairs
+
+
+def measure(pairs: Sequence[Pair]) -> dict[str, Any]:
+  """Both accuracies and lengths, their difference and how sure it is."""
+  gains = np.array([pair.gain for pair in pairs])
+  rng = streams.rng(0, 'comparison')
+  means = eval_metrics.bootstrap(gains, _RESAMPLES, rng)
+  low, high = eval_metrics.interval(means, _LEVEL)
+  won, lost = int((gains > 0).sum()), int((gains < 0).sum())
+  return dict(
+    problems=len(pairs),
+    a=float(np.mean([_accuracy(pair.a) for pair in pairs])),
+    b=float(np.mean([_accuracy(pair.b) for pair in pairs])),
+    difference=dict(value=float(gains.mean()), low=low, high=high),
+    p_bootstrap=eval_metrics.p_value(means),
+    won=won,
+    lost=lost,
+    p_mcnemar=eval_metrics.mcnemar(won, lost),
+    tokens_a=_mean_tokens([pair.a for pair in pairs]),
+    tokens_b=_mean_tokens([pair.b for pair in pairs]),
+  )
+
+
+def of_kinds(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+  """Won and lost problems, the greatest difference first."""
+  by_gain = sorted(pairs, key=lambda pair: -abs(pair.gain))
+  return dict(
+    won=[pair for pair in by_gain if pair.gain > 0],
+    lost=[pair for pair in by_gain if pair.gain < 0],
+  )
+
+
+def _accuracy(records):
+  return sum(map(correctness.accuracy_of, records)) / len(records)
+
+
+def _mean_tokens(groups):
+  return float(np.mean([np.mean([r['length'] for r in g]) for g in groups]))
+
+
 def to_text(name: str, pairs: Sequence[Pair], shown: int) -> str:
   """Won and lost problems of a set, with responses side by side."""
   parts = []
-  for kind, found in eval_pairs.of_kinds(pairs).items():
+  for kind, found in of_kinds(pairs).items():
     ids = ', '.join(pair.problem_id for pair in found)
     parts.append(f'{name}: {len(found)} {kind}{": " * bool(ids)}{ids}')
     parts += [_side_by_side(pair) for pair in found[:shown]]
   return '\n'.join(parts)
 
 
-def to_html(labels: tuple[str, str], sets: Mapping[str, list[Pair]]) -> str:
+def to_html(labels: Sequence[str], sets: Mapping[str, list[Pair]]) -> str:
   """A page of its own: the numbers, then problems won and lost, in full."""
   a, b = labels
   body = [page.title(f'{a} → {b}', 'Two evaluations, problem by problem')]
   for name, pairs in sets.items():
-    m = eval_pairs.measure(pairs)
+    m = measure(pairs)
     body.append(
       page.section(name, [page.tiles(_tiles(m)), *_samples(labels, pairs)])
     )
@@ -70,7 +179,7 @@ def _tiles(m):
 
 def _samples(labels, pairs):
   parts = []
-  for kind, found in eval_pairs.of_kinds(pairs).items():
+  for kind, found in of_kinds(pairs).items():
     count = f'{len(found)} of {len(pairs)} problems'
     if len(found) > _ON_PAGE:
       count += f', {_ON_PAGE} of them shown'
@@ -158,15 +267,6 @@ def _table(measures):
   return eval_table.columns(rows)
 
 
-def _labels(a, b):
-  """Both paths without the folders they share."""
-  paths = [pathlib.Path(path).absolute().parts for path in (a, b)]
-  same = 0
-  while same < min(map(len, paths)) - 1 and paths[0][same] == paths[1][same]:
-    same += 1
-  return tuple('/'.join(parts[same:]) for parts in paths)
-
-
 def main(argv: Sequence[str]) -> None:
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('a')
@@ -175,18 +275,16 @@ def main(argv: Sequence[str]) -> None:
   parser.add_argument('--shown', type=int, default=5, help='of each kind')
   args = parser.parse_args(argv)
   try:
-    a, b = eval_pairs.read(args.a), eval_pairs.read(args.b)
+    a, b = read(args.a), read(args.b)
     names = [name for name in a if name in b]
-    sets = {name: eval_pairs.pairs_of(a[name], b[name], name) for name in names}
+    sets = {name: pairs_of(a[name], b[name], name) for name in names}
     if not sets:
       raise ValueError(f'no set is on both sides: {list(a)} and {list(b)}')
   except (ValueError, OSError) as error:
     sys.exit(f'k15: {error}')
   for name, pairs in sets.items():
     print(to_text(name, pairs, args.shown))
-  print(
-    _table({name: eval_pairs.measure(pairs) for name, pairs in sets.items()})
-  )
+  print(_table({name: measure(pairs) for name, pairs in sets.items()}))
   left_out = {*a, *b} - {*names}
   for name in names:
     alone = len(a[name].keys() ^ b[name].keys())
@@ -195,7 +293,7 @@ def main(argv: Sequence[str]) -> None:
   if left_out:
     print(f'on one side only, and left out: {", ".join(sorted(left_out))}')
   if args.html:
-    document = to_html(_labels(args.a, args.b), sets)
+    document = to_html(run_files.short_paths([args.a, args.b]), sets)
     files.replace_file(args.html, document.encode())
     print(f'page: {args.html}')
 

@@ -98,9 +98,8 @@ def against_tokens(
     estimates: of tokens and of accuracy, by the label of the group.
     seeds: (tokens, accuracy) of each seed by the label of its group.
   """
-  figure = Figure(figsize=_SIZE, layout='constrained')
-  axes = figure.subplots()
-  figures.style(axes, 'mean response length, tokens', 'held-out accuracy')
+  names = 'mean response length, tokens', 'held-out accuracy'
+  figure, axes = figures.canvas(*names, _SIZE)
   for place, (label, (x, y)) in enumerate(estimates.items()):
     if x is None or y is None:
       continue
@@ -130,9 +129,7 @@ def ranges(estimates: Mapping[str, Estimate | None]) -> Figure:
     estimates: by label; None has an empty line.
   """
   height = max(_SIZE[1], 0.9 + 0.24 * len(estimates))
-  figure = Figure(figsize=(_SIZE[0], height), layout='constrained')
-  axes = figure.subplots()
-  figures.style(axes, 'held-out accuracy', '')
+  figure, axes = figures.canvas('held-out accuracy', '', (_SIZE[0], height))
   axes.grid(axis='y', visible=False)
   for place, found in enumerate(estimates.values()):
     if found is None:

@@ -17,7 +17,6 @@ from k15 import files
 from k15 import final_scores
 from k15 import page
 from k15 import run_files
-from k15 import score_table
 from k15 import stage_charts
 from k15.comparison import Group
 
@@ -127,7 +126,7 @@ def _final(groups, scores):
       picture = comparison_figures.ranges(accuracies)
       made.append(('Held-out accuracy', picture, _BARS))
   cards = [page.card(n, figures.to_png(f), text) for n, f, text in made]
-  table = score_table.final(groups, scores)
+  table = comparison_tables.final(groups, scores)
   return page.section('At the end', [table, page.cards(cards)], intro)
 
 

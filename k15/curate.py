@@ -29,9 +29,10 @@ from k15 import problems
 from k15 import rollouts
 from k15 import stage_inputs
 from k15 import task as task_lib
-from k15.asks import Respond
+from k15 import writers
 from k15.context import Context
 from k15.data_types import Problem
+from k15.writers import Writer
 
 _FREE = ('examples',)  # Keys that leave the prompt set as it is.
 
@@ -66,8 +67,8 @@ def curate(
   columns = curation_steps.columns_of(context.config, task)
   with rollouts.sampling(context, params, 'curate', columns) as rollout:
     del params
-    respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
-    return curate_with(context, respond, model)
+    write = writers.by_rollout(rollout, task.encode_turn, task.tokenizer)
+    return curate_with(context, write, model)
 
 
 def check(context: Context) -> None:
@@ -95,13 +96,13 @@ def needs_model(config: Any) -> bool:
 
 
 def curate_with(
-  context: Context, respond: Respond | None, model: str
+  context: Context, write: Writer | None, model: str
 ) -> list[Problem]:
-  """The stage with any writer of responses, `asks.by_generate` say.
+  """The stage with any writer of responses.
 
   Args:
     context: of the run.
-    respond: writes responses; None if no step needs a model.
+    write: answers what is asked; None if no step needs a model.
     model: names it; under another name everything is drawn anew.
   """
   folder = context.workdir / curation_steps.FOLDER
@@ -114,7 +115,7 @@ def curate_with(
   if any((checkpoints / stage).exists() for stage in trained):
     return _begun_upon(context, folder, _changed(_recorded(folder), inputs))
   folder.mkdir(parents=True, exist_ok=True)
-  problems, steps = curation_steps.run(context, evaluation, respond, model)
+  problems, steps = curation_steps.run(context, evaluation, write, model)
   records = funnel.records_of(steps, context.config.curation.examples)
   if hosts.is_first():
     _write(folder, problems, steps, records, inputs)

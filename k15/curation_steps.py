@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 
 from k15 import asks as asks_lib
-from k15 import config_routes
-from k15 import context as context_lib
 from k15 import curation
 from k15 import hosts
-from k15 import logs
-from k15 import pass_rates
+from k15 import responses
+from k15 import streams
 from k15 import tagging
-from k15.asks import Respond
+from k15.asks import Ask
 from k15.context import Context
 from k15.curation import Removal
 from k15.curation import Step
-from k15.data_types import Problem
+from k15.data_types import Problem, StopReason
+from k15.journal import Journal
 from k15.rewards import thinking
 from k15.task import Task
+from k15.writers import Writer
 
 FOLDER = 'curation'  # in the workdir
 _TAG_TOKENS = 32  # of a model's answer
@@ -57,7 +57,7 @@ class Funnel:
 def run(
   context: Context,
   evaluation: Sequence[Problem],
-  respond: Respond | None,
+  write: Writer | None,
   model: str,
 ) -> tuple[list[Problem], list[Step]]:
   """The problems that stay, tagged, and all steps.
@@ -67,7 +67,7 @@ def run(
   Args:
     context: of the run; its training problems are curated.
     evaluation: problems that must not be trained on.
-    respond: writes responses; None if no step needs a model.
+    write: answers what is asked; None if no step needs a model.
     model: names the weights.
 
   Raises:
@@ -90,10 +90,13 @@ def run(
   )
   apply(lambda: curation.question_types_in(found.problems, c.excluded_types))
   apply(lambda: curation.near_duplicates_within(found.problems, alike))
-  found.problems = _tagged(context, found.problems, respond, model)
+  journal = Journal(
+    context.workdir / FOLDER / 'samples.jsonl', writes=hosts.is_first()
+  )
+  found.problems = _tagged(context, found.problems, write, model, journal)
   bounds = c.max_per_tag, c.max_tag_share, config.seed
   _unbalanced(found.problems, bounds)  # Refuses before more is sampled.
-  draw = functools.partial(_draw, context, respond, model)
+  draw = functools.partial(_draw, context, write, model, journal)
   _by_difficulty(config, found, draw)
   _by_guesses(config, context.task, found, draw)
   apply(lambda: _unbalanced(found.problems, bounds))
@@ -183,8 +186,9 @@ def _by_guesses(config, task, found, draw):
 
 def _draw(
   context: Context,
-  respond: Respond,
+  write: Writer,
   model: str,
+  journal: Journal,
   label: str,
   problems: Sequence[Problem],
   samples: int,
@@ -193,67 +197,69 @@ def _draw(
 ) -> np.ndarray:
   """Which are right, float64 [len(problems), samples].
 
-  `form` is as in `asks_of`, `has_ended` as in `pass_rates.judge`.
+  `form` is as in `asks_of`.  `has_ended`: whether every response counts as one
+  that ended by itself: a guess is bounded by design, and has had its say.
   """
-  suffix, prefix, length = form
   config = context.config
-  asks = asks_lib.asks_of(
-    problems,
-    suffix,
-    prefix,
-    samples,
-    length,
-    config.curation.temperature,
-    model,
-    config.seed,
-  )
-  store = _drawn(context, asks, respond, label)
-  routes = config_routes.routes_of(config.reward.default, config.reward.routes)
+  judge = responses.judging(context)
 
-  def judge_of(problem):
-    route = routes.get(problem.domain, routes[''])
+  def name_of(problem):
     cut_is_wrong = config.reward.cut_is_wrong and not has_ended
-    return asks_lib.judge_of(config, route, problem.answer, cut_is_wrong)
+    return asks_lib.judge_of(config, problem, cut_is_wrong=cut_is_wrong)
 
-  def submit(ask, text, stop):
-    # What was asked is not always what the task asks.
-    opening = context.task.opening_of_turn(ask.question)
-    return context.submit(ask.problem, text, stop, opening)
+  def judge_ended(ask, text, stop):
+    return judge(ask, text, StopReason.EOS if has_ended else stop)
 
-  right = pass_rates.judge(
-    asks,
-    submit,
-    judge_of,
-    store,
-    functools.partial(_stop_if_asked, context.stop_poll()),
-    has_ended,
-  )
-  return hosts.of_first(right).reshape(len(problems), samples)
+  temperature, seed = config.curation.temperature, config.seed
+  asks = asks_of(problems, form, samples, temperature, model, seed, name_of)
+  label = f'curate: {label}'
+  responses.drawn(context, asks, write, judge_ended, journal, label)
+  right = [journal.verdict(ask)['accuracy'] for ask in asks]
+  return hosts.of_first(np.array(right, float)).reshape(-1, samples)
 
 
-def _drawn(context, asks, respond, label):
-  """The store, with a response for each ask; all processes read the same."""
-  hosts.wait(f'curate: {label}')
-  path = context.workdir / FOLDER / 'samples.jsonl'
-  store = pass_rates.Store(path, writes=hosts.is_first())
-  hosts.wait(f'curate: {label}, read')
-  is_stopping = context.stop_poll()
-  with logs.Progress(len(asks), 0, f'curate: {label}') as progress:
+def asks_of(
+  problems: Sequence[Problem],
+  form: tuple[str, str, int],
+  samples: int,
+  temperature: float,
+  model: str,
+  seed: int,
+  judge_of: Callable[[Problem], str] = lambda problem: '',
+) -> list[Ask]:
+  """`samples` asks for each problem, whose random ids are made of their keys.
 
-    def on_response():
-      progress.update()
-      _stop_if_asked(is_stopping)
+  So a response does not hang on which problems are asked beside it, and equal
+  prompts are one key: they are answered once.
 
-    pass_rates.draw(asks, respond, store, on_response)
-  return store
+  Args:
+    problems: to be answered.
+    form: text after a prompt, beginning of every response, and the tokens
+      that follow it at most.
+    samples: responses of a problem.
+    temperature: of the sampling.
+    model: names the weights; others, another name.
+    seed: of the sampling.
+    judge_of: `Ask.judge` of a problem.
+  """
+  asks, ids = [], streams.IDS['curation']
+  suffix, prefix, max_tokens = form
+  for problem in problems:
+    text = problem.prompt + suffix
+    key = asks_lib.digest(text, prefix, max_tokens, temperature, model, seed)
+    # 28 bits: two keys that begin alike share their random numbers.
+    group_id, judge = ids[int(key[:7], 16)], judge_of(problem)
+    asks += [
+      Ask(
+        problem, text, group_id, sample, max_tokens, temperature, key, judge,
+        prefix=prefix,
+      )
+      for sample in range(samples)
+    ]  # fmt: skip
+  return asks
 
 
-def _stop_if_asked(is_stopping):
-  if is_stopping():
-    raise context_lib.Interrupted('curate: the samples so far are kept')
-
-
-def _tagged(context, problems, respond, model):
+def _tagged(context, problems, write, model, journal):
   """Domain and discipline: of the file, else of a model, else by rules."""
   tags = [None] * len(problems)
   config = context.config
@@ -262,18 +268,13 @@ def _tagged(context, problems, respond, model):
       dataclasses.replace(p, prompt=tagging.question(p.prompt))
       for p in problems
     ]
-    asks = asks_lib.asks_of(
-      questions,
-      '',
-      '',
-      1,
-      _TAG_TOKENS,
-      config.curation.temperature,
-      model,
-      config.seed,
-    )
-    store = _drawn(context, asks, respond, 'tags')
-    tags = [tagging.read_tag(store.text(ask)) for ask in asks]
+    form = '', '', _TAG_TOKENS
+    temperature, seed = config.curation.temperature, config.seed
+    asks = asks_of(questions, form, 1, temperature, model, seed)
+    # Nothing judges a tag.
+    judge = lambda ask, text, stop: None  # noqa: E731
+    responses.drawn(context, asks, write, judge, journal, 'curate: tags')
+    tags = [tagging.read_tag(journal.response(ask).text) for ask in asks]
   return [_tag(p, tag) for p, tag in zip(problems, tags, strict=True)]
 
 

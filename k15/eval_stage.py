@@ -4,7 +4,7 @@ It leaves in `workdir/evaluation`
 
   results.json   the measures of each set
   SET.jsonl      a record per response, in order: what `k15.compare` reads
-  journal-*      what has been sampled, per model and sampling; see eval_journal
+  journal-*      what has been sampled, per model and sampling; see `journal`
 
 Cut off in any way, it goes on with the responses that are missing; each draws
 its random numbers by set, problem and sample, so the end is the same.  The
@@ -12,35 +12,30 @@ held-out problems are answered here after every other stage, too, with a journal
 in `held_out`.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import pathlib
-import time
-from concurrent.futures import Future
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from k15 import asks
-from k15 import context as context_lib
-from k15 import eval_journal
-from k15 import eval_questions
+from k15 import asks as asks_lib
+from k15 import config_routes
+from k15 import draw
 from k15 import eval_table
 from k15 import evaluate
 from k15 import files
 from k15 import fingerprints
 from k15 import hosts
 from k15 import judges
-from k15 import logs
 from k15 import models
-from k15 import rollouts
-from k15 import run_weights
+from k15 import responses
+from k15 import streams
+from k15.asks import Ask
 from k15.context import Context
-from k15.data_types import StopReason, Trajectory
-from k15.eval_questions import Question
-from k15.rewards import scoring
-from k15.rewards.verdict import Verdict
-from k15.rollout import partial
+from k15.eval_sets import EvalSet
+from k15.journal import Journal
 
 
 def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
@@ -59,9 +54,12 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
   """
   source = models.directory_of(source)
   folder = context.workdir / 'evaluation'
-  sets = context.task.sets
-  found = _answered(context, source, sets, folder, 'evaluate', 'evaluate')
-  return _write(context, folder, source, *found) if hosts.is_first() else {}
+  facts = _facts(context, source)
+  asks = asks_of(context, context.task.sets, '', facts)
+  journal = _answered(context, source, asks, facts, folder, 'evaluate')
+  if not hosts.is_first():
+    return {}
+  return _write(context, folder, source, asks, journal, facts)
 
 
 def held_out(
@@ -77,203 +75,112 @@ def held_out(
   Raises:
     Interrupted: it was asked to stop; what was sampled is on disk.
   """
-  found = [context.task.held_out_set()]
+  task, facts = context.task, _facts(context, source)
+  found = [EvalSet('held_out', '', tuple(task.held_out))]
+  asks = asks_of(context, found, task.prompt_suffix, facts)
   folder = context.workdir / 'evaluation' / 'held_out'
-  questions, journal, _ = _answered(
-    context, source, found, folder, 'held_out', f'evaluate {stage}'
-  )
+  label = f'evaluate {stage}'
+  journal = _answered(context, source, asks, facts, folder, label, 'held_out')
   if not hosts.is_first():
     return []
-  prompts = {problem.id: problem.prompt for problem in context.task.held_out}
-  records = [eval_questions.record_of(q, journal) for q in questions]
-  return [
-    {k: v for k, v in record.items() if k not in ('set', 'judge')}
-    | dict(prompt=prompts[record['problem_id']])
-    for record in records
-  ]
+  return [_record(ask, journal) for ask in asks['held_out']]
 
 
-def _answered(context, source, sets, folder, stream, label):
-  """Questions, a journal in the folder that answers them, and its facts."""
-  config, e = context.config, context.config.evaluation
-  task = dataclasses.replace(context.task, prompt_suffix='')
-  questions = eval_questions.questions_of(config, sets, task.encode_prompt)
-  facts = dict(
-    model=fingerprints.of_model(source),
-    temperature=e.temperature,
-    top_p=e.top_p,
-    max_length=config.rollout.max_length,
-    **asks.sampling_of(config),
-  )
-  folder.mkdir(parents=True, exist_ok=True)
-  digest = asks.digest(facts)[:12]
-  journal = eval_journal.Journal(
-    folder / f'journal-{digest}.jsonl', writes=hosts.is_first()
-  )
-  _sample(context, task, source, questions, journal, stream, label)
-  return questions, journal, facts
+def asks_of(
+  context: Context,
+  sets: Sequence[EvalSet],
+  suffix: str,
+  facts: dict[str, Any],
+) -> dict[str, list[Ask]]:
+  """All that is asked, by set, in order of problems and samples.
 
-
-def _sample(context, task, source, questions, journal, stream, label):
-  """Samples and judges what the journal lacks."""
-  is_there = hosts.of_first(
-    np.array([bool(journal.response(*q.where)) for q in questions])
-  )
-  missing = [
-    q for q, there in zip(questions, is_there, strict=True) if not there
-  ]
-  unjudged = [
-    q
-    for q, there in zip(questions, is_there, strict=True)
-    if there and hosts.is_first() and not journal.verdict(*q.where, q.judge)
-  ]
-  if not missing and not unjudged:
-    return
-  scorer = judges.make_scorer(
-    context.config,
-    task,
-    {eval_questions.route_of(q): q.reward for q in questions},
-  )
-  try:
-    has_judged = len(missing) + len(unjudged) < len(questions)
-    judging = _Judging(scorer, journal, has_judged)
-    for question in unjudged:
-      judging.begin(question)
-    if missing:
-      done = len(questions) - len(missing)
-      with logs.Progress(len(questions), done, label) as progress:
-        _answer(
-          context,
-          task,
-          source,
-          missing,
-          journal,
-          judging,
-          progress,
-          stream,
-          label,
-        )
-    judging.finish()
-  finally:
-    scorer.close()
-
-
-def _answer(
-  context, task, source, missing, journal, judging, progress, stream, label
-):
-  config, e = context.config, context.config.evaluation
-  by_name = {(q.group_id, q.key[2]): q for q in missing}
-  is_stopping = context.stop_poll()
-  params = run_weights.load_params(context, source)
-  with rollouts.sampling(context, params, stream) as rollout:
-    del params
-    start, tokens = time.perf_counter(), 0
-    for trajectory in partial.run(
-      rollout,
-      [
-        (q.problem, Trajectory(q.group_id, q.problem.id, q.key[2]))
-        for q in missing
-      ],
-      task.encode_prompt,
-      config.rollout.max_length,
-      config.rollout.max_length,
-      e.temperature,
-      e.top_p,
-    ):
-      question = by_name[trajectory.group_id, trajectory.sample_index]
-      journal.add_response(
-        question.key,
-        asked=question.asked,
-        prompt=question.problem.prompt,
-        response=task.tokenizer.decode(trajectory.tokens),
-        length=trajectory.length,
-        stop=trajectory.stop.value,
+  Args:
+    context: of the run.
+    sets: to be answered.
+    suffix: between a problem's prompt and its response.
+    facts: of `asks.facts_of`.
+  """
+  config, asks = context.config, {}
+  taken, ids = set(), streams.IDS['evaluate']
+  for found in sets:
+    asks[found.name] = []
+    for problem in found.problems:
+      # By name, so that other problems beside it change nothing.
+      name = hashlib.sha256(f'{found.name}\n{problem.id}'.encode()).digest()
+      place = int.from_bytes(name[:4]) % len(ids)
+      while place in taken:
+        place = (place + 1) % len(ids)
+      taken.add(place)
+      route = found.reward or asks_lib.route_of(config, problem)
+      question = problem.prompt + suffix
+      asks[found.name] += asks_lib.of_problem(
+        problem,
+        question,
+        context.task.encode_turn(question),
+        ids[place],
+        range(config.evaluation.samples),
+        facts,
+        asks_lib.judge_of(config, problem, route),
+        route,
       )
-      if hosts.is_first():
-        judging.begin(question)
-        judging.take()
-      tokens += trajectory.length
-      progress.update()
-      if is_stopping():
-        raise context_lib.Interrupted(f'{label}: what was sampled is saved')
-  seconds = time.perf_counter() - start
-  if hosts.is_first():
-    rate = tokens / seconds
-    print(
-      f'{tokens} tokens in {seconds:.1f} s: {rate:.0f} a second', flush=True
-    )
+  return asks
 
 
-class _Judging:
-  """Verdicts on their way into the journal."""
+def _facts(context, source):
+  e, model = context.config.evaluation, fingerprints.of_model(source)
+  return asks_lib.facts_of(
+    context.config, model, temperature=e.temperature, top_p=e.top_p
+  )
 
-  def __init__(
-    self,
-    scorer: scoring.Scorer,
-    journal: eval_journal.Journal,
-    has_judged: bool,
+
+def _answered(context, source, asks, facts, folder, label, stream='evaluate'):
+  """The journal in the folder, with all responses and their verdicts."""
+  path = folder / f'journal-{asks_lib.digest(facts)[:12]}.jsonl'
+  journal = Journal(path, writes=hosts.is_first())
+  asks = [ask for of_set in asks.values() for ask in of_set]
+  if draw.is_done(asks, journal):
+    return journal
+  # A set may ask for a reward that no domain of the config has: its asks go
+  # by domains of their own.
+  routes = {_domain(ask): ask.route for ask in asks}
+  scorer = judges.make_scorer(context.config, context.task, routes)
+  judge = responses.judging(dataclasses.replace(context, scorer=scorer))
+
+  def judge_by_route(ask, text, stop):
+    problem = dataclasses.replace(ask.problem, domain=_domain(ask))
+    return judge(dataclasses.replace(ask, problem=problem), text, stop)
+
+  with (
+    contextlib.closing(scorer),
+    responses.by_model(context, source, stream) as write,
   ):
-    self._scorer, self._journal = scorer, journal
-    self._kept = scoring.Withheld(self._keep, 'evaluate', has_judged)
-    self._pending: list[tuple[Question, Future[Verdict]]] = []
-
-  def begin(self, question: Question) -> None:
-    """Has the response judged that the journal holds."""
-    problem = dataclasses.replace(
-      question.problem, domain=eval_questions.route_of(question)
-    )
-    entry = self._journal.response(*question.where)
-    future = self._scorer.submit(
-      problem, entry['response'], StopReason(entry['stop'])
-    )
-    self._pending.append((question, future))
-
-  def take(self) -> None:
-    """Takes in the verdicts that are there."""
-    waiting = []
-    for question, future in self._pending:
-      if not future.done():
-        waiting.append((question, future))
-        continue
-      self._kept.add(question, future.result())
-    self._pending = waiting
-
-  def finish(self) -> None:
-    """Waits for the rest.
-
-    Raises:
-      scoring.Failed: all verdicts are errors; none of them is in the journal.
-    """
-    for _, future in self._pending:
-      future.result()
-    self.take()
-    self._kept.finish()
-
-  def _keep(self, question, verdict):
-    self._journal.add_verdict(
-      question.key,
-      judge=question.judge,
-      verdict=verdict.kind,
-      reason=verdict.reason,
-      reward=scoring.reward_of(verdict),
-      accuracy=scoring.parts_of(verdict)['accuracy'],
-    )
+    responses.drawn(context, asks, write, judge_by_route, journal, label)
+  return journal
 
 
-def _write(context, folder, source, questions, journal, facts):
+def _domain(ask):
+  return f'evaluate:{ask.route}'
+
+
+def _record(ask, journal):
+  record = evaluate.record_of(ask, journal)
+  if config_routes.terms_of(ask.route)[0].reward == 'code_tests':
+    record['answer'] = ''  # Its tests are not to be read.
+  return record
+
+
+def _write(context, folder, source, asks, journal, facts):
   """Records, results and table of a finished evaluation."""
   config, e = context.config, context.config.evaluation
-  records, rewards = {}, {}
-  for question in questions:
-    name, problem_id, _ = question.key
-    records.setdefault(name, []).append(
-      eval_questions.record_of(question, journal)
-    )
-    rewards[name, problem_id] = question.reward
-  results = {
-    name: evaluate.measure(
-      found,
-      lambda record: rewards[record['set'], record['problem_id']],
+  records, results = {}, {}
+  for name, of_set in asks.items():
+    records[name] = [
+      dict(set=name, **_record(ask, journal), judge=ask.judge) for ask in of_set
+    ]
+    routes = {ask.problem.id: ask.route for ask in of_set}
+    results[name] = evaluate.measure(
+      records[name],
+      lambda record, routes=routes: routes[record['problem_id']],
       config.task.answer_marker,
       context.task.opening_of_turn,  # Prompts of sets are whole.
       e.pass_at,
@@ -281,8 +188,6 @@ def _write(context, folder, source, questions, journal, facts):
       e.resamples,
       config.seed,
     )
-    for name, found in records.items()
-  }
   settings = dict(
     model=str(source),
     fingerprint=facts['model'],

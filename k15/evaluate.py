@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from k15 import asks as asks_lib
 from k15 import config_routes
 from k15 import correctness
+from k15 import draw
 from k15 import eval_metrics
 from k15 import streams
-from k15.data_types import Problem, StopReason, Trajectory
-from k15.rewards import scoring
+from k15 import writers
+from k15.asks import Ask
+from k15.data_types import Problem, StopReason
+from k15.journal import Journal
 from k15.rewards import votes
 from k15.rewards.verdict import Verdict
-from k15.rollout import partial
 from k15.task import Task
 
 Record = dict[str, Any]
@@ -28,9 +31,8 @@ def evaluate(
   max_length: int,
   temperature: float,
   top_p: float = 1.0,
-  on_response: Callable[[], None] = lambda: None,
 ) -> list[Record]:
-  """Answers every held-out problem.
+  """Answers every held-out problem with weights that are in memory alone.
 
   Args:
     rollout: with the weights to evaluate.
@@ -39,7 +41,6 @@ def evaluate(
     samples: responses per problem.
     max_length: tokens of a response.
     temperature, top_p: of the sampling, see `Request`.
-    on_response: called as each response finishes.
 
   Returns:
     One record per response, in order of problems and samples.
@@ -47,30 +48,39 @@ def evaluate(
   Raises:
     scoring.Failed: every verdict is an error.
   """
-  problems = dict(enumerate(task.held_out, streams.IDS['held_out'].start))
-  pending = []
-  for group_id, problem in problems.items():
-    for sample in range(samples):
-      trajectory = Trajectory(group_id, problem.id, sample)
-      pending.append((problem, trajectory))
-  judged = {}
-  for trajectory in partial.run(
-    rollout,
-    pending,
-    task.encode_prompt,
-    max_length,
-    max_length,
-    temperature,
-    top_p,
-  ):
-    problem = problems[trajectory.group_id]
-    key = (trajectory.group_id, trajectory.sample_index)
-    text = task.tokenizer.decode(trajectory.tokens)
-    future = submit(problem, text, trajectory.stop)
-    judged[key] = problem, trajectory, text, future
-    on_response()
-  scoring.refuse_errors((f.result() for *_, f in judged.values()), 'evaluation')
-  return [_record(*judged[key]) for key in sorted(judged)]
+  facts = dict(temperature=temperature, top_p=top_p, max_length=max_length)
+  asks, ids = [], streams.IDS['held_out']
+  for problem, group_id in zip(task.held_out, ids, strict=False):
+    question = problem.prompt + task.prompt_suffix
+    asks += asks_lib.of_problem(
+      problem, question, (), group_id, range(samples), facts
+    )
+  journal = Journal()
+  draw.draw(
+    asks,
+    writers.by_rollout(rollout, task.encode_turn, task.tokenizer),
+    lambda ask, text, stop: submit(ask.problem, text, stop),
+    journal,
+    'evaluation',
+  )
+  return [record_of(ask, journal) for ask in asks]
+
+
+def record_of(ask: Ask, journal: Journal) -> Record:
+  """The record of a response that is there and judged."""
+  problem, written = ask.problem, journal.response(ask)
+  return dict(
+    problem_id=problem.id,
+    sample=ask.sample,
+    prompt=problem.prompt,
+    answer=problem.answer,
+    response=written.text,
+    **journal.verdict(ask),
+    length=written.length,
+    stop=written.stop.value,
+    domain=problem.domain,
+    difficulty=problem.difficulty,
+  )
 
 
 def summary(records: Sequence[Record]) -> dict[str, float]:
@@ -212,23 +222,4 @@ def _domains(groups):
       name: dict(problems=len(values), accuracy=float(np.mean(values)))
       for name, values in sorted(domains.items())
     }
-  )
-
-
-def _record(problem, trajectory, text, future):
-  verdict = future.result()
-  return dict(
-    problem_id=problem.id,
-    sample=trajectory.sample_index,
-    prompt=problem.prompt,
-    answer=problem.answer,
-    response=text,
-    reward=scoring.reward_of(verdict),
-    accuracy=scoring.parts_of(verdict)['accuracy'],
-    verdict=verdict.kind,
-    reason=verdict.reason,
-    length=trajectory.length,
-    stop=trajectory.stop.value,
-    domain=problem.domain,
-    difficulty=problem.difficulty,
   )

@@ -26,6 +26,11 @@ COLORS = (
 BEFORE, AFTER = '#a9b4c4', '#2f6fde'
 _INK, _FAINT = '#39424e', '#e6e9ee'
 _SIZE = 5.6, 3.1  # inches
+# Above the axes, where no curve can run through it.
+LEGEND = dict(
+  loc='outside upper center', frameon=False, fontsize=8.5, labelcolor=_INK,
+  handlelength=1.3, columnspacing=1.4,
+)  # fmt: skip
 
 
 def to_png(figure: Figure, dpi: int = 180) -> bytes:
@@ -103,7 +108,7 @@ def log_ratio(
     rms: float [N], root mean square, nats per sequence.
     largest: float [N], largest absolute value, nats per sequence.
   """
-  figure = Figure(figsize=(_SIZE[0], _SIZE[1]), layout='constrained')
+  figure = Figure(figsize=_SIZE, layout='constrained')
   top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
   style(top, '', 'mean, nats')
   style(bottom, 'iteration', 'size, nats')
@@ -224,9 +229,11 @@ def learning_curve(
   return figure
 
 
-def canvas(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-  """An empty picture of the usual size."""
-  figure = Figure(figsize=_SIZE, layout='constrained')
+def canvas(
+  xlabel: str, ylabel: str, size: tuple[float, float] = _SIZE
+) -> tuple[Figure, Axes]:
+  """An empty picture, in inches."""
+  figure = Figure(figsize=size, layout='constrained')
   axes = figure.subplots()
   style(axes, xlabel, ylabel)
   return figure, axes
@@ -275,13 +282,8 @@ def legend(figure: Figure, axes: Axes) -> None:
     figure.legend(
       handles,
       labels,
-      loc='outside upper center',
       ncols=-(-len(labels) // rows),
-      frameon=False,
-      fontsize=8.5,
-      labelcolor=_INK,
-      handlelength=1.3,
-      columnspacing=1.4,
+      **LEGEND,
     )
 
 

@@ -12,39 +12,42 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable
-from typing import Any
+import pathlib
 
+from k15 import asks as asks_lib
 from k15 import context as context_lib
 from k15 import conversations
+from k15 import draw
 from k15 import files
+from k15 import fingerprints
 from k15 import hosts
 from k15 import logs
 from k15 import long_cot_samples
-from k15 import rollouts
+from k15 import responses
+from k15 import run_weights
 from k15 import sft
 from k15 import sft_data
 from k15 import task as task_lib
+from k15 import writers
 from k15.context import Context
-from k15.data_types import Example, StopReason, TrainState
-from k15.rollout import openai_texts
-from k15.rollout import texts
+from k15.data_types import Example, TrainState
+from k15.journal import Journal
 
 KEY_VARIABLE = 'K15_SERVER_KEY'
 
 
-def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
+def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Makes the examples, or reads them, and learns from them.
 
   Args:
     context: of the run.
-    make_params: the weights to start from; they write the examples too, unless
-      a server does.
+    model: directory of the model to start from; None: random weights.  It
+      writes the examples too, unless a server does.
 
   Raises:
     DataError: nothing was kept.
   """
-  examples = make_examples(context, make_params)
+  examples = make_examples(context, model)
   task = dataclasses.replace(context.task, examples=examples)
   make_pairs = functools.partial(
     task_lib.sft_pairs,
@@ -52,16 +55,16 @@ def train(context: Context, make_params: Callable[[], Any]) -> TrainState:
     context.config.rollout.max_length,
     sft_data.row_tokens(context.config, 'long_cot'),
   )
+  make_params = functools.partial(run_weights.load_params, context, model)
   return sft.train(context, make_params, 'long_cot', make_pairs)
 
 
 def make_examples(
-  context: Context, make_params: Callable[[], Any]
+  context: Context, model: pathlib.Path | None
 ) -> list[Example]:
   """Goes on sampling where it stopped; writes examples and funnel."""
   config = context.config.long_cot_examples
   folder = context.workdir / 'long_cot'
-  folder.mkdir(parents=True, exist_ok=True)
   asking = long_cot_samples.Asking(
     **{
       field.name: config[field.name]
@@ -69,34 +72,49 @@ def make_examples(
     }
   )
   problems = _askable(context, asking)
-  with logs.Progress(
-    len(problems) * config.samples, 0, 'long_cot samples'
-  ) as progress:
-
-    def on_call(records):
-      progress.update(len(records))
-      if context.is_stopping():
-        raise context_lib.Interrupted('long_cot: responses saved')
-
-    records = long_cot_samples.sample(
-      problems,
-      functools.partial(_generate_from, context, make_params),
-      functools.partial(_submit, context),
-      asking,
-      folder / 'samples.jsonl',
-      on_call,
-    )
+  journal = Journal(folder / 'samples.jsonl', writes=hosts.is_first())
+  with (
+    _writer(context, model) as write,
+    logs.Progress(
+      len(problems) * config.samples, 0, 'long_cot samples'
+    ) as progress,
+  ):
+    draw_call = _caller(context, model, asking, journal, write, progress.update)
+    records = long_cot_samples.sample(problems, draw_call, asking)
   return _write(folder, problems, records, asking)
 
 
-def _submit(context, problem, prompt, response):
-  """Has a finished response judged, as one to the prompt it was asked by.
+def _caller(context, model, asking, journal, write, progress):
+  """Number of a call, its problems and their turn -> the records."""
+  config, task = context.config, context.task
+  facts = asks_lib.facts_of(
+    config,
+    _name(config, model),
+    temperature=config.long_cot_examples.temperature,
+  )
+  name_of = functools.partial(asks_lib.judge_of, config)
+  is_stopping = context.stop_poll()
 
-  A server's template is its own, and what it gives is the whole response.
-  """
-  is_ours = not context.config.long_cot_examples.server
-  opening = context.task.opening(prompt) if is_ours else ''
-  return context.submit(problem, response, StopReason.EOS, opening)
+  def judge(ask, text, stop):
+    if not long_cot_samples.is_finished(text, stop):
+      return None
+    # A server's template is its own, and what it gives the whole response.
+    is_ours = not config.long_cot_examples.server
+    opening = task.opening_of_turn(ask.question) if is_ours else ''
+    return context.submit(ask.problem, text, stop, opening)
+
+  def draw_call(call, asked, turn):
+    asks = long_cot_samples.asks_of(
+      call, asked, turn, asking, task, facts, name_of
+    )
+    if not draw.draw(
+      asks, write, judge, journal, f'long_cot: call {call}', is_stopping,
+      progress, has_judged=call > 0,
+    ):  # fmt: skip
+      raise context_lib.Interrupted('long_cot: what was sampled is saved')
+    return long_cot_samples.records_of(asks, journal, turn)
+
+  return draw_call
 
 
 def _askable(context, asking):
@@ -163,32 +181,29 @@ def _write(folder, problems, records, asking):
   return [Example(by_id[r['problem_id']], r['response']) for r in kept]
 
 
-@contextlib.contextmanager
-def _generate_from(context, make_params, call):
-  """`generate` of the server, or of the model before this stage."""
-  config, r = context.config.long_cot_examples, context.config.rollout
-  if config.server:
-    yield openai_texts.make_generate(
+def _name(config, model):
+  """What tells whoever writes from others."""
+  server = config.long_cot_examples.server
+  if server:  # A run may go on with another model of it: `FREE_ON_RESUME`.
+    return f'{server} {config.task.system_prompt}'
+  return fingerprints.of_model(model) if model else ''
+
+
+def _writer(context, model):
+  """The server, or the model before this stage."""
+  config = context.config.long_cot_examples
+  if not config.server:
+    return responses.by_model(context, model, 'long_cot')
+  # Questions have their suffix already.
+  task = dataclasses.replace(context.task, prompt_suffix='')
+  return contextlib.nullcontext(
+    writers.by_server(
       config.server,
       config.server_model,
       os.environ.get(KEY_VARIABLE, ''),
-      context.task.messages,
-      r.max_length,
-      config.temperature,
+      task.messages,
       config.server_threads,
       config.server_seconds,
-      seed=context.config.seed,
-      first_call=call,
+      context.config.seed,
     )
-    return
-  with rollouts.sampling(context, make_params(), 'long_cot') as rollout:
-    yield texts.make_generate(
-      rollout,
-      context.task.tokenizer,
-      r.max_prompt_length,
-      r.max_length,
-      config.temperature,
-      encode=context.task.encode_prompt,
-      finished_only=True,
-      first_call=call,
-    )
+  )

@@ -1,32 +1,29 @@
 """Long chains of thought: asked for, verified, kept.  Kimi k1.5, section 2.2.
 
 A response that is finished, verified correct and shows the processes of
-`k15.cognitive` becomes an example.  Everything that was asked is on disk, so
-that nothing is asked twice and the funnel can be recounted.
+`k15.cognitive` becomes an example.  Which problems are asked again hangs on the
+verdicts before; all of them are in a journal, so that nothing is asked twice
+and the funnel can be recounted.
 """
 
 import collections
-import contextlib
 import dataclasses
-import pathlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from k15 import asks as asks_lib
 from k15 import cognitive
-from k15 import conversations
-from k15 import files
 from k15 import hosts
-from k15.data_types import Problem
-from k15.rewards import scoring
+from k15 import streams
+from k15.asks import Ask
+from k15.data_types import Problem, StopReason
+from k15.journal import Journal
 from k15.rewards import verdict as verdict_lib
-from k15.rewards.verdict import Verdict
+from k15.task import Task
 
-Generate = Callable[[Sequence[str]], list[str]]
 _KINDS = (*verdict_lib.KINDS, 'unfinished')
-GenerateFrom = Callable[[int], contextlib.AbstractContextManager[Generate]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,46 +39,86 @@ class Asking:
 
 def sample(
   problems: Sequence[Problem],
-  generate_from: GenerateFrom,
-  submit: Callable[[Problem, str, str], Future[Verdict]],
+  draw_call: Callable[[int, Sequence[Problem], int], list[dict[str, Any]]],
   asking: Asking,
-  path: pathlib.Path,
-  on_call: Callable[[list[dict]], None] = lambda records: None,
 ) -> list[dict[str, Any]]:
   """Asks every problem until it has its examples, at most `samples` times.
 
   Args:
     problems: of different ids.
-    generate_from: number of the next call -> a context of `generate`, prompts
-      -> texts, '' for one that is not finished; only if there is one to ask.
-    submit: judges a finished response: problem, the prompt it was asked by,
-      and text.
+    draw_call: number of a call, the problems it asks and how often they were
+      asked before -> their records, in order.
     asking: how often, in calls of how many.
-    path: records of every response, JSON lines; what it has is not asked again.
-    on_call: given the records of each call, those on disk too.
 
   Returns:
     One record a response, in the order of the calls.
-
-  Raises:
-    scoring.Failed: every verdict of a call is an error; it is not on disk.
   """
-  calls, records, number = _whole_calls(path), [], 0
-  with contextlib.ExitStack() as stack:
-    generate = None
-    for turn in range(asking.samples):
-      for asked in _open_problems(problems, records, asking):
-        if number == len(calls):
-          if generate is None:
-            generate = stack.enter_context(generate_from(number))
-          calls.append(_ask(asked, turn, number, generate, submit, asking))
-          if hosts.is_first():
-            files.append_jsonl(path, calls[number])
-        _check_asked(path, calls[number], asked, turn)
-        records += calls[number]
-        on_call(calls[number])
-        number += 1
+  records, call = [], 0
+  for turn in range(asking.samples):
+    for asked in _open_problems(problems, records, asking):
+      records += draw_call(call, asked, turn)
+      call += 1
   return records
+
+
+def asks_of(
+  call: int,
+  asked: Sequence[Problem],
+  turn: int,
+  asking: Asking,
+  task: Task,
+  facts: Mapping[str, Any],
+  judge_of: Callable[[Problem], str],
+) -> list[Ask]:
+  """The asks of a call; its number and their places are their random ids.
+
+  Args:
+    call: its number.
+    asked: the problems.
+    turn: how often they were asked before.
+    asking: by which prompts.
+    task: puts them.
+    facts: of `asks.facts_of`.
+    judge_of: `Ask.judge` of a problem.
+  """
+  asks = []
+  for problem, group_id in zip(asked, streams.IDS['texts'], strict=False):
+    question = prompt_of(problem, turn, asking) + task.prompt_suffix
+    tokens = task.encode_turn(question)
+    asks += asks_lib.of_problem(
+      problem, question, tokens, group_id, [call], facts, judge_of(problem)
+    )
+  return asks
+
+
+def is_finished(text: str, stop: StopReason) -> bool:
+  """Whether there is something to verify."""
+  return stop is StopReason.EOS and bool(text)
+
+
+def records_of(
+  asks: Sequence[Ask], journal: Journal, turn: int
+) -> list[dict[str, Any]]:
+  """Records of a call that is drawn and judged; all processes have to ask."""
+  kinds, found = [], [journal.response(ask) for ask in asks]
+  for ask, written in zip(asks, found, strict=True):
+    kind = 'unfinished'
+    if is_finished(written.text, written.stop):
+      kind = journal.verdict(ask)['verdict']
+    kinds.append(_KINDS.index(kind))
+  # Judged in the first process, whose word counts in all of them.
+  kinds = hosts.of_first(np.array(kinds))
+  return [
+    dict(
+      problem_id=ask.problem.id,
+      sample=turn,
+      response=written.text,
+      verdict=_KINDS[kind],
+      reason=(journal.verdict(ask) or {}).get('reason', ''),
+      processes=cognitive.shown(written.text),
+    )
+    for ask, written, kind in zip(asks, found, kinds, strict=True)
+  ]
 
 
 def prompt_of(problem: Problem, turn: int, asking: Asking) -> str:
@@ -154,55 +191,3 @@ def _open_problems(problems, records, asking):
     wanted[start : start + asking.call_size]
     for start in range(0, len(wanted), asking.call_size)
   ]
-
-
-def _ask(asked, turn, number, generate, submit, asking):
-  """One call, its responses judged."""
-  prompts = [prompt_of(problem, turn, asking) for problem in asked]
-  responses = generate(prompts)
-  judged = [
-    submit(problem, prompt, response) if response else None
-    for problem, prompt, response in zip(asked, prompts, responses, strict=True)
-  ]
-  verdicts = [future.result() if future else None for future in judged]
-  where = f'long_cot: call {number}'
-  scoring.refuse_errors(filter(None, verdicts), where, has_judged=number > 0)
-  # Judged in the first process, whose word counts in all of them.
-  kinds = [verdict.kind if verdict else 'unfinished' for verdict in verdicts]
-  kinds = hosts.of_first(np.array([_KINDS.index(kind) for kind in kinds]))
-  return [
-    dict(
-      call=number,
-      of=len(asked),
-      problem_id=problem.id,
-      sample=turn,
-      response=response,
-      verdict=_KINDS[kind],
-      reason=verdict.reason if verdict else '',
-      processes=cognitive.shown(response),
-    )
-    for problem, response, verdict, kind in zip(
-      asked, responses, verdicts, kinds, strict=True
-    )
-  ]
-
-
-def _whole_calls(path):
-  """Calls on disk; what a crash left of another one is taken back."""
-  calls = collections.defaultdict(list)
-  for record in files.read_jsonl(path):
-    calls[record['call']].append(record)
-  whole = [call for call in calls.values() if len(call) == call[0]['of']]
-  hosts.wait('long_cot samples read')
-  if hosts.is_first():
-    files.replace_jsonl(path, [record for call in whole for record in call])
-  return whole
-
-
-def _check_asked(path, call, asked, turn):
-  before = [(r['problem_id'], r['sample']) for r in call]
-  if before != [(problem.id, turn) for problem in asked]:
-    raise conversations.DataError(
-      f'{path} was made from other problems: its call {call[0]["call"]} asked'
-      f' {before[0]} first, and this run asks {(asked[0].id, turn)}'
-    )

@@ -35,8 +35,8 @@ from k15 import host_memory
 from k15 import hosts
 from k15 import recipe
 from k15 import stage_inputs
+from k15 import writers
 from k15.rewards import scoring
-from k15.rollout import openai_texts
 from k15.rollout import remote
 from k15.rollout import requests
 
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     sys.exit(exit_codes.INTERRUPTED)
   except (
     conversations.DataError,
-    openai_texts.ServerError,
+    writers.ServerError,
     FloatingPointError,
     handover.Torn,
     checkpoint.Mismatch,

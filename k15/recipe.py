@@ -46,7 +46,7 @@ def _weights(context, model):
 # -> its last state.
 TRAIN = {
   'sft': lambda c, stage, model: sft.train(c, _weights(c, model), stage),
-  'long_cot': lambda c, _, model: long_cot.train(c, _weights(c, model)),
+  'long_cot': lambda c, _, model: long_cot.train(c, model),
   'rl': lambda c, stage, model: rl.train(c, _weights(c, model), stage),
   'shortest': lambda c, _, model: shortest.train(c, model),
   'dpo': lambda c, _, model: preference.train(c, model),

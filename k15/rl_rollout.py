@@ -94,10 +94,11 @@ def _earned(verdicts):
   if verdicts:
     table = hosts.of_first(table)
   parts = [
-    dict(zip(config_routes.PARTS, map(float, row[1:]), strict=True))
+    {
+      name: float(value)
+      for name, value in zip(config_routes.PARTS, row[1:], strict=True)
+      if not np.isnan(value)
+    }
     for row in table
   ]
-  return table[:, 0].tolist(), [
-    {name: value for name, value in own.items() if not np.isnan(value)}
-    for own in parts
-  ]
+  return table[:, 0].tolist(), parts

@@ -1,12 +1,12 @@
 """What a run leaves in its working directory, in whatever state it is."""
 
 import dataclasses
+import itertools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from k15 import comparison_labels
 from k15 import config_stages
 from k15 import files
 
@@ -48,7 +48,7 @@ def read(paths: Sequence[str | os.PathLike]) -> list[Run]:
   for path in paths:
     check(path)
   places = list(dict.fromkeys(pathlib.Path(path).resolve() for path in paths))
-  names = comparison_labels.short_paths(places)
+  names = short_paths(places)
   runs = []
   for place, name in zip(places, names, strict=True):
     config = files.read_json(place / 'config.json')
@@ -56,6 +56,21 @@ def read(paths: Sequence[str | os.PathLike]) -> list[Run]:
     records = files.read_jsonl(place / 'metrics.jsonl')
     runs.append(Run(name, place, config, summary, records))
   return runs
+
+
+def short_paths(places: Iterable[str | os.PathLike]) -> list[str]:
+  """Each path without the folders they all share."""
+  paths = [pathlib.Path(os.path.abspath(place)).parts for place in places]
+  shared = shared_start(paths)
+  return ['/'.join(parts[shared:]) for parts in paths]
+
+
+def shared_start(rows: Iterable[Sequence[str]]) -> int:
+  """How many leading items all rows share; one is left to each."""
+  rows = list(rows)
+  columns = zip(*(row[:-1] for row in rows), strict=False)
+  same = itertools.takewhile(lambda column: len(set(column)) == 1, columns)
+  return sum(1 for _ in same)
 
 
 def check(path: str | os.PathLike) -> None:

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from k15 import figures
+
 Span = Mapping[str, Any]
 
 _LANES = 48  # more are not told apart; slots are then taken evenly
@@ -182,16 +184,7 @@ def _legend(figure, versions):
       for label, color in _ENDS.items()
     ),
   ]
-  figure.legend(
-    handles=handles,
-    loc='outside upper center',
-    ncols=len(handles),
-    frameon=False,
-    fontsize=8.5,
-    labelcolor=_INK,
-    handlelength=1.3,
-    columnspacing=1.4,
-  )
+  figure.legend(handles=handles, ncols=len(handles), **figures.LEGEND)
 
 
 def _evenly(count, most):

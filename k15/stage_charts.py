@@ -97,9 +97,9 @@ def draw(points: Sequence[tuple[str, float, float, float, float]]) -> Figure:
   Args:
     points: (stage, tokens, accuracy, and the standard errors of the two).
   """
-  figure = Figure(figsize=(5.6, 3.4), layout='constrained')
-  axes = figure.subplots()
-  figures.style(axes, 'mean response length, tokens', 'accuracy')
+  figure, axes = figures.canvas(
+    'mean response length, tokens', 'accuracy', (5.6, 3.4)
+  )
   _, tokens, accuracy, token_errors, errors = zip(*points, strict=True)
   for i in range(len(points) - 1):
     axes.annotate(

@@ -1,23 +1,40 @@
-"""Where work units go in Google Cloud, and what a unit is told there.
+"""Where work units go in Google Cloud, what they are told, and their shell.
 
 The bucket is a folder in every container, /gcs/BUCKET: Vertex mounts it there,
 and so do our pods.  'gs://BUCKET/path' in a config means the same.
+
+Containers run their command as the "$@" of `sh -c SCRIPT sh`.  A shell does not
+pass signals on by itself, and `wait` ends early when one comes.  Whatever a
+container is told goes through `literal`.
 """
 
 import dataclasses
 import pathlib
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from k15 import config_keys
+from k15 import exit_codes
 from launch import chips
 from launch import local
 from launch import sweep
 
 # Keys of the config that name files or folders.
 PATHS = tuple(key for key, row in config_keys.KEYS.items() if row.path)
+# libtpu locks memory, which GKE's containers may not unless they ask: docs.
+# cloud.google.com/kubernetes-engine/docs/how-to/tpus#privileged-mode.
+LOCK_MEMORY = 'ulimit -l 68719476736; '
+ONCE = 'exec "$@"'
+# A service that ends, however it does, has failed, so that it is started again.
+FOREVER = 'trap \'kill "$!"\' TERM; "$@" & wait "$!"; wait "$!"; exit 1'
+# Where exit codes mean nothing: one that saved is started again, here and now.
+UNTIL_DONE = (
+  'trap \'kill "$!"\' TERM; while :; do "$@" & while :; do wait "$!"; code=$?;'
+  ' kill -0 "$!" 2>/dev/null || break; done;'
+  f' [ "$code" = {exit_codes.INTERRUPTED} ] || exit "$code"; done'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,3 +171,14 @@ def below(path: str, root: pathlib.Path) -> str:
   if not whole.is_relative_to(root):
     return path
   return f'{whole.relative_to(root)}{colon}{variant}'
+
+
+def literal(texts: Iterable[str]) -> list[str]:
+  """Texts that reach the container as they are.
+
+  In command, args and values of env Kubernetes replaces $(NAME) by a variable
+  and $$ by $, wherever they stand (its forked/golang/expansion).  So does
+  Vertex AI: its reference of EnvVar says so, and its samples of custom jobs
+  pass --model_dir=$(AIP_MODEL_DIR).  A doubled $ is one $ in the end.
+  """
+  return [text.replace('$', '$$') for text in texts]

@@ -19,13 +19,13 @@ None of this has run on a cluster: the manifests are checked against published
 schemas, and what submits them against a server that stands for Kubernetes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k15 import exit_codes
+from launch import chips
 from launch import cloud as cloud_lib
-from launch import pods
-from launch import scripts
+from launch import slices
 
 COORDINATOR_PORT, ROLLOUT_PORT, SANDBOX_PORT = 8476, 9100, 9300
 _SANDBOX_CORES = 4
@@ -35,6 +35,11 @@ _REWARD_TOKEN = {'K15_REWARD_TOKEN': 'reward'}
 _EXCLUSIVE = 'alpha.jobset.sigs.k8s.io/exclusive-topology'
 # Pods of a service that fail, until the service is given up.
 _SERVICE_FAILURES = 100
+_DISRUPTED = dict(type='DisruptionTarget', status='True')  # Of the node.
+_USER = 1000  # of the image
+# What one host writes another sees, and directories are renamed when whole.
+_MOUNT = 'implicit-dirs,metadata-cache:ttl-secs:0,rename-dir-limit=200000'
+_SPOT = 'cloud.google.com/gke-spot'
 
 
 def manifests(
@@ -118,8 +123,8 @@ def _trainer(cloud, work):
   overrides, tokens = _company(cloud, work)
   told = cloud_lib.arguments(cloud, work, overrides)
   command = ['k15.main', *told, f'--workdir={work.workdir}']
-  script = scripts.LOCK_MEMORY + scripts.ONCE
-  container = pods.container(cloud, script, command, tokens)
+  script = cloud_lib.LOCK_MEMORY + cloud_lib.ONCE
+  container = _container(cloud, script, command, tokens)
   index = dict(fieldRef=dict(fieldPath=_INDEX))
   container['env'].append(dict(name='K15_PROCESS_ID', valueFrom=index))
   saved = dict(
@@ -129,10 +134,10 @@ def _trainer(cloud, work):
   )
   rules = [
     dict(action='FailJob', onExitCodes=saved),
-    dict(action='FailJob', onPodConditions=[dict(pods.DISRUPTED)]),
+    dict(action='FailJob', onPodConditions=[dict(_DISRUPTED)]),
   ]
-  pod = pods.tpu_pod(cloud, topology, container, may_write=True)
-  job = pods.job('trainer', 1, topology.num_hosts, 0, rules, pod)
+  pod = _tpu_pod(cloud, topology, container, may_write=True)
+  job = _job('trainer', 1, topology.num_hosts, 0, rules, pod)
   if topology.num_hosts > 1:
     # A node pool is a slice: the pods of a trainer never spread over two.
     annotations = {_EXCLUSIVE: 'cloud.google.com/gke-nodepool'}
@@ -170,9 +175,9 @@ def _rollout(cloud, work):
   told = cloud_lib.arguments(cloud, work, mesh)
   where = ['--host=0.0.0.0', f'--port={ROLLOUT_PORT}']
   command = ['k15.rollout.server', *told, *where]
-  script = scripts.LOCK_MEMORY + scripts.FOREVER
-  container = pods.container(cloud, script, command, _ROLLOUT_TOKEN)
-  pod = pods.tpu_pod(cloud, topology, container, may_write=False)
+  script = cloud_lib.LOCK_MEMORY + cloud_lib.FOREVER
+  container = _container(cloud, script, command, _ROLLOUT_TOKEN)
+  pod = _tpu_pod(cloud, topology, container, may_write=False)
   return _service('rollout', cloud.rollout_workers, pod)
 
 
@@ -182,16 +187,16 @@ def _sandbox(cloud):
     'k15.rewards.reward_service', '--host=0.0.0.0', f'--port={SANDBOX_PORT}',
     f'--workers={_SANDBOX_CORES}',
   ]  # fmt: skip
-  container = pods.container(cloud, scripts.FOREVER, command, _REWARD_TOKEN)
+  container = _container(cloud, cloud_lib.FOREVER, command, _REWARD_TOKEN)
   limits = {'cpu': str(_SANDBOX_CORES), 'memory': '8Gi'}
   health = dict(httpGet=dict(path='/health', port=SANDBOX_PORT))
   container |= dict(resources=dict(limits=limits), readinessProbe=health)
-  return _service('sandbox', cloud.sandboxes, pods.pod(container))
+  return _service('sandbox', cloud.sandboxes, _pod(container))
 
 
 def _service(name, count, pod):
-  rules = [dict(action='Ignore', onPodConditions=[dict(pods.DISRUPTED)])]
-  return pods.job(name, count, 1, _SERVICE_FAILURES, rules, pod)
+  rules = [dict(action='Ignore', onPodConditions=[dict(_DISRUPTED)])]
+  return _job(name, count, 1, _SERVICE_FAILURES, rules, pod)
 
 
 def _address(work, job, index, port):
@@ -223,5 +228,136 @@ def _wall(cloud, work):
       policyTypes=['Ingress', 'Egress'],
       ingress=[ingress],
       egress=[],
+    ),
+  )
+
+
+def _container(
+  cloud: cloud_lib.Cloud,
+  script: str,
+  command: Sequence[str],
+  tokens: dict[str, str],
+) -> dict[str, Any]:
+  """A container of our image, of a user without rights.
+
+  Args:
+    cloud: names the image and the secret.
+    script: of `launch.cloud`.
+    command: module of Python, and its arguments.
+    tokens: variable -> key of the secret.
+  """
+  return dict(
+    name='k15',
+    image=cloud.image,
+    command=cloud_lib.literal(['sh', '-c', script, 'sh', 'python', '-m']),
+    args=cloud_lib.literal(command),
+    env=[
+      dict(
+        name=name,
+        valueFrom=dict(secretKeyRef=dict(name=cloud.secret, key=key)),
+      )
+      for name, key in tokens.items()
+    ],
+    securityContext=dict(
+      runAsUser=_USER,
+      runAsGroup=_USER,
+      allowPrivilegeEscalation=False,
+      capabilities=dict(drop=['ALL']),
+      seccompProfile=dict(type='RuntimeDefault'),
+    ),
+  )
+
+
+def _pod(container: dict[str, Any]) -> dict[str, Any]:
+  """A pod of a container, which nobody may start twice; no access to Google."""
+  return dict(
+    spec=dict(
+      restartPolicy='Never',
+      automountServiceAccountToken=False,
+      enableServiceLinks=False,
+      containers=[container],
+    )
+  )
+
+
+def _tpu_pod(
+  cloud: cloud_lib.Cloud,
+  topology: chips.Topology,
+  container: dict[str, Any],
+  may_write: bool,
+) -> dict[str, Any]:
+  """A pod on a host of a slice, with the bucket.
+
+  Args:
+    cloud: names bucket and service account.
+    topology: of the slice.
+    container: takes all chips of the host.  It is root, whom alone Kubernetes
+      gives the right to lock memory, and may do nothing else.
+    may_write: to the bucket.
+  """
+  spec = _pod(container)['spec']
+  count = str(topology.chips_per_host)
+  container['resources'] = dict(limits={'google.com/tpu': count})
+  container['securityContext'] |= dict(
+    runAsUser=0,
+    runAsGroup=0,
+    capabilities=dict(drop=['ALL'], add=['SYS_RESOURCE']),
+  )
+  container['volumeMounts'] = [
+    dict(name='bucket', mountPath=cloud.mount, readOnly=not may_write)
+  ]
+  spec |= dict(
+    serviceAccountName=cloud.service_account,
+    automountServiceAccountToken=True,  # The bucket's driver asks for it.
+    terminationGracePeriodSeconds=cloud.grace_seconds,
+    nodeSelector=slices.node_labels(topology),
+    volumes=[dict(name='bucket', csi=_bucket(cloud))],
+  )
+  if cloud.spot:
+    spec['nodeSelector'][_SPOT] = 'true'
+    spec['tolerations'] = [
+      dict(key=_SPOT, operator='Equal', value='true', effect='NoSchedule')
+    ]
+  annotations = {'gke-gcsfuse/volumes': 'true'}
+  return dict(metadata=dict(annotations=annotations), spec=spec)
+
+
+def _bucket(cloud):
+  attributes = dict(
+    bucketName=cloud.bucket_name, mountOptions=f'{_MOUNT},uid=0,gid=0'
+  )
+  return dict(driver='gcsfuse.csi.storage.gke.io', volumeAttributes=attributes)
+
+
+def _job(
+  name: str,
+  replicas: int,
+  num_pods: int,
+  backoff: int,
+  rules: Sequence[dict[str, Any]],
+  pod: dict[str, Any],
+) -> dict[str, Any]:
+  """Jobs of a JobSet.
+
+  Args:
+    name: of all of them.
+    replicas: how many Jobs.
+    num_pods: of each, all at once.
+    backoff: failures of pods until a Job has failed.
+    rules: of its podFailurePolicy.
+    pod: template.
+  """
+  return dict(
+    name=name,
+    replicas=replicas,
+    template=dict(
+      spec=dict(
+        completionMode='Indexed',
+        parallelism=num_pods,
+        completions=num_pods,
+        backoffLimit=backoff,
+        podFailurePolicy=dict(rules=list(rules)),
+        template=pod,
+      )
     ),
   )

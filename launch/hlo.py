@@ -129,7 +129,8 @@ def _group_size(rest):
   iota = re.search(r'replica_groups=\[\d+,(\d+)\]', rest)
   if iota:
     return int(iota[1])
-  mesh = re.search(r'replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}', rest)
+  # Sizes of all axes, perhaps the order of the devices, and the axes used.
+  mesh = re.search(r'replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}', rest)
   if mesh:
     sizes = dict(re.findall(r"'([^']+)'=(\d+)", mesh[1]))
     return math.prod(

@@ -11,6 +11,7 @@ and goes on with what was cut off.  Ctrl-C and SIGTERM let the units save first
 
 import argparse
 import contextlib
+import json
 import os
 import pathlib
 import queue
@@ -18,15 +19,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
 from k15 import exit_codes
 from launch import sweep
 from launch import unit as unit_lib
-from launch import unit_table
-from launch.stop import Stop
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,11 +92,11 @@ def run(
       raise sweep.SweepError(f'{root}: another launcher works there')
     for unit in units:
       unit_lib.check_unchanged(config, unit, root / unit.name)
-    stop = Stop()
+    stop = unit_lib.Stop()
     with _signals_ask(stop):
       run_all = run_all or _run_all
       records = run_all(config, units, root, parallel, stop)
-  print(unit_table.table((unit.name, root / unit.name) for unit in units))
+  print(table((unit.name, root / unit.name) for unit in units))
   states = {record['state'] for record in records}
   if stop.is_asked and states != {'done'}:
     return exit_codes.INTERRUPTED
@@ -123,7 +122,7 @@ def _run_all(config, units, root, parallel, stop):
       record = unit_lib.run_unit(config, unit, workdir, stop)
     finally:
       shares.put(share)
-    progress.end(unit.name, record, unit_table.last_line(workdir))
+    progress.end(unit.name, record, last_line(workdir))
     return record
 
   with futures.ThreadPoolExecutor(parallel) as pool:
@@ -237,6 +236,64 @@ class Progress:
       minutes, seconds = divmod(int(left), 60)
       text += f', eta {minutes // 60}:{minutes % 60:02}:{seconds:02}'
     return text
+
+
+def last_line(workdir: pathlib.Path) -> str:
+  """The last line of a unit's log that says anything."""
+  path = workdir / 'log.txt'
+  text = path.read_bytes()[-4096:] if path.exists() else b''
+  lines = text.decode(errors='replace').split('\n')
+  lines = [line.strip() for line in lines if line.strip()]
+  return lines[-1] if lines else ''
+
+
+def results(workdir: pathlib.Path) -> dict[str, float]:
+  """`accuracy` and `tokens` after the last stage of the run, if any."""
+  path = workdir / 'summary.json'
+  summary = json.loads(path.read_text()) if path.exists() else {}
+  found = last_scores(summary)
+  labels = dict(accuracy='accuracy', mean_tokens='tokens')
+  return {labels[name]: found[name] for name in labels if name in found}
+
+
+def last_scores(summary: Mapping[str, Any]) -> dict[str, Any]:
+  """Accuracy, mean_tokens and so on of a summary's last evaluation."""
+  found = {}
+  for key, value in summary.items():
+    name, after, _ = key.partition('_after_')
+    if after:
+      found[name] = value
+  return found
+
+
+def table(rows: Iterable[tuple[str, pathlib.Path]]) -> str:
+  """What became of units: a line for each.
+
+  Args:
+    rows: name and workdir.
+  """
+  lines = [('unit', 'state', 'exit', 'minutes', 'accuracy', 'tokens')]
+  for name, workdir in rows:
+    record, found = unit_lib.read(workdir), results(workdir)
+    code, seconds = record.get('exit_code'), record.get('seconds')
+    lines.append(
+      (
+        name,
+        record.get('state', 'not begun'),
+        '' if code is None else str(code),
+        '' if seconds is None else f'{seconds / 60:.1f}',
+        f'{found["accuracy"]:.3f}' if 'accuracy' in found else '',
+        f'{found["tokens"]:.1f}' if 'tokens' in found else '',
+      )
+    )
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  return '\n'.join(
+    '  '.join(
+      cell.ljust(width) if i < 2 else cell.rjust(width)
+      for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ).rstrip()
+    for line in lines
+  )
 
 
 if __name__ == '__main__':

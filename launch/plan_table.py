@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from launch import flops
+from launch import costs
 
 _WHAT_TO_CHANGE = {
   'update': (
@@ -37,7 +37,7 @@ def header(run: Any, topology: Any) -> str:
   )
   return '\n'.join(
     [
-      f'{flops.num_params(p) / 1e9:.2f}e9 parameters on {topology.name},'
+      f'{costs.num_params(p) / 1e9:.2f}e9 parameters on {topology.name},'
       f' {topology.num_chips} chips of {gib(chip.hbm_bytes)} GiB usable',
       f'mesh {sizes or "of one chip"}, rollout {rollout or "of one chip"};'
       f' {c.optimizer.micro_batch_rows} rows of'
@@ -124,7 +124,7 @@ def record(
   return dict(
     topology=topology.name,
     chip=dataclasses.asdict(topology.chip),
-    num_params=flops.num_params(run.layout.shape),
+    num_params=costs.num_params(run.layout.shape),
     mesh=dict(run.layout.mesh.shape),
     rollout_mesh=dict(run.rollout_layout.mesh.shape),
     programs=[

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from launch import chips
-from launch import flops
-from launch import roofline
+from launch import costs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +23,9 @@ class Phase:
 class Iteration:
   """All phases of P * k responses of mean length L, and what was assumed."""
 
-  work: roofline.Iteration
+  work: costs.Iteration
   phases: tuple[Phase, ...]
-  assumptions: roofline.Assumptions
+  assumptions: costs.Assumptions
 
   @property
   def seconds(self) -> float:
@@ -45,7 +44,7 @@ def of_iteration(
     length: mean tokens of a response, 0 for half of the longest.
   """
   c = run.config
-  work = roofline.Iteration(
+  work = costs.Iteration(
     responses=c.rl.problems_per_iteration * c.rl.group_size,
     length=length or c.rollout.max_length / 2,
     prompt=c.rollout.max_prompt_length,
@@ -53,7 +52,7 @@ def of_iteration(
     row_length=c.rollout.max_prompt_length + c.rollout.max_length,
     updates=c.rl.updates_per_iteration,
   )
-  a = roofline.Assumptions()
+  a = costs.Assumptions()
   programs = {use.program.name: use.program for use in uses}
   phases = (
     _hand_over(run, topology, programs, a),
@@ -69,7 +68,7 @@ def _hand_over(run, topology, programs, a):
   if run.shares_weights:
     return Phase('hand-over', 0.0, '', 'the rollout reads the same weights')
   size = run.weight_bytes
-  seconds = roofline.network_seconds(topology.chip, size, 0, a)
+  seconds = costs.network_seconds(topology.chip, size, 0, a)
   how = f'{size / 1e9:.2f} GB arrive on every chip'
   return Phase('hand-over', seconds, 'ICI', how)
 
@@ -77,9 +76,9 @@ def _hand_over(run, topology, programs, a):
 def _prefill(run, topology, programs, work, a):
   p, chip = run.slots.config, topology.chip
   rows = work.responses / run.config.rl.group_size
-  work_flops = flops.prefill_flops(p, rows, work.prompt)
+  work_flops = costs.prefill_flops(p, rows, work.prompt)
   again = work.responses * work.resumes
-  work_flops += flops.prefill_flops(p, again, work.resumed_length)
+  work_flops += costs.prefill_flops(p, again, work.resumed_length)
   seconds = work_flops / (topology.num_chips * chip.peak_flops * a.forward_mfu)
   how = f'{rows:.0f} prompts, and {again:.0f} responses that go on'
   return Phase('prefill', seconds, 'compute', how)
@@ -93,13 +92,13 @@ def _decode(run, topology, programs, work, a):
   return Phase('decode', steps * step.seconds, step.bound, how)
 
 
-def decode_step(run, topology, program, work, a) -> roofline.Time:
+def decode_step(run, topology, program, work, a) -> costs.Time:
   """One token in every slot: weights once, and all of the cache once.
 
   A block is read as soon as one slot has reached it, and some slot always is
   near the end; the compiler reads a scanned layer's part where it lies.
   """
-  step = roofline.decode_step(
+  step = costs.decode_step(
     topology.chip,
     run.slots.config,
     run.slots.num_slots,
@@ -109,7 +108,7 @@ def decode_step(run, topology, program, work, a) -> roofline.Time:
     a,
   )
   sent, count = _collectives(program, 1, run.slots.tokens_per_call)
-  network = roofline.network_seconds(topology.chip, sent, count, a)
+  network = costs.network_seconds(topology.chip, sent, count, a)
   return dataclasses.replace(step, network=network)
 
 
@@ -137,14 +136,14 @@ def _rows(run, topology, program, rows, passes, mfu, a):
   micro = run.config.optimizer.micro_batch_rows
   turns = math.ceil(rows / micro)
   ways = run.layout.mesh.shape['context']
-  compute = roofline.whole_rows(
+  compute = costs.whole_rows(
     topology.chip, run.layout.shape, rows, length, ways, topology.num_chips,
     passes, mfu,
   )  # fmt: skip
   sent, count = _collectives(program, turns, 1)
-  network = roofline.network_seconds(topology.chip, sent, count, a)
+  network = costs.network_seconds(topology.chip, sent, count, a)
   how = f'{turns} micro-batches of {micro} rows'
-  return roofline.Time(compute, network=network), how
+  return costs.Time(compute, network=network), how
 
 
 def _collectives(program, turns, calls_share):

@@ -26,8 +26,6 @@ from xmanager.xm_local import execution
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
-from launch import unit_table
-from launch.stop import Stop
 
 _REPO = pathlib.Path(__file__).resolve().parents[1]
 
@@ -56,7 +54,7 @@ def run_all(
   units: Sequence[sweep.Unit],
   root: pathlib.Path,
   parallel: int,
-  stop: Stop,
+  stop: unit_lib.Stop,
 ) -> list[dict[str, Any]]:
   """Runs what is missing of the units; `launch.local.run` takes it.
 
@@ -134,7 +132,7 @@ async def _launch(config, units, root, parallel, stop, progress):
       progress.begin(unit.name)
       await _run(experiment, executable, config, unit, workdir, share, stop)
       shares.put(share)
-      last = unit_table.last_line(workdir)
+      last = local.last_line(workdir)
       progress.end(unit.name, _record(workdir, stop), last)
 
   experiment = xm_local.create_experiment(root.name)

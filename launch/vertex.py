@@ -23,7 +23,6 @@ from xmanager import xm_local
 from xmanager.xm_local import executables
 
 from launch import cloud as cloud_lib
-from launch import scripts
 from launch import slices
 
 _RESOURCES = {
@@ -64,17 +63,17 @@ def custom_job(cloud: cloud_lib.Cloud, job: xm.Job) -> Any:
   environment = job.executable.env_vars | job.env_vars
   container = api.ContainerSpec(
     image_uri=job.executable.image_path,
-    command=scripts.literal(
+    command=cloud_lib.literal(
       [
-        *('sh', '-c', scripts.LOCK_MEMORY + scripts.UNTIL_DONE),
+        *('sh', '-c', cloud_lib.LOCK_MEMORY + cloud_lib.UNTIL_DONE),
         *('sh', 'python', '-m'),
       ]
     ),
-    args=scripts.literal(arguments.to_list(xm.utils.ARGV_ESCAPER)),
+    args=cloud_lib.literal(arguments.to_list(xm.utils.ARGV_ESCAPER)),
     env=[
       dict(name=key, value=value)
       for key, value in zip(
-        environment, scripts.literal(environment.values()), strict=True
+        environment, cloud_lib.literal(environment.values()), strict=True
       )
     ],
   )

@@ -18,7 +18,6 @@ from k15 import exit_codes
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
-from launch.stop import Stop
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument('--workdir', required=True, type=pathlib.Path)
   parser.add_argument('--cores', default='')
   args, texts = parser.parse_known_args(argv)
-  stop = Stop()
+  stop = unit_lib.Stop()
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda number, frame: stop.ask())
   if args.cores:

@@ -46,10 +46,9 @@ from launch import checks
 from launch import cloud as cloud_lib
 from launch import gke
 from launch import image
-from launch import kubernetes_api
+from launch import kubernetes
 from launch import local
 from launch import processes
-from launch import schemas
 from launch import sweep
 from launch import verdict
 from launch import vertex
@@ -109,7 +108,7 @@ def main(argv: list[str]) -> None:
       run_all, parallel = processes.run_all, options.parallel
       sys.exit(local.run(options.config, units, root, parallel, run_all))
     _to_cloud(options, config, units, root)
-  except (sweep.SweepError, schemas.SchemaError, Refused, OSError) as error:
+  except (sweep.SweepError, kubernetes.SchemaError, Refused, OSError) as error:
     print(f'launch: {error}', file=sys.stderr)
     sys.exit(2)
 
@@ -147,7 +146,7 @@ def _to_cloud(options, config, units, root):
     cloud = dataclasses.replace(cloud, image=built)
     manifests = _write(options.executor, cloud, works, root)
   if options.executor == 'gke':
-    became = kubernetes_api.submit(manifests)
+    became = kubernetes.submit(manifests)
   else:
     became = vertex.submit(cloud, works, root.name)
   for unit_name, state in became.items():
@@ -184,7 +183,7 @@ def _write(executor, cloud, works, root):
   for work in works:
     if executor == 'gke':
       group = gke.manifests(cloud, work)
-      checked = [schemas.check(manifest) for manifest in group]
+      checked = [kubernetes.check(manifest) for manifest in group]
       against = ', '.join(dict.fromkeys(sum(checked, [])))
       text, path = (
         yaml.safe_dump_all(group, sort_keys=False),

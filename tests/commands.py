@@ -29,9 +29,8 @@ SHORT = {
   'make plan': 'tests/test_plan.py',
   'make bench': (
     'benchmarks.rl_step', '--peers', '--tokens', '8', '--repeats', '1',
-    '--first-steps', '1', '--longest', '16', '--budget', '8', '--ops',
-    'generate', 'step', 'logprob_diff', 'recompilations', '--way',
-    'k15=16 slots',
+    '--first-steps', '1', '--longest', '16', '--ops', 'generate', 'step',
+    'logprob_diff', 'recompilations', '--way', 'k15=16 slots',
   ),
   'make bench-rollout': (
     'benchmarks.rollout', '--parts', 'throughput', '--repeats', '1',
@@ -42,7 +41,6 @@ SHORT = {
   'make bench-long': (
     'benchmarks.long_context', '--lengths', '256', '--plain-up-to', '256',
   ),
-  'make long2short': 'tests/test_long2short_stages.py',
   'make reproduce': (
     'tests/test_reproduce.py::test_a_figure_its_data_and_its_row'
   ),
@@ -115,8 +113,7 @@ SHORT = {
     'benchmarks.reward_models', '--pairs', '64', '--held-out', '8', '--seeds',
     '1',
   ),
-  'benchmarks.learning_rates': 'tests/test_learning_rates.py',
-  'benchmarks.long2short': 'make long2short',
+  'benchmarks.reproduce': 'tests/test_learning_rates.py',
   'benchmarks.gpu': 'make bench-gpu',
   'tensorboard': 'tests/test_logs.py',
   'pip install': 'tests/test_commands.py::test_extras_that_are_named_exist',

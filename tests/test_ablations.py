@@ -14,7 +14,7 @@ FOLDER = pathlib.Path(__file__).resolve().parents[1] / 'experiments/ablations'
 FIGURES = sorted(
   path.stem
   for path in FOLDER.glob('*.py')
-  if path.stem not in ('__init__', 'scales', *WARM_UPS)
+  if path.stem not in ('__init__', 'claims', 'scales', *WARM_UPS)
 )
 SEEDS = 5
 
@@ -24,9 +24,9 @@ def _units(name, variant):
 
 
 @pytest.mark.parametrize('name', [*FIGURES, *WARM_UPS])
-def test_a_file_is_one_screen_that_says_what_to_expect(name):
+def test_a_file_is_one_page_that_says_what_to_expect(name):
   text = (FOLDER / f'{name}.py').read_text()
-  assert len(text.splitlines()) <= 40
+  assert len(text.splitlines()) <= 70
   doc = ast.get_docstring(ast.parse(text))
   assert 'Cost:' in doc
   if name not in WARM_UPS:

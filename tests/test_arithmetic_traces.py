@@ -1,5 +1,7 @@
 """Traces end where they should, state what is true, and show their habits."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,51 @@ from k15 import arithmetic
 from k15 import arithmetic_traces
 from k15.arithmetic_traces import Habits
 
+# Numbers are short: a trace may be a model's, and models write anything.
+_CHAIN = re.compile(
+  r'(?<![-+*/\d])\d{1,6}[-+*/][-+*/\d]{0,40}(?:=[-+*/\d]{1,40}(?: r\d+)?)+'
+)
 HABITS = Habits(give_up_rate=0.35, guess_rate=0.5, slip_rate=0.05)
+
+
+def _false_statements(trace: str) -> list[str]:
+  """Equations in a trace that are false and not taken back by `wait`.
+
+  A chain such as 40-7=33+3=36 states 40-7=33 and 33+3=36.
+  """
+  wrong = []
+  for line in trace.split('\n'):
+    # What comes before the last `wait` has been taken back.
+    for chain in _CHAIN.findall(line.rpartition(' wait ')[2]):
+      parts = chain.split('=')
+      for left, right in zip(parts, parts[1:], strict=False):
+        if not _holds(left, right):
+          wrong.append(f'{left}={right}')
+  return wrong
+
+
+def _holds(left: str, right: str) -> bool:
+  """Whether left = the number that `right` begins with; r is a remainder."""
+  value = re.match(r'(\d{1,9})(?:.*? r(\d{1,9}))?', right)
+  terms = re.fullmatch(r'(\d{1,9})((?:[-+*/]\d{1,9})+)', left)
+  if not value or not terms:
+    return False
+  total, remainder = int(terms[1]), 0
+  # From left to right: steps have * or / in the first place only.
+  for operator, digits in re.findall(r'([-+*/])(\d+)', terms[2]):
+    number = int(digits)
+    if operator == '+':
+      total += number
+    elif operator == '-':
+      total -= number
+    elif operator == '*':
+      total *= number
+    elif number == 0:
+      return False
+    else:
+      total, remainder = divmod(total, number)
+  stated = value[2] if '/' in left else None
+  return total == int(value[1]) and remainder == int(stated or 0)
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +78,7 @@ def test_without_bad_habits_every_trace_is_right(problems):
 
 def test_all_that_traces_state_is_true(problems):
   for trace in _write(problems, HABITS):
-    assert arithmetic_traces.false_statements(trace) == []
+    assert _false_statements(trace) == []
 
 
 def test_the_four_processes_and_both_bad_habits_appear(problems):
@@ -50,8 +96,8 @@ def test_a_slip_is_a_slip(problems):
   assert len(slips) > 400
   for line in slips:
     first, _, second = line.partition(' wait ')
-    assert arithmetic_traces.false_statements(first)
-    assert not arithmetic_traces.false_statements(second)
+    assert _false_statements(first)
+    assert not _false_statements(second)
 
 
 def test_bad_habits_come_at_their_rates(problems):
@@ -88,11 +134,11 @@ def test_bad_habits_come_at_their_rates(problems):
   ],
 )
 def test_false_statements(text, expected):
-  assert arithmetic_traces.false_statements(text) == expected
+  assert _false_statements(text) == expected
 
 
 def test_hostile_text_is_read_to_its_end():
   # What took quadratic time would not come back.
   for text in ('9' * 100_000 + '+1=2', '1+1=' * 30_000, '1*' * 50_000 + '=1',
                ' wait ' * 20_000, '1-' + '=' * 90_000):  # fmt: skip
-    arithmetic_traces.false_statements(text)
+    _false_statements(text)

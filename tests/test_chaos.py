@@ -11,6 +11,20 @@ import pytest
 from benchmarks import chaos
 from benchmarks import chaos_parts
 
+# Seconds long.
+SHORT = chaos.OVERRIDES | {
+  'stages': "('rl',)",
+  'policy.num_layers': 1,
+  'policy.d_model': 16,
+  'policy.num_heads': 2,
+  'policy.head_dim': 8,
+  'policy.d_ff': 32,
+  'task.held_out_problems': 4,
+  'rl.iterations': 4,
+  'rl.problems_per_iteration': 4,
+  'rollout.max_length': 48,
+  'rollout.token_budget': 16,
+}
 SECONDS = 60  # to wait for what comes at once on a machine at rest
 
 
@@ -130,7 +144,7 @@ def test_the_verdict_tells_what_is_wrong():
 
 def test_a_short_run_ends_as_if_nothing_had_happened(tmp_path):
   kinds = ['cut', 'kill worker', 'kill trainer']
-  result = chaos.run(tmp_path, kinds, 2, 0, chaos.SHORT)
+  result = chaos.run(tmp_path, kinds, 2, 0, SHORT)
   assert result['faults'] == 3 and result['responses'] > 0
   assert result['lost'] == result['duplicated'] == result['mismatched'] == 0
   assert result['resumed'] > 0

@@ -427,9 +427,9 @@ def test_a_record_is_judged_as_the_problem_is(tmp_path, pool):
   assert record['id'] == 'mbpp/1' and record['domain'] == 'code'
   assert record['prompt'] == '? Write the function double.'
   right, wrong = record['response'], record['response'].replace('2', '3')
-  verdicts = code_tests.verify_batch(
-    pool, [(text, record['answer']) for text in (right, wrong)]
-  )
+  verdicts = [
+    code_tests.verify(pool, text, record['answer']) for text in (right, wrong)
+  ]
   assert [verdict.kind for verdict in verdicts] == ['correct', 'wrong']
 
 
@@ -438,5 +438,5 @@ def test_solutions_of_the_shipped_problems_pass(pool):
   records = [json.loads(line) for line in path.read_text().splitlines()]
   assert len(records) == 96
   pairs = [(record['response'], record['answer']) for record in records]
-  verdicts = code_tests.verify_batch(pool, pairs)
+  verdicts = [code_tests.verify(pool, *pair) for pair in pairs]
   assert {verdict.kind for verdict in verdicts} == {'correct'}

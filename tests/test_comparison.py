@@ -36,7 +36,9 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group(grouped):
   assert _members(groups) == [['02', '03', '00'], ['01']]
   assert [found.label for found in groups] == ['tau=0.1', 'tau=0.4']
   assert groups[0].seeds == [1, 2]
-  assert comparison.differences(groups) == {'loss.tau': [0.1, 0.4]}
+  assert comparison.differences([g.settings for g in groups]) == {
+    'loss.tau': [0.1, 0.4]
+  }
 
 
 def test_a_path_may_differ_by_the_seed(grouped):
@@ -92,14 +94,14 @@ def test_runs_without_a_config_stand_alone(tmp_path, grouped):
   paths = [tmp_path / '00', tmp_path / '01']
   groups = comparison.group(run_files.read(paths))
   assert [found.label for found in groups] == ['00', '01']
-  assert comparison.differences(groups) == {}
+  assert comparison.differences([g.settings for g in groups]) == {}
 
 
 def test_the_runs_of_a_single_group_differ_in_the_seed(grouped):
   (found,) = grouped((0, {'checkpoint': 's0'}), (1, {'checkpoint': 's1'}))
   runs = comparison.by_run(found)
   assert [single.label for single in runs] == ['00', '01']
-  assert comparison.differences(runs) == {
+  assert comparison.differences([g.settings for g in runs]) == {
     'seed': [0, 1], 'checkpoint': ['s0', 's1'],
   }  # fmt: skip
 

@@ -1,23 +1,24 @@
 """Names of groups."""
 
-from k15 import comparison_labels
+from k15 import comparison
+from k15 import run_files
 
 NAMES = [['a'], ['b'], ['c'], ['d'], ['e'], ['f']]
 
 
 def _labels(*settings):
-  return comparison_labels.labels(settings, NAMES[: len(settings)])
+  return comparison.labels(settings, NAMES[: len(settings)])
 
 
 def test_paths_lose_the_folders_they_share():
   paths = ['/x/y/a/1', '/x/y/b/1']
-  assert comparison_labels.short_paths(paths) == ['a/1', 'b/1']
-  assert comparison_labels.short_paths(['/x/y/a']) == ['a']
-  assert comparison_labels.short_paths(['/x/y', '/x/y/z']) == ['y', 'y/z']
+  assert run_files.short_paths(paths) == ['a/1', 'b/1']
+  assert run_files.short_paths(['/x/y/a']) == ['a']
+  assert run_files.short_paths(['/x/y', '/x/y/z']) == ['y', 'y/z']
 
 
 def test_differences_have_none_where_there_is_no_key():
-  found = comparison_labels.differences(
+  found = comparison.differences(
     [{'a': 1, 'b': [1]}, {'a': 1, 'b': [2], 'c': ''}, {}]
   )
   assert found == {'b': [[1], [2], None], 'c': [None, '', None]}
@@ -72,9 +73,9 @@ def test_values_are_cut_and_paths_lose_what_they_share():
 
 
 def test_nothing_to_tell_apart_leaves_the_names_of_runs():
-  assert comparison_labels.labels([{'a': 1}], [['s0', 's1']]) == ['s0, s1']
+  assert comparison.labels([{'a': 1}], [['s0', 's1']]) == ['s0, s1']
   long = [f'run-number-{i}' for i in range(9)]
-  assert comparison_labels.labels([{}], [long]) == ['run-number-0 and 8 more']
+  assert comparison.labels([{}], [long]) == ['run-number-0 and 8 more']
   assert _labels({'a': 1}, {'a': 2}, {}) == ['a=1', 'a=2', 'c']
 
 
@@ -82,5 +83,5 @@ def test_no_two_are_the_same_and_none_breaks_a_line():
   middle = 'x' * 40
   labels = _labels({'k': f'{middle}a{middle}'}, {'k': f'{middle}b{middle}'})
   assert labels == [f'k={"x" * 12}…{"x" * 11} ({name})' for name in 'ab']
-  assert comparison_labels.labels([{}, {}], [['a'], ['a']]) == ['a', 'a (2)']
-  assert comparison_labels.labels([{}], [['a\n\x00b']]) == ['a b']
+  assert comparison.labels([{}, {}], [['a'], ['a']]) == ['a', 'a (2)']
+  assert comparison.labels([{}], [['a\n\x00b']]) == ['a b']

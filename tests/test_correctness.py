@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import small_run
 
-from k15 import asks as asks_lib
 from k15 import checkpoint
 from k15 import correctness
 from k15 import curation_steps
@@ -26,7 +25,9 @@ from k15 import rl
 from k15 import rl_stage
 from k15 import rollouts
 from k15 import run_weights
+from k15 import writers
 from k15.data_types import StopReason, Trajectory
+from k15.journal import Journal
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
@@ -81,38 +82,46 @@ def _of_rl(context):
   ]
 
 
+def _of_journal(path):
+  """(stop, accuracy) of each response; 0 of one that nothing judged."""
+  lines = files.read_jsonl(path)
+  accuracies = {
+    (x['key'], x['sample']): x['accuracy'] for x in lines if 'judge' in x
+  }
+  return [
+    # One that ends at once says nothing, and long-CoT leaves it out.
+    (x['stop'] if x['text'] else '', accuracies.get((x['key'], x['sample']), 0))
+    for x in lines
+    if 'text' in x
+  ]
+
+
 def _of_pass_rates(context):
   with rollouts.sampling(context, _params(context), 'rl') as rollout:
     task = context.task
-    respond = asks_lib.by_rollout(rollout, task.encode_turn, task.tokenizer)
+    write = writers.by_rollout(rollout, task.encode_turn, task.tokenizer)
     problems, form = task.train[:6], ('\n', '', 128)
-    (context.workdir / 'curation').mkdir(exist_ok=True)
+    path = context.workdir / 'curation/samples.jsonl'
     draw = curation_steps._draw(
-      context, respond, 'm', 'rates', problems, 3, form
+      context, write, 'm', Journal(path), 'rates', problems, 3, form
     )
-  lines = files.read_jsonl(context.workdir / 'curation/samples.jsonl')
-  stops = {(x['key'], x['sample']): x['stop'] for x in lines if 'text' in x}
-  right = [x for x in lines if 'judge' in x]
-  assert draw.sum() == sum(x['accuracy'] for x in right)
-  return [(stops[x['key'], x['sample']], x['accuracy']) for x in right]
+  found = _of_journal(path)
+  assert draw.sum() == sum(accuracy for _, accuracy in found)
+  return found
 
 
 def _of_long_cot(context):
   with contextlib.suppress(Exception):
-    long_cot.make_examples(context, lambda: _params(context))
-  lines = files.read_jsonl(context.workdir / 'long_cot/samples.jsonl')
-  return [
-    ('eos' if x['response'] else 'max_length', x['verdict'] == 'correct')
-    for x in lines
-  ]
+    long_cot.make_examples(context, None)
+  return _of_journal(context.workdir / 'long_cot/samples.jsonl')
 
 
 def _of_long2short(context):
   collected = responses.collect(context, None, 6, 3)
-  lines = files.read_jsonl(context.workdir / 'responses.jsonl')
-  right = sum(r.is_correct for _, found in collected for r in found)
-  assert right == sum(map(correctness.is_right, lines))
-  return [(x['stop'], x['accuracy']) for x in lines]
+  found = _of_journal(context.workdir / 'responses.jsonl')
+  right = sum(r.is_correct for _, sampled in collected for r in sampled)
+  assert right == sum(accuracy for _, accuracy in found)
+  return found
 
 
 def _of_evaluation(context):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from k15 import eval_pairs
+from k15 import compare
 
 
 def record(problem_id, sample, reward, **changes):
@@ -32,32 +32,32 @@ def test_a_file_or_a_workdir(tmp_path):
   (folder / 's.jsonl').write_text(text)
   (folder / 'journal-1.jsonl').write_text('{"set": "s"}\n')
   expected = dict(s=dict(p=lines))
-  assert eval_pairs.read(str(tmp_path)) == expected
-  assert eval_pairs.read(str(folder)) == expected
-  assert eval_pairs.read(str(folder / 's.jsonl')) == expected
+  assert compare.read(str(tmp_path)) == expected
+  assert compare.read(str(folder)) == expected
+  assert compare.read(str(folder / 's.jsonl')) == expected
   old = tmp_path / 'evaluation_rl.jsonl'
   old.write_text(json.dumps({k: v for k, v in lines[0].items() if k != 'set'}))
-  assert list(eval_pairs.read(str(old))) == ['held_out']
+  assert list(compare.read(str(old))) == ['held_out']
   with pytest.raises(ValueError, match='no evaluation that has finished'):
-    eval_pairs.read(str(tmp_path / 'nothing'))
+    compare.read(str(tmp_path / 'nothing'))
   (folder / 's.jsonl').write_text('{"set": "s"}\n')
   with pytest.raises(ValueError, match="a record of \\['set'\\]"):
-    eval_pairs.read(str(folder))
+    compare.read(str(folder))
 
 
 def test_the_same_problems_only():
   a, b = side([[1], [0]]), side([[1]])
-  assert [p.problem_id for p in eval_pairs.pairs_of(a, b, 's')] == ['p0']
+  assert [p.problem_id for p in compare.pairs_of(a, b, 's')] == ['p0']
   with pytest.raises(ValueError, match='s: no problem is on both sides'):
-    eval_pairs.pairs_of(a, {}, 's')
+    compare.pairs_of(a, {}, 's')
   with pytest.raises(ValueError, match="p0 has answer '7' and '8'"):
-    eval_pairs.pairs_of(a, side([[1]], answer='8'), 's')
+    compare.pairs_of(a, side([[1]], answer='8'), 's')
 
 
 def test_measures_by_hand():
   a = side([[0], [0], [0], [1], [1]], length=10)
   b = side([[1], [1], [1], [1], [0]], length=30)
-  m = eval_pairs.measure(eval_pairs.pairs_of(a, b, 's'))
+  m = compare.measure(compare.pairs_of(a, b, 's'))
   assert (m['a'], m['b'], m['won'], m['lost']) == (0.4, 0.8, 3, 1)
   assert m['difference']['value'] == pytest.approx(0.4)
   assert m['difference']['low'] <= 0.4 <= m['difference']['high']
@@ -71,7 +71,7 @@ def test_measures_by_hand():
 
 def test_kinds_with_several_samples():
   a, b = side([[0, 1], [1, 1], [0, 0]]), side([[1, 1], [1, 0], [1, 1]])
-  kinds = eval_pairs.of_kinds(eval_pairs.pairs_of(a, b, 's'))
+  kinds = compare.of_kinds(compare.pairs_of(a, b, 's'))
   assert [p.problem_id for p in kinds['won']] == ['p2', 'p0']
   assert [p.gain for p in kinds['won']] == [1.0, 0.5]
   assert [p.problem_id for p in kinds['lost']] == ['p1']

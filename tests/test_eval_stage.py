@@ -1,7 +1,12 @@
 """An evaluation that is cut off ends as one that is not."""
 
 import json
+import os
+import pathlib
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 import small_run
@@ -14,6 +19,7 @@ from k15 import recipe
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHORT = dict(
   stages=('rl', 'evaluate'),
   rl__iterations=0,
@@ -78,7 +84,7 @@ def test_cut_off_it_ends_the_same(done, tmp_path):
   whole = _journal(folder / 'run').read_bytes()
   lines = whole.splitlines(True)
   # As a kill -9 leaves it: responses without verdicts, and a torn line.
-  kept = b''.join(line for line in lines if b'"response"' in line)[:6000]
+  kept = b''.join(line for line in lines if b'"text"' in line)[:6000]
   assert not kept.endswith(b'\n')
   path = workdir / 'evaluation' / _journal(folder / 'run').name
   path.parent.mkdir()
@@ -95,7 +101,49 @@ def test_cut_off_it_ends_the_same(done, tmp_path):
   assert next(results) == next(results)
   # Nothing that was there was sampled again.
   added = path.read_bytes()[len(kept) :]
-  assert added.count(b'"response"') == 66 - kept.count(b'\n')
+  assert added.count(b'"text"') == 66 - kept.count(b'\n')
+
+
+DYING = """
+import os, pathlib, signal
+import small_run
+from k15 import eval_stage, journal
+
+def dies_after_five(self, ask, written, add=journal.Journal.add_response):
+  add(self, ask, written)
+  if len(self._responses) == 5:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+journal.Journal.add_response = dies_after_five
+folder = pathlib.Path({folder!r})
+context = small_run.make_context(folder, 'killed', **{changes!r})
+eval_stage.held_out(context, 'rl', folder / 'run/models/rl')
+"""
+
+
+def test_killed_in_the_middle_held_out_records_are_the_same(done):
+  """A process that is gone between two responses: kill -9."""
+  folder, changes, _ = done
+  changes = changes | dict(evaluation__samples=3)
+  code = DYING.format(folder=str(folder), changes=changes)
+  paths = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
+  env = os.environ | dict(JAX_NUM_CPU_DEVICES='8', PYTHONPATH=paths)
+  killed = subprocess.run([sys.executable, '-c', code], env=env)
+  assert killed.returncode == -signal.SIGKILL
+
+  def records(name):
+    context = small_run.make_context(folder, name, **changes)
+    model = folder / 'run/models/rl'
+    found = eval_stage.held_out(context, 'rl', model)
+    (journal,) = (context.workdir / 'evaluation/held_out').glob('journal-*')
+    return found, files.read_jsonl(journal)
+
+  (own, lines), (expected, whole) = records('killed'), records('whole')
+  assert own == expected and len(own) == 4 * 3
+  # No response and no verdict is there twice.
+  assert len(lines) == len(whole) == 2 * 12
+  names = [(x['key'], x['sample'], 'judge' in x) for x in lines]
+  assert len(set(names)) == 24
 
 
 def test_asked_to_stop_it_keeps_what_it_has(done):
@@ -106,7 +154,7 @@ def test_asked_to_stop_it_keeps_what_it_has(done):
     context_lib.Interrupted, match='what was sampled is saved'
   ):
     eval_stage.run(context, folder / 'run')
-  assert _journal(context.workdir).read_bytes().count(b'"response"') == 1
+  assert _journal(context.workdir).read_bytes().count(b'"text"') == 1
   assert not (context.workdir / 'evaluation/results.json').exists()
 
 
@@ -121,7 +169,7 @@ def test_more_samples_and_other_answers_cost_what_is_new(done, tmp_path):
   )
   eval_stage.run(context, workdir / 'models/rl')
   added = path.read_bytes()[len(before) :]
-  assert added.count(b'"response"') == added.count(b'"verdict"') == 33
+  assert added.count(b'"text"') == added.count(b'"verdict"') == 33
   records = files.read_jsonl(workdir / 'evaluation/sums.jsonl')
   old = files.read_jsonl(folder / 'run/evaluation/sums.jsonl')
   assert [r for r in records if r['sample'] < 2] == old
@@ -136,7 +184,7 @@ def test_more_samples_and_other_answers_cost_what_is_new(done, tmp_path):
   eval_stage.run(context, workdir / 'models/rl')
   few.write_text(text)
   added = path.read_bytes()[len(before) :]
-  assert (added.count(b'"response"'), added.count(b'"verdict"')) == (0, 3)
+  assert (added.count(b'"text"'), added.count(b'"verdict"')) == (0, 3)
 
 
 def _again(done, name, **more):
@@ -156,15 +204,15 @@ def test_what_decides_a_verdict_or_a_response_is_in_the_journal(done):
   assert _again(done, 'same') == before
   # Another marker of answers: all is judged again, and nothing sampled.
   judged = _again(done, 'judged', task__answer_marker='=')
-  assert [x for x in judged if 'response' in x] == [
-    x for x in before if 'response' in x
+  assert [x for x in judged if 'text' in x] == [
+    x for x in before if 'text' in x
   ]
   assert len(judged) == len(before) + 66
   # As the stage of a workdir whose config is another one would not notice.
   lengths = dict(rollout__max_length=12, rollout__token_budget=6)
   for name, more in (('shorter', lengths), ('loops', _LOOPS)):
     lines = _again(done, name, **more)
-    assert sum('response' in x for x in lines) == 132, name
+    assert sum('text' in x for x in lines) == 132, name
 
 
 _LOOPS = dict(rollout__repetition_count=2)

@@ -7,9 +7,9 @@ from test_scripts import expanded
 
 from k15 import arithmetic
 from k15 import config_checks
+from launch import cloud as cloud_lib
 from launch import gke
-from launch import schemas
-from launch import scripts
+from launch import kubernetes
 from launch import sweep
 
 SMALL = dict(mesh__fsdp=4, rollout__mesh=(1, 1, 4))
@@ -94,8 +94,8 @@ def test_dollars_arrive():
     ]
     assert f'--config.task.prompt_suffix={suffix}' in args
     script = expanded(container['command'][2], {})
-    ends = {'trainer': scripts.ONCE, 'rollout': scripts.FOREVER}
-    assert script == scripts.LOCK_MEMORY + ends[name]
+    ends = {'trainer': cloud_lib.ONCE, 'rollout': cloud_lib.FOREVER}
+    assert script == cloud_lib.LOCK_MEMORY + ends[name]
 
 
 def test_one_host_meets_nobody():
@@ -261,6 +261,6 @@ def test_published_types_know_every_field(changes, overrides):
   cloud = launched.make_cloud(**changes)
   work = launched.make_work(cloud, **overrides)
   for manifest in gke.manifests(cloud, work):
-    schemas.check(manifest)
+    kubernetes.check(manifest)
     text = yaml.safe_dump(manifest)
     assert yaml.safe_load(text) == manifest and '&id' not in text

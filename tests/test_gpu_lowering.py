@@ -20,6 +20,7 @@ from k15 import rl_updates
 from k15 import update
 from k15.rollout import backend
 from k15.rollout import slots as slots_lib
+from launch import costs
 
 LENGTH = 512
 EXACT = policy.PolicyConfig(
@@ -126,9 +127,11 @@ def test_work_of_a_step_by_hand():
   weights = 28 * 1536 * (3072 + 512 + 26880) + 151936 * 1536
   assert weights == pytest.approx(1.5436e9, rel=1e-4)
   T = 16384
-  # Scores and mixing: 2 products * 2 * T^2 / 2 * 12 heads * 128, three times.
-  pairs = 28 * 3 * 2 * T**2 * 1536
-  assert gpu_parts.train_flops(config, T) == 6 * weights * T + pairs
+  # Scores and mixing: 2 products * 2 * T (T + 1) / 2 * 12 heads * 128, three
+  # times, as the backward pass takes twice the forward.
+  pairs = 28 * 3 * 2 * T * (T + 1) * 1536
+  found = 3 * costs.forward_flops(config, 1, T)
+  assert found == 6 * weights * T + pairs
   half = dataclasses.replace(config, param_dtype='bfloat16')
   # Weights once, biases and norms too, and 28 layers of keys and values of 2
   # heads of 128 for 64 rows of 1000 tokens.

@@ -56,6 +56,13 @@ def test_collectives_by_kind():
     ('all-reduce', '(f32[4], f32[4])', '{{0,1,2,3}}', False, 48),
     ('reduce-scatter', 'f32[2]', '[2,4]<=[8]', False, 24),
     ('all-to-all', 's8[16]', "mesh['a'=4,'b'=2] {'a'}", False, 12),
+    (
+      'all-to-all',
+      's8[16]',
+      "mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}",
+      False,
+      12,
+    ),
     ('collective-permute', 'pred[5]', '', False, 5),
   ],
 )

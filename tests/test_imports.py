@@ -40,19 +40,19 @@ STAGES = (
 REPORTS = (
   'report', 'page', 'figures', 'charts', 'slot_chart', 'funnel_chart',
   'stage_charts',
-  'eval_table', 'run_files', 'comparison_labels', 'comparison', 'final_scores',
+  'eval_table', 'run_files', 'comparison', 'final_scores',
   'comparison_figures', 'comparison_charts', 'comparison_tables',
-  'comparison_page', 'score_table',
+  'comparison_page',
 )  # fmt: skip
 BELOW_ROLLOUT = [
   *CONFIG, 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
 ]  # fmt: skip
+GENERATION = ['asks', 'journal', 'writers', 'draw']
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task', 'problems']
 BELOW_STAGES = [
   *BELOW_EVALUATE, 'evaluate', 'context', 'judges', 'run_weights',
-  'rollouts', 'rl_metrics', 'eval_journal',
-  'eval_questions', 'eval_sets', 'eval_table', 'asks', 'pass_rates',
-  'responses',
+  'rollouts', 'rl_metrics', 'eval_sets', 'eval_table',
+  *GENERATION, 'responses',
 ]  # fmt: skip
 BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
@@ -73,24 +73,23 @@ MAY_IMPORT = {
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
   'rollout/server': BELOW_STAGES,  # A command of its own.
   'eval_sets': [*CONFIG, 'data_types', 'problems', 'rows', 'rewards'],
-  'eval_journal': ['files'],
-  'eval_questions': [
-    *BELOW_EVALUATE,
-    'asks',
-    'evaluate',
-    'eval_journal',
-    'eval_sets',
-  ],
-  'eval_pairs': ['files', 'correctness', 'eval_metrics', 'streams'],
   'task': [*BELOW_ROLLOUT, 'problems', 'eval_sets', 'rewards'],
-  'evaluate': BELOW_EVALUATE,
+  'evaluate': [*BELOW_EVALUATE, *GENERATION],
   'judges': BELOW_EVALUATE,
   'context': [*BELOW_EVALUATE, 'judges'],
   'run_weights': [*BELOW_EVALUATE, 'context'],
   'rollouts': [*BELOW_EVALUATE, 'context', 'run_weights'],
-  'responses': [*BELOW_EVALUATE, 'asks', 'context', 'run_weights', 'rollouts'],
-  'asks': BELOW_EVALUATE,
-  'pass_rates': [*BELOW_EVALUATE, 'asks'],
+  'responses': [
+    *BELOW_EVALUATE,
+    *GENERATION,
+    'context',
+    'run_weights',
+    'rollouts',
+  ],
+  **{
+    page: [*BELOW_EVALUATE, *GENERATION[:i]]
+    for i, page in enumerate(GENERATION)
+  },
   'problems': ['data_types', 'streams', 'files', 'rows', 'rewards'],
   'rl_metrics': ['data_types', 'correctness', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
@@ -108,7 +107,8 @@ MAY_IMPORT = {
   'compare': [
     'files',
     'correctness',
-    'eval_pairs',
+    'eval_metrics',
+    'streams',
     *REPORTS,
   ],  # A command of its own.
   'main': [

@@ -9,7 +9,7 @@ import launched
 import pytest
 
 from launch import gke
-from launch import kubernetes_api
+from launch import kubernetes
 
 client = pytest.importorskip(
   'kubernetes.client', reason="kubernetes comes with the extra 'launch'"
@@ -71,7 +71,7 @@ def test_all_of_a_unit_is_sent_as_it_was_written():
   manifests = _manifests(sandboxes=1, namespace='ml')
   [(name, [wall, job_set])] = manifests.items()
   with _serve() as (server, api):
-    assert kubernetes_api.submit(manifests, api) == {name: 'sent'}
+    assert kubernetes.submit(manifests, api) == {name: 'sent'}
   unit = job_set['metadata']['name']
   assert server.objects == {
     '/apis/networking.k8s.io/v1/namespaces/ml/networkpolicies/'
@@ -92,10 +92,10 @@ def test_only_what_is_missing_is_sent(status, became, deletions):
   manifests = _manifests()
   [name] = manifests
   with _serve() as (server, api):
-    kubernetes_api.submit(manifests, api)
+    kubernetes.submit(manifests, api)
     [path] = server.objects
     server.objects[path]['status'] = status
-    assert kubernetes_api.submit(manifests, api) == {name: became}
+    assert kubernetes.submit(manifests, api) == {name: became}
     assert len(server.deleted) == deletions
     assert list(server.objects) == [path]
 
@@ -105,7 +105,7 @@ def test_a_refusal_is_one_sentence():
     server.is_closed = True
     words = r'Kubernetes: 403: \{"message": "jobsets is forbidden"\}'
     with pytest.raises(OSError, match=words):
-      kubernetes_api.submit(_manifests(), api)
+      kubernetes.submit(_manifests(), api)
 
 
 def test_without_a_cluster_that_is_said(monkeypatch, tmp_path):
@@ -115,11 +115,11 @@ def test_without_a_cluster_that_is_said(monkeypatch, tmp_path):
     str(tmp_path / 'none'),
   )
   with pytest.raises(OSError, match='Kubernetes: '):
-    kubernetes_api.submit(_manifests())
+    kubernetes.submit(_manifests())
 
 
 def test_a_cluster_that_does_not_answer_is_one_sentence():
   configuration = client.Configuration()
   configuration.host, configuration.retries = 'http://127.0.0.1:9', False
   with pytest.raises(OSError, match='Kubernetes: .*refused'):
-    kubernetes_api.submit(_manifests(), client.ApiClient(configuration))
+    kubernetes.submit(_manifests(), client.ApiClient(configuration))

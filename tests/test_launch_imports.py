@@ -11,8 +11,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # `launch.plan` and what belongs to it.
 WITH_JAX = (
-  'plan', 'plan_programs', 'plan_table', 'plan_times', 'topologies', 'flops',
-  'hlo', 'roofline',
+  'plan', 'plan_programs', 'plan_table', 'plan_times', 'topologies', 'costs',
+  'hlo',
 )  # fmt: skip
 WITH_XMANAGER = ('xm', 'processes', 'vertex')
 
@@ -55,8 +55,8 @@ def test_pages_import_without_jax(without_jax):
 
 def test_units_are_listed_checked_and_written_without_jax(without_jax):
   text = (
-    'from tests import launched; from launch import checks, gke, schemas;'
-    ' [schemas.check(m) for m in gke.manifests(launched.CLOUD,'
+    'from tests import launched; from launch import checks, gke, kubernetes;'
+    ' [kubernetes.check(m) for m in gke.manifests(launched.CLOUD,'
     ' launched.make_work())];'
     ' assert not checks.refusals(launched.CLOUD, "gke", launched.CONFIG,'
     ' {"a": launched.settings()}, __import__("pathlib").Path("."))'

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import learning_rates
+from benchmarks import reproduce
 from launch import sweep
 
 
@@ -21,7 +21,7 @@ def test_areas_are_means_of_curves_and_seeds(tmp_path):
     records = [{'step': 0}] + [{'evaluation/accuracy': a} for a in curve]
     lines = ''.join(json.dumps(record) + '\n' for record in records)
     (tmp_path / name / 'metrics.jsonl').write_text(lines)
-  found = learning_rates.table(tmp_path, units)
+  found = reproduce.areas(tmp_path, units)
   assert list(found) == ['method=rest']
   assert {k: round(v, 6) for k, v in found['method=rest'].items()} == {
     1e-4: 0.5,

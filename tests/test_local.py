@@ -256,7 +256,8 @@ def test_what_runs_a_unit():
 
 def test_units_share_a_cache_of_compilations(monkeypatch):
   key = 'JAX_COMPILATION_CACHE_DIR'
-  monkeypatch.delenv(key, raising=False)
+  for name in (key, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'):
+    monkeypatch.delenv(name, raising=False)
   found = unit_lib.environment()
   assert found[key].endswith('.cache/xla')
   assert found['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] == '0.5'

@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 import small_run
 
-from benchmarks import long2short as benchmark
 from k15 import config_checks
 from k15 import config_keys
 from k15 import config_resume
 from k15 import files
-from k15 import fingerprints
 from k15 import models
 from k15 import recipe
+from k15 import responses
 from k15 import run_weights
 from k15.rewards.verdict import Verdict
 
@@ -76,12 +75,12 @@ def test_every_stage_leaves_a_model_and_an_evaluation(done):
 def test_a_stage_begins_with_the_model_before_it(done):
   folder, _, context, _ = done
   lines = files.read_jsonl(folder / 'run/responses.jsonl')
+  keys = [line['key'] for line in lines if 'text' in line]
   # 26 problems, 6 times, of the merged model, then of the next.
-  first, second = (
-    fingerprints.of_model(folder / 'run/models' / stage)
-    for stage in ('merge', 'shortest')
-  )
-  assert [line['model'] for line in lines] == [first] * 156 + [second] * 156
+  for part, stage in ((keys[:156], 'merge'), (keys[156:], 'shortest')):
+    model = folder / 'run/models' / stage
+    asks = responses.asks_of(context, model, context.task.train, 6)
+    assert sorted(part) == sorted(ask.key for ask in asks)
   first = run_weights.load_params(context, folder / 'run/models/merge')
   long, short = (
     run_weights.load_params(context, folder / name / 'models/sft')
@@ -142,28 +141,3 @@ def test_keys_of_stages_that_have_not_begun_may_change(tmp_path):
   assert len(config_resume.refuse_changes(before, config, ['sft', 'rl'])) == 2
   with pytest.raises(config_keys.ConfigError, match='dpo.beta: 0.1 -> 0.2'):
     config_resume.refuse_changes(before, config, ['dpo'])
-
-
-def test_orderings_of_the_figure():
-  """Two seeds: the paper's own points, and rl beaten by dpo in the second."""
-  points = {
-    name: np.array([[tokens, right]] * 2)
-    for name, (tokens, right, _, _) in benchmark.PAPER.items()
-  }
-  assert all(all(held) for _, held in benchmark.orderings(points))
-  points['rl'][1] = 1102, 91.6  # Exactly dpo's.
-  held = dict(benchmark.orderings(points))
-  assert held['accuracy: rl above dpo'] == [True, False]
-  assert held['tokens: rl above dpo'] == [True, False]
-  assert held['no other is as short and as accurate as rl'] == [True, False]
-  assert held['rl: fewer tokens than long'] == [True, True]
-
-
-def test_the_figure_is_drawn():
-  points = {
-    name: np.array([[50.0 + i, 90.0], [52.0 + i, 91.0]])
-    for i, name in enumerate(benchmark.METHODS)
-  }
-  axes = benchmark.draw(points).axes[0]
-  labels = axes.get_legend().get_texts()
-  assert {label.get_text() for label in labels} == set(benchmark.METHODS)

@@ -1,5 +1,6 @@
 """The stage: samples of the model itself, examples, fine-tuning, resumed."""
 
+import collections
 import dataclasses
 import json
 
@@ -17,7 +18,8 @@ from k15 import files
 from k15 import long_cot
 from k15 import models
 from k15 import recipe
-from k15 import run_weights
+from k15.asks import Written
+from k15.data_types import StopReason
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
@@ -47,9 +49,7 @@ def _context(folder, **changes):
 
 
 def _train(context):
-  return long_cot.train(
-    context, lambda: run_weights.init_params(context.layout, 0)
-  )
+  return long_cot.train(context, None)
 
 
 def _files(context):
@@ -72,11 +72,16 @@ def test_examples_are_right_and_the_funnel_counts_them(whole):
     json.loads(line) for line in written['examples.jsonl'].splitlines()
   ]
   funnel = json.loads(written['funnel.json'])
-  right = {
-    (s['problem_id'], s['sample']): s['response']
-    for s in samples
-    if s['verdict'] == 'correct'
+  verdicts = {
+    (s['key'], s['sample']): s['verdict'] for s in samples if 'judge' in s
   }
+  samples = [s for s in samples if 'text' in s]
+  right, turns = {}, collections.Counter()
+  for s in sorted(samples, key=lambda s: s['sample']):  # By call.
+    problem = s['problem_id']
+    if verdicts.get((s['key'], s['sample'])) == 'correct':
+      right[problem, turns[problem]] = s['text']
+    turns[problem] += 1
   assert funnel['sampled'] == len(samples) == 16
   assert funnel['correct'] == len(right) > 0
   assert funnel['kept'] == len(examples) > 0
@@ -128,7 +133,12 @@ def test_an_interrupted_stage_goes_on_as_if_it_had_not(whole, tmp_path, calls):
     assert not (context.workdir / 'checkpoints/long_cot').exists()
   again = _context(tmp_path)
   state = _train(again)
-  assert _files(again) == _files(whole[0])
+  own, expected = _files(again), _files(whole[0])
+  # Verdicts come in another order, beside what is sampled; nothing is twice.
+  ours, theirs = (
+    sorted(found.pop('samples.jsonl').splitlines()) for found in (own, expected)
+  )
+  assert ours == theirs and own == expected
   jax.tree.map(np.testing.assert_array_equal, state, whole[1])
 
 
@@ -154,14 +164,19 @@ def test_nothing_kept_is_said(tmp_path):
 
 
 def test_a_server_may_write_them(tmp_path, monkeypatch):
-  def make_generate(url, model, key, messages_of, *arguments, **others):
+  def by_server(url, model, key, messages_of, *others):
     assert (url, model, key) == ('http://there/v1', 'big', 'secret')
-    asked.append((others['first_call'], messages_of('p')[0]['content']))
-    return lambda prompts: ['word'] * len(prompts)
+
+    def write(asks):
+      for ask in asks:
+        asked.append((ask.sample, messages_of(ask.question)[0]['content']))
+        yield ask, Written('word', StopReason.EOS)
+
+    return write
 
   asked = []
   monkeypatch.setenv(long_cot.KEY_VARIABLE, 'secret')
-  monkeypatch.setattr(long_cot.openai_texts, 'make_generate', make_generate)
+  monkeypatch.setattr(long_cot.writers, 'by_server', by_server)
   context = _context(
     tmp_path,
     long_cot_examples__server='http://there/v1',
@@ -169,9 +184,11 @@ def test_a_server_may_write_them(tmp_path, monkeypatch):
     # What our prompts begin of a response, a server's do not.
     task__prompt_suffix='<think>',
   )
-  examples = long_cot.make_examples(context, make_params=None)
+  examples = long_cot.make_examples(context, None)
   assert [e.response for e in examples] == ['word'] * 8
-  assert asked == [(0, 'p' + context.task.prompt_suffix)]
+  prompts = [p.prompt + '<think>' for p in context.task.train[:8]]
+  # Two calls, and one more response of each problem, which says the same.
+  assert asked[:8] == list(zip([0] * 5 + [1] * 3, prompts, strict=True))
 
 
 def test_the_stages_of_a_recipe(tmp_path):

@@ -10,8 +10,8 @@ import answer_cases
 import answer_kinds
 import pytest
 
-from benchmarks import hostile_answers
 from benchmarks import public_data
+from benchmarks import verifiers
 from k15.rewards import math_answers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -25,6 +25,10 @@ FORMS = [
 SEPARATE = ('math500_pos', 'math500_neg', 'math500_perturb', 'math500_equiv')
 
 
+def _verify_all(pairs):
+  return [math_answers.verify(*pair) for pair in pairs]
+
+
 def _response(answer):
   whole = any(mark in answer for mark in ('<answer', '####', '\\boxed'))
   return answer if whole else f'So $\\boxed{{{answer}}}$.'
@@ -36,9 +40,7 @@ def _response(answer):
 def test_form(form, row):
   reference, right, wrong = row
   answers = [*right, *wrong]
-  verdicts = math_answers.verify_batch(
-    [(_response(answer), reference) for answer in answers]
-  )
+  verdicts = _verify_all([(_response(answer), reference) for answer in answers])
   kinds = dict(zip(answers, (v.kind for v in verdicts), strict=True))
   assert [a for a in right if kinds[a] != 'correct'] == []
   assert [a for a in wrong if kinds[a] == 'correct'] == []
@@ -63,7 +65,7 @@ def _rows(path):
 def _disagreements(name):
   """(cases that differ from their label, number of cases)."""
   rows = [r for r in _rows(f'verifier_cases/{name}.jsonl') if 'policy' not in r]
-  verdicts = math_answers.verify_batch([(r['pred'], r['gold']) for r in rows])
+  verdicts = _verify_all([(r['pred'], r['gold']) for r in rows])
   wrong = [
     (row['gold'], row['pred'][-80:])
     for row, verdict in zip(rows, verdicts, strict=True)
@@ -106,7 +108,7 @@ def test_references_agree_with_their_own_solutions(path):
     else (row['answer'], row['answer'].rpartition('####')[2].strip())
     for row in _rows(path)
   ]
-  verdicts = math_answers.verify_batch(pairs)
+  verdicts = _verify_all(pairs)
   assert [
     pair for pair, v in zip(pairs, verdicts, strict=True) if v.kind != 'correct'
   ] == []
@@ -117,16 +119,16 @@ DIGITS = [chr(c) for c in range(sys.maxunicode + 1) if chr(c).isdecimal()]
 
 def test_hostile_answers_end_and_those_after_them_are_judged():
   pairs = []
-  for text in hostile_answers.TEXTS.values():
+  for text in verifiers.HOSTILE.values():
     pairs += [(rf'\boxed{{{text}}}', '7'), (text, '7'), (r'\boxed{7}', '7')]
-  verdicts = math_answers.verify_batch(pairs)
+  verdicts = _verify_all(pairs)
   assert {v.kind for v in verdicts[2::3]} == {'correct'}
   assert all(v.kind != 'correct' for v in verdicts[::3])
 
 
 def test_every_digit_of_unicode_is_read():
   pairs = [(rf'\boxed{{1{c}}}', f'1{int(c)}') for c in DIGITS]
-  assert all(v.kind == 'correct' for v in math_answers.verify_batch(pairs))
+  assert all(v.kind == 'correct' for v in _verify_all(pairs))
 
 
 PAYLOADS = (
@@ -155,7 +157,7 @@ def test_nothing_is_executed(payload, tmp_path):
   )
   pairs = [(shape, '7') for shape in shapes]
   pairs += [(rf'\boxed{{{around}}}', text) for around in ('7', text + '+1')]
-  math_answers.verify_batch(pairs)
+  _verify_all(pairs)
   assert not mark.exists()
 
 

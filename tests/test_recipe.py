@@ -88,7 +88,7 @@ def test_an_evaluation_that_was_cut_off_samples_nothing_twice(tmp_path):
   assert records.read_bytes() == whole
   lines = journal.read_text().splitlines(keepends=True)
   assert lines[:3] == kept
-  sampled = [json.loads(line) for line in lines if '"response"' in line]
+  sampled = [json.loads(line) for line in lines if '"text"' in line]
   assert len(sampled) == len({record['problem_id'] for record in sampled}) == 4
 
 

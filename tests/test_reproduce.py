@@ -1,17 +1,17 @@
 """`make reproduce` on runs that a stand-in for k15.main writes at once."""
 
 import json
+import pathlib
 import runpy
 import sys
 
 import fake_ablation as fake
 import pytest
 
-from benchmarks import claim_types
-from benchmarks import claims
+from benchmarks import ablation_page
+from benchmarks import ablation_runs as data
 from benchmarks import reproduce
-from benchmarks import reproduce_data as data
-from benchmarks import reproduce_table
+from experiments.ablations import claims
 from k15 import config_keys
 from launch import sweep
 from launch import unit as unit_lib
@@ -45,9 +45,9 @@ ARMS = {name: {_STRATEGY: name} for name in ('uniform', 'curriculum')}
 def place(tmp_path, monkeypatch):
   """A repository of two ablations, and a stand-in for k15.main."""
   (tmp_path / 'run.py').write_text(_RUN)
-  marks = f'{reproduce_table.START}\n{reproduce_table.END}\n'
+  marks = f'{ablation_page.START}\n{ablation_page.END}\n'
   (tmp_path / 'docs').mkdir()
-  (tmp_path / reproduce_table.PAGE).write_text('# k15\n' + marks)
+  (tmp_path / ablation_page.PAGE).write_text('# k15\n' + marks)
   folder = tmp_path / 'experiments/ablations'
   fake.write_file(folder / 'warm_up.py', {'all': {}}, seeds=3)
   fake.write_file(
@@ -60,6 +60,7 @@ def place(tmp_path, monkeypatch):
       "({'seed': s, 'checkpoint': f'runs/reproduce/warm_up/seed={s}'}"
       ' for s in range(3))',
     )
+    + '\nfrom experiments.ablations.curriculum import CLAIM, OUTCOME\n'
   )
 
   def command(config, unit, workdir):
@@ -82,7 +83,7 @@ def test_a_figure_its_data_and_its_row(place, capsys):
   assert 'holds: all 2 intervals lie where they were expected' in printed
   png = place / 'docs/reproduce/curriculum.png'
   assert png.read_bytes().startswith(b'\x89PNG')
-  page = (place / reproduce_table.PAGE).read_text()
+  page = (place / ablation_page.PAGE).read_text()
   assert 'Fig. 9: [curriculum](reproduce/curriculum.png)' in page
   assert '3 seeds, 6 iterations, commit ' in page
   saved = json.loads(png.with_suffix('.json').read_text())
@@ -105,7 +106,7 @@ def test_a_failed_unit_leaves_docs_alone(place, capsys):
   breaks = place / 'runs/reproduce/curriculum/breaks'
   breaks.touch()
   assert reproduce.main(['curriculum']) == 1
-  page = place / reproduce_table.PAGE
+  page = place / ablation_page.PAGE
   assert list((place / 'docs').iterdir()) == [page]
   assert 'curriculum' not in page.read_text()
   assert reproduce.main(['curriculum', '--no-run']) == 1
@@ -131,23 +132,34 @@ def test_mistakes_are_one_sentence(place, capsys):
   assert 'curriculum: no unit is done' in capsys.readouterr().err
 
 
-def test_claims_ask_what_can_be_judged():
-  assert len(claims.CLAIMS) == 13
-  for claim in claims.CLAIMS.values():
-    assert claim.panels and any(m.expected for m in claim.measures)
-    for measure in claim.measures:
-      needs = measure.expected in ('equal', 'not_below', 'not_above')
-      assert (measure.margin > 0) == needs
+def _page(name):
+  return runpy.run_path(f'experiments/ablations/{name}.py')
 
 
-@pytest.mark.parametrize('name', list(claims.CLAIMS))
+def test_every_page_with_arms_is_a_figure():
+  folder = pathlib.Path('experiments/ablations')
+  pages = {path.stem for path in folder.glob('*.py')}
+  assert {p for p in pages if 'ARMS' in _page(p)} == set(claims.FIGURES)
+  assert len(claims.FIGURES) == 13
+
+
+@pytest.mark.parametrize('name', claims.FIGURES)
+def test_claims_ask_what_can_be_judged(name):
+  page = _page(name)
+  claim = page['CLAIM']
+  assert page['OUTCOME'] and claim.panels
+  assert any(m.expected for m in claim.measures)
+  for measure in claim.measures:
+    needs = measure.expected in ('equal', 'not_below', 'not_above')
+    assert (measure.margin > 0) == needs
+
+
+@pytest.mark.parametrize('name', claims.FIGURES)
 def test_claims_name_arms_of_their_ablations(name):
-  claim = claims.CLAIMS[name]
-  path = f'experiments/ablations/{name}.py'
-  table = runpy.run_path(path)['ARMS']
-  units = sweep.units(f'{path}:cpu')
+  page = _page(name)
+  claim, table = page['CLAIM'], page['ARMS']
+  units = sweep.units(f'experiments/ablations/{name}.py:cpu')
   assert {data.arm_of(unit, table) for unit in units} == set(table)
   used = {m.arm for m in claim.measures} | {m.against for m in claim.measures}
   used |= {panel.mark[0] for panel in claim.panels if panel.mark}
-  places = {claim_types.FIRST, claim_types.LAST, claim_types.EACH, ''}
-  assert used - places <= set(table)
+  assert used - {claims.FIRST, claims.LAST, claims.EACH, ''} <= set(table)

@@ -6,7 +6,7 @@ import fake_ablation as fake
 import numpy as np
 import pytest
 
-from benchmarks import reproduce_data as data
+from benchmarks import ablation_runs as data
 from launch import sweep
 
 NAN = np.nan

@@ -4,10 +4,10 @@ import fake_ablation as fake
 import numpy as np
 import pytest
 
-from benchmarks import reproduce_data as data
-from benchmarks import reproduce_figures
-from benchmarks.claim_types import Claim
-from benchmarks.claim_types import Panel
+from benchmarks import ablation_page
+from benchmarks import ablation_runs as data
+from experiments.ablations.claims import Claim
+from experiments.ablations.claims import Panel
 from k15 import figures
 
 START = 'length_reward.start_iteration'
@@ -20,7 +20,7 @@ PANELS = (
 
 
 def _claim(*panels):
-  return Claim('a', 'Fig. 9', 'Is it so?', 'It is.', panels, ())
+  return Claim('Fig. 9', 'Is it so?', 'It is.', panels, ())
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def arms(tmp_path):
 
 
 def test_seeds_are_thin_and_their_mean_is_thick(arms):
-  figure = reproduce_figures.draw(_claim(*PANELS), arms)
+  figure = ablation_page.draw(_claim(*PANELS), arms)
   axes = figure.axes[0]
   widths = [line.get_linewidth() for line in axes.lines]
   assert sorted(widths) == [0.8] * 6 + [1] + [2.2] * 2  # 1: the mark
@@ -61,7 +61,7 @@ def test_seeds_are_thin_and_their_mean_is_thick(arms):
 
 
 def test_slopes_are_in_the_legend_of_their_panel(arms):
-  figure = reproduce_figures.draw(_claim(*PANELS), arms)
+  figure = ablation_page.draw(_claim(*PANELS), arms)
   texts = figure.axes[2].get_legend().get_texts()
   # Every seed's reward rises by 1 in 20 tokens.
   assert texts[0].get_text() == 'none: 0.050 ± 0.000'
@@ -70,14 +70,14 @@ def test_slopes_are_in_the_legend_of_their_panel(arms):
 def test_one_seed_and_an_arm_without_runs(arms):
   arms['none'].clear()
   del arms['late'][1], arms['late'][2]
-  figure = reproduce_figures.draw(_claim(*PANELS), arms)
+  figure = ablation_page.draw(_claim(*PANELS), arms)
   assert figures.to_png(figure, dpi=20).startswith(b'\x89PNG')
   assert len(figure.legends[0].get_texts()) == 1
 
 
 def test_ends_of_runs_have_names_beside_them(arms):
   panel = Panel('summary/accuracy', 'summary/mean_tokens')
-  figure = reproduce_figures.draw(_claim(panel), arms)
+  figure = ablation_page.draw(_claim(panel), arms)
   axes = figure.axes[0]
   assert [text.get_text() for text in axes.texts] == ['none', 'late']
   assert not figure.legends
@@ -87,7 +87,7 @@ def test_ends_of_runs_have_names_beside_them(arms):
 def test_a_mean_curve_is_over_what_all_seeds_have():
   i = np.array([0, 2, 4])
   points = {0: (i, i * 1.0, i + 1.0), 1: (i[1:], i[1:] * 3.0, i[1:] + 3.0)}
-  x, mean, half = reproduce_figures.mean_curve(points)
+  x, mean, half = ablation_page.mean_curve(points)
   assert x.tolist() == [4, 8]
   assert mean.tolist() == [4, 6]
   # s = sqrt(2), of two: s / sqrt(2) = 1; t(1 degree of freedom) = 12.706.

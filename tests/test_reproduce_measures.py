@@ -4,12 +4,12 @@ import fake_ablation as fake
 import numpy as np
 import pytest
 
-from benchmarks import reproduce_data as data
-from benchmarks import reproduce_measures
-from benchmarks.claim_types import EACH
-from benchmarks.claim_types import FIRST
-from benchmarks.claim_types import LAST
-from benchmarks.claim_types import Measure
+from benchmarks import ablation_runs as data
+from benchmarks import findings
+from experiments.ablations.claims import EACH
+from experiments.ablations.claims import FIRST
+from experiments.ablations.claims import LAST
+from experiments.ablations.claims import Measure
 
 START = 'length_reward.start_iteration'
 ARMS = {'none': {}, 'late': {'length_reward.weight': 0.5, START: 2}}
@@ -32,7 +32,7 @@ def arms(tmp_path):
 
 def _values(arms, points=1, **settings):
   measure = Measure('what', 'rl/reward', **settings)
-  (found,) = reproduce_measures.measured(measure, arms, points).values()
+  (found,) = findings.measured(measure, arms, points).values()
   return pytest.approx(found.values)
 
 
@@ -71,11 +71,9 @@ def test_a_window_may_be_a_key_of_the_first_arm(arms):
 def test_arms_by_their_place(arms):
   assert _values(arms, arm=LAST, against=FIRST) == (0.1, 0.11, 0.12)
   measure = Measure(f'{LAST} minus {FIRST}', 'rl/reward', LAST, FIRST)
-  assert list(reproduce_measures.measured(measure, arms, 1)) == [
-    'late minus none'
-  ]
+  assert list(findings.measured(measure, arms, 1)) == ['late minus none']
   measure = Measure('reward', 'rl/reward', EACH)
-  found = reproduce_measures.measured(measure, arms, 1)
+  found = findings.measured(measure, arms, 1)
   assert list(found) == ['reward, none', 'reward, late']
   assert found['reward, none'].mean == pytest.approx(0.61)
 

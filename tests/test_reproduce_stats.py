@@ -5,17 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import reproduce_stats as stats
+from benchmarks import findings
 
 
 def test_an_estimate_is_a_mean_with_its_t_interval():
-  found = stats.estimate([1.0, 2.0, 3.0])
+  found = findings.estimate([1.0, 2.0, 3.0])
   # s = 1, t(2 degrees of freedom) = 4.30265; 4.30265 / sqrt(3) = 2.48414.
   assert (found.mean, found.values) == (2.0, (1.0, 2.0, 3.0))
   assert found.half == pytest.approx(2.48414, abs=1e-5)
   assert found.low == pytest.approx(-0.48414, abs=1e-5)
   assert found.high == pytest.approx(4.48414, abs=1e-5)
-  assert math.isnan(stats.estimate([1.0]).half)
+  assert math.isnan(findings.estimate([1.0]).half)
 
 
 def test_estimates_as_texts_have_two_digits_of_the_interval():
@@ -28,39 +28,39 @@ def test_estimates_as_texts_have_two_digits_of_the_interval():
     (0.5, math.nan, '0.5'),
     (2.46e-5, math.nan, '2.46e-05'),
   ):
-    assert stats.text(_of(mean, half)) == text
+    assert findings.text(_of(mean, half)) == text
 
 
 def test_numbers_of_a_curve():
   x, y = np.array([0.0, 1.0, 3.0]), np.array([0.0, 2.0, 4.0])
-  assert stats.final(y, 2) == 3.0
-  assert stats.final(y, 9) == 2.0
-  assert stats.change(y, 1) == 4.0
-  assert stats.change(y + 5, 2) == 3.0
+  assert findings.final(y, 2) == 3.0
+  assert findings.final(y, 9) == 2.0
+  assert findings.change(y, 1) == 4.0
+  assert findings.change(y + 5, 2) == 3.0
   # (0 + 2) / 2 * 1 + (2 + 4) / 2 * 2 = 7, over a width of 3.
-  assert stats.area(x, y) == pytest.approx(7 / 3)
+  assert findings.area(x, y) == pytest.approx(7 / 3)
 
 
 def test_slope_and_correlation():
   x, y = np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 1.0])
   # dx = -1 0 1, dy = -2/3 1/3 1/3: dx.dy = 1, dx.dx = 2, dy.dy = 2/3.
-  assert stats.slope(x, y) == pytest.approx(0.5)
-  assert stats.correlation(x, y) == pytest.approx(1 / math.sqrt(4 / 3))
-  assert stats.correlation(x, -2 * x) == pytest.approx(-1)
-  assert math.isnan(stats.slope(0 * x, y))
-  assert math.isnan(stats.correlation(x, 0 * y))
+  assert findings.slope(x, y) == pytest.approx(0.5)
+  assert findings.correlation(x, y) == pytest.approx(1 / math.sqrt(4 / 3))
+  assert findings.correlation(x, -2 * x) == pytest.approx(-1)
+  assert math.isnan(findings.slope(0 * x, y))
+  assert math.isnan(findings.correlation(x, 0 * y))
 
 
 def test_a_window_has_its_end_and_not_its_start():
   x = np.array([0.0, 4.0, 8.0, 12.0])
-  assert stats.inside(x, None, 8).tolist() == [True, True, True, False]
-  assert stats.inside(x, 4, 8).tolist() == [False, False, True, False]
-  assert stats.inside(x, 8, None).tolist() == [False, False, False, True]
-  assert stats.inside(x, None, None).all()
+  assert findings.inside(x, None, 8).tolist() == [True, True, True, False]
+  assert findings.inside(x, 4, 8).tolist() == [False, False, True, False]
+  assert findings.inside(x, 8, None).tolist() == [False, False, False, True]
+  assert findings.inside(x, None, None).all()
 
 
 def _of(mean, half):
-  return stats.Estimate((mean,), mean, half)
+  return findings.Estimate((mean,), mean, half)
 
 
 @pytest.mark.parametrize(
@@ -88,25 +88,25 @@ def _of(mean, half):
 def test_verdicts_tell_apart_the_opposite_and_too_little(
   found, expected, margin, holds, sentence
 ):
-  finding = stats.judge(found, expected, margin)
+  finding = findings.judge(found, expected, margin)
   assert finding.holds == holds
   assert sentence in finding.sentence
 
 
 def test_expectations_that_mean_nothing():
   with pytest.raises(ValueError, match="'higher' is none of"):
-    stats.judge(_of(0, 1), 'higher')
+    findings.judge(_of(0, 1), 'higher')
   with pytest.raises(ValueError, match='equal: margin 0.0 has to be positive'):
-    stats.judge(_of(0, 1), 'equal')
+    findings.judge(_of(0, 1), 'equal')
 
 
 def test_a_claim_holds_when_all_its_comparisons_do():
-  good = stats.Finding(True, 'fine')
-  bad = stats.Finding(False, 'the opposite was measured')
-  assert stats.verdict([('area', good)]) == ('holds', 'fine')
-  assert stats.verdict([('area', good), ('end', good)]) == (
+  good = findings.Finding(True, 'fine')
+  bad = findings.Finding(False, 'the opposite was measured')
+  assert findings.verdict([('area', good)]) == ('holds', 'fine')
+  assert findings.verdict([('area', good), ('end', good)]) == (
     'holds', 'all 2 intervals lie where they were expected',
   )  # fmt: skip
-  assert stats.verdict([('area', good), ('end', bad)]) == (
+  assert findings.verdict([('area', good), ('end', bad)]) == (
     'does not hold here', 'end: the opposite was measured',
   )  # fmt: skip

@@ -2,14 +2,14 @@
 
 import pytest
 
-from benchmarks import reproduce_stats as stats
-from benchmarks import reproduce_table as table
+from benchmarks import ablation_page
+from benchmarks import findings
 
 ORDER = ['context_length', 'curriculum', 'tau']
-RESULT = table.Result(
+RESULT = ablation_page.Result(
   estimates={
-    'accuracy: a minus b': stats.Estimate((0.04, 0.06), 0.05, 0.0123),
-    'tokens|response': stats.Estimate((3.0,), 3.0, 0.5),
+    'accuracy: a minus b': findings.Estimate((0.04, 0.06), 0.05, 0.0123),
+    'tokens|response': findings.Estimate((3.0,), 3.0, 0.5),
   },
   deciding=('accuracy: a minus b',),
   verdict='holds',
@@ -21,7 +21,7 @@ RESULT = table.Result(
 
 
 def _row(name):
-  return table.row(name, 'Fig. 9', 'Above.', RESULT)
+  return ablation_page.row(name, 'Fig. 9', 'Above.', RESULT)
 
 
 def test_a_row_says_what_was_seen_and_measured():
@@ -36,21 +36,21 @@ def test_a_row_says_what_was_seen_and_measured():
 
 
 def test_rows_stay_in_order_and_keep_what_was_not_run_again():
-  text = f'# k15\n\n{table.START}\n{table.END}\n\n## More\n'
+  text = f'# k15\n\n{ablation_page.START}\n{ablation_page.END}\n\n## More\n'
   for name in ('tau', 'context_length', 'curriculum'):
-    text = table.update(text, name, _row(name), ORDER)
+    text = ablation_page.update(text, name, _row(name), ORDER)
   lines = text.splitlines()
-  assert lines[:3] == ['# k15', '', table.START]
+  assert lines[:3] == ['# k15', '', ablation_page.START]
   assert [line.split(' | ')[0] for line in lines[5:8]] == [
     f'| Fig. 9: [{name}](reproduce/{name}.png)' for name in ORDER
   ]
-  assert lines[8:] == [table.END, '', '## More']
+  assert lines[8:] == [ablation_page.END, '', '## More']
   new = _row('tau').replace('Above.', 'Below.')
-  again = table.update(text, 'tau', new, ORDER)
+  again = ablation_page.update(text, 'tau', new, ORDER)
   assert again == text.replace(_row('tau'), new)
-  assert table.update(again, 'tau', new, ORDER) == again
+  assert ablation_page.update(again, 'tau', new, ORDER) == again
 
 
 def test_a_page_without_marks_is_refused():
   with pytest.raises(ValueError, match='<!-- /reproduce --> is there 0 times'):
-    table.update(f'{table.START}\n', 'tau', '', ORDER)
+    ablation_page.update(f'{ablation_page.START}\n', 'tau', '', ORDER)

@@ -1,16 +1,18 @@
 """Responses in a file: judged, resumed, and never sampled twice."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 import small_run
 
 from k15 import context as context_lib
+from k15 import conversations
 from k15 import files
+from k15 import models
 from k15 import responses
 from k15 import rollouts
+from k15 import run_weights
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 
@@ -43,7 +45,16 @@ def whole(tmp_path_factory):
 
 
 def _lines(context):
-  return files.read_jsonl(context.workdir / 'responses.jsonl')
+  return _written(context.workdir / 'responses.jsonl')
+
+
+def _written(path):
+  """Lines of responses; the others are verdicts."""
+  return [line for line in files.read_jsonl(path) if 'text' in line]
+
+
+def _verdicts(path):
+  return [line for line in files.read_jsonl(path) if 'judge' in line]
 
 
 def test_what_comes(whole):
@@ -57,7 +68,7 @@ def test_what_comes(whole):
       line = lines[problem.id, i]
       assert line['tokens'] == response.tokens.tolist()
       ended = line['stop'] == 'eos'
-      right = len(line['response']) % 2 == 0
+      right = len(line['text']) % 2 == 0
       assert response.is_correct == (ended and right)
 
 
@@ -86,7 +97,9 @@ def test_a_sampling_that_was_cut_goes_on(whole, tmp_path):
 def test_a_request_to_stop_keeps_what_was_judged(whole, tmp_path):
   context = _context(tmp_path)
   context.stop.set()
-  with pytest.raises(context_lib.Interrupted, match='not all sampled'):
+  with pytest.raises(
+    context_lib.Interrupted, match='what was sampled is saved'
+  ):
     responses.collect(context, None, 5, 3)
   before = len(_lines(context))
   assert 1 <= before < 15
@@ -95,17 +108,20 @@ def test_a_request_to_stop_keeps_what_was_judged(whole, tmp_path):
   assert len(_lines(context)) == 15
 
 
-def test_other_models_and_prompts_do_not_count(whole, tmp_path):
-  context = whole[0]
+def test_a_file_may_hold_responses_of_several_models(whole, tmp_path):
   path = tmp_path / 'shared' / 'file.jsonl'
-  path.parent.mkdir()
-  lines = _lines(context)
-  lines[0]['model'] = 'another'
-  lines[1]['prompt'] = 'another'
-  path.write_text('\n'.join(map(json.dumps, lines)))
   other = _context(tmp_path, long2short__responses=str(path))
+  model = tmp_path / 'model'
+  models.save(
+    model, other.shape, run_weights.init_params(other.layout, 1),
+    other.task.tokenizer, 32, models.Origin('rl', 1, 1), None,
+  )  # fmt: skip
+  of_model = _plain(responses.collect(other, model, 5, 3))
+  assert len(_written(path)) == 15
   assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
-  assert len(files.read_jsonl(path)) == 17
+  assert len(_written(path)) == 30 and of_model != _plain(whole[1])
+  assert _plain(responses.collect(other, model, 5, 3)) == of_model
+  assert len(_written(path)) == 30
   assert not (other.workdir / 'responses.jsonl').exists()
 
 
@@ -128,7 +144,7 @@ def test_responses_to_what_was_asked_otherwise_do_not_count(
   changes = dict(rollout__max_prompt_length=24) | changes
   other = _context(tmp_path, long2short__responses=str(path), **changes)
   responses.collect(other, None, 2, 2)
-  assert len(files.read_jsonl(path)) == 15 + 4
+  assert len(_written(path)) == 15 + 4
 
 
 def test_another_judge_judges_again_and_nothing_is_sampled(
@@ -136,10 +152,11 @@ def test_another_judge_judges_again_and_nothing_is_sampled(
 ):
   """Another reference or another reward: what was right may be wrong."""
   path = tmp_path / 'file.jsonl'
-  lines = _lines(whole[0])
-  path.write_text('')
-  files.append_jsonl(path, [x | dict(accuracy=1.0, reward=1.0) for x in lines])
-  monkeypatch.setattr(context_lib, 'make_rollout', None)
+  shared = whole[0].workdir / 'responses.jsonl'
+  for line in files.read_jsonl(shared):
+    right = dict(accuracy=1.0, reward=1.0) if 'judge' in line else {}
+    files.append_jsonl(path, [line | right])
+  monkeypatch.setattr(rollouts, 'make_rollout', None)
   same = _context(tmp_path, long2short__responses=str(path))
   assert (
     responses.accuracy_and_tokens(responses.collect(same, None, 5, 3))[0] == 1
@@ -148,10 +165,10 @@ def test_another_judge_judges_again_and_nothing_is_sampled(
     tmp_path, long2short__responses=str(path), task__answer_marker='Answer:'
   )
   assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
-  assert len(files.read_jsonl(path)) == 30
+  assert (len(_written(path)), len(_verdicts(path))) == (15, 30)
   # The last verdict counts, and it is that of this judge.
   assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
-  assert len(files.read_jsonl(path)) == 30
+  assert len(_verdicts(path)) == 30
 
 
 def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
@@ -162,21 +179,21 @@ def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
   problem = context.task.train[1]
   context.task.train[1] = dataclasses.replace(problem, answer='another')
   responses.collect(context, None, 5, 3)
-  added = files.read_jsonl(path)[15:]
-  assert [x['problem_id'] for x in added] == [problem.id] * 3
-
-
-def test_lines_of_before_there_were_judges_are_sampled_again(whole, tmp_path):
-  path = tmp_path / 'file.jsonl'
-  old = ('judge', 'asked', 'accuracy')
-  lines = [
-    {k: v for k, v in x.items() if k not in old} for x in _lines(whole[0])
+  added = files.read_jsonl(path)[30:]
+  names = [(x['key'], x['sample']) for x in added if 'judge' in x]
+  assert len(added) == 3 and names == [
+    (x['key'], x['sample'])
+    for x in sorted(_written(path), key=lambda x: x['sample'])
+    if x['problem_id'] == problem.id
   ]
-  path.write_text('')
-  files.append_jsonl(path, lines)
+
+
+def test_a_file_of_an_earlier_version_is_refused(tmp_path):
+  path = tmp_path / 'file.jsonl'
+  files.append_jsonl(path, [dict(model='', problem_id='p', sample=0)])
   context = _context(tmp_path, long2short__responses=str(path))
-  assert _plain(responses.collect(context, None, 5, 3)) == _plain(whole[1])
-  assert len(files.read_jsonl(path)) == 30
+  with pytest.raises(conversations.DataError, match='file.jsonl: .* move the'):
+    responses.collect(context, None, 5, 3)
 
 
 def test_verdicts_of_a_judge_that_is_down_are_not_kept(whole, tmp_path):
@@ -184,9 +201,10 @@ def test_verdicts_of_a_judge_that_is_down_are_not_kept(whole, tmp_path):
   context.scorer._judges['exact_answer'] = lambda *_: Verdict('error', 'away')
   with pytest.raises(scoring.Failed, match="responses: all 15 .*'away'"):
     responses.collect(context, None, 5, 3)
-  assert not _lines(context)
+  assert not _verdicts(context.workdir / 'responses.jsonl')
   context.scorer._judges['exact_answer'] = _Judge()
   assert _plain(responses.collect(context, None, 5, 3)) == _plain(whole[1])
+  assert len(_lines(context)) == 15  # Nothing was sampled again.
 
 
 def test_accuracy_and_tokens():

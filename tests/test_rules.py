@@ -52,7 +52,7 @@ def test_template_is_that_of_the_paper():
 def test_format(response, fault):
   assert rules.format_fault(response) == fault
   kind = 'wrong' if fault else 'correct'
-  assert rules.verify_format_batch([(response, '7')]) == [Verdict(kind)]
+  assert rules.verify_format(response, '7') == Verdict(kind)
 
 
 def test_format_after_a_prompt_that_opened_the_thinking():

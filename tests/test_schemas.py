@@ -7,7 +7,7 @@ import launched
 import pytest
 
 from launch import gke
-from launch import schemas
+from launch import kubernetes
 
 _HAS_SCHEMAS = importlib.util.find_spec('kubernetes_validate')
 
@@ -50,8 +50,8 @@ def _pod(spec):
   ],
 )
 def test_refusals(change, words):
-  with pytest.raises(schemas.SchemaError, match=words):
-    schemas.check(_changed(change))
+  with pytest.raises(kubernetes.SchemaError, match=words):
+    kubernetes.check(_changed(change))
 
 
 @pytest.mark.skipif(
@@ -61,19 +61,19 @@ def test_kubernetes_own_schemas():
   def broken(spec):
     _pod(spec)['containers'][0]['resources']['limits'] = ['4']
 
-  with pytest.raises(schemas.SchemaError):
-    schemas.check(_changed(broken))
+  with pytest.raises(kubernetes.SchemaError):
+    kubernetes.check(_changed(broken))
   cloud = launched.make_cloud(sandboxes=1)
   wall, job_set = gke.manifests(cloud, launched.make_work(cloud))
-  assert schemas.check(wall) == ['kubernetes-validate']
-  assert len(schemas.check(job_set)) == 2
+  assert kubernetes.check(wall) == ['kubernetes-validate']
+  assert len(kubernetes.check(job_set)) == 2
   wall['spec']['egres'] = []
-  with pytest.raises(schemas.SchemaError, match='NetworkPolicy'):
-    schemas.check(wall)
+  with pytest.raises(kubernetes.SchemaError, match='NetworkPolicy'):
+    kubernetes.check(wall)
 
 
 def test_differences():
   before = dict(a=[1, dict(b=2, c=None)], d=[1])
-  assert not list(schemas.differences(before, dict(a=[1, dict(b=2)], d=[1])))
+  assert not list(kubernetes.differences(before, dict(a=[1, dict(b=2)], d=[1])))
   after = dict(a=[1, dict(b=3)], d=[])
-  assert list(schemas.differences(before, after)) == ['a[1].b', 'd']
+  assert list(kubernetes.differences(before, after)) == ['a[1].b', 'd']

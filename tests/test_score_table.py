@@ -5,17 +5,17 @@ import re
 import run_dirs
 
 from k15 import comparison
+from k15 import comparison_tables
 from k15 import files
 from k15 import final_scores
 from k15 import run_files
-from k15 import score_table
 
 
 def _rows(paths):
   """Cells of each group, of their markup <b> alone; '|' parts two lines."""
   groups = comparison.group(run_files.read(paths))
   scores = [final_scores.of_group(found) for found in groups]
-  html = score_table.final(groups, scores).replace('<small>', '|')
+  html = comparison_tables.final(groups, scores).replace('<small>', '|')
   return [
     [re.sub('<(?!/?b>)[^>]*>', '', cell) for cell in row.split('</td>')[:-1]]
     for row in html.split('</tr>')[1:-1]

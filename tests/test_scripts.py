@@ -8,7 +8,7 @@ import sys
 import fake_units
 import pytest
 
-from launch import scripts
+from launch import cloud as cloud_lib
 
 # Saves on SIGTERM and leaves with the code of its plan, a line per attempt.
 _RUN = """
@@ -49,20 +49,20 @@ def _terminate(process):
 
 
 def test_once_is_the_command_itself(tmp_path):
-  script = scripts.LOCK_MEMORY + scripts.ONCE
+  script = cloud_lib.LOCK_MEMORY + cloud_lib.ONCE
   assert _end(_start(script, tmp_path, '3')) == (3, ['3'])
   process = _start(script, tmp_path, 'wait')
   assert _terminate(process) == (75, ['saved'])
 
 
 def test_a_service_fails_however_it_ends(tmp_path):
-  assert _end(_start(scripts.FOREVER, tmp_path, '0')) == (1, ['0'])
-  process = _start(scripts.FOREVER, tmp_path, 'wait')
+  assert _end(_start(cloud_lib.FOREVER, tmp_path, '0')) == (1, ['0'])
+  process = _start(cloud_lib.FOREVER, tmp_path, 'wait')
   assert _terminate(process) == (1, ['saved'])  # It waits for the save.
 
 
 def test_until_done_starts_what_was_interrupted_again(tmp_path):
-  script = scripts.LOCK_MEMORY + scripts.UNTIL_DONE
+  script = cloud_lib.LOCK_MEMORY + cloud_lib.UNTIL_DONE
   found = _end(_start(script, tmp_path, '75 75 4'))
   assert found == (4, ['75', '75', '4'])
   process = _start(script, tmp_path, 'wait 0')
@@ -87,9 +87,9 @@ def expanded(text, variables):
   [
     '$', '$$', '$$$', '$(K15)', '$$(K15)', '$$$(K15)', 'a$', '$(', '$(K15',
     '${K15} $K15 $@ $!', '\n$$\\boxed{x}$$ and $(K15)', '"$(K15)" `x` \'',
-    *scripts.literal(['$$(K15)']), scripts.UNTIL_DONE, '',
+    *cloud_lib.literal(['$$(K15)']), cloud_lib.UNTIL_DONE, '',
   ],
 )  # fmt: skip
 def test_texts_reach_a_container_as_they_are(text):
-  [sent] = scripts.literal([text])
+  [sent] = cloud_lib.literal([text])
   assert expanded(sent, dict(K15='3')) == text

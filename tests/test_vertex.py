@@ -9,7 +9,7 @@ import launched
 import pytest
 from test_scripts import expanded
 
-from launch import scripts
+from launch import cloud as cloud_lib
 from launch import slices
 
 pytest.importorskip('xmanager', reason="XManager comes with the extra 'launch'")
@@ -128,7 +128,7 @@ def test_dollars_arrive():
   container = pool['containerSpec']
   args = [expanded(arg, dict(AIP_MODEL_DIR='x')) for arg in container['args']]
   assert f'--config.task.prompt_suffix={suffix}' in args
-  script = scripts.LOCK_MEMORY + scripts.UNTIL_DONE
+  script = cloud_lib.LOCK_MEMORY + cloud_lib.UNTIL_DONE
   assert expanded(container['command'][2], {}) == script
 
 

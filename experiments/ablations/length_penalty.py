@@ -6,6 +6,7 @@ Expected: responses get shorter and accuracy is kept; from the start it slows
 early learning, which is why the paper warms up.  Cost: 15 runs of 40 s.
 """
 
+from experiments.ablations import claims
 from experiments.ablations import scales
 
 ARMS = {
@@ -26,6 +27,30 @@ PAPER = {
     'length_reward.start_iteration': 75,
   },
 }
+_START = 'length_reward.start_iteration'
+_WARM, _EARLY = 'after a warm-up', 'from the start'
+CLAIM = claims.Claim(
+  figure='2.3.3',
+  question='Does the length penalty shorten, and does it need a warm-up?',
+  paper='It stops overthinking, but may slow the early phase down, hence'
+  ' a warm-up without it; no figure.',
+  panels=tuple(claims.Panel(y, mark=(_WARM, _START))
+               for y in (claims.ACCURACY, claims.TOKENS)),
+  measures=(
+    claims.final(_WARM, 'none', 'below', metric=claims.TOKENS),
+    claims.final(_WARM, 'none', 'not_below', claims.MARGIN),
+    claims.Measure(
+      'accuracy until the penalty begins: after a warm-up minus from the start',
+      claims.ACCURACY, _WARM, _EARLY, 'mean', until=_START, expected='above',
+    ),
+    claims.final(_EARLY, 'none', metric=claims.TOKENS),
+    claims.final(_WARM, _EARLY),
+  ),
+)  # fmt: skip
+OUTCOME = (
+  'Checks of divisions that were right already go; tokens fall by a fifth,'
+  ' and from the start the penalty does slow the early phase down'
+)
 
 
 def get_config(variant='cpu'):

@@ -6,12 +6,32 @@ Expected: all of them, or those of the current iteration alone: not said by the
 paper, which leaves the choice open.  Cost: 10 runs of 40 s.
 """
 
+from experiments.ablations import claims
 from experiments.ablations import scales
 
 ARMS = {
   'all': {'rl.loss_segments': 'all', scales.RATE: 2e-4},
   'last': {'rl.loss_segments': 'last', scales.RATE: 2e-4},
 }
+CLAIM = claims.Claim(
+  figure='2.6.2, loss',
+  question='Must segments of earlier iterations enter the loss?',
+  paper='Certain segments "can be excluded" from the loss; no figure.',
+  panels=claims.BOTH,
+  measures=(
+    claims.area('last', 'all', 'equal', claims.MARGIN),
+    claims.final('last', 'all'),
+    claims.Measure('tokens trained an iteration: last minus all',
+                   'rl/tokens_trained', 'last', 'all', 'mean'),
+  ),
+)  # fmt: skip
+OUTCOME = (
+  "The figure is of 'last' as what the current iteration had sampled: a"
+  ' response that ended before its group was in no loss, so what stayed was'
+  " mostly long and wrong ones; now it is each response's own last segment."
+  ' Where one was resumed, its first tokens, which hold the choice to guess'
+  ' or to work, are never learnt from'
+)
 
 
 def get_config(variant='cpu'):

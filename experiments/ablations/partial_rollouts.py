@@ -6,6 +6,7 @@ Expected: the same learning curve; an iteration has to wait for fewer decode
 steps.  Fig. 3b, without numbers in the paper.  Cost: 10 runs of 40 s.
 """
 
+from experiments.ablations import claims
 from experiments.ablations import scales
 
 ARMS = {
@@ -18,6 +19,31 @@ PAPER = {
   'whole': {'rollout.token_budget': 130048},
   'partial': {'rollout.token_budget': 32768},
 }
+CLAIM = claims.Claim(
+  figure='2.6.2, Fig. 3b',
+  question='Do partial rollouts learn the same in less time?',
+  paper='Long responses are cut at a budget and continued in the next'
+  ' iteration, so that no iteration waits for them; no measurement.',
+  panels=(
+    claims.Panel(claims.ACCURACY),
+    claims.Panel(claims.ACCURACY, 'seconds_total'),
+    claims.Panel('decode_steps'),
+  ),
+  measures=(
+    claims.area('partial', 'whole', 'equal', claims.MARGIN),
+    # After the first iteration, which compiles.
+    claims.Measure('seconds an iteration: partial minus whole', 'seconds',
+                   'partial', 'whole', 'mean', after=0, expected='below'),
+    claims.Measure('decode steps an iteration: partial minus whole',
+                   'decode_steps', 'partial', 'whole', 'mean', after=0,
+                   expected='below'),
+    claims.final('partial', 'whole'),
+  ),
+)  # fmt: skip
+OUTCOME = (
+  'A response that was cut is learnt from an iteration later, which holds the'
+  ' first ten iterations back; over seconds both curves are one'
+)
 
 
 def get_config(variant='cpu'):

@@ -29,7 +29,7 @@ TUNING_SEEDS = (5,)
 _RUNS = 'runs/reproduce'
 
 
-def get_config(variant):
+def get_config(variant='cpu'):
   """The config that all arms change; 'cpu', 'tune', 'smoke' or 'paper'."""
   if variant not in _SCALES:
     raise ValueError(f'unknown variant {variant!r}; there are {list(_SCALES)}')

@@ -16,14 +16,13 @@ values stay on the trusted side.  Three kinds of test:
 A program that stops early is an error, with its reason, and not merely wrong.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
 import json
 import math
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from k15.rewards import code_fences
 from k15.rewards import sandbox
@@ -143,18 +142,6 @@ def verify(
   if program is None:
     return Verdict('wrong', 'no fenced program')
   return judge_program(pool, language, program, tests, limits)
-
-
-def verify_batch(
-  pool: sandbox.Pool,
-  pairs: Sequence[tuple[str, str]],
-  limits: sandbox.Limits = _LIMITS,
-) -> list[Verdict]:
-  """Verdicts of (response, reference) pairs, in order, on all workers."""
-  with concurrent.futures.ThreadPoolExecutor(pool.workers) as threads:
-    return list(
-      threads.map(lambda pair: verify(pool, *pair, limits=limits), pairs)
-    )
 
 
 def judge_program(

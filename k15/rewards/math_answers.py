@@ -21,7 +21,6 @@ thinking that is never closed.  'error' is an answer that nobody could judge:
 
 import re
 import time
-from collections.abc import Sequence
 
 from k15.rewards import answer_equality
 from k15.rewards import answer_numbers
@@ -60,13 +59,6 @@ def verify(
     outcome, _ = (pool or answer_workers.shared()).judge(*outcome)
   kind, _, reason = outcome.partition(': ')
   return Verdict(kind, reason, seconds=time.perf_counter() - start)
-
-
-def verify_batch(
-  pairs: Sequence[tuple[str, str]], pool: answer_workers.Pool | None = None
-) -> list[Verdict]:
-  """`verify` of (response, reference) pairs, in their order."""
-  return [verify(*pair, pool) for pair in pairs]
 
 
 def _judge(response, reference):

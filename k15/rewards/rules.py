@@ -6,7 +6,7 @@ for, and what a response gains by cheating on it is in the tests.
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from k15.rewards import thinking
 from k15.rewards.verdict import Verdict
@@ -74,11 +74,6 @@ def verify_format(response: str, reference: str = '') -> Verdict:
   """'correct' for the R1 format, else 'wrong'; the reference does not count."""
   del reference
   return Verdict('wrong' if format_fault(response) else 'correct')
-
-
-def verify_format_batch(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-  """`verify_format` of (response, reference) pairs, in their order."""
-  return [verify_format(*pair) for pair in pairs]
 
 
 def thinking_of(response: str) -> str:

@@ -30,7 +30,7 @@ from k15.rewards import sandbox_program as program
 from k15.rewards import sandbox_root
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.1  # seconds between looks at a fork
-NUM_FILES = 5  # job, stdin, stdout, stderr, result; then perhaps a channel
+# A job comes with files: job, stdin, stdout, stderr, result, perhaps a channel.
 
 
 def send(control: socket.socket, message: dict):

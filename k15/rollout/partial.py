@@ -29,7 +29,6 @@ def run(
   token_budget: int,
   max_length: int,
   temperature: float,
-  top_p: float = 1.0,
 ) -> Iterator[Trajectory]:
   """Grows every pending response by at most `token_budget` tokens.
 
@@ -39,7 +38,7 @@ def run(
     encode: problem text -> int32 prompt tokens.
     token_budget: tokens a response may grow in this iteration.
     max_length: tokens of a whole response.
-    temperature, top_p: of the sampling; see `Request`.
+    temperature: of the sampling.
 
   Yields:
     The responses with their new segments, as they stop: one each, unless the
@@ -57,7 +56,6 @@ def run(
         response=trajectory.tokens,
         budget=min(token_budget, left),
         temperature=temperature,
-        top_p=top_p,
       )
     )
     key = (trajectory.group_id, trajectory.sample_index)

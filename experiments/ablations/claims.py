@@ -1,14 +1,29 @@
 """What a claim is made of: pictures, and comparisons that give its verdict.
 
-A metric is a key of metrics.jsonl, stage 'rl', or one of `reproduce_data`:
-'seconds' and 'decode_steps' of an iteration, 'seconds_total' since the start;
+Each page of this folder has ARMS, the settings that are compared; CLAIM, what
+the paper saw and by which comparisons `make reproduce` judges it; and OUTCOME,
+why it came out so in the eyes of the authors.  A claim is written before its
+runs, margins included, and the outcome after them.
+
+A metric is a key of metrics.jsonl, stage 'rl', or one of these: 'seconds' and
+'decode_steps' of an iteration, 'seconds_total' since the start;
 'summary/accuracy' and 'summary/mean_tokens' after the last stage of a run.
 """
 
 import dataclasses
 
+# All pages with a CLAIM, in the order of the table that they fill.
+FIGURES = (
+  'context_length', 'long2short', 'model_size', 'curriculum',
+  'negative_gradients', 'length_penalty', 'prioritized', 'partial_rollouts',
+  'loss_segments', 'tau', 'baseline', 'optimizer_reset', 'grpo',
+)  # fmt: skip
 # Of ARMS, in the file's order: instead of a label.
 FIRST, LAST, EACH = '<first>', '<last>', '<each>'
+ACCURACY, TOKENS = 'evaluation/accuracy', 'evaluation/mean_tokens'
+# Of accuracy: about what the paper's curriculum gains (Fig. 9), so that what
+# counts as equal is less than the smallest gain that the paper shows.
+MARGIN = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +59,8 @@ class Measure:
     x: of a slope or correlation.
     after, until: the part of the curve that counts, (after, until] iterations;
       a text is a config key of the arm.
-    expected: see `reproduce_stats.judge`; empty: reported and no more.
+    expected: 'above', 'below', 'equal', 'not_below' or 'not_above', see the
+      page that judges; empty: reported and no more.
     margin: of that, in the unit of the number, chosen before any run.
   """
 
@@ -53,7 +69,7 @@ class Measure:
   arm: str
   against: str = ''
   by: str = 'final'
-  x: str = 'evaluation/mean_tokens'
+  x: str = TOKENS
   after: str | float | None = None
   until: str | float | None = None
   expected: str = ''
@@ -65,7 +81,6 @@ class Claim:
   """One figure of the paper, or one choice of it that can be switched.
 
   Attributes:
-    name: of experiments/ablations/NAME.py and docs/reproduce/NAME.png.
     figure: such as 'Fig. 9', or the section of a choice without a figure.
     question: the title of the picture.
     paper: what the paper saw, one short sentence.
@@ -75,7 +90,6 @@ class Claim:
     untestable: why it cannot be tested at this scale; empty: it can.
   """
 
-  name: str
   figure: str
   question: str
   paper: str
@@ -83,3 +97,25 @@ class Claim:
   measures: tuple[Measure, ...]
   points: int = 3
   untestable: str = ''
+
+
+BOTH = Panel(ACCURACY), Panel(TOKENS)
+
+
+def area(
+  arm: str, against: str, expected: str = '', margin: float = 0.0
+) -> Measure:
+  """Difference of the mean accuracy of all evaluations of a run."""
+  what = f'accuracy, mean of the run: {arm} minus {against}'
+  return Measure(what, ACCURACY, arm, against, 'area',
+                 expected=expected, margin=margin)  # fmt: skip
+
+
+def final(
+  arm: str, against: str, expected: str = '', margin: float = 0.0,
+  metric: str = ACCURACY,
+) -> Measure:  # fmt: skip
+  """Difference of a metric at the end of RL."""
+  name = 'accuracy' if metric == ACCURACY else 'tokens'
+  what = f'final {name}: {arm} minus {against}'
+  return Measure(what, metric, arm, against, expected=expected, margin=margin)

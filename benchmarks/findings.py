@@ -1,7 +1,4 @@
-"""What runs say about a claim: a number for each seed, intervals, verdicts.
-
-Pure: arrays in, numbers and sentences out.
-"""
+"""What runs say about a claim: a number for each seed, intervals, verdicts."""
 
 import dataclasses
 import math
@@ -9,10 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks import ablation_runs as data
+from experiments.ablations import claims
 from k15 import intervals
 
 # What a claim expects of a number: beyond a margin, within it, or not below it.
 EXPECTED = 'above', 'below', 'equal', 'not_below', 'not_above'
+_LEAST = {'area': 2, 'change': 2, 'slope': 2, 'correlation': 2}  # points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,3 +168,81 @@ def verdict(findings: Sequence[tuple[str, Finding]]) -> tuple[str, str]:
   if len(findings) == 1:
     return 'holds', findings[0][1].sentence
   return 'holds', f'all {len(findings)} intervals lie where they were expected'
+
+
+def measured(
+  measure: claims.Measure, arms: data.Arms, points: int
+) -> dict[str, Estimate]:
+  """The measure's estimate, or that of each arm; by what was measured.
+
+  Seeds that only one of two arms has are left out.
+
+  Raises:
+    DataError: an unknown arm, or too little data.
+  """
+  labels = list(arms)
+  named = {claims.FIRST: labels[0], claims.LAST: labels[-1]}
+  arm = named.get(measure.arm, measure.arm)
+  against = named.get(measure.against, measure.against)
+  what = _named(measure.what, named)
+  if arm == claims.EACH:
+    return {
+      f'{what}, {label}': estimate(
+        [_number(measure, run, run, points) for run in runs.values()]
+      )
+      for label, runs in arms.items()
+      if runs
+    }
+  for label in (arm, against):
+    if label and label not in arms:
+      raise data.DataError(f'{measure.what}: no arm {label!r} among {labels}')
+  seeds = sorted(set(arms[arm]) & set(arms[against or arm]))
+  if not seeds:
+    raise data.DataError(f'{measure.what}: no seed is done')
+  values = [_number(measure, arms[arm][s], arms[arm][s], points) for s in seeds]
+  if against:
+    others = [(arms[against][s], arms[arm][s]) for s in seeds]
+    theirs = [_number(measure, *runs, points) for runs in others]
+    values = [a - b for a, b in zip(values, theirs, strict=True)]
+  return {what: estimate(values)}
+
+
+def _named(text, named):
+  for mark, label in named.items():
+    text = text.replace(mark, label)
+  return text
+
+
+def _number(measure, run, setter, points):
+  """The number of a run; `setter` is the run whose config has the window."""
+  ends = [
+    setter.config[end] if isinstance(end, str) else end
+    for end in (measure.after, measure.until)
+  ]
+  if measure.by in ('slope', 'correlation'):
+    iterations, x, y = data.pairs(run, measure.metric, measure.x)
+  else:
+    iterations, y = data.series(run, measure.metric)
+    x = iterations
+  kept = inside(iterations, *ends)
+  x, y = x[kept], y[kept]
+  least = _LEAST.get(measure.by, 1)
+  if len(y) < least:
+    raise data.DataError(
+      f'{run.unit}: {measure.what} needs {least} points of {measure.metric},'
+      f' and there are {len(y)}'
+    )
+  if measure.by == 'before' and x[0] != 0:
+    raise data.DataError(
+      f'{run.unit}: {measure.what} is not known: no evaluation before RL was'
+      ' asked the same problems'
+    )
+  return {
+    'final': lambda: final(y, points),
+    'before': lambda: float(y[0]),
+    'change': lambda: change(y, points),
+    'mean': lambda: float(y.mean()),
+    'area': lambda: area(x, y),
+    'slope': lambda: slope(x, y),
+    'correlation': lambda: correlation(x, y),
+  }[measure.by]()

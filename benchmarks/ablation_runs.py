@@ -11,9 +11,9 @@ import numpy as np
 
 from k15 import config_keys
 from k15 import files
+from launch import local
 from launch import sweep
 from launch import unit as unit_lib
-from launch import unit_table
 
 # Phases that an iteration waits for; judging is beside the rollout.
 _PHASES = 'rollout', 'reward', 'batch', 'ref_logprobs', 'update'
@@ -136,7 +136,7 @@ def _before(config, summary):
     k: v for k, v in summary.items() if k.partition('_after_')[2] in earlier
   }
   if own or not config['checkpoint']:
-    return unit_table.last_scores(own)
+    return local.last_scores(own)
   path = pathlib.Path(config['checkpoint'])
   stage = ''
   if path.parent.name == 'models':  # A model of the run, not its last one.
@@ -152,7 +152,7 @@ def _before(config, summary):
   ):
     return {}
   summary = files.read_json(path / 'summary.json')
-  return unit_table.last_scores(
+  return local.last_scores(
     {
       k: v
       for k, v in summary.items()
@@ -174,7 +174,7 @@ def series(run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
   family, _, name = metric.partition('/')
   points = {}
   if family == 'summary':
-    points = {len(run.records): unit_table.last_scores(run.summary).get(name)}
+    points = {len(run.records): local.last_scores(run.summary).get(name)}
   elif family == 'evaluation':
     points = {0: run.before.get(name)}
     for record in run.records:

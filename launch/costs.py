@@ -1,15 +1,72 @@
-"""Estimates of time from counts and published numbers; nothing is measured.
+"""What a policy costs by formula: operations and bytes, then seconds.
 
-Every time is the longest of three: products at a share of the peak, bytes at a
-share of the memory's bandwidth, and collectives at a share of the links', as
-if each hid behind the others.
+The compiler's own count takes the body of a loop once, so it is of no use
+here.  A product of [m, k] and [k, n] is 2 m k n.  Axes as in `k15.data_types`:
+T tokens of a row, L layers, D width, H query heads, N key-value heads, h head
+width, V vocabulary; F is the SwiGLU width.
+
+Times are estimates from these counts and published numbers; nothing is
+measured.  Every time is the longest of three: products at a share of the peak,
+bytes at a share of the memory's bandwidth, and collectives at a share of the
+links', as if each hid behind the others.
 """
 
 import dataclasses
 import math
 from typing import Any
 
-from launch import flops
+
+def layer_weights(p: Any) -> int:
+  """Matrix weights of a layer, D h (H + 2 N) + H h D + 3 D F.
+
+  Args:
+    p: shape of a policy, a `k15.policy.PolicyConfig`.
+  """
+  attention = p.d_model * p.head_dim * 2 * (p.num_heads + p.num_kv_heads)
+  return attention + 3 * p.d_model * p.d_ff
+
+
+def num_params(p: Any) -> int:
+  """All parameters."""
+  vectors = 2 * p.d_model + 2 * p.head_dim * p.qk_norm
+  vectors += p.qkv_bias * p.head_dim * (p.num_heads + 2 * p.num_kv_heads)
+  embeddings = p.vocab_size * p.d_model * (1 if p.tie_embeddings else 2)
+  layers = p.num_layers * (layer_weights(p) + vectors)
+  return layers + embeddings + p.d_model
+
+
+def weight_flops(p: Any, tokens: float) -> float:
+  """Forward products with weights, the head included: 2 a weight and token."""
+  weights = p.num_layers * layer_weights(p) + p.vocab_size * p.d_model
+  return 2.0 * weights * tokens
+
+
+def attention_flops(p: Any, pairs: float) -> float:
+  """Forward scores and mixing: 4 H h a layer and pair of query and key."""
+  return 4.0 * p.num_layers * p.num_heads * p.head_dim * pairs
+
+
+def causal_pairs(length: float) -> float:
+  """Pairs of a row of which every token sees itself and those before it."""
+  return length * (length + 1) / 2
+
+
+def forward_flops(p: Any, rows: float, length: float) -> float:
+  """Of whole rows with the head, as reference log-probabilities need it."""
+  return weight_flops(p, rows * length) + attention_flops(
+    p, rows * causal_pairs(length)
+  )
+
+
+def prefill_flops(p: Any, rows: float, length: float) -> float:
+  """The same without the head."""
+  head = 2.0 * p.vocab_size * p.d_model * rows * length
+  return forward_flops(p, rows, length) - head
+
+
+def decode_flops(p: Any, slots: float, context: float) -> float:
+  """One token in every slot, which sees `context` columns."""
+  return weight_flops(p, slots) + attention_flops(p, slots * context)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +194,8 @@ def whole_rows(
     passes: in forward passes, 3 with the backward one.
     mfu: share of the peak.
   """
-  weights = flops.weight_flops(p, rows * length)
-  attention = flops.attention_flops(p, rows * flops.causal_pairs(length))
+  weights = weight_flops(p, rows * length)
+  attention = attention_flops(p, rows * causal_pairs(length))
   work = passes * (weights + attention * context_imbalance(ways))
   return work / (chips * chip.peak_flops * mfu)
 
@@ -163,7 +220,7 @@ def decode_step(
     bytes_read: of weights and cache, by one chip.
     a: assumptions.
   """
-  work = flops.decode_flops(p, slots, context)
+  work = decode_flops(p, slots, context)
   return Time(
     compute=work / (chips * chip.peak_flops * a.forward_mfu),
     memory=bytes_read / (chip.hbm_bandwidth * a.hbm_share),
