@@ -1,6 +1,7 @@
 """Rows fit pages and keys; a new stage is a row, a page and a group of keys."""
 
 import functools
+import json
 
 import pytest
 import small_run
@@ -98,6 +99,8 @@ def test_a_new_stage_is_a_row_a_page_and_a_group(with_a_new_stage, tmp_path):
   context = small_run.make_context(tmp_path, **NEW)
   config = context.config
   config_checks.validate(config, 8, config.task.kinds)
+  text = json.dumps(config_resume.to_json(config))
+  (context.workdir / 'config.json').write_text(text)  # As `k15.main` does.
   summary = recipe.run(context)
   assert 0 <= summary['accuracy_after_again'] <= 1
   html = (context.workdir / 'report.html').read_text()
