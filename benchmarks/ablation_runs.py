@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from k15 import config_keys
 from k15 import files
 from launch import local
 from launch import sweep
 from launch import unit as unit_lib
-from launch import unit_names
 
 # Phases that an iteration waits for; judging is beside the rollout.
 _PHASES = 'rollout', 'reward', 'batch', 'ref_logprobs', 'update'
@@ -75,7 +75,7 @@ def read_arms(
     if unit_lib.read(root / unit.name).get('state') != 'done':
       missing += 1
       continue
-    leaves = unit_names.leaves(whole)
+    leaves = config_keys.leaves(whole)
     arms[label][whole.seed] = read_run(root / unit.name, leaves)
   return arms, missing
 
@@ -141,7 +141,7 @@ def _before(config, summary):
   stage = ''
   if path.parent.name == 'models':  # A model of the run, not its last one.
     path, stage = path.parents[1], path.name
-  other = unit_names.leaves(files.read_json(path / 'config.json'))
+  other = config_keys.leaves(files.read_json(path / 'config.json'))
   # A key that did not exist then had the value that is its default now.
   asked = [key for key in other if key.startswith('task.') and key in config]
   asked += ['rollout.max_length', 'evaluation.temperature', 'seed']

@@ -36,29 +36,25 @@ def get_config(variant=''):
   config.rollout.prefill_batch = 32
   config.optimizer.micro_batch_rows = 8
   if variant == 'smoke':
-    _smoke(config)
+    base.smoke(config)
   elif variant:
     raise ValueError(f'unknown variant {variant!r}; there is :smoke')
   return config
 
 
-def _smoke(config):
-  config.task.train_problems = 64
-  config.task.held_out_problems = 16
-  base.make_policy_tiny(config)
-  config.sft.num_examples = 200
-  config.sft.steps = 10
-  config.sft.batch_tokens = 1024
-  config.sft.warmup_steps = 2
-  config.rl.iterations = 4
-  config.rl.problems_per_iteration = 4
-  config.rl.group_size = 2
-  config.rl.updates_per_iteration = 2
-  config.rollout.num_slots = 8
-  config.rollout.tokens_per_call = 8
-  config.rollout.max_length = 64
-  config.rollout.token_budget = 24
-  config.rollout.prefill_batch = 4
-  config.optimizer.micro_batch_rows = 4
-  config.saving.every_iterations = 2
-  config.saving.every_sft_steps = 5
+def smoke_with_right_answers(config):
+  """Problems so small that a tiny policy is sometimes right within seconds."""
+  config.task.update(kinds=('multiply',), max_difficulty=0.0)
+  config.sft.update(num_examples=2000, steps=400, warmup_steps=5)
+  config.long_cot.update(epochs=1, warmup_steps=0)
+  config.long_cot_examples.least_processes = 0
+
+
+def set_guesses(config):
+  """For curation by a policy that has learnt the generated traces."""
+  # Held-out problems have the templates of all others, and other numbers.
+  config.curation.variant_similarity = 0.0
+  # The habit of guessing begins so: no room is left to work anything out.
+  config.curation.update(
+    guess_suffix='\n', guess_prefix='guess\n#### ', guess_max_length=8
+  )

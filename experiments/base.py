@@ -1,9 +1,12 @@
 """Every configuration key of k15, written once, with its meaning and unit.
 
 An experiment file imports this page, changes what it needs and returns the
-config; the command line overrides any key (`--config.loss.tau=0.4`).  Values
-that the Kimi k1.5 paper does not publish are marked NP: they are choices of
-this project, never the paper's.  "k1.5 x.y" names a section of arXiv
+config; the command line overrides any key (`--config.loss.tau=0.4`).  Three
+parts: the experiment, stages beside warm-up and RL, and machines; a group of
+keys may be in several.  What a value may be is said in `k15/config_keys.py`.
+
+Values that the Kimi k1.5 paper does not publish are marked NP: they are choices
+of this project, never the paper's.  "k1.5 x.y" names a section of arXiv
 2501.12599.
 """
 
@@ -12,278 +15,229 @@ from ml_collections import config_dict
 
 def get_config() -> config_dict.ConfigDict:
   """Returns the locked defaults."""
-  config = config_dict.create(
+  groups = {}
+  for part in (_experiment(), _other_stages(), _machines()):
+    for name, value in part.items():
+      groups[name] = groups[name] | value if name in groups else value
+  return config_dict.create(**groups).lock()
+
+
+def smoke(config: config_dict.ConfigDict) -> None:
+  """For `:smoke`: warm-up and RL run in seconds, and nothing is learnt."""
+  config.task.update(train_problems=64, held_out_problems=16)
+  config.policy.update(
+    num_layers=2, d_model=32, num_heads=2, num_kv_heads=1, head_dim=16,
+    d_ff=64, dtype='float32',
+  )  # fmt: skip
+  config.mesh.fsdp = 1
+  config.sft.update(
+    num_examples=200, steps=10, batch_tokens=1024, warmup_steps=2
+  )
+  config.rl.update(
+    iterations=4, problems_per_iteration=4, group_size=2,
+    updates_per_iteration=2,
+  )  # fmt: skip
+  config.rollout.update(
+    num_slots=8, prefill_batch=4, tokens_per_call=8, max_length=64,
+    token_budget=24, mesh=(), dtype='',
+  )  # fmt: skip
+  config.optimizer.micro_batch_rows = 4
+  config.evaluation.every = 0
+  config.saving.update(every_iterations=2, every_sft_steps=5)
+
+
+# -- 1. The experiment ---------------------------------------------------------
+
+
+def _experiment():
+  return dict(
     seed=0,  # of everything random
     # What the run begins with: a directory in the Hugging Face layout, or the
     # workdir of another run, whose last stage is meant.  Its shape, `policy`
     # up to the embeddings, and its tokenizer take the place of those below.
     checkpoint='',  # empty: random weights
-    # 'curate' (before 'rl'; if it samples, with a checkpoint or after 'sft'),
-    # 'sft', 'sft_long', 'long_cot', 'rl', and those of long2short: 'merge',
-    # 'shortest', 'dpo', 'short_rl'; those that make a model are followed by an
-    # evaluation.
+    # In the order of `k15/config_stages.py`: 'curate' (if it samples, with a
+    # checkpoint or after 'sft'), 'sft', 'sft_long', 'long_cot', 'rl', 'merge',
+    # 'shortest', 'dpo', 'short_rl', 'evaluate'.
     stages=('sft', 'rl'),
-    task=_task(),
-    curation=_curation(),
-    tokenizer=_tokenizer(),
-    policy=_policy(),
-    mesh=_mesh(),
-    sft=_sft(),
-    sft_long=_sft_long(),
-    long_cot=_long_cot(),
-    long_cot_examples=_long_cot_examples(),
-    rl=_rl(),
-    long2short=_long2short(),
-    shortest=_shortest(),
-    dpo=_dpo(),
-    short_rl=_short_rl(),
-    reward_model=_reward_model(),
-    rollout=_rollout(),
-    reward=_reward(),
-    loss=_loss(),
-    length_reward=_length_reward(),
-    problem_sampler=_problem_sampler(),
-    optimizer=_optimizer(),
-    evaluation=_evaluation(),
-    saving=_saving(),
-  )
-  return config.lock()
-
-
-def make_policy_tiny(config: config_dict.ConfigDict) -> None:
-  """For `:smoke`: compiles and runs at once, and learns nothing."""
-  config.policy.update(
-    num_layers=2, d_model=32, num_heads=2, num_kv_heads=1, head_dim=16, d_ff=64
-  )
-
-
-def make_supervised_small(
-  group: config_dict.ConfigDict, row_tokens: int
-) -> None:
-  """For `:smoke` of a stage of supervised fine-tuning."""
-  group.update(
-    row_tokens=row_tokens,
-    batch_tokens=4 * row_tokens,
-    warmup_steps=0,
-    log_every=1,
-  )
-
-
-def _task():
-  return dict(
-    # 'arithmetic' generates problems without end; 'file' reads them.
-    name='arithmetic',
-    # -- name='file': JSONL, JSON (an array) or Parquet with the fields `prompt`
-    # and `answer`, and optionally `id`, `domain`, `discipline`, `difficulty`
-    # (a problem may lack it: it is then not judged by a label) and `response`
-    # (a worked solution, needed by SFT).
-    train_path='',
-    held_out_path='',  # empty: `held_out_problems` are taken from train_path
-    prompt_field='prompt',
-    answer_field='answer',
-    response_field='response',
-    domain_field='domain',
-    discipline_field='discipline',
-    difficulty_field='difficulty',
-    hardest=1.0,  # its greatest value: labels are divided by it
-    # Problems that lack an answer or whose prompt is too long, conversations in
-    # which nothing is said or that the chat template refuses: left out and
-    # counted, or the run refused.  What is evaluated is left out anyway.
-    drop_unusable=False,
-    # -- name='arithmetic'
-    kinds=(
-      'add',
-      'subtract',
-      'multiply',
-      'divide',
-      'signs',
-      'pay',
-      'remainder',
-    ),  # fmt: skip
-    min_difficulty=0.0,  # [0, 1], scales digits, operands and search depth
-    max_difficulty=1.0,
-    give_up_rate=0.35,  # warm-up: chance to give up after each failed try
-    guess_rate=0.5,  # warm-up: chance to answer without working it out
-    slip_rate=0.03,  # warm-up: chance of a slip, noticed at once, per step
-    check_rate=0.2,  # warm-up: chance to check a division that is done
-    # -- both
-    prompt_suffix='\n',  # between a prompt and its response
-    # Prompt and suffix as a user's turn, where the checkpoint has a template.
-    use_chat_template=True,
-    system_prompt='',  # of the chat; empty: whatever the template does
-    # Whether the problems of a file are put into an order of the seed before
-    # the first ones are taken: many files are sorted by level or subject.
-    shuffle=True,
-    train_problems=4096,  # size of the RL prompt set D
-    held_out_problems=320,  # never trained on
-    answer_marker='####',  # the final answer is the text after the last one
-  )
-
-
-def _curation():
-  return dict(
-    # -- stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
-    # Files of problems that no stage may train on, beside the held-out ones and
-    # evaluation.sets; with the fields of task.train_path, or as a benchmark has
-    # them.
-    evaluation_paths=(),
-    # Jaccard similarity of word pairs, [0, 1], NP.  From the first on, problems
-    # with the same numbers and answer are one; from the second on, a problem is
-    # an evaluation problem with other numbers, and goes too (0: stays).
-    duplicate_similarity=0.55,
-    variant_similarity=0.8,
-    excluded_types=('multiple choice', 'true/false', 'proof'),
-    # Who says domain and discipline where the file does not: 'rules', 'model'.
-    tagger='rules',
-    samples=10,  # responses a pass rate is the mean of; 0: no pass rates
-    temperature=1.0,  # of all samples; "relatively high", NP
-    max_pass_rate=0.9,  # problems above it are trivial, and go; NP
-    guesses=8,  # answers without reasoning; one right, and a problem goes
-    # What stands between prompt and guess, and what a guess begins with: it is
-    # judged with it, so it leads into the form that the reward reads.  Where
-    # the prompt begins a thinking, that is closed before.
-    guess_suffix='\nAnswer at once, without any reasoning.\n',
-    guess_prefix='#### ',
-    guess_max_length=16,  # tokens
-    max_per_tag=0,  # problems of one domain and discipline; 0: no bound
-    max_tag_share=1.0,  # of the prompt set that one tag may be, NP
-    examples=3,  # of removed problems, by reason, in funnel.json and report
-  )
-
-
-def _tokenizer():
-  return dict(
-    # Bytes, and below them whole words of one token each.
-    words=(),
-  )
-
-
-def _policy():
-  return dict(
-    vocab_size=0,  # rows of the embedding, V; 0: as many as the tokenizer has
-    num_layers=4,
-    d_model=128,
-    num_heads=4,  # query heads, H
-    num_kv_heads=2,  # key-value heads, N; divides num_heads
-    head_dim=32,  # h
-    d_ff=384,  # SwiGLU width
-    rope_theta=10000.0,  # k1.5 2.5.1 activates long context with 1,000,000
-    # How rotary positions reach texts longer than trained on: 'none', 'llama3'
-    # (Llama 3.1) or 'yarn' (arXiv 2309.00071).
-    rope_scaling='none',
-    rope_factor=1.0,  # how many times longer
-    rope_original_length=8192,  # tokens, before scaling
-    # Turns within that length up to which a frequency is divided by the factor
-    # and from which it is kept: low and high for 'llama3', slow and fast for
-    # 'yarn'.
-    rope_low_freq_factor=1.0,
-    rope_high_freq_factor=4.0,
-    rope_beta_fast=32.0,
-    rope_beta_slow=1.0,
-    rope_truncate=True,  # 'yarn': the ends of its ramp are whole indices
-    rope_attention_factor=0.0,  # 'yarn': of q and k; 0 is 0.1 ln(factor) + 1
-    rms_norm_eps=1e-6,
-    qkv_bias=False,  # Qwen2: True
-    qk_norm=True,  # Qwen3: True
-    tie_embeddings=True,
-    dtype='float32',  # of activations: 'float32' or 'bfloat16'
-    param_dtype='float32',
-    scan_layers=False,  # True compiles faster, runs 25 % slower on CPU
-    remat='none',  # 'none', 'full', or 'dots' (keep matrix products)
-    logprob_chunk=1024,  # tokens whose [tokens, V] logits exist at once
-    # Of whole rows: 'plain', 'chunked', 'splash' (TPU), 'cudnn' (GPU, half
-    # precision), or 'auto': what suits the platform and the length of the row.
-    attention='auto',
-    # Columns of the cache that decoding reads or leaves out together, and
-    # separate arrays: on accelerators rather an eighth of the longest row.
-    cache_block=128,
-  )
-
-
-def _mesh():
-  return dict(
-    data=1,  # -1: all devices left over by the other axes
-    fsdp=1,
-    tensor=1,
-    context=1,  # columns of a row, for the longest; divides their number
-    # What an axis of an array means -> the axes of the mesh that split it,
-    # 'meaning:axis+axis'; 'meaning:' is whole everywhere.
-    rules=(
-      'batch:data+fsdp',  # rows
-      'slots:data+fsdp',
-      'embed:fsdp',  # D, of parameters: gathered for use
-      'vocab:tensor',  # V
-      'heads:tensor',  # H * h
-      'kv_heads:tensor',  # N * h; whole where it does not divide
-      'mlp:tensor',  # d_ff
-      'head_dim:',  # h
-      'sequence:context',  # T; whole where it does not divide
-      'layers:',
-      'norm:',
+    task=dict(
+      name='arithmetic',  # generates problems without end; 'file' reads them
+      # -- name='file': JSONL, JSON (an array) or Parquet.  A problem may lack
+      # domain, discipline, difficulty (it is then not judged by a label), `id`
+      # and the response, a worked solution that SFT needs.
+      train_path='',
+      held_out_path='',  # empty: `held_out_problems` are taken from train_path
+      prompt_field='prompt', answer_field='answer', response_field='response',
+      domain_field='domain', discipline_field='discipline',
+      difficulty_field='difficulty',
+      hardest=1.0,  # its greatest value: labels are divided by it
+      # Problems without an answer or with too long a prompt, conversations that
+      # say nothing or that the chat template refuses: left out and counted, or
+      # the run refused.  What is evaluated is left out anyway.
+      drop_unusable=False,
+      shuffle=True,  # before the first are taken: files are sorted by subject
+      # -- both
+      train_problems=4096,  # size of the RL prompt set D
+      held_out_problems=320,  # never trained on
+      prompt_suffix='\n',  # between a prompt and its response
+      # Prompt and suffix as a user's turn, where the checkpoint has a template.
+      use_chat_template=True,
+      system_prompt='',  # of the chat; empty: whatever the template does
+      answer_marker='####',  # the final answer is the text after the last one
     ),
-    # Several processes, one for each host, that run one command over one mesh
-    # and one workdir.
-    coordinator='',  # 'host:port' of the first of them, where nothing listens
-    num_processes=1,  # -1: all that a TPU pod or Slurm has started
-    process_id=0,  # of this one; -1: $K15_PROCESS_ID
-  )
-
-
-def _sft():
-  """The first phase of supervised fine-tuning, k1.5 2.5.2, or all of it.
-
-  The values are those of the arithmetic family's warm-up; `experiments/sft.py`
-  has the paper's.
-  """
-  return dict(
-    num_examples=20000,  # generated warm-up traces (task.name='arithmetic')
-    **_supervised(),
-  )
-
-
-def _sft_long():
-  """The second phase, k1.5 2.5.2: one epoch at 128k, re-warmed."""
-  return _supervised() | dict(
-    packing='first_fit',
-    row_tokens=131072,
-    epochs=1,
-    batch_tokens=1 << 20,  # NP
-    optimizer='adam',
-    learning_rate=1e-5,
-    end_learning_rate=1e-6,
-  )
-
-
-def _long_cot():
-  """Long-CoT warm-up, k1.5 2.2, a lightweight SFT; all NP.
-
-  It learns from what `long_cot_examples` makes, not from files.
-  """
-  return _supervised() | dict(
-    packing='first_fit',
-    epochs=2,
-    batch_tokens=1 << 18,
-    optimizer='adam',
-    learning_rate=1e-5,
-    end_learning_rate=1e-6,
-    warmup_steps=5,
-  )
+    tokenizer=dict(words=()),  # of one token each; bytes are the others
+    policy=dict(
+      vocab_size=0,  # rows of the embedding, V; 0: as the tokenizer has
+      num_layers=4, d_model=128,
+      num_heads=4,  # query heads, H
+      num_kv_heads=2,  # key-value heads, N; divides num_heads
+      head_dim=32,  # h
+      d_ff=384,  # SwiGLU width
+      rms_norm_eps=1e-6,
+      qkv_bias=False,  # Qwen2: True
+      qk_norm=True,  # Qwen3: True
+      tie_embeddings=True,
+    ),
+    # The first phase of supervised fine-tuning, k1.5 2.5.2, or all of it: the
+    # arithmetic family's warm-up; `experiments/sft.py` has the paper's values.
+    sft=_supervised() | dict(num_examples=20000),  # generated warm-up traces
+    rl=dict(
+      iterations=60,  # NP
+      problems_per_iteration=32,  # new groups opened in each iteration, NP
+      group_size=8,  # k, responses per problem; NP (Kimina-Prover: 8)
+      # Optimizer steps of an epoch over the groups an iteration opens, NP;
+      # where fewer or more are complete, steps are so in proportion.
+      updates_per_iteration=4,
+      epochs=1,  # passes over an iteration's groups
+      # Segments in the loss: 'all', or 'last', of each response its own last
+      # one, 'last:m' its last m; k1.5 2.6.2 leaves the choice open.
+      loss_segments='all',
+      max_group_age=8,  # iterations; older ones count as cut
+      repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
+      log_trajectories=4,  # responses written to disk per iteration
+    ),
+    rollout=dict(
+      max_prompt_length=64,  # tokens
+      max_length=256,  # tokens of a whole response
+      token_budget=128,  # tokens a response may grow per iteration, NP
+      temperature=1.0,  # NP
+      num_slots=128,  # responses decoded at once
+      prefill_batch=32,  # sequences prefilled in one call
+      tokens_per_call=32,  # decode steps per device dispatch
+    ),
+    reward=dict(
+      # What judges a response, by the problem's domain: `default`, unless one
+      # of `routes`, 'domain:reward' each, names another.
+      #   exact_answer  the answer after the last `task.answer_marker`
+      #   math_answers  the boxed answer, equal as mathematics
+      #   code_tests    the program passes the problem's tests, in a sandbox
+      #   r1_format     <think> </think> <answer> </answer>, nothing else
+      # A correct answer earns 1, a wrong one and an error 0.
+      # 'math_answers+0.5*r1_format' adds what the format earns, as
+      # DeepSeek-R1-Zero does; the first one alone says which are right.
+      default='exact_answer', routes=(),
+      # A response that was cut, by its length, for repeating itself or for the
+      # age of its group, earns 0 and is not right, in RL, pass rates,
+      # long2short and evaluation alike; False judges it as it stands.  (Guesses
+      # of curation always are; an example of long_cot has to be whole.)
+      cut_is_wrong=True,
+    ),
+    loss=dict(
+      # 'mirror_descent' (k1.5 eq. 3), 'reinforce' (the same, tau = 0), 'rest'
+      # (fit the best response only, k1.5 3.5) or 'grpo' (DeepSeek-R1 eq. 1).
+      method='mirror_descent',
+      tau=0.1,  # NP (Kimina-Prover: 0.4)
+      baseline='mean',  # 'mean', 'tau_log_z', 'leave_one_out' or 'none'
+      # 'seq_sum' is the paper's sum over tokens; 'const_max_len' divides it by
+      # the constant max_length, which keeps eq. 3 up to scale; 'seq_mean' and
+      # 'token_mean' are what other implementations do.
+      pg_norm='const_max_len', reg_norm='const_max_len',
+      keep_zero_variance_groups=True,  # they still anchor to the reference
+      # 'keep', 'drop' (positive advantages only) or 'discard' (each response
+      # with a negative advantage is left out with the probability below).
+      negative_gradients='keep',
+      negative_discard_rate=0.5,  # Kimina-Prover's omega
+      # The rollout samples from a policy a little off pi_theta_i: in another
+      # precision, under older weights.  'truncate' weights policy gradients by
+      # min(ratio, cap), ratio = pi_theta_i / what sampled; 'mask' leaves out
+      # what is outside [1 / cap, cap].  NP; Yao et al. 2025, and IcePop.
+      rollout_correction='none',
+      rollout_correction_level='token',  # 'token', or 'sequence': of a response
+      rollout_correction_cap=2.0,
+      # -- method='grpo'
+      grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
+      grpo_beta=0.001,  # weight of the k3 KL estimate
+      grpo_ratio='token',  # 'token', or 'sequence' as DeepSeek-R1 writes it
+      # Optimizer steps between renewals of the slow reference, at the end of an
+      # iteration (DeepSeek-R1: 400, 16 to a rollout).
+      grpo_reference_interval=400,
+    ),
+    length_reward=dict(
+      weight=0.0,  # k1.5 2.3.3, NP; below 2 any right answer beats any wrong
+      start_iteration=0,  # the penalty is off before it, constant from it on
+    ),
+    problem_sampler=dict(
+      # 'uniform', 'curriculum' or 'prioritized' (2.3.4).  Prioritized: a
+      # problem is drawn with a chance proportional to 1 - s_i, for any share of
+      # D; no chance is above 1, which caps the heaviest where n (1 - s_i) > the
+      # sum of all 1 - s_j, and lifts the others alike.
+      strategy='uniform',
+      success_decay=0.5,  # weight of the old value in a success rate's average
+      unseen_success_rate=0.0,  # of what has neither tries nor a difficulty
+      min_weight=0.02,  # floor of 1 - s_i, so that nothing is never drawn
+      # Draws of a problem, rl.group_size responses each, none ever right, after
+      # which it is left out (Kimi-Dev, arXiv 2509.23045: 16 responses); 0: none
+      # is.  Where too few remain, those left out longest come back.
+      leave_out_after=0,
+      retry_after=0,  # iterations until it is tried anew; 0: it stays out
+      # -- strategy='curriculum': uniform until the iteration, then hard only
+      curriculum_iteration=24,  # k1.5 Fig. 9
+      hard_below_success_rate=0.5,  # NP
+    ),
+    optimizer=dict(
+      name='adam',  # 'adam', 'muon' or 'sgd'
+      learning_rate=3e-4, warmup_updates=0,  # constant after the warm-up; NP
+      beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.0,
+      clip_norm=1.0,  # global gradient norm; 0 is off
+      # Where a stage learns by 'muon': the learning rate of embedding, head,
+      # norms and biases, which are Adam's, over that of Muon; NP.
+      muon_adam_share=0.3,
+      reset_every_iteration=True,  # k1.5 2.3.2
+      micro_batch_rows=16,  # packed rows whose gradient is computed at once
+    ),
+    evaluation=dict(
+      every=0,  # RL iterations between evaluations; 0: before and after only
+      samples=1,  # responses per problem
+      temperature=1.0,  # 0 takes the likeliest token
+      top_p=1.0,  # only the likeliest tokens that have so much; 1: all
+      # -- the stage 'evaluate'
+      # Files of problems, 'name:path' or a path: MATH-500, GSM8K, HumanEval,
+      # MBPP (known by their fields), or your own with the fields of `task`.
+      # None: the held-out problems.  No stage trains on what is in them.
+      sets=(),
+      # 'set:reward' and 'set:text with {prompt}' each, instead of what the
+      # format has: see `k15/eval_sets.py`.
+      rewards=(), templates=(),
+      problems=0,  # first ones of each set; 0: all
+      pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
+      interval=0.95,  # level of the bootstrap intervals over problems
+      resamples=10000,  # of the bootstrap
+    ),
+  )  # fmt: skip
 
 
 def _supervised():
   """Keys of every stage that is supervised fine-tuning."""
   return dict(
     # Conversations, JSONL or Parquet, of `messages`, each with 'role' and
-    # 'content', or of `prompt` and `response`.  None: the task's worked
-    # solutions.
+    # 'content', or of `prompt` and `response`; none: the task's solutions.
     files=(),
     # How often each file is drawn from; none: every example once an epoch.
     # The paper's text, in thousands, is (500, 200, 200, 5, 20): general, code,
     # mathematics and science, creative writing, long context (k1.5 2.5.2).
     weights=(),
     loss_turns='all',  # of the assistant are learnt from; or the 'last' alone
-    # Conversations longer than a row: left out and counted, or the run refused.
-    drop_too_long=False,
+    drop_too_long=False,  # what outgrows a row: left out, or the run refused
     # 'first_fit', planned beforehand for a whole epoch, or 'best_fit' in a
     # stream, for what fits into memory.
     packing='best_fit',
@@ -301,306 +255,195 @@ def _supervised():
   )
 
 
-def _long_cot_examples():
-  """How the long-CoT warm-up set is made, k1.5 2.2: sample, verify, keep."""
+# -- 2. Other stages -----------------------------------------------------------
+
+
+def _other_stages():
+  falling = dict(optimizer='adam', learning_rate=1e-5, end_learning_rate=1e-6)
   return dict(
-    # 'engineered': the problem in a prompt that asks for planning, evaluation,
-    # reflection and exploration; 'plain': as RL asks it.
-    prompt='engineered',
-    samples=8,  # of a problem, until `most_per_problem` are kept; NP
-    most_per_problem=2,  # examples; NP
-    # A response is kept if it shows so many of the four processes.
-    least_processes=4,
-    problems=4096,  # of the RL prompt set, the first ones; NP
-    temperature=1.0,  # NP
-    call_size=256,  # responses between two saves
-    # Who writes: the model before this stage, or an OpenAI-compatible server,
-    # 'http://host:port/v1', and its model; its key is in $K15_SERVER_KEY.
-    server='',
-    server_model='',
-    server_threads=16,  # requests under way at once
-    server_seconds=600.0,  # until a request is given up
-  )
+    task=dict(  # Of the generator, name='arithmetic'.
+      kinds=(
+        'add', 'subtract', 'multiply', 'divide', 'signs', 'pay', 'remainder',
+      ),
+      min_difficulty=0.0,  # [0, 1], scales digits, operands and search depth
+      max_difficulty=1.0,
+      give_up_rate=0.35,  # warm-up: chance to give up after each failed try
+      guess_rate=0.5,  # warm-up: chance to answer without working it out
+      slip_rate=0.03,  # warm-up: chance of a slip, noticed at once, per step
+      check_rate=0.2,  # warm-up: chance to check a division that is done
+    ),
+    # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
+    curation=dict(
+      # Files of problems that no stage may train on, beside the held-out ones
+      # and evaluation.sets; with the fields of `task`, or as benchmarks are.
+      evaluation_paths=(),
+      # Jaccard similarity of word pairs, [0, 1], NP: from where problems with
+      # the same numbers and answer are one, and from where a problem is one of
+      # evaluation with other numbers, and goes too (0: stays).
+      duplicate_similarity=0.55, variant_similarity=0.8,
+      excluded_types=('multiple choice', 'true/false', 'proof'),
+      tagger='rules',  # of domain and discipline without a label; or 'model'
+      samples=10,  # responses a pass rate is the mean of; 0: no pass rates
+      temperature=1.0,  # of all samples; "relatively high", NP
+      max_pass_rate=0.9,  # problems above it are trivial, and go; NP
+      guesses=8,  # answers without reasoning; one right, and a problem goes
+      # What stands between prompt and guess, where a thinking is closed before,
+      # and what a guess begins with, into the form that the reward reads.
+      guess_suffix='\nAnswer at once, without any reasoning.\n',
+      guess_prefix='#### ',
+      guess_max_length=16,  # tokens
+      max_per_tag=0,  # problems of one domain and discipline; 0: no bound
+      max_tag_share=1.0,  # of the prompt set that one tag may be, NP
+      examples=3,  # of removed problems, by reason, in funnel.json and report
+    ),
+    # The second phase, k1.5 2.5.2: one epoch at 128k, re-warmed; the batch NP.
+    sft_long=_supervised() | falling | dict(
+      packing='first_fit', row_tokens=131072, epochs=1, batch_tokens=1 << 20,
+    ),
+    # Long-CoT warm-up, k1.5 2.2, a lightweight SFT on what `long_cot_examples`
+    # makes, not on files; all NP.
+    long_cot=_supervised() | falling | dict(
+      packing='first_fit', epochs=2, batch_tokens=1 << 18, warmup_steps=5,
+    ),
+    # Sample, verify, keep.
+    long_cot_examples=dict(
+      # 'engineered': the problem in a prompt that asks for planning,
+      # evaluation, reflection and exploration; 'plain': as RL asks it.
+      prompt='engineered',
+      samples=8,  # of a problem, until `most_per_problem` are kept; NP
+      most_per_problem=2,  # examples; NP
+      least_processes=4,  # of the four, shown by a response that is kept
+      problems=4096,  # of the RL prompt set, the first ones; NP
+      temperature=1.0,  # NP
+      call_size=256,  # responses between two saves
+      # Who writes: the model before this stage, or an OpenAI-compatible server,
+      # 'http://host:port/v1', and its model; its key is in $K15_SERVER_KEY.
+      server='', server_model='',
+      server_threads=16,  # requests under way at once
+      server_seconds=600.0,  # until a request is given up
+    ),
+    # What the stages 'merge', 'shortest', 'dpo', 'short_rl' share: k1.5 2.4.
+    long2short=dict(
+      problems=1024,  # of the training set that are sampled, the first; NP
+      samples=8,  # n responses of each (2.4)
+      responses='',  # their file, for several runs; empty: of the workdir
+      longer=1.5,  # times the preferred length: a right response is rejected
+      # -- stage 'merge'
+      short_model='',  # directory of the short-CoT model, or its workdir
+      short_share=0.5,  # a in (1 - a) long + a short; the paper: a plain mean
+    ),
+    # SFT on the shortest correct responses, not on files.  All NP.
+    shortest=_supervised() | dict(
+      steps=200, optimizer='adam', learning_rate=1e-4, end_learning_rate=1e-5,
+      warmup_steps=10, log_every=10,
+    ),
+    # Preferences; beta: strength of the pull towards the reference.  All NP.
+    dpo=dict(
+      batch_pairs=64, beta=0.1, steps=100, optimizer='adam', learning_rate=2e-5,
+      end_learning_rate=2e-6, warmup_steps=10, log_every=10,
+    ),
+    # What long2short RL has instead of the keys of `rl`; all NP.
+    short_rl=dict(
+      # Models to begin with, the one of the best balance; none: the one before.
+      candidates=(),
+      token_price=0.1,  # accuracy that all tokens of the best are worth
+      iterations=30,
+      max_length=128,  # of a response, evaluation included; short on purpose
+      length_weight=0.5,  # of the length reward, from the start
+    ),
+    # The classic reward model, k1.5 2.3.5, of `k15/reward_training.py` and no
+    # stage, in rows of rollout.max_prompt_length.  All NP.
+    reward_model=dict(
+      batch_tokens=8192, steps=1500, optimizer='muon', learning_rate=1e-2,
+      end_learning_rate=3e-4, warmup_steps=50, log_every=25,
+    ),
+    saving=dict(every_iterations=10, every_sft_steps=500, keep=2),
+  )  # fmt: skip
 
 
-def _rl():
+# -- 3. Machines ---------------------------------------------------------------
+
+
+def _machines():
   return dict(
-    iterations=60,  # NP
-    problems_per_iteration=32,  # new groups opened in each iteration, NP
-    group_size=8,  # k, responses per problem; NP (Kimina-Prover: 8)
-    # Optimizer steps of an epoch over the groups an iteration opens, NP; where
-    # fewer or more are complete, steps are so in proportion.
-    updates_per_iteration=4,
-    epochs=1,  # passes over an iteration's groups
-    # Which segments enter the loss: 'all', or 'last', of each response its own
-    # last one, 'last:m' its last m; k1.5 2.6.2 leaves the choice open.
-    loss_segments='all',
-    # Iterations; what is older is not resumed, and counts as cut.
-    max_group_age=8,
-    repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
-    log_trajectories=4,  # responses written to disk per iteration
-  )
-
-
-def _long2short():
-  """What its stages share: k1.5 2.4."""
-  return dict(
-    problems=1024,  # of the training set that are sampled, the first ones; NP
-    samples=8,  # n responses of each (2.4)
-    # File of the responses, which several runs may share; empty:
-    # responses.jsonl of the workdir.
-    responses='',
-    longer=1.5,  # times the preferred length: a correct response is rejected
-    # -- stage 'merge'
-    short_model='',  # directory of the short-CoT model, or its workdir
-    short_share=0.5,  # a in (1 - a) long + a short; the paper: a plain mean
-  )
-
-
-def _shortest():
-  """SFT on the shortest correct responses, not on files.  All NP."""
-  return _supervised() | dict(
-    steps=200,
-    optimizer='adam',
-    learning_rate=1e-4,
-    end_learning_rate=1e-5,
-    warmup_steps=10,
-    log_every=10,
-  )
-
-
-def _dpo():
-  """Preference optimization; all NP."""
-  return dict(
-    steps=100,
-    batch_pairs=64,  # pairs of an optimizer step
-    beta=0.1,  # strength of the pull towards the reference
-    optimizer='adam',
-    learning_rate=2e-5,
-    end_learning_rate=2e-6,  # cosine decay to here
-    warmup_steps=10,
-    log_every=10,  # steps
-  )
-
-
-def _short_rl():
-  """What long2short RL has instead of the keys of `rl`; all NP."""
-  return dict(
-    # Models to begin with, the one of the best balance; none: the model before.
-    candidates=(),
-    token_price=0.1,  # accuracy that all tokens of the most accurate are worth
-    iterations=30,
-    # Tokens of a whole response, much below rollout.max_length; evaluations
-    # between its iterations have it too, and say so (evaluation/max_length).
-    max_length=128,
-    length_weight=0.5,  # of the length reward, from the start
-  )
-
-
-def _reward_model():
-  """The classic reward model, k1.5 2.3.5, a value head on a policy.  All NP.
-
-  `k15/reward_training.py` trains it; no stage of a run does.
-  """
-  return dict(
-    steps=1500,
-    batch_tokens=8192,  # of rows of rollout.max_prompt_length
-    optimizer='muon',  # 'muon', 'adam' or 'sgd'
-    learning_rate=1e-2,
-    end_learning_rate=3e-4,  # cosine decay to here
-    warmup_steps=50,
-    log_every=25,  # steps
-  )
-
-
-def _rollout():
-  return dict(
-    num_slots=128,  # responses decoded at once
-    tokens_per_call=32,  # decode steps per device dispatch
-    max_prompt_length=64,  # tokens
-    max_length=256,  # tokens of a whole response
-    token_budget=128,  # tokens a response may grow per iteration, NP
-    prefill_batch=32,  # sequences prefilled in one call
-    temperature=1.0,  # NP
-    # (data, fsdp, tensor) over the devices of `mesh`, for decoding; empty:
-    # that of training.  New weights move from one to the other.
-    mesh=(),
-    mesh_rules=(),  # as `mesh.rules`, which hold where these say nothing
-    # Of weights and activations while sampling, evaluation included:
-    # 'float32', 'bfloat16', or '' for those of `policy`.  NP.
-    dtype='',
-    # Of keys and values kept: 'float32', 'bfloat16', 'int8' (a scale for each
-    # token and head), or '' for that of the activations.  NP.
-    cache_dtype='',
-    # A response stops when a block of at most `repetition_max_period` tokens
-    # has come `repetition_count` times in a row and covers at least
-    # `repetition_min_tokens` tokens; 0 turns the detector off.  NP.
-    repetition_count=4,
-    repetition_max_period=32,
-    repetition_min_tokens=48,
-    # Who decodes: 'host:port' of processes that `python -m k15.serve`
-    # started with the same config, and 'local', this process, beside them.
-    workers=(),  # none: this process alone
-    # What new weights do to live responses: 'interrupt' (prefilled again under
-    # them; k1.5 2.6.2), 'drain' (finish first), 'in_flight' (keep their cache).
-    live_requests='interrupt',
-    silence_seconds=20.0,  # until a worker that says nothing is given up
-    patience_seconds=600.0,  # without any worker, until the run ends
-    token_file='',  # of the workers' bearer token; or K15_ROLLOUT_TOKEN is set
-    tls_authority='',  # PEM files for mutual TLS: all three or none
-    tls_certificate='',
-    tls_key='',
-    # What a worker takes on at once; more is refused, and may be sent later.
-    max_requests=4096,
-    max_tokens=1 << 26,
-    max_message_bytes=4 << 20,
-  )
-
-
-def _reward():
-  return dict(
-    # What judges a response, by the problem's domain: `default`, unless one of
-    # `routes`, 'domain:reward' each, names another.
-    #   exact_answer  the answer after the last `task.answer_marker`
-    #   math_answers  the boxed answer, equal as mathematics
-    #   code_tests    the program passes the problem's tests, in a sandbox
-    #   r1_format     <think> </think> <answer> </answer>, nothing else
-    # A correct answer earns 1, a wrong one and an error 0; metrics tell them
-    # apart.  'math_answers+0.5*r1_format' adds what the format earns, as
-    # DeepSeek-R1-Zero does; which answers are right the first one says alone.
-    default='exact_answer',
-    routes=(),
-    # A response that was cut, by its length, for repeating itself or for the
-    # age of its group, earns 0 and is not right, whatever it says: in RL, pass
-    # rates, long2short and evaluation alike.  False judges it as it stands.
-    # (A guess of curation is bounded by design, and judged as far as it comes;
-    # an example of long_cot has to be whole in any case.)
-    cut_is_wrong=True,
-    threads=4,  # responses judged at once, while others are sampled
-    # Reward services that run the programs, 'http://host:port' each; none: a
-    # sandbox of this process.  Their token is in the file, or in
-    # $K15_REWARD_TOKEN.
-    services=(),
-    token_file='',
-    sandbox_workers=2,  # programs run at once
-    # Weakest walls that will do: namespaces, bwrap, seccomp or rlimits.
-    sandbox_lowest='seccomp',
-    program_seconds=2.0,  # wall clock of a program, per test
-  )
-
-
-def _loss():
-  return dict(
-    # 'mirror_descent' (k1.5 eq. 3), 'reinforce' (the same, tau = 0), 'rest'
-    # (fit the best response only, k1.5 3.5) or 'grpo' (DeepSeek-R1 eq. 1).
-    method='mirror_descent',
-    tau=0.1,  # NP (Kimina-Prover: 0.4)
-    baseline='mean',  # 'mean', 'tau_log_z', 'leave_one_out' or 'none'
-    # 'seq_sum' is the paper's sum over tokens; 'const_max_len' divides it by
-    # the constant max_length, which keeps eq. 3 up to scale; 'seq_mean' and
-    # 'token_mean' are what other implementations do.
-    pg_norm='const_max_len',
-    reg_norm='const_max_len',
-    keep_zero_variance_groups=True,  # they still anchor to the reference
-    # 'keep', 'drop' (positive advantages only) or 'discard' (each response
-    # with a negative advantage is left out with the probability below).
-    negative_gradients='keep',
-    negative_discard_rate=0.5,  # Kimina-Prover's omega
-    # The rollout samples from a policy a little off pi_theta_i: in another
-    # precision, under older weights.  'none' ignores it; 'truncate' weights
-    # the policy-gradient term by min(ratio, cap), ratio = pi_theta_i / what
-    # sampled; 'mask' leaves out what is outside [1 / cap, cap].  NP; after
-    # Yao et al. 2025, and IcePop.
-    rollout_correction='none',
-    rollout_correction_level='token',  # 'token', or 'sequence': of a response
-    rollout_correction_cap=2.0,  # >= 1
-    # -- method='grpo'
-    grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
-    grpo_beta=0.001,  # weight of the k3 KL estimate
-    grpo_ratio='token',  # 'token', or 'sequence' as DeepSeek-R1 writes it
-    # Optimizer steps between renewals of the slow reference, which follow at
-    # the end of an iteration (DeepSeek-R1: 400, 16 to a rollout).
-    grpo_reference_interval=400,
-  )
-
-
-def _length_reward():
-  return dict(
-    weight=0.0,  # k1.5 2.3.3, NP; below 2 any right answer beats any wrong
-    start_iteration=0,  # the penalty is off before it, constant from it on
-  )
-
-
-def _problem_sampler():
-  return dict(
-    # 'uniform', 'curriculum' or 'prioritized' (2.3.4).  Prioritized: a problem
-    # is among those of an iteration with a chance proportional to 1 - s_i, for
-    # any share of D; no chance is above 1, which caps the heaviest where
-    # n (1 - s_i) > the sum of all 1 - s_j, and lifts the others alike.
-    strategy='uniform',
-    success_decay=0.5,  # weight of the old value in a success rate's average
-    # Assumed of problems never tried; whether those are hard is rather judged
-    # by their label of difficulty, where they have one.
-    unseen_success_rate=0.0,
-    min_weight=0.02,  # floor of 1 - s_i, so that nothing is never drawn
-    # Draws of a problem, rl.group_size responses each, without one that was
-    # ever right, after which it is left out (Kimi-Dev, arXiv 2509.23045: of 16
-    # responses); 0: none is.  Where too few remain for an iteration, those
-    # left out longest come back.
-    leave_out_after=0,
-    retry_after=0,  # iterations until it is tried anew; 0: it stays out
-    # -- strategy='curriculum': uniform until the iteration, then hard only
-    curriculum_iteration=24,  # k1.5 Fig. 9
-    hard_below_success_rate=0.5,  # NP
-  )
-
-
-def _optimizer():
-  return dict(
-    name='adam',  # 'adam', 'muon' or 'sgd'
-    learning_rate=3e-4,  # constant after the warm-up; NP
-    warmup_updates=0,
-    beta1=0.9,
-    beta2=0.95,
-    eps=1e-8,
-    weight_decay=0.0,
-    clip_norm=1.0,  # global gradient norm; 0 is off
-    # Where a stage learns by 'muon': the learning rate of embedding, head,
-    # norms and biases, which are Adam's, over that of Muon; NP.
-    muon_adam_share=0.3,
-    reset_every_iteration=True,  # k1.5 2.3.2
-    micro_batch_rows=16,  # packed rows whose gradient is computed at once
-    # Whether the optimizer's state waits in host memory while the devices
-    # decode.  With `reset_every_iteration` it is dropped instead.
-    offload=False,
-  )
-
-
-def _evaluation():
-  return dict(
-    every=0,  # RL iterations between evaluations; 0: before and after only
-    samples=1,  # responses per problem
-    temperature=1.0,  # 0 takes the likeliest token
-    top_p=1.0,  # only the likeliest tokens that together have so much; 1: all
-    # -- the stage 'evaluate'
-    # Files of problems, 'name:path' or a path: MATH-500, GSM8K, HumanEval, MBPP
-    # (known by their fields), or your own with the fields of `task`.  None: the
-    # held-out problems of the task.  No stage trains on what is in them.
-    sets=(),
-    # 'set:reward' and 'set:text with {prompt}' each, instead of what the format
-    # has: see `k15/eval_sets.py`.
-    rewards=(),
-    templates=(),
-    problems=0,  # first ones of each set; 0: all
-    pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
-    interval=0.95,  # level of the bootstrap intervals over problems
-    resamples=10000,  # of the bootstrap
-  )
-
-
-def _saving():
-  return dict(
-    every_iterations=10,
-    every_sft_steps=500,
-    keep=2,
-  )
+    mesh=dict(
+      data=1, fsdp=1, tensor=1,  # -1: all devices left over by the others
+      context=1,  # columns of a row, for the longest; divides their number
+      # What an axis of an array means -> the axes of the mesh that split it,
+      # 'meaning:axis+axis'; 'meaning:' is whole everywhere; one that is not
+      # named is split as here: see `k15/config_layout.py`.
+      rules=(
+        'batch:data+fsdp', 'slots:data+fsdp', 'embed:fsdp', 'vocab:tensor',
+        'heads:tensor', 'kv_heads:tensor', 'mlp:tensor', 'head_dim:',
+        'sequence:context', 'layers:', 'norm:',
+      ),
+      # Processes, one a host, that run one command over one mesh and workdir.
+      coordinator='',  # 'host:port' of the first, where nothing listens
+      num_processes=1,  # -1: all that a TPU pod or Slurm has started
+      process_id=0,  # of this one; -1: $K15_PROCESS_ID
+    ),
+    policy=dict(
+      dtype='float32',  # of activations: 'float32' or 'bfloat16'
+      param_dtype='float32',
+      scan_layers=False,  # True compiles faster, runs 25 % slower on CPU
+      remat='none',  # 'none', 'full', or 'dots' (keep matrix products)
+      logprob_chunk=1024,  # tokens whose [tokens, V] logits exist at once
+      # Of whole rows: 'plain', 'chunked', 'splash' (TPU), 'cudnn' (GPU, half
+      # precision), or 'auto': what suits the platform and the row's length.
+      attention='auto',
+      # Columns of the cache that decoding reads or leaves out together: on
+      # accelerators rather an eighth of the longest row.
+      cache_block=128,
+      # -- rotary positions; a checkpoint has its own
+      rope_theta=10000.0,  # k1.5 2.5.1 activates long context with 1,000,000
+      # For texts longer than trained on: 'llama3' or 'yarn' (arXiv 2309.00071).
+      rope_scaling='none',
+      rope_factor=1.0,  # how many times longer
+      rope_original_length=8192,  # tokens, before scaling
+      # Turns within that length up to which a frequency is divided by the
+      # factor and from which it is kept: by 'llama3', and by 'yarn'.
+      rope_low_freq_factor=1.0, rope_high_freq_factor=4.0,
+      rope_beta_slow=1.0, rope_beta_fast=32.0,
+      rope_truncate=True,  # 'yarn': the ends of its ramp are whole indices
+      rope_attention_factor=0.0,  # 'yarn': of q and k; 0 is 0.1 ln(factor) + 1
+    ),
+    # Whether its state waits in host memory while the devices decode.  With
+    # `reset_every_iteration` it is dropped instead.
+    optimizer=dict(offload=False),
+    rollout=dict(
+      # (data, fsdp, tensor) over the devices of `mesh`, for decoding; empty:
+      # that of training.  New weights move from one to the other.
+      mesh=(),
+      mesh_rules=(),  # as `mesh.rules`, which hold where these say nothing
+      # While sampling, evaluation included: 'float32', 'bfloat16', or '' as
+      # `policy` has it; for the cache also 'int8', a scale each token and head.
+      dtype='',  # of weights and activations, NP
+      cache_dtype='',  # of keys and values, NP; '' as the activations
+      # A response stops when a block of at most max_period tokens has come
+      # count times in a row and covers at least min_tokens.  Count 0: off.  NP.
+      repetition_count=4, repetition_max_period=32, repetition_min_tokens=48,
+      # Who decodes: 'host:port' of `python -m k15.serve` with the same
+      # config, and 'local', this process, beside them; none: this one alone.
+      workers=(),
+      # New weights and live responses: 'interrupt' (prefilled again under them;
+      # k1.5 2.6.2), 'drain' (finish first), 'in_flight' (keep their cache).
+      live_requests='interrupt',
+      silence_seconds=20.0,  # until a worker that says nothing is given up
+      patience_seconds=600.0,  # without any worker, until the run ends
+      token_file='',  # of the workers' bearer token; or $K15_ROLLOUT_TOKEN
+      # PEM files for mutual TLS: all three or none.
+      tls_authority='', tls_certificate='', tls_key='',
+      # What a worker takes on at once; more is refused, and may be sent later.
+      max_requests=4096, max_tokens=1 << 26, max_message_bytes=4 << 20,
+    ),
+    reward=dict(
+      threads=4,  # responses judged at once, while others are sampled
+      # Reward services that run the programs, 'http://host:port' each; none: a
+      # sandbox of this process.  Their token: the file, or $K15_REWARD_TOKEN.
+      services=(), token_file='',
+      sandbox_workers=2,  # programs run at once
+      # Weakest walls that will do: namespaces, bwrap, seccomp or rlimits.
+      sandbox_lowest='seccomp',
+      program_seconds=2.0,  # wall clock of a program, per test
+    ),
+  )  # fmt: skip

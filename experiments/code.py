@@ -38,23 +38,7 @@ def get_config(variant=''):
   config.rollout.token_budget = 96
   config.optimizer.micro_batch_rows = 8
   if variant == 'smoke':
-    _smoke(config)
+    base.smoke(config)
   elif variant:
     raise ValueError(f'unknown variant {variant!r}; there is :smoke')
   return config
-
-
-def _smoke(config):
-  base.make_policy_tiny(config)
-  config.sft.steps = 10
-  config.sft.batch_tokens = 1024
-  config.sft.warmup_steps = 2
-  config.rl.iterations = 3
-  config.rl.problems_per_iteration = 4
-  config.rl.group_size = 2
-  config.rl.updates_per_iteration = 2
-  config.rollout.num_slots = 8
-  config.rollout.prefill_batch = 4
-  config.optimizer.micro_batch_rows = 4
-  config.saving.every_iterations = 2
-  config.saving.every_sft_steps = 5

@@ -41,12 +41,7 @@ def get_config(variant=''):
 def _arithmetic(variant):
   config = arithmetic.get_config('smoke' if variant == 'smoke' else '')
   config.stages = ('sft', 'curate')
-  # Held-out problems have the templates of all others, and other numbers.
-  config.curation.variant_similarity = 0.0
-  # The habit of guessing begins so: no room is left to work anything out.
-  config.curation.guess_suffix = '\n'
-  config.curation.guess_prefix = 'guess\n#### '
-  config.curation.guess_max_length = 8
+  arithmetic.set_guesses(config)
   if variant == 'arithmetic':
     config.sft.steps = 600
     config.task.train_problems = 160

@@ -43,12 +43,6 @@ def get_config(variant=''):
 
 
 def _smoke(config):
-  config.policy.dtype = 'float32'
-  config.mesh.fsdp = 1
-  config.rollout.num_slots = 8
-  config.rollout.prefill_batch = 4
-  config.rollout.max_length = 16
-  config.rollout.token_budget = 16
-  config.evaluation.samples = 2
-  config.evaluation.pass_at = (1, 2)
-  config.evaluation.problems = 4
+  base.smoke(config)
+  config.rollout.update(max_length=16, token_budget=16)
+  config.evaluation.update(samples=2, pass_at=(1, 2), problems=4)

@@ -35,23 +35,12 @@ def _arithmetic(variant):
   is_smoke = variant == 'smoke'
   config = arithmetic.get_config('smoke' if is_smoke else '')
   config.stages = ('sft', 'long_cot')
-  config.task.slip_rate = 0.1
-  config.task.guess_rate = 0.2
-  config.long_cot.batch_tokens = 2048
-  config.long_cot.learning_rate = 1e-3
-  config.long_cot.end_learning_rate = 1e-4
-  config.long_cot_examples.prompt = 'plain'
-  config.long_cot_examples.samples = 4
-  config.long_cot_examples.problems = 1024
+  config.task.update(slip_rate=0.1, guess_rate=0.2)
+  config.long_cot.update(
+    batch_tokens=2048, learning_rate=1e-3, end_learning_rate=1e-4
+  )
+  config.long_cot_examples.update(prompt='plain', samples=4, problems=1024)
   if is_smoke:
-    # Problems and policy so small that it is sometimes right within seconds.
-    config.task.kinds = ('multiply',)
-    config.task.max_difficulty = 0.0
-    config.sft.num_examples = 2000
-    config.sft.steps = 400
-    config.sft.warmup_steps = 5
-    config.long_cot.epochs = 1
-    config.long_cot.warmup_steps = 0
+    arithmetic.smoke_with_right_answers(config)
     config.long_cot_examples.problems = 32
-    config.long_cot_examples.least_processes = 0
   return config

@@ -73,21 +73,7 @@ def set_task(config):
 
 
 def _smoke(config):
+  base.smoke(config)
   config.task.held_out_problems = 8
-  config.policy.dtype = 'float32'
-  config.mesh.fsdp = 1
-  config.rollout.mesh = ()
-  config.rollout.dtype = ''
-  config.rollout.tokens_per_call = 8
-  config.rl.iterations = 3
-  config.rl.problems_per_iteration = 4
-  config.rl.group_size = 2
-  config.rl.updates_per_iteration = 2
-  config.rollout.num_slots = 8
-  config.rollout.prefill_batch = 4
-  config.rollout.max_prompt_length = 256
-  config.rollout.max_length = 32
-  config.rollout.token_budget = 16
-  config.optimizer.micro_batch_rows = 4
-  config.evaluation.every = 0
+  config.rollout.update(max_prompt_length=256, max_length=32, token_budget=16)
   config.saving.every_iterations = 1

@@ -30,19 +30,7 @@ def get_config(variant=''):
 
 
 def _smoke(config):
-  config.task.train_problems = 64
-  config.task.held_out_problems = 8
-  base.make_policy_tiny(config)
-  config.sft.steps = 4
-  config.sft.warmup_steps = 1
-  config.sft.batch_tokens = 4096
-  config.rl.iterations = 3
-  config.rl.problems_per_iteration = 2
-  config.rl.group_size = 2
-  config.rl.updates_per_iteration = 1
-  config.rollout.num_slots = 8
-  config.rollout.prefill_batch = 4
-  config.rollout.max_length = 128
-  config.rollout.token_budget = 64
-  config.saving.every_iterations = 1
-  config.saving.every_sft_steps = 2
+  base.smoke(config)
+  # A row is a prompt of 1,024 bytes and a response.
+  config.sft.update(steps=4, warmup_steps=1, batch_tokens=4096)
+  config.saving.update(every_iterations=1, every_sft_steps=2)

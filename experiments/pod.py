@@ -38,10 +38,7 @@ def get_config(variant='qwen25_7b_32k'):
   config.mesh.fsdp = fsdp
   config.mesh.context = context
   # Devices that share long rows share parameters and moments too.
-  whole, split = 'embed:fsdp', 'embed:fsdp+context'
-  config.mesh.rules = tuple(
-    split if rule == whole else rule for rule in config.mesh.rules
-  )
+  config.mesh.rules = ('embed:fsdp+context',)
   config.rl.problems_per_iteration = 128
   config.rollout.mesh = (fsdp * context // tensor, 1, tensor)
   config.rollout.dtype = 'bfloat16'

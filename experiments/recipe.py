@@ -21,40 +21,23 @@ def get_config(variant=''):
   config = arithmetic.get_config(variant)
   config.stages = ('sft', 'curate', 'long_cot', 'rl', 'short_rl', 'evaluate')
   config.task.train_problems = 512
-  # Held-out problems have the templates of all others, and other numbers.
-  config.curation.variant_similarity = 0.0
-  # The habit of guessing begins so: no room is left to work anything out.
-  config.curation.guess_suffix = '\n'
-  config.curation.guess_prefix = 'guess\n#### '
-  config.curation.guess_max_length = 8
-  config.long_cot.batch_tokens = 2048
-  config.long_cot.learning_rate = 1e-4
-  config.long_cot.end_learning_rate = 1e-5
-  config.long_cot_examples.prompt = 'plain'
-  config.long_cot_examples.samples = 4
-  config.long_cot_examples.problems = 512
-  config.long_cot_examples.least_processes = 2
+  arithmetic.set_guesses(config)
+  config.long_cot.update(
+    batch_tokens=2048, learning_rate=1e-4, end_learning_rate=1e-5
+  )
+  config.long_cot_examples.update(
+    prompt='plain', samples=4, problems=512, least_processes=2
+  )
   config.short_rl.iterations = 12
-  config.evaluation.samples = 4
-  config.evaluation.pass_at = (1, 4)
+  config.evaluation.update(samples=4, pass_at=(1, 4))
   if variant == 'smoke':
     _smoke(config)
   return config
 
 
 def _smoke(config):
-  # Problems so small that the policy is sometimes right within seconds.
-  config.task.kinds = ('multiply',)
-  config.task.max_difficulty = 0.0
+  arithmetic.smoke_with_right_answers(config)
   config.task.train_problems = 64
-  config.sft.num_examples = 2000
-  config.sft.steps = 400
-  config.sft.warmup_steps = 5
-  config.curation.samples = 2
-  config.curation.guesses = 1
-  config.long_cot.epochs = 1
-  config.long_cot.warmup_steps = 0
-  config.long_cot_examples.least_processes = 0
+  config.curation.update(samples=2, guesses=1)
   config.rl.iterations = 2
-  config.short_rl.iterations = 1
-  config.short_rl.max_length = 32
+  config.short_rl.update(iterations=1, max_length=32)

@@ -23,7 +23,6 @@ warm-up and the shape of the decay are not published.  `:smoke` runs the same on
 a laptop, for a checkpoint of a few thousand weights.
 """
 
-from experiments import base
 from experiments import math
 
 
@@ -45,6 +44,7 @@ def get_config(variant=''):
   for key in ('files', 'weights'):
     config.sft_long[key] = config.sft.get_oneway_ref(key)
   if variant == 'smoke':
-    base.make_supervised_small(config.sft, row_tokens=512)
-    base.make_supervised_small(config.sft_long, row_tokens=1024)
+    for group, row in ((config.sft, 512), (config.sft_long, 1024)):
+      group.update(row_tokens=row, batch_tokens=4 * row)
+      group.update(warmup_steps=0, log_every=1)
   return config

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from k15 import config_routes
 from k15.data_types import Problem, StopReason
-from k15.rewards import routes as routes_lib
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def digest(*values: Any) -> str:
 
 def route_of(config: Any, problem: Problem) -> str:
   """The rewards that judge a problem, by its domain, as in training."""
-  routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  routes = config_routes.routes_of(config.reward.default, config.reward.routes)
   return routes.get(problem.domain, routes[''])
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from k15 import config_changes
+from k15 import config_keys
 from k15 import run_files
 from k15.run_files import Run
 
@@ -73,7 +73,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
 def by_run(found: Group) -> list[Group]:
   """A group for each of its runs, for when there is nothing else to compare."""
   return [
-    Group(run.name, config_changes.leaves(run.config), (run,))
+    Group(run.name, config_keys.leaves(run.config), (run,))
     for run in found.runs
   ]
 
@@ -87,7 +87,7 @@ def last_stage(found: Group) -> str | None:
 
 def _settings(runs):
   """Config of each run by whole keys, what the seed decides made equal."""
-  flat = [config_changes.leaves(run.config) for run in runs]
+  flat = [config_keys.leaves(run.config) for run in runs]
   for values in flat:
     values.pop('seed', None)
   forms = [

@@ -6,9 +6,10 @@ import numpy as np
 
 from k15 import charts
 from k15 import comparison_figures
+from k15 import config_stages
 from k15.comparison import Group
 
-# Stage -> charts: title, key, y axis, options.
+# What a stage logs -> its charts: title, key, y axis, options.
 _RL = (
   ('Reward', 'rl/reward', 'mean raw reward', dict(limits=(0, 1))),
   (
@@ -65,10 +66,7 @@ _DPO = (
   ),
   ('Margin', 'dpo/margin', 'nats', dict(xlabel='step')),
 )
-CHARTS = {
-  'rl': _RL, 'short_rl': _RL, 'dpo': _DPO,
-  'sft': _SFT, 'sft_long': _SFT, 'long_cot': _SFT, 'shortest': _SFT,
-}  # fmt: skip
+CHARTS = {'rl': _RL, 'dpo': _DPO, 'sft': _SFT}
 _HIDDEN = 'time/judging_seconds'  # goes on beside the rollout
 _ASIDE = 'time/evaluation_seconds'  # not part of training
 
@@ -78,13 +76,14 @@ def stage_charts(groups: Sequence[Group], stage: str) -> list[charts.Chart]:
 
   Args:
     groups: in the order of their colours.
-    stage: one of `CHARTS`.
+    stage: one that logs something.
   """
   tables = [
     [_table(run.records, stage) for run in found.runs] for found in groups
   ]
   made = []
-  for title, key, ylabel, options in CHARTS[stage]:
+  wanted = CHARTS[config_stages.STAGES[stage].curves]
+  for title, key, ylabel, options in wanted:
     lines = {
       found.label: [(x, table[key]) for x, table in own if key in table]
       for found, own in zip(groups, tables, strict=True)

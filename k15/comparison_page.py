@@ -1,6 +1,7 @@
 """The page that compares runs: one HTML file that needs no other."""
 
 import collections
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +10,7 @@ from k15 import comparison
 from k15 import comparison_charts
 from k15 import comparison_figures
 from k15 import comparison_tables
+from k15 import config_stages
 from k15 import correctness
 from k15 import figures
 from k15 import files
@@ -136,14 +138,14 @@ def _curves(groups):
     for run in found.runs
     for record in run.records
   }
+  kinds = map(config_stages.with_curves, comparison_charts.CHARTS)
   sections = []
-  for stage in comparison_charts.CHARTS:
+  for stage in itertools.chain(*kinds):
     if stage in logged:
       made = comparison_charts.stage_charts(groups, stage)
+      title = config_stages.STAGES[stage].title
       intro = '' if sections else _CURVES
-      sections.append(
-        stage_charts.section(stage_charts.TITLES[stage], made, intro)
-      )
+      sections.append(stage_charts.section(title, made, intro))
   return sections
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from k15 import config_layout
 from k15 import hosts
 from k15 import judges
 from k15 import logs
@@ -176,7 +177,7 @@ def make_layout(
   return Layout(
     dataclasses.replace(shape, vocab_size=shape.vocab_size or known),
     sharding.make_mesh(m.data, m.fsdp, m.tensor, m.context, devices),
-    sharding.parse_rules(m.rules),
+    config_layout.parse_rules(m.rules),
   )
 
 
@@ -190,4 +191,6 @@ def make_rollout_layout(config: Any, layout: Layout) -> Layout:
     shape = dataclasses.replace(shape, dtype=r.dtype, param_dtype=r.dtype)
   if r.mesh:
     mesh = sharding.make_mesh(*r.mesh, devices=mesh.devices.flat)
-  return Layout(shape, mesh, sharding.parse_rules(r.mesh_rules, layout.rules))
+  key = 'rollout.mesh_rules'
+  rules = config_layout.parse_rules(r.mesh_rules, layout.rules, key)
+  return Layout(shape, mesh, rules)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from k15 import asks as asks_lib
+from k15 import config_stages
 from k15 import curation
 from k15 import curation_steps
 from k15 import files
@@ -110,7 +111,8 @@ def curate_with(
   if hosts.of_first(np.array(_recorded(folder) == inputs)):
     return _read_prompts(folder)
   checkpoints = context.workdir / 'checkpoints'
-  if any((checkpoints / stage).exists() for stage in ('rl', 'short_rl')):
+  trained = config_stages.with_curves('rl')
+  if any((checkpoints / stage).exists() for stage in trained):
     return _begun_upon(context, folder, _changed(_recorded(folder), inputs))
   folder.mkdir(parents=True, exist_ok=True)
   problems, steps = curation_steps.run(context, evaluation, write, model)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from k15 import config_routes
 from k15 import problems
 from k15 import rows
 from k15.data_types import Problem
 from k15.rewards import code_datasets
 from k15.rewards import code_tests
-from k15.rewards import routes as routes_lib
 
 _MATH = (
   '{prompt}\n\nReason step by step, and put the final answer in \\boxed{}.'
@@ -83,10 +83,10 @@ def read(config: Any, is_chat: bool) -> list[EvalSet]:
     ValueError: a malformed file; says which and where.
   """
   e = config.evaluation
-  rewards = routes_lib.named(e.rewards)
-  templates = routes_lib.named(e.templates)
+  rewards = config_routes.named(e.rewards)
+  templates = config_routes.named(e.templates)
   sets = []
-  for name, path in routes_lib.named(e.sets).items():
+  for name, path in config_routes.named(e.sets).items():
     kind = format_of(path)
     end = '' if is_chat else '\n'
     end = config.task.prompt_suffix if kind == 'own' else end
@@ -144,9 +144,8 @@ def kept_out(config: Any) -> dict[str, list[Problem]]:
     ValueError: a malformed file; says which and where.
   """
   asked_for = config.task.prompt_field
-  kinds = {
-    p: format_of(p) for p in routes_lib.named(config.evaluation.sets).values()
-  }
+  sets = config_routes.named(config.evaluation.sets)
+  kinds = {path: format_of(path) for path in sets.values()}
   for path in config.curation.evaluation_paths:
     is_own = asked_for in rows.first_row(path)
     kinds.setdefault(path, 'own' if is_own else format_of(path))

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from k15 import asks as asks_lib
+from k15 import config_routes
 from k15 import draw
 from k15 import eval_table
 from k15 import evaluate
@@ -35,7 +36,6 @@ from k15.asks import Ask
 from k15.context import Context
 from k15.eval_sets import EvalSet
 from k15.journal import Journal
-from k15.rewards import routes as routes_lib
 
 
 def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _domain(ask):
 
 def _record(ask, journal):
   record = evaluate.record_of(ask, journal)
-  if routes_lib.terms_of(ask.route)[0].reward == 'code_tests':
+  if config_routes.terms_of(ask.route)[0].reward == 'code_tests':
     record['answer'] = ''  # Its tests are not to be read.
   return record
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from k15 import asks as asks_lib
+from k15 import config_routes
 from k15 import correctness
 from k15 import draw
 from k15 import eval_metrics
@@ -15,7 +16,6 @@ from k15 import writers
 from k15.asks import Ask
 from k15.data_types import Problem, StopReason
 from k15.journal import Journal
-from k15.rewards import routes
 from k15.rewards import votes
 from k15.rewards.verdict import Verdict
 from k15.task import Task
@@ -163,7 +163,7 @@ def _votes(groups, reward_of, marker, opening):
   """Per problem, how right the majority is; the share of problems with ties."""
   shares, ties = [], []
   for group in groups:
-    reward = routes.terms_of(reward_of(group[0]))[0].reward
+    reward = config_routes.terms_of(reward_of(group[0]))[0].reward
     answers = [
       votes.answer_of(opening(r['prompt']) + r['response'], reward, marker)
       if r['stop'] == StopReason.EOS.value

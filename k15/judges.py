@@ -14,13 +14,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from k15 import config_routes
 from k15 import task as task_lib
 from k15.rewards import answer_workers
 from k15.rewards import code_tests
 from k15.rewards import exact_answer
 from k15.rewards import math_answers
 from k15.rewards import reward_client
-from k15.rewards import routes as routes_lib
 from k15.rewards import rules
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
@@ -40,9 +40,9 @@ def make_scorer(
   Raises:
     ValueError: a route that leads nowhere, or no sandbox for programs.
   """
-  routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  routes = config_routes.routes_of(config.reward.default, config.reward.routes)
   routes |= more_routes or {}
-  terms = itertools.chain(*map(routes_lib.terms_of, routes.values()))
+  terms = itertools.chain(*map(config_routes.terms_of, routes.values()))
   names = sorted({term.reward for term in terms})
   resources = contextlib.ExitStack()
   judges = make_judges(config, names, resources)

@@ -20,9 +20,9 @@ from ml_collections import config_flags
 from k15 import arithmetic
 from k15 import checkpoint
 from k15 import command_line
-from k15 import config as config_lib
-from k15 import config_changes
-from k15 import config_rules
+from k15 import config_checks
+from k15 import config_keys
+from k15 import config_resume
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import curation_steps
@@ -100,21 +100,21 @@ def _prepare():
   """Checks config and workdir before any device is asked for work."""
   config, workdir = _CONFIG.value, _WORKDIR.value
   if config is None or workdir is None:
-    raise config_rules.ConfigError('--config and --workdir are needed')
-  config_lib.validate_processes(config)
+    raise config_keys.ConfigError('--config and --workdir are needed')
+  config_checks.validate_processes(config)
   m = config.mesh
   hosts.join(m.coordinator, m.num_processes, m.process_id)
   context_lib.adopt_checkpoint(config)
-  config_lib.validate(config, jax.device_count(), arithmetic.KINDS)
+  config_checks.validate(config, jax.device_count(), arithmetic.KINDS)
   workdir = pathlib.Path(workdir).absolute()
   path = workdir / 'config.json'
   if path.exists():
-    for change in config_changes.refuse_changes(
+    for change in config_resume.refuse_changes(
       hf_config.read_json(path), config, stage_inputs.begun(workdir)
     ):
       if hosts.is_first():
         print(f'changed since the run began: {change}')
-    stage_inputs.check_files(workdir, config_changes.to_json(config))
+    stage_inputs.check_files(workdir, config_resume.to_json(config))
   host_memory.keep_freed()
   return workdir, config
 
@@ -122,7 +122,7 @@ def _prepare():
 def _write_config(workdir, config):
   if not hosts.is_first():
     return
-  text = json.dumps(config_changes.to_json(config), indent=2) + '\n'
+  text = json.dumps(config_resume.to_json(config), indent=2) + '\n'
   files.replace_file(workdir / 'config.json', text.encode())
 
 

@@ -9,10 +9,10 @@ read, in English and Chinese, and says what it saw.
 import dataclasses
 import re
 
-from k15 import choices
+from k15 import config_keys
 from k15.data_types import Problem
 
-KINDS = choices.QUESTION_TYPES
+KINDS = config_keys.QUESTION_TYPES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from k15 import config_changes
+from k15 import config_resume
+from k15 import config_stages
 from k15 import curate
 from k15 import eval_stage
 from k15 import evaluate
@@ -36,89 +37,88 @@ from k15 import stage_inputs
 from k15.context import Context
 
 
-def _from_params(train, **settings):
-  """A stage that is given weights, as one that is given a model's directory."""
-
-  def train_from(context, model):
-    make_params = functools.partial(run_weights.load_params, context, model)
-    return train(context, make_params, **settings)
-
-  return train_from
+def _weights(context, model):
+  """What makes the weights to start from, when they are needed."""
+  return functools.partial(run_weights.load_params, context, model)
 
 
-# Stage -> (context, directory of the model before or None) -> its last state.
-_TRAIN = dict(
-  sft=_from_params(sft.train, stage='sft'),
-  sft_long=_from_params(sft.train, stage='sft_long'),
-  long_cot=long_cot.train,
-  rl=_from_params(rl.train),
-  shortest=shortest.train,
-  dpo=preference.train,
-  short_rl=short_rl.train,
-)
+# Kind of a stage -> (context, its name, directory of the model before or None)
+# -> its last state.
+TRAIN = {
+  'sft': lambda c, stage, model: sft.train(c, _weights(c, model), stage),
+  'long_cot': lambda c, _, model: long_cot.train(c, model),
+  'rl': lambda c, stage, model: rl.train(c, _weights(c, model), stage),
+  'shortest': lambda c, _, model: shortest.train(c, model),
+  'dpo': lambda c, _, model: preference.train(c, model),
+  'short_rl': lambda c, _, model: short_rl.train(c, model),
+}
 
 
 def run(context: Context) -> dict[str, Any]:
   """Runs all stages; returns the summary, whole in the first process."""
-  start = time.time()
-  summary_path = context.workdir / 'summary.json'
-  summary = _read(summary_path)
+  start, config = time.time(), context.config
+  path = context.workdir / 'summary.json'
+  summary = json.loads(path.read_text()) if path.exists() else {}
   already = summary.get('seconds', 0.0)
-  checkpoint = context.config.checkpoint
-  source = models.directory_of(checkpoint) if checkpoint else None
-  if 'curate' in context.config.stages:
+  source = models.directory_of(config.checkpoint) if config.checkpoint else None
+  if 'curate' in config.stages:
     curate.check(context)
-  for stage in context.config.stages:
-    if stage == 'evaluate':
-      results = eval_stage.run(context, source)
-      if hosts.is_first():
-        pooled = eval_stage.pooled(results)
-        summary |= {f'{key}_after_evaluate': v for key, v in pooled.items()}
-        summary['evaluation'] = results
-        summary['seconds'] = already + time.time() - start
-        _write(summary_path, summary)
-      continue
-    stage_inputs.check(
-      context.workdir,
-      stage,
-      source,
-      config_changes.to_json(context.config),
-      _problems(context, stage),
-    )
-    if stage == 'curate':
-      context = _curate(context, source)
-      continue
-    source = _train(context, stage, source)
-    records = _evaluation(context, stage, source)
-    if not hosts.is_first():
-      continue
-    result = evaluate.summary(records)
-    summary[f'accuracy_after_{stage}'] = result['accuracy']
-    summary[f'mean_tokens_after_{stage}'] = result['mean_tokens']
-    summary[f'truncated_after_{stage}'] = result['truncated']
-    summary |= dict(
-      held_out_problems=len(context.task.held_out),
-      seed=context.config.seed,
-      seconds=already + time.time() - start,
-    )
-    print(
-      f'after {stage}: accuracy {result["accuracy"]:.3f},'
-      f' {result["mean_tokens"]:.1f} tokens a response',
-      flush=True,
-    )
-    _write(summary_path, summary)
+  for stage in config.stages:
+    kind = config_stages.STAGES[stage].kind
+    if kind == 'evaluate':
+      found = _evaluated(context, source)
+    else:
+      settings = config_resume.to_json(context.config)
+      problems = _problems(context, stage)
+      stage_inputs.check(context.workdir, stage, source, settings, problems)
+      if kind == 'curate':
+        context = _curate(context, source)
+        continue
+      source = _train(context, stage, source)
+      found = _measured(context, stage, source)
+    if hosts.is_first():
+      summary |= found | dict(seconds=already + time.time() - start)
+      text = json.dumps(summary, indent=2) + '\n'
+      files.replace_file(path, text.encode())
   if hosts.is_first():
-    path = report.write_report(str(context.workdir))
-    print(f'report: {path}', flush=True)
+    print(f'report: {report.write_report(str(context.workdir))}', flush=True)
   return summary
+
+
+def _evaluated(context, source):
+  """What the summary says of the stage 'evaluate'."""
+  results = eval_stage.run(context, source)
+  if not hosts.is_first():
+    return {}
+  pooled = eval_stage.pooled(results)
+  found = {f'{key}_after_evaluate': value for key, value in pooled.items()}
+  return found | dict(evaluation=results)
+
+
+def _measured(context, stage, model):
+  """What the summary says of a stage that made a model, and says it."""
+  records = _evaluation(context, stage, model)
+  if not hosts.is_first():
+    return {}
+  result = evaluate.summary(records)
+  print(
+    f'after {stage}: accuracy {result["accuracy"]:.3f},'
+    f' {result["mean_tokens"]:.1f} tokens a response',
+    flush=True,
+  )
+  keys = ('accuracy', 'mean_tokens', 'truncated')
+  return {f'{key}_after_{stage}': result[key] for key in keys} | dict(
+    held_out_problems=len(context.task.held_out), seed=context.config.seed
+  )
 
 
 def _problems(context, stage):
   """What a stage learns from, as far as files of the task decide it."""
-  if stage in ('sft', 'sft_long'):
+  kind = config_stages.STAGES[stage].kind
+  if kind == 'sft':
     has_files = context.config[stage].files
     return [] if has_files else _plain(context.task.examples)
-  return [] if stage == 'merge' else _plain(context.task.train)
+  return [] if kind == 'merge' else _plain(context.task.train)
 
 
 def _plain(entries):
@@ -127,23 +127,23 @@ def _plain(entries):
 
 def _curate(context, source):
   """The context with the prompt set in the place of the task's problems."""
-  make_params = functools.partial(run_weights.load_params, context, source)
-  problems = curate.curate(context, make_params if source else None)
+  make_params = _weights(context, source) if source else None
+  problems = curate.curate(context, make_params)
   return curate.prompt_set(context, problems)
 
 
 def _train(context, stage, source) -> pathlib.Path:
   """Runs a stage from the model at `source`, if any; returns its own."""
-  config = context.config
+  config, kind = context.config, config_stages.STAGES[stage].kind
   directory = context.workdir / 'models' / stage
-  total = _total(config, stage)
+  total = config_stages.total(config, stage)
   origin = models.read_origin(directory)
   if origin is not None and origin.done == total:
     return directory
-  if stage == 'merge':
+  if kind == 'merge':
     _merge(context, source, directory)
     return directory
-  state = _TRAIN[stage](context, source)
+  state = TRAIN[kind](context, stage, source)
   checkpoint = config.checkpoint
   models.save(
     directory,
@@ -171,23 +171,12 @@ def _merge(context, source, directory):
   hosts.wait(f'{directory}: merged')
 
 
-def _total(config, stage):
-  """When a stage is done: iterations, epochs or steps."""
-  if stage in sft.STAGES:
-    return config[stage].epochs or config[stage].steps
-  return {
-    'rl': config.rl.iterations,
-    'merge': 1,
-    'dpo': config.dpo.steps,
-    'short_rl': config.short_rl.iterations,
-  }[stage]
-
-
 def _longest(config, stage):
   """Tokens of the longest texts the model was trained on so far."""
   r = config.rollout
   trained = config.stages[: config.stages.index(stage) + 1]
-  rows = (sft_data.row_tokens(config, s) for s in trained if s in sft.STAGES)
+  packed = set(trained) & set(config_stages.with_curves('sft'))
+  rows = (sft_data.row_tokens(config, s) for s in packed)
   return max(r.max_prompt_length + r.max_length, *rows, 0)
 
 
@@ -219,11 +208,3 @@ def _evaluation(context, stage, model):
   if hosts.is_first():
     files.replace_file(path, lines.encode())
   return records
-
-
-def _read(path):
-  return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _write(path, value):
-  files.replace_file(path, json.dumps(value, indent=2).encode() + b'\n')

@@ -10,9 +10,9 @@ from concurrent import futures
 
 import numpy as np
 
+from k15 import config_routes
 from k15 import hosts
 from k15.data_types import Trajectory
-from k15.rewards import routes
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.rl_stage import Stage
@@ -85,18 +85,18 @@ def score(stage: Stage, verdicts: Verdicts, iteration: int) -> None:
 
 def _earned(verdicts):
   """Rewards and their parts, those of the first process in all of them."""
-  table = np.full((len(verdicts), 1 + len(routes.PARTS)), np.nan)
+  table = np.full((len(verdicts), 1 + len(config_routes.PARTS)), np.nan)
   for row, verdict in zip(table, verdicts, strict=True):
     own = scoring.parts_of(verdict)
     row[0] = scoring.reward_of(verdict)
     # A part that the reward does not have is no number.
-    row[1:] = [own.get(name, np.nan) for name in routes.PARTS]
+    row[1:] = [own.get(name, np.nan) for name in config_routes.PARTS]
   if verdicts:
     table = hosts.of_first(table)
   parts = [
     {
       name: float(value)
-      for name, value in zip(routes.PARTS, row[1:], strict=True)
+      for name, value in zip(config_routes.PARTS, row[1:], strict=True)
       if not np.isnan(value)
     }
     for row in table

@@ -7,9 +7,10 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from k15 import config_stages
 from k15 import files
 
-RL_STAGES = 'rl', 'short_rl'
+RL_STAGES = config_stages.with_curves('rl')
 _FILES = 'summary.json', 'metrics.jsonl', 'trajectories.jsonl'
 
 Record = dict[str, Any]

@@ -22,8 +22,8 @@ from ml_collections import config_flags
 
 from k15 import arithmetic
 from k15 import command_line
-from k15 import config as config_lib
-from k15 import config_rules
+from k15 import config_checks
+from k15 import config_keys
 from k15 import context as context_lib
 from k15 import models
 from k15 import rollouts
@@ -100,12 +100,12 @@ def make(
   Shape and tokenizer are those of `checkpoint`, or else of the config's.
   """
   if config is None:
-    raise config_rules.ConfigError('--config is needed')
+    raise config_keys.ConfigError('--config is needed')
   config.checkpoint = checkpoint or config.checkpoint
   context_lib.adopt_checkpoint(config)
   checked = config.copy_and_resolve_references()
   checked.task.name = 'arithmetic'  # A worker needs no file of problems.
-  config_lib.validate(checked, jax.device_count(), arithmetic.KINDS)
+  config_checks.validate(checked, jax.device_count(), arithmetic.KINDS)
   r = config.rollout
   tokenizer = context_lib.make_tokenizer(config)
   layout = context_lib.make_layout(config, tokenizer)

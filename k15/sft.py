@@ -19,9 +19,6 @@ from k15.context import Context
 from k15.data_types import Batch, TrainState
 from k15.packing import TokenPair
 
-# Each a group of keys in the config.
-STAGES = ('sft', 'sft_long', 'long_cot', 'shortest')
-
 
 def train(
   context: Context,
@@ -34,7 +31,7 @@ def train(
   Args:
     context: of the run.
     make_params: the weights to start from, consumed; called by a first run.
-    stage: its name, one of `STAGES`: a group of the config.
+    stage: its name, a group of the config.
     make_pairs: returns prompts and responses to learn from, and how many were
       left out; None: those of the stage's files, or of the task.
 

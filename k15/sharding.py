@@ -20,53 +20,14 @@ from jax.sharding import Mesh
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-AXES = ('data', 'fsdp', 'tensor', 'context')
+from k15 import config_layout
 
-# Parameters split over 'fsdp' (gathered for use) and 'tensor' (never
-# gathered); rows of a batch and slots of the rollout over both outer axes, and
-# the columns of long rows over 'context'.
-RULES = (
-  ('batch', ('data', 'fsdp')),
-  ('slots', ('data', 'fsdp')),
-  ('embed', 'fsdp'),
-  ('vocab', 'tensor'),
-  ('heads', 'tensor'),
-  ('kv_heads', 'tensor'),  # whole on every device where it does not divide
-  ('mlp', 'tensor'),
-  ('head_dim', None),
-  ('sequence', 'context'),  # whole where it does not divide
-  ('layers', None),
-  ('norm', None),
-)
-
+AXES, RULES = config_layout.AXES, config_layout.RULES
 # Where the devices do not divide them, all devices hold all of them.
 MAY_STAY_WHOLE = ('kv_heads', 'sequence', 'slots')
 
 LogicalAxes = Sequence[str | None]
-Rules = Sequence[tuple[str, str | tuple[str, ...] | None]]
-
-
-def parse_rules(texts: Sequence[str], base: Rules = RULES) -> Rules:
-  """Rules as the config writes them, in place of those of `base`.
-
-  Args:
-    texts: 'embed:fsdp', 'batch:data+fsdp', or 'norm:' for what is whole.
-    base: rules of the logical axes that no text names.
-
-  Raises:
-    ValueError: a logical or a mesh axis that is not known.
-  """
-  rules = dict(base)
-  for text in texts:
-    name, _, right = text.partition(':')
-    axes = tuple(filter(None, right.split('+')))
-    unknown = sorted({name} - rules.keys()) + sorted(set(axes) - set(AXES))
-    if unknown:
-      raise ValueError(
-        f'rule {text!r}: {unknown[0]!r} is none of {(*rules, *AXES)}'
-      )
-    rules[name] = axes if len(axes) > 1 else axes[0] if axes else None
-  return tuple(rules.items())
+Rules = config_layout.Rules
 
 
 def make_mesh(
@@ -87,23 +48,13 @@ def make_mesh(
     ValueError: the sizes do not fit the devices.
   """
   devices = list(jax.devices() if devices is None else devices)
-  shape, count = [data, fsdp, tensor, context], len(devices)
-  name = dict(zip(AXES, shape, strict=True))
-  if shape.count(-1) > 1 or any(n < 1 and n != -1 for n in shape):
-    raise ValueError(f'mesh {name}: sizes are positive, and at most one is -1')
-  if -1 in shape:
-    rest = -math.prod(shape)
-    if count % rest:
-      raise ValueError(f'mesh {name}: {rest} does not divide {count} devices')
-    shape[shape.index(-1)] = count // rest
-  size = math.prod(shape)
-  if size > count:
-    raise ValueError(f'mesh {name} needs {size} devices, there are {count}')
+  sizes = config_layout.filled((data, fsdp, tensor, context), len(devices))
+  shape = tuple(sizes.values())
   # Auto leaves the choice of intermediate shardings to the compiler; the
   # default of jax 0.10 is Explicit, which puts shardings into types.
-  types, devices = (AxisType.Auto,) * len(AXES), devices[:size]
+  types, devices = (AxisType.Auto,) * len(AXES), devices[: math.prod(shape)]
   try:
-    return jax.make_mesh(tuple(shape), AXES, types, devices=devices)
+    return jax.make_mesh(shape, AXES, types, devices=devices)
   except NotImplementedError:
     # An axis of 8 over a torus of 4 x 4 x 4 takes half of one dimension.
     split = mesh_utils.create_device_mesh(

@@ -7,18 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from k15 import charts
+from k15 import config_stages
 from k15 import eval_table
 from k15 import figures
 from k15 import page
 
-TITLES = {
-  'sft': 'Supervised warm-up',
-  'sft_long': 'Supervised fine-tuning, long rows',
-  'long_cot': 'Long-CoT warm-up',
-  'shortest': 'Long2short: the shortest correct responses',
-  'dpo': 'Long2short: preferences',
-  'rl': 'Reinforcement learning',
-  'short_rl': 'Long2short: reinforcement learning',
+# What a stage logs -> its charts.
+_CHARTS = {
+  'sft': charts.sft_charts,
+  'dpo': charts.dpo_charts,
+  'rl': charts.rl_charts,
 }
 _INK = '#39424e'
 _WAY = (
@@ -43,17 +41,14 @@ def sections(
   for stage in stages:
     if stage == 'evaluate':
       parts.append(_evaluation(folder.get(stage, {})))
-    if stage not in TITLES:
+    # Runs of other versions may have stages of which nothing is known here.
+    row = config_stages.STAGES.get(stage)
+    if row is None or not row.curves:
       continue
     x, table = charts.columns(records, stage)
-    if stage in ('rl', 'short_rl'):
-      found = charts.rl_charts(x, table)
-    elif stage == 'dpo':
-      found = charts.dpo_charts(x, table)
-    else:
-      found = charts.sft_charts(x, table)
+    found = _CHARTS[row.curves](x, table)
     intro = _long_cot(folder.get(stage, {})) if stage == 'long_cot' else ''
-    parts.append(section(TITLES[stage], found, intro))
+    parts.append(section(row.title, found, intro))
   return parts
 
 

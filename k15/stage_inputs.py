@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from k15 import config_keys
 from k15 import files
 from k15 import fingerprints
 from k15 import hf_config
@@ -20,19 +21,6 @@ from k15 import hf_export
 from k15 import hosts
 from k15 import models
 
-# Keys of files and directories -> the stages that read them; (): all do, be it
-# to know what not to train on.
-READERS = {
-  'task.train_path': (),
-  'task.held_out_path': (),
-  'sft.files': ('sft',),
-  'sft_long.files': ('sft_long',),
-  'long2short.short_model': ('merge',),
-  'short_rl.candidates': ('short_rl',),
-  'checkpoint': (),  # Its tokenizer; its weights are those before a stage.
-}
-# They may change as long as the problems stay the same.
-_KEPT_OUT = ('evaluation.sets', 'curation.evaluation_paths')
 _TOKENIZER = (
   *hf_export.TOKENIZER_FILES, models.BYTE_TOKENIZER, 'config.json',
   'generation_config.json',
@@ -57,7 +45,7 @@ def check_files(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
 
   Args:
     workdir: of the run.
-    config: of `config_changes.to_json`.
+    config: of `config_resume.to_json`.
 
   Raises:
     Changed: names the key and the file.
@@ -81,7 +69,7 @@ def check(
     workdir: of the run.
     stage: its name.
     source: the model before it; None: random weights.
-    config: of `config_changes.to_json`.
+    config: of `config_resume.to_json`.
     problems: what it learns from, in values that JSON can hold.
 
   Raises:
@@ -141,10 +129,16 @@ def _path(workdir, stage):
 
 def _files(stage, config):
   """Key -> fingerprints of its files, of all that the stage reads."""
-  keys = [
-    key for key, readers in READERS.items() if stage in readers or not readers
-  ]
-  return {key: _prints(key, config) for key in (*keys, *_KEPT_OUT)}
+  return {
+    key: _prints(key, config)
+    for key, row in config_keys.KEYS.items()
+    if row.path == config_keys.KEPT_OUT
+    or (row.path == config_keys.INPUT and stage in (row.readers or [stage]))
+  }
+
+
+def _with_path(kind):
+  return [key for key, row in config_keys.KEYS.items() if row.path == kind]
 
 
 def _prints(key, config):
@@ -156,10 +150,10 @@ def _prints(key, config):
 
 def _paths(key, config):
   """The paths that a key holds; none of those that are not read."""
-  group, _, name = key.rpartition('.')
-  value = config[group][name] if group else config[name]
-  if group == 'task' and config['task']['name'] != 'file':
+  if key.startswith('task.') and config['task']['name'] != 'file':
     return []
+  # A run of an older version may lack the key.
+  value = config_keys.leaves(config).get(key, ())
   paths = [value] if isinstance(value, str) else list(value)
   if key == 'evaluation.sets':  # 'name:path', or the path alone
     paths = [path.partition(':')[2] or path for path in paths]
@@ -199,7 +193,7 @@ def _compare_files(stage, before, config):
   """Raises Changed for the first key whose files have other content."""
   remedy = 'take this back or choose another workdir'
   if 'files' not in before:  # It began under a version that kept none.
-    for key in READERS:
+    for key in _with_path(config_keys.INPUT):
       old, new = _paths(key, before['config']), _paths(key, config)
       if old != new:
         raise Changed(
@@ -208,7 +202,7 @@ def _compare_files(stage, before, config):
         )
     return
   for key, old in before['files'].items():
-    if key in _KEPT_OUT:
+    if config_keys.KEYS[key].path == config_keys.KEPT_OUT:
       continue
     new = _prints(key, config)
     if len(old) != len(new):
@@ -232,7 +226,7 @@ def _compare_problems(stage, before, now):
     return
   changed = [
     f'{key} ({_listed(p["name"] for p in now["files"][key])})'
-    for key in _KEPT_OUT
+    for key in _with_path(config_keys.KEPT_OUT)
     if _contents(before['files'][key]) != _contents(now['files'][key])
   ]
   why = (

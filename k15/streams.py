@@ -16,6 +16,8 @@ position (`rollout.sampling`); `IDS` gives each kind of request its own ids.
 import jax
 import numpy as np
 
+from k15 import config_stages
+
 # A number is given once and for good: another would change every run's draws.
 NUMBERS = {
   # -- what is drawn, as keys of jax
@@ -40,18 +42,11 @@ NUMBERS = {
   'server requests': 40,  # by call
   'bootstrap': 50,  # of an evaluation
   'comparison': 51,  # bootstrap of two of them
-  # -- the stage it is drawn for
-  'sft': 100,
-  'sft_long': 101,
-  'long_cot': 102,
-  'rl': 103,
-  'shortest': 104,
-  'short_rl': 105,
+  # -- the stage it is drawn for, and what stages share
+  **{name: s.stream for name, s in config_stages.STAGES.items() if s.stream},
   'reward': 106,  # the classic reward model
-  'curate': 107,
   'responses': 108,  # that long2short's stages share
   'held_out': 109,  # evaluations after stages, on the same draws to compare
-  'evaluate': 110,
 }
 # Group ids of requests, int32: disjoint, for one rollout may answer several.
 IDS = {

@@ -15,6 +15,7 @@ import numpy as np
 
 from k15 import arithmetic
 from k15 import arithmetic_traces
+from k15 import config_stages
 from k15 import conversations
 from k15 import eval_sets
 from k15 import near_duplicates
@@ -247,9 +248,9 @@ def _check_enough(config, task):
     raise ValueError(
       f'there are {len(task.train)} training problems, fewer than {name}'
     )
-  stages = set(config.stages)
-  is_evaluated = stages - {'curate', 'evaluate'} or (
-    'evaluate' in stages and not config.evaluation.sets
+  rows = {stage: config_stages.STAGES[stage] for stage in config.stages}
+  is_evaluated = any(row.makes_model for row in rows.values()) or (
+    'evaluate' in rows and not config.evaluation.sets
   )
   if is_evaluated and not task.held_out:
     raise ValueError(
@@ -260,8 +261,8 @@ def _check_enough(config, task):
   lengths = (len(task.tokenizer.encode(e.response)) for e in task.examples)
   stages = [
     stage
-    for stage in ('sft', 'sft_long')
-    if stage in config.stages and not config[stage].files
+    for stage, row in rows.items()
+    if row.kind == 'sft' and not config[stage].files
   ]
   if stages and not any(n <= most for n in lengths):
     raise ValueError(
@@ -274,7 +275,7 @@ def _check_enough(config, task):
 def least_problems(config: Any) -> tuple[int, str]:
   """How many training problems the stages need, and what says so."""
   stages, drawn = set(config.stages), config.rl.problems_per_iteration
-  if stages & {'rl', 'short_rl'}:
+  if stages & set(config_stages.with_curves('rl')):
     return drawn, f'rl.problems_per_iteration = {drawn}'
   asking = sorted(stages & {'long_cot', 'shortest', 'dpo'})
   return len(asking[:1]), f'the 1 that stage {"".join(asking[:1])} asks'

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from experiments import base
+from k15 import config_keys
+from k15 import config_layout
 from launch import chips
 from launch import cloud as cloud_lib
 from launch import gke
 from launch import image
 from launch import slices
 
-_AXES = ('data', 'fsdp', 'tensor', 'context')
 _BUCKET = r'(gs://)?[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[\w./=-]*)?'
 
 
@@ -111,8 +113,9 @@ def _services(cloud, executor, topology) -> Iterator[str]:
 
 
 def _unit(cloud, topology, settings, root) -> Iterator[str]:
-  for key, default in cloud_lib.OURS.items():
-    if settings[key] != default:
+  defaults = config_keys.leaves(base.get_config())
+  for key, row in config_keys.KEYS.items():
+    if row.ours and settings[key] != defaults[key]:
       yield f'{key} is {settings[key]!r}, and the launcher is to set it'
   if topology:
     yield from _mesh(settings, topology)
@@ -133,8 +136,9 @@ def _unit(cloud, topology, settings, root) -> Iterator[str]:
 
 
 def _mesh(settings, topology) -> Iterator[str]:
-  sizes = [settings[f'mesh.{axis}'] for axis in _AXES]
-  text = ' * '.join(map('{} {}'.format, _AXES, sizes))
+  axes = config_layout.AXES
+  sizes = [settings[f'mesh.{axis}'] for axis in axes]
+  text = ' * '.join(map('{} {}'.format, axes, sizes))
   yield from _product(f'mesh is {text}', sizes, topology)
   sizes = settings['rollout.mesh']
   if sizes:

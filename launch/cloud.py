@@ -15,25 +15,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from k15 import config_keys
 from k15 import exit_codes
 from launch import chips
 from launch import local
 from launch import sweep
 
 # Keys of the config that name files or folders.
-PATHS = (
-  'checkpoint', 'task.train_path', 'task.held_out_path',
-  'curation.evaluation_paths', 'sft.files', 'sft_long.files',
-  'long_cot.files', 'long2short.responses', 'long2short.short_model',
-  'shortest.files', 'short_rl.candidates', 'evaluation.sets',
-  'rollout.token_file', 'rollout.tls_authority', 'rollout.tls_certificate',
-  'rollout.tls_key', 'reward.token_file',
-)  # fmt: skip
-# What the launcher decides, as it knows the hosts, and the defaults.
-OURS = {
-  'mesh.coordinator': '', 'mesh.num_processes': 1, 'mesh.process_id': 0,
-  'rollout.workers': (), 'reward.services': (),
-}  # fmt: skip
+PATHS = tuple(key for key, row in config_keys.KEYS.items() if row.path)
 # libtpu locks memory, which GKE's containers may not unless they ask: docs.
 # cloud.google.com/kubernetes-engine/docs/how-to/tpus#privileged-mode.
 LOCK_MEMORY = 'ulimit -l 68719476736; '

@@ -22,8 +22,8 @@ from ml_collections import config_flags
 
 from k15 import arithmetic
 from k15 import command_line
-from k15 import config as config_lib
-from k15 import config_rules
+from k15 import config_checks
+from k15 import config_keys
 from k15 import context as context_lib
 from k15 import rl_updates
 from launch import chips
@@ -189,11 +189,11 @@ def _checked(options):
   """Config and topology, before anything is compiled."""
   config, name = options.config, options.topology
   if config is None or name is None:
-    raise config_rules.ConfigError('--config and --topology are needed')
+    raise config_keys.ConfigError('--config and --topology are needed')
   topology = chips.parse(name)
   context_lib.adopt_checkpoint(config)
   config.task.name = 'arithmetic'  # A plan needs no problems.
-  config_lib.validate(config, topology.num_chips, arithmetic.KINDS)
+  config_checks.validate(config, topology.num_chips, arithmetic.KINDS)
   return config, topology
 
 

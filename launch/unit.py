@@ -22,9 +22,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from k15 import config_keys
 from k15 import exit_codes
 from launch import sweep
-from launch import unit_names
 
 _REPO = pathlib.Path(__file__).resolve().parents[1]
 # What a unit that was asked to stop may leave with: before it listens to
@@ -256,7 +256,7 @@ def try_lock(file: Any) -> bool:
 def settings(config: str, unit: sweep.Unit) -> dict[str, Any]:
   """The unit's whole config by dotted key, as JSON has it."""
   made = sweep.load_config(config, unit.overrides)
-  return _plain(unit_names.leaves(made))
+  return _plain(config_keys.leaves(made))
 
 
 def _plain(values: Mapping[str, Any]):

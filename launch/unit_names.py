@@ -8,17 +8,6 @@ from typing import Any
 _LONGEST = 180  # characters; file systems take 255 bytes, some tools add some
 
 
-def leaves(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  """Values of a nested config by dotted key."""
-  flat = {}
-  for key, value in tree.items():
-    if hasattr(value, 'items'):
-      flat |= leaves(value, f'{prefix}{key}.')
-    else:
-      flat[prefix + key] = value
-  return flat
-
-
 def names(keys: Sequence[str], units: Sequence[Mapping[str, Any]]) -> list[str]:
   """A name for each unit, such as 'strategy=curriculum,seed=0'.
 

@@ -11,17 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from k15 import config_keys
 from launch import cloud as cloud_lib
 from launch import sweep
 
-# What changes the programs that are compiled, and their memory.
-_GROUPS = ('mesh.', 'policy.', 'rollout.', 'tokenizer.')
-_KEYS = (
-  'checkpoint', 'optimizer.name', 'optimizer.micro_batch_rows',
-  'optimizer.offload', 'optimizer.reset_every_iteration', 'loss.method',
-  'loss.grpo_beta', 'rl.problems_per_iteration', 'rl.group_size',
-  'rl.updates_per_iteration', 'rl.epochs',
-)  # fmt: skip
 _NEEDED = ('jax', 'libtpu')
 
 
@@ -89,5 +82,5 @@ def _command(config, overrides, topology):
 
 def _relevant(work):
   for key, value in work.unit.overrides.items():
-    if key.startswith(_GROUPS) or key in _KEYS:
+    if config_keys.KEYS[key].program:
       yield key, value

@@ -41,6 +41,7 @@ from absl import flags
 from absl import logging
 from xmanager import xm_local
 
+from k15 import config_keys
 from launch import checks
 from launch import cloud as cloud_lib
 from launch import gke
@@ -49,7 +50,6 @@ from launch import kubernetes
 from launch import local
 from launch import processes
 from launch import sweep
-from launch import unit_names
 from launch import verdict
 from launch import vertex
 
@@ -117,7 +117,7 @@ def _to_cloud(options, config, units, root):
   fields = dataclasses.fields(cloud_lib.Cloud)
   cloud = cloud_lib.Cloud(**{f.name: options[f.name].value for f in fields})
   settings = {
-    unit.name: unit_names.leaves(
+    unit.name: config_keys.leaves(
       sweep.load_config(options.config, unit.overrides)
     )
     for unit in units

@@ -5,8 +5,8 @@ import pathlib
 
 import numpy as np
 
+from k15 import config_keys
 from launch import sweep
-from launch import unit_names
 
 _FILE = """
 from experiments import base
@@ -56,7 +56,7 @@ def write_runs(config: str, root: pathlib.Path, curves, **summary) -> list:
   """
   units = sweep.units(config)
   for unit in units:
-    leaves = unit_names.leaves(sweep.load_config(config, unit.overrides))
+    leaves = config_keys.leaves(sweep.load_config(config, unit.overrides))
     write_run(root / unit.name, curves(leaves), summary, leaves)
   return units
 

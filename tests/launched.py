@@ -2,9 +2,9 @@
 
 import dataclasses
 
+from k15 import config_keys
 from launch import cloud as cloud_lib
 from launch import sweep
-from launch import unit_names
 
 CLOUD = cloud_lib.Cloud(
   project='p',
@@ -23,11 +23,11 @@ def make_cloud(**changes) -> cloud_lib.Cloud:
 def settings(**overrides) -> dict:
   """Values of the config by dotted key; 'mesh__fsdp' is mesh.fsdp."""
   changed = {key.replace('__', '.'): value for key, value in overrides.items()}
-  return unit_names.leaves(sweep.load_config(CONFIG, changed))
+  return config_keys.leaves(sweep.load_config(CONFIG, changed))
 
 
 def make_work(cloud=CLOUD, **overrides) -> cloud_lib.Work:
   changed = {key.replace('__', '.'): value for key, value in overrides.items()}
   unit = sweep.Unit('tau=0.4,seed=3', {'loss.tau': 0.4, 'seed': 3, **changed})
-  values = unit_names.leaves(sweep.load_config(CONFIG, unit.overrides))
+  values = config_keys.leaves(sweep.load_config(CONFIG, unit.overrides))
   return cloud_lib.make_work(cloud, CONFIG, unit, values)

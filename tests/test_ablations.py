@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from k15 import arithmetic
-from k15 import config as config_lib
+from k15 import config_checks
 from launch import sweep
 
 WARM_UPS = ['warm_up', 'warm_up_checks']
@@ -56,7 +56,7 @@ def test_configs_are_valid(name, variant, tmp_path):
     if 'merge' in config.stages:
       config.checkpoint = 'some/model'
       config.long2short.short_model = str(tmp_path)
-    config_lib.validate(config, devices, arithmetic.KINDS)
+    config_checks.validate(config, devices, arithmetic.KINDS)
 
 
 def test_tuning_uses_no_seed_of_a_figure():

@@ -5,10 +5,8 @@ import re
 
 import launched
 
-from experiments import base
 from launch import cloud as cloud_lib
 from launch import sweep
-from launch import unit_names
 
 
 def test_a_unit_has_one_name_for_ever():
@@ -69,28 +67,6 @@ def test_paths_leave_out_the_name_of_a_set():
       'experiments/a.jsonl',
     )
   ]
-
-
-# Keys that are empty by default, as those of paths are, and name no file.
-NO_PATHS = (
-  'long_cot_examples.server', 'long_cot_examples.server_model',
-  'mesh.coordinator', 'reward.routes', 'reward.services', 'rollout.cache_dtype',
-  'rollout.dtype', 'rollout.mesh', 'rollout.mesh_rules', 'rollout.workers',
-  'evaluation.rewards', 'evaluation.templates', 'task.system_prompt',
-  'tokenizer.words', 'sft.weights', 'sft_long.weights', 'long_cot.weights',
-  'shortest.weights',
-)  # fmt: skip
-
-
-def test_every_path_of_a_config_is_known():
-  """A key that names a file, and is not listed, would not be looked for."""
-  leaves = unit_names.leaves(base.get_config())
-  empty = {key for key, value in leaves.items() if value in ('', ())}
-  assert set(cloud_lib.PATHS) <= empty
-  unknown = empty - set(cloud_lib.PATHS) - set(NO_PATHS)
-  assert not unknown, f'PATHS of launch/cloud.py, or no paths? {unknown}'
-  for key, default in cloud_lib.OURS.items():
-    assert leaves[key] == default
 
 
 def test_models_and_responses_of_long2short_are_mounted():

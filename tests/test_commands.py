@@ -23,7 +23,7 @@ from ml_collections import config_flags
 from benchmarks import public_data
 from k15 import arithmetic
 from k15 import command_line
-from k15 import config as config_lib
+from k15 import config_checks
 
 ROOT = commands.ROOT
 NAMED = commands.named()
@@ -146,7 +146,7 @@ def _python(arguments, folder, programs=None, **environment):
 
 @pytest.mark.parametrize('line', CONFIGURED)
 def test_a_config_is_read_as_it_stands(line, folder, monkeypatch):
-  """By the flags of `k15.main` and all checks of `config.validate`."""
+  """By the flags of `k15.main` and all checks of `config_checks.validate`."""
   monkeypatch.chdir(folder)
   words = shlex.split(line, comments=True)
   words = [w for w in words if w.startswith('--config')]
@@ -159,7 +159,7 @@ def test_a_config_is_read_as_it_stands(line, folder, monkeypatch):
     m = config.mesh
     sizes = (m.data, m.fsdp, m.tensor, m.context)
     devices = abs(math.prod(sizes))
-    config_lib.validate(config, devices, arithmetic.KINDS)
+    config_checks.validate(config, devices, arithmetic.KINDS)
 
 
 @pytest.mark.skipif(not shutil.which('make'), reason='no make here')

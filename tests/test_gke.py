@@ -6,7 +6,7 @@ import yaml
 from test_scripts import expanded
 
 from k15 import arithmetic
-from k15 import config as config_lib
+from k15 import config_checks
 from launch import cloud as cloud_lib
 from launch import gke
 from launch import kubernetes
@@ -224,7 +224,7 @@ def test_k15_accepts_what_its_commands_are_told():
     texts = [a for a in _container(job)['args'] if a.startswith('--config.')]
     told = sweep.parse(launched.CONFIG, texts)
     config = sweep.load_config(launched.CONFIG, told)
-    config_lib.validate(config, chips, arithmetic.KINDS)
+    config_checks.validate(config, chips, arithmetic.KINDS)
 
 
 def test_sandboxes_have_no_rights_and_reach_nothing():

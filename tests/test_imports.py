@@ -9,6 +9,11 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OURS = ('k15', 'experiments', 'launch')
 
+CONFIG = (
+  'config_keys', 'config_stages', 'config_routes', 'config_layout',
+  'config_checks', 'config_stage_checks', 'config_resume',
+  'config_experiment_files', 'command_line',
+)  # fmt: skip
 EQUATIONS = (
   'losses', 'advantages', 'problem_sampler', 'replay', 'batching',
   'arithmetic', 'arithmetic_traces', 'answer_forms', 'answer_pairs',
@@ -40,7 +45,7 @@ REPORTS = (
   'comparison_page',
 )  # fmt: skip
 BELOW_ROLLOUT = [
-  'choices', 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
+  *CONFIG, 'data_types', 'correctness', 'streams', *EQUATIONS, *DEVICES,
 ]  # fmt: skip
 GENERATION = ['asks', 'journal', 'writers', 'draw']
 BELOW_EVALUATE = [*BELOW_ROLLOUT, 'rollout', 'rewards', 'task', 'problems']
@@ -53,41 +58,21 @@ BELOW_RECIPE = [*BELOW_STAGES, *STAGES]
 
 # Page or folder of k15 -> the pages and folders of k15 it may import.
 MAY_IMPORT = {
-  'choices': [],
+  **dict.fromkeys(CONFIG, CONFIG),
   'data_types': [],
-  'streams': [],
+  'streams': ['config_stages'],
   'correctness': [],
-  'config_rules': [],
-  # The names of rewards, beside those of other choices.
-  'config_stages': ['rewards', 'choices', 'config_rules'],
-  'config': [
-    'rewards',
-    'choices',
-    'config_mesh',
-    'config_rules',
-    'config_stages',
-  ],
-  'config_changes': ['config_rules', 'config_stages'],
-  'config_mesh': [],
   'exit_codes': [],
-  'command_line': ['config_rules', 'config_changes'],
-  **{
-    page: ['choices', 'data_types', 'streams', *EQUATIONS] for page in EQUATIONS
-  },
-  'rewards': ['data_types', 'rewards'],
-  **{page: ['data_types', 'streams', *DEVICES] for page in DEVICES},
+  **{page: ['data_types', 'streams', *EQUATIONS] for page in EQUATIONS},
+  'question_types': ['config_keys', 'data_types'],
+  'rewards': ['config_routes', 'data_types', 'rewards'],
+  **{page: [*CONFIG, 'data_types', 'streams', *DEVICES] for page in DEVICES},
   'conversations': ['rows', 'rewards'],
   'update': ['data_types', *DEVICES, 'losses'],  # It takes their gradient.
   'merging': [*DEVICES, 'long2short'],
   'rollout': [*BELOW_ROLLOUT, 'rollout'],
-  'serve': [
-    *BELOW_STAGES,
-    'config',
-    'config_changes',
-    'config_rules',
-    'command_line',
-  ],  # A command of its own.
-  'eval_sets': ['data_types', 'problems', 'rows', 'rewards'],
+  'serve': BELOW_STAGES,  # A command of its own.
+  'eval_sets': [*CONFIG, 'data_types', 'problems', 'rows', 'rewards'],
   'task': [*BELOW_ROLLOUT, 'problems', 'eval_sets', 'rewards'],
   'evaluate': [*BELOW_EVALUATE, *GENERATION],
   'judges': BELOW_EVALUATE,
@@ -108,13 +93,13 @@ MAY_IMPORT = {
   'problems': ['data_types', 'streams', 'files', 'rows', 'rewards'],
   'rl_metrics': ['data_types', 'correctness', *EQUATIONS],
   **{page: [*BELOW_STAGES, *STAGES] for page in STAGES},
-  'recipe': [*BELOW_RECIPE, *REPORTS, 'config_changes'],
+  'recipe': [*BELOW_RECIPE, *REPORTS],
   **{
     page: [
       'files',
       'correctness',
       'intervals',
-      'config_changes',
+      *CONFIG,
       *REPORTS,
     ]  # fmt: skip
     for page in REPORTS
@@ -130,10 +115,6 @@ MAY_IMPORT = {
     *BELOW_RECIPE,
     *REPORTS,
     'recipe',
-    'config',
-    'config_changes',
-    'config_rules',
-    'command_line',
     'exit_codes',
   ],
 }
@@ -203,9 +184,12 @@ def test_imports_follow_the_table(page):
     if top == 'experiments':
       known = ('ml_collections', 'experiments')
       assert root in known or root in sys.stdlib_module_names, where
-    if top == 'launch' and root in ('jax', 'k15'):  # Laptops launch, too.
+    is_config = rest.split('.')[0] in CONFIG
+    if top == 'launch' and (root == 'jax' or root == 'k15' and not is_config):
       plan = ('plan.py', 'plan_programs.py', 'topologies.py')
       assert page.name in plan or name == 'k15.exit_codes', where
+    if top == 'k15' and place in CONFIG:
+      assert root not in ('jax', 'numpy', 'flax'), where
 
 
 @pytest.mark.parametrize('page', PAGES, ids=str)

@@ -6,13 +6,13 @@ import pytest
 
 from experiments import base
 from k15 import arithmetic
-from k15 import config as config_lib
+from k15 import config_checks
+from k15 import config_routes
 from k15 import judges
 from k15 import task as task_lib
 from k15.data_types import Problem, StopReason
 from k15.rewards import code_tests
 from k15.rewards import reward_client
-from k15.rewards import routes
 from k15.rewards import sandbox
 from k15.rewards import sandbox_rungs
 from k15.rewards import values
@@ -21,18 +21,18 @@ from k15.tokenizer import ByteTokenizer
 
 
 def test_every_reward_has_what_makes_it():
-  assert judges._MAKERS.keys() == routes.REWARDS.keys()
+  assert judges._MAKERS.keys() == config_routes.REWARDS.keys()
 
 
 def test_a_new_reward_is_a_page_and_its_rows(monkeypatch):
   def brevity(response, reference):
     return Verdict('correct' if len(response) < 9 else 'wrong')
 
-  monkeypatch.setitem(routes.REWARDS, 'brevity', 'length')
+  monkeypatch.setitem(config_routes.REWARDS, 'brevity', 'length')
   monkeypatch.setitem(judges._MAKERS, 'brevity', lambda *_: brevity)
   config = base.get_config()
   config.reward.default = 'exact_answer+0.5*brevity'
-  config_lib.validate(config, 1, arithmetic.KINDS)
+  config_checks.validate(config, 1, arithmetic.KINDS)
   task = task_lib.Task(ByteTokenizer(()), '', [], [], [])
   with contextlib.closing(judges.make_scorer(config, task)) as scorer:
     for text, reward in (('#### 7', 1.5), ('it is\n#### 7', 1), ('8', 0.5)):
@@ -52,7 +52,7 @@ def test_every_reward_judges_its_kind_of_answer():
     code_tests=(program, tests, program.replace('2', '3')),
     r1_format=('<think>a</think><answer>b</answer>', '', '<answer>b</answer>'),
   )
-  assert set(asked) == set(routes.REWARDS)
+  assert set(asked) == set(config_routes.REWARDS)
   with contextlib.ExitStack() as resources:
     try:
       made = judges.make_judges(base.get_config(), list(asked), resources)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import small_run
 
-from k15 import config as config_lib
-from k15 import config_changes
-from k15 import config_rules
+from k15 import config_checks
+from k15 import config_keys
+from k15 import config_resume
 from k15 import files
 from k15 import models
 from k15 import recipe
@@ -40,7 +40,7 @@ def _even(response, reference):
 def _run(folder, workdir, **changes):
   context = small_run.make_context(folder, workdir, **changes)
   context.scorer._judges['exact_answer'] = _even
-  config_lib.validate(context.config, jax.device_count(), ('add',))
+  config_checks.validate(context.config, jax.device_count(), ('add',))
   return context, recipe.run(context)
 
 
@@ -130,14 +130,14 @@ def test_a_finished_run_is_left_alone(done):
 def test_what_cannot_run(tmp_path, changes, message):
   changes = dict(short_rl__max_length=16) | changes
   config = small_run.make_config(tmp_path, **changes)
-  with pytest.raises(config_rules.ConfigError, match=message):
-    config_lib.validate(config, 1, config.task.kinds)
+  with pytest.raises(config_keys.ConfigError, match=message):
+    config_checks.validate(config, 1, config.task.kinds)
 
 
 def test_keys_of_stages_that_have_not_begun_may_change(tmp_path):
   config = small_run.make_config(tmp_path)
-  before = config_changes.to_json(config)
+  before = config_resume.to_json(config)
   config.dpo.beta, config.long2short.samples = 0.2, 4
-  assert len(config_changes.refuse_changes(before, config, ['sft', 'rl'])) == 2
-  with pytest.raises(config_rules.ConfigError, match='dpo.beta: 0.1 -> 0.2'):
-    config_changes.refuse_changes(before, config, ['dpo'])
+  assert len(config_resume.refuse_changes(before, config, ['sft', 'rl'])) == 2
+  with pytest.raises(config_keys.ConfigError, match='dpo.beta: 0.1 -> 0.2'):
+    config_resume.refuse_changes(before, config, ['dpo'])

@@ -11,7 +11,7 @@ import small_run
 
 from experiments import long_cot as long_cot_experiment
 from k15 import cognitive
-from k15 import config as config_lib
+from k15 import config_checks
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import files
@@ -218,4 +218,4 @@ def test_the_stages_of_a_recipe(tmp_path):
 @pytest.mark.parametrize('variant', ['arithmetic', 'smoke'])
 def test_the_experiments_are_valid(variant):
   config = long_cot_experiment.get_config(variant)
-  config_lib.validate(config, 1, config.task.kinds)
+  config_checks.validate(config, 1, config.task.kinds)

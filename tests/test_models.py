@@ -13,8 +13,8 @@ import small_checkpoint
 import small_run
 
 from experiments import math as math_experiment
-from k15 import config as config_lib
-from k15 import config_changes
+from k15 import config_checks
+from k15 import config_resume
 from k15 import context as context_lib
 from k15 import files
 from k15 import models
@@ -46,7 +46,7 @@ def _math_context(checkpoint, folder, workdir='run'):
   )
   config.rl.iterations = 2
   context_lib.adopt_checkpoint(config)
-  config_lib.validate(config, jax.device_count(), config.task.kinds)
+  config_checks.validate(config, jax.device_count(), config.task.kinds)
   return context_lib.make(config, folder / workdir, threading.Event())
 
 
@@ -66,7 +66,7 @@ def test_the_shape_is_the_checkpoints(trained):
   assert shape.num_layers == case['num_hidden_layers']
   assert shape.rope_theta == case['rope_theta']
   assert shape.qkv_bias and not shape.qk_norm and shape.scan_layers
-  written = config_changes.to_json(trained.config)
+  written = config_resume.to_json(trained.config)
   assert written['policy']['d_model'] == case['hidden_size']
 
 

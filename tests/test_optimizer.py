@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from k15 import config as config_lib
+from k15 import config_keys
 from k15 import optimizer as optimizer_lib
 from k15 import policy
 
@@ -82,9 +82,9 @@ def test_a_further_optimizer_is_a_function_and_a_row(monkeypatch):
 
 def test_the_config_names_every_optimizer():
   names = set(optimizer_lib.RULES)
-  for key, choices in config_lib.CHOICES.items():
+  for key, row in config_keys.KEYS.items():
     if key == 'optimizer.name' or key.endswith('.optimizer'):
-      assert set(choices) == names, key
+      assert set(row.rule) == names, key
 
 
 def test_clipping_to_the_global_norm():

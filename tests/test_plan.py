@@ -10,7 +10,7 @@ import pytest
 
 from experiments import base
 from k15 import arithmetic
-from k15 import config as config_lib
+from k15 import config_checks
 from k15 import sharding
 from launch import chips
 from launch import hlo
@@ -31,7 +31,7 @@ needs_libtpu = pytest.mark.skipif(
 def tiny_config():
   """Two layers and 256 columns, whose rows two chips share."""
   config = base.get_config()
-  base.make_policy_tiny(config)
+  base.smoke(config)
   config.policy.update(
     num_kv_heads=2, dtype='bfloat16', scan_layers=True, remat='full',
     attention='splash', cache_block=128, logprob_chunk=64,
@@ -42,7 +42,7 @@ def tiny_config():
   )
   config.rollout.update(
     mesh=(2, 1, 2), num_slots=4, prefill_batch=2, max_prompt_length=64,
-    max_length=192, token_budget=96,
+    max_length=192, token_budget=96, tokens_per_call=32,
   )  # fmt: skip
   config.optimizer.micro_batch_rows = 2
   return config
@@ -69,7 +69,7 @@ def test_all_programs_compile_for_a_tpu(monkeypatch):
   read = hlo.collectives
   monkeypatch.setattr(hlo, 'collectives', keep)
   config, topology = tiny_config(), chips.parse('v5e:2x2')
-  config_lib.validate(config, topology.num_chips, arithmetic.KINDS)
+  config_checks.validate(config, topology.num_chips, arithmetic.KINDS)
   devices = topologies.devices(topology)
   assert [d.device_kind for d in devices] == ['TPU v5 lite'] * 4
   run = plan_programs.make_run(config, devices)

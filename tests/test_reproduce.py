@@ -12,9 +12,9 @@ from benchmarks import ablation_page
 from benchmarks import ablation_runs as data
 from benchmarks import reproduce
 from experiments.ablations import claims
+from k15 import config_keys
 from launch import sweep
 from launch import unit as unit_lib
-from launch import unit_names
 
 # Writes what a run of six iterations leaves; accuracy rises faster under the
 # curriculum once it is on.
@@ -64,7 +64,7 @@ def place(tmp_path, monkeypatch):
   )
 
   def command(config, unit, workdir):
-    values = unit_names.leaves(sweep.load_config(config, unit.overrides))
+    values = config_keys.leaves(sweep.load_config(config, unit.overrides))
     texts = str(tmp_path / 'run.py'), str(workdir), json.dumps(values)
     return [sys.executable, *texts]
 

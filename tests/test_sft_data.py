@@ -10,9 +10,8 @@ import small_checkpoint
 import small_run
 
 from experiments import sft as sft_experiment
-from k15 import config as config_lib
-from k15 import config_changes
-from k15 import config_stages
+from k15 import config_checks
+from k15 import config_resume
 from k15 import context as context_lib
 from k15 import conversations
 from k15 import files
@@ -125,7 +124,7 @@ def test_the_second_phase_has_the_files_of_the_first():
   assert config.sft_long.weights == (2, 1)
   config.sft_long.files = ('c',)
   assert (config.sft.files, config.sft_long.files) == (('a', 'b'), ('c',))
-  assert config_changes.to_json(config)['sft_long']['files'] == ['c']
+  assert config_resume.to_json(config)['sft_long']['files'] == ['c']
 
 
 def test_packed_is_unpacked(whole):
@@ -275,7 +274,7 @@ def test_the_experiment_reads_a_chat_through_the_template(tmp_path):
   )
   config.sft.files = (_write(tmp_path),)
   context_lib.adopt_checkpoint(config)
-  config_lib.validate(config, 1, config.task.kinds)
+  config_checks.validate(config, 1, config.task.kinds)
   context = context_lib.make(config, tmp_path / 'run', threading.Event())
   for stage, row_tokens in (('sft', 512), ('sft_long', 1024)):
     stream = sft_data.make_stream(context, stage, None, True)
@@ -296,10 +295,3 @@ def test_an_epoch_shorter_than_its_warm_up_is_refused(tmp_path):
     conversations.DataError, match='warmup_steps is 50, and 1 epochs are'
   ):
     sft_data.make_stream(context, 'sft_long', None, True)
-
-
-def test_the_stages_have_groups_of_the_same_keys():
-  assert sft.STAGES == config_stages.SUPERVISED
-  config = sft_experiment.get_config()
-  keys = [set(config[group]) - {'num_examples'} for group in sft.STAGES]
-  assert keys[0] == keys[1] == keys[2]

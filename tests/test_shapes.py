@@ -7,7 +7,7 @@ from experiments import base
 from experiments import pod
 from experiments import shapes
 from k15 import arithmetic
-from k15 import config as config_lib
+from k15 import config_checks
 
 SLICES = {
   'qwen25_7b_32k': 64, 'qwen25_7b_128k': 64, 'qwen25_32b_32k': 64,
@@ -18,14 +18,14 @@ SLICES = {
 @pytest.mark.parametrize('variant', SLICES)
 def test_configs_fit_their_slices(variant):
   config = pod.get_config(variant)
-  config_lib.validate(config, SLICES[variant], arithmetic.KINDS)
+  config_checks.validate(config, SLICES[variant], arithmetic.KINDS)
 
 
 def test_shapes_fill_only_keys_there_are():
   for fill in shapes.SHAPES.values():
     config = base.get_config()
     fill(config.policy)
-    config_lib.validate(config, jax.device_count(), arithmetic.KINDS)
+    config_checks.validate(config, jax.device_count(), arithmetic.KINDS)
 
 
 def test_unknown_variants_are_refused():

@@ -10,6 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
+from k15 import config_layout
 from k15 import sharding
 from k15.context import Layout
 
@@ -38,11 +39,11 @@ def test_mesh_sizes():
 @pytest.mark.parametrize(
   ('sizes', 'message'),
   [
-    ((4, 4, 1), 'needs 16 devices, there are 8'),
-    ((-1, 3, 1), '3 does not divide 8 devices'),
+    ((4, 4, 1), 'whose 16 devices do not fit the 8 there are'),
+    ((-1, 3, 1), 'whose 3 devices do not fit the 8 there are'),
     ((-1, -1, 1), 'at most one is -1'),
-    ((0, 1, 1), 'sizes are positive'),
-    ((-2, 1, 1), 'sizes are positive'),
+    ((0, 1, 1), 'sizes are >= 1'),
+    ((-2, 1, 1), 'sizes are >= 1'),
   ],
 )
 def test_refused_meshes(sizes, message):
@@ -147,24 +148,13 @@ def test_columns_that_do_not_divide_stay_whole():
   assert sharding.axes_of('sequence', 8) is None  # No mesh is in force.
 
 
-def test_rules_of_the_config():
-  rules = sharding.parse_rules(('embed:', 'mlp:tensor+fsdp', 'norm:data'))
-  assert dict(rules) == dict(sharding.RULES) | {
-    'embed': None, 'mlp': ('tensor', 'fsdp'), 'norm': 'data'
-  }  # fmt: skip
-  with pytest.raises(ValueError, match="rule 'emebd:fsdp': 'emebd' is none"):
-    sharding.parse_rules(('emebd:fsdp',))
-  with pytest.raises(ValueError, match="rule 'embed:fspd': 'fspd' is none"):
-    sharding.parse_rules(('embed:fspd',))
-
-
 def test_other_rules_give_other_layouts(mesh):
-  rules = sharding.parse_rules(('embed:', 'mlp:tensor+fsdp'))
+  rules = config_layout.parse_rules(('embed:', 'mlp:tensor+fsdp'))
   where = sharding.sharding_of(mesh, ('embed', 'mlp'), (4, 8), rules)
   assert where.spec == PartitionSpec(None, ('tensor', 'fsdp'))
   assert sharding.ways_of(mesh, rules, 'mlp') == 4
   assert sharding.ways_of(mesh, rules, 'embed') == 1
-  twice = sharding.parse_rules(('mlp:fsdp',))
+  twice = config_layout.parse_rules(('mlp:fsdp',))
   message = r"'fsdp' splits two axes of \('embed', 'mlp'\)"
   with pytest.raises(ValueError, match=message):
     sharding.sharding_of(mesh, ('embed', 'mlp'), (4, 8), twice)

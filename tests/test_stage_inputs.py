@@ -8,8 +8,8 @@ import pytest
 import small_run
 
 from experiments import base
-from k15 import config_changes
-from k15 import config_rules
+from k15 import config_keys
+from k15 import config_resume
 from k15 import context as context_lib
 from k15 import recipe
 from k15 import stage_inputs
@@ -25,26 +25,26 @@ def test_a_run_may_be_given_further_stages_and_their_keys(tmp_path):
   record = json.loads((context.workdir / 'stages/sft.json').read_text())
   assert record['config']['sft']['steps'] == 2
   assert (record['source'], record['fingerprint']) == ('', '')
-  old = config_changes.to_json(context.config)
+  old = config_resume.to_json(context.config)
   further = small_run.make_config(
     tmp_path, **SFT | dict(stages=('sft', 'rl'), loss__tau=0.4)
   )
-  assert config_changes.refuse_changes(old, further, begun) == [
+  assert config_resume.refuse_changes(old, further, begun) == [
     'loss.tau: 0.1 -> 0.4',
     "stages: ['sft'] -> ['sft', 'rl']",
   ]
-  with pytest.raises(config_rules.ConfigError, match='sft.steps: 2 -> 3'):
+  with pytest.raises(config_keys.ConfigError, match='sft.steps: 2 -> 3'):
     further.sft.steps = 3
-    config_changes.refuse_changes(old, further, begun)
+    config_resume.refuse_changes(old, further, begun)
 
 
 def test_stages_that_have_begun_keep_their_places():
-  old = config_changes.to_json(base.get_config())
+  old = config_resume.to_json(base.get_config())
   config = base.get_config()
   config.stages = ('rl',)
-  with pytest.raises(config_rules.ConfigError, match="stages: .'sft', 'rl'."):
-    config_changes.refuse_changes(old, config, ['sft'])
-  assert config_changes.refuse_changes(old, config, []) == [
+  with pytest.raises(config_keys.ConfigError, match="stages: .'sft', 'rl'."):
+    config_resume.refuse_changes(old, config, ['sft'])
+  assert config_resume.refuse_changes(old, config, []) == [
     "stages: ['sft', 'rl'] -> ['rl']"
   ]
 
@@ -89,8 +89,8 @@ def _go_on(folder, **changes):
   if (workdir / 'config.json').exists():
     before = json.loads((workdir / 'config.json').read_text())
     begun = stage_inputs.begun(workdir)
-    config_changes.refuse_changes(before, config, begun)
-  now = config_changes.to_json(config)
+    config_resume.refuse_changes(before, config, begun)
+  now = config_resume.to_json(config)
   stage_inputs.check_files(workdir, now)
   context = context_lib.make(config, workdir, threading.Event())
   (workdir / 'config.json').write_text(json.dumps(now))
@@ -216,7 +216,7 @@ def test_models_and_tokenizers_are_inputs_too(tmp_path, stage, key, name):
     config = base.get_config()
     value = (path,) if key == 'short_rl.candidates' else path
     config.update_from_flattened_dict({key: value})
-    now = config_changes.to_json(config)
+    now = config_resume.to_json(config)
     stage_inputs.check_files(tmp_path / 'run', now)
     stage_inputs.check(tmp_path / 'run', stage, None, now)
 
@@ -232,7 +232,7 @@ def test_only_stages_that_read_a_file_mind_it(tmp_path):
   path = _write(tmp_path / 'talks.jsonl', ROWS)
   config = base.get_config()
   config.sft_long.files = (path,)
-  now = config_changes.to_json(config)
+  now = config_resume.to_json(config)
   for stage in ('sft', 'sft_long'):
     (tmp_path / 'models' / stage).mkdir(parents=True)
     _write(tmp_path / 'talks.jsonl', ROWS)

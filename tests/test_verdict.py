@@ -6,9 +6,9 @@ import sys
 
 import launched
 
+from k15 import config_keys
 from launch import cloud as cloud_lib
 from launch import sweep
-from launch import unit_names
 from launch import verdict
 
 ROOT = pathlib.Path('/repo')
@@ -17,7 +17,7 @@ ROOT = pathlib.Path('/repo')
 def _works(*overrides):
   works = []
   for i, override in enumerate(overrides):
-    settings = unit_names.leaves(sweep.load_config(launched.CONFIG, override))
+    settings = config_keys.leaves(sweep.load_config(launched.CONFIG, override))
     unit = sweep.Unit(f'u{i}', override)
     works.append(
       cloud_lib.make_work(launched.CLOUD, launched.CONFIG, unit, settings)

@@ -1,7 +1,8 @@
 """Which reward judges a response, and when: while others are still sampled.
 
-A `Scorer` is given judges and routes (routes.py) and judges in threads, so that
-what takes long, a program in its sandbox, is over when the last response is.
+A `Scorer` is given judges and routes (`config_routes`).  It judges in threads,
+so that what takes long, a program in its sandbox, is over when the last
+response is.
 """
 
 import collections
@@ -13,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from typing import Any
 
+from k15 import config_routes
 from k15.data_types import Problem, StopReason
-from k15.rewards import routes as routes_lib
 from k15.rewards import verdict as verdict_lib
 from k15.rewards.verdict import Verdict
 
@@ -156,7 +157,7 @@ class Scorer:
     written of its response, `Task.opening`: judged with what follows it.
     """
     self._judges, self._opening = judges, opening
-    self._terms = {d: routes_lib.terms_of(r) for d, r in routes.items()}
+    self._terms = {d: config_routes.terms_of(r) for d, r in routes.items()}
     self._resources = resources or contextlib.ExitStack()
     self._cut_is_wrong = cut_is_wrong
     self._threads = futures.ThreadPoolExecutor(threads, 'reward')

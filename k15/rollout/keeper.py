@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from k15 import choices
+from k15 import config_keys
 from k15 import models
 from k15 import policy
 from k15.rollout import rollout_pb2 as pb
@@ -146,10 +146,10 @@ class WeightsKeeper:
     """Whether to go on; False if just these weights serve already."""
     live = header.live_requests
     _refuse(
-      live and live not in choices.LIVE_REQUESTS,
+      live and live not in config_keys.LIVE_REQUESTS,
       grpc.StatusCode.INVALID_ARGUMENT,
       f'live_requests is {live!r}, and has to be one of'
-      f' {choices.LIVE_REQUESTS}',
+      f' {config_keys.LIVE_REQUESTS}',
     )
     is_known = self._loaded and order == self._order
     _refuse(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from k15.rewards import routes
+from k15 import config_routes as routes
 
 
 def test_domains_are_routed_and_the_rest_takes_the_default():

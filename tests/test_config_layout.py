@@ -3,10 +3,9 @@
 import pytest
 
 from experiments import base
-from k15 import config as config_lib
-from k15 import config_mesh
-from k15 import config_rules
-from k15 import sharding
+from k15 import config_checks
+from k15 import config_keys
+from k15 import config_layout
 
 KINDS = base.get_config().task.kinds
 
@@ -16,11 +15,11 @@ def _validate(num_devices=8, **changes):
   config.update_from_flattened_dict(
     {key.replace('__', '.'): value for key, value in changes.items()}
   )
-  config_lib.validate(config, num_devices, KINDS)
+  config_checks.validate(config, num_devices, KINDS)
 
 
 def _refusal(**changes):
-  with pytest.raises(config_rules.ConfigError) as error:
+  with pytest.raises(config_keys.ConfigError) as error:
     _validate(**changes)
   return str(error.value)
 
@@ -35,10 +34,17 @@ def _rules(*changed):
 
 def test_the_rules_of_the_config_are_those_of_the_code():
   written = base.get_config().mesh.rules
-  whole = tuple((name, None) for name, _ in sharding.RULES)
-  assert sharding.parse_rules(written, whole) == sharding.RULES
-  assert set(config_mesh.MEANINGS) == {name for name, _ in sharding.RULES}
-  assert config_mesh.AXES == sharding.AXES
+  whole = tuple((name, None) for name, _ in config_layout.RULES)
+  assert config_layout.parse_rules(written, whole) == config_layout.RULES
+  assert len(written) == len(config_layout.RULES)
+
+
+def test_rules_that_are_not_written_are_those_of_the_code():
+  _validate(mesh__rules=('embed:fsdp+context',))
+  rules = config_layout.parse_rules(('embed:', 'mlp:tensor+fsdp', 'norm:data'))
+  assert dict(rules) == dict(config_layout.RULES) | {
+    'embed': None, 'mlp': ('tensor', 'fsdp'), 'norm': 'data'
+  }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -50,7 +56,6 @@ def test_the_rules_of_the_config_are_those_of_the_code():
       'mesh.context splits a row over 3 devices, which does not divide its 320'
       ' tokens, rollout.max_prompt_length 64 + rollout.max_length 256',
     ),
-    (dict(mesh__rules=('embed:fsdp',)), 'mesh.rules leave out batch, slots, '),
     (
       dict(mesh__rules=_rules('embed:fdsp')),
       "mesh.rules holds 'embed:fdsp'; a mesh has the axes data, fsdp, tensor,"
