@@ -21,7 +21,7 @@
 #   make run CONFIG=experiments/arithmetic.py:smoke WORKDIR=runs/smoke
 #   make run ARGS='--config.rl.iterations=2'        override any key
 #   make bench-rewards DATA=FOLDER                    of public data sets
-#   make test ARGS='tests/test_packing.py -k resumes'  some tests only
+#   make test ARGS='tests/data/test_packing.py -k resumes'  some tests only
 
 PYTHON ?= python3
 VENV := .venv
@@ -66,10 +66,10 @@ test: $(VENV)/.test $(LIBTPU)/.ready | $(SCRATCH)
 
 # XManager wants an older protobuf: an environment of its own.
 test-launch: $(LAUNCH)/.ready | $(SCRATCH)
-	$(LAUNCH)/bin/python -m pytest $(ARGS) tests/test_xm.py \
-	  tests/test_processes.py tests/test_work_unit.py tests/test_vertex.py \
-	  tests/test_kubernetes_api.py tests/test_gke.py tests/test_schemas.py \
-	  tests/test_image.py tests/test_launch_imports.py
+	$(LAUNCH)/bin/python -m pytest $(ARGS) tests/launch/test_xm.py \
+	  tests/launch/units/test_processes.py tests/launch/test_work_unit.py tests/launch/cloud/test_vertex.py \
+	  tests/launch/cloud/test_kubernetes.py tests/launch/cloud/test_gke.py tests/launch/cloud/test_kubernetes.py \
+	  tests/launch/cloud/test_image.py tests/rooms/test_launch_imports.py
 
 # The plugin puts our driver in the place of theirs.
 test-peers: $(VENV)/.test | $(SCRATCH)
@@ -82,7 +82,7 @@ plan: $(VENV)/.core $(LIBTPU)/.ready | $(SCRATCH)
 	$(BIN)/python -m launch.plan $(ARGS)
 
 bench: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.rl_step $(ARGS)
+	$(BIN)/python -m benchmarks.speed.rl_step $(ARGS)
 
 bench-rollout: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.together schedule rollout
@@ -92,23 +92,23 @@ bench-rewards: $(VENV)/.test | $(SCRATCH)
 	  test_case_funnel reward_models sandbox
 
 bench-curation: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.curation $(ARGS)
+	$(BIN)/python -m benchmarks.quality.curation $(ARGS)
 
 bench-long: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.long_context \
+	$(BIN)/python -m benchmarks.speed.long_context \
 	  --picture docs/long_context.png $(ARGS)
 
 reproduce: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m benchmarks.reproduce $(FIGURE) $(ARGS)
 
 bench-gpu: $(VENV)/.gpu $(TORCH)/.ready | $(SCRATCH)
-	$(BIN)/python -m benchmarks.gpu --peer_python $(TORCH)/bin/python $(ARGS)
+	$(BIN)/python -m benchmarks.speed.gpu --peer_python $(TORCH)/bin/python $(ARGS)
 
 chaos: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.chaos --faults=100 $(ARGS)
+	$(BIN)/python -m benchmarks.stress.chaos --faults=100 $(ARGS)
 
 kill: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.kill_resume --kills=20 $(ARGS)
+	$(BIN)/python -m benchmarks.stress.kill_resume --kills=20 $(ARGS)
 
 # Stamps: a repeated call is instant, a changed setup.py or pin installs again.
 $(VENV)/.core: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)

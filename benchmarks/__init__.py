@@ -1,0 +1,1 @@
+"""Measurements, and what breaks on purpose; nothing imports this."""

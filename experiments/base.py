@@ -3,7 +3,7 @@
 An experiment file imports this page, changes what it needs and returns the
 config; the command line overrides any key (`--config.loss.tau=0.4`).  Three
 parts: the experiment, stages beside warm-up and RL, and machines; a group of
-keys may be in several.  What a value may be is said in `k15/config_keys.py`.
+keys may be in several.  What a value may be is said in `k15/config/keys.py`.
 
 Values that the Kimi k1.5 paper does not publish are marked NP: they are choices
 of this project, never the paper's.  "k1.5 x.y" names a section of arXiv
@@ -56,7 +56,7 @@ def _experiment():
     # workdir of another run, whose last stage is meant.  Its shape, `policy`
     # up to the embeddings, and its tokenizer take the place of those below.
     checkpoint='',  # empty: random weights
-    # In the order of `k15/config_stages.py`: 'curate' (if it samples, with a
+    # In the order of `k15/config/stages.py`: 'curate' (if it samples, with a
     # checkpoint or after 'sft'), 'sft', 'sft_long', 'long_cot', 'rl', 'merge',
     # 'shortest', 'dpo', 'short_rl', 'evaluate'.
     stages=('sft', 'rl'),
@@ -216,7 +216,7 @@ def _experiment():
       # None: the held-out problems.  No stage trains on what is in them.
       sets=(),
       # 'set:reward' and 'set:text with {prompt}' each, instead of what the
-      # format has: see `k15/eval_sets.py`.
+      # format has: see `k15/data/evaluation_sets.py`.
       rewards=(), templates=(),
       problems=0,  # first ones of each set; 0: all
       pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
@@ -351,8 +351,8 @@ def _other_stages():
       max_length=128,  # of a response, evaluation included; short on purpose
       length_weight=0.5,  # of the length reward, from the start
     ),
-    # The classic reward model, k1.5 2.3.5, of `k15/reward_training.py` and no
-    # stage, in rows of rollout.max_prompt_length.  All NP.
+    # The classic reward model, k1.5 2.3.5, of `k15/stages/reward_models.py` and
+    # no stage, in rows of rollout.max_prompt_length.  All NP.
     reward_model=dict(
       batch_tokens=8192, steps=1500, optimizer='muon', learning_rate=1e-2,
       end_learning_rate=3e-4, warmup_steps=50, log_every=25,
@@ -371,7 +371,7 @@ def _machines():
       context=1,  # columns of a row, for the longest; divides their number
       # What an axis of an array means -> the axes of the mesh that split it,
       # 'meaning:axis+axis'; 'meaning:' is whole everywhere; one that is not
-      # named is split as here: see `k15/config_layout.py`.
+      # named is split as here: see `k15/config/layout.py`.
       rules=(
         'batch:data+fsdp', 'slots:data+fsdp', 'embed:fsdp', 'vocab:tensor',
         'heads:tensor', 'kv_heads:tensor', 'mlp:tensor', 'head_dim:',

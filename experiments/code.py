@@ -6,7 +6,7 @@
 this, MBPP's in kind: a sentence, and calls of the function it asks for.  MBPP
 itself becomes such a file by
 
-    python -m k15.rewards.code_datasets mbpp.jsonl mbpp_problems.jsonl
+    python -m k15.rewards.code.datasets mbpp.jsonl mbpp_problems.jsonl
 
 and --config.task.train_path=mbpp_problems.jsonl.  A byte policy from scratch
 learns the shipped ones in SFT (0.97 of those it trains on, 0.62 of the held

@@ -5,7 +5,7 @@
         --config.curation.evaluation_paths="('math500.jsonl',)"
 
 Rows have a `prompt` and an `answer`, perhaps `id`, `domain`, `discipline` and
-`difficulty`; `python -m k15.problems` makes them of GSM8K, MATH and
+`difficulty`; `python -m k15.data.problems` makes them of GSM8K, MATH and
 MATH-500.  Only the steps that read the text: 15,000 problems against 1,800
 take about a minute on one core.  The prompt set is
 runs/curate/curation/prompts.jsonl, a file to train on; removed.jsonl says of

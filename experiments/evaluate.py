@@ -7,7 +7,8 @@
 The checkpoint is a directory from the hub or the workdir of a run; the files
 are as their authors publish them.  It prints a table and leaves results.json
 and a record per response in runs/eval/evaluation; killed, it goes on where it
-was.  Two of them are compared by `python -m k15.compare runs/a runs/b`.
+was.  Two of them are compared by `python -m k15.report.evaluations runs/a
+runs/b`.
 
 The paper (3.1, appendix C) publishes neither temperature nor the number of
 samples, but that AIME's is "averaged over 8 runs" and a figure's title,

@@ -17,29 +17,29 @@ from absl import flags
 from absl import logging
 from ml_collections import config_flags
 
-from k15 import arithmetic
-from k15 import checkpoint
-from k15 import command_line
-from k15 import config_checks
-from k15 import config_keys
-from k15 import config_resume
-from k15 import context as context_lib
-from k15 import conversations
-from k15 import curation_steps
-from k15 import exit_codes
 from k15 import files
-from k15 import handover
-from k15 import hf_config
-from k15 import hf_files
-from k15 import host_memory
-from k15 import hosts
 from k15 import recipe
-from k15 import rollouts
-from k15 import stage_inputs
-from k15 import writers
+from k15.checkpoints import hf_config
+from k15.checkpoints import stage_inputs
+from k15.checkpoints import state
+from k15.checkpoints import tensor_files
+from k15.config import checks
+from k15.config import command_line
+from k15.config import exit_codes
+from k15.config import keys
+from k15.config import resume
+from k15.data import arithmetic
+from k15.data import conversations
+from k15.devices import handover
+from k15.devices import host_memory
+from k15.devices import hosts
+from k15.generation import writers
 from k15.rewards import scoring
-from k15.rollout import remote
 from k15.rollout import requests
+from k15.runtime import context as context_lib
+from k15.runtime import rollouts
+from k15.serving import remote
+from k15.stages import curation_steps
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
@@ -70,16 +70,16 @@ def main(argv: list[str]) -> None:
     writers.ServerError,
     FloatingPointError,
     handover.Torn,
-    checkpoint.Mismatch,
+    state.Mismatch,
     remote.NoWorker,
     stage_inputs.Changed,
     curation_steps.Refused,
-    hf_files.BadWeights,
+    tensor_files.BadWeights,
     scoring.Failed,
   ) as error:
     # Of these, other processes may know nothing: of a slice, of verdicts, of
     # the conversations that the first one reads, of a response.
-    own = hf_files.BadWeights | scoring.Failed | conversations.DataError
+    own = tensor_files.BadWeights | scoring.Failed | conversations.DataError
     own |= requests.NotFinite
     is_own = isinstance(error, own)
     if is_own and jax.process_count() > 1:
@@ -100,21 +100,21 @@ def _prepare():
   """Checks config and workdir before any device is asked for work."""
   config, workdir = _CONFIG.value, _WORKDIR.value
   if config is None or workdir is None:
-    raise config_keys.ConfigError('--config and --workdir are needed')
-  config_checks.validate_processes(config)
+    raise keys.ConfigError('--config and --workdir are needed')
+  checks.validate_processes(config)
   m = config.mesh
   hosts.join(m.coordinator, m.num_processes, m.process_id)
   context_lib.adopt_checkpoint(config)
-  config_checks.validate(config, jax.device_count(), arithmetic.KINDS)
+  checks.validate(config, jax.device_count(), arithmetic.KINDS)
   workdir = pathlib.Path(workdir).absolute()
   path = workdir / 'config.json'
   if path.exists():
-    for change in config_resume.refuse_changes(
+    for change in resume.refuse_changes(
       hf_config.read_json(path), config, stage_inputs.begun(workdir)
     ):
       if hosts.is_first():
         print(f'changed since the run began: {change}')
-    stage_inputs.check_files(workdir, config_resume.to_json(config))
+    stage_inputs.check_files(workdir, resume.to_json(config))
   host_memory.keep_freed()
   return workdir, config
 
@@ -122,7 +122,7 @@ def _prepare():
 def _write_config(workdir, config):
   if not hosts.is_first():
     return
-  text = json.dumps(config_resume.to_json(config), indent=2) + '\n'
+  text = json.dumps(resume.to_json(config), indent=2) + '\n'
   files.replace_file(workdir / 'config.json', text.encode())
 
 

@@ -15,31 +15,30 @@ from typing import Any
 
 import numpy as np
 
-from k15 import config_resume
-from k15 import config_stages
-from k15 import curate
-from k15 import eval_stage
-from k15 import evaluate
 from k15 import files
-from k15 import hosts
-from k15 import long_cot
-from k15 import merging
-from k15 import models
-from k15 import preference
-from k15 import report
-from k15 import rl
-from k15 import run_weights
-from k15 import sft
-from k15 import sft_data
-from k15 import short_rl
-from k15 import shortest
-from k15 import stage_inputs
-from k15.context import Context
+from k15.checkpoints import merging
+from k15.checkpoints import models
+from k15.checkpoints import stage_inputs
+from k15.config import resume
+from k15.config import stages
+from k15.devices import hosts
+from k15.report import run_page
+from k15.runtime import evaluation
+from k15.runtime import weights
+from k15.runtime.context import Context
+from k15.stages import curate
+from k15.stages import dpo
+from k15.stages import evaluate
+from k15.stages import long_cot
+from k15.stages import rl
+from k15.stages import sft
+from k15.stages import short_rl
+from k15.stages import shortest
 
 
 def _weights(context, model):
   """What makes the weights to start from, when they are needed."""
-  return functools.partial(run_weights.load_params, context, model)
+  return functools.partial(weights.load_params, context, model)
 
 
 # Kind of a stage -> (context, its name, directory of the model before or None)
@@ -49,7 +48,7 @@ TRAIN = {
   'long_cot': lambda c, _, model: long_cot.train(c, model),
   'rl': lambda c, stage, model: rl.train(c, _weights(c, model), stage),
   'shortest': lambda c, _, model: shortest.train(c, model),
-  'dpo': lambda c, _, model: preference.train(c, model),
+  'dpo': lambda c, _, model: dpo.train(c, model),
   'short_rl': lambda c, _, model: short_rl.train(c, model),
 }
 
@@ -64,11 +63,11 @@ def run(context: Context) -> dict[str, Any]:
   if 'curate' in config.stages:
     curate.check(context)
   for stage in config.stages:
-    kind = config_stages.STAGES[stage].kind
+    kind = stages.STAGES[stage].kind
     if kind == 'evaluate':
       found = _evaluated(context, source)
     else:
-      settings = config_resume.to_json(context.config)
+      settings = resume.to_json(context.config)
       problems = _problems(context, stage)
       stage_inputs.check(context.workdir, stage, source, settings, problems)
       if kind == 'curate':
@@ -81,16 +80,16 @@ def run(context: Context) -> dict[str, Any]:
       text = json.dumps(summary, indent=2) + '\n'
       files.replace_file(path, text.encode())
   if hosts.is_first():
-    print(f'report: {report.write_report(str(context.workdir))}', flush=True)
+    print(f'report: {run_page.write_report(str(context.workdir))}', flush=True)
   return summary
 
 
 def _evaluated(context, source):
   """What the summary says of the stage 'evaluate'."""
-  results = eval_stage.run(context, source)
+  results = evaluate.run(context, source)
   if not hosts.is_first():
     return {}
-  pooled = eval_stage.pooled(results)
+  pooled = evaluate.pooled(results)
   found = {f'{key}_after_evaluate': value for key, value in pooled.items()}
   return found | dict(evaluation=results)
 
@@ -100,7 +99,7 @@ def _measured(context, stage, model):
   records = _evaluation(context, stage, model)
   if not hosts.is_first():
     return {}
-  result = evaluate.summary(records)
+  result = evaluation.summary(records)
   print(
     f'after {stage}: accuracy {result["accuracy"]:.3f},'
     f' {result["mean_tokens"]:.1f} tokens a response',
@@ -114,7 +113,7 @@ def _measured(context, stage, model):
 
 def _problems(context, stage):
   """What a stage learns from, as far as files of the task decide it."""
-  kind = config_stages.STAGES[stage].kind
+  kind = stages.STAGES[stage].kind
   if kind == 'sft':
     has_files = context.config[stage].files
     return [] if has_files else _plain(context.task.examples)
@@ -134,9 +133,9 @@ def _curate(context, source):
 
 def _train(context, stage, source) -> pathlib.Path:
   """Runs a stage from the model at `source`, if any; returns its own."""
-  config, kind = context.config, config_stages.STAGES[stage].kind
+  config, kind = context.config, stages.STAGES[stage].kind
   directory = context.workdir / 'models' / stage
-  total = config_stages.total(config, stage)
+  total = stages.total(config, stage)
   origin = models.read_origin(directory)
   if origin is not None and origin.done == total:
     return directory
@@ -175,8 +174,8 @@ def _longest(config, stage):
   """Tokens of the longest texts the model was trained on so far."""
   r = config.rollout
   trained = config.stages[: config.stages.index(stage) + 1]
-  packed = set(trained) & set(config_stages.with_curves('sft'))
-  rows = (sft_data.row_tokens(config, s) for s in packed)
+  packed = set(trained) & set(stages.with_curves('sft'))
+  rows = (sft.row_tokens(config, s) for s in packed)
   return max(r.max_prompt_length + r.max_length, *rows, 0)
 
 
@@ -202,7 +201,7 @@ def _evaluation(context, stage, model):
   }
   if hosts.of_first(np.array(is_done)):
     return records if hosts.is_first() else []
-  records = eval_stage.held_out(context, stage, model)
+  records = evaluate.held_out(context, stage, model)
   records = [facts | record for record in records]
   lines = ''.join(json.dumps(record) + '\n' for record in records)
   if hosts.is_first():

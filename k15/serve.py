@@ -20,23 +20,23 @@ from absl import flags
 from absl import logging
 from ml_collections import config_flags
 
-from k15 import arithmetic
-from k15 import command_line
-from k15 import config_checks
-from k15 import config_keys
-from k15 import context as context_lib
-from k15 import models
-from k15 import rollouts
-from k15 import run_weights
 from k15 import streams
-from k15.rollout import access
+from k15.checkpoints import models
+from k15.config import checks
+from k15.config import command_line
+from k15.config import keys
+from k15.data import arithmetic
 from k15.rollout import local
-from k15.rollout import prometheus
 from k15.rollout import timeline
-from k15.rollout.engine import PolicyEngine
-from k15.rollout.jetstream_driver import JetStreamDriver
-from k15.rollout.server import RolloutServer
-from k15.rollout.streams import Limits
+from k15.runtime import context
+from k15.runtime import rollouts
+from k15.runtime import weights
+from k15.serving import access
+from k15.serving import prometheus
+from k15.serving.engine import PolicyEngine
+from k15.serving.jetstream_driver import JetStreamDriver
+from k15.serving.server import RolloutServer
+from k15.serving.streams import Limits
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Model to begin with.')
@@ -100,16 +100,16 @@ def make(
   Shape and tokenizer are those of `checkpoint`, or else of the config's.
   """
   if config is None:
-    raise config_keys.ConfigError('--config is needed')
+    raise keys.ConfigError('--config is needed')
   config.checkpoint = checkpoint or config.checkpoint
-  context_lib.adopt_checkpoint(config)
+  context.adopt_checkpoint(config)
   checked = config.copy_and_resolve_references()
   checked.task.name = 'arithmetic'  # A worker needs no file of problems.
-  config_checks.validate(checked, jax.device_count(), arithmetic.KINDS)
+  checks.validate(checked, jax.device_count(), arithmetic.KINDS)
   r = config.rollout
-  tokenizer = context_lib.make_tokenizer(config)
-  layout = context_lib.make_layout(config, tokenizer)
-  layout = context_lib.make_rollout_layout(config, layout)
+  tokenizer = context.make_tokenizer(config)
+  layout = context.make_layout(config, tokenizer)
+  layout = context.make_rollout_layout(config, layout)
   slots = rollouts.make_slots(config, layout, tokenizer)
   files = r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
   allowed = access.make(*files)
@@ -124,7 +124,7 @@ def make(
   return RolloutServer(
     driver,
     slots,
-    run_weights.param_layout(layout),
+    weights.param_layout(layout),
     host,
     port,
     allowed,

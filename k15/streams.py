@@ -16,7 +16,7 @@ position (`rollout.sampling`); `IDS` gives each kind of request its own ids.
 import jax
 import numpy as np
 
-from k15 import config_stages
+from k15.config import stages
 
 # A number is given once and for good: another would change every run's draws.
 NUMBERS = {
@@ -43,7 +43,7 @@ NUMBERS = {
   'bootstrap': 50,  # of an evaluation
   'comparison': 51,  # bootstrap of two of them
   # -- the stage it is drawn for, and what stages share
-  **{name: s.stream for name, s in config_stages.STAGES.items() if s.stream},
+  **{name: s.stream for name, s in stages.STAGES.items() if s.stream},
   'reward': 106,  # the classic reward model
   'responses': 108,  # that long2short's stages share
   'held_out': 109,  # evaluations after stages, on the same draws to compare

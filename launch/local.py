@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
-from k15 import exit_codes
-from launch import sweep
-from launch import unit as unit_lib
+from k15.config import exit_codes
+from launch.units import sweep
+from launch.units import unit as unit_lib
 
 
 def main(argv: Sequence[str] | None = None) -> int:

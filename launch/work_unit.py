@@ -3,7 +3,7 @@
     python -m launch.work_unit --config=FILE[:VARIANT] --workdir=DIR
         [--cores=0,2] [--config.key=value ...]
 
-It runs `k15.main` as `launch.unit` does, with its log and record in the
+It runs `k15.main` as `launch.units.unit` does, with its log and record in the
 workdir, and leaves with the unit's exit code.  SIGTERM lets the unit save
 first, a second one ends it.
 """
@@ -14,10 +14,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from k15 import exit_codes
+from k15.config import exit_codes
 from launch import local
-from launch import sweep
-from launch import unit as unit_lib
+from launch.units import sweep
+from launch.units import unit as unit_lib
 
 
 def main(argv: Sequence[str] | None = None) -> int:

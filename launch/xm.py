@@ -11,7 +11,7 @@ others first refuse what cannot run, all of it at once, and ask `launch.plan`
 whether the programs fit.  With --dry_run they write what they would send into
 --root, and the folder that the image is built from.  Without it they build the
 image, unless --image names one, and send.  That was never tried, as there is
-no cluster here: see `launch.gke` and `launch.vertex`.
+no cluster here: see `launch.cloud.gke` and `launch.cloud.works.vertex`.
 
 It needs `pip install -e '.[launch]'`, and jax only to plan.
 """
@@ -28,7 +28,8 @@ if not __package__:  # The path has this script's folder, not the project's.
 if not importlib.util.find_spec('xmanager'):
   sys.exit("launch/xm.py needs xmanager: pip install -e '.[launch]'")
 if not importlib.metadata.version('xmanager').startswith('0.8.5'):
-  # Some of its insides are used, by `launch.processes` and `launch.vertex`.
+  # Some of its insides are used, by `launch.units.processes` and
+  # `launch.cloud.works.vertex`.
   sys.exit(
     'launch/xm.py needs xmanager 0.8.5, and'
     f' {importlib.metadata.version("xmanager")} is installed: pip install'
@@ -41,17 +42,17 @@ from absl import flags
 from absl import logging
 from xmanager import xm_local
 
-from k15 import config_keys
-from launch import checks
-from launch import cloud as cloud_lib
-from launch import gke
-from launch import image
-from launch import kubernetes
+from k15.config import keys
 from launch import local
-from launch import processes
-from launch import sweep
-from launch import verdict
-from launch import vertex
+from launch.cloud import checks
+from launch.cloud import gke
+from launch.cloud import image
+from launch.cloud import kubernetes
+from launch.cloud import plan_verdict
+from launch.cloud import vertex
+from launch.cloud import works as works_lib
+from launch.units import processes
+from launch.units import sweep
 
 _REPO = pathlib.Path(__file__).resolve().parents[1]
 _CLOUD = {
@@ -87,7 +88,7 @@ def define_flags() -> None:
   flags.DEFINE_bool('plan', True, 'Ask launch.plan, and refuse what is over.')
   flags.DEFINE_string('plan_checkpoint', '', 'Copy of the checkpoint, here.')
   kinds = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer}
-  for field in dataclasses.fields(cloud_lib.Cloud):
+  for field in dataclasses.fields(works_lib.Cloud):
     define = kinds.get(field.type, flags.DEFINE_string)
     define(field.name, field.default, _CLOUD[field.name])
 
@@ -96,7 +97,7 @@ def main(argv: list[str]) -> None:
   options = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
   try:
-    config = cloud_lib.below(options.config, _REPO)
+    config = works_lib.below(options.config, _REPO)
     find = sweep.units if options.sweep else sweep.single
     units = find(options.config, sweep.parse(options.config, argv[1:]))
     root = local.default_root(config)
@@ -114,12 +115,10 @@ def main(argv: list[str]) -> None:
 
 
 def _to_cloud(options, config, units, root):
-  fields = dataclasses.fields(cloud_lib.Cloud)
-  cloud = cloud_lib.Cloud(**{f.name: options[f.name].value for f in fields})
+  fields = dataclasses.fields(works_lib.Cloud)
+  cloud = works_lib.Cloud(**{f.name: options[f.name].value for f in fields})
   settings = {
-    unit.name: config_keys.leaves(
-      sweep.load_config(options.config, unit.overrides)
-    )
+    unit.name: keys.leaves(sweep.load_config(options.config, unit.overrides))
     for unit in units
   }
   found = checks.refusals(cloud, options.executor, config, settings, _REPO)
@@ -129,7 +128,7 @@ def _to_cloud(options, config, units, root):
   name = cloud.image or image.name(cloud.project, cloud.location, tag)
   cloud = dataclasses.replace(cloud, image=name)
   works = [
-    cloud_lib.make_work(cloud, config, unit, settings[unit.name])
+    works_lib.make_work(cloud, config, unit, settings[unit.name])
     for unit in units
   ]
   _show(works)
@@ -166,7 +165,7 @@ def _plan(options, works):
   refused, checkpoint = [], options.plan_checkpoint
   if checkpoint:
     checkpoint = str(pathlib.Path(checkpoint).resolve())
-  for found in verdict.ask(works, options.topology, _REPO, checkpoint):
+  for found in plan_verdict.ask(works, options.topology, _REPO, checkpoint):
     more = f' and {len(found.names) - 1} more' if len(found.names) > 1 else ''
     print(f'\nplan of {found.names[0]}{more}:\n{found.text}', flush=True)
     if found.code:

@@ -10,7 +10,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Public data sets, if they lie beside the repository; see
-# benchmarks/public_data.py.
+# benchmarks/quality/public_data.py.
 os.environ.setdefault('K15_DATA', str(ROOT.parent / 'shared' / 'data'))
 # A program is compiled once for all tests and the processes they start, and
 # not again the next time.
@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 import jax  # noqa: E402  (the platform is chosen first)
 import pytest  # noqa: E402
 
-from k15.rewards import sandbox  # noqa: E402
-from k15.rewards import sandbox_rungs  # noqa: E402
+from k15.rewards.sandbox import pool as pool_lib  # noqa: E402
+from k15.rewards.sandbox import walls  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 
@@ -34,7 +34,7 @@ jax.config.update('jax_num_cpu_devices', 8)
 def pool():
   """A sandbox with two workers; skips where this machine holds none."""
   try:
-    with sandbox.Pool(workers=2) as pool:
+    with pool_lib.Pool(workers=2) as pool:
       yield pool
-  except sandbox_rungs.SandboxError as error:
+  except walls.SandboxError as error:
     pytest.skip(str(error))

@@ -1,4 +1,4 @@
-"""transformers' generate on random weights; for `benchmarks.gpu`.
+"""transformers' generate on random weights; for `benchmarks.speed.gpu`.
 
 Run by a python that has torch and transformers and nothing of k15.  The only
 argument is JSON: the shape of the policy, and slots, prompt, new and repeats

@@ -3,7 +3,8 @@
 `:cpu` takes less than a minute of one core for each run and shows the effect;
 `:tune` is the sweep that chose its learning rates, with seeds that no figure
 shows; `:smoke` shows in seconds that a sweep runs; `:paper` is for 64 chips of
-TPU v5p (`launch/plan.py` says what it costs), with a checkpoint from the hub,
+TPU v5p (`launch/plan/__main__.py` says what it costs), with a checkpoint from
+the hub,
 --config.checkpoint, and problems in MATH's form, --config.task.train_path.
 
 The task is a fair one for what is asked of it.  Every problem has many valid

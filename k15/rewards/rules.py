@@ -2,13 +2,20 @@
 
 A rule-based reward has no model to deceive; each rule here says what it asks
 for, and what a response gains by cheating on it is in the tests.
+
+Reward of a short exact answer written after a marker, such as '#### 42'.
+
+The response is hostile text: nothing here evaluates it, and numbers are read
+only when short.
 """
 
+import fractions
 import re
 import unicodedata
 from collections.abc import Callable
 
 from k15.rewards import thinking
+from k15.rewards.answers import verify as verify_lib
 from k15.rewards.verdict import Verdict
 
 # DeepSeek-R1, table 1.
@@ -122,7 +129,7 @@ def total(
   Args:
     response: as in `format_fault`.
     reference: of `verify`.
-    verify: the accuracy, such as `math_answers.verify`.
+    verify: the accuracy, such as `verify.verify`.
     script: of `language_consistency`; None leaves it out.
 
   Returns:
@@ -136,3 +143,61 @@ def total(
   if script is not None:
     reward += language_consistency(response, script)
   return reward
+
+
+MAX_NUMBER_LENGTH = 64  # characters; longer answers are compared as text
+
+_NUMBER = re.compile(
+  r'(?P<sign>[+-]?)'
+  r'(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?'
+  r'(?:(?P<decimals>\.[0-9]+)|/(?P<denominator>[0-9]+))?'
+)
+
+
+def final_answer(text: str, marker: str) -> str | None:
+  """Text after the last marker, up to the end of its line, stripped.
+
+  Args:
+    text: a response.
+    marker: not empty.
+
+  Returns:
+    The answer, '' where the line ends at the marker; None without a marker
+    after the thinking.
+  """
+  _, found, rest = (thinking.said(text) or '').rpartition(marker)
+  if not found:
+    return None
+  return rest.partition('\n')[0].strip()
+
+
+def is_correct(response_text: str, reference: str, marker: str) -> bool:
+  """Whether the final answer is the reference, as text or as a number.
+
+  '1,080', '1080.0' and '2160/2' are the same number; a number with a unit is
+  text.  An empty answer is never correct, nor is one like a reference nan.
+  """
+  answer, reference = final_answer(response_text, marker), reference.strip()
+  if not answer or verify_lib.is_missing(reference):
+    return False
+  if answer == reference:
+    return True
+  number = _rational(answer)
+  return number is not None and number == _rational(reference)
+
+
+def _rational(text):
+  """The plain number a text is, or None."""
+  if len(text) > MAX_NUMBER_LENGTH:
+    return None
+  match = _NUMBER.fullmatch(text)
+  if match is None:
+    return None
+  whole, decimals = match['whole'], match['decimals']
+  denominator = int(match['denominator'] or 1)
+  if denominator == 0 or (whole is None and decimals is None):
+    return None
+  whole = (whole or '0').replace(',', '')
+  return fractions.Fraction(f'{match["sign"]}{whole}{decimals or ""}') / (
+    denominator
+  )

@@ -3,6 +3,8 @@
 A `Scorer` is given judges and routes (`config_routes`).  It judges in threads,
 so that what takes long, a program in its sandbox, is over when the last
 response is.
+
+Which samples of a problem give the same answer: for majority votes.
 """
 
 import collections
@@ -14,9 +16,12 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from typing import Any
 
-from k15 import config_routes
+from k15.config import routes as routes_lib
 from k15.data_types import Problem, StopReason
+from k15.rewards import rules
 from k15.rewards import verdict as verdict_lib
+from k15.rewards.answers import verify
+from k15.rewards.code import programs
 from k15.rewards.verdict import Verdict
 
 # (response, reference) -> Verdict; called from several threads at once.
@@ -157,7 +162,7 @@ class Scorer:
     written of its response, `Task.opening`: judged with what follows it.
     """
     self._judges, self._opening = judges, opening
-    self._terms = {d: config_routes.terms_of(r) for d, r in routes.items()}
+    self._terms = {d: routes_lib.terms_of(r) for d, r in routes.items()}
     self._resources = resources or contextlib.ExitStack()
     self._cut_is_wrong = cut_is_wrong
     self._threads = futures.ThreadPoolExecutor(threads, 'reward')
@@ -259,3 +264,35 @@ class Scorer:
     now = time.perf_counter()
     self._numbers['seconds'] += now - self._since
     self._since = now
+
+
+def answer_of(response: str, reward: str, marker: str) -> str | None:
+  """The answer a response votes for, as text; None if it gives none.
+
+  Args:
+    response: of a policy, with what its prompt has written of it.
+    reward: what judges it, a name of `routes.REWARDS`.
+    marker: of exact_answer.
+  """
+  if reward == 'math_answers':
+    return verify.final_answer(response) or None
+  if reward == 'exact_answer':
+    return rules.final_answer(response, marker) or None
+  if reward == 'code_tests':
+    return programs.extract_program(response)
+  return response
+
+
+def equal_by(reward: str) -> Callable[[str, str], bool]:
+  """Whether two answers are one: as mathematics, or letter by letter."""
+  return _same_mathematics if reward == 'math_answers' else _same_text
+
+
+def _same_mathematics(answer, other):
+  # Boxed, or an answer of several words would be searched for a number.
+  response = f'\\boxed{{{answer}}}'
+  return verify.verify(response, other).kind == 'correct'
+
+
+def _same_text(answer, other):
+  return answer == other

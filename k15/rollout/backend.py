@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from k15 import precision
+from k15.model import precision
 from k15.rollout import repetition
 from k15.rollout import requests as requests_lib
 from k15.rollout import slots as slots_lib

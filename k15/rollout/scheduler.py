@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from k15 import config_keys
+from k15.config import keys
 from k15.data_types import Segment
 from k15.rollout import requests as requests_lib
 from k15.rollout.backend import Backend
@@ -82,7 +82,7 @@ class Scheduler:
     Raises:
       ValueError: an older version, or no such policy.
     """
-    known = config_keys.LIVE_REQUESTS
+    known = keys.LIVE_REQUESTS
     if live not in known:
       raise ValueError(f'live={live!r} is none of {", ".join(known)}')
     newest = self._pending[1] if self._pending else self.version

@@ -22,10 +22,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from k15 import heads
-from k15 import kv_cache
-from k15 import policy
-from k15 import sharding
+from k15.devices import sharding
+from k15.model import heads
+from k15.model import kv_cache
+from k15.model import policy
 from k15.rollout import repetition
 from k15.rollout import sampling
 from k15.rollout.requests import MAX_STOP_IDS, Stop

@@ -1,0 +1,1 @@
+"""Other libraries in environments of their own, over one protocol."""

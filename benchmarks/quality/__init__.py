@@ -1,0 +1,1 @@
+"""What rewards and curation get right, on public data."""

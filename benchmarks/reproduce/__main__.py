@@ -1,0 +1,310 @@
+"""The paper's figures at a scale that a laptop can run: `make reproduce`.
+
+    python -m benchmarks.reproduce [NAME ...] [--parallel=2]
+        [--root=runs/reproduce] [--no-run]
+
+For each NAME, or all: runs what is missing of the units of
+experiments/ablations/NAME.py:cpu in ROOT/NAME, after those of the warm-up whose
+models they begin with; judges the page's CLAIM by them; writes
+docs/reproduce/NAME.png, NAME.json and the row of the table.  Interrupted in any
+way, the same command goes on where it stopped.  With --no-run what is done so
+far is measured; while units are missing, the picture goes to
+ROOT/NAME/preview.png and nothing else changes.
+
+    python -m benchmarks.reproduce --tune NAME ...
+
+runs the sweep `:tune` in runs/tune instead: every arm with the same learning
+rates, on seeds that no figure shows.  An arm's rate is the one with the largest
+area under its curve: the mean held-out accuracy of its evaluations over RL,
+mean of the seeds.  It is written into the page by hand; all areas go to
+docs/reproduce/learning_rates.json.
+
+A run depends on its config alone, bit for bit.  So where a unit has the config
+of a finished unit of another figure, such as the arm with all the defaults, its
+curves are taken from there.
+"""
+
+import argparse
+import collections
+import dataclasses
+import json
+import os
+import pathlib
+import runpy
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.reproduce import ablation_page
+from benchmarks.reproduce import ablation_runs
+from benchmarks.reproduce import findings
+from experiments.ablations import claims
+from k15 import files
+from k15.config import exit_codes
+from k15.report import figures
+from launch import local
+from launch.units import sweep
+from launch.units import unit as unit_lib
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+# Where config files expect the models of the warm-up.
+_ROOT = 'runs/reproduce'
+_LEFT_OUT = shutil.ignore_patterns(
+  'checkpoints', 'models', 'tensorboard', '*.lock', '*.tmp'
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('names', nargs='*', metavar='NAME')
+  parser.add_argument('--parallel', type=int, default=2)
+  parser.add_argument('--root', type=pathlib.Path)
+  parser.add_argument('--no-run', action='store_true')
+  parser.add_argument('--tune', action='store_true')
+  args = parser.parse_args(argv)
+  args.root = args.root or pathlib.Path('runs/tune' if args.tune else _ROOT)
+  unknown = [name for name in args.names if name not in claims.FIGURES]
+  if unknown:
+    print(
+      f'reproduce: no claim {", ".join(unknown)}; there are'
+      f' {", ".join(claims.FIGURES)}',
+      file=sys.stderr,
+    )
+    return 2
+  worst = 0
+  for name in args.names or claims.FIGURES:
+    code = _one(name, args)
+    if code == exit_codes.INTERRUPTED:
+      return code
+    worst = max(worst, code)
+  return worst
+
+
+def _one(name, args):
+  """The exit code of one claim."""
+  try:
+    if args.tune:
+      return _tune(name, args.root, args.parallel)
+    for sweep_name in [] if args.no_run else [*_warm_ups(name), name]:
+      code = _run(sweep_name, 'cpu', args.root, args.parallel)
+      if code:
+        return code
+    return publish(name, args.root)
+  except (ablation_runs.DataError, sweep.SweepError) as error:
+    print(f'reproduce: {name}: {error}', file=sys.stderr)
+    return 1
+
+
+def _warm_ups(name):
+  """Sweeps whose models the units of a claim begin with."""
+  _, units = _units(name, 'cpu', pathlib.Path(_ROOT))
+  starts = [unit.overrides.get('checkpoint', '') for unit in units]
+  return sorted(
+    {
+      pathlib.Path(start).relative_to(_ROOT).parts[0]
+      for start in starts
+      if start.startswith(f'{_ROOT}/')
+    }
+  )
+
+
+def publish(name: str, root: pathlib.Path) -> int:
+  """Measures and draws one claim; the exit code: 1 if units are missing.
+
+  Raises:
+    DataError: see `ablation_runs` and `findings`.
+    SweepError: of the ablation's file.
+  """
+  config, units = _units(name, 'cpu', root)
+  arms, missing = ablation_runs.read_arms(config, units, root / name)
+  page = runpy.run_path(config.partition(':')[0])
+  claim = page['CLAIM']
+  result = measure(claim, page['OUTCOME'], arms)
+  _print(name, claim, result)
+  picture = figures.to_png(ablation_page.draw(claim, arms))
+  if missing:
+    print(f'{name}: {missing} of {len(units)} units are missing')
+    (root / name / 'preview.png').write_bytes(picture)
+    return 1
+  _write(name, claim, config, arms, result, picture)
+  return 0
+
+
+def measure(
+  claim: claims.Claim, outcome: str, arms: ablation_runs.Arms
+) -> ablation_page.Result:
+  """All measures of a claim and its verdict; raises DataError."""
+  runs = [run for by_seed in arms.values() for run in by_seed.values()]
+  if not runs:
+    raise ablation_runs.DataError('no unit is done')
+  estimates, judged = {}, []
+  for m in claim.measures:
+    found = findings.measured(m, arms, claim.points)
+    estimates |= found
+    if m.expected:
+      judged += [
+        (what, findings.judge(estimate, m.expected, m.margin))
+        for what, estimate in found.items()
+      ]
+  if claim.untestable:
+    verdict = 'cannot be tested at this scale', claim.untestable
+  else:
+    verdict = findings.verdict(judged)
+  commits = dict.fromkeys(
+    c for run in runs for c in run.record.get('commits', ())
+  )
+  return ablation_page.Result(
+    estimates=estimates,
+    deciding=tuple(what for what, _ in judged),
+    verdict=verdict[0],
+    sentence='. '.join(filter(None, [verdict[1], outcome])),
+    seeds=tuple(sorted({run.seed for run in runs})),
+    iterations=max(len(run.records) for run in runs),
+    commits=tuple(commits),
+  )
+
+
+def _print(name, claim, result):
+  print(f'{name} ({claim.figure}): {claim.question}')
+  for what, found in result.estimates.items():
+    mark = '*' if what in result.deciding else ' '
+    print(f' {mark} {what}: {findings.text(found)}')
+  print(f'  {result.verdict}: {result.sentence}', flush=True)
+
+
+def _write(name, claim, config, arms, result, picture: bytes) -> None:
+  path = REPO / ablation_page.picture(name)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  files.replace_file(path, picture)
+  date = time.strftime('%F')
+  text = ablation_page.dumps(name, claim, config, arms, result, date)
+  files.replace_file(path.with_suffix('.json'), text.encode())
+  row = ablation_page.row(name, claim.figure, claim.paper, result)
+  page = REPO / ablation_page.PAGE
+  new = ablation_page.update(page.read_text(), name, row, claims.FIGURES)
+  files.replace_file(page, new.encode())
+
+
+def _units(name, variant, root) -> tuple[str, list[sweep.Unit]]:
+  """'FILE:VARIANT' of an ablation, and its units, with models of this root."""
+  config = f'experiments/ablations/{name}.py:{variant}'
+  return config, [_moved(unit, root) for unit in sweep.units(config)]
+
+
+def _moved(unit, root):
+  moved = {
+    key: str(root / pathlib.Path(value).relative_to(_ROOT))
+    for key, value in unit.overrides.items()
+    if str(value).startswith(f'{_ROOT}/')
+  }
+  return dataclasses.replace(unit, overrides=unit.overrides | moved)
+
+
+def _run(name, variant, root, parallel, models=None):
+  """Runs what is missing of a sweep in root / name; the exit code."""
+  config, units = _units(name, variant, models or root)
+  print(f'{name}: {len(units)} units in {root / name}', flush=True)
+  for borrowed in borrow(config, units, root / name, root):
+    print(f'done already in another figure: {borrowed}', flush=True)
+  return local.run(config, units, root / name, parallel)
+
+
+def borrow(
+  config: str,
+  units: Sequence[sweep.Unit],
+  folder: pathlib.Path,
+  root: pathlib.Path,
+) -> list[str]:
+  """Copies what finished units below `root` have for these; their names.
+
+  Records and curves are copied, weights are not.
+
+  Args:
+    config: 'FILE:VARIANT' of the units.
+    units: those that are wanted.
+    folder: where they go; a unit that has begun there is left alone.
+    root: folder of the folders of all sweeps.
+  """
+  waiting = [u for u in units if not (folder / u.name / 'unit.json').exists()]
+  if not waiting:
+    return []
+  done = {}
+  for path in sorted(root.glob('*/*/unit.json')):
+    record = json.loads(path.read_text())
+    if record['state'] == 'done':
+      done.setdefault(_key(record['settings']), path.parent)
+  borrowed = []
+  for unit in waiting:
+    workdir = folder / unit.name
+    source = done.get(_key(unit_lib.settings(config, unit)))
+    if source is None:
+      continue
+    part = workdir.with_name(f'{workdir.name}.part')
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(workdir, ignore_errors=True)
+    shutil.copytree(source, part, ignore=_LEFT_OUT)
+    record = unit_lib.read(source) | dict(
+      name=unit.name,
+      config=config,
+      overrides=unit.overrides,
+      same_as=str(source),
+    )
+    (part / 'unit.json').write_text(json.dumps(record, indent=1) + '\n')
+    os.replace(part, workdir)
+    borrowed.append(unit.name)
+  return borrowed
+
+
+def _key(settings):
+  return json.dumps(settings, sort_keys=True)
+
+
+def _tune(name, root, parallel):
+  """Areas of all arms and rates, printed and kept; the exit code."""
+  code = _run(name, 'tune', root, parallel, models=pathlib.Path(_ROOT))
+  if code:
+    return code
+  _, units = _units(name, 'tune', pathlib.Path(_ROOT))
+  found = areas(root / name, units)
+  path = REPO / 'docs/reproduce/learning_rates.json'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  kept = files.read_json(path) | {name: found}
+  text = ablation_page.by_line(
+    dict(sorted(kept.items())), dict.fromkeys(kept, 1)
+  )
+  files.replace_file(path, text.encode())
+  print(f'{name}:')
+  for arm, by_rate in found.items():
+    best = max(by_rate, key=by_rate.get)
+    shown = ', '.join(f'{rate:g}: {area:.3f}' for rate, area in by_rate.items())
+    print(f'  {arm or "all"}: {best:g} ({shown})', flush=True)
+  return 0
+
+
+def areas(
+  folder: pathlib.Path, units: Sequence[sweep.Unit]
+) -> dict[str, dict[float, float]]:
+  """Mean area by arm, as its units' names have it, and by learning rate."""
+  found = collections.defaultdict(lambda: collections.defaultdict(list))
+  for unit in units:
+    records = files.read_jsonl(folder / unit.name / 'metrics.jsonl')
+    curve = [r[claims.ACCURACY] for r in records if claims.ACCURACY in r]
+    parts = unit.name.split(',')
+    arm = ','.join(
+      p for p in parts if not p.startswith(('learning_rate=', 'seed='))
+    )
+    rate = unit.overrides['optimizer.learning_rate']
+    found[arm][rate].append(np.mean(curve))
+  return {
+    arm: {rate: float(np.mean(each)) for rate, each in rates.items()}
+    for arm, rates in found.items()
+  }
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,1 @@
+"""Kill, chaos and hostile programs: nothing may be lost."""

@@ -1,0 +1,4 @@
+"""Models and states on disk.
+
+Read `models` first: a directory of weights, shape and tokenizer.
+"""

@@ -1,0 +1,349 @@
+"""Checkpoints in the Hugging Face layout, streamed onto a mesh.
+
+`hf_export` writes them, `hf_config` reads their shape.  Everything that can be
+wrong with a directory is found in its headers, before any device is touched.
+
+Parameters out to a directory that transformers and serving engines open.
+"""
+
+import dataclasses
+import functools
+import gc
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+
+from k15.checkpoints import hf_config
+from k15.checkpoints import tensor_files
+from k15.model import policy
+
+# Parameter -> (tensor, transposed): kernels are [in, out] here, there the other
+# way round.
+OUTER = {
+  ('embedding',): ('model.embed_tokens.weight', False),
+  ('norm', 'scale'): ('model.norm.weight', False),
+  ('lm_head',): ('lm_head.weight', True),
+}
+INNER = {
+  ('attention_norm', 'scale'): ('input_layernorm.weight', False),
+  ('mlp_norm', 'scale'): ('post_attention_layernorm.weight', False),
+  ('attention', 'q'): ('self_attn.q_proj.weight', True),
+  ('attention', 'k'): ('self_attn.k_proj.weight', True),
+  ('attention', 'v'): ('self_attn.v_proj.weight', True),
+  ('attention', 'o'): ('self_attn.o_proj.weight', True),
+  ('attention', 'q_bias'): ('self_attn.q_proj.bias', False),
+  ('attention', 'k_bias'): ('self_attn.k_proj.bias', False),
+  ('attention', 'v_bias'): ('self_attn.v_proj.bias', False),
+  ('attention', 'q_norm', 'scale'): ('self_attn.q_norm.weight', False),
+  ('attention', 'k_norm', 'scale'): ('self_attn.k_norm.weight', False),
+  ('gate',): ('mlp.gate_proj.weight', True),
+  ('up',): ('mlp.up_proj.weight', True),
+  ('down',): ('mlp.down_proj.weight', True),
+}
+IGNORED = ('.rotary_emb.inv_freq',)  # Old Llama files; computed here.
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+  """Where a parameter is in the files.
+
+  Attributes:
+    names: of its tensors: one, or one per layer where layers are stacked.
+    shape: of each of them, in the files.
+    is_transposed: whether the files hold it the other way round.
+    is_stacked: whether the parameter has a leading axis of layers.
+  """
+
+  names: tuple[str, ...]
+  shape: tuple[int, ...]
+  is_transposed: bool
+  is_stacked: bool
+
+
+def leaf_of(path: Any, x: Any) -> Leaf:
+  """The tensors of one parameter.
+
+  Args:
+    path: of `jax.tree_util`, from the root of the parameters.
+    x: anything with its shape.
+  """
+  keys = tuple(entry.key for entry in path)
+  is_stacked = keys[0] == 'layers'
+  if keys in OUTER:
+    name, is_transposed = OUTER[keys]
+    names = (name,)
+  else:
+    end, is_transposed = INNER[keys[1:]]
+    layers = range(x.shape[0]) if is_stacked else [keys[0].split('_')[1]]
+    names = tuple(f'model.layers.{layer}.{end}' for layer in layers)
+  shape = tuple(x.shape[1:] if is_stacked else x.shape)
+  shape = shape[::-1] if is_transposed else shape
+  return Leaf(names, shape, is_transposed, is_stacked)
+
+
+def load(
+  directory: str | pathlib.Path, shape: policy.PolicyConfig, layout: Any
+) -> Any:
+  """Reads the parameters of a directory onto the devices of a layout.
+
+  Host memory holds at most one tensor besides the result.  Every process reads
+  the slices its own devices need.
+
+  Args:
+    directory: of the checkpoint.
+    shape: of `hf_config.read_config`, perhaps with other dtypes, and layers
+      scanned or not.
+    layout: parameters as `jax.ShapeDtypeStruct`s with their shardings.
+
+  Returns:
+    The parameters, in the structure, dtypes and shardings of the layout.
+
+  Raises:
+    BadWeights: missing, extra or misshapen tensors, a wrong index, a damaged
+      file, tied embeddings that differ; before any device work.  And values
+      that are not finite, once they are met.
+  """
+  leaves = jax.tree_util.tree_map_with_path(leaf_of, layout)
+  flat = jax.tree.leaves(leaves, is_leaf=lambda x: isinstance(x, Leaf))
+  files = tensor_files.Files(directory)
+  try:
+    expected = {name: leaf.shape for leaf in flat for name in leaf.names}
+    head = OUTER['lm_head',][0]
+    is_spare = shape.tie_embeddings and head in files.shapes()
+    if is_spare:  # Some writers store tied embeddings twice.
+      expected[head] = shape.vocab_size, shape.d_model
+    tensor_files.check(files, expected, IGNORED)
+    if is_spare:
+      _check_tied(files, shape.vocab_size)
+    return jax.tree.map(functools.partial(_load_leaf, files), layout, leaves)
+  finally:
+    files.close()
+
+
+def _check_tied(files, vocab_size, rows=4096):
+  embedding, head = OUTER['embedding',][0], OUTER['lm_head',][0]
+  for start in range(0, vocab_size, rows):
+    index = slice(start, min(start + rows, vocab_size)), slice(None)
+    if not np.array_equal(
+      files.read(embedding, index), files.read(head, index)
+    ):
+      raise tensor_files.BadWeights(
+        f'{files.directory}: config.json ties the embeddings, and {head}'
+        f' differs from {embedding}'
+      )
+
+
+def _load_leaf(files, like, leaf):
+  if not leaf.is_stacked:
+    x = _read(files, leaf.names[0], leaf, like.sharding)
+    x = _finish(leaf.is_transposed, like.dtype, like.sharding)(x)
+    return x.block_until_ready()  # The host lets go of the tensor.
+  own = NamedSharding(
+    like.sharding.mesh,
+    PartitionSpec(*_spec(like.sharding, len(like.shape))[1:]),
+  )
+  finish = _finish(leaf.is_transposed, like.dtype, own)
+  stacked = _zeros(like.shape, like.dtype, like.sharding)()
+  for i, name in enumerate(leaf.names):
+    layer = finish(_read(files, name, leaf, own))
+    stacked = _put_layer(like.sharding)(stacked, layer, np.int32(i))
+    stacked.block_until_ready()
+  return stacked
+
+
+def _read(files, name, leaf, sharding):
+  """One tensor as the files hold it, split as the parameter will be."""
+  spec = _spec(sharding, len(leaf.shape))
+  spec = spec[::-1] if leaf.is_transposed else spec
+  sharding = NamedSharding(sharding.mesh, PartitionSpec(*spec))
+  devices = {}  # By slice: those that hold the same one share a reading.
+  for device, index in sharding.addressable_devices_indices_map(
+    leaf.shape
+  ).items():
+    devices.setdefault(str(index), (index, []))[1].append(device)
+  shards = []
+  for index, holders in devices.values():
+    gc.collect(0)  # jax lets go of what it was given before.
+    part = files.read(name, index)
+    # Copies, for an alias would keep the slice on the host.
+    shards += [jax.device_put(part, d, may_alias=False) for d in holders]
+    jax.block_until_ready(shards)
+    del part
+  return jax.make_array_from_single_device_arrays(leaf.shape, sharding, shards)
+
+
+def _spec(sharding, ndim):
+  spec = tuple(sharding.spec)
+  return spec + (None,) * (ndim - len(spec))
+
+
+@functools.cache
+def _finish(is_transposed, dtype, sharding):
+  """Turns and casts on the devices: the host needs no copy for it."""
+
+  def finish(x):
+    return (x.T if is_transposed else x).astype(dtype)
+
+  return jax.jit(finish, out_shardings=sharding)
+
+
+@functools.cache
+def _zeros(shape, dtype, sharding):
+  return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)
+
+
+@functools.cache
+def _put_layer(sharding):
+  def put(stacked, layer, i):
+    return jax.lax.dynamic_update_index_in_dim(stacked, layer, i, 0)
+
+  return jax.jit(put, out_shardings=sharding, donate_argnums=0)
+
+
+TOKENIZER_FILES = (
+  'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json',
+  'added_tokens.json', 'vocab.json', 'merges.txt', 'chat_template.jinja',
+)  # fmt: skip
+MAX_FILE_BYTES = 5_000_000_000
+
+
+def export(
+  directory: str | pathlib.Path,
+  shape: policy.PolicyConfig,
+  params: Any,
+  generation: hf_config.Generation,
+  dtype: str = 'bfloat16',
+  tokenizer_from: str | pathlib.Path | None = None,
+  max_file_bytes: int = MAX_FILE_BYTES,
+) -> None:
+  """Writes a directory in the Hugging Face layout, whole or not at all.
+
+  Every process calls it, to gather split tensors; the first writes.
+
+  Args:
+    directory: to make; may exist if it is empty.
+    shape: of the policy.
+    params: parameters, unboxed.
+    generation: special ids and length.
+    dtype: of the tensors: 'float32', 'bfloat16' or 'float16'.
+    tokenizer_from: directory whose tokenizer files are copied.
+    max_file_bytes: of one file, unless a single tensor is larger.
+
+  Raises:
+    ValueError: a directory that is not empty, an unknown dtype, or no
+      architecture fits.
+  """
+  directory = pathlib.Path(directory)
+  _check(directory, dtype)
+  texts = hf_config.to_json(shape, generation, dtype)
+  partial = directory.with_name(directory.name + '.partial')
+  if jax.process_index() == 0:
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+  places = dict(_places(params))
+  write_weights(
+    partial,
+    {
+      name: (leaf.shape, jnp.dtype(dtype))
+      for name, (_, leaf, _) in places.items()
+    },
+    lambda name: _gather(*places[name], jnp.dtype(dtype)),
+    max_file_bytes,
+  )
+  if jax.process_index() == 0:
+    _write_json(partial / 'config.json', texts[0])
+    _write_json(partial / 'generation_config.json', texts[1])
+    if tokenizer_from:
+      _copy_tokenizer(pathlib.Path(tokenizer_from), partial)
+    os.replace(partial, directory)
+
+
+def _check(directory, dtype):
+  dtypes = list(tensor_files.DTYPES.values())
+  if dtype not in dtypes:
+    raise ValueError(f'dtype {dtype!r} is not one of {dtypes}')
+  if directory.exists() and any(directory.iterdir()):
+    raise ValueError(f'{directory} is not empty')
+
+
+def write_weights(
+  directory: pathlib.Path,
+  kinds: Mapping[str, tensor_files.Kind],
+  array_of: Callable[[str], np.ndarray],
+  max_file_bytes: int = MAX_FILE_BYTES,
+) -> None:
+  """Writes tensors one by one, and an index of the files if there are several.
+
+  Args:
+    directory: exists.
+    kinds: name of each tensor -> its shape and dtype.
+    array_of: called once for each name, in every process.
+    max_file_bytes: of one file, unless a single tensor is larger.
+  """
+  # The wider first: each begins at a multiple of its own width.
+  names = sorted(kinds, key=lambda name: -kinds[name][1].itemsize)
+  sizes = {name: tensor_files.bytes_of(kinds[name]) for name in names}
+  groups = tensor_files.split(sizes, max_file_bytes)
+  weight_map = {}
+  for i, names in enumerate(groups):
+    file = tensor_files.SINGLE
+    if len(groups) > 1:
+      file = f'model-{i + 1:05}-of-{len(groups):05}.safetensors'
+    weight_map |= dict.fromkeys(names, file)
+    arrays = (array_of(name) for name in names)
+    if jax.process_index() == 0:
+      own = {name: kinds[name] for name in names}
+      tensor_files.write(directory / file, own, arrays)
+    else:
+      for _ in arrays:  # The others only help to gather.
+        pass
+  if len(groups) > 1 and jax.process_index() == 0:
+    metadata = dict(total_size=sum(sizes.values()))
+    index = dict(metadata=metadata, weight_map=weight_map)
+    _write_json(directory / tensor_files.INDEX, index)
+
+
+def _places(params) -> Iterator:
+  """(tensor name, (parameter, its Leaf, layer)) of all tensors."""
+  for path, x in jax.tree_util.tree_leaves_with_path(params):
+    leaf = leaf_of(path, x)
+    for i, name in enumerate(leaf.names):
+      yield name, (x, leaf, i)
+
+
+def _gather(x, leaf, layer, dtype):
+  """One tensor as numpy, turned as the files have it."""
+  whole = None
+  if isinstance(x.sharding, NamedSharding):
+    whole = NamedSharding(x.sharding.mesh, PartitionSpec())
+  take = _take(leaf.is_stacked, leaf.is_transposed, dtype, whole)
+  return np.asarray(take(x, np.int32(layer)))
+
+
+@functools.cache
+def _take(is_stacked, is_transposed, dtype, sharding):
+  def take(x, layer):
+    if is_stacked:
+      x = jax.lax.dynamic_index_in_dim(x, layer, 0, keepdims=False)
+    return (x.T if is_transposed else x).astype(dtype)
+
+  return jax.jit(take, out_shardings=sharding)
+
+
+def _copy_tokenizer(source, directory):
+  for name in TOKENIZER_FILES:
+    if (source / name).is_file():
+      shutil.copyfile(source / name, directory / name)
+
+
+def _write_json(path, value):
+  path.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')

@@ -1,0 +1,233 @@
+"""Models on disk: a directory holds weights, shape and tokenizer.
+
+The layout is Hugging Face's.  A run begins with the one that
+`config.checkpoint` names, and each of its stages leaves one in
+`workdir/models/<stage>`; where a directory is asked for, a workdir stands for
+that of its last stage, by the order of its config: the times of files change
+when they are copied.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+
+from k15.checkpoints import hf
+from k15.checkpoints import hf_config
+from k15.checkpoints import hf_tokenizer
+from k15.checkpoints import tokenizer as tokenizer_lib
+from k15.devices import hosts
+from k15.model import policy
+
+BYTE_TOKENIZER = 'byte_tokenizer.json'  # Instead of tokenizer.json.
+ORIGIN = 'k15.json'
+_NEW = '.new'  # Behind the name of a directory that is not whole.
+
+# Of a policy what a directory does not say: how it is computed.
+HOW = (
+  'dtype', 'param_dtype', 'scan_layers', 'remat', 'logprob_chunk', 'attention',
+  'cache_block',
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+  """Which stage left a model.
+
+  Attributes:
+    stage: its name.
+    done: of its total, in its own unit: iterations, or steps.
+    step: optimizer updates.
+  """
+
+  stage: str
+  done: int
+  step: int
+
+
+def directory_of(path: str | pathlib.Path) -> pathlib.Path:
+  """The directory of a model: itself, or that of a workdir's last stage.
+
+  Raises:
+    ValueError: it is neither.
+  """
+  path = pathlib.Path(path)
+  if not path.is_dir():
+    what = 'is a file' if path.exists() else 'does not exist'
+    raise ValueError(
+      f'{path} is no model: a directory is needed, and it {what}'
+    )
+  models = path / 'models'
+  made = [p.parent for p in models.glob(f'*/{ORIGIN}')]
+  made = [d for d in made if d.suffix != _NEW]  # They are being written.
+  if made:
+    return _last(path, {directory.name: directory for directory in made})
+  if not (path / 'config.json').is_file():
+    hint = ''
+    if {'checkpoints', 'models'} & set(path.absolute().parts):
+      hint = ': a stage leaves one in models/<stage> of its workdir'
+    raise ValueError(f'{path} is no model: it has no config.json{hint}')
+  if 'stages' in hf_config.read_json(path / 'config.json'):
+    raise ValueError(f'{path} is a workdir in which no stage has finished')
+  return path
+
+
+def _last(workdir, made):
+  """Of the models by stage, the one that the run has last."""
+  if len(made) == 1:
+    return next(iter(made.values()))
+  config = workdir / 'config.json'
+  stages = hf_config.read_json(config).get('stages') if config.is_file() else ()
+  if not stages:  # What each stage began with was written down one by one.
+    records = (workdir / 'stages').glob('*.json')
+    places = {path.stem: hf_config.read_json(path)['place'] for path in records}
+    stages = sorted(places, key=places.get)
+  last = [stage for stage in stages if stage in made]
+  if not last:
+    raise ValueError(
+      f'{workdir} has the models {", ".join(sorted(made))}, and nothing there'
+      ' says which of them is the last: name one'
+    )
+  return made[last[-1]]
+
+
+def read_shape(directory: pathlib.Path) -> dict[str, Any]:
+  """The keys of `config.policy` that a model determines.
+
+  Raises:
+    ValueError: an architecture that `k15.model.policy` does not compute.
+  """
+  shape = dataclasses.asdict(hf_config.read_config(directory))
+  return {
+    key: value
+    for key, value in shape.items()
+    if key not in HOW and key != 'vocab_size'
+  }
+
+
+def read_words(directory: pathlib.Path) -> tuple[str, ...]:
+  """`config.tokenizer.words` of a model of bytes; () if it is of another."""
+  path = directory / BYTE_TOKENIZER
+  if not path.exists():
+    return ()
+  fields = hf_config.read_fields(path)
+  if fields.values.get('words') is None:
+    raise fields.refuse('words', 'a list of texts')
+  return tuple(fields.texts('words'))
+
+
+def read_tokenizer(directory: pathlib.Path) -> Any:
+  """Its `HfTokenizer`, or `ByteTokenizer`.
+
+  Raises:
+    ValueError: there is none, or it is malformed.
+  """
+  if (directory / BYTE_TOKENIZER).exists():
+    size = hf_config.read_config(directory).vocab_size
+    return tokenizer_lib.ByteTokenizer(read_words(directory), size)
+  return hf_tokenizer.HfTokenizer(directory)
+
+
+def read_origin(directory: pathlib.Path) -> Origin | None:
+  """What left this model; None: it is not there, or no stage left it."""
+  path = directory / ORIGIN
+  if not path.exists():
+    return None
+  try:
+    return Origin(**hf_config.read_json(path))
+  except TypeError:
+    raise ValueError(f'{path} does not say which stage left it') from None
+
+
+def load(
+  path: str | pathlib.Path, shape: policy.PolicyConfig, layout: Any
+) -> tuple[Any, int]:
+  """Parameters for a policy that is there already.
+
+  Args:
+    path: a model's directory, or a workdir.
+    shape: of the policy.
+    layout: parameters as `jax.ShapeDtypeStruct`s with their shardings.
+
+  Returns:
+    The parameters in dtypes and shardings of the layout, and the updates that
+    made them; 0 where no stage did.
+
+  Raises:
+    ValueError: there is no model, or it is of another policy.
+    OSError: it cannot be read.
+  """
+  directory = directory_of(path)
+  _refuse_other(directory, shape)
+  origin = read_origin(directory)
+  params = hf.load(directory, shape, layout)
+  return params, origin.step if origin else 0
+
+
+def _refuse_other(directory, shape):
+  """Compares as config.json writes it, which says the same in one way."""
+  theirs, ours = (
+    hf_config.to_json(one, hf_config.Generation(1), 'float32')[0]
+    for one in (hf_config.read_config(directory), shape)
+  )
+  for key, value in theirs.items():
+    if value != ours[key]:
+      raise ValueError(
+        f'{directory} is of another policy: its {key} is {value}, and here it'
+        f' is {ours[key]}'
+      )
+
+
+def save(
+  directory: pathlib.Path,
+  shape: policy.PolicyConfig,
+  params: Any,
+  tokenizer: Any,
+  max_length: int,
+  origin: Origin,
+  made_from: pathlib.Path | None,
+) -> None:
+  """Writes a model in place of an earlier one, whole or not at all.
+
+  Every process calls it.
+
+  Args:
+    directory: `workdir/models/<stage>`.
+    shape: of the policy.
+    params: parameters, written as they are, to the bit.
+    tokenizer: of `read_tokenizer`.
+    max_length: tokens of prompt and response it was trained for.
+    origin: what is remembered of the stage.
+    made_from: directory whose tokenizer files are copied, if any.
+  """
+  is_bytes = isinstance(tokenizer, tokenizer_lib.ByteTokenizer)
+  if made_from is not None and not is_bytes:
+    generation = hf_config.read_generation(made_from)
+    generation = dataclasses.replace(
+      generation,
+      max_length=max(generation.max_length, max_length),
+      eos_ids=tokenizer.eos_ids,  # Servers look for them in this file alone.
+    )
+  else:
+    generation = hf_config.Generation(
+      max_length, tokenizer.eos_ids, pad_id=tokenizer.pad_id
+    )
+  new = directory.with_name(directory.name + _NEW)
+  if jax.process_index() == 0:
+    shutil.rmtree(new, ignore_errors=True)
+  hosts.wait(f'{directory}: begins')
+  hf.export(
+    new, shape, params, generation, shape.param_dtype,
+    None if is_bytes else made_from,
+  )  # fmt: skip
+  if jax.process_index() == 0:
+    if is_bytes:
+      text = json.dumps(dict(words=tokenizer.words))
+      (new / BYTE_TOKENIZER).write_text(text + '\n')
+    (new / ORIGIN).write_text(json.dumps(dataclasses.asdict(origin)) + '\n')
+    shutil.rmtree(directory, ignore_errors=True)
+    new.rename(directory)
+  hosts.wait(f'{directory}: done')

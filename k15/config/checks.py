@@ -1,0 +1,191 @@
+"""Checks of a configuration, in sentences, before any device is touched.
+
+`validate` refuses what would crash later: first every value by the rule of its
+key, then keys against each other.
+"""
+
+import re
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from k15.config import keys
+from k15.config import layout
+from k15.config import routes
+from k15.config import stage_checks
+
+
+def validate(
+  config: ConfigDict, num_devices: int, kinds: Sequence[str]
+) -> None:
+  """Refuses a configuration that would fail later.
+
+  Args:
+    config: all keys of `experiments/base.py`.
+    num_devices: those the mesh may use.
+    kinds: the kinds of arithmetic problems there are.
+
+  Raises:
+    ConfigError: names the key, its value and what it has to be.
+  """
+  get = keys.get_from(config)
+  keys.judge(get)
+  stage_checks.check_order(get('stages'))
+  keys.check_members('task.kinds', get('task.kinds'), kinds)
+  _check_task(get)
+  _check_policy(get)
+  layout.check(get, num_devices)
+  _check_lengths(get)
+  _check_workers(get)
+  _check_reward(get)
+  _check_loss(get)
+  _check_rl(get)
+  stage_checks.check(get)
+
+
+def validate_processes(config: ConfigDict) -> None:
+  """Refuses what keeps processes from meeting; call it before they do."""
+  layout.check_processes(keys.get_from(config))
+
+
+def _check_task(get):
+  words = get('tokenizer.words')
+  for word in words:
+    keys.refuse(
+      not isinstance(word, str) or not word or words.count(word) > 1,
+      f'tokenizer.words holds {word!r}; words are different texts, none empty',
+    )
+  keys.refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
+  is_asked = get('stages') != ('evaluate',) or not get('evaluation.sets')
+  if get('task.name') == 'file' and is_asked:
+    path, held_out = get('task.train_path'), get('task.held_out_path')
+    keys.refuse(
+      not path, "task.train_path is '', and task.name 'file' needs one"
+    )
+    keys.refuse_missing('task.train_path', [path])
+    keys.refuse_missing('task.held_out_path', [held_out] * bool(held_out))
+
+
+def _check_policy(get):
+  heads, kv_heads = get('policy.num_heads'), get('policy.num_kv_heads')
+  keys.refuse(
+    heads % kv_heads,
+    f'policy.num_heads is {heads}, not a multiple of policy.num_kv_heads, '
+    f'{kv_heads}',
+  )
+  keys.refuse(
+    get('policy.qkv_bias') and get('policy.qk_norm'),
+    'policy.qkv_bias and policy.qk_norm are both True, and no architecture '
+    'that models are saved in has both',
+  )
+  keys.refuse(
+    get('policy.head_dim') % 2,
+    f'policy.head_dim is {get("policy.head_dim")}; rotary positions need an '
+    'even one',
+  )
+  keys.refuse(
+    get('policy.rope_scaling') == 'yarn' and get('policy.rope_theta') <= 1,
+    f'policy.rope_theta is {get("policy.rope_theta")}, and policy.rope_scaling '
+    "'yarn' needs > 1",
+  )
+  for low, high in (
+    ('policy.rope_low_freq_factor', 'policy.rope_high_freq_factor'),
+    ('policy.rope_beta_slow', 'policy.rope_beta_fast'),
+  ):
+    keys.refuse(
+      get(low) >= get(high),
+      f'{low} is {get(low)}, not below {high}, {get(high)}',
+    )
+
+
+def _check_lengths(get):
+  keys.refuse_above(get, 'rollout.token_budget', 'rollout.max_length')
+  keys.refuse_above(get, 'rollout.prefill_batch', 'rollout.num_slots')
+  keys.refuse(
+    get('rollout.repetition_count') == 1,
+    'rollout.repetition_count is 1, and everything comes once: 0 turns the '
+    'detector off, >= 2 on',
+  )
+
+
+def _check_workers(get):
+  workers = get('rollout.workers')
+  for worker in workers:
+    keys.refuse(
+      worker != 'local' and not keys.is_address(worker),
+      f"rollout.workers holds {worker!r}, and has to hold 'host:port', or"
+      " 'local' for this process",
+    )
+    keys.refuse(
+      workers.count(worker) > 1, f'rollout.workers holds {worker!r} twice'
+    )
+  tls = ('tls_authority', 'tls_certificate', 'tls_key')
+  files = {f'rollout.{key}': get(f'rollout.{key}') for key in tls}
+  keys.refuse(
+    0 < sum(map(bool, files.values())) < 3,
+    f'mutual TLS needs three files, and the keys are {files}',
+  )
+  for key in ('rollout.token_file', *files):
+    keys.refuse_missing(key, filter(None, [get(key)]))
+
+
+def _check_reward(get):
+  try:
+    routes.routes_of(get('reward.default'), get('reward.routes'))
+  except ValueError as error:
+    raise keys.ConfigError(
+      f'reward.default and reward.routes: {error}'
+    ) from None
+  for url in get('reward.services'):
+    keys.refuse(
+      not re.fullmatch(r'http://[^/]+:[0-9]+', str(url)),
+      f"reward.services holds {url!r}, and has to hold 'http://host:port'",
+    )
+  path = get('reward.token_file')
+  keys.refuse_missing('reward.token_file', filter(None, [path]))
+
+
+def _check_loss(get):
+  method, baseline = get('loss.method'), get('loss.baseline')
+  # REINFORCE has tau = 0 in eq. 3, but for a baseline that is made of it.
+  uses_tau = method == 'mirror_descent' or (
+    method == 'reinforce' and baseline == 'tau_log_z'
+  )
+  keys.refuse(
+    uses_tau and get('loss.tau') == 0,
+    f'loss.tau is {get("loss.tau")}, and loss.method {method!r} with '
+    f'loss.baseline {baseline!r} needs > 0',
+  )
+  needs_group = method == 'grpo' or (method != 'rest' and baseline != 'none')
+  keys.refuse(
+    needs_group and get('rl.group_size') < 2,
+    f'rl.group_size is {get("rl.group_size")}, and loss.method {method!r} with '
+    f'loss.baseline {baseline!r} compares >= 2 responses',
+  )
+  keys.refuse(
+    method == 'grpo'
+    and get('loss.grpo_ratio') == 'sequence'
+    and get('loss.rollout_correction') == 'truncate'
+    and get('loss.rollout_correction_level') == 'token',
+    "loss.grpo_ratio is 'sequence', and takes no weights of tokens: "
+    "loss.rollout_correction_level has to be 'sequence'",
+  )
+
+
+def _check_rl(get):
+  segments = get('rl.loss_segments')
+  keys.refuse(
+    not re.fullmatch(r'all|last(:[1-9][0-9]*)?', segments),
+    f'rl.loss_segments is {segments!r}, and has to be'
+    " 'all', 'last', or 'last:m' with a whole m >= 1",
+  )
+  keys.refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
+  retry = get('problem_sampler.retry_after')
+  keys.refuse(
+    retry and not get('problem_sampler.leave_out_after'),
+    f'problem_sampler.retry_after is {retry}, and'
+    ' problem_sampler.leave_out_after is 0: nothing is left out',
+  )
+  keys.refuse_above(
+    get, 'rl.updates_per_iteration', 'rl.problems_per_iteration'
+  )

@@ -1,0 +1,221 @@
+"""Checks of the groups of keys that belong to stages; see `config_checks`."""
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from k15.config import keys
+from k15.config import routes
+from k15.config import stages as stages_lib
+
+
+def check_order(stages: Sequence[str]) -> None:
+  """'curate' may stand on either side of 'sft', and makes what 'rl' takes.
+
+  Raises:
+    ConfigError: an unknown stage, one that comes twice, or another order.
+  """
+  known = tuple(stages_lib.STAGES)
+  keys.check_members('stages', stages, known)
+  trained = tuple(stage for stage in stages if stage != 'curate')
+  before_curate = stages[: stages.index('curate')] if 'curate' in stages else ()
+  keys.refuse(
+    len(set(stages)) < len(stages)
+    or trained != tuple(stage for stage in known if stage in trained)
+    or set(before_curate) & set(known[known.index('rl') :]),
+    f'stages is {stages}, and has to keep the order {known}, each once',
+  )
+  keys.refuse(
+    'long_cot' in before_curate,
+    f'stages is {stages}, and long_cot would draw from problems that are not'
+    " curated yet: it comes after 'curate'",
+  )
+
+
+def check(get: Callable[[str], Any]) -> None:
+  """Refuses what a stage would fail of later.
+
+  Args:
+    get: the value of a key, 'rl.iterations'.
+
+  Raises:
+    ConfigError: names the key, its value and what it has to be.
+  """
+  _check_evaluation(get)
+  _check_evaluated_sets(get)
+  _check_curation(get)
+  for stage in stages_lib.with_curves('sft'):
+    _check_supervised(get, stage)
+  _check_long_cot(get)
+  _check_long2short(get)
+
+
+def _check_evaluation(get):
+  samples, stages = get('evaluation.samples'), get('stages')
+  keys.refuse(
+    get('evaluation.temperature') == 0 and samples > 1,
+    f'evaluation.samples is {samples}, and at evaluation.temperature 0 all'
+    ' samples of a problem are the same',
+  )
+  has_model = any(stages_lib.STAGES[stage].makes_model for stage in stages)
+  keys.refuse(
+    'evaluate' in stages and not has_model and not get('checkpoint'),
+    "checkpoint is '', and there is no model to evaluate",
+  )
+  for k in get('evaluation.pass_at'):
+    keys.check_number('evaluation.pass_at', k, '>= 1')
+
+
+def _check_evaluated_sets(get):
+  named = {}
+  for key in ('sets', 'rewards', 'templates'):
+    try:
+      named[key] = routes.named(get(f'evaluation.{key}'))
+    except ValueError as error:
+      raise keys.ConfigError(f'evaluation.{key}: {error}') from None
+    unknown = [name for name in named[key] if name not in named['sets']]
+    keys.refuse(
+      unknown,
+      f'evaluation.{key} names {unknown}, and evaluation.sets has'
+      f' {list(named["sets"])}',
+    )
+  keys.refuse_missing('evaluation.sets', named['sets'].values())
+  for reward in named['rewards'].values():
+    keys.check_members('evaluation.rewards', (reward,), routes.REWARDS)
+  for text in named['templates'].values():
+    keys.refuse(
+      '{prompt}' not in text,
+      f"evaluation.templates holds {text!r}, which has no '{{prompt}}'",
+    )
+
+
+def _check_curation(get):
+  keys.refuse_missing(
+    'curation.evaluation_paths', get('curation.evaluation_paths')
+  )
+  for kind in get('curation.excluded_types'):
+    keys.check_members('curation.excluded_types', (kind,), keys.QUESTION_TYPES)
+  stages = get('stages')
+  if 'curate' not in stages:
+    return
+  prompt, response = get('rollout.max_prompt_length'), get('rollout.max_length')
+  guess = get('curation.guess_max_length')
+  keys.refuse(
+    get('curation.guesses') and guess > response,
+    f'curation.guess_max_length is {guess}, above rollout.max_length,'
+    f' {response}, of prompts of at most {prompt} tokens',
+  )
+  asks = {
+    key: get(key)
+    for key in ('curation.samples', 'curation.guesses', 'curation.tagger')
+  }
+  needs_model = not set(asks.values()) <= {0, 'rules'}
+  before = stages[: stages.index('curate')]
+  keys.refuse(
+    needs_model and 'sft' not in before and not get('checkpoint'),
+    f'{asks} want a model, and stages {stages} have none before curate: name'
+    " a checkpoint, let sft go before, or choose 0, 0 and the tagger 'rules'",
+  )
+
+
+def _check_supervised(get, stage):
+  epochs, files = get(f'{stage}.epochs'), get(f'{stage}.files')
+  _check_schedule(get, stage, has_epochs=epochs > 0)
+  keys.refuse(
+    (epochs or files) and get(f'{stage}.packing') != 'first_fit',
+    f"{stage}.packing is 'best_fit', and {stage}.files and {stage}.epochs need"
+    " 'first_fit'",
+  )
+  keys.refuse_missing(f'{stage}.files', files)
+  _check_weights(stage, get(f'{stage}.weights'), files)
+  row = get(f'{stage}.row_tokens')
+  name = f'{stage}.row_tokens {row}'
+  if not row:
+    lengths = ('rollout.max_prompt_length', 'rollout.max_length')
+    row = sum(map(get, lengths))
+    name = ' + '.join(f'{key} {get(key)}' for key in lengths)
+  batch = get(f'{stage}.batch_tokens')
+  keys.refuse(
+    stage in get('stages') and batch < row,
+    f'{stage}.batch_tokens is {batch}, less than one row of {name}',
+  )
+
+
+def _check_weights(stage, weights, files):
+  keys.refuse(
+    weights and len(weights) != len(files),
+    f'{stage}.weights has {len(weights)} entries for {len(files)} files',
+  )
+  for weight in weights:
+    is_number = isinstance(weight, int | float) and math.isfinite(weight)
+    keys.refuse(
+      not is_number or weight <= 0,
+      f'{stage}.weights holds {weight!r}, and has to hold numbers > 0',
+    )
+
+
+def _check_schedule(get, stage, has_epochs=False):
+  keys.refuse_above(get, f'{stage}.end_learning_rate', f'{stage}.learning_rate')
+  warmup, steps = get(f'{stage}.warmup_steps'), get(f'{stage}.steps')
+  keys.refuse(
+    not has_epochs and 0 < steps <= warmup,
+    f'{stage}.warmup_steps is {warmup}, and has to be < {stage}.steps, {steps}',
+  )
+
+
+def _check_long_cot(get):
+  server = get('long_cot_examples.server')
+  keys.refuse(
+    server and not re.fullmatch(r'https?://[^/]+(/[^?#]*)?', server),
+    f'long_cot_examples.server is {server!r}, and has to be'
+    " 'http://host:port/v1'",
+  )
+  keys.refuse(
+    bool(server) != bool(get('long_cot_examples.server_model')),
+    "long_cot_examples.server and server_model belong together, and one is ''",
+  )
+  processes = get('mesh.num_processes')
+  keys.refuse(
+    server and processes != 1,
+    f'long_cot_examples.server is {server!r}, which one process asks, and'
+    f' mesh.num_processes is {processes}: make the examples first',
+  )
+  keys.refuse(
+    'long_cot' in get('stages') and get('long_cot.files'),
+    'long_cot.files is set, and stage long_cot makes its own examples',
+  )
+
+
+def _check_long2short(get):
+  stages, samples = get('stages'), get('long2short.samples')
+  if 'dpo' in stages:
+    _check_schedule(get, 'dpo')
+    keys.refuse(
+      samples < 2,
+      f'long2short.samples is {samples}, and stage dpo compares >= 2 responses',
+    )
+  _check_schedule(get, 'reward_model')
+  if 'short_rl' in stages:
+    keys.refuse_above(get, 'short_rl.max_length', 'rollout.max_length')
+  for path in get('short_rl.candidates'):
+    keys.refuse(
+      not isinstance(path, str) or not os.path.isdir(path),
+      f'short_rl.candidates: no directory {path!r}',
+    )
+  keys.refuse(
+    'shortest' in stages and get('shortest.files'),
+    'shortest.files is set, and stage shortest samples its own examples',
+  )
+  if 'merge' not in stages:
+    return
+  short_model = get('long2short.short_model')
+  keys.refuse(
+    not os.path.isdir(short_model),
+    f'long2short.short_model: no directory {short_model!r}',
+  )
+  keys.refuse(
+    not (get('checkpoint') or 'sft' in stages or 'rl' in stages),
+    "checkpoint is '', and stage 'merge' needs a long-CoT model",
+  )

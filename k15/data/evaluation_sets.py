@@ -1,0 +1,211 @@
+"""Sets of problems to evaluate on, each with its prompt and its reward.
+
+The format of a file is known by its fields: MATH-500's, GSM8K's, HumanEval's,
+MBPP's, or that of the user's own problems, as `config.task` names its fields.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from k15.config import routes
+from k15.data import problems as problems_lib
+from k15.data import rows
+from k15.data_types import Problem
+from k15.rewards.code import datasets
+from k15.rewards.code import programs
+
+_MATH = (
+  '{prompt}\n\nReason step by step, and put the final answer in \\boxed{}.'
+)
+_HUMANEVAL = (
+  'Complete this function. Answer with the whole program in one ```python'
+  ' block.\n\n```python\n{prompt}\n```'
+)
+_MBPP = '{prompt} Answer with the whole program in one ```python block.'
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+  """Attributes:
+  fields: those that tell it from the others.
+  prompts: those of which one has the problem; () is as `config.task` says.
+  reward: what judges its responses; '' is by domain, as in training.
+  template: of its prompts, in which {prompt} stands for the problem.
+  """
+
+  fields: tuple[str, ...]
+  prompts: tuple[str, ...]
+  reward: str
+  template: str
+
+
+# The last takes what is none of the others.
+FORMATS = {
+  'humaneval': Format(
+    ('entry_point', 'prompt', 'test'), ('prompt',), 'code_tests', _HUMANEVAL
+  ),
+  'mbpp': Format(
+    ('task_id', 'code', 'test_list'), ('text', 'prompt'), 'code_tests', _MBPP
+  ),
+  'gsm8k': Format(('question', 'answer'), ('question',), 'math_answers', _MATH),
+  'math': Format(('problem',), ('problem',), 'math_answers', _MATH),
+  'own': Format((), (), '', '{prompt}'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSet:
+  """Attributes:
+  name: of the set.
+  reward: a name of `routes.REWARDS`; '' is by domain, as in training.
+  problems: their prompts are what the template makes of them.
+  """
+
+  name: str
+  reward: str
+  problems: tuple[Problem, ...]
+
+
+def read(config: Any, is_chat: bool) -> list[EvalSet]:
+  """The sets of `config.evaluation`, in its order.
+
+  Args:
+    config: the whole.
+    is_chat: whether prompts become turns of a chat; otherwise a line break
+      ends those of a known format.
+
+  Raises:
+    ValueError: a malformed file; says which and where.
+  """
+  e = config.evaluation
+  rewards = routes.named(e.rewards)
+  templates = routes.named(e.templates)
+  sets = []
+  for name, path in routes.named(e.sets).items():
+    kind = format_of(path)
+    end = '' if is_chat else '\n'
+    end = config.task.prompt_suffix if kind == 'own' else end
+    template = FORMATS[kind].template + end
+    template = templates.get(name, template)
+    problems = _read_problems(config, path, kind)[: e.problems or None]
+    sets.append(
+      EvalSet(
+        name=name,
+        reward=rewards.get(name, FORMATS[kind].reward),
+        problems=tuple(
+          dataclasses.replace(p, prompt=template.replace('{prompt}', p.prompt))
+          for p in problems
+        ),
+      )
+    )
+  return sets
+
+
+def check_lengths(
+  config: Any, encode: Callable[[str], np.ndarray], sets: Sequence[EvalSet]
+) -> None:
+  """Refuses prompts that are too long: a set is asked whole or not at all.
+
+  Raises:
+    ValueError: how many, and how long they are.
+  """
+  most = config.rollout.max_prompt_length
+  for found in sets:
+    lengths = [len(encode(problem.prompt)) for problem in found.problems]
+    longer = sum(length > most for length in lengths)
+    if longer:
+      raise ValueError(
+        f'{found.name}: {longer} of {len(lengths)} prompts are longer than'
+        f' rollout.max_prompt_length = {most}: up to {max(lengths)} tokens'
+      )
+
+
+def format_of(path: str) -> str:
+  """Name of the format, from the fields of the first row."""
+  row = rows.first_row(path)
+  for name, kind in FORMATS.items():
+    if row.keys() >= set(kind.fields):
+      return name
+  raise AssertionError('the last format has no fields of its own')
+
+
+def kept_out(config: Any) -> dict[str, list[Problem]]:
+  """What no stage may train on, by the file that has it, whole.
+
+  These are the sets of `config.evaluation`, read as the evaluation does but
+  for their templates and their tests, and `config.curation.evaluation_paths`.
+
+  Raises:
+    ValueError: a malformed file; says which and where.
+  """
+  asked_for = config.task.prompt_field
+  sets = routes.named(config.evaluation.sets)
+  kinds = {path: format_of(path) for path in sets.values()}
+  for path in config.curation.evaluation_paths:
+    is_own = asked_for in rows.first_row(path)
+    kinds.setdefault(path, 'own' if is_own else format_of(path))
+  return {
+    path: _prompts(path, FORMATS[kind].prompts)
+    if FORMATS[kind].reward == 'code_tests'
+    else _read_texts(config, path, kind, may_lack_answers=True)
+    for path, kind in kinds.items()
+  }
+
+
+def _prompts(path, fields) -> list[Problem]:
+  """Problems without their tests."""
+  problems = []
+  for number, where, row in rows.read_rows(path):
+    found = [row[f] for f in fields if isinstance(row.get(f), str)]
+    if not found:
+      raise ValueError(f'{where}: no text in any of the fields {list(fields)}')
+    problems.append(
+      Problem(f'{pathlib.Path(path).name}:{number}', found[0], '')
+    )
+  return problems
+
+
+def _read_problems(config, path, kind) -> list[Problem]:
+  if kind == 'humaneval':
+    problems = datasets.load_humaneval(pathlib.Path(path))
+    return [
+      Problem(p.id, p.prompt.rstrip(), programs.to_text(p.tests), 'code')
+      for p in problems
+    ]
+  if kind == 'mbpp':
+    problems = datasets.load_mbpp(pathlib.Path(path))
+    records = [datasets.to_record(p) for p in problems]
+    names = ('id', 'prompt', 'answer', 'domain')
+    return [Problem(**{name: r[name] for name in names}) for r in records]
+  return _read_texts(config, path, kind)
+
+
+def _read_texts(config, path, kind, may_lack_answers=False) -> list[Problem]:
+  """Problems whose answers are texts."""
+  if kind == 'own':
+    fields, answer_of = problems_lib.Fields.of(config.task), None
+  else:
+    (prompt,) = FORMATS[kind].prompts
+    fields = problems_lib.Fields(
+      prompt, response='', difficulty='', answer_marker='####'
+    )
+    answer_of = None
+  if kind == 'math':
+    fields = dataclasses.replace(fields, domain='subject')
+    answer_of = functools.partial(_math_answer, may_lack_answers)
+  examples = problems_lib.read_problems(
+    path, fields, may_lack_answers, answer_of
+  )
+  return [example.problem for example in examples]
+
+
+def _math_answer(may_be_missing, row, where):
+  answer = problems_lib.boxed_answer(row, where)
+  if not answer and not may_be_missing:
+    raise ValueError(f"{where}: no 'answer', and no box in a 'solution'")
+  return answer

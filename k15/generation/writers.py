@@ -1,0 +1,208 @@
+"""Who writes responses: a rollout, or an OpenAI-compatible server."""
+
+import http.client
+import itertools
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from typing import Any
+
+import numpy as np
+
+from k15 import streams
+from k15.data_types import Problem, StopReason
+from k15.generation.asks import Ask
+from k15.generation.asks import Written
+from k15.rollout.requests import Request, Rollout
+
+# Gives every ask its response, in any order, as they finish: a generator, so
+# that whoever has enough may close it.
+Writer = Callable[[Sequence[Ask]], Iterator[tuple[Ask, Written]]]
+
+_ATTEMPTS = 4
+_WAIT_SECONDS = 1.0  # before the second attempt; then twice as long each time
+
+
+class ServerError(Exception):
+  """The server refused, or did not answer."""
+
+
+def by_rollout(
+  rollout: Rollout, encode_turn: Callable[[str], np.ndarray], tokenizer: Any
+) -> Writer:
+  """Responses of a rollout with weights; the same for the same ids.
+
+  What a response is does not hang on which others are drawn beside it.  The
+  prefix is encoded by itself, as worked solutions are in training.
+
+  Args:
+    rollout: with weights.
+    encode_turn: text put to the model -> int32 tokens.
+    tokenizer: of responses.
+  """
+
+  def write(asks):
+    waiting = {}
+    for ask in asks:
+      ids = ask.group_id, ask.sample
+      waiting.setdefault(ids, []).append(ask)
+    # A rollout tells requests apart by their ids, and two may have the same.
+    while waiting:
+      now = {ids: found.pop() for ids, found in waiting.items()}
+      waiting = {ids: found for ids, found in waiting.items() if found}
+      requests = [_request(ask, encode_turn, tokenizer) for ask in now.values()]
+      for completion in rollout.generate(requests):
+        request, tokens = completion.request, completion.tokens
+        stop = completion.stop.reason
+        if stop is StopReason.BUDGET:  # All that it was allowed.
+          stop = StopReason.MAX_LENGTH
+        text = tokenizer.decode(tokens)
+        yield (
+          now[request.group_id, request.sample_index],
+          Written(text, stop, len(tokens), tokens),
+        )
+
+  return write
+
+
+def _request(ask, encode_turn, tokenizer):
+  prompt = [encode_turn(ask.question), tokenizer.encode(ask.prefix)]
+  return Request(
+    group_id=ask.group_id,
+    sample_index=ask.sample,
+    prompt=np.concatenate(prompt).astype(np.int32),
+    response=np.zeros(0, np.int32),
+    budget=ask.max_tokens,
+    temperature=ask.temperature,
+    top_p=ask.top_p,
+  )
+
+
+def as_function(
+  rollout: Rollout,
+  tokenizer: Any,
+  max_prompt_tokens: int,
+  max_tokens: int,
+  temperature: float,
+) -> Callable[[Sequence[str]], list[str]]:
+  """A rollout as a plain function, prompts -> texts in order: for judges.
+
+  Every call samples anew.  A text that is not finished after `max_tokens` is
+  given as far as it goes; a prompt that is too long is answered by ''.
+
+  Args:
+    rollout: with weights.
+    tokenizer: of prompts and texts.
+    max_prompt_tokens: longer prompts are not asked.
+    max_tokens: of a text, at least 1.
+    temperature: above 0.
+  """
+  calls, ids = itertools.count(), streams.IDS['texts']
+  write = by_rollout(rollout, tokenizer.begin, tokenizer)
+
+  def generate(prompts):
+    call, limits = next(calls), (max_tokens, temperature)
+    asks = [
+      Ask(Problem('', prompt, ''), prompt, ids[i], call, *limits)
+      for i, prompt in enumerate(prompts)
+      if len(tokenizer.begin(prompt)) <= max_prompt_tokens
+    ]  # fmt: skip
+    texts = [''] * len(prompts)
+    for ask, written in write(asks):
+      texts[ids.index(ask.group_id)] = written.text
+    return texts
+
+  return generate
+
+
+def by_server(
+  url: str,
+  model: str,
+  key: str,
+  messages_of: Callable[[str], list[dict[str, str]]],
+  threads: int,
+  seconds: float,
+  seed: int,
+) -> Writer:
+  """Responses of an OpenAI-compatible server; '' where one is not finished.
+
+  Args:
+    url: 'http://host:port/v1'; POST /chat/completions is asked.
+    model: its name there.
+    key: sent as a bearer token, if any.
+    messages_of: the chat that asks a question.
+    threads: requests under way at once.
+    seconds: until a request is given up.
+    seed: of the numbers that are sent, one for the ids of each ask.
+
+  Returns:
+    A writer that raises ServerError where a request is refused, or has been
+    given up again and again.  Group ids of the asks are of
+    'texts', and their samples numbers of calls.
+  """
+
+  def request(ask):
+    body = dict(
+      model=model,
+      messages=messages_of(ask.question),
+      max_tokens=ask.max_tokens,
+      temperature=ask.temperature,
+      seed=_number(seed, ask),
+    )
+    answer = _post(f'{url.rstrip("/")}/chat/completions', body, key, seconds)
+    text = _text(answer)
+    return Written(text, StopReason.EOS if text else StopReason.MAX_LENGTH)
+
+  def write(asks):
+    with futures.ThreadPoolExecutor(threads, 'server') as pool:
+      waiting = {pool.submit(request, ask): ask for ask in asks}
+      try:
+        for future in futures.as_completed(waiting):
+          yield waiting[future], future.result()
+      finally:
+        pool.shutdown(cancel_futures=True)
+
+  return write
+
+
+def _number(seed, ask):
+  """The number at the ask's place among those of its call."""
+  place = streams.IDS['texts'].index(ask.group_id)
+  rng = streams.rng(seed, 'server requests', ask.sample)
+  return int(rng.integers(1 << 31, size=place + 1)[place])
+
+
+def _text(answer: Any) -> str:
+  """Reasoning that the server took apart is put back before the rest."""
+  try:
+    choice = answer['choices'][0]
+    if choice['finish_reason'] != 'stop':
+      return ''
+    text = choice['message']['content'] or ''
+    reasoning = choice['message'].get('reasoning_content')
+  except (KeyError, IndexError, TypeError):
+    raise ServerError(f'no chat completion: {str(answer)[:200]}') from None
+  return f'<think>\n{reasoning}\n</think>\n\n{text}' if reasoning else text
+
+
+def _post(url, body, key, seconds):
+  headers = {'Content-Type': 'application/json'}
+  if key:
+    headers['Authorization'] = f'Bearer {key}'
+  request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+  for attempt in range(_ATTEMPTS):
+    if attempt:
+      time.sleep(_WAIT_SECONDS * 2 ** (attempt - 1))
+    try:
+      with urllib.request.urlopen(request, timeout=seconds) as response:
+        return json.load(response)
+    except urllib.error.HTTPError as error:
+      reason = f'{error.code} {error.read(200).decode(errors="replace")}'
+      if error.code != 429 and error.code < 500:
+        break
+    except (OSError, http.client.HTTPException, ValueError) as error:
+      reason = str(error)
+  raise ServerError(f'{url}: {reason}')

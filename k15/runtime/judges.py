@@ -1,0 +1,119 @@
+"""The rewards that a config routes to, made with its settings.
+
+Pages of `k15.rewards` see no config: what of it they need is handed to them
+here.  A new reward is a page there with a `Judge`, its row in
+`routes.REWARDS`, by which routes may name it, and the row in `_MAKERS`, by
+which it is made.
+"""
+
+import contextlib
+import functools
+import itertools
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from k15.config import routes as routes_lib
+from k15.rewards import client as client_lib
+from k15.rewards import rules
+from k15.rewards import scoring
+from k15.rewards.answers import fallback
+from k15.rewards.answers import verify
+from k15.rewards.code import programs
+from k15.rewards.sandbox import pool as pool_lib
+from k15.rewards.sandbox import walls
+from k15.rewards.verdict import Verdict
+from k15.runtime import task as task_lib
+
+
+def make_scorer(
+  config: Any,
+  task: task_lib.Task,
+  more_routes: Mapping[str, str] | None = None,
+) -> scoring.Scorer:
+  """The rewards that the config routes to; close it when done.
+
+  `task` puts the prompts; `more_routes`, domain -> reward, are added.
+
+  Raises:
+    ValueError: a route that leads nowhere, or no sandbox for programs.
+  """
+  routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
+  routes |= more_routes or {}
+  terms = itertools.chain(*map(routes_lib.terms_of, routes.values()))
+  names = sorted({term.reward for term in terms})
+  resources = contextlib.ExitStack()
+  judges = make_judges(config, names, resources)
+  r = config.reward
+  return scoring.Scorer(
+    judges, routes, r.threads, resources, r.cut_is_wrong, task.opening
+  )
+
+
+def make_judges(
+  config: Any, names: Sequence[str], resources: contextlib.ExitStack
+) -> dict[str, scoring.Judge]:
+  """The named rewards of a config.
+
+  Args:
+    config: the whole.
+    names: of routes.REWARDS.
+    resources: gets what has to be closed: sandboxes, worker processes.
+
+  Raises:
+    ValueError: programs would have to be run, and nothing safe holds them.
+    OSError: no such file of a token.
+  """
+  return {name: _MAKERS[name](config, resources) for name in names}
+
+
+def _exact_answer(config, resources):
+  del resources
+  marker = config.task.answer_marker
+
+  def judge(response, reference):
+    right = rules.is_correct(response, reference, marker)
+    return Verdict('correct' if right else 'wrong')
+
+  return judge
+
+
+def _math_answers(config, resources):
+  pool = fallback.Pool(config.reward.threads)
+  resources.callback(pool.close)
+  return functools.partial(verify.verify, pool=pool)
+
+
+def _code_tests(config, resources):
+  r = config.reward
+  limits = pool_lib.Limits(seconds=r.program_seconds)
+  if r.services:
+    client = client_lib.Client(r.services, _token(r.token_file))
+    return functools.partial(client.verify, limits=limits)
+  try:
+    pool = pool_lib.Pool(r.sandbox_workers, lowest=r.sandbox_lowest)
+  except walls.SandboxError as error:
+    raise ValueError(f'reward code_tests: {error}') from None
+  resources.callback(pool.close)
+  return functools.partial(programs.verify, pool, limits=limits)
+
+
+def _token(path):
+  if path:
+    return pathlib.Path(path).read_text().strip()
+  return os.environ.get(client_lib.TOKEN_VARIABLE, '')
+
+
+def _r1_format(config, resources):
+  del config, resources
+  return rules.verify_format
+
+
+# Of each, (config, resources) -> its judge.
+_MAKERS = {
+  'exact_answer': _exact_answer,
+  'math_answers': _math_answers,
+  'code_tests': _code_tests,
+  'r1_format': _r1_format,
+}

@@ -1,0 +1,256 @@
+"""Reinforcement learning, one iteration after the other: Kimi k1.5, 2.3, 2.6.
+
+An iteration is a rollout phase and a training phase.  Its first policy,
+pi_theta_i, samples the responses and is the reference of all its updates.
+Everything that outlives an iteration is in `Stage` (rl_stage.py) and in the
+checkpoint.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from k15.checkpoints import state as state_lib
+from k15.data_types import TrainState
+from k15.rewards import scoring
+from k15.runtime import context as context_lib
+from k15.runtime import evaluation
+from k15.runtime import rollouts
+from k15.runtime.context import Context
+from k15.stages import rl_metrics
+from k15.stages import rl_rollout
+from k15.stages import rl_stage
+from k15.stages import rl_updates
+from k15.stages.rl_stage import Stage
+from k15.training import logs
+from k15.training import replay
+from k15.training import update
+
+
+def train(
+  context: Context,
+  make_params: Callable[[], Any],
+  name: str = 'rl',
+) -> TrainState:
+  """Runs the stage, or what is left of it; returns its last state.
+
+  Args:
+    context: of the run.
+    make_params: the weights to start from, consumed; called by a first run.
+    name: of the stage.
+
+  Raises:
+    context_lib.Interrupted: asked to stop; its state is saved.
+    scoring.Failed: nothing can be judged; the state before is saved.
+  """
+  config = context.config
+  checkpoints = state_lib.Checkpoints(
+    context.workdir / 'checkpoints' / name, config.saving.keep
+  )
+  start = checkpoints.latest_step() or 0
+  if start:
+    saved = checkpoints.restore(start, rl_stage.device_layout(context))
+    stage = rl_stage.resume(context, *saved, name)
+  else:
+    stage = rl_stage.begin(context, make_params(), name)
+  if start < config.rl.iterations:
+    context.logger.truncate(name, start)
+    with context.layout.use_mesh():
+      _iterations(stage, start, checkpoints)
+  stage.rollout.close()
+  stage.timeline.write()
+  checkpoints.close()
+  return stage.state
+
+
+def _iterations(stage, start, checkpoints):
+  context, config = stage.context, stage.context.config
+  stage.hand_over(start, label=start)
+  with stage.context.rollout_layout.use_mesh():
+    stage.rollout.warm_up(rollouts.longest_context(config.rollout))
+  stage.timer.pop()
+  total = config.rl.iterations
+  with logs.Progress(total, start, stage.name) as progress:
+    for iteration in range(start, total):
+      values = _run_or_save(stage, iteration, checkpoints)
+      done, stopping = iteration + 1, context.is_stopping()
+      every = config.evaluation.every
+      if every and done % every == 0:
+        values |= _evaluate(stage, done)
+      # Logged before it is saved: what is saved is never run, or logged, again.
+      stage.context.logger.scalars(
+        stage.name, iteration, values | stage.timer.pop()
+      )
+      due = done % config.saving.every_iterations == 0 or done == total
+      if due or stopping:
+        with stage.timer('checkpoint'):  # Shown with the next iteration.
+          state = rl_stage.host_state(stage.buffer, stage.sampler.get_state())
+          checkpoints.save(done, stage.device_state(), state)
+      progress.update(
+        reward=values.get('rl/reward', float('nan')),
+        length=values['rl/length_mean'],
+      )
+      if stopping and done < total:
+        raise context_lib.Interrupted(
+          f'{stage.name}: saved after iteration {iteration}'
+        )
+
+
+def _run_or_save(stage, iteration, checkpoints):
+  """The iteration's metrics; one that breaks off leaves the state before it."""
+  # Groups never change: no token of theirs is copied for this.
+  before = stage.buffer.copy(), stage.sampler.get_state()
+  try:
+    values = run_iteration(stage, iteration)
+    if values is None:
+      raise context_lib.Interrupted(
+        f'{stage.name}: saved before iteration {iteration}'
+      )
+    return values
+  except (context_lib.Interrupted, scoring.Failed):  # Before any update.
+    state = rl_stage.host_state(*before)
+    checkpoints.save(iteration, stage.device_state(), state)
+    raise
+
+
+def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
+  """One iteration; its metrics, or None if it was interrupted in its rollout.
+
+  After an interruption the state is as before, but not the host's memory.
+
+  Raises:
+    scoring.Failed: nothing could be judged; the state is as before.
+  """
+  config = stage.context.config
+  buffer, timer, scorer = stage.buffer, stage.timer, stage.context.scorer
+  stage.rest_optimizer()
+  stage.hand_over(iteration, label=iteration)
+  expired = buffer.expire(iteration, config.rl.max_group_age)
+  drawn = stage.sampler.draw(config.rl.problems_per_iteration, iteration)
+  problems = [stage.context.task.train[i] for i in drawn]
+  buffer.open(problems, iteration, config.rl.group_size)
+  scorer.pop_numbers()  # Of an evaluation.
+  with timer('rollout'):
+    sampled, verdicts = rl_rollout.sample(stage, expired)
+  stage.wake_optimizer()
+  if sampled is None:
+    return None
+  buffer.update(sampled)
+  with timer('reward'):
+    rl_rollout.score(stage, verdicts, iteration)
+  groups = buffer.pop_complete()
+  values = rl_metrics.of_rollout(sampled, expired, stage.rollout.pop_stats())
+  judged = scorer.pop_numbers()
+  values |= rl_metrics.of_verdicts(judged, timer.seconds('reward'))
+  if groups:
+    _record_success(stage, groups)
+    values |= rl_metrics.of_groups(groups) | _train_on(stage, groups, iteration)
+    values |= replay.staleness(groups, iteration)
+    _log_groups(stage, groups, iteration)
+  values['replay/open_groups'] = len(buffer.groups)
+  values |= stage.handover.pop_metrics() | stage.shelf.pop_metrics()
+  return values | stage.sampler.metrics()
+
+
+def _log_groups(stage, groups, iteration):
+  """Numbers of all groups to disk, and a response of each of the first."""
+  context = stage.context
+  records = rl_metrics.group_records(groups)
+  context.logger.groups(stage.name, iteration, records)
+  records = rl_metrics.trajectory_records(
+    groups[: context.config.rl.log_trajectories], context.task.tokenizer.decode
+  )
+  context.logger.trajectories(stage.name, iteration, records)
+
+
+def _evaluate(stage, version):
+  """Held-out accuracy and length of the policy before iteration `version`."""
+  config = stage.context.config
+  stage.hand_over(version, label=0)
+  with stage.timer('evaluation'), stage.context.rollout_layout.use_mesh():
+    records = evaluation.evaluate(
+      stage.rollout,
+      stage.context.task,
+      stage.context.submit,
+      config.evaluation.samples,
+      config.rollout.max_length,
+      config.evaluation.temperature,
+      config.evaluation.top_p,
+    )
+  stage.rollout.pop_stats()
+  values = evaluation.summary(records)
+  # short_rl has one of its own, and so no score to set beside that of `rl`.
+  values['max_length'] = config.rollout.max_length
+  return {f'evaluation/{k}': v for k, v in values.items()}
+
+
+def _record_success(stage, groups):
+  """Success is accuracy, whatever else a response earned."""
+  stage.sampler.record(
+    [stage.problem_index[group.problem.id] for group in groups],
+    [np.mean([t.accuracy for t in group.trajectories]) for group in groups],
+  )
+
+
+def _train_on(stage, groups, iteration):
+  """All updates of an iteration; pi_theta_i is the reference of each."""
+  config, timer = stage.context.config, stage.timer
+  with timer('batch'):
+    batches = rl_updates.make_batches(
+      stage.context, groups, iteration, stage.name
+    )
+  with timer('ref_logprobs'):
+    batches = _with_ref_logprobs(stage, batches)
+  o = config.optimizer
+  if batches and o.reset_every_iteration and not o.offload:
+    stage.reset_optimizer()
+  results, steps_before = [], stage.steps()
+  with timer('update'):
+    for i, batch in enumerate(batches):
+      is_first = i == 0
+      stage.state, values = stage.step(stage.state, batch, is_first)
+      values = {k: float(v) for k, v in jax.device_get(values).items()}
+      update.refuse_non_finite(
+        stage.context.workdir,
+        stage.name,
+        'iteration',
+        iteration,
+        values,
+        batch,
+      )
+      results.append(values)
+  _renew_reference(stage, steps_before)
+  return rl_metrics.of_updates(results)
+
+
+def _renew_reference(stage, steps_before):
+  """Takes the newest policy as GRPO's slow reference whenever it is due.
+
+  That is where the optimizer's steps have passed a multiple of the interval.
+  The log-probabilities of the reference are those of whole iterations, so it
+  waits for the end of one.
+  """
+  every = stage.context.config.loss.grpo_reference_interval
+  is_due = stage.steps() // every > steps_before // every
+  if is_due and stage.kl_params is not None:
+    stage.kl_params = jax.tree.map(lambda x: x.copy(), stage.state.params)
+
+
+def _with_ref_logprobs(stage, batches):
+  """log pi_theta_i of every target, before any update.
+
+  The first batch is trained on by pi_theta_i itself and needs none; a later
+  epoch packs its responses anew, into batches of its own.
+  """
+  filled = []
+  for i, batch in enumerate(map(stage.context.layout.place_rows, batches)):
+    if i > 0:
+      logprobs = stage.logprobs(stage.state.params, batch)
+      batch = batch.replace(ref_logprobs=logprobs)
+    if stage.kl_params is not None:
+      logprobs = stage.logprobs(stage.kl_params, batch)
+      batch = batch.replace(kl_logprobs=logprobs)
+    filled.append(batch)
+  return jax.block_until_ready(filled)

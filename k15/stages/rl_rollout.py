@@ -1,0 +1,104 @@
+"""The rollout phase of an iteration: responses grow, and are judged meanwhile.
+
+`sample` asks for a verdict as soon as a response is finished, `score` waits for
+those that are not there yet when the last one is, and puts what each response
+has earned into the buffer.
+"""
+
+from collections.abc import Sequence
+from concurrent import futures
+
+import numpy as np
+
+from k15.config import routes
+from k15.data_types import Trajectory
+from k15.devices import hosts
+from k15.rewards import scoring
+from k15.rewards.verdict import Verdict
+from k15.rollout import partial
+from k15.stages.rl_stage import Stage
+
+# Those to come, by (group_id, sample_index).
+Verdicts = dict[tuple[int, int], futures.Future[Verdict]]
+
+
+def sample(
+  stage: Stage, expired: Sequence[Trajectory]
+) -> tuple[list[Trajectory] | None, Verdicts]:
+  """Grows every pending response and has judged, meanwhile, what is finished.
+
+  Args:
+    stage: of the iteration.
+    expired: trajectories that are finished by their age.
+
+  Returns:
+    The trajectories, None if the run is to stop, and the verdicts to come, by
+    (group_id, sample_index).
+  """
+  context, buffer = stage.context, stage.buffer
+  config, tokenizer = context.config.rollout, context.task.tokenizer
+  problems = {group.group_id: group.problem for group in buffer.groups}
+  sampled, verdicts = [], {}
+
+  def judge(trajectory):
+    key = trajectory.group_id, trajectory.sample_index
+    text = tokenizer.decode(trajectory.tokens)
+    verdicts[key] = context.submit(problems[key[0]], text, trajectory.stop)
+
+  for trajectory in expired:
+    judge(trajectory)
+  is_stopping = context.stop_poll()
+  with context.rollout_layout.use_mesh():
+    for trajectory in partial.run(
+      stage.rollout,
+      buffer.pending(),
+      context.task.encode_prompt,
+      config.token_budget,
+      config.max_length,
+      config.temperature,
+    ):
+      sampled.append(trajectory)
+      if is_stopping():
+        return None, {}
+      if trajectory.is_finished:
+        judge(trajectory)
+  return sampled, verdicts
+
+
+def score(stage: Stage, verdicts: Verdicts, iteration: int) -> None:
+  """Waits for verdicts; the buffer gets raw rewards and their parts.
+
+  Raises:
+    scoring.Failed: in all processes, if the first one could not judge.
+  """
+  finished = [t for _, t in stage.buffer.unscored()]
+  where, failure = f'{stage.name}: iteration {iteration}', ''
+  try:
+    found = [verdicts[t.group_id, t.sample_index].result() for t in finished]
+    scoring.refuse_errors(found, where)
+  except scoring.Failed as error:
+    failure = str(error)
+  if hosts.any_of(bool(failure)):
+    raise scoring.Failed(failure or f'{where}: the first process cannot judge')
+  stage.buffer.set_rewards(finished, *_earned(found))
+
+
+def _earned(verdicts):
+  """Rewards and their parts, those of the first process in all of them."""
+  table = np.full((len(verdicts), 1 + len(routes.PARTS)), np.nan)
+  for row, verdict in zip(table, verdicts, strict=True):
+    own = scoring.parts_of(verdict)
+    row[0] = scoring.reward_of(verdict)
+    # A part that the reward does not have is no number.
+    row[1:] = [own.get(name, np.nan) for name in routes.PARTS]
+  if verdicts:
+    table = hosts.of_first(table)
+  parts = [
+    {
+      name: float(value)
+      for name, value in zip(routes.PARTS, row[1:], strict=True)
+      if not np.isnan(value)
+    }
+    for row in table
+  ]
+  return table[:, 0].tolist(), parts

@@ -1,0 +1,257 @@
+"""From scored groups to updates: advantages, the loss, batches, the step."""
+
+from typing import Any
+
+import numpy as np
+import optax
+
+from k15 import streams
+from k15.data_types import Batch, Group, StopReason
+from k15.equations import advantages
+from k15.equations import correctness
+from k15.equations import losses
+from k15.equations import rollout_correction
+from k15.runtime.context import Context
+from k15.runtime.context import Layout
+from k15.training import batching
+from k15.training import optimizer as optimizer_lib
+from k15.training import update
+
+
+def total_rewards(
+  config: Any,
+  groups: list[Group],
+  is_correct_P_K: np.ndarray,
+  iteration: int,
+) -> np.ndarray:
+  """Raw reward, length reward and repetition penalty, float64 [P, K]."""
+  rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
+  lengths = np.array([[t.length for t in g.trajectories] for g in groups])
+  repeats = np.array(
+    [[t.stop is StopReason.REPETITION for t in g.trajectories] for g in groups]
+  )
+  weight = advantages.length_weight(
+    iteration, config.length_reward.weight, config.length_reward.start_iteration
+  )
+  shaped = advantages.total_rewards(rewards, is_correct_P_K, lengths, weight)
+  return shaped - config.rl.repetition_penalty * repeats
+
+
+def group_advantages(
+  config: Any,
+  rewards_P_K: np.ndarray,
+  is_correct_P_K: np.ndarray,
+  rng: np.random.Generator,
+):
+  """Advantages of the configured method, and which responses enter the loss."""
+  c = config.loss
+  if c.method == 'rest':  # It imitates no wrong one, however well formed.
+    values = advantages.rest_advantages(
+      np.where(is_correct_P_K, rewards_P_K, 0)
+    )
+  elif c.method == 'grpo':
+    values = advantages.group_normalized(rewards_P_K)
+  else:
+    values = advantages.over_baseline(rewards_P_K, c.baseline, c.tau)
+  values, keep = advantages.apply_negative_gradients(
+    values, c.negative_gradients, c.negative_discard_rate, rng
+  )
+  if not c.keep_zero_variance_groups:
+    keep &= ~advantages.are_equal(rewards_P_K)[:, None]
+  return values, keep
+
+
+def uses_slow_reference(config: Any) -> bool:
+  """Whether the loss pulls towards GRPO's slow reference."""
+  return config.loss.method == 'grpo' and config.loss.grpo_beta > 0
+
+
+def make_loss(config: Any) -> update.Loss:
+  """The loss of the configured method, for `update.make_step`."""
+  c = config.loss
+  # Without the pull, mirror descent is REINFORCE; with the advantage 1 for the
+  # best response and 0 for the others, that is ReST.
+  tau = c.tau if c.method == 'mirror_descent' else 0.0
+
+  def mirror_descent(logprobs, rows, token_weight):
+    return losses.policy_mirror_descent(
+      logprobs,
+      rows.ref_logprobs,
+      rows.segment_ids,
+      rows.loss_mask,
+      rows.advantage,
+      rows.pg_weight,
+      rows.reg_weight,
+      tau,
+      token_weight,
+    )
+
+  def grpo(logprobs, rows, token_weight):
+    value, values = losses.grpo(
+      logprobs,
+      rows.ref_logprobs,
+      rows.kl_logprobs,
+      rows.segment_ids,
+      rows.loss_mask,
+      rows.advantage,
+      rows.pg_weight,
+      rows.reg_weight,
+      c.grpo_clip,
+      c.grpo_beta,
+      c.grpo_ratio,
+      token_weight,
+    )
+    if not uses_slow_reference(config):
+      del values['kl_sum']  # Nothing is there that it would be measured from.
+    return value, values
+
+  def loss(logprobs, rows):
+    token_weight = None
+    measured = rollout_correction.drift(
+      rows.ref_logprobs,
+      rows.behavior_logprobs,
+      rows.loss_mask * rows.current_mask,
+    )
+    if c.rollout_correction != 'none':
+      rows, token_weight, weights = _corrected(c, rows)
+      measured |= weights
+    method = grpo if c.method == 'grpo' else mirror_descent
+    value, values = method(logprobs, rows, token_weight)
+    return value, values | measured
+
+  return loss
+
+
+def _corrected(c, rows):
+  """Rows weighted for what sampled them, weights of tokens, and metrics."""
+  token_weight, sequence_weight, loss_mask, values = rollout_correction.correct(
+    rows.ref_logprobs,
+    rows.behavior_logprobs,
+    rows.segment_ids,
+    rows.loss_mask,
+    rows.advantage.shape[-1],
+    c.rollout_correction,
+    c.rollout_correction_level,
+    c.rollout_correction_cap,
+  )
+  rows = rows.replace(
+    pg_weight=rows.pg_weight * sequence_weight, loss_mask=loss_mask
+  )
+  return rows, token_weight, values
+
+
+def updates_of(config: Any, num_groups: int) -> int:
+  """Optimizer steps of an epoch over the groups that an iteration completed.
+
+  As many as the config says when all that it opened are complete, and in
+  proportion, rounded up, when these are fewer or more: minibatches, and with
+  them the noise of a gradient, stay as large as they are.
+  """
+  share = num_groups * config.rl.updates_per_iteration
+  return -(-share // config.rl.problems_per_iteration)
+
+
+def groups_per_update(config: Any) -> int:
+  """Groups of one optimizer step at most."""
+  return -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
+
+
+def batch_shape(config: Any) -> tuple[int, int, int]:
+  """Rows, tokens of a row, and sequences of a row at most, of every batch."""
+  sequences = groups_per_update(config) * config.rl.group_size
+  micro, r = config.optimizer.micro_batch_rows, config.rollout
+  rows = -(-sequences // micro) * micro
+  return rows, r.max_prompt_length + r.max_length, sequences
+
+
+def make_batches(
+  context: Context, groups: list[Group], iteration: int, stage: str = 'rl'
+) -> list[Batch]:
+  """Packs the groups of an iteration, a batch per update, all of one shape.
+
+  Groups none of whose responses can move the policy make no batch: an update
+  by nothing would still follow old moments and decay weights.
+  """
+  config = context.config
+  rng = streams.rng(config.seed, 'updates', stage, iteration)
+  is_correct = correctness.of_groups(groups)
+  rewards = total_rewards(config, groups, is_correct, iteration)
+  values, keep = group_advantages(config, rewards, is_correct, rng)
+  batches = []
+  for _ in range(config.rl.epochs):
+    order = list(rng.permutation(len(groups)))
+    num_updates = updates_of(config, len(groups))
+    for part in batching.split_minibatches(order, num_updates):
+      if _moves(config, values[part], keep[part]):
+        picked = [(groups[i], values[i], keep[i]) for i in part]
+        batches.append(_pack(context, picked, iteration))
+  return batches
+
+
+def _moves(config, advantages_P_K, keep_P_K):
+  """Whether the loss of these responses has a gradient at all."""
+  c = config.loss
+  is_pulled = c.method == 'mirror_descent' or uses_slow_reference(config)
+  return bool((keep_P_K & ((advantages_P_K != 0) | is_pulled)).any())
+
+
+def _pack(context, picked, iteration):
+  """Packs some groups with their advantages [K] and keep masks [K]."""
+  config = context.config
+  sequences, kept = [], []
+  for group, advantages_K, keep_K in picked:
+    prompt = context.task.encode_prompt(group.problem.prompt)
+    for trajectory, advantage, keep in zip(
+      group.trajectories, advantages_K, keep_K, strict=True
+    ):
+      sequences.append(
+        batching.sequence_of(
+          trajectory, prompt, config.rl.loss_segments, iteration, advantage
+        )
+      )
+      kept.append(bool(keep) and trajectory.length > 0)
+  lengths, in_loss = [s.loss_tokens for s in sequences], np.array(kept)
+  c, longest = config.loss, config.rollout.max_length
+  sequences = batching.with_weights(
+    sequences,
+    advantages.sequence_weights(lengths, c.pg_norm, longest, in_loss),
+    advantages.sequence_weights(lengths, c.reg_norm, longest, in_loss),
+  )
+  rows, columns, most = batch_shape(config)
+  return batching.pack(
+    [s for s, is_in in zip(sequences, kept, strict=True) if is_in],
+    num_rows=rows,
+    row_length=columns,
+    max_sequences=most,
+  )
+
+
+def make_updates(
+  config: Any,
+  layout: Layout,
+  optimizer: optax.GradientTransformation,
+  state_shardings: Any,
+) -> tuple[Any, Any]:
+  """The jitted step and reference log-probabilities of `k15.training.update`.
+
+  Args:
+    config: of the run.
+    layout: of training.
+    optimizer: of `weights.make_optimizer`.
+    state_shardings: of the state.
+  """
+  shape, o = layout.shape, config.optimizer
+  temperature = config.rollout.temperature
+  # As all batches are: another layout would compile the step again.
+  rows = layout.row_sharding((o.micro_batch_rows, 1))
+  step = update.make_step(
+    shape,
+    make_loss(config),
+    optimizer,
+    optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
+    o.micro_batch_rows,
+    temperature,
+    state_shardings,
+  )
+  logprobs = update.make_logprobs(shape, o.micro_batch_rows, temperature, rows)
+  return step, logprobs

@@ -1,0 +1,1 @@
+"""Units on GKE and Vertex.  Read `works` first."""

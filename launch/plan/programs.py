@@ -1,0 +1,286 @@
+"""The programs of a run, lowered and compiled for devices that are not there.
+
+They are those that `rl_stage` and the rollout make, from the same functions,
+for arrays of which only shapes and shardings are known.
+"""
+
+import dataclasses
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from k15.data_types import Batch, TrainState
+from k15.rollout import backend
+from k15.rollout import slots as slots_lib
+from k15.runtime import context
+from k15.runtime import rollouts
+from k15.runtime import weights
+from k15.runtime.context import Layout
+from k15.stages import rl_updates
+from launch.plan import hlo
+
+UPDATE, LOGPROBS, PREFILL = 'update', 'ref_logprobs', 'prefill'
+INSERT, GENERATE = 'insert', 'generate'
+_UNITS = {'': 1, 'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30, 'T': 1 << 40}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+  """What the programs are made of; arrays are shapes with shardings.
+
+  Attributes:
+    config: the whole.
+    layout: of training.
+    rollout_layout: of the rollout, over the same devices.
+    optimizer: of the config.
+    state: what an update changes.
+    slots: what decodes.
+    rollout_params: the weights it decodes with.
+  """
+
+  config: Any
+  layout: Layout
+  rollout_layout: Layout
+  optimizer: Any
+  state: TrainState
+  slots: slots_lib.SlotDecoder
+  rollout_params: Any
+
+  @property
+  def shares_weights(self) -> bool:
+    """Whether the rollout reads the very arrays that are trained."""
+    same = jax.tree.map(
+      lambda a, b: a.sharding == b.sharding and a.dtype == b.dtype,
+      self.state.params,
+      self.rollout_params,
+    )
+    return all(jax.tree.leaves(same))
+
+  @property
+  def weight_bytes(self) -> int:
+    """Of the weights that the rollout reads, on a chip."""
+    return bytes_per_chip(self.rollout_params)
+
+  @property
+  def weights_read(self) -> float:
+    """Bytes of weights a chip works with in a decode step, gathered or not."""
+    leaves = jax.tree.leaves(self.rollout_params)
+    total = sum(x.size * x.dtype.itemsize for x in leaves)
+    return total / self.rollout_layout.mesh.shape['tensor']
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+  """One program; bytes are per chip.
+
+  Attributes:
+    name: of the program.
+    arguments, outputs, aliased, temporaries, code: bytes; `aliased` are
+      outputs in the place of arguments.
+    seconds: tracing and compiling took.
+    collectives: of the program's text, see `launch.plan.hlo`.
+    needed: None, or bytes it needs if the compiler refused it.
+    message: what the compiler said then.
+  """
+
+  name: str
+  arguments: int = 0
+  outputs: int = 0
+  aliased: int = 0
+  temporaries: int = 0
+  code: int = 0
+  seconds: float = 0.0
+  collectives: tuple[hlo.Collective, ...] = ()
+  needed: int | None = None
+  message: str = ''
+
+  @property
+  def peak(self) -> int:
+    """Bytes while it runs, of all that it touches."""
+    if self.needed is not None:
+      return self.needed
+    kept = self.arguments + self.outputs - self.aliased
+    return kept + self.temporaries + self.code
+
+
+def make_run(config: Any, devices: Sequence[Any]) -> Run:
+  """Shapes and shardings of a run on the devices.
+
+  Raises:
+    ValueError: a mesh that does not divide something.
+  """
+  tokenizer = context.make_tokenizer(config)
+  layout = context.make_layout(config, tokenizer, devices)
+  rollout_layout = context.make_rollout_layout(config, layout)
+  optimizer = weights.make_optimizer(
+    config, layout.shape, config.optimizer.name
+  )
+  return Run(
+    config=config,
+    layout=layout,
+    rollout_layout=rollout_layout,
+    optimizer=optimizer,
+    state=weights.state_layout(layout, optimizer),
+    slots=rollouts.make_slots(config, rollout_layout, tokenizer),
+    rollout_params=weights.param_layout(rollout_layout),
+  )
+
+
+def compile_update(run: Run) -> Iterator[Compiled]:
+  """The step of `k15.training.update` with the loss of the config."""
+  step, _ = _updates(run)
+  is_current = jax.ShapeDtypeStruct((), bool)
+  operands = run.state, batch(run), is_current
+  yield _compile(run.layout.use_mesh(), UPDATE, step, *operands)[0]
+
+
+def compile_logprobs(run: Run) -> Iterator[Compiled]:
+  """Reference log-probabilities of one batch."""
+  _, logprobs = _updates(run)
+  operands = run.state.params, batch(run)
+  yield _compile(run.layout.use_mesh(), LOGPROBS, logprobs, *operands)[0]
+
+
+def compile_rollout(run: Run) -> Iterator[Compiled]:
+  """Prefill of the longest contexts, their insertion, and decoding.
+
+  Each takes what the one before makes, in the layout that it has then.
+  """
+  prefill, prefix = _prefill(run)
+  yield prefill
+  state = _empty_slots(run)
+  if prefix is not None:
+    request = backend.slot_request(
+      run.slots, [], [], [], run.slots.prefill_batch
+    )
+    insert, inserted = _compile_slots(
+      run, INSERT, slots_lib.SlotDecoder.insert, prefix, state, request
+    )
+    yield insert
+    state = state if inserted is None else inserted
+  yield _generate(run, state)
+
+
+def compile_generate(run: Run) -> Iterator[Compiled]:
+  """Decoding alone, from slots that are all free."""
+  yield _generate(run, _empty_slots(run))
+
+
+def slot_bytes(run: Run) -> int:
+  """Of the state of decoding, on a chip."""
+  return bytes_per_chip(_empty_slots(run))
+
+
+def batch(run: Run) -> Batch:
+  """A batch of `rl_updates.make_batches`, its rows where they are computed."""
+  B, T, S = rl_updates.batch_shape(run.config)
+
+  def array(dtype, *shape):
+    where = run.layout.row_sharding(shape)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
+
+  def field(name):
+    if name == 'num_rows':
+      return array(jnp.int32)
+    if name in ('tokens', 'positions', 'segment_ids'):
+      return array(jnp.int32, B, T)
+    is_of_sequences = name in ('advantage', 'pg_weight', 'reg_weight')
+    return array(jnp.float32, B, S if is_of_sequences else T)
+
+  return Batch(**{f.name: field(f.name) for f in dataclasses.fields(Batch)})
+
+
+def bytes_per_chip(tree: Any) -> int:
+  """Of shapes with shardings."""
+  return sum(
+    int(np.prod(x.sharding.shard_shape(x.shape), dtype=np.int64))
+    * x.dtype.itemsize
+    for x in jax.tree.leaves(tree)
+  )
+
+
+def needed_bytes(message: str) -> int | None:
+  """Of the compiler's words for a program that does not fit, or None."""
+  number = r'([\d.]+)([KMGT]?)'
+  match = re.search(rf'Used {number}i?B? of', message) or re.search(
+    rf'required for HLO temporaries \({number}\)', message
+  )
+  return int(float(match[1]) * _UNITS[match[2]]) if match else None
+
+
+def _updates(run):
+  places = jax.tree.map(lambda x: x.sharding, run.state)
+  return rl_updates.make_updates(run.config, run.layout, run.optimizer, places)
+
+
+def _prefill(run):
+  slots = run.slots
+  bucket = slots.bucket_of(rollouts.longest_context(run.config.rollout))
+  tokens = jax.ShapeDtypeStruct((slots.prefill_batch, bucket), jnp.int32)
+  lengths = jax.ShapeDtypeStruct((slots.prefill_batch,), jnp.int32)
+  return _compile_slots(
+    run, PREFILL, slots_lib.SlotDecoder.prefill, run.rollout_params, tokens,
+    lengths,
+  )  # fmt: skip
+
+
+def _empty_slots(run):
+  function = slots_lib.SlotDecoder.init_decode_state
+  with run.rollout_layout.use_mesh():
+    lowered = function.lower(run.slots)
+    return _outputs(lowered, lowered.compile())
+
+
+def _generate(run, state):
+  free = jax.ShapeDtypeStruct((), np.int32)
+  return _compile_slots(
+    run, GENERATE, slots_lib.SlotDecoder.generate, run.rollout_params, state,
+    free,
+  )[0]  # fmt: skip
+
+
+def _compile_slots(run, name, function, *operands):
+  mesh = run.rollout_layout.use_mesh()
+  return _compile(mesh, name, function, run.slots, *operands)
+
+
+def _compile(mesh, name, function, *operands):
+  """The program, and what it makes, None if the compiler refuses it."""
+  start = time.perf_counter()
+  try:
+    with mesh:
+      lowered = function.lower(*operands)
+      compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    needed = needed_bytes(str(error))
+    if needed is None:
+      raise
+    seconds = time.perf_counter() - start
+    refused = Compiled(name, seconds=seconds, needed=needed, message=str(error))
+    return refused, None
+  memory = compiled.memory_analysis()
+  program = Compiled(
+    name=name,
+    arguments=memory.argument_size_in_bytes,
+    outputs=memory.output_size_in_bytes,
+    aliased=memory.alias_size_in_bytes,
+    temporaries=memory.temp_size_in_bytes,
+    code=memory.generated_code_size_in_bytes,
+    seconds=time.perf_counter() - start,
+    collectives=hlo.collectives(compiled.as_text()),
+  )
+  return program, _outputs(lowered, compiled)
+
+
+def _outputs(lowered, compiled):
+  """What a program makes, as shapes with the layout the compiler chose."""
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    lowered.out_info,
+    compiled.output_shardings,
+  )

@@ -1,0 +1,157 @@
+"""Estimated time of each phase of an iteration, from compiled programs."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from launch.plan import chips
+from launch.plan import costs
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+  """One phase: its estimated time, what bounds it, and how it comes about."""
+
+  name: str
+  seconds: float
+  bound: str
+  how: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Iteration:
+  """All phases of P * k responses of mean length L, and what was assumed."""
+
+  work: costs.Iteration
+  phases: tuple[Phase, ...]
+  assumptions: costs.Assumptions
+
+  @property
+  def seconds(self) -> float:
+    return sum(phase.seconds for phase in self.phases)
+
+
+def of_iteration(
+  run: Any, topology: chips.Topology, uses: Sequence[Any], length: int
+) -> Iteration:
+  """Phases in their order.
+
+  Args:
+    run: of `launch.plan.programs`.
+    topology: slice it runs on.
+    uses: of `launch.plan`, one a program.
+    length: mean tokens of a response, 0 for half of the longest.
+  """
+  c = run.config
+  work = costs.Iteration(
+    responses=c.rl.problems_per_iteration * c.rl.group_size,
+    length=length or c.rollout.max_length / 2,
+    prompt=c.rollout.max_prompt_length,
+    budget=c.rollout.token_budget,
+    row_length=c.rollout.max_prompt_length + c.rollout.max_length,
+    updates=c.rl.updates_per_iteration,
+  )
+  a = costs.Assumptions()
+  programs = {use.program.name: use.program for use in uses}
+  phases = (
+    _hand_over(run, topology, programs, a),
+    _prefill(run, topology, programs, work, a),
+    _decode(run, topology, programs, work, a),
+    _logprobs(run, topology, programs, work, a),
+    _update(run, topology, programs, work, a),
+  )
+  return Iteration(work, phases, a)
+
+
+def _hand_over(run, topology, programs, a):
+  if run.shares_weights:
+    return Phase('hand-over', 0.0, '', 'the rollout reads the same weights')
+  size = run.weight_bytes
+  seconds = costs.network_seconds(topology.chip, size, 0, a)
+  how = f'{size / 1e9:.2f} GB arrive on every chip'
+  return Phase('hand-over', seconds, 'ICI', how)
+
+
+def _prefill(run, topology, programs, work, a):
+  p, chip = run.slots.config, topology.chip
+  rows = work.responses / run.config.rl.group_size
+  work_flops = costs.prefill_flops(p, rows, work.prompt)
+  again = work.responses * work.resumes
+  work_flops += costs.prefill_flops(p, again, work.resumed_length)
+  seconds = work_flops / (topology.num_chips * chip.peak_flops * a.forward_mfu)
+  how = f'{rows:.0f} prompts, and {again:.0f} responses that go on'
+  return Phase('prefill', seconds, 'compute', how)
+
+
+def _decode(run, topology, programs, work, a):
+  slots = run.slots.num_slots
+  steps = work.responses * work.length / slots
+  step = decode_step(run, topology, programs['generate'], work, a)
+  how = f'{steps:.0f} steps of {slots} slots, {step.seconds * 1e3:.1f} ms each'
+  return Phase('decode', steps * step.seconds, step.bound, how)
+
+
+def decode_step(run, topology, program, work, a) -> costs.Time:
+  """One token in every slot: weights once, and all of the cache once.
+
+  A block is read as soon as one slot has reached it, and some slot always is
+  near the end; the compiler reads a scanned layer's part where it lies.
+  """
+  step = costs.decode_step(
+    topology.chip,
+    run.slots.config,
+    run.slots.num_slots,
+    work.prompt + work.length / 2,
+    topology.num_chips,
+    run.weights_read + program.aliased,
+    a,
+  )
+  sent, count = _collectives(program, 1, run.slots.tokens_per_call)
+  network = costs.network_seconds(topology.chip, sent, count, a)
+  return dataclasses.replace(step, network=network)
+
+
+def _logprobs(run, topology, programs, work, a):
+  share = 1 - 1 / work.updates  # The first batch needs none.
+  time, how = _rows(
+    run, topology, programs['ref_logprobs'], work.rows(a.row_filling) * share,
+    1, a.forward_mfu, a,
+  )  # fmt: skip
+  return Phase('ref_logprobs', time.seconds, time.bound, how)
+
+
+def _update(run, topology, programs, work, a):
+  rows = work.rows(a.row_filling) * run.config.rl.epochs
+  time, how = _rows(
+    run, topology, programs['update'], rows, 3, a.training_mfu, a
+  )
+  return Phase('update', time.seconds, time.bound, how)
+
+
+def _rows(run, topology, program, rows, passes, mfu, a):
+  """Time of whole rows, and in words how many."""
+  length = run.config.rollout
+  length = length.max_prompt_length + length.max_length
+  micro = run.config.optimizer.micro_batch_rows
+  turns = math.ceil(rows / micro)
+  ways = run.layout.mesh.shape['context']
+  compute = costs.whole_rows(
+    topology.chip, run.layout.shape, rows, length, ways, topology.num_chips,
+    passes, mfu,
+  )  # fmt: skip
+  sent, count = _collectives(program, turns, 1)
+  network = costs.network_seconds(topology.chip, sent, count, a)
+  how = f'{turns} micro-batches of {micro} rows'
+  return costs.Time(compute, network=network), how
+
+
+def _collectives(program, turns, calls_share):
+  """Bytes and number of all, those of the open loop `turns` times."""
+  parts = [
+    (turns if c.is_open else 1 / calls_share, c) for c in program.collectives
+  ]
+  return (
+    sum(times * c.sent_bytes for times, c in parts),
+    sum(times * c.count for times, c in parts),
+  )

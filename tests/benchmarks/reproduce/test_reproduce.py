@@ -1,0 +1,165 @@
+"""`make reproduce` on runs that a stand-in for k15.main writes at once."""
+
+import json
+import pathlib
+import runpy
+import sys
+
+import fake_ablation as fake
+import pytest
+
+from benchmarks.reproduce import __main__ as reproduce
+from benchmarks.reproduce import ablation_page
+from benchmarks.reproduce import ablation_runs as data
+from experiments.ablations import claims
+from k15.config import keys
+from launch.units import sweep
+from launch.units import unit as unit_lib
+
+# Writes what a run of six iterations leaves; accuracy rises faster under the
+# curriculum once it is on.
+_RUN = """
+import json, pathlib, sys
+workdir = pathlib.Path(sys.argv[1])
+settings = json.loads(sys.argv[2])
+if settings['seed'] == 2 and (workdir.parent / 'breaks').exists():
+  sys.exit('no luck')
+hard = settings['problem_sampler.strategy'] == 'curriculum'
+start = pathlib.Path(settings['checkpoint'] or '.') / 'summary.json'
+base = json.loads(start.read_text())['accuracy_after_sft'] if hard else 0.3
+lines = []
+for step in range(6):
+  accuracy = base + 0.05 * step + (step >= 3) * hard * 0.02
+  accuracy += settings['seed'] / 1000 * (1 + hard)
+  lines.append(json.dumps({
+    'stage': 'rl', 'step': step, 'evaluation/accuracy': accuracy,
+    'evaluation/mean_tokens': 20.0 + step, 'time/update_seconds': 1.0}))
+(workdir / 'metrics.jsonl').write_text('\\n'.join(lines))
+(workdir / 'summary.json').write_text(json.dumps({'accuracy_after_sft': 0.3}))
+"""
+_STRATEGY = 'problem_sampler.strategy'
+ARMS = {name: {_STRATEGY: name} for name in ('uniform', 'curriculum')}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+  """A repository of two ablations, and a stand-in for k15.main."""
+  (tmp_path / 'run.py').write_text(_RUN)
+  marks = f'{ablation_page.START}\n{ablation_page.END}\n'
+  (tmp_path / 'docs').mkdir()
+  (tmp_path / ablation_page.PAGE).write_text('# k15\n' + marks)
+  folder = tmp_path / 'experiments/ablations'
+  fake.write_file(folder / 'warm_up.py', {'all': {}}, seeds=3)
+  fake.write_file(
+    folder / 'curriculum.py', ARMS, problem_sampler__curriculum_iteration=3
+  )
+  text = (folder / 'curriculum.py').read_text()
+  (folder / 'curriculum.py').write_text(
+    text.replace(
+      'sweeps.seeds(3)',
+      "({'seed': s, 'checkpoint': f'runs/reproduce/warm_up/seed={s}'}"
+      ' for s in range(3))',
+    )
+    + '\nfrom experiments.ablations.curriculum import CLAIM, OUTCOME\n'
+  )
+
+  def command(config, unit, workdir):
+    values = keys.leaves(sweep.load_config(config, unit.overrides))
+    texts = str(tmp_path / 'run.py'), str(workdir), json.dumps(values)
+    return [sys.executable, *texts]
+
+  monkeypatch.setattr(unit_lib, 'command', command)
+  monkeypatch.setattr(reproduce, 'REPO', tmp_path)
+  monkeypatch.chdir(tmp_path)
+  return tmp_path
+
+
+def test_a_figure_its_data_and_its_row(place, capsys):
+  assert reproduce.main(['curriculum', '--root=elsewhere']) == 0
+  printed = capsys.readouterr().out
+  assert ' * accuracy after the switch: curriculum minus uniform: 0.021' in (
+    printed
+  )
+  assert 'holds: all 2 intervals lie where they were expected' in printed
+  png = place / 'docs/reproduce/curriculum.png'
+  assert png.read_bytes().startswith(b'\x89PNG')
+  page = (place / ablation_page.PAGE).read_text()
+  assert 'Fig. 9: [curriculum](reproduce/curriculum.png)' in page
+  assert '3 seeds, 6 iterations, commit ' in page
+  saved = json.loads(png.with_suffix('.json').read_text())
+  assert saved['verdict'] == 'holds'
+  assert saved['settings']['problem_sampler.curriculum_iteration'] == 3
+  run = saved['arms']['curriculum']['2']
+  assert run['overrides']['checkpoint'] == 'elsewhere/warm_up/seed=2'
+  assert run['curves']['evaluation/accuracy'] == {
+    'iteration': [1, 2, 3, 4, 5, 6],
+    'value': [0.304, 0.354, 0.404, 0.474, 0.524, 0.574],
+  }
+  # Differences of 0.02 + seed / 1000: their mean is 0.021.
+  (found,) = (m for w, m in saved['measures'].items() if 'after' in w)
+  assert found['values'] == [0.02, 0.021, 0.022]
+  assert found['decides'] is True
+
+
+def test_a_failed_unit_leaves_docs_alone(place, capsys):
+  (place / 'runs/reproduce/curriculum').mkdir(parents=True)
+  breaks = place / 'runs/reproduce/curriculum/breaks'
+  breaks.touch()
+  assert reproduce.main(['curriculum']) == 1
+  page = place / ablation_page.PAGE
+  assert list((place / 'docs').iterdir()) == [page]
+  assert 'curriculum' not in page.read_text()
+  assert reproduce.main(['curriculum', '--no-run']) == 1
+  assert '2 of 6 units are missing' in capsys.readouterr().out
+  assert (place / 'runs/reproduce/curriculum/preview.png').exists()
+  breaks.unlink()
+  assert reproduce.main(['curriculum']) == 0
+  records = [
+    json.loads(path.read_text())
+    for path in sorted(place.glob('runs/reproduce/curriculum/*/unit.json'))
+  ]
+  assert [record['attempts'] for record in records] == [1, 1, 2, 1, 1, 2]
+
+
+def test_mistakes_are_one_sentence(place, capsys):
+  assert reproduce.main(['curiculum']) == 2
+  assert 'no claim curiculum; there are context_length' in (
+    capsys.readouterr().err
+  )
+  assert reproduce.main(['tau', '--no-run']) == 1
+  assert 'reproduce: tau: there is no config file' in capsys.readouterr().err
+  assert reproduce.main(['curriculum', '--no-run']) == 1
+  assert 'curriculum: no unit is done' in capsys.readouterr().err
+
+
+def _page(name):
+  return runpy.run_path(f'experiments/ablations/{name}.py')
+
+
+def test_every_page_with_arms_is_a_figure():
+  folder = pathlib.Path('experiments/ablations')
+  pages = {path.stem for path in folder.glob('*.py')}
+  assert {p for p in pages if 'ARMS' in _page(p)} == set(claims.FIGURES)
+  assert len(claims.FIGURES) == 13
+
+
+@pytest.mark.parametrize('name', claims.FIGURES)
+def test_claims_ask_what_can_be_judged(name):
+  page = _page(name)
+  claim = page['CLAIM']
+  assert page['OUTCOME'] and claim.panels
+  assert any(m.expected for m in claim.measures)
+  for measure in claim.measures:
+    needs = measure.expected in ('equal', 'not_below', 'not_above')
+    assert (measure.margin > 0) == needs
+
+
+@pytest.mark.parametrize('name', claims.FIGURES)
+def test_claims_name_arms_of_their_ablations(name):
+  page = _page(name)
+  claim, table = page['CLAIM'], page['ARMS']
+  units = sweep.units(f'experiments/ablations/{name}.py:cpu')
+  assert {data.arm_of(unit, table) for unit in units} == set(table)
+  used = {m.arm for m in claim.measures} | {m.against for m in claim.measures}
+  used |= {panel.mark[0] for panel in claim.panels if panel.mark}
+  assert used - {claims.FIRST, claims.LAST, claims.EACH, ''} <= set(table)

@@ -1,0 +1,67 @@
+"""Domains to rewards."""
+
+import pytest
+
+from k15.config import routes
+
+
+def test_domains_are_routed_and_the_rest_takes_the_default():
+  made = routes.routes_of('exact_answer', ('a:b:exact_answer',))
+  assert made == {'': 'exact_answer', 'a:b': 'exact_answer'}
+
+
+@pytest.mark.parametrize(
+  'default, pairs, sentence',
+  [
+    ('none', (), "no reward 'none'; there are exact_answer"),
+    ('exact_answer', ('x:magic',), "no reward 'magic'"),
+    ('exact_answer+magic', (), "'magic' cannot be added in"),
+    ('math_answers+exact_answer', (), "'exact_answer' cannot be added in"),
+    ('r1_format+r1_format+r1_format', (), "'r1_format' cannot be added"),
+    ('r1_format+math_answers', (), "'math_answers' cannot be added"),
+    ('math_answers+', (), "'' cannot be added in 'math_answers"),
+    ('math_answers+0*r1_format', (), "'0' in .* is no weight, a number abo"),
+    ('math_answers+-1*r1_format', (), "'-1' in .* is no weight"),
+    ('math_answers+nan*r1_format', (), "'nan' in .* is no weight"),
+    ('math_answers+x*r1_format', (), "'x' in .* is no weight"),
+    ('exact_answer', ('exact_answer',), "is not 'domain:reward'"),
+    (
+      'exact_answer',
+      ('x:exact_answer', 'x:exact_answer'),
+      "the domain 'x' has two rewards",
+    ),
+  ],
+)
+def test_what_cannot_be_routed_is_refused(default, pairs, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    routes.routes_of(default, pairs)
+
+
+def test_named_texts():
+  assert routes.named(('a:x:y', 'b:')) == dict(a='x:y', b='')
+  assert routes.named(('data/math500.json', '/x/He.jsonl.gz')) == dict(
+    math500='data/math500.json', He='/x/He.jsonl.gz'
+  )
+  for texts, sentence in (
+    (('a:1', 'a:2'), "'a' is there twice"),
+    ((':1',), "':1' is not 'name:...' with a plain name"),
+    (('a/b:1',), "'a/b:1' is not"),
+  ):
+    with pytest.raises(ValueError, match=sentence):
+      routes.named(texts)
+
+
+def test_a_route_may_be_a_sum():
+  (only,) = routes.terms_of('math_answers')
+  assert (only.reward, only.weight, only.part) == (
+    'math_answers',
+    1,
+    'accuracy',
+  )
+  accuracy, form = routes.terms_of('math_answers + 0.5 * r1_format')
+  assert (accuracy.reward, accuracy.weight) == ('math_answers', 1.0)
+  assert (form.reward, form.weight, form.part) == ('r1_format', 0.5, 'format')
+  made = routes.routes_of('exact_answer', ('math:math_answers+r1_format',))
+  assert made == {'': 'exact_answer', 'math': 'math_answers+r1_format'}
+  # What is alone says itself what is right.
+  assert routes.terms_of('r1_format')[0].part == 'accuracy'

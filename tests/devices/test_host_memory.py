@@ -1,0 +1,55 @@
+"""What waits in host memory comes back bit by bit, and to its place."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+
+from k15.devices import host_memory
+from k15.devices import sharding
+
+
+def _tree():
+  mesh = sharding.make_mesh(2, 2, 2)
+  values = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+  values[0, 0], values[1, 0] = np.nan, -0.0
+  specs = dict(rows=PartitionSpec('fsdp', 'tensor'), whole=PartitionSpec())
+  tree = {
+    name: jax.device_put(values, NamedSharding(mesh, spec))
+    for name, spec in specs.items()
+  }
+  tree['half'] = tree['rows'].astype(jnp.bfloat16)
+  tree['count'] = jnp.array(3, jnp.int32)  # On one device, of no mesh.
+  return tree
+
+
+# No device has memory of the second kind: numpy takes its place.
+@pytest.mark.parametrize('kind', ['pinned_host', 'none such'])
+def test_there_and_back(kind):
+  tree = _tree()
+  before = jax.tree.map(lambda x: (np.asarray(x).tobytes(), x.sharding), tree)
+  shelf = host_memory.Shelf(kind)
+  shelf.put(tree)
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(tree))
+  after = shelf.take()
+  assert (
+    jax.tree.map(lambda x: (np.asarray(x).tobytes(), x.sharding), after)
+    == before
+  )
+  assert {leaf.sharding.memory_kind for leaf in jax.tree.leaves(after)} == {
+    'device'
+  }
+  metrics = shelf.pop_metrics()
+  # 8 devices hold 1/4 of 128 bytes, all of it, 1/4 of half of it; one 4 bytes:
+  # 256 + 1024 + 128 + 4, there and back.
+  assert metrics['offload/bytes'] == 2 * 1412
+  assert metrics['offload/seconds'] > 0
+  assert shelf.pop_metrics() == {}
+
+
+def test_what_is_dropped_is_gone():
+  tree = _tree()
+  host_memory.drop(tree)
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,72 @@
+"""Every ablation, at every scale, is a sweep of configs that can run."""
+
+import ast
+import pathlib
+
+import pytest
+
+from k15.config import checks
+from k15.data import arithmetic
+from launch.units import sweep
+
+WARM_UPS = ['warm_up', 'warm_up_checks']
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'experiments/ablations'
+FIGURES = sorted(
+  path.stem
+  for path in FOLDER.glob('*.py')
+  if path.stem not in ('__init__', 'claims', 'scales', *WARM_UPS)
+)
+SEEDS = 5
+
+
+def _units(name, variant):
+  return sweep.units(f'{FOLDER / name}.py:{variant}')
+
+
+@pytest.mark.parametrize('name', [*FIGURES, *WARM_UPS])
+def test_a_file_is_one_page_that_says_what_to_expect(name):
+  text = (FOLDER / f'{name}.py').read_text()
+  assert len(text.splitlines()) <= 70
+  doc = ast.get_docstring(ast.parse(text))
+  assert 'Cost:' in doc
+  if name not in WARM_UPS:
+    assert 'Expected:' in doc
+    assert f'make reproduce FIGURE={name}\n' in doc
+
+
+@pytest.mark.parametrize('name', FIGURES)
+def test_every_arm_has_the_same_seeds_and_budget(name):
+  units = _units(name, 'cpu')
+  seeds = [unit.overrides['seed'] for unit in units]
+  assert sorted(seeds) == sorted([*range(SEEDS)] * (len(units) // SEEDS))
+  budgets = {
+    (c.rl.iterations, c.rl.problems_per_iteration, c.rl.group_size)
+    for c in _configs(name, 'cpu')
+  }
+  assert len(budgets) == 1
+
+
+@pytest.mark.parametrize('variant', ['cpu', 'tune', 'smoke', 'paper'])
+@pytest.mark.parametrize('name', FIGURES)
+def test_configs_are_valid(name, variant, tmp_path):
+  devices = 64 if variant == 'paper' else 1
+  for config in _configs(name, variant):
+    # Files of the user's, and models of other runs.
+    config.task.train_path = __file__ if config.task.name == 'file' else ''
+    if 'merge' in config.stages:
+      config.checkpoint = 'some/model'
+      config.long2short.short_model = str(tmp_path)
+    checks.validate(config, devices, arithmetic.KINDS)
+
+
+def test_tuning_uses_no_seed_of_a_figure():
+  for name in FIGURES:
+    for unit in _units(name, 'tune'):
+      assert unit.overrides['seed'] >= SEEDS
+
+
+def _configs(name, variant):
+  path = f'{FOLDER / name}.py:{variant}'
+  return [
+    sweep.load_config(path, unit.overrides) for unit in _units(name, variant)
+  ]

@@ -1,0 +1,65 @@
+"""A value depends on the tokens in use, and on nothing behind them."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from k15.model import heads
+from k15.model import policy
+
+CONFIG = policy.PolicyConfig(
+  vocab_size=64, num_layers=1, d_model=16, num_heads=2, num_kv_heads=1,
+  head_dim=8, d_ff=32,
+)  # fmt: skip
+
+
+def make_params():
+  trunk = nn.unbox(policy.init(CONFIG, jax.random.key(0)))
+  params = heads.init_value(CONFIG, trunk)
+  kernel = jax.random.normal(jax.random.key(1), (16, 1))
+  params['head'] = dict(kernel=kernel, bias=jnp.array([0.5]))
+  return params
+
+
+def test_a_new_head_says_zero():
+  trunk = nn.unbox(policy.init(CONFIG, jax.random.key(0)))
+  params = heads.init_value(CONFIG, trunk)
+  batch = heads.pad_rows([np.array([3, 4]), np.array([5])], 4)
+  np.testing.assert_array_equal(heads.values(CONFIG, params, *batch), [0, 0])
+
+
+def test_the_value_is_a_line_of_the_last_hidden_state():
+  params = make_params()
+  tokens, ones = jnp.array([[7, 8, 9]]), jnp.ones((1, 3), jnp.int32)
+  hidden, _ = policy.forward(
+    CONFIG, params['trunk'], tokens, jnp.arange(3)[None], ones
+  )
+  expected = hidden[0, 2] @ params['head']['kernel'][:, 0] + 0.5
+  padded = heads.pad_rows([np.array([7, 8, 9])], 5)
+  value = heads.values(CONFIG, params, *padded)
+  np.testing.assert_allclose(value, [expected], rtol=1e-5)
+
+
+def test_padding_and_neighbours_change_nothing():
+  params = make_params()
+  sequences = [np.array([7, 8, 9]), np.array([1]), np.arange(6)]
+  together = heads.values(CONFIG, params, *heads.pad_rows(sequences, 8))
+  for sequence, value in zip(sequences, together, strict=True):
+    tokens, lengths = heads.pad_rows([sequence], 8)
+    tokens[0, len(sequence) :] = 63
+    alone = heads.values(CONFIG, params, tokens, lengths)
+    np.testing.assert_allclose(alone, [value], rtol=1e-5)
+
+
+def test_pad_by_hand():
+  tokens, lengths = heads.pad_rows([np.array([3, 4]), np.array([5])], 3)
+  np.testing.assert_array_equal(tokens, [[3, 4, 0], [5, 0, 0]])
+  np.testing.assert_array_equal(lengths, [2, 1])
+
+
+@pytest.mark.parametrize('length', [0, 4])
+def test_pad_refuses_what_does_not_fit(length):
+  with pytest.raises(ValueError, match=f'{length} tokens in a row of 1 to 3'):
+    heads.pad_rows([np.zeros(length, np.int32)], 3)

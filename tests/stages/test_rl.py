@@ -1,0 +1,399 @@
+"""Iterations by hand, interrupted ones bit for bit, each method once."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import small_run
+
+from experiments import base
+from k15 import files
+from k15.checkpoints import state as state_lib
+from k15.data_types import Batch
+from k15.rewards.verdict import Verdict
+from k15.rollout import partial
+from k15.runtime import context as context_lib
+from k15.runtime import judges
+from k15.runtime import rollouts
+from k15.runtime import weights
+from k15.stages import rl
+from k15.stages import rl_stage
+
+
+def _odd(response, reference):
+  """A reward that even an untrained policy gets now and then."""
+  del reference
+  return Verdict('correct' if len(response) % 2 else 'wrong')
+
+
+def _judges(judge):
+  return lambda config, names, resources: dict.fromkeys(names, judge)
+
+
+@pytest.fixture
+def rewarded(monkeypatch):
+  monkeypatch.setattr(judges, 'make_judges', _judges(_odd))
+
+
+def _params(context):
+  seed = context.config.seed
+  return weights.init_params(context.layout, seed)
+
+
+def _make_context(folder, **changes):
+  """Random weights end hardly anything: what is cut is judged as it stands."""
+  changes = dict(reward__cut_is_wrong=False) | changes
+  return small_run.make_context(folder, **changes)
+
+
+def _train(folder, **changes):
+  context = _make_context(folder, **changes)
+  state = rl.train(context, lambda: _params(context))
+  return context, state
+
+
+def _same(left, right):
+  jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def _is_same(left, right):
+  pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+  return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def _rows(workdir, name='metrics.jsonl'):
+  return [
+    {k: v for k, v in r.items() if not k.startswith('time')}
+    for r in files.read_jsonl(workdir / name)
+  ]
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """Three iterations in one go."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(judges, 'make_judges', _judges(_odd))
+    return _train(tmp_path_factory.mktemp('rl'))
+
+
+def test_partial_rollouts_span_iterations(whole):
+  rows = _rows(whole[0].workdir)
+  assert [r['step'] for r in rows] == [0, 1, 2]
+  assert rows[0]['rl/stop_budget'] > 0  # 16 tokens do not fit in 6
+  groups = _rows(whole[0].workdir, 'groups.jsonl')
+  assert any(g['iteration'] > g['opened_at'] for g in groups)
+  assert sum(r.get('rl/groups', 0) for r in rows) == len(groups)
+  updates = [r for r in rows if 'rl/loss' in r]
+  assert updates and all(r['rl/grad_norm'] > 0 for r in updates)
+
+
+def test_what_the_slots_did_is_on_disk(whole):
+  spans = _rows(whole[0].workdir, 'timeline.jsonl')
+  assert {span['version'] for span in spans} == {0, 1, 2}
+  assert {span['slot'] for span in spans} == {0, 1, 2, 3}
+  decoded = [span for span in spans if span['kind'] == 'decode']
+  sampled = sum(r['rollout/tokens'] for r in _rows(whole[0].workdir))
+  assert sum(span['tokens'] for span in decoded) == sampled
+  assert 'exhausted' in {span['stop'] for span in decoded}
+  assert len(decoded) == len(spans) - len(decoded)  # A prefill before each.
+
+
+def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
+  context = _make_context(tmp_path, rollout__token_budget=16)
+  stage = rl_stage.begin(context, _params(context))
+  with context.layout.use_mesh():
+    rl.run_iteration(stage, 0)
+    rl.run_iteration(stage, 1)
+    with _no_compilation():
+      for iteration in range(2, 5):
+        rl.run_iteration(stage, iteration)
+  assert stage.step._cache_size() == stage.logprobs._cache_size() == 1
+
+
+def test_the_state_keeps_its_layout(rewarded, tmp_path):
+  context = _make_context(
+    tmp_path, rollout__token_budget=16, mesh__fsdp=2, mesh__tensor=2
+  )
+  stage = rl_stage.begin(context, _params(context))
+  before = jax.tree.map(lambda x: x.sharding, stage.state)
+  with context.layout.use_mesh():
+    rl.run_iteration(stage, 0)
+  assert jax.tree.map(lambda x: x.sharding, stage.state) == before
+
+
+class _no_compilation:
+  """Fails if anything is compiled within it."""
+
+  def __enter__(self):
+    self.names = []
+
+    def note(name, seconds, **_):
+      if name.endswith('backend_compile_duration'):
+        self.names.append(name)
+
+    self.note = note
+    jax.monitoring.register_event_duration_secs_listener(note)
+
+  def __exit__(self, *exception):
+    jax.monitoring.unregister_event_duration_listener(self.note)
+    assert not self.names
+
+
+def test_a_stage_cut_in_two_is_the_same_bit_for_bit(whole, rewarded, tmp_path):
+  _train(tmp_path, rl__iterations=1)
+  context, state = _train(tmp_path)
+  _same(state, whole[1])
+  for name in ('metrics.jsonl', 'trajectories.jsonl', 'groups.jsonl'):
+    assert _rows(context.workdir, name) == _rows(whole[0].workdir, name)
+
+
+def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
+  whole, monkeypatch, tmp_path
+):
+  seen = []
+
+  def judge(response, reference):
+    seen.append(response)
+    return _odd(response, reference)
+
+  monkeypatch.setattr(judges, 'make_judges', _judges(judge))
+  _train_until = _make_context(tmp_path)
+  stop = _train_until.stop
+  original = partial.run
+
+  def run(rollout, *args):
+    for i, trajectory in enumerate(original(rollout, *args)):
+      if rollout._version == 1 and i == 2:
+        stop.set()
+      yield trajectory
+
+  monkeypatch.setattr(partial, 'run', run)
+  with pytest.raises(context_lib.Interrupted, match='saved before iteration 1'):
+    rl.train(_train_until, lambda: _params(_train_until))
+  monkeypatch.setattr(partial, 'run', original)
+  context, state = _train(tmp_path)
+  _same(state, whole[1])
+  assert _rows(context.workdir) == _rows(whole[0].workdir)
+  groups = _rows(context.workdir, 'groups.jsonl')
+  assert groups == _rows(whole[0].workdir, 'groups.jsonl')
+
+
+def test_evaluations_in_between_change_nothing_else(whole, rewarded, tmp_path):
+  context, state = _train(tmp_path, evaluation__every=2)
+  rows = _rows(context.workdir)
+  # After the second of three iterations, and in no other.
+  assert ['evaluation/accuracy' in row for row in rows] == [False, True, False]
+  assert 0 <= rows[1]['evaluation/accuracy'] <= 1
+  _same(state.params, whole[1].params)
+
+
+def test_stopping_after_an_iteration_says_so(rewarded, monkeypatch, tmp_path):
+  context = _make_context(tmp_path, saving__every_iterations=100)
+  original = rl.run_iteration
+
+  def run_iteration(stage, iteration):
+    values = original(stage, iteration)
+    context.stop.set()
+    return values
+
+  monkeypatch.setattr(rl, 'run_iteration', run_iteration)
+  with pytest.raises(context_lib.Interrupted, match='saved after iteration 0'):
+    rl.train(context, lambda: _params(context))
+  folder = context.workdir / 'checkpoints' / 'rl'
+  checkpoints = state_lib.Checkpoints(folder, 2)
+  assert checkpoints.latest_step() == 1
+  checkpoints.close()
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    dict(loss__method='mirror_descent'),
+    dict(loss__method='reinforce', loss__baseline='leave_one_out'),
+    dict(loss__method='rest'),
+    dict(loss__method='grpo', loss__grpo_beta=0.0, loss__pg_norm='seq_mean'),
+    dict(loss__method='grpo', loss__grpo_beta=0.1, loss__reg_norm='seq_mean'),
+  ],
+  ids=lambda changes: '-'.join(str(v) for v in changes.values()),
+)
+def test_each_method_learns_from_an_iteration(rewarded, tmp_path, changes):
+  context, state = _train(
+    tmp_path, rl__iterations=1, rollout__token_budget=16, **changes
+  )
+  assert not _is_same(state.params, _params(context))
+  (row,) = _rows(context.workdir)
+  assert row['rl/updates'] == state.step == 2
+  assert ('rl/kl' in row) == (changes.get('loss__grpo_beta', 0) > 0)
+
+
+def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
+  """Not of older weights, nor of the updates before: steps are large here."""
+  changes = dict(optimizer__learning_rate=0.03, rl__iterations=4)
+  context, _ = _train(tmp_path / 'exact', **changes)
+  exact = [r for r in _rows(context.workdir) if 'rl/loss' in r]
+  assert max(r['rl/log_ratio_max'] for r in exact) > 0.1
+  assert 0 < max(r['drift/logprob_max'] for r in exact) < 1e-4
+  context, _ = _train(
+    tmp_path / 'rough',
+    rollout__dtype='bfloat16',
+    rollout__cache_dtype='int8',
+    loss__rollout_correction='truncate',
+    **changes,
+  )
+  rough = [r for r in _rows(context.workdir) if 'rl/loss' in r]
+  assert all(r['drift/logprob_mean'] > 1e-4 for r in rough)
+  assert all(r['drift/kl'] > 0 for r in rough)
+  assert all(0 < r['drift/correction_weight'] <= 2 for r in rough)
+  assert 'drift/correction_weight' not in exact[0]
+
+
+def test_rest_learns_nothing_where_nothing_is_right(monkeypatch, tmp_path):
+  wrong = _judges(lambda *_: Verdict('wrong'))
+  monkeypatch.setattr(judges, 'make_judges', wrong)
+  context, state = _train(
+    tmp_path,
+    rl__iterations=1,
+    rollout__token_budget=16,
+    loss__method='rest',
+  )
+  _same(state.params, _params(context))
+  assert state.step == 0
+  assert _rows(context.workdir)[0]['rl/updates'] == 0
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    dict(loss__method='rest'),
+    dict(loss__keep_zero_variance_groups=False),
+  ],
+)
+def test_an_iteration_that_teaches_nothing_moves_nothing(
+  rewarded, tmp_path, changes
+):
+  context = small_run.make_context(
+    tmp_path,
+    optimizer__reset_every_iteration=False,
+    optimizer__weight_decay=0.1,
+    **changes,
+  )
+  stage = rl_stage.begin(context, _params(context))
+  right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
+  assert rl._train_on(stage, right, 0)['rl/updates'] == 2
+  before = jax.tree.map(np.asarray, stage.state)
+  wrong = [small_run.make_group(i, (0.0, 0.0), (4, 6)) for i in range(4)]
+  assert rl._train_on(stage, wrong, 1)['rl/updates'] == 0
+  _same(stage.state, before)
+  assert before.step == 2
+
+
+def test_the_slow_reference_follows_the_steps(rewarded, tmp_path):
+  """Two updates an iteration, an interval of 3: due at 3, 6, 9, 12 steps.
+
+  So after the iterations that end with 4, 6, 10 and 12.
+  """
+  changes = dict(
+    loss__method='grpo', loss__grpo_beta=0.1, loss__grpo_reference_interval=3
+  )
+  context = small_run.make_context(tmp_path, **changes)
+  stage = rl_stage.begin(context, _params(context))
+  right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
+  renewed = []
+  for iteration in range(6):
+    before = stage.kl_params
+    values = rl._train_on(stage, right, iteration)
+    assert values['rl/kl'] >= 0
+    if stage.kl_params is not before:
+      _same(stage.kl_params, stage.state.params)
+      renewed.append(int(stage.state.step))
+  assert renewed == [4, 6, 10, 12]
+
+
+def test_a_slow_reference_cut_in_two_is_the_same_bit_for_bit(
+  rewarded, tmp_path
+):
+  changes = dict(
+    loss__method='grpo',
+    loss__grpo_beta=0.1,
+    loss__grpo_reference_interval=3,
+    rollout__token_budget=16,
+  )
+  for name in ('whole', 'cut'):
+    (tmp_path / name).mkdir()
+  _train(tmp_path / 'cut', rl__iterations=2, **changes)
+  cut, state = _train(tmp_path / 'cut', **changes)
+  whole, expected = _train(tmp_path / 'whole', **changes)
+  _same(state, expected)
+  assert _rows(cut.workdir) == _rows(whole.workdir)
+
+
+def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
+  context = _make_context(tmp_path, rollout__token_budget=16)
+  stage = rl_stage.begin(context, _params(context))
+  groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
+  poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
+  stage.state = stage.state.replace(params=poisoned)
+  with pytest.raises(FloatingPointError, match='rl iteration 5: loss') as error:
+    rl._train_on(stage, groups, 5)
+  path = context.workdir / 'failed-rl-5.npz'
+  assert str(path) in str(error.value)
+  with np.load(path) as batch:
+    assert batch['loss_mask'].sum() == 20
+    assert set(batch) == {f.name for f in dataclasses.fields(Batch)}
+
+
+def test_random_weights_are_those_of_the_seed(tmp_path):
+  context = _make_context(tmp_path)
+  _same(weights.load_params(context, None), _params(context))
+
+
+def test_only_a_budget_below_the_maximum_leaves_contexts_to_resume():
+  rollout = base.get_config().rollout
+  rollout.max_prompt_length, rollout.max_length = 24, 128
+  rollout.token_budget = 128
+  assert rollouts.longest_context(rollout) == 24
+  rollout.token_budget = 127
+  assert rollouts.longest_context(rollout) == 24 + 128
+
+
+def test_a_rollout_layout_of_its_own_changes_nothing(rewarded, tmp_path):
+  """Nor does an optimizer's state that waits in host memory."""
+  changes = dict(
+    rollout__token_budget=16,
+    optimizer__reset_every_iteration=False,
+    mesh__fsdp=2,
+    mesh__tensor=1,
+    saving__every_iterations=9,
+  )
+  context, state = _train(tmp_path / 'one', **changes)
+  moved = dict(
+    rollout__mesh=(1, 1, 2),
+    rollout__mesh_rules=('embed:',),
+    optimizer__offload=True,
+  )
+  other, other_state = _train(tmp_path / 'two', **changes | moved)
+  for left, right in zip(
+    jax.tree.leaves(state), jax.tree.leaves(other_state), strict=True
+  ):
+    assert left.sharding == right.sharding
+    # Log-probabilities of the rollout enter no loss, and tokens are the same.
+    np.testing.assert_array_equal(left, right)
+  lines = [_rows(c.workdir) for c in (context, other)]
+  own = ('handover/seconds', 'handover/bytes', 'offload/seconds')
+  for left, right in zip(*lines, strict=True):
+    assert all(right.pop(key) > 0 for key in (*own, 'offload/bytes'))
+    # What the rollout's last bits are is the only difference.
+    for row in (left, right):
+      for key in [key for key in row if key.startswith('drift/')]:
+        assert abs(row.pop(key)) < 1e-5
+    assert left == right
+
+
+def test_moments_that_are_reset_are_dropped_for_the_rollout(
+  whole, rewarded, tmp_path
+):
+  context, state = _train(tmp_path, optimizer__offload=True)
+  _same(state, whole[1])
+  values = _rows(context.workdir)[0]
+  assert values.pop('offload/bytes', 0) == 0

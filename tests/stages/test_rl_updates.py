@@ -1,0 +1,243 @@
+"""Advantages, batches and the loss of an iteration, by hand."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import small_run
+
+from k15.data_types import StopReason
+from k15.stages import rl_updates
+
+
+def test_total_rewards_by_hand(tmp_path):
+  config = small_run.make_config(
+    tmp_path,
+    length_reward__weight=1.0,
+    length_reward__start_iteration=2,
+    rl__repetition_penalty=0.25,
+  )
+  repeats = [StopReason.EOS, StopReason.REPETITION, StopReason.EOS]
+  groups = [small_run.make_group(0, (1.0, 0.0, 1.0), (2, 4, 6), repeats)]
+  right = np.array([[True, False, True]])
+  early = rl_updates.total_rewards(config, groups, right, 1)
+  np.testing.assert_allclose(early, [[1.0, -0.25, 1.0]])
+  # lambda = 0.5 - (len - 2) / 4 = 0.5, 0, -0.5; a wrong one gets min(0, 0).
+  late = rl_updates.total_rewards(config, groups, right, 2)
+  np.testing.assert_allclose(late, [[1.5, -0.25, 0.5]])
+
+
+@pytest.mark.parametrize(
+  ('method', 'expected'),
+  [
+    ('mirror_descent', [[0.5, -0.5, -0.5, 0.5], [0, 0, 0, 0]]),
+    ('reinforce', [[0.5, -0.5, -0.5, 0.5], [0, 0, 0, 0]]),
+    ('rest', [[1, 0, 0, 0], [1, 0, 0, 0]]),
+    # The standard deviation of 1, 0, 0, 1 is 0.5.
+    ('grpo', [[1, -1, -1, 1], [0, 0, 0, 0]]),
+  ],
+)
+def test_advantages_of_each_method(tmp_path, method, expected):
+  config = small_run.make_config(tmp_path, loss__method=method)
+  rewards = np.array([[1.0, 0, 0, 1], [1, 1, 1, 1]])
+  values, keep = rl_updates.group_advantages(
+    config, rewards, rewards > 0, np.random.default_rng(0)
+  )
+  np.testing.assert_allclose(values, expected)
+  assert keep.all()
+
+
+def test_rest_imitates_the_best_of_the_right_ones(tmp_path):
+  """Not a wrong one that earned something for its form."""
+  config = small_run.make_config(tmp_path, loss__method='rest')
+  rewards = np.array([[1.0, 1.0, 2.0], [1.0, 0.0, 0.0]])
+  is_correct = np.array([[True, False, True], [False, False, False]])
+  values, _ = rl_updates.group_advantages(
+    config, rewards, is_correct, np.random.default_rng(0)
+  )
+  np.testing.assert_array_equal(values, [[0, 0, 1], [0, 0, 0]])
+
+
+def test_groups_without_variance_and_negative_ones_leave_if_asked(tmp_path):
+  rewards = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+  config = small_run.make_config(
+    tmp_path, loss__keep_zero_variance_groups=False
+  )
+  rng = np.random.default_rng(0)
+  _, keep = rl_updates.group_advantages(config, rewards, rewards > 0, rng)
+  np.testing.assert_array_equal(keep, [[True] * 2, [False] * 2, [False] * 2])
+  # Nor does rounding count.
+  rounded = np.array([[0.1 + 0.2, 0.3]])
+  _, keep = rl_updates.group_advantages(config, rounded, rounded > 0, rng)
+  assert not keep.any()
+  config.loss.negative_gradients = 'drop'
+  values, keep = rl_updates.group_advantages(config, rewards, rewards > 0, rng)
+  np.testing.assert_allclose(values[0], [0.5, 0.0])
+  np.testing.assert_array_equal(keep[0], [True, False])
+
+
+def test_batches_of_an_iteration_have_one_shape(tmp_path):
+  context = small_run.make_context(tmp_path)
+  groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(7)]
+  batches = rl_updates.make_batches(context, groups, 0)
+  # 4 problems in 2 updates: 2 groups each, so 7 groups make 4 updates.
+  assert len(batches) == 4
+  shapes = [jax.tree.map(np.shape, batch) for batch in batches]
+  assert all(shape == shapes[0] for shape in shapes)
+  assert batches[0].tokens.shape == (4, 32)  # 2 * 2 rows of 16 + 16 tokens
+  trained = sum(int((batch.pg_weight > 0).sum()) for batch in batches)
+  assert trained == 14
+
+
+@pytest.mark.parametrize(
+  ('problems', 'updates', 'complete', 'expected'),
+  [
+    (6, 4, 6, [1, 2, 1, 2]),
+    (25, 24, 25, [1] * 23 + [2]),
+    (5, 3, 5, [1, 2, 2]),
+    # Two of three groups, and twice as many: in proportion, rounded up.
+    (6, 4, 4, [1, 1, 2]),
+    (6, 4, 1, [1]),
+    (4, 2, 8, [2, 2, 2, 2]),
+  ],
+)
+def test_an_iteration_makes_so_many_updates(
+  tmp_path, problems, updates, complete, expected
+):
+  context = small_run.make_context(
+    tmp_path,
+    rl__problems_per_iteration=problems,
+    rl__updates_per_iteration=updates,
+  )
+  groups = [small_run.make_group(i, (1, 0), (4, 6)) for i in range(complete)]
+  batches = rl_updates.make_batches(context, groups, 0)
+  sizes = [int((batch.pg_weight > 0).sum()) // 2 for batch in batches]
+  assert sorted(sizes) == sorted(expected)
+  assert len({batch.tokens.shape for batch in batches}) == 1
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    dict(loss__method='rest'),
+    dict(loss__method='reinforce'),
+    dict(loss__method='grpo', loss__grpo_beta=0.0),
+    dict(loss__keep_zero_variance_groups=False),
+    dict(loss__negative_gradients='drop', loss__method='reinforce'),
+  ],
+)
+def test_groups_that_move_nothing_make_no_batch(tmp_path, changes):
+  context = small_run.make_context(tmp_path, **changes)
+  wrong = [small_run.make_group(i, (0, 0), (4, 6)) for i in range(4)]
+  assert rl_updates.make_batches(context, wrong, 0) == []
+  mixed = [*wrong[:3], small_run.make_group(3, (1, 0), (4, 6))]
+  assert len(rl_updates.make_batches(context, mixed, 0)) == 1
+
+
+@pytest.mark.parametrize('beta', [0.0, 0.1])
+def test_the_pull_alone_makes_a_batch(tmp_path, beta):
+  # Equal rewards still anchor to a reference where the loss has one.
+  context = small_run.make_context(
+    tmp_path, loss__method='grpo', loss__grpo_beta=beta
+  )
+  groups = [small_run.make_group(0, (1, 1), (4, 6))]
+  assert len(rl_updates.make_batches(context, groups, 0)) == (beta > 0)
+
+
+@pytest.mark.parametrize('loss_segments', ['all', 'last', 'last:2'])
+def test_advantages_in_the_loss_add_up_to_0(tmp_path, loss_segments):
+  """Three short right ones of iteration 0, and a long wrong one of 0 and 1.
+
+  Rewards 1, 1, 1, 0 have the mean 0.75: advantages 0.25 thrice and -0.75.
+  """
+  context = small_run.make_context(
+    tmp_path, rl__group_size=4, rl__loss_segments=loss_segments
+  )
+  short = small_run.make_group(0, (1, 1, 1, 0), (4, 4, 4, 4))
+  long = small_run.make_group(0, (1, 1, 1, 0), (8, 8, 8, 8), versions=(0, 1))
+  responses = (*short.trajectories[:3], long.trajectories[3])
+  group = dataclasses.replace(short, trajectories=responses)
+  (batch,) = rl_updates.make_batches(context, [group], 1)
+  in_loss = batch.pg_weight > 0
+  assert sorted(batch.advantage[in_loss]) == [-0.75, 0.25, 0.25, 0.25]
+  # The long one's last segment has 4 of its 8 tokens.
+  assert batch.loss_mask.sum() == 12 + (4 if loss_segments == 'last' else 8)
+  assert batch.current_mask.sum() == 4
+
+
+def test_groups_that_leave_do_not_rescale_the_others(tmp_path):
+  # 10 tokens of the first group and 10 of the second: 1 / 20, there or not.
+  groups = [
+    small_run.make_group(0, (1.0, 0.0), (4, 6)),
+    small_run.make_group(1, (1.0, 1.0), (4, 6)),
+  ]
+  for keep in (True, False):
+    context = small_run.make_context(
+      tmp_path,
+      loss__pg_norm='token_mean',
+      loss__keep_zero_variance_groups=keep,
+    )
+    (batch,) = rl_updates.make_batches(context, groups, 0)
+    weights = batch.pg_weight[batch.pg_weight > 0]
+    np.testing.assert_allclose(weights, [1 / 20] * (4 if keep else 2))
+
+
+def test_a_group_left_out_is_in_no_batch(tmp_path):
+  context = small_run.make_context(
+    tmp_path, loss__keep_zero_variance_groups=False
+  )
+  groups = [
+    small_run.make_group(0, (1.0, 0.0), (4, 6)),
+    small_run.make_group(1, (1.0, 1.0), (4, 6)),
+  ]
+  (batch,) = rl_updates.make_batches(context, groups, 0)
+  assert batch.loss_mask.sum() == 10
+  # Left out, but counted in N: 1 / (4 responses * 16 tokens).
+  weights = batch.pg_weight[batch.pg_weight > 0]
+  np.testing.assert_allclose(weights, [1 / 64] * 2)
+
+
+def test_loss_of_the_last_segments_is_that_of_the_suffix(tmp_path):
+  context = small_run.make_context(tmp_path, rl__loss_segments='last')
+  group = small_run.make_group(0, (1.0, 0.0), (4, 6), versions=(0, 1))
+  (batch,) = rl_updates.make_batches(context, [group], 1)
+  # What iteration 0 wrote moves into the prompt.
+  prompt = len(context.task.encode_prompt(group.problem.prompt))
+  loss = rl_updates.make_loss(context.config)
+  logprobs = jax.random.normal(jax.random.key(0), batch.tokens.shape)
+  value, values = loss(logprobs, batch)
+  assert values['tokens'] == 2 + 3
+  by_hand = 0.0
+  for trajectory, advantage in zip(
+    group.trajectories, (0.5, -0.5), strict=True
+  ):
+    half = trajectory.length // 2
+    row, start = _find(batch, trajectory.tokens)
+    suffix = slice(start + half, start + 2 * half)
+    log_pi = float(logprobs[row, suffix].sum())
+    weight = 1 / (2 * 16)  # two responses, max_length 16
+    by_hand += weight * (-advantage * log_pi + 0.1 / 2 * log_pi**2)
+    assert start % 32 >= prompt
+  assert float(value) == pytest.approx(by_hand, rel=1e-5)
+
+
+def _find(batch, tokens):
+  """Row and first column of a response in a batch."""
+  for row, values in enumerate(np.asarray(batch.tokens)):
+    for start in range(len(values) - len(tokens) + 1):
+      if (values[start : start + len(tokens)] == tokens).all():
+        return row, start
+  raise AssertionError('not in the batch')
+
+
+def test_tokens_know_who_sampled_them(tmp_path):
+  context = small_run.make_context(tmp_path)
+  group = small_run.make_group(0, (1.0, 0.0), (4, 6), versions=(0, 1))
+  (batch,) = rl_updates.make_batches(context, [group], 1)
+  assert batch.loss_mask.sum() == 4 + 6
+  assert batch.current_mask.sum() == 2 + 3
+  for trajectory in group.trajectories:
+    row, start = _find(batch, trajectory.tokens)
+    half = start + trajectory.length // 2
+    assert not batch.current_mask[row, start:half].any()
