@@ -28,6 +28,9 @@ def get_config(variant=''):
   config.sft.batch_tokens = 2048
   config.rl.iterations = 36
   config.optimizer.learning_rate = 1e-4
+  # A warm-up in which Adam has the embedding teaches whether two numbers are
+  # equal less surely: seed 0 ended at 0.80 and 0.83 instead of 0.85.
+  config.optimizer.muon_embeddings = True
   config.rollout.max_prompt_length = 24
   config.rollout.max_length = 256
   config.rollout.token_budget = 128

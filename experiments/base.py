@@ -202,6 +202,7 @@ def _experiment():
       # Where a stage learns by 'muon': the learning rate of embedding, head,
       # norms and biases, which are Adam's, over that of Muon; NP.
       muon_adam_share=0.3,
+      muon_embeddings=False,  # embedding and head are Muon's too, against usage
       reset_every_iteration=True,  # k1.5 2.3.2
       micro_batch_rows=16,  # packed rows whose gradient is computed at once
     ),

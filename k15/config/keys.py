@@ -235,7 +235,7 @@ _OPTIMIZER = dict(
   name=Key(_OPTIMIZERS, program=True),
   learning_rate='> 0', warmup_updates='>= 0', beta1='>= 0 and < 1',
   beta2='>= 0 and < 1', eps='> 0', weight_decay='>= 0', clip_norm='>= 0',
-  muon_adam_share='> 0',
+  muon_adam_share='> 0', muon_embeddings=Key(),
   reset_every_iteration=Key(program=True),
   micro_batch_rows=Key('>= 1', free=True, program=True),
   offload=Key(free=True, program=True),

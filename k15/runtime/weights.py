@@ -67,6 +67,7 @@ def make_optimizer(
     o.clip_norm,
     policy.logical_axes(shape) if axes is None else axes,
     o.muon_adam_share,
+    o.muon_embeddings,
   )
 
 

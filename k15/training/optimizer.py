@@ -6,6 +6,7 @@ iteration (Kimi k1.5, section 2.3.2) leaves the schedule where it was.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ import optax.contrib
 from k15.data_types import TrainState
 
 # Axes of what is looked up or read out: tokens, and a value head's value.
-_AT_THE_ENDS = frozenset(['vocab', 'value'])
+_VOCAB, _VALUE = 'vocab', 'value'
 
 Schedule = Callable[[jax.Array], jax.Array]
 
@@ -30,6 +31,7 @@ class Settings:
   beta2: float
   eps: float
   muon_adam_share: float
+  muon_embeddings: bool
   axes: Any
 
 
@@ -46,7 +48,9 @@ def _muon(settings):
     adam_b1=settings.beta1,
     adam_b2=settings.beta2,
     eps=settings.eps,
-    muon_weight_dimension_numbers=_of_each(_muon_axes, settings.axes),
+    muon_weight_dimension_numbers=_of_each(
+      functools.partial(_muon_axes, settings.muon_embeddings), settings.axes
+    ),
   )
   return [muon, optax.scale(-1.0)]  # which undoes optax's descending sign.
 
@@ -70,6 +74,7 @@ def make(
   clip_norm: float,
   axes: Any,
   muon_adam_share: float = 1.0,
+  muon_embeddings: bool = False,
 ) -> optax.GradientTransformation:
   """Gradients -> directions of descent, before the learning rate.
 
@@ -85,13 +90,14 @@ def make(
       as `policy.logical_axes` makes it.
     muon_adam_share: of 'muon', the learning rate of what is Adam's, over that
       of Muon; > 0.
+    muon_embeddings: of 'muon', whether embedding and head are Muon's too.
 
   Raises:
     ValueError: an unknown name.
   """
   if name not in RULES:
     raise ValueError(f'optimizer {name!r} is not one of {sorted(RULES)}')
-  settings = Settings(beta1, beta2, eps, muon_adam_share, axes)
+  settings = Settings(beta1, beta2, eps, muon_adam_share, muon_embeddings, axes)
   parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm > 0 else []
   parts += RULES[name](settings)
   if weight_decay > 0:
@@ -165,16 +171,18 @@ def apply(
   return TrainState(params=params, opt_state=opt_state, step=state.step + 1)
 
 
-def _muon_axes(names):
+def _muon_axes(with_embeddings, names):
   """Which axes make a matrix for Muon; None: the parameter is Adam's.
 
   Muon is for hidden matrices, x W = y.  Its author leaves scalars, vectors, and
   the layers of input and output to AdamW (K. Jordan, "Muon: An optimizer for
   hidden layers in neural networks", 2024), and so does Moonlight: norms,
-  embedding and head (arXiv 2502.16982, section 2.2).
+  embedding and head (arXiv 2502.16982, section 2.2).  A small vocabulary is
+  another matter: Muon moves the rows of rare tokens as far as all others.
   """
   places = _places(names)
-  if len(places) < 2 or not _AT_THE_ENDS.isdisjoint(names):
+  is_embedding = _VOCAB in names and not with_embeddings
+  if len(places) < 2 or _VALUE in names or is_embedding:
     return None
   return optax.contrib.MuonDimensionNumbers(*places)
 

@@ -248,8 +248,11 @@ def test_only_matrices_decay(config):
   assert all(values[name] == {np.float32(0.95).item()} for name in decayed)
 
 
+@pytest.mark.parametrize(
+  'with_embeddings', [False, True], ids=['hidden', 'all']
+)
 @pytest.mark.parametrize('config', [LAYERED, SCANNED], ids=['apart', 'stacked'])
-def test_muon_turns_hidden_matrices_one_by_one(config):
+def test_muon_turns_matrices_one_by_one(config, with_embeddings):
   """A step of Muon is a matrix whose singular values are near to 1.
 
   With the coefficients of its author they come to lie between 0.68 and 1.13
@@ -257,7 +260,9 @@ def test_muon_turns_hidden_matrices_one_by_one(config):
   of Adam from fresh moments is the same in every entry.
   """
   axes = policy.logical_axes(config)
-  optimizer = optimizer_lib.make(**ADAM | dict(name='muon', axes=axes))
+  settings = dict(name='muon', axes=axes, muon_embeddings=with_embeddings)
+  optimizer = optimizer_lib.make(**ADAM | settings)
+  ends = ('embedding', 'lm_head') if with_embeddings else ()
   form = stacked if config.scan_layers else lambda x: x
   params, gradient = form(drawn(0, 0.3)), form(drawn(1, 0.2))
   direction, _ = jax.jit(optimizer.update)(
@@ -265,11 +270,11 @@ def test_muon_turns_hidden_matrices_one_by_one(config):
   )
   for path, x in jax.tree_util.tree_leaves_with_path(direction):
     name = path[-1].key
-    if name in ('q', 'k', 'v', 'o', 'gate', 'up', 'down'):
+    if name in ('q', 'k', 'v', 'o', 'gate', 'up', 'down', *ends):
       scale = max(1, x.shape[-1] / x.shape[-2]) ** 0.5
       sizes = np.linalg.svd(x, compute_uv=False) / scale
       assert sizes.min() > 0.5 and sizes.max() < 1.3, (name, sizes)
-    else:  # embedding and lm_head too
+    else:
       np.testing.assert_allclose(np.abs(x), np.abs(x).max(), rtol=1e-3)
 
 
