@@ -1,4 +1,4 @@
 """Does a program do what its problem asks?
 
-Read `tests` first: the reward; the other pages are where tests come from.
+Read `programs` first: the reward; the other pages are where tests come from.
 """
