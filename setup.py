@@ -11,6 +11,7 @@ PACKAGES = ('k15', 'experiments', 'launch')
 setuptools.setup(
   name='k15',
   version='0.1.0',
+  license='Apache-2.0',
   description='The Kimi k1.5 reinforcement learning recipe in JAX',
   # Experiments are shipped with their data: `--config=experiments/...` finds
   # them where there is no such file.  benchmarks/ needs the peers, and stays.
