@@ -1,6 +1,6 @@
 """Checkpoints in the Hugging Face layout, streamed onto a mesh.
 
-`hf_export` writes them, `hf_config` reads their shape.  Everything that can be
+`export` writes them, `hf_config` reads their shape.  Everything that can be
 wrong with a directory is found in its headers, before any device is touched.
 
 Parameters out to a directory that transformers and serving engines open.

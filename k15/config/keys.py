@@ -2,7 +2,7 @@
 
 A new key is a line there, with its default and its meaning, and a row here; a
 test compares the two, both ways.  What a value may be beside others is said by
-`config_checks`, which stages read a group by `config_stages`.
+`checks`, which stages read a group by `stages`.
 """
 
 import dataclasses
@@ -13,12 +13,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-# Its type is all there is to say, or a sentence of `config_checks` says more.
+# Its type is all there is to say, or a sentence of `checks` says more.
 ANY = ''
 TEXT = 'not empty'
 # What new weights may do to responses in slots: see `Scheduler.set_params`.
 LIVE_REQUESTS = ('interrupt', 'drain', 'in_flight')
-# Questions that can be left out of a prompt set: see `question_types`.
+# Questions that can be left out of a prompt set: see `curation/labels.py`.
 QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
 # Kinds of paths.  Of what a run learns from, a fingerprint is kept, and other
 # content refused; what is kept out of training may change as long as the same

@@ -1,4 +1,4 @@
-"""Checks of the groups of keys that belong to stages; see `config_checks`."""
+"""Checks of the groups of keys that belong to stages; see `checks`."""
 
 import math
 import os

@@ -1,7 +1,7 @@
 """One row a stage: what runs it, when it is done, what it reads.
 
 A new stage is a row here, a group of keys in `experiments/base.py` and
-`config_keys`, and a page of k15 that `recipe` is told of if none of its kind is
+`keys`, and a page of k15 that `recipe` is told of if none of its kind is
 there yet.  Checks, resuming, the report and the comparison of runs read rows.
 """
 
@@ -74,7 +74,7 @@ STAGES = {
   ),
   'evaluate': Stage('evaluate', stream=110),
 }  # fmt: skip
-# Read by a command of its own, `reward_training`, and by no stage.
+# Read by a command of its own, `stages/reward_models.py`, and by no stage.
 UNREAD = ('reward_model',)
 
 

@@ -1,6 +1,6 @@
 """Which reward judges a response, and when: while others are still sampled.
 
-A `Scorer` is given judges and routes (`config_routes`).  It judges in threads,
+A `Scorer` is given judges and routes (`config.routes`).  It judges in threads,
 so that what takes long, a program in its sandbox, is over when the last
 response is.
 

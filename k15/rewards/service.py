@@ -11,7 +11,7 @@ told 429 and when to come back.  While a verdict is made, white space is sent
 every second, so that a caller knows a long run from a dead service.
 
 A token travels in clear over HTTP: use it within a trusted network or through
-a tunnel.  `reward_client` is the other side.
+a tunnel.  `client` is the other side.
 """
 
 import argparse

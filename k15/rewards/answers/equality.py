@@ -205,7 +205,7 @@ _ZERO = ('num', 0)
 
 
 def equal(gold: tuple, answer: tuple) -> bool:
-  """Whether an answer is the reference; see answer_parser for the nodes.
+  """Whether an answer is the reference; see `parser` for the nodes.
 
   Raises:
     numbers.TooLarge: it takes too much work to say.

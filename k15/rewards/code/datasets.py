@@ -4,7 +4,7 @@
 
 writes a file of problems that `--config.task.train_path` takes.  Files are
 JSON lines or one array, packed by gzip or not; which of the two sets it is,
-the fields of its first row say.  How an assert becomes a test: code_asserts.
+the fields of its first row say.  How an assert becomes a test: `asserts`.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class CodeProblem:
   prompt: what a policy is asked.
   reference: a program that passes.
   function: the one to be written; '' where asserts call several.
-  tests: see code_tests.
+  tests: see `programs`.
   """
 
   id: str

@@ -1,25 +1,25 @@
 """Runs untrusted programs: a pool of workers behind walls.
 
   with pool.Pool(workers=2) as pool:
-    outcome = pool.run(sandbox.Job(
+    outcome = pool.run(Job(
       language='python', source='print(int(input()) + 1)', stdin='41',
-      limits=sandbox.Limits(seconds=2.0)))
+      limits=Limits(seconds=2.0)))
     outcome.stdout == '42\\n', outcome.reason == '', outcome.rung
     outcomes = pool.map(jobs)            # many, in order, on all workers
 
-  sandbox.Job(language='python', source=solution,
-              call=sandbox.Call('add', values.encode([(1, 2), {}])))
+  Job(language='python', source=solution,
+              call=Call('add', values.encode([(1, 2), {}])))
     calls add(1, 2); outcome.value is the text of what it returned (values.py)
 
 `run` may be called from any thread.  Nothing a program does raises here: what
 went wrong is `outcome.reason`, and `outcome.rung` names the walls it ran in
-(walls.py has the ladder).  Languages are data (pool.py); a
-compiled program is compiled once and run many times.
+(walls.py has the ladder).  Languages are data; a compiled program is compiled
+once and run many times.
 
-The pages, from the trusted side inwards: sandbox (this pool), sandbox_rungs
-and sandbox_canary (which walls hold here), sandbox_worker (one seen from
-outside), cgroups, sandbox_child (the fork server), sandbox_program (a fork),
-sandbox_python (Python in it), kernel and seccomp (system calls), values.
+The pages, from the trusted side inwards: this pool, walls (which hold here),
+worker (one seen from outside), cgroups; then, of `inside`, server (it forks),
+program (a fork), python (Python in it), kernel and seccomp (system calls),
+values.
 
 What goes into the sandbox and what comes out: Limits, Call, Job, Outcome.
 

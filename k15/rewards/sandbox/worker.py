@@ -205,7 +205,7 @@ class Worker:
     """Runs one job.
 
     Args:
-      job: what `sandbox_program` reads, without 'files'.
+      job: what `program` reads, without 'files'.
       blobs: files by name, put in the working folder.
       stdin: of the program.
       limits: seconds, memory_bytes, output_bytes, processes, tmp_bytes; perhaps

@@ -1,6 +1,6 @@
 """What one fork of the sandbox does: limits first, then the program.
 
-Needs nothing but the standard library; `sandbox_child` forks, this page
+Needs nothing but the standard library; `server` forks, this page
 becomes the program.  A job is a file: a line of JSON, then its files' bytes.
 
 Stages of a job:

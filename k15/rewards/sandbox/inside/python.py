@@ -34,7 +34,7 @@ def run(job: dict, files: list[int]) -> int:
   """Runs a job's source in this process; returns the exit code.
 
   Args:
-    job: see `sandbox_program`; its stage is python, call or judge.
+    job: see `program`; its stage is python, call or judge.
     files: descriptors of the result and, for a judge, its channel.
   """
   result, channel = files[0], files[1:]

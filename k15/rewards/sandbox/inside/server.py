@@ -1,7 +1,7 @@
 """The untrusted side of the sandbox: a fork server, and what a fork does.
 
 Runs as an ordinary user with an empty environment inside the rung's walls and
-needs nothing but the standard library: `sandbox_worker` sends it the source of
+needs nothing but the standard library: the worker page sends it the source of
 this page.  The server never reads a job: sources, inputs and outputs are files
 whose descriptors it hands to the fork, so that no fork finds traces of another
 job in the memory it inherits.  It forks, watches, kills and reports.
