@@ -102,7 +102,7 @@ def test_numbers(changes, sentence):
     ),
     (
       dict(evaluation__sets=(__file__, __file__)),
-      "evaluation.sets: 'test_config_checks' is there twice",
+      "evaluation.sets: 'test_checks' is there twice",
     ),
     (
       dict(evaluation__rewards=('b:math_answers',)),

@@ -127,7 +127,7 @@ def test_mistakes_are_one_sentence(place, capsys):
     capsys.readouterr().err
   )
   assert reproduce.main(['tau', '--no-run']) == 1
-  assert 'reproduce: tau: there is no config file' in capsys.readouterr().err
+  assert "reproduce: tau: --config: no file 'exp" in capsys.readouterr().err
   assert reproduce.main(['curriculum', '--no-run']) == 1
   assert 'curriculum: no unit is done' in capsys.readouterr().err
 
