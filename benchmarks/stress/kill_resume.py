@@ -72,15 +72,16 @@ signal.signal(signal.SIGUSR1, write)
 atexit.register(signal.signal, signal.SIGUSR1, signal.SIG_IGN)
 os.rename(path + '.new', path)
 """
-# Frames of k15 by the phase they tell.
-_PHASES = {
-  'save': 'checkpoint.py',
-  'rollout': 'in _rollout',
-  'update': 'in _train_on',
-  'evaluation': 'in _evaluation',
-  'sft': 'in _steps',
+# Pages of k15, or a function of one, by the phase that their frames tell.
+PHASES = {
+  'save': 'k15/checkpoints/state.py',
+  'rollout': 'k15/stages/rl_rollout.py',
+  'update': 'in _train_on',  # Of k15/stages/rl.py.
+  'evaluation': 'k15/runtime/evaluation.py',
+  'sft': 'k15/runtime/steps.py',
 }
 _OTHER = 'start, compile or between'
+_MOST_MISSES = 10  # runs in a row that end before their signal is sent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Run:
 
 def _phase(stack):
   ours = '\n'.join(line for line in stack.splitlines() if '/k15/' in line)
-  found = (phase for phase, frame in _PHASES.items() if frame in ours)
+  found = (phase for phase, frame in PHASES.items() if frame in ours)
   return next(found, _OTHER)
 
 
@@ -319,6 +320,7 @@ def disturb(
     How often each phase was hit, and the names of the finished runs.
   """
   hits, names, waiting = collections.Counter(), [], list(kinds)
+  misses = 0
   while waiting or not names:
     name = f'disturbed-{rng.randrange(10**9)}'
     names.append(name)
@@ -330,10 +332,13 @@ def disturb(
         number, aim = waiting[0]
         phase = hit(run, number, aim, rng.uniform(0.3, 1.0) * seconds, rng)
       if phase is None:
+        misses += bool(waiting) and is_first
+        if misses > _MOST_MISSES:
+          raise RuntimeError(f'{misses} runs ended before {waiting[0]}')
         if is_first:  # Not slowed by other work, as the one timed perhaps was.
           seconds = min(seconds, time.monotonic() - began)
         break
-      is_first = False
+      is_first, misses = False, 0
       waiting.pop(0)
       hits[phase] += 1
       label = signal.Signals(number).name
