@@ -85,11 +85,12 @@ bench: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.speed.rl_step $(ARGS)
 
 bench-rollout: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.together schedule rollout
+	$(BIN)/python -m benchmarks.together speed.schedule speed.rollout
 
 bench-rewards: $(VENV)/.test | $(SCRATCH)
-	$(BIN)/python -m benchmarks.together verifiers code_sets hostile \
-	  test_case_funnel reward_models sandbox
+	$(BIN)/python -m benchmarks.together quality.verifiers \
+	  quality.code_sets stress.hostile quality.test_cases \
+	  quality.reward_models speed.sandbox
 
 bench-curation: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.quality.curation $(ARGS)

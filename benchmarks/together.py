@@ -1,6 +1,6 @@
 """Runs several benchmarks one after the other and joins their results.
 
-  python -m benchmarks.together verifiers sandbox
+  python -m benchmarks.together quality.verifiers speed.sandbox
 
 Each prints what it prints alone; the last line has the keys of all of them.
 """

@@ -5,6 +5,7 @@ those of README and docs with a config are read as they stand there, with all
 checks, in a folder that has the files they name.
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -205,10 +206,10 @@ def test_jax_starts_without_a_word():
 @pytest.mark.parametrize(
   'name, arguments',
   [
-    ('verifiers', ['--repeats=1', '--every=500']),
-    ('code_sets', ['--every=200']),
-    ('test_case_funnel', ['--help']),
-    ('curation', ['--help']),
+    ('quality.verifiers', ['--repeats=1', '--every=500']),
+    ('quality.code_sets', ['--every=200']),
+    ('quality.test_cases', ['--help']),
+    ('quality.curation', ['--help']),
   ],
 )
 def test_benchmarks_on_public_data(name, arguments, programs):
@@ -216,3 +217,12 @@ def test_benchmarks_on_public_data(name, arguments, programs):
     pytest.skip(f'no {public_data.folder()}: ${public_data.VARIABLE} names it')
   result = _python(['-m', f'benchmarks.{name}', *arguments], ROOT, programs)
   assert result.returncode == 0, result.stdout[-1000:] + result.stderr[-2000:]
+
+
+def test_benchmarks_that_run_together_exist():
+  text = (ROOT / 'Makefile').read_text().replace('\\\n', ' ')
+  rows = re.findall(r'-m benchmarks\.together (.*)', text)
+  names = [name for row in rows for name in row.split()]
+  assert len(names) == 8
+  for name in names:
+    assert importlib.util.find_spec(f'benchmarks.{name}'), name

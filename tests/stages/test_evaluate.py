@@ -127,7 +127,7 @@ def test_killed_in_the_middle_held_out_records_are_the_same(done):
   folder, changes, _ = done
   changes = changes | dict(evaluation__samples=3)
   code = DYING.format(folder=str(folder), changes=changes)
-  paths = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
+  paths = os.pathsep.join([str(ROOT), str(ROOT / 'tests' / 'support')])
   env = os.environ | dict(JAX_NUM_CPU_DEVICES='8', PYTHONPATH=paths)
   killed = subprocess.run([sys.executable, '-c', code], env=env)
   assert killed.returncode == -signal.SIGKILL

@@ -45,5 +45,5 @@ def test_the_honest_program_would_be_found_correct(pool):
     (hostile.HONEST, hostile.CALL),
     ('print(int(input()) * 7)', hostile.STDIN),
   ):
-    verdict = hostile.code_tests.judge_program(pool, 'python', source, [test])
+    verdict = hostile.programs_lib.judge_program(pool, 'python', source, [test])
     assert verdict.kind == 'correct', verdict
