@@ -17,6 +17,9 @@ os.environ.setdefault('K15_DATA', str(ROOT.parent / 'shared' / 'data'))
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'programs')
 )
+# Small programs that run once: LLVM's optimizations cost more than they give.
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
+os.environ.setdefault('XLA_FLAGS', '--xla_cpu_parallel_codegen_split_count=1')
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 sys.path.insert(0, str(ROOT))

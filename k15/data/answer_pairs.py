@@ -32,6 +32,8 @@ _UNITS = (
   ('t', 'kg', 1000), ('dm', 'cm', 10),
 )  # fmt: skip
 _TERMINATING = (2, 4, 5, 8)
+# So many without a new pair, a thousand of each form and label: no more come.
+_DRAWS_IN_VAIN = 10_000
 
 
 def _compare(left, right):
@@ -302,14 +304,18 @@ def make_pairs(
     key: count // turns + (i < count % turns)
     for i, key in enumerate(itertools.product(kinds, (True, False)))
   }
-  draws = stream(kinds, rng, held_out)
-  for pair in itertools.islice(draws, 100 * count + 10000):
+  since_the_last = 0
+  for pair in stream(kinds, rng, held_out):
     key = pair.kind, pair.is_correct
     if wanted[key] and pair.case not in pairs:
       pairs[pair.case] = pair
       wanted[key] -= 1
+      since_the_last = 0
     if len(pairs) == count:
       return list(pairs.values())
+    since_the_last += 1
+    if since_the_last == _DRAWS_IN_VAIN:
+      break
   raise ValueError(f'found only {len(pairs)} of {count} distinct pairs')
 
 

@@ -224,7 +224,8 @@ def test_padding_packing_and_micro_batches_change_nothing(kind, level):
     rows = behaved_batch(0.4, num_rows=7, row_length=12, max_sequences=1)
     parts = [gradient(loss, update.take_rows(rows, i, 1)) for i in range(7)]
     sums = [sum(x) for x in zip(*((p[0][0], p[1]) for p in parts), strict=True)]
-    np.testing.assert_allclose(sums[0], value, rtol=1e-5)
+    # The terms, some of them near 1, cancel.
+    np.testing.assert_allclose(sums[0], value, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(sums[1], grads, rtol=1e-4, atol=1e-5)
     merged = parts[0][0][1]
     for part in parts[1:]:

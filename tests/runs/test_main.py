@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+
 import pytest
-import small_run
+
 from benchmarks.quality import public_data
 from k15 import files
 
@@ -222,20 +223,17 @@ def _refusal(folder, workdir, *flags):
 
 
 def test_mistakes_are_one_sentence(folder, tmp_path):
+  """One of each border: flags, checks, data; their tests have the others."""
   good = '{"prompt": "1+1", "answer": "2", "response": "#### 2"}\n'
   bad = tmp_path / 'bad.jsonl'
   bad.write_text(good + '{"prompt": 1}\n')
-  few = small_run.write_problems(tmp_path / 'few.jsonl', 18)
-  file = '--config.task.name=file'
   expected = {
-    ('--config.rl.iteration=3',): 'no key --config.rl.iteration',
     ('--config.rl.iterations=many',): 'expected a whole number',
-    ('--config.rl.group_size=1',): 'rl.group_size is 1',
     ('--config.rl.updates_per_iteration=9',): '9, above',
-    (file, '--config.task.train_path=/no/such'): "no file '/no/such'",
-    (file, f'--config.task.train_path={bad}'): f'{bad}, line 2',
-    (file, f'--config.task.train_path={few}'): '2 training problems, fewer',
-  }
+    (
+      '--config.task.name=file', f'--config.task.train_path={bad}'
+    ): f'{bad}, line 2',
+  }  # fmt: skip
   for flags, part in expected.items():
     assert part in _refusal(folder, folder / 'refused/run', *flags)
 
