@@ -89,11 +89,7 @@ def main(argv: list[str]) -> None:
 
 
 def make(
-  config: Any,
-  host: str,
-  port: int,
-  record: Any = None,
-  checkpoint: str = '',
+  config: Any, host: str, port: int, record: Any = None, checkpoint: str = ''
 ) -> RolloutServer:
   """The worker of a config; see `RolloutServer`.
 

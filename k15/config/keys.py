@@ -273,8 +273,7 @@ KEYS = {
   **_group('short_rl', _SHORT_RL),
   **_group('reward_model', schedule(batch_tokens='>= 1')),
   **_group(
-    'saving',
-    dict(every_iterations='>= 1', every_sft_steps='>= 1', keep='>= 1'),
+    'saving', dict(every_iterations='>= 1', every_sft_steps='>= 1', keep='>= 1')
   ),
   **_group('mesh', _MESH, program=True),
 }

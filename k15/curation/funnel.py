@@ -187,10 +187,7 @@ def guessable(
 
 
 def over_represented(
-  problems: Sequence[Problem],
-  max_per_tag: int,
-  max_tag_share: float,
-  seed: int,
+  problems: Sequence[Problem], max_per_tag: int, max_tag_share: float, seed: int
 ) -> list[Removal]:
   """Problems too many of their tag.
 

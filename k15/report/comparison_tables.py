@@ -253,10 +253,7 @@ def _state(found, scores):
   going = sum(
     not runs.is_finished(run.config, run.summary) for run in found.runs
   )
-  facts = [
-    seeds_of(found),
-    scores.stage and f'after {scores.stage}',
-  ]
+  facts = [seeds_of(found), scores.stage and f'after {scores.stage}']
   if going:
     facts.append(f'{going} of {len(found.runs)} not finished')
   return ' · '.join(filter(None, facts))

@@ -279,12 +279,7 @@ def legend(figure: Figure, axes: Axes) -> None:
   handles, labels = axes.get_legend_handles_labels()
   if handles:
     rows = -(-len(labels) // 5)
-    figure.legend(
-      handles,
-      labels,
-      ncols=-(-len(labels) // rows),
-      **LEGEND,
-    )
+    figure.legend(handles, labels, ncols=-(-len(labels) // rows), **LEGEND)
 
 
 def _contrast(color):

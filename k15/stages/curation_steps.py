@@ -178,10 +178,7 @@ def _by_guesses(config, task, found, draw):
     values = draw('guesses', found.problems, c.guesses, form, has_ended=True)
     return funnel.guessable(found.problems, values > 0)
 
-  found.apply(
-    guessed,
-    '' if c.guesses else 'left out: curation.guesses is 0',
-  )
+  found.apply(guessed, '' if c.guesses else 'left out: curation.guesses is 0')
 
 
 def _draw(

@@ -123,9 +123,7 @@ def _loop(context, model, start):
     log_every=config.log_every,
     batch=lambda i: batches[batch_of(i, len(batches), seed)],
     make_step=functools.partial(
-      steps.make_policy_step,
-      context,
-      functools.partial(_loss, config.beta),
+      steps.make_policy_step, context, functools.partial(_loss, config.beta)
     ),
     name_metrics=_metrics,
   )

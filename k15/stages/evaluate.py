@@ -88,10 +88,7 @@ def held_out(
 
 
 def asks_of(
-  context: Context,
-  sets: Sequence[EvalSet],
-  suffix: str,
-  facts: dict[str, Any],
+  context: Context, sets: Sequence[EvalSet], suffix: str, facts: dict[str, Any]
 ) -> dict[str, list[Ask]]:
   """All that is asked, by set, in order of problems and samples.
 

@@ -116,8 +116,7 @@ def make_step(
   def step(state, batch):
     gradient, values = grad(state.params, batch)
     values |= dict(
-      grad_norm=optax.global_norm(gradient),
-      learning_rate=schedule(state.step),
+      grad_norm=optax.global_norm(gradient), learning_rate=schedule(state.step)
     )
     return optimizer_lib.apply(optimizer, schedule, state, gradient), values
 

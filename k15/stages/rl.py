@@ -30,9 +30,7 @@ from k15.training import update
 
 
 def train(
-  context: Context,
-  make_params: Callable[[], Any],
-  name: str = 'rl',
+  context: Context, make_params: Callable[[], Any], name: str = 'rl'
 ) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
@@ -213,12 +211,7 @@ def _train_on(stage, groups, iteration):
       stage.state, values = stage.step(stage.state, batch, is_first)
       values = {k: float(v) for k, v in jax.device_get(values).items()}
       update.refuse_non_finite(
-        stage.context.workdir,
-        stage.name,
-        'iteration',
-        iteration,
-        values,
-        batch,
+        stage.context.workdir, stage.name, 'iteration', iteration, values, batch
       )
       results.append(values)
   _renew_reference(stage, steps_before)

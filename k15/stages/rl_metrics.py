@@ -16,9 +16,7 @@ _LEVELS = ('easy', 'medium', 'hard')
 
 
 def of_rollout(
-  sampled: list[Trajectory],
-  expired: list[Trajectory],
-  stats: dict[str, int],
+  sampled: list[Trajectory], expired: list[Trajectory], stats: dict[str, int]
 ) -> dict[str, float]:
   """Lengths and stop reasons of what an iteration sampled, or gave up.
 

@@ -19,10 +19,7 @@ from k15.training import update
 
 
 def total_rewards(
-  config: Any,
-  groups: list[Group],
-  is_correct_P_K: np.ndarray,
-  iteration: int,
+  config: Any, groups: list[Group], is_correct_P_K: np.ndarray, iteration: int
 ) -> np.ndarray:
   """Raw reward, length reward and repetition penalty, float64 [P, K]."""
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])

@@ -251,8 +251,7 @@ def _container(
     args=works.literal(command),
     env=[
       dict(
-        name=name,
-        valueFrom=dict(secretKeyRef=dict(name=cloud.secret, key=key)),
+        name=name, valueFrom=dict(secretKeyRef=dict(name=cloud.secret, key=key))
       )
       for name, key in tokens.items()
     ],

@@ -143,10 +143,7 @@ def check_unchanged(
 
 
 def run_unit(
-  config: str,
-  unit: sweep.Unit,
-  workdir: pathlib.Path,
-  stop: Stop,
+  config: str, unit: sweep.Unit, workdir: pathlib.Path, stop: Stop
 ) -> dict[str, Any]:
   """Runs a unit to its end, whatever that is; returns its record.
 
