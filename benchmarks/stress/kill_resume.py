@@ -72,11 +72,11 @@ signal.signal(signal.SIGUSR1, write)
 atexit.register(signal.signal, signal.SIGUSR1, signal.SIG_IGN)
 os.rename(path + '.new', path)
 """
-# Pages of k15, or a function of one, by the phase that their frames tell.
+# Pages of k15 by the phase that their frames tell.
 PHASES = {
   'save': 'k15/checkpoints/state.py',
   'rollout': 'k15/stages/rl_rollout.py',
-  'update': 'in _train_on',  # Of k15/stages/rl.py.
+  'update': 'k15/stages/rl_training.py',
   'evaluation': 'k15/runtime/evaluation.py',
   'sft': 'k15/runtime/steps.py',
 }

@@ -1,11 +1,7 @@
 """Measures of an evaluation: n samples of each of P problems, and their spread.
 
-A response that did not end by itself counts as wrong: it is not in `correct`.
-
-Student's t intervals of a mean and of a difference.
-
 Kimi k1.5 shows single runs; here a curve or a score is the mean over seeds,
-and what it is worth is its 95 % interval.
+and what it is worth is its 95 % interval, Student's t.
 """
 
 import functools

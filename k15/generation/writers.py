@@ -22,7 +22,7 @@ from k15.rollout.requests import Request, Rollout
 # that whoever has enough may close it.
 Writer = Callable[[Sequence[Ask]], Iterator[tuple[Ask, Written]]]
 
-_ATTEMPTS = 4
+_ATTEMPTS = 4  # at one request, until the server counts as lost
 _WAIT_SECONDS = 1.0  # before the second attempt; then twice as long each time
 
 

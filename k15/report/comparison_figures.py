@@ -3,8 +3,6 @@
 Thin lines are seeds, a thick one their mean, the band its 95 % interval
 (Student t over seeds).  The first eight groups have colours; the others are
 grey, one line each.
-
-Which numbers of runs go into which figure of a comparison.
 """
 
 import math

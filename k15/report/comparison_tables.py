@@ -63,11 +63,11 @@ def chip(label: str, color: str, note: str = '') -> str:
   )
 
 
-def absent(label: str, why: str) -> str:
+def absent(label: str) -> str:
   """The place of a response that is not there."""
   return (
     f'<article><header><b>{markup.text(label)}</b>'
-    f'<span>{markup.text(why)}</span></header></article>'
+    '<span>was not asked this</span></header></article>'
   )
 
 

@@ -125,8 +125,8 @@ def plain(passage: str) -> str:
   return f'<pre>{text(passage)}</pre>'
 
 
-def settings(title: str, values: Mapping[str, Any]) -> str:
-  """A folded table of nested settings, a block for each group."""
+def settings(values: Mapping[str, Any]) -> str:
+  """A folded table of a config, a block for each group."""
   if not values:
     return ''
   plain = {k: v for k, v in values.items() if not isinstance(v, Mapping)}
@@ -134,7 +134,7 @@ def settings(title: str, values: Mapping[str, Any]) -> str:
   blocks = [_block('general', plain)] if plain else []
   blocks += [_block(name, group) for name, group in groups.items()]
   return (
-    f'<details><summary>{text(title)}</summary>'
+    f'<details><summary>Configuration</summary>'
     f'<div class="settings">{"".join(blocks)}</div></details>'
   )
 

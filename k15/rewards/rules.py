@@ -1,12 +1,8 @@
-"""Rewards by rule alone: the R1 template, its format, accuracy, one language.
+"""Rewards by rule alone: R1's template and format, one language, exact answers.
 
 A rule-based reward has no model to deceive; each rule here says what it asks
-for, and what a response gains by cheating on it is in the tests.
-
-Reward of a short exact answer written after a marker, such as '#### 42'.
-
-The response is hostile text: nothing here evaluates it, and numbers are read
-only when short.
+for, and what a response gains by cheating on it is in the tests.  Nothing here
+evaluates a response, and numbers are read only when short.
 """
 
 import fractions

@@ -2,9 +2,7 @@
 
 A `Scorer` is given judges and routes (`config.routes`).  It judges in threads,
 so that what takes long, a program in its sandbox, is over when the last
-response is.
-
-Which samples of a problem give the same answer: for majority votes.
+response is.  Majority votes ask here which answers are the same.
 """
 
 import collections

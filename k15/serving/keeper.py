@@ -22,7 +22,7 @@ from k15.serving import rollout_pb2 as pb
 from k15.serving import weights
 from k15.serving.wire import Refused
 
-_NO_WEIGHTS = (0, -1)
+_NO_WEIGHTS = (0, -1)  # older than those of any (trainer, version)
 
 
 class WeightsKeeper:

@@ -27,7 +27,7 @@ from k15.rollout import requests as requests_lib
 from k15.rollout.requests import Chunk, Completion, Request, Stop, Work
 from k15.serving import weights
 
-_REPORT_SECONDS = 5.0
+_REPORT_SECONDS = 5.0  # between two warnings while no worker is there
 _MOST_FAILURES = 3  # of one request, before it is given up
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from k15.serving import rollout_pb2 as pb
 
-SHARD_BYTES = 1 << 20
+SHARD_BYTES = 1 << 20  # with its description below any message limit
 
 
 class Damaged(ValueError):

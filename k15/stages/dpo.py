@@ -16,10 +16,10 @@ from k15.data import conversations
 from k15.data_types import Batch, TrainState
 from k15.equations import long2short
 from k15.equations import losses
-from k15.runtime import responses
 from k15.runtime import steps
 from k15.runtime import weights as weights_lib
 from k15.runtime.context import Context
+from k15.stages import collection
 from k15.training import batching
 from k15.training import update
 
@@ -81,7 +81,9 @@ def make_batches(context: Context, pairs: Sequence[Pair]) -> list[Batch]:
 def _pairs(context, model, is_first_run):
   """Pairs of sequences of the sampled responses."""
   config, pairs = context.config.long2short, []
-  collected = responses.collect(context, model, config.problems, config.samples)
+  collected = collection.collect(
+    context, model, config.problems, config.samples
+  )
   for problem, sampled in collected:
     prompt = context.task.encode_prompt(problem.prompt)
     for pair in long2short.preference_pairs(

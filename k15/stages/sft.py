@@ -2,8 +2,6 @@
 
 Packed examples, loss on what the assistant writes, one cosine of the learning
 rate.  A stage has a group of keys in the config, whose name it goes by.
-
-What a stage of supervised fine-tuning learns from, as packed batches.
 """
 
 import dataclasses

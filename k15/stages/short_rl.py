@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from k15.checkpoints import models
 from k15.data_types import TrainState
 from k15.equations import long2short
-from k15.runtime import responses
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.stages import collection
 from k15.stages import rl
 
 
@@ -59,8 +59,8 @@ def choose(context: Context, candidates: Sequence[str]) -> pathlib.Path:
   config = context.config.long2short
   directories = [models.directory_of(candidate) for candidate in candidates]
   measured = [
-    responses.accuracy_and_tokens(
-      responses.collect(context, directory, config.problems, 1)
+    collection.accuracy_and_tokens(
+      collection.collect(context, directory, config.problems, 1)
     )
     for directory in directories
   ]

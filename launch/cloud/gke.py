@@ -27,6 +27,7 @@ from launch.cloud import slices
 from launch.cloud import works
 from launch.plan import chips
 
+# Of pods, each with an address of its own: any three ports would do.
 COORDINATOR_PORT, ROLLOUT_PORT, SANDBOX_PORT = 8476, 9100, 9300
 _SANDBOX_CORES = 4
 _INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"

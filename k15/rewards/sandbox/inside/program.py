@@ -28,7 +28,7 @@ from k15.rewards.sandbox.inside import seccomp
 
 STARTED = b'!'  # Put over the first byte of a job once its walls stand.
 _OPEN_FILES = 64
-_STACK_BYTES = 64 << 20
+_STACK_BYTES = 64 << 20  # for programs that recurse deeply
 _COMPILER_PATH = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'TMPDIR': '.'}
 _IN_PLACE = ('python', 'call', 'judge')
 
