@@ -158,16 +158,12 @@ def _blocks(heads, rows, title):
 
 def _texts(values: Sequence[Any]) -> list[str | None]:
   """Values as text; of long ones, the part in which they begin to differ."""
-  texts = [None if v is None else _text(v) for v in values]
+  texts = [None if v is None else markup.flat(v) for v in values]
   known = [text for text in texts if text is not None]
   if max(map(len, known)) <= _CHARS:
     return texts
   start = max(0, len(os.path.commonprefix(known)) - 20) if known[1:] else 0
   return [None if text is None else _part(text, start) for text in texts]
-
-
-def _text(value):
-  return ', '.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _part(text, start):

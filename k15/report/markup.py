@@ -141,14 +141,15 @@ def settings(values: Mapping[str, Any]) -> str:
 
 def _block(name, values):
   rows = ''.join(
-    f'<tr><td>{text(key)}</td><td>{text(_flat(value))}</td></tr>'
+    f'<tr><td>{text(key)}</td><td>{text(flat(value))}</td></tr>'
     for key, value in values.items()
   )
   return f'<table><caption>{text(name)}</caption>{rows}</table>'
 
 
-def _flat(value):
-  return ', '.join(map(str, value)) if isinstance(value, list) else value
+def flat(value: Any) -> str:
+  """A value of a config, lists without brackets."""
+  return ', '.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def response(label: str, record: Mapping[str, Any], right: bool) -> str:

@@ -8,6 +8,7 @@ response is.  Majority votes ask here which answers are the same.
 import collections
 import contextlib
 import dataclasses
+import operator
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -283,14 +284,10 @@ def answer_of(response: str, reward: str, marker: str) -> str | None:
 
 def equal_by(reward: str) -> Callable[[str, str], bool]:
   """Whether two answers are one: as mathematics, or letter by letter."""
-  return _same_mathematics if reward == 'math_answers' else _same_text
+  return _same_mathematics if reward == 'math_answers' else operator.eq
 
 
 def _same_mathematics(answer, other):
   # Boxed, or an answer of several words would be searched for a number.
   response = f'\\boxed{{{answer}}}'
   return verify.verify(response, other).kind == 'correct'
-
-
-def _same_text(answer, other):
-  return answer == other

@@ -103,9 +103,8 @@ def curate_with(
   checkpoints = context.workdir / 'checkpoints'
   trained = stages.with_curves('rl')
   if any((checkpoints / stage).exists() for stage in trained):
-    return _begun_upon(
-      context, folder, _changed(curation_files.recorded(folder), inputs)
-    )
+    changed = [key for key in inputs if recorded.get(key) != inputs[key]]
+    return _begun_upon(context, folder, changed)
   folder.mkdir(parents=True, exist_ok=True)
   problems, steps = curation_steps.run(context, evaluation, write, model)
   records = funnel.records_of(steps, context.config.curation.examples)
@@ -159,7 +158,3 @@ def prompt_set(context: Context, problems: list[Problem]) -> Context:
     )
   task = dataclasses.replace(task, train=problems, examples=examples)
   return dataclasses.replace(context, task=task)
-
-
-def _changed(old, new):
-  return [key for key in new if old.get(key) != new[key]]
