@@ -55,7 +55,6 @@ def draw(claim: claims.Claim, arms: data.Arms) -> Figure:
   """All panels of a claim, with the question above and arms in a legend.
 
   Args:
-    claim: whose panels are drawn.
     arms: runs by label and seed; an arm without any is left out.
 
   Raises:
@@ -240,14 +239,7 @@ class Result:
 
 
 def row(name: str, figure: str, paper: str, result: Result) -> str:
-  """One line of the table.
-
-  Args:
-    name: of the ablation, its config and its picture.
-    figure: of the paper.
-    paper: what it saw.
-    result: what was measured.
-  """
+  """One line of the table."""
   shown = [
     f'{what} **{findings.text(found)}**'
     if what in result.deciding
@@ -284,9 +276,6 @@ def update(text: str, name: str, new: str, order: Sequence[str]) -> str:
   """The page with the row of a name replaced, or put into its place.
 
   Args:
-    text: of the page.
-    name: whose row it is.
-    new: the row.
     order: of the names; rows of none of them are dropped.
 
   Raises:
@@ -318,7 +307,6 @@ def dumps(
   """The text of docs/reproduce/NAME.json: a line a measure, and a line a run.
 
   Args:
-    name: of the ablation.
     claim, arms, result: what was asked, run and measured.
     config: 'FILE:cpu'.
     date: of the measurement.

@@ -194,8 +194,6 @@ def hit(
   """Sends a signal at a moment; the phase it hit, None if the run was faster.
 
   Args:
-    run: a process that has just started.
-    number: of the signal.
     aim: 'save', 'rollout' or 'any'.
     moment: seconds from now, for 'any'.
     rng: decides which save or which moment of the rollouts it is.
@@ -311,10 +309,8 @@ def disturb(
   A run that finishes before they are spent is followed by another one.
 
   Args:
-    harness: where.
     kinds: signals to send, each with its aim, in this order.
     seconds: an undisturbed run takes, the range of the random moments.
-    rng: of the moments.
 
   Returns:
     How often each phase was hit, and the names of the finished runs.

@@ -282,9 +282,6 @@ KEYS = {
 def judge(get: Callable[[str], Any]) -> None:
   """Refuses the first value that breaks the rule of its key.
 
-  Args:
-    get: the value of a key, 'loss.tau'.
-
   Raises:
     ConfigError: names the key, its value and what it has to be.
   """

@@ -199,7 +199,6 @@ def over_represented(
     problems: with domain, discipline and difficulty.
     max_per_tag: 0 is no bound.
     max_tag_share: (0, 1]; 1 is no bound.
-    seed: of the hash.
 
   Raises:
     ValueError: fewer tags than such a share needs.

@@ -70,7 +70,6 @@ def majority(
 
   Args:
     groups: of `group_equal`, one per sample; None has no vote.
-    correct: of the samples.
 
   Returns:
     A value in [0, 1], 0 without any vote; whether several answers were tied.
@@ -104,7 +103,6 @@ def bootstrap(
 
   Args:
     values: float [P], one or more.
-    resamples: how many means.
     rng: the same one gives the same means.
 
   Returns:

@@ -39,9 +39,7 @@ def by_rollout(
   prefix is encoded by itself, as worked solutions are in training.
 
   Args:
-    rollout: with weights.
     encode_turn: text put to the model -> int32 tokens.
-    tokenizer: of responses.
   """
 
   def write(asks):
@@ -94,7 +92,6 @@ def as_function(
   given as far as it goes; a prompt that is too long is answered by ''.
 
   Args:
-    rollout: with weights.
     tokenizer: of prompts and texts.
     max_prompt_tokens: longer prompts are not asked.
     max_tokens: of a text, at least 1.

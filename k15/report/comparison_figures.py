@@ -50,7 +50,6 @@ def curves(
   Args:
     lines: a curve for each seed by the label of its group.
     ylabel: name of the values, with unit.
-    xlabel: name of the steps.
     limits: of the y axis; None leaves an end to the data.
     is_sparse: measured now and then: points, and no running mean.
     is_log: y in powers of ten where values span more than one.

@@ -58,7 +58,6 @@ def write_comparison(
 
   Args:
     paths: directories of runs that are finished, going or broken off.
-    out: the file to write.
 
   Returns:
     Its path.

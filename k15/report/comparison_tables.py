@@ -183,7 +183,6 @@ def final(groups: Sequence[Group], scores: Sequence[Scores]) -> str:
 
   Args:
     groups: in the order of their colours.
-    scores: of each group.
   """
   shown = [m for m in _METRICS if any(m in s.by_seed for s in scores)]
   head = ['group', *(_METRICS[metric][0] for metric in shown)]

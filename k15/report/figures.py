@@ -75,7 +75,6 @@ def curves(
     x: float [N], iteration or step.
     lines: float [N] by label.
     ylabel: name of the values, with unit.
-    xlabel: name of x.
     limits: of the y axis; None leaves an end to the data.
     colors: one per line, reused when there are more lines.
     points: labels measured now and then, drawn as connected points.

@@ -159,7 +159,6 @@ def response(label: str, record: Mapping[str, Any], right: bool) -> str:
     label: which policy wrote it.
     record: uses `response`, `length`, `stop`, and `segments` (tokens) and
       `versions` if it grew over several iterations.
-    right: the verdict.
   """
   verdict = 'right' if right else 'wrong'
   facts = [f'{record.get("length", "?")} tokens', f'stop: {record.get("stop")}']
@@ -188,7 +187,6 @@ def sample(problem: Mapping[str, Any], responses: Iterable[str]) -> str:
   Args:
     problem: a record; uses `prompt`, `answer`, `problem_id`, `domain` and
       `difficulty`.
-    responses: markup.
   """
   labels = [str(problem.get(key) or '') for key in ('problem_id', 'domain')]
   if problem.get('difficulty') is not None:

@@ -27,7 +27,6 @@ def sections(
   """Markup of each stage that has left numbers, in the order of the run.
 
   Args:
-    stages: of the config.
     records: of metrics.jsonl.
     folder: 'long_cot' -> its funnel.json, 'evaluate' -> the results by set.
   """
@@ -58,7 +57,6 @@ def way(
   """Markup of the way of the model through its stages; '' for fewer than two.
 
   Args:
-    stages: of the config.
     scores: stage -> records of its evaluation.
   """
   done = [stage for stage in stages if scores.get(stage)]

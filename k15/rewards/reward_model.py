@@ -83,7 +83,6 @@ def judge_by_reasoning(
   """The chain-of-thought reward model.
 
   Args:
-    cases: what to judge.
     generate: prompts -> what the model writes after them, each finished or
       cut; it has to sample, or a second attempt repeats the first.
     attempts: how often a judgement may be asked for.
@@ -114,7 +113,6 @@ def judge_by_value(
   """The classic reward model.
 
   Args:
-    cases: what to judge.
     value: prompts -> one scalar each; a response is correct above 0.
 
   Returns:

@@ -154,7 +154,6 @@ def final_answer(text: str, marker: str) -> str | None:
   """Text after the last marker, up to the end of its line, stripped.
 
   Args:
-    text: a response.
     marker: not empty.
 
   Returns:

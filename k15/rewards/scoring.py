@@ -45,8 +45,6 @@ def settle(
   far need not be what it would have said.  An error stays one.
 
   Args:
-    verdict: on its text.
-    stop: why it stopped.
     cut_is_wrong: `reward.cut_is_wrong` of the config; False takes the text as
       it stands.
   """
@@ -182,9 +180,7 @@ class Scorer:
     that refuses its token makes the future raise `Failed`.
 
     Args:
-      problem: it answers.
       response: without what its prompt has written of it.
-      stop: why it stopped.
       opening: what that is; None: what the problem's own prompt has written,
         for a response to this.
     """

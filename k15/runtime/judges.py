@@ -55,7 +55,6 @@ def make_judges(
   """The named rewards of a config.
 
   Args:
-    config: the whole.
     names: of routes.REWARDS.
     resources: gets what has to be closed: sandboxes, worker processes.
 

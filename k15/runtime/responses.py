@@ -30,7 +30,6 @@ def by_model(
   Where everything is in a journal, no model is loaded.
 
   Args:
-    context: of the run.
     model: its directory; None: random weights.
     stream: of its random numbers, one of `streams.NUMBERS`.
   """

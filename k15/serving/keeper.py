@@ -35,7 +35,6 @@ class WeightsKeeper:
 
     Args:
       driver: its scheduler decodes with them.
-      shape: of the policy.
       layout: pytree of `jax.ShapeDtypeStruct` with shardings: parameters.
     """
     self._driver, self._shape, self._layout = driver, shape, layout
@@ -59,7 +58,6 @@ class WeightsKeeper:
 
     Args:
       promise: trainer, 0 for any, and lowest version.
-      seconds: longest wait.
 
     Raises:
       Refused: they did not come, or never will.
@@ -88,9 +86,6 @@ class WeightsKeeper:
     self, messages: AsyncIterator[pb.WeightsRequest]
   ) -> pb.WeightsReply:
     """Receives one update and lets it serve.
-
-    Args:
-      messages: the header and the shards.
 
     Raises:
       Refused: late (FAILED_PRECONDITION), damaged (DATA_LOSS), overtaken by

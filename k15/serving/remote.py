@@ -243,7 +243,6 @@ class Run:
     """Nobody has anything yet.
 
     Args:
-      requests: to be answered once each.
       seed: takes the place of theirs.
       labels: versions as workers count them -> versions of the caller.
     """

@@ -130,7 +130,6 @@ class Receiver:
     """Expects what the header announces; never more than the policy holds.
 
     Args:
-      header: of the update.
       layout: pytree of `jax.ShapeDtypeStruct`, the worker's parameters.
 
     Raises:

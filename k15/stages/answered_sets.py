@@ -32,10 +32,7 @@ def asks_of(
   """All that is asked, by set, in order of problems and samples.
 
   Args:
-    context: of the run.
-    sets: to be answered.
     suffix: between a problem's prompt and its response.
-    facts: of `facts_of`.
   """
   config, asks = context.config, {}
   taken, ids = set(), streams.IDS['evaluate']
@@ -83,12 +80,7 @@ def answered(
   """The journal in the folder, with all responses and their verdicts.
 
   Args:
-    context: of the run.
-    source: the model's directory.
-    asks: of `asks_of`.
-    facts: of `facts_of`.
     folder: gets the journal, one a model and sampling.
-    label: of the progress.
     stream: of random numbers, one of `streams.NUMBERS`.
 
   Raises:

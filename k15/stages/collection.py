@@ -46,10 +46,8 @@ def collect(
   workdir.  It may hold responses of other models too: keys tell them apart.
 
   Args:
-    context: of the run.
     model: its directory; None: random weights.
     num_problems: the first of the training set.
-    samples: of each problem.
 
   Raises:
     Interrupted, scoring.Failed: see `drawn`.

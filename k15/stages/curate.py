@@ -35,7 +35,6 @@ def curate(
   """Runs the stage, or reads what it wrote for the same inputs.
 
   Args:
-    context: of the run.
     make_params: gives the weights of the SFT model; None: there are none.
 
   Raises:
@@ -90,7 +89,6 @@ def curate_with(
   """The stage with any writer of responses.
 
   Args:
-    context: of the run.
     write: answers what is asked; None if no step needs a model.
     model: names it; under another name everything is drawn anew.
   """

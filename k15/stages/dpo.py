@@ -30,7 +30,6 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     model: directory of the model to start from, which is the reference.
   """
   config = context.config.dpo

@@ -25,7 +25,6 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
   """Evaluates the model at `source`, or what is left of that.
 
   Args:
-    context: of the run.
     source: a model's directory, or a workdir.
 
   Returns:

@@ -24,11 +24,6 @@ def held_out(
 ) -> list[evaluation.Record]:
   """Records of the held-out problems; [] but in the first process.
 
-  Args:
-    context: of the run.
-    stage: that left the model.
-    source: the model's directory.
-
   Raises:
     Interrupted: it was asked to stop; what was sampled is on disk.
   """

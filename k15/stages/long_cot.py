@@ -29,7 +29,6 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Makes the examples, or reads them, and learns from them.
 
   Args:
-    context: of the run.
     model: directory of the model to start from; None: random weights.  It
       writes the examples too, unless a server does.
 

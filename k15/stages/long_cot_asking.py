@@ -73,12 +73,7 @@ def asks_of(
   """The asks of a call; its number and their places are their random ids.
 
   Args:
-    call: its number.
-    asked: the problems.
     turn: how often they were asked before.
-    asking: by which prompts.
-    task: puts them.
-    facts: of `asks.facts_of`.
     judge_of: `Ask.judge` of a problem.
   """
   asks = []

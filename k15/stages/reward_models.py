@@ -51,8 +51,6 @@ def train(
   columns.
 
   Args:
-    context: of the run.
-    examples: the labelled set.
     trunk: parameters to start from, copied; None draws them by the seed.
 
   Raises:
@@ -130,7 +128,6 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
 
   Args:
     context: its tokenizer, policy and longest prompt.
-    params: of a trained state.
     rows: prompts judged at once.
   """
   columns = context.config.rollout.max_prompt_length

@@ -32,9 +32,7 @@ def train(
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     make_params: the weights to start from, consumed; called by a first run.
-    name: of the stage.
 
   Raises:
     context_lib.Interrupted: asked to stop; its state is saved.

@@ -23,7 +23,6 @@ def of_rollout(
   Args:
     sampled: what grew in it.
     expired: what was too old to be resumed.
-    stats: of the rollout.
 
   Returns:
     `rl/length_mean` and `rl/length_p95` are over finished responses, whole;

@@ -28,7 +28,6 @@ def sample(
   """Grows every pending response and has judged, meanwhile, what is finished.
 
   Args:
-    stage: of the iteration.
     expired: trajectories that are finished by their age.
 
   Returns:

@@ -229,14 +229,7 @@ def make_updates(
   optimizer: optax.GradientTransformation,
   state_shardings: Any,
 ) -> tuple[Any, Any]:
-  """The jitted step and reference log-probabilities of `k15.training.update`.
-
-  Args:
-    config: of the run.
-    layout: of training.
-    optimizer: of `weights.make_optimizer`.
-    state_shardings: of the state.
-  """
+  """The jitted step and reference log-probabilities, see `training.update`."""
   shape, o = layout.shape, config.optimizer
   temperature = config.rollout.temperature
   # As all batches are: another layout would compile the step again.

@@ -24,7 +24,6 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     model: directory of the model before; `short_rl.candidates`, if there are
       any, stand for it.
   """
@@ -53,7 +52,6 @@ def choose(context: Context, candidates: Sequence[str]) -> pathlib.Path:
   than it is.
 
   Args:
-    context: of the run.
     candidates: directories of models, or workdirs.
   """
   config = context.config.long2short

@@ -19,7 +19,6 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     model: directory of the long-CoT model; None: random weights.
   """
   return sft.train(

@@ -88,8 +88,6 @@ class ReplayBuffer:
     """Sets the raw rewards of finished responses, each once.
 
     Args:
-      trajectories: that are scored.
-      rewards: theirs.
       parts: what each is made of; None: the rewards are accuracies.
 
     Raises:

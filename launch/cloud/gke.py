@@ -288,7 +288,6 @@ def _tpu_pod(
 
   Args:
     cloud: names bucket and service account.
-    topology: of the slice.
     container: takes all chips of the host.  It is root, whom alone Kubernetes
       gives the right to lock memory, and may do nothing else.
     may_write: to the bucket.
@@ -343,7 +342,6 @@ def _job(
     num_pods: of each, all at once.
     backoff: failures of pods until a Job has failed.
     rules: of its podFailurePolicy.
-    pod: template.
   """
   return dict(
     name=name,

@@ -113,9 +113,6 @@ def submit(
   """Sends what does not run there yet, as an experiment of XManager's.
 
   Args:
-    cloud: where to.
-    works: the units.
-    title: of the experiment.
     connect: makes the `JobServiceClient`.
 
   Returns:

@@ -133,8 +133,6 @@ def arguments(
   """Of a command that takes the unit's config: --config and all overrides.
 
   Args:
-    cloud: where the bucket is.
-    work: the unit.
     overrides: by dotted key, beside or instead of the unit's own.
   """
   found = dict(work.unit.overrides)

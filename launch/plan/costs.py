@@ -188,7 +188,6 @@ def whole_rows(
   Args:
     chip: of `launch.plan.chips`.
     p: shape of the policy.
-    rows, length: of what is computed.
     ways: parts of a row, the mesh axis 'context'.
     chips: of the slice.
     passes: in forward passes, 3 with the backward one.
@@ -218,7 +217,6 @@ def decode_step(
     context: columns a slot sees, in the mean.
     chips: among which the work is divided.
     bytes_read: of weights and cache, by one chip.
-    a: assumptions.
   """
   work = decode_flops(p, slots, context)
   return Time(

@@ -140,7 +140,6 @@ def parse(config: str, texts: Sequence[str]) -> dict[str, Any]:
   """Overrides that stand on a command line, read as k15.main reads them.
 
   Args:
-    config: 'FILE' or 'FILE:VARIANT'.
     texts: '--config.key=value' each.
 
   Raises:

@@ -152,7 +152,6 @@ def run_unit(
   to stop, too.
 
   Args:
-    config: 'FILE' or 'FILE:VARIANT'.
     unit: of that file.
     workdir: of the run; made if missing.
     stop: asked to stop, it passes that on to the unit.

@@ -112,7 +112,6 @@ def extract_program(
   """The program in a response, after the thinking; None without one.
 
   Args:
-    response: of a policy.
     language, names: see `fences.find_program`.
   """
   said = thinking.said(response)

@@ -117,11 +117,8 @@ def run(
   """Runs a generator once a case; what it prints is an input.
 
   Args:
-    generator: text of the program.
-    cases: their numbers.
     pool: from `make_pool`.
     seed: of `random` in it, together with the case's number.
-    limits: of one run.
   """
   jobs = [
     pool_lib.Job(
@@ -224,7 +221,6 @@ def select(
     pool: from `test_cases.make_pool`.
     rules: how many of what.
     seed: of the inputs and of the draw of submissions.
-    limits: of every run.
 
   Returns:
     One selection a problem, in order.

@@ -205,7 +205,6 @@ class Worker:
     Args:
       job: what `program` reads, without 'files'.
       blobs: files by name, put in the working folder.
-      stdin: of the program.
       limits: seconds, memory_bytes, output_bytes, processes, tmp_bytes; perhaps
         group_bytes, of all together where there is a control group.
       answer: (name, arguments) -> (failure, value), for a judge's questions.

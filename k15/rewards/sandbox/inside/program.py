@@ -65,8 +65,6 @@ def main(config: dict, limits: dict, files: list[int]) -> int:
   """Runs a job in the current folder; returns the exit code.
 
   Args:
-    config: of the worker.
-    limits: of the job.
     files: descriptors of job, result and, for a judge, its channel.
   """
   job, blobs = _read_job(files[0])
