@@ -118,9 +118,6 @@ class Time:
     times = dict(compute=self.compute, HBM=self.memory, ICI=self.network)
     return max(times, key=times.get)
 
-  def times(self, n: float) -> 'Time':
-    return Time(self.compute * n, self.memory * n, self.network * n)
-
 
 @dataclasses.dataclass(frozen=True)
 class Iteration:
