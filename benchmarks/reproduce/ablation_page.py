@@ -42,8 +42,11 @@ _TITLE_INCHES = 0.3  # from the top to the legend
 # Which page of the repository has the table, between these marks.
 PAGE = 'docs/reproduction.md'
 START, END = '<!-- reproduce -->', '<!-- /reproduce -->'
-_HEADER = """| figure | config | command | what the paper saw | what was
-measured here | verdict | |---|---|---|---|---|---|"""  # noqa: E501
+_COLUMNS = (
+  'figure', 'config', 'command', 'what the paper saw', 'what was measured here',
+  'verdict',
+)  # fmt: skip
+HEADER = f'| {" | ".join(_COLUMNS)} |\n{"|---" * len(_COLUMNS)}|'
 # Kept beside the metrics of the panels, where they are known.
 _ALWAYS = (
   'rl/reward', 'rl/length_mean', 'evaluation/accuracy',
@@ -293,7 +296,7 @@ def update(text: str, name: str, new: str, order: Sequence[str]) -> str:
     if f'/{other}.png)' in line
   } | {name: new}
   lines = [rows[other] for other in order if other in rows]
-  return '\n'.join([before + START, _HEADER, *lines, END + after])
+  return '\n'.join([before + START, HEADER, *lines, END + after])
 
 
 def dumps(
