@@ -185,7 +185,7 @@ def test_a_server_may_write_them(tmp_path, monkeypatch):
     return write
 
   asked = []
-  monkeypatch.setenv(long_cot.KEY_VARIABLE, 'secret')
+  monkeypatch.setenv(long_cot_samples.KEY_VARIABLE, 'secret')
   monkeypatch.setattr(long_cot_samples.writers, 'by_server', by_server)
   context = _context(
     tmp_path,
