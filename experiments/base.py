@@ -63,8 +63,7 @@ def _experiment():
     task=dict(
       name='arithmetic',  # generates problems without end; 'file' reads them
       # -- name='file': JSONL, JSON (an array) or Parquet.  A problem may lack
-      # domain, discipline, difficulty (it is then not judged by a label), `id`
-      # and the response, a worked solution that SFT needs.
+      # domain, discipline, difficulty, `id` and the solution that SFT needs.
       train_path='',
       held_out_path='',  # empty: `held_out_problems` are taken from train_path
       prompt_field='prompt', answer_field='answer', response_field='response',
@@ -72,31 +71,25 @@ def _experiment():
       difficulty_field='difficulty',
       hardest=1.0,  # its greatest value: labels are divided by it
       # Problems without an answer or with too long a prompt, conversations that
-      # say nothing or that the chat template refuses: left out and counted, or
-      # the run refused.  What is evaluated is left out anyway.
+      # say nothing or that a template refuses: left out, or the run refused.
       drop_unusable=False,
       shuffle=True,  # before the first are taken: files are sorted by subject
       # -- both
       train_problems=4096,  # size of the RL prompt set D
       held_out_problems=320,  # never trained on
       prompt_suffix='\n',  # between a prompt and its response
-      # Prompt and suffix as a user's turn, where the checkpoint has a template.
-      use_chat_template=True,
+      use_chat_template=True,  # of the checkpoint: a prompt is a user's turn
       system_prompt='',  # of the chat; empty: whatever the template does
       answer_marker='####',  # the final answer is the text after the last one
     ),
     tokenizer=dict(words=()),  # of one token each; bytes are the others
     policy=dict(
       vocab_size=0,  # rows of the embedding, V; 0: as the tokenizer has
-      num_layers=4, d_model=128,
-      num_heads=4,  # query heads, H
-      num_kv_heads=2,  # key-value heads, N; divides num_heads
-      head_dim=32,  # h
-      d_ff=384,  # SwiGLU width
-      rms_norm_eps=1e-6,
-      qkv_bias=False,  # Qwen2: True
-      qk_norm=True,  # Qwen3: True
-      tie_embeddings=True,
+      num_layers=4, d_model=128, d_ff=384,  # SwiGLU width
+      # Query heads H, key-value heads N, which divides H, and their size h.
+      num_heads=4, num_kv_heads=2, head_dim=32,
+      qkv_bias=False, qk_norm=True,  # Qwen2: True, False; Qwen3: False, True
+      rms_norm_eps=1e-6, tie_embeddings=True,
     ),
     # The first phase of supervised fine-tuning, k1.5 2.5.2, or all of it: the
     # arithmetic family's warm-up; `experiments/sft.py` has the paper's values.
@@ -105,24 +98,18 @@ def _experiment():
       iterations=60,  # NP
       problems_per_iteration=32,  # new groups opened in each iteration, NP
       group_size=8,  # k, responses per problem; NP (Kimina-Prover: 8)
-      # Optimizer steps of an epoch over the groups an iteration opens, NP;
-      # where fewer or more are complete, steps are so in proportion.
-      updates_per_iteration=4,
+      updates_per_iteration=4,  # steps of an epoch, if all groups complete; NP
       epochs=1,  # passes over an iteration's groups
-      # Segments in the loss: 'all', or 'last', of each response its own last
-      # one, 'last:m' its last m; k1.5 2.6.2 leaves the choice open.
-      loss_segments='all',
+      loss_segments='all',  # or a response's 'last', 'last:m'; 2.6.2 is open
       max_group_age=8,  # iterations; older ones count as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
       log_trajectories=4,  # responses written to disk per iteration
     ),
     rollout=dict(
-      max_prompt_length=64,  # tokens
-      max_length=256,  # tokens of a whole response
+      max_prompt_length=64, max_length=256,  # tokens of prompt, of response
       token_budget=128,  # tokens a response may grow per iteration, NP
       temperature=1.0,  # NP
-      num_slots=128,  # responses decoded at once
-      prefill_batch=32,  # sequences prefilled in one call
+      num_slots=128, prefill_batch=32,  # responses decoded, prefilled at once
       tokens_per_call=32,  # decode steps per device dispatch
     ),
     reward=dict(
@@ -132,19 +119,17 @@ def _experiment():
       #   math_answers  the boxed answer, equal as mathematics
       #   code_tests    the program passes the problem's tests, in a sandbox
       #   r1_format     <think> </think> <answer> </answer>, nothing else
-      # A correct answer earns 1, a wrong one and an error 0.
-      # 'math_answers+0.5*r1_format' adds what the format earns, as
-      # DeepSeek-R1-Zero does; the first one alone says which are right.
+      # A correct answer earns 1.  'math_answers+0.5*r1_format' adds what the
+      # format earns, as DeepSeek-R1-Zero does; the first says which are right.
       default='exact_answer', routes=(),
       # A response that was cut, by its length, for repeating itself or for the
-      # age of its group, earns 0 and is not right, in RL, pass rates,
-      # long2short and evaluation alike; False judges it as it stands.  (Guesses
-      # of curation always are; an example of long_cot has to be whole.)
+      # age of its group, earns 0 and is not right, in evaluation too; False
+      # judges it as it stands.  (Guesses of curation always are.)
       cut_is_wrong=True,
     ),
     loss=dict(
-      # 'mirror_descent' (k1.5 eq. 3), 'reinforce' (the same, tau = 0), 'rest'
-      # (fit the best response only, k1.5 3.5) or 'grpo' (DeepSeek-R1 eq. 1).
+      # 'mirror_descent' (k1.5 eq. 3), 'reinforce' (tau = 0), 'rest' (fit the
+      # best response only, k1.5 3.5) or 'grpo' (DeepSeek-R1 eq. 1).
       method='mirror_descent',
       tau=0.1,  # NP (Kimina-Prover: 0.4)
       baseline='mean',  # 'mean', 'tau_log_z', 'leave_one_out' or 'none'
@@ -153,55 +138,44 @@ def _experiment():
       # 'token_mean' are what other implementations do.
       pg_norm='const_max_len', reg_norm='const_max_len',
       keep_zero_variance_groups=True,  # they still anchor to the reference
-      # 'keep', 'drop' (positive advantages only) or 'discard' (each response
-      # with a negative advantage is left out with the probability below).
-      negative_gradients='keep',
-      negative_discard_rate=0.5,  # Kimina-Prover's omega
+      # Of negative advantage: 'keep', 'drop', or 'discard' at Kimina's omega.
+      negative_gradients='keep', negative_discard_rate=0.5,
       # The rollout samples from a policy a little off pi_theta_i: in another
       # precision, under older weights.  'truncate' weights policy gradients by
       # min(ratio, cap), ratio = pi_theta_i / what sampled; 'mask' leaves out
       # what is outside [1 / cap, cap].  NP; Yao et al. 2025, and IcePop.
-      rollout_correction='none',
+      rollout_correction='none', rollout_correction_cap=2.0,
       rollout_correction_level='token',  # 'token', or 'sequence': of a response
-      rollout_correction_cap=2.0,
       # -- method='grpo'
       grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
       grpo_beta=0.001,  # weight of the k3 KL estimate
       grpo_ratio='token',  # 'token', or 'sequence' as DeepSeek-R1 writes it
-      # Optimizer steps between renewals of the slow reference, at the end of an
-      # iteration (DeepSeek-R1: 400, 16 to a rollout).
-      grpo_reference_interval=400,
+      grpo_reference_interval=400,  # steps until the slow reference is renewed
     ),
     length_reward=dict(
       weight=0.0,  # k1.5 2.3.3, NP; below 2 any right answer beats any wrong
       start_iteration=0,  # the penalty is off before it, constant from it on
     ),
     problem_sampler=dict(
-      # 'uniform', 'curriculum' or 'prioritized' (2.3.4).  Prioritized: a
-      # problem is drawn with a chance proportional to 1 - s_i, for any share of
-      # D; no chance is above 1, which caps the heaviest where n (1 - s_i) > the
-      # sum of all 1 - s_j, and lifts the others alike.
+      # 'uniform', 'curriculum' or 'prioritized' (2.3.4): drawn with a chance in
+      # proportion to 1 - s_i; none is above 1, and others are lifted alike.
       strategy='uniform',
       success_decay=0.5,  # weight of the old value in a success rate's average
       unseen_success_rate=0.0,  # of what has neither tries nor a difficulty
       min_weight=0.02,  # floor of 1 - s_i, so that nothing is never drawn
-      # Draws of a problem, rl.group_size responses each, none ever right, after
-      # which it is left out (Kimi-Dev, arXiv 2509.23045: 16 responses); 0: none
-      # is.  Where too few remain, those left out longest come back.
+      # Draws without a right response until a problem is left out (Kimi-Dev:
+      # 16 responses); 0: never.  Where too few remain, the oldest return.
       leave_out_after=0,
       retry_after=0,  # iterations until it is tried anew; 0: it stays out
       # -- strategy='curriculum': uniform until the iteration, then hard only
-      curriculum_iteration=24,  # k1.5 Fig. 9
-      hard_below_success_rate=0.5,  # NP
+      curriculum_iteration=24, hard_below_success_rate=0.5,  # Fig. 9; NP
     ),
     optimizer=dict(
       name='adam',  # 'adam', 'muon' or 'sgd'
       learning_rate=3e-4, warmup_updates=0,  # constant after the warm-up; NP
       beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.0,
       clip_norm=1.0,  # global gradient norm; 0 is off
-      # Where a stage learns by 'muon': the learning rate of embedding, head,
-      # norms and biases, which are Adam's, over that of Muon; NP.
-      muon_adam_share=0.3,
+      muon_adam_share=0.3,  # rate of embedding, head, norms over Muon's; NP
       muon_embeddings=False,  # embedding and head are Muon's too, against usage
       reset_every_iteration=True,  # k1.5 2.3.2
       micro_batch_rows=16,  # packed rows whose gradient is computed at once
@@ -209,20 +183,16 @@ def _experiment():
     evaluation=dict(
       every=0,  # RL iterations between evaluations; 0: before and after only
       samples=1,  # responses per problem
-      temperature=1.0,  # 0 takes the likeliest token
-      top_p=1.0,  # only the likeliest tokens that have so much; 1: all
-      # -- the stage 'evaluate'
-      # Files of problems, 'name:path' or a path: MATH-500, GSM8K, HumanEval,
-      # MBPP (known by their fields), or your own with the fields of `task`.
-      # None: the held-out problems.  No stage trains on what is in them.
+      temperature=1.0, top_p=1.0,  # 0 takes the likeliest token; 1: of all
+      # -- the stage 'evaluate': files, 'name:path' or a path, of MATH-500,
+      # GSM8K, HumanEval, MBPP or your own with the fields of `task`; none: the
+      # held-out problems.  No stage trains on what is in them.
       sets=(),
-      # 'set:reward' and 'set:text with {prompt}' each, instead of what the
-      # format has: see `k15/data/evaluation_sets.py`.
+      # 'set:reward' and 'set:text with {prompt}' each, instead of the format's.
       rewards=(), templates=(),
       problems=0,  # first ones of each set; 0: all
       pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
-      interval=0.95,  # level of the bootstrap intervals over problems
-      resamples=10000,  # of the bootstrap
+      interval=0.95, resamples=10000,  # of the bootstrap over problems
     ),
   )  # fmt: skip
 
@@ -234,26 +204,17 @@ def _supervised():
     # 'content', or of `prompt` and `response`; none: the task's solutions.
     files=(),
     # How often each file is drawn from; none: every example once an epoch.
-    # The paper's text, in thousands, is (500, 200, 200, 5, 20): general, code,
-    # mathematics and science, creative writing, long context (k1.5 2.5.2).
     weights=(),
     loss_turns='all',  # of the assistant are learnt from; or the 'last' alone
     drop_too_long=False,  # what outgrows a row: left out, or the run refused
-    # 'first_fit', planned beforehand for a whole epoch, or 'best_fit' in a
-    # stream, for what fits into memory.
-    packing='best_fit',
+    packing='best_fit',  # in a stream; or 'first_fit', planned for an epoch
     row_tokens=0,  # of a packed row; 0: rollout.max_prompt_length + max_length
-    steps=1500,
-    epochs=0,  # passes over the examples instead of `steps`; 0: `steps`
+    steps=1500, epochs=0,  # passes over the examples instead; 0: `steps`
     batch_tokens=8192,  # packed tokens per step
-    # 'adam', 'sgd' or 'muon': hidden matrices by Muon, the rest by Adam at a
-    # share of its rate, `optimizer.muon_adam_share`.
-    optimizer='muon',
-    learning_rate=1e-2,  # NP for the long-CoT warm-up
-    end_learning_rate=3e-4,  # cosine decay to here
-    warmup_steps=50,
-    log_every=25,  # steps
-  )
+    optimizer='muon',  # 'adam', 'sgd' or 'muon': hidden matrices by Muon
+    learning_rate=1e-2, end_learning_rate=3e-4,  # by a cosine; NP
+    warmup_steps=50, log_every=25,  # steps
+  )  # fmt: skip
 
 
 # -- 2. Other stages -----------------------------------------------------------
@@ -266,21 +227,21 @@ def _other_stages():
       kinds=(
         'add', 'subtract', 'multiply', 'divide', 'signs', 'pay', 'remainder',
       ),
-      min_difficulty=0.0,  # [0, 1], scales digits, operands and search depth
-      max_difficulty=1.0,
-      give_up_rate=0.35,  # warm-up: chance to give up after each failed try
-      guess_rate=0.5,  # warm-up: chance to answer without working it out
-      slip_rate=0.03,  # warm-up: chance of a slip, noticed at once, per step
-      check_rate=0.2,  # warm-up: chance to check a division that is done
+      # [0, 1], scales digits, operands and search depth
+      min_difficulty=0.0, max_difficulty=1.0,
+      # Warm-up: chances to give up after each failed try, to answer without
+      # working it out, of a slip, noticed at once, per step, and to check a
+      # division that is done.
+      give_up_rate=0.35, guess_rate=0.5, slip_rate=0.03, check_rate=0.2,
     ),
     # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
     curation=dict(
       # Files of problems that no stage may train on, beside the held-out ones
       # and evaluation.sets; with the fields of `task`, or as benchmarks are.
       evaluation_paths=(),
-      # Jaccard similarity of word pairs, [0, 1], NP: from where problems with
-      # the same numbers and answer are one, and from where a problem is one of
-      # evaluation with other numbers, and goes too (0: stays).
+      # Jaccard similarity of word pairs, NP: from where problems with the same
+      # numbers and answer are one, and from where one is a variant, with other
+      # numbers, of what is evaluated, and goes too (0: stays).
       duplicate_similarity=0.55, variant_similarity=0.8,
       excluded_types=('multiple choice', 'true/false', 'proof'),
       tagger='rules',  # of domain and discipline without a label; or 'model'
@@ -291,8 +252,7 @@ def _other_stages():
       # What stands between prompt and guess, where a thinking is closed before,
       # and what a guess begins with, into the form that the reward reads.
       guess_suffix='\nAnswer at once, without any reasoning.\n',
-      guess_prefix='#### ',
-      guess_max_length=16,  # tokens
+      guess_prefix='#### ', guess_max_length=16,  # tokens
       max_per_tag=0,  # problems of one domain and discipline; 0: no bound
       max_tag_share=1.0,  # of the prompt set that one tag may be, NP
       examples=3,  # of removed problems, by reason, in funnel.json and report
@@ -306,8 +266,7 @@ def _other_stages():
     long_cot=_supervised() | falling | dict(
       packing='first_fit', epochs=2, batch_tokens=1 << 18, warmup_steps=5,
     ),
-    # Sample, verify, keep.
-    long_cot_examples=dict(
+    long_cot_examples=dict(  # Sample, verify, keep.
       # 'engineered': the problem in a prompt that asks for planning,
       # evaluation, reflection and exploration; 'plain': as RL asks it.
       prompt='engineered',
@@ -320,8 +279,7 @@ def _other_stages():
       # Who writes: the model before this stage, or an OpenAI-compatible server,
       # 'http://host:port/v1', and its model; its key is in $K15_SERVER_KEY.
       server='', server_model='',
-      server_threads=16,  # requests under way at once
-      server_seconds=600.0,  # until a request is given up
+      server_threads=16, server_seconds=600.0,  # requests at once, and each
     ),
     # What the stages 'merge', 'shortest', 'dpo', 'short_rl' share: k1.5 2.4.
     long2short=dict(
@@ -370,37 +328,32 @@ def _machines():
     mesh=dict(
       data=1, fsdp=1, tensor=1,  # -1: all devices left over by the others
       context=1,  # columns of a row, for the longest; divides their number
-      # What an axis of an array means -> the axes of the mesh that split it,
-      # 'meaning:axis+axis'; 'meaning:' is whole everywhere; one that is not
-      # named is split as here: see `k15/config/layout.py`.
+      # What an axis of an array means -> the axes of the mesh that split it;
+      # 'meaning:' is whole everywhere; one that is not named is split as here.
       rules=(
         'batch:data+fsdp', 'slots:data+fsdp', 'embed:fsdp', 'vocab:tensor',
         'heads:tensor', 'kv_heads:tensor', 'mlp:tensor', 'head_dim:',
         'sequence:context', 'layers:', 'norm:',
       ),
-      # Processes, one a host, that run one command over one mesh and workdir.
+      # Processes, one a host, run one command over one mesh and workdir.
       coordinator='',  # 'host:port' of the first, where nothing listens
       num_processes=1,  # -1: all that a TPU pod or Slurm has started
       process_id=0,  # of this one; -1: $K15_PROCESS_ID
     ),
     policy=dict(
-      dtype='float32',  # of activations: 'float32' or 'bfloat16'
-      param_dtype='float32',
+      dtype='float32', param_dtype='float32',  # of activations, of weights
       scan_layers=False,  # True compiles faster, runs 25 % slower on CPU
       remat='none',  # 'none', 'full', or 'dots' (keep matrix products)
       logprob_chunk=1024,  # tokens whose [tokens, V] logits exist at once
       # Of whole rows: 'plain', 'chunked', 'splash' (TPU), 'cudnn' (GPU, half
       # precision), or 'auto': what suits the platform and the row's length.
       attention='auto',
-      # Columns of the cache that decoding reads or leaves out together: on
-      # accelerators rather an eighth of the longest row.
-      cache_block=128,
+      cache_block=128,  # columns that decoding reads or leaves out together
       # -- rotary positions; a checkpoint has its own
       rope_theta=10000.0,  # k1.5 2.5.1 activates long context with 1,000,000
       # For texts longer than trained on: 'llama3' or 'yarn' (arXiv 2309.00071).
       rope_scaling='none',
-      rope_factor=1.0,  # how many times longer
-      rope_original_length=8192,  # tokens, before scaling
+      rope_factor=1.0, rope_original_length=8192,  # times longer, than tokens
       # Turns within that length up to which a frequency is divided by the
       # factor and from which it is kept: by 'llama3', and by 'yarn'.
       rope_low_freq_factor=1.0, rope_high_freq_factor=4.0,
@@ -408,32 +361,27 @@ def _machines():
       rope_truncate=True,  # 'yarn': the ends of its ramp are whole indices
       rope_attention_factor=0.0,  # 'yarn': of q and k; 0 is 0.1 ln(factor) + 1
     ),
-    # Whether its state waits in host memory while the devices decode.  With
-    # `reset_every_iteration` it is dropped instead.
+    # Its state waits in host memory while the devices decode, if it is kept.
     optimizer=dict(offload=False),
     rollout=dict(
-      # (data, fsdp, tensor) over the devices of `mesh`, for decoding; empty:
-      # that of training.  New weights move from one to the other.
-      mesh=(),
+      mesh=(),  # (data, fsdp, tensor) for decoding; empty: as in training
       mesh_rules=(),  # as `mesh.rules`, which hold where these say nothing
       # While sampling, evaluation included: 'float32', 'bfloat16', or '' as
       # `policy` has it; for the cache also 'int8', a scale each token and head.
-      dtype='',  # of weights and activations, NP
-      cache_dtype='',  # of keys and values, NP; '' as the activations
+      dtype='', cache_dtype='',  # of weights and activations, of the cache; NP
       # A response stops when a block of at most max_period tokens has come
       # count times in a row and covers at least min_tokens.  Count 0: off.  NP.
       repetition_count=4, repetition_max_period=32, repetition_min_tokens=48,
-      # Who decodes: 'host:port' of `python -m k15.serve` with the same
-      # config, and 'local', this process, beside them; none: this one alone.
+      # Who decodes: 'host:port' of `python -m k15.serve` with the same config,
+      # and 'local', this process; none: this one alone.
       workers=(),
       # New weights and live responses: 'interrupt' (prefilled again under them;
       # k1.5 2.6.2), 'drain' (finish first), 'in_flight' (keep their cache).
       live_requests='interrupt',
-      silence_seconds=20.0,  # until a worker that says nothing is given up
-      patience_seconds=600.0,  # without any worker, until the run ends
+      # Until a silent worker is given up, and, without any, the run.
+      silence_seconds=20.0, patience_seconds=600.0,
       token_file='',  # of the workers' bearer token; or $K15_ROLLOUT_TOKEN
-      # PEM files for mutual TLS: all three or none.
-      tls_authority='', tls_certificate='', tls_key='',
+      tls_authority='', tls_certificate='', tls_key='',  # PEM; all or none
       # What a worker takes on at once; more is refused, and may be sent later.
       max_requests=4096, max_tokens=1 << 26, max_message_bytes=4 << 20,
     ),
@@ -443,8 +391,7 @@ def _machines():
       # sandbox of this process.  Their token: the file, or $K15_REWARD_TOKEN.
       services=(), token_file='',
       sandbox_workers=2,  # programs run at once
-      # Weakest walls that will do: namespaces, bwrap, seccomp or rlimits.
-      sandbox_lowest='seccomp',
+      sandbox_lowest='seccomp',  # or namespaces, bwrap, rlimits: weakest walls
       program_seconds=2.0,  # wall clock of a program, per test
     ),
   )  # fmt: skip

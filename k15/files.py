@@ -40,6 +40,11 @@ def replace_jsonl(path: str | os.PathLike, records: Iterable[Any]) -> None:
   replace_file(path, ''.join(line + '\n' for line in lines).encode())
 
 
+def replace_json(path: str | os.PathLike, value: Any) -> None:
+  """Replaces a JSON file, which ends with a line break."""
+  replace_file(path, (json.dumps(value, indent=2) + '\n').encode())
+
+
 def read_jsonl(path: str | os.PathLike) -> list[dict[str, Any]]:
   """Returns the records of a file of JSON lines.
 

@@ -12,31 +12,18 @@ slot did, which the report draws if it lies in the work folder.
 import signal
 import sys
 import threading
-from typing import Any
 
-import jax
 from absl import app
 from absl import flags
 from absl import logging
 from ml_collections import config_flags
 
-from k15 import streams
 from k15.checkpoints import models
-from k15.config import checks
 from k15.config import command_line
 from k15.config import keys
-from k15.data import arithmetic
-from k15.rollout import local
 from k15.rollout import timeline
-from k15.runtime import context
-from k15.runtime import rollouts
-from k15.runtime import weights
-from k15.serving import access
+from k15.runtime import worker
 from k15.serving import prometheus
-from k15.serving.engine import PolicyEngine
-from k15.serving.jetstream_driver import JetStreamDriver
-from k15.serving.server import RolloutServer
-from k15.serving.streams import Limits
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Model to begin with.')
@@ -62,7 +49,10 @@ def main(argv: list[str]) -> None:
     checkpoint, record = _CHECKPOINT.value, slots and slots.record
     if checkpoint:  # Once: another stage of a run may end meanwhile.
       checkpoint = str(models.directory_of(checkpoint))
-    server = make(_CONFIG.value, _HOST.value, _PORT.value, record, checkpoint)
+    keys.refuse(_CONFIG.value is None, '--config is needed')
+    server = worker.make(
+      _CONFIG.value, _HOST.value, _PORT.value, record, checkpoint
+    )
     if _METRICS_PORT.value is not None:
       exporter = prometheus.Exporter(server.numbers, _METRICS_PORT.value)
     version = server.prepare(checkpoint)
@@ -86,51 +76,6 @@ def main(argv: list[str]) -> None:
   if error:
     print(f'k15: the rollout driver broke: {error!r}', file=sys.stderr)
     sys.exit(1)
-
-
-def make(
-  config: Any,
-  host: str,
-  port: int,
-  record: Any = None,
-  checkpoint: str = '',
-) -> RolloutServer:
-  """The worker of a config; see `RolloutServer`.
-
-  Shape and tokenizer are those of `checkpoint`, or else of the config's.
-  """
-  if config is None:
-    raise keys.ConfigError('--config is needed')
-  config.checkpoint = checkpoint or config.checkpoint
-  context.adopt_checkpoint(config)
-  checked = config.copy_and_resolve_references()
-  checked.task.name = 'arithmetic'  # A worker needs no file of problems.
-  checks.validate(checked, jax.device_count(), arithmetic.KINDS)
-  r = config.rollout
-  tokenizer = context.make_tokenizer(config)
-  layout = context.make_layout(config, tokenizer)
-  layout = context.make_rollout_layout(config, layout)
-  slots = rollouts.make_slots(config, layout, tokenizer)
-  files = r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
-  allowed = access.make(*files)
-  engine = PolicyEngine(
-    slots,
-    tokenizer,
-    layout.mesh,
-    seed=local.seed_of(streams.key(config.seed, 'serving')),
-    rules=layout.rules,
-  )
-  driver = JetStreamDriver([engine], [engine], [None], [None], record=record)
-  return RolloutServer(
-    driver,
-    slots,
-    weights.param_layout(layout),
-    host,
-    port,
-    allowed,
-    Limits(r.max_requests, r.max_tokens, r.max_message_bytes),
-    driver.add_calls,
-  )
 
 
 if __name__ == '__main__':

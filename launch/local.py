@@ -69,9 +69,6 @@ def run(
   Call it from the main thread: signals are its until it returns.
 
   Args:
-    config: 'FILE' or 'FILE:VARIANT'.
-    units: of that file.
-    root: folder of their folders.
     parallel: how many at a time, >= 1.
     run_all: (config, units, root, parallel, stop) -> their records; processes
       of this page unless given.
@@ -267,11 +264,7 @@ def last_scores(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: Iterable[tuple[str, pathlib.Path]]) -> str:
-  """What became of units: a line for each.
-
-  Args:
-    rows: name and workdir.
-  """
+  """What became of units: a line for each."""
   lines = [('unit', 'state', 'exit', 'minutes', 'accuracy', 'tokens')]
   for name, workdir in rows:
     record, found = unit_lib.read(workdir), results(workdir)

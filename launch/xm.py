@@ -11,7 +11,7 @@ others first refuse what cannot run, all of it at once, and ask `launch.plan`
 whether the programs fit.  With --dry_run they write what they would send into
 --root, and the folder that the image is built from.  Without it they build the
 image, unless --image names one, and send.  That was never tried, as there is
-no cluster here: see `launch.cloud.gke` and `launch.cloud.works.vertex`.
+no cluster here: see `launch.cloud.gke` and `launch.cloud.vertex`.
 
 It needs `pip install -e '.[launch]'`, and jax only to plan.
 """
@@ -29,7 +29,7 @@ if not importlib.util.find_spec('xmanager'):
   sys.exit("launch/xm.py needs xmanager: pip install -e '.[launch]'")
 if not importlib.metadata.version('xmanager').startswith('0.8.5'):
   # Some of its insides are used, by `launch.units.processes` and
-  # `launch.cloud.works.vertex`.
+  # `launch.cloud.vertex`.
   sys.exit(
     'launch/xm.py needs xmanager 0.8.5, and'
     f' {importlib.metadata.version("xmanager")} is installed: pip install'
@@ -55,22 +55,6 @@ from launch.units import processes
 from launch.units import sweep
 
 _REPO = pathlib.Path(__file__).resolve().parents[1]
-_CLOUD = {
-  'project': 'Of Google Cloud.',
-  'location': 'Region, such as us-east5.',
-  'bucket': 'gs://NAME or gs://NAME/FOLDER: workdirs and checkpoints.',
-  'topology': 'Slice of the trainer, such as v5p:4x4x4.',
-  'image': 'Of a registry; built and pushed unless given.',
-  'spot': 'Take capacity that may be taken away, for less.',
-  'max_restarts': 'After failures; interruptions do not count.',
-  'namespace': 'Of Kubernetes.',
-  'service_account': 'Of the pods, in Kubernetes; it may use the bucket.',
-  'secret': "Of Kubernetes: tokens under the keys 'rollout' and 'reward'.",
-  'grace_seconds': 'For a save, between SIGTERM and SIGKILL.',
-  'sandboxes': 'Reward services beside the trainer.',
-  'rollout_workers': 'Beside the trainer.',
-  'rollout_topology': 'Slice of each of them.',
-}
 
 
 class Refused(ValueError):
@@ -90,7 +74,7 @@ def define_flags() -> None:
   kinds = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer}
   for field in dataclasses.fields(works_lib.Cloud):
     define = kinds.get(field.type, flags.DEFINE_string)
-    define(field.name, field.default, _CLOUD[field.name])
+    define(field.name, field.default, field.metadata['text'])
 
 
 def main(argv: list[str]) -> None:

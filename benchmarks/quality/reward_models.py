@@ -72,7 +72,13 @@ TEMPERATURE = 0.3  # of the judge; a second attempt has to differ
 def make_context(config, workdir, pairs):
   """A run of its own on these pairs: prompts, and judgements to imitate."""
   tokenizer = ByteTokenizer(config.tokenizer.words)
-  examples = [Example(as_problem(p), judgement_of(p)) for p in pairs]
+  examples = [
+    Example(
+      as_problem(pair),
+      reward_model.make_judgement(pair.reasoning, pair.is_correct),
+    )
+    for pair in pairs
+  ]
   task = task_lib.Task(tokenizer, '', [], [], examples)
   return context_lib.Context(
     config=config,
@@ -89,10 +95,6 @@ def as_problem(pair):
   prompt = reward_model.make_prompt(pair.case)
   answer = 'correct' if pair.is_correct else 'wrong'
   return Problem(id=prompt, prompt=prompt, answer=answer, domain=pair.kind)
-
-
-def judgement_of(pair):
-  return reward_model.make_judgement(pair.reasoning, pair.is_correct)
 
 
 def train_reasoning(context):

@@ -225,8 +225,6 @@ def borrow(
   Records and curves are copied, weights are not.
 
   Args:
-    config: 'FILE:VARIANT' of the units.
-    units: those that are wanted.
     folder: where they go; a unit that has begun there is left alone.
     root: folder of the folders of all sweeps.
   """

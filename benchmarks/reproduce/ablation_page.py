@@ -42,8 +42,11 @@ _TITLE_INCHES = 0.3  # from the top to the legend
 # Which page of the repository has the table, between these marks.
 PAGE = 'docs/reproduction.md'
 START, END = '<!-- reproduce -->', '<!-- /reproduce -->'
-_HEADER = """| figure | config | command | what the paper saw | what was
-measured here | verdict | |---|---|---|---|---|---|"""  # noqa: E501
+_COLUMNS = (
+  'figure', 'config', 'command', 'what the paper saw', 'what was measured here',
+  'verdict',
+)  # fmt: skip
+HEADER = f'| {" | ".join(_COLUMNS)} |\n{"|---" * len(_COLUMNS)}|'
 # Kept beside the metrics of the panels, where they are known.
 _ALWAYS = (
   'rl/reward', 'rl/length_mean', 'evaluation/accuracy',
@@ -55,7 +58,6 @@ def draw(claim: claims.Claim, arms: data.Arms) -> Figure:
   """All panels of a claim, with the question above and arms in a legend.
 
   Args:
-    claim: whose panels are drawn.
     arms: runs by label and seed; an arm without any is left out.
 
   Raises:
@@ -240,14 +242,7 @@ class Result:
 
 
 def row(name: str, figure: str, paper: str, result: Result) -> str:
-  """One line of the table.
-
-  Args:
-    name: of the ablation, its config and its picture.
-    figure: of the paper.
-    paper: what it saw.
-    result: what was measured.
-  """
+  """One line of the table."""
   shown = [
     f'{what} **{findings.text(found)}**'
     if what in result.deciding
@@ -284,9 +279,6 @@ def update(text: str, name: str, new: str, order: Sequence[str]) -> str:
   """The page with the row of a name replaced, or put into its place.
 
   Args:
-    text: of the page.
-    name: whose row it is.
-    new: the row.
     order: of the names; rows of none of them are dropped.
 
   Raises:
@@ -304,7 +296,7 @@ def update(text: str, name: str, new: str, order: Sequence[str]) -> str:
     if f'/{other}.png)' in line
   } | {name: new}
   lines = [rows[other] for other in order if other in rows]
-  return '\n'.join([before + START, _HEADER, *lines, END + after])
+  return '\n'.join([before + START, HEADER, *lines, END + after])
 
 
 def dumps(
@@ -318,7 +310,6 @@ def dumps(
   """The text of docs/reproduce/NAME.json: a line a measure, and a line a run.
 
   Args:
-    name: of the ablation.
     claim, arms, result: what was asked, run and measured.
     config: 'FILE:cpu'.
     date: of the measurement.

@@ -56,8 +56,6 @@ def read_arms(
 
   Args:
     config: 'FILE:VARIANT'; the file has ARMS = {label: overrides}.
-    units: of its sweep.
-    root: folder of their folders.
 
   Raises:
     DataError: a unit is of no arm or of two; two units are one arm and seed.
@@ -105,7 +103,6 @@ def read_run(workdir: pathlib.Path, config: dict[str, Any]) -> Run:
   """What a unit that is done has left.
 
   Args:
-    workdir: of the run.
     config: all its values by dotted key.
   """
   records = {}

@@ -196,8 +196,7 @@ def disturb(world: World, trainer, kinds: list[str], rng) -> None:
 def flows(world: World, trainer, before: int) -> bool:
   """Waits until responses are being sampled; False if the trainer ended."""
   if not world.wait(
-    _SECONDS_TO_FLOW,
-    lambda: world.passed > before or not trainer.is_going,
+    _SECONDS_TO_FLOW, lambda: world.passed > before or not trainer.is_going
   ):
     raise RuntimeError(f'{trainer.name} samples nothing:\n{trainer.tail()}')
   return trainer.is_going

@@ -173,8 +173,8 @@ class Service:
       limits = (room, hard)
       resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, limits)
 
-  def tail(self, count: int = 3000) -> str:
-    return self.log.read_text(errors='replace')[-count:]
+  def tail(self) -> str:
+    return self.log.read_text(errors='replace')[-3000:]
 
 
 def free_port() -> int:
@@ -215,7 +215,7 @@ def groups() -> dict[str, pb.Group]:
   }
 
 
-def poison(port: int, rng, seconds: float = 5.0) -> bool:
+def poison(port: int, rng) -> bool:
   """Sends one to a worker; False if the worker did not answer at all.
 
   Raises:
@@ -225,9 +225,7 @@ def poison(port: int, rng, seconds: float = 5.0) -> bool:
   with grpc.insecure_channel(f'127.0.0.1:{port}') as channel:
     submit = wire.Stub(channel).Submit
     try:
-      replies = submit(
-        iter([pb.SubmitRequest(groups=[group])]), timeout=seconds
-      )
+      replies = submit(iter([pb.SubmitRequest(groups=[group])]), timeout=5.0)
       taken = sum(len(reply.chunks) for reply in replies)
     except grpc.RpcError as error:
       if error.code() in _NOT_THERE:

@@ -72,11 +72,11 @@ signal.signal(signal.SIGUSR1, write)
 atexit.register(signal.signal, signal.SIGUSR1, signal.SIG_IGN)
 os.rename(path + '.new', path)
 """
-# Pages of k15, or a function of one, by the phase that their frames tell.
+# Pages of k15 by the phase that their frames tell.
 PHASES = {
   'save': 'k15/checkpoints/state.py',
   'rollout': 'k15/stages/rl_rollout.py',
-  'update': 'in _train_on',  # Of k15/stages/rl.py.
+  'update': 'k15/stages/rl_training.py',
   'evaluation': 'k15/runtime/evaluation.py',
   'sft': 'k15/runtime/steps.py',
 }
@@ -194,8 +194,6 @@ def hit(
   """Sends a signal at a moment; the phase it hit, None if the run was faster.
 
   Args:
-    run: a process that has just started.
-    number: of the signal.
     aim: 'save', 'rollout' or 'any'.
     moment: seconds from now, for 'any'.
     rng: decides which save or which moment of the rollouts it is.
@@ -311,10 +309,8 @@ def disturb(
   A run that finishes before they are spent is followed by another one.
 
   Args:
-    harness: where.
     kinds: signals to send, each with its aim, in this order.
     seconds: an undisturbed run takes, the range of the random moments.
-    rng: of the moments.
 
   Returns:
     How often each phase was hit, and the names of the finished runs.

@@ -273,8 +273,7 @@ KEYS = {
   **_group('short_rl', _SHORT_RL),
   **_group('reward_model', schedule(batch_tokens='>= 1')),
   **_group(
-    'saving',
-    dict(every_iterations='>= 1', every_sft_steps='>= 1', keep='>= 1'),
+    'saving', dict(every_iterations='>= 1', every_sft_steps='>= 1', keep='>= 1')
   ),
   **_group('mesh', _MESH, program=True),
 }
@@ -282,9 +281,6 @@ KEYS = {
 
 def judge(get: Callable[[str], Any]) -> None:
   """Refuses the first value that breaks the rule of its key.
-
-  Args:
-    get: the value of a key, 'loss.tau'.
 
   Raises:
     ConfigError: names the key, its value and what it has to be.

@@ -100,7 +100,6 @@ def check(get: Callable[[str], Any], num_devices: int) -> None:
   """Refuses layouts that would fail later.
 
   Args:
-    get: the value of a key, 'mesh.data'.
     num_devices: those the mesh may use.
 
   Raises:

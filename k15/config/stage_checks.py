@@ -37,9 +37,6 @@ def check_order(stages: Sequence[str]) -> None:
 def check(get: Callable[[str], Any]) -> None:
   """Refuses what a stage would fail of later.
 
-  Args:
-    get: the value of a key, 'rl.iterations'.
-
   Raises:
     ConfigError: names the key, its value and what it has to be.
   """

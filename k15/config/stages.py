@@ -1,7 +1,7 @@
 """One row a stage: what runs it, when it is done, what it reads.
 
 A new stage is a row here, a group of keys in `experiments/base.py` and
-`keys`, and a page of k15 that `recipe` is told of if none of its kind is
+`keys`, and a page of `k15/stages` with a row in `kinds` if none of its kind is
 there yet.  Checks, resuming, the report and the comparison of runs read rows.
 """
 
@@ -15,7 +15,7 @@ class Stage:
   """A row.
 
   Attributes:
-    kind: the function of `recipe` that runs it.
+    kind: what runs it, a row of `k15/stages/kinds.py`.
     curves: what it logs, 'sft', 'dpo' or 'rl', of which charts are drawn; ''
       nothing.
     title: of its section in the report, where it has curves.

@@ -12,8 +12,6 @@ removes, and why; nothing here samples, reads or writes.  The steps, in order:
   trivial             solved nearly always: pass rate of 10 samples
   guessable           right at least once in 8 answers without reasoning
   balance             tags of which there is too much
-
-A curated prompt set in numbers: what every step removed, with examples.
 """
 
 import collections
@@ -187,10 +185,7 @@ def guessable(
 
 
 def over_represented(
-  problems: Sequence[Problem],
-  max_per_tag: int,
-  max_tag_share: float,
-  seed: int,
+  problems: Sequence[Problem], max_per_tag: int, max_tag_share: float, seed: int
 ) -> list[Removal]:
   """Problems too many of their tag.
 
@@ -204,7 +199,6 @@ def over_represented(
     problems: with domain, discipline and difficulty.
     max_per_tag: 0 is no bound.
     max_tag_share: (0, 1]; 1 is no bound.
-    seed: of the hash.
 
   Raises:
     ValueError: fewer tags than such a share needs.
@@ -250,6 +244,7 @@ def cap_of(sizes: Sequence[int], max_per_tag: int, max_share: float) -> int:
       f' {math.ceil(1 / max_share)} are needed'
     )
   cap = min(max_per_tag or max(sizes), max(sizes))
+  # The product may be rounded to just below a whole number.
   while cap > max_share * sum(min(n, cap) for n in sizes) + 1e-9:
     cap -= 1
   return cap

@@ -1,11 +1,9 @@
-"""Which questions cannot be judged fairly by their answer: k1.5, section 2.1.
+"""What a question is: of a type to leave out, and its tags.  k1.5, section 2.1.
 
 "We exclude questions that are prone to false positives, such as
 multiple-choice, true/false and proof-based ones": a guess is right too often,
 or nothing short can be compared.  Every rule here is a pattern that can be
-read, in English and Chinese, and says what it saw.
-
-Tags of a prompt set and its balance: Kimi k1.5, section 2.1.
+read, in English and Chinese.
 
 "We first use automatic filters ... followed by a tagging system that we use to
 categorize prompts by domain and discipline, ensuring balanced representation

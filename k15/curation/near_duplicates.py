@@ -163,7 +163,6 @@ def find(
   """Which problems repeat one of `against`.
 
   Args:
-    problems: to be checked.
     against: what they may repeat.
     duplicate_similarity: from here on, problems with the same numbers and the
       same answer are duplicates; an empty answer is that of any problem.

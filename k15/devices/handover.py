@@ -32,12 +32,7 @@ Move = Callable[[jax.Array, NamedSharding], jax.Array]
 
 
 def bytes_to_move(array: jax.Array, target: NamedSharding) -> int:
-  """Bytes that devices need and do not hold: no reshard can send fewer.
-
-  Args:
-    array: with the sharding it has now.
-    target: the one it is to have.
-  """
+  """Bytes that devices need and do not hold: no reshard can send fewer."""
   here = array.sharding.devices_indices_map(array.shape)
   there = target.devices_indices_map(array.shape)
   elements = 0

@@ -78,7 +78,6 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
   """Asks the compiler for this layout; outside jit and `use_mesh`, returns x.
 
   Args:
-    x: an array.
     logical_axes: a name of the rules or None for each axis of x.  One of
       `MAY_STAY_WHOLE` is left whole where it does not divide, as the one
       column of decoding.
@@ -118,9 +117,7 @@ def sharding_of(
   """Layout of one array.
 
   Args:
-    mesh: of `make_mesh`.
     logical_axes: a name of the rules or None for each axis.
-    shape: of the array.
     rules: over which mesh axes what is split.
 
   Raises:
@@ -155,7 +152,6 @@ def param_shardings(mesh: Mesh, boxed_params: Any, rules: Rules = RULES) -> Any:
   Works as well on a whole state: optax keeps the boxes in its moments.
 
   Args:
-    mesh: of `make_mesh`.
     boxed_params: abstract or real parameters, in boxes of
       `nn.with_logical_partitioning`; leaves without a box are replicated.
     rules: over which mesh axes what is split.

@@ -104,6 +104,7 @@ def over_baseline(rewards_P_K, baseline, tau):
   if baseline == 'leave_one_out':
     if group_size < 2:
       raise ValueError(f'leave_one_out needs 2 responses, not {group_size}')
+    # r - (K mean - r) / (K - 1) = (r - mean) K / (K - 1).
     return (gap_P_K - mean_P_1) * group_size / (group_size - 1)
   if baseline == 'tau_log_z':
     if tau <= 0:

@@ -11,7 +11,8 @@ their metrics, but for those named `*_max`; `merge_metrics` knows both kinds.
 import jax
 import jax.numpy as jnp
 
-# exp is cut beyond it: a diverged policy gives large numbers, never inf.
+# exp is cut beyond it: a diverged policy gives large numbers, never inf.  e^60
+# is 1e26, so that sums of as many as 1e12 stay below the 3e38 of float32.
 MAX_LOG_RATIO = 60.0
 
 
@@ -70,6 +71,8 @@ def policy_mirror_descent(
   if token_weight is not None:
     weighted = sums(stop(token_weight) * logprobs)
   pg_loss = -jnp.sum(stop(pg_weight * advantage) * weighted)
+  # At theta_i every l is 0, and this has no gradient: the first update of an
+  # iteration is REINFORCE with a baseline, and only the later ones are held.
   reg_loss = 0.5 * tau * jnp.sum(stop(reg_weight) * log_ratio**2)
   metrics = _metrics(log_pi, segment_ids, loss_mask)
   metrics |= _log_ratio_metrics(log_ratio, pg_loss, reg_loss)
@@ -134,6 +137,8 @@ def grpo(
     return over_tokens(stop(token_weight) * values if weighs else values)
 
   gain = _clipped_gain(rho, stop(advantage), clip, over_weighted)
+  # "k3": its mean under pi_theta is the KL, as that of -d is, but it is never
+  # negative and varies less.
   kl = over_tokens(jnp.exp(d) - d - 1)
   pg_loss = -jnp.sum(stop(pg_weight) * gain)
   reg_loss = beta * jnp.sum(stop(reg_weight) * kl)

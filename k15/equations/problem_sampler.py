@@ -42,7 +42,6 @@ class ProblemSampler:
     """Starts with no problem tried.
 
     Args:
-      num_problems: size of the prompt set.
       strategy: 'uniform', 'prioritized' or 'curriculum'.
       success_decay: weight of the old value in a success rate's average.
       unseen_success_rate: s_i assumed of problems never tried.

@@ -1,11 +1,7 @@
 """Measures of an evaluation: n samples of each of P problems, and their spread.
 
-A response that did not end by itself counts as wrong: it is not in `correct`.
-
-Student's t intervals of a mean and of a difference.
-
 Kimi k1.5 shows single runs; here a curve or a score is the mean over seeds,
-and what it is worth is its 95 % interval.
+and what it is worth is its 95 % interval, Student's t.
 """
 
 import functools
@@ -74,7 +70,6 @@ def majority(
 
   Args:
     groups: of `group_equal`, one per sample; None has no vote.
-    correct: of the samples.
 
   Returns:
     A value in [0, 1], 0 without any vote; whether several answers were tied.
@@ -108,7 +103,6 @@ def bootstrap(
 
   Args:
     values: float [P], one or more.
-    resamples: how many means.
     rng: the same one gives the same means.
 
   Returns:

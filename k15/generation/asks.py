@@ -84,13 +84,7 @@ def of_problem(
   """Asks for a problem whose random ids do not hang on its text.
 
   Args:
-    problem: to be answered.
-    question: text put to the model.
     tokens: what becomes of it, chat template and all.
-    group_id: of the random ids.
-    samples: their numbers.
-    facts: of `facts_of`.
-    judge, route: of the asks.
   """
   key = digest(facts, group_id, [int(token) for token in tokens])
   return [
@@ -130,8 +124,6 @@ def judge_of(
   """Names all that decides a verdict, but for the response.
 
   Args:
-    config: the whole.
-    problem: with the reference.
     route: of rewards, as in `routes.terms_of`; '': by the problem's domain.
     cut_is_wrong: in place of the config's.
   """
@@ -160,7 +152,6 @@ def facts_of(config: Any, model: str, **more: Any) -> dict[str, Any]:
   """What decides responses beside the question and its random ids.
 
   Args:
-    config: the whole.
     model: names the weights.
     more: `temperature`, and `top_p` where it is not 1.
   """

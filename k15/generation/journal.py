@@ -118,10 +118,7 @@ class Journal:
       if self._keeps_tokens:
         tokens = np.array(line['tokens'], np.int32)
       found = Written(
-        line['text'],
-        StopReason(line['stop']),
-        line.get('length', -1),
-        tokens,
+        line['text'], StopReason(line['stop']), line.get('length', -1), tokens
       )
       self._responses.setdefault(name, found)
     elif 'judge' in line and 'accuracy' in line:

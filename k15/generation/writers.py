@@ -22,7 +22,7 @@ from k15.rollout.requests import Request, Rollout
 # that whoever has enough may close it.
 Writer = Callable[[Sequence[Ask]], Iterator[tuple[Ask, Written]]]
 
-_ATTEMPTS = 4
+_ATTEMPTS = 4  # at one request, until the server counts as lost
 _WAIT_SECONDS = 1.0  # before the second attempt; then twice as long each time
 
 
@@ -39,9 +39,7 @@ def by_rollout(
   prefix is encoded by itself, as worked solutions are in training.
 
   Args:
-    rollout: with weights.
     encode_turn: text put to the model -> int32 tokens.
-    tokenizer: of responses.
   """
 
   def write(asks):
@@ -94,7 +92,6 @@ def as_function(
   given as far as it goes; a prompt that is too long is answered by ''.
 
   Args:
-    rollout: with weights.
     tokenizer: of prompts and texts.
     max_prompt_tokens: longer prompts are not asked.
     max_tokens: of a text, at least 1.

@@ -76,6 +76,7 @@ _DPO = (
    'nats', dict(xlabel='step', colors=('#2a9d6f', '#c8443c', '#98a4b5')),
    'beta times the log-ratio of policy and reference, mean over pairs.'),
 )  # fmt: skip
+_LINES = dict(sft=_SFT, dpo=_DPO, rl=_RL)
 _VERDICTS = {f'reward/{kind}': kind for kind in ('error', 'wrong', 'correct')}
 _STOPS = {
   'rl/stop_eos': 'ended by itself',
@@ -122,19 +123,15 @@ def columns(
   return np.array(steps, float), table
 
 
-def sft_charts(x: np.ndarray, table: Table) -> list[Chart]:
-  """Curves of the supervised warm-up; arguments as `columns` returns them."""
-  return _line_charts(x, table, _SFT)
+def of_stage(curves: str, x: np.ndarray, table: Table) -> list[Chart]:
+  """Curves of a stage that logs 'sft', 'dpo' or 'rl'; see `columns`."""
+  charts = _line_charts(x, table, _LINES[curves])
+  return charts + _pictures(x, table) if curves == 'rl' else charts
 
 
-def dpo_charts(x: np.ndarray, table: Table) -> list[Chart]:
-  """Curves of preference optimization; arguments as `columns` returns them."""
-  return _line_charts(x, table, _DPO)
-
-
-def rl_charts(x: np.ndarray, table: Table) -> list[Chart]:
-  """Curves of reinforcement learning; arguments as `columns` returns them."""
-  charts = _line_charts(x, table, _RL)
+def _pictures(x, table):
+  """What RL shows beside lines."""
+  charts = []
   if table.keys() >= CURVE:
     # Of before rewards had parts, the reward is the accuracy.
     accuracy = table.get('rl/accuracy', table['rl/reward'])

@@ -3,8 +3,6 @@
 Thin lines are seeds, a thick one their mean, the band its 95 % interval
 (Student t over seeds).  The first eight groups have colours; the others are
 grey, one line each.
-
-Which numbers of runs go into which figure of a comparison.
 """
 
 import math
@@ -52,7 +50,6 @@ def curves(
   Args:
     lines: a curve for each seed by the label of its group.
     ylabel: name of the values, with unit.
-    xlabel: name of the steps.
     limits: of the y axis; None leaves an end to the data.
     is_sparse: measured now and then: points, and no running mean.
     is_log: y in powers of ten where values span more than one.

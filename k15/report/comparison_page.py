@@ -58,7 +58,6 @@ def write_comparison(
 
   Args:
     paths: directories of runs that are finished, going or broken off.
-    out: the file to write.
 
   Returns:
     Its path.
@@ -214,7 +213,7 @@ def _answers(sides, key, several):
     if key in own:
       answer = markup.response(name, own[key], correctness.is_right(own[key]))
     else:
-      answer = comparison_tables.absent(name, 'was not asked this')
+      answer = comparison_tables.absent(name)
     yield f'<div class="side" style="border-color:{color}">{answer}</div>'
 
 

@@ -63,11 +63,11 @@ def chip(label: str, color: str, note: str = '') -> str:
   )
 
 
-def absent(label: str, why: str) -> str:
+def absent(label: str) -> str:
   """The place of a response that is not there."""
   return (
     f'<article><header><b>{markup.text(label)}</b>'
-    f'<span>{markup.text(why)}</span></header></article>'
+    '<span>was not asked this</span></header></article>'
   )
 
 
@@ -158,16 +158,12 @@ def _blocks(heads, rows, title):
 
 def _texts(values: Sequence[Any]) -> list[str | None]:
   """Values as text; of long ones, the part in which they begin to differ."""
-  texts = [None if v is None else _text(v) for v in values]
+  texts = [None if v is None else markup.flat(v) for v in values]
   known = [text for text in texts if text is not None]
   if max(map(len, known)) <= _CHARS:
     return texts
   start = max(0, len(os.path.commonprefix(known)) - 20) if known[1:] else 0
   return [None if text is None else _part(text, start) for text in texts]
-
-
-def _text(value):
-  return ', '.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _part(text, start):
@@ -187,7 +183,6 @@ def final(groups: Sequence[Group], scores: Sequence[Scores]) -> str:
 
   Args:
     groups: in the order of their colours.
-    scores: of each group.
   """
   shown = [m for m in _METRICS if any(m in s.by_seed for s in scores)]
   head = ['group', *(_METRICS[metric][0] for metric in shown)]
@@ -253,10 +248,7 @@ def _state(found, scores):
   going = sum(
     not runs.is_finished(run.config, run.summary) for run in found.runs
   )
-  facts = [
-    seeds_of(found),
-    scores.stage and f'after {scores.stage}',
-  ]
+  facts = [seeds_of(found), scores.stage and f'after {scores.stage}']
   if going:
     facts.append(f'{going} of {len(found.runs)} not finished')
   return ' · '.join(filter(None, facts))

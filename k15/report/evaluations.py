@@ -187,9 +187,7 @@ def _samples(labels, pairs):
     for pair in found[:_ON_PAGE]:
       responses = [
         markup.response(
-          f'{label} ({_score(records)})',
-          record,
-          correctness.is_right(record),
+          f'{label} ({_score(records)})', record, correctness.is_right(record)
         )
         for label, records, record in zip(
           labels, (pair.a, pair.b), _telling(pair), strict=True

@@ -75,7 +75,6 @@ def curves(
     x: float [N], iteration or step.
     lines: float [N] by label.
     ylabel: name of the values, with unit.
-    xlabel: name of x.
     limits: of the y axis; None leaves an end to the data.
     colors: one per line, reused when there are more lines.
     points: labels measured now and then, drawn as connected points.
@@ -279,12 +278,7 @@ def legend(figure: Figure, axes: Axes) -> None:
   handles, labels = axes.get_legend_handles_labels()
   if handles:
     rows = -(-len(labels) // 5)
-    figure.legend(
-      handles,
-      labels,
-      ncols=-(-len(labels) // rows),
-      **LEGEND,
-    )
+    figure.legend(handles, labels, ncols=-(-len(labels) // rows), **LEGEND)
 
 
 def _contrast(color):

@@ -160,7 +160,6 @@ def labels(
 
   Args:
     settings: one of each group.
-    names: of the runs of each group.
   """
   found = differences(settings)
   texts = {key: _texts(values) for key, values in found.items()}

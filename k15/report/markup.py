@@ -125,8 +125,8 @@ def plain(passage: str) -> str:
   return f'<pre>{text(passage)}</pre>'
 
 
-def settings(title: str, values: Mapping[str, Any]) -> str:
-  """A folded table of nested settings, a block for each group."""
+def settings(values: Mapping[str, Any]) -> str:
+  """A folded table of a config, a block for each group."""
   if not values:
     return ''
   plain = {k: v for k, v in values.items() if not isinstance(v, Mapping)}
@@ -134,21 +134,22 @@ def settings(title: str, values: Mapping[str, Any]) -> str:
   blocks = [_block('general', plain)] if plain else []
   blocks += [_block(name, group) for name, group in groups.items()]
   return (
-    f'<details><summary>{text(title)}</summary>'
+    f'<details><summary>Configuration</summary>'
     f'<div class="settings">{"".join(blocks)}</div></details>'
   )
 
 
 def _block(name, values):
   rows = ''.join(
-    f'<tr><td>{text(key)}</td><td>{text(_flat(value))}</td></tr>'
+    f'<tr><td>{text(key)}</td><td>{text(flat(value))}</td></tr>'
     for key, value in values.items()
   )
   return f'<table><caption>{text(name)}</caption>{rows}</table>'
 
 
-def _flat(value):
-  return ', '.join(map(str, value)) if isinstance(value, list) else value
+def flat(value: Any) -> str:
+  """A value of a config, lists without brackets."""
+  return ', '.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def response(label: str, record: Mapping[str, Any], right: bool) -> str:
@@ -158,7 +159,6 @@ def response(label: str, record: Mapping[str, Any], right: bool) -> str:
     label: which policy wrote it.
     record: uses `response`, `length`, `stop`, and `segments` (tokens) and
       `versions` if it grew over several iterations.
-    right: the verdict.
   """
   verdict = 'right' if right else 'wrong'
   facts = [f'{record.get("length", "?")} tokens', f'stop: {record.get("stop")}']
@@ -187,7 +187,6 @@ def sample(problem: Mapping[str, Any], responses: Iterable[str]) -> str:
   Args:
     problem: a record; uses `prompt`, `answer`, `problem_id`, `domain` and
       `difficulty`.
-    responses: markup.
   """
   labels = [str(problem.get(key) or '') for key in ('problem_id', 'domain')]
   if problem.get('difficulty') is not None:

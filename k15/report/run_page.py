@@ -75,7 +75,7 @@ def write_report(workdir: str | os.PathLike) -> str:
   body = [
     _header(name, config, summary, records),
     markup.tiles(_tiles(config, summary, records, scores)),
-    markup.settings('Configuration', config),
+    markup.settings(config),
     stage_charts.way(stages, all_scores),
     funnel_chart.section(files.read_json(workdir / 'curation' / 'funnel.json')),
     *stage_charts.sections(stages, records, folder),

@@ -82,10 +82,6 @@ def of_group(found: Group) -> Scores:
 def run_scores(run: Run, stage: str | None) -> dict[str, float]:
   """Numbers of one run; those it has not are left out.
 
-  Args:
-    run: in any state.
-    stage: after which it was evaluated.
-
   Returns:
     'accuracy' in [0, 1] and 'tokens' on held-out problems, 'reward' and
     'length' as means of the last 5 iterations of RL, 'minutes', 'iterations'.

@@ -15,7 +15,7 @@ from k15.report import figures
 Span = Mapping[str, Any]
 
 _LANES = 48  # more are not told apart; slots are then taken evenly
-_PHASES = 2
+_PHASES = 2  # the last ones of what is recorded
 _INK, _PREFILL, _IDLE = '#39424e', '#232b36', '#eceff3'
 _ENDS = {'budget spent': '#c8443c', 'interrupted': '#8a2be2'}
 # A response under an old version next to one under the new: far apart.

@@ -12,12 +12,6 @@ from k15.report import figures
 from k15.report import markup
 from k15.report import tables
 
-# What a stage logs -> its charts.
-_CHARTS = {
-  'sft': charts.sft_charts,
-  'dpo': charts.dpo_charts,
-  'rl': charts.rl_charts,
-}
 _INK = '#39424e'
 _WAY = (
   'Accuracy and tokens on held-out problems after each stage, with standard '
@@ -33,7 +27,6 @@ def sections(
   """Markup of each stage that has left numbers, in the order of the run.
 
   Args:
-    stages: of the config.
     records: of metrics.jsonl.
     folder: 'long_cot' -> its funnel.json, 'evaluate' -> the results by set.
   """
@@ -46,7 +39,7 @@ def sections(
     if row is None or not row.curves:
       continue
     x, table = charts.columns(records, stage)
-    found = _CHARTS[row.curves](x, table)
+    found = charts.of_stage(row.curves, x, table)
     intro = _long_cot(folder.get(stage, {})) if stage == 'long_cot' else ''
     parts.append(section(row.title, found, intro))
   return parts
@@ -64,7 +57,6 @@ def way(
   """Markup of the way of the model through its stages; '' for fewer than two.
 
   Args:
-    stages: of the config.
     scores: stage -> records of its evaluation.
   """
   done = [stage for stage in stages if scores.get(stage)]

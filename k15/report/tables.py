@@ -9,7 +9,6 @@ def of_results(results: Mapping[str, Any], level: float) -> str:
 
   Args:
     results: measures by set, as `evaluation.measure` returns them.
-    level: of the intervals.
   """
   names = []
   for r in results.values():

@@ -1,14 +1,13 @@
 """Verdicts from reward services on other machines; none is lost.
 
   client = client.Client(['http://10.0.0.5:9300'], token)
-  verdicts = client.verify_batch(pairs)
+  verdict = client.verify(response, reference)
 
 A service that dies, hangs, or says that it is full is left alone for a while,
 longer each time; its requests go to another, or wait.  A request is the same
 however often it is sent: a verdict depends on nothing but it.
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import http.client
@@ -27,7 +26,6 @@ TOKEN_VARIABLE = 'K15_REWARD_TOKEN'
 _SILENCE_SECONDS = 15.0  # a service that is alive says so every second
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds a service is left alone
 _SANDBOX_TRIALS = 3  # of a verdict that says our side failed
-_CONCURRENCY = 64
 _LIMITS = pool.Limits()
 
 
@@ -74,13 +72,6 @@ class Client:
       self._headers['authorization'] = f'Bearer {token}'
     self._patience, self._silence = patience_seconds, silence_seconds
     self._changed = threading.Condition()
-
-  def verify_batch(
-    self, pairs: Sequence[tuple[str, str]], limits: pool.Limits = _LIMITS
-  ) -> list[Verdict]:
-    """Verdicts of (response, reference) pairs, in order."""
-    with concurrent.futures.ThreadPoolExecutor(_CONCURRENCY) as threads:
-      return list(threads.map(lambda p: self.verify(*p, limits), pairs))
 
   def verify(
     self, response: str, reference: str, limits: pool.Limits = _LIMITS

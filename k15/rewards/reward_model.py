@@ -83,7 +83,6 @@ def judge_by_reasoning(
   """The chain-of-thought reward model.
 
   Args:
-    cases: what to judge.
     generate: prompts -> what the model writes after them, each finished or
       cut; it has to sample, or a second attempt repeats the first.
     attempts: how often a judgement may be asked for.
@@ -110,14 +109,11 @@ def judge_by_reasoning(
 def judge_by_value(
   cases: Sequence[Case],
   value: Callable[[list[str]], Sequence[float]],
-  threshold: float = 0.0,
 ) -> list[Verdict]:
   """The classic reward model.
 
   Args:
-    cases: what to judge.
-    value: prompts -> one scalar each.
-    threshold: a response is correct above it.
+    value: prompts -> one scalar each; a response is correct above 0.
 
   Returns:
     One verdict a case, in order; an error where the value is not a number
@@ -131,7 +127,7 @@ def judge_by_value(
   values = _ask(value, [cases[i] for i in open_cases]) if open_cases else []
   for i, scalar in zip(open_cases, values, strict=True):
     if math.isfinite(scalar):
-      verdicts[i] = _verdict(bool(scalar > threshold))
+      verdicts[i] = _verdict(bool(scalar > 0))
     else:
       verdicts[i] = Verdict('error', f'not_finite: value {scalar}')
   return verdicts

@@ -1,18 +1,12 @@
-"""Rewards by rule alone: the R1 template, its format, accuracy, one language.
+"""Rewards by rule alone: R1's template and format, short exact answers.
 
 A rule-based reward has no model to deceive; each rule here says what it asks
-for, and what a response gains by cheating on it is in the tests.
-
-Reward of a short exact answer written after a marker, such as '#### 42'.
-
-The response is hostile text: nothing here evaluates it, and numbers are read
-only when short.
+for, and what a response gains by cheating on it is in the tests.  Nothing here
+evaluates a response, and numbers are read only when short.
 """
 
 import fractions
 import re
-import unicodedata
-from collections.abc import Callable
 
 from k15.rewards import thinking
 from k15.rewards.answers import verify as verify_lib
@@ -28,21 +22,12 @@ R1_TEMPLATE = (
   'here </think> <answer> answer here </answer>. User: {prompt}. Assistant:'
 )
 TAGS = (thinking.OPENS, thinking.CLOSES, '<answer>', '</answer>')
-SCRIPTS = ('latin', 'cjk')
+MAX_NUMBER_LENGTH = 64  # characters; longer answers are compared as text
 
-_ASIDE = re.compile(
-  r'```.*?(?:```|\Z)'  # code
-  r'|`[^`\n]*`'
-  r'|\$\$.*?(?:\$\$|\Z)'  # formulas
-  r'|\$[^$\n]*\$'
-  r'|\\\(.*?(?:\\\)|\Z)|\\\[.*?(?:\\\]|\Z)'
-  r'|\\[a-zA-Z]+'
-  r'|https?://\S+',
-  re.DOTALL,
-)
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_CJK = re.compile(
-  '[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]'
+_NUMBER = re.compile(
+  r'(?P<sign>[+-]?)'
+  r'(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?'
+  r'(?:(?P<decimals>\.[0-9]+)|/(?P<denominator>[0-9]+))?'
 )
 
 
@@ -83,82 +68,10 @@ def verify_format(response: str, reference: str = '') -> Verdict:
   return Verdict('wrong' if format_fault(response) else 'correct')
 
 
-def thinking_of(response: str) -> str:
-  """What is thought: between the tags; of an unclosed thinking, all of it."""
-  before, _, _ = response.partition(thinking.CLOSES)
-  return before.rpartition(thinking.OPENS)[2]
-
-
-def language_consistency(response: str, script: str) -> float:
-  """DeepSeek-R1's language reward: words of one language in the thinking.
-
-  A word is a run of letters, or one ideograph; code, formulas, LaTeX, links,
-  digits and single letters (names in formulas) are left aside.
-
-  Args:
-    response: with or without tags.
-    script: one of SCRIPTS.
-
-  Returns:
-    Their share in [0, 1]; 0 where no word is thought, so that silence does
-    not pay.
-
-  Raises:
-    ValueError: on another script.
-  """
-  if script not in SCRIPTS:
-    raise ValueError(f'script {script!r} is none of {SCRIPTS}')
-  text = _ASIDE.sub(' ', thinking_of(response))
-  counts = {'latin': 0, 'cjk': len(_CJK.findall(text)), 'other': 0}
-  for word in _WORD.findall(_CJK.sub(' ', text)):
-    if len(word) > 1:
-      latin = unicodedata.name(word[0], '').startswith('LATIN')
-      counts['latin' if latin else 'other'] += 1
-  total = sum(counts.values())
-  return counts[script] / total if total else 0.0
-
-
-def total(
-  response: str,
-  reference: str,
-  verify: Callable[[str, str], Verdict],
-  script: str | None = None,
-) -> float | None:
-  """DeepSeek-R1's rule reward: accuracy + format, + language where asked for.
-
-  Args:
-    response: as in `format_fault`.
-    reference: of `verify`.
-    verify: the accuracy, such as `verify.verify`.
-    script: of `language_consistency`; None leaves it out.
-
-  Returns:
-    A number in [0, 3]; None where the accuracy is an error.
-  """
-  accuracy = verify(response, reference)
-  if accuracy.kind == 'error':
-    return None
-  reward = float(accuracy.kind == 'correct')
-  reward += float(not format_fault(response))
-  if script is not None:
-    reward += language_consistency(response, script)
-  return reward
-
-
-MAX_NUMBER_LENGTH = 64  # characters; longer answers are compared as text
-
-_NUMBER = re.compile(
-  r'(?P<sign>[+-]?)'
-  r'(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?'
-  r'(?:(?P<decimals>\.[0-9]+)|/(?P<denominator>[0-9]+))?'
-)
-
-
 def final_answer(text: str, marker: str) -> str | None:
   """Text after the last marker, up to the end of its line, stripped.
 
   Args:
-    text: a response.
     marker: not empty.
 
   Returns:

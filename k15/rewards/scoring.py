@@ -2,14 +2,13 @@
 
 A `Scorer` is given judges and routes (`config.routes`).  It judges in threads,
 so that what takes long, a program in its sandbox, is over when the last
-response is.
-
-Which samples of a problem give the same answer: for majority votes.
+response is.  Majority votes ask here which answers are the same.
 """
 
 import collections
 import contextlib
 import dataclasses
+import operator
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -46,8 +45,6 @@ def settle(
   far need not be what it would have said.  An error stays one.
 
   Args:
-    verdict: on its text.
-    stop: why it stopped.
     cut_is_wrong: `reward.cut_is_wrong` of the config; False takes the text as
       it stands.
   """
@@ -183,9 +180,7 @@ class Scorer:
     that refuses its token makes the future raise `Failed`.
 
     Args:
-      problem: it answers.
       response: without what its prompt has written of it.
-      stop: why it stopped.
       opening: what that is; None: what the problem's own prompt has written,
         for a response to this.
     """
@@ -285,14 +280,10 @@ def answer_of(response: str, reward: str, marker: str) -> str | None:
 
 def equal_by(reward: str) -> Callable[[str, str], bool]:
   """Whether two answers are one: as mathematics, or letter by letter."""
-  return _same_mathematics if reward == 'math_answers' else _same_text
+  return _same_mathematics if reward == 'math_answers' else operator.eq
 
 
 def _same_mathematics(answer, other):
   # Boxed, or an answer of several words would be searched for a number.
   response = f'\\boxed{{{answer}}}'
   return verify.verify(response, other).kind == 'correct'
-
-
-def _same_text(answer, other):
-  return answer == other

@@ -47,7 +47,7 @@ from k15.rewards.code import programs
 from k15.rewards.sandbox import pool as pool_lib
 from k15.rewards.verdict import Verdict
 
-MAX_BODY_BYTES = 32 << 20
+MAX_BODY_BYTES = 32 << 20  # the tests of a problem travel with each request
 _ALIVE_SECONDS = 1.0  # between two signs of life
 _RETRY_SECONDS = 1  # what a full queue tells
 _STOP_SECONDS = 30  # for verdicts that are being made when it is told to end

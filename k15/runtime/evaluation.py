@@ -116,8 +116,6 @@ def measure(
       a thinking that goes on to the end votes for nothing.
     pass_at: the k of pass@k; those beyond the samples are left out.
     level: of the bootstrap intervals, in (0, 1).
-    resamples: of the bootstrap.
-    seed: of the bootstrap.
 
   Returns:
     Nested dicts of numbers.  A measure with an interval is a dict of `value`,

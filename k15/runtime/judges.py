@@ -28,9 +28,7 @@ from k15.runtime import task as task_lib
 
 
 def make_scorer(
-  config: Any,
-  task: task_lib.Task,
-  more_routes: Mapping[str, str] | None = None,
+  config: Any, task: task_lib.Task, more_routes: Mapping[str, str] | None = None
 ) -> scoring.Scorer:
   """The rewards that the config routes to; close it when done.
 
@@ -57,7 +55,6 @@ def make_judges(
   """The named rewards of a config.
 
   Args:
-    config: the whole.
     names: of routes.REWARDS.
     resources: gets what has to be closed: sandboxes, worker processes.
 

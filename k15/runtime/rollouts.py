@@ -30,7 +30,6 @@ def sampling(
   """A rollout of these weights, under its own mesh; closed in the end.
 
   Args:
-    context: of the run.
     params: in any layout; let go of once the rollout has its own.
     stage, columns: see `make_rollout`.
   """
@@ -56,7 +55,6 @@ def make_rollout(
   """The rollout of the config, without weights yet.
 
   Args:
-    context: of the run.
     stage: whose random numbers it draws, one of `streams.NUMBERS`.
     record: told what the slots of this process do, if given.
     columns: tokens of the longest prompt and response; 0: of the config.
@@ -141,8 +139,6 @@ def make_slots(
   """What decodes, of the same shape in every worker.
 
   Args:
-    config: the whole.
-    layout: of the rollout.
     tokenizer: whose tokens end responses.
     columns: tokens of the longest prompt and response; 0: of the config.
   """

@@ -60,7 +60,6 @@ def run(
   """Runs a stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     stage: its name, in logs and of its folder of checkpoints.
     config: its group of keys: steps and learning rates.
     optimizer: see `k15.training.optimizer`.

@@ -121,10 +121,6 @@ class Task:
 def build(config: Any, tokenizer: Any) -> Task:
   """Makes the task of a config; the same for the same config and seed.
 
-  Args:
-    config: the whole config.
-    tokenizer: of the policy.
-
   Raises:
     ValueError: a malformed file, with the line's number; a prompt longer than
       `rollout.max_prompt_length`; too few problems for an iteration, or no

@@ -56,12 +56,6 @@ class RolloutTokens(jetstream_adapter.ResultTokens):
     """The same on the host, by one copy."""
     return self.replace(data=np.array(self.data))
 
-  def logprobs_at_slot(self, slot: int) -> np.ndarray:
-    """float32 [1, K] of a slot, nats; valid where the tokens are."""
-    start, end = self.logprob_idx
-    bits = np.ascontiguousarray(self.data[slot : slot + 1, start:end])
-    return bits.view(np.float32)
-
 
 class Detokenizer(jetstream_adapter.Tokenizer):
   """A tokenizer of k15 as JetStream calls it; it has no start token."""

@@ -101,14 +101,12 @@ for _module in (orchestrator, server_lib, token_utils):
   _module.logging = logging.getLogger('jetstream')
 
 ActiveRequest = orchestrator.ActiveRequest
-Driver = orchestrator.Driver
 LLMOrchestrator = orchestrator.LLMOrchestrator
 JetStreamServer = server_lib.JetStreamServer
 
 __all__ = [
   'ActiveRequest',
   'AsyncMultifuture',
-  'Driver',
   'Engine',
   'JetStreamServer',
   'LLMOrchestrator',

@@ -22,7 +22,7 @@ from k15.serving import rollout_pb2 as pb
 from k15.serving import weights
 from k15.serving.wire import Refused
 
-_NO_WEIGHTS = (0, -1)
+_NO_WEIGHTS = (0, -1)  # older than those of any (trainer, version)
 
 
 class WeightsKeeper:
@@ -35,7 +35,6 @@ class WeightsKeeper:
 
     Args:
       driver: its scheduler decodes with them.
-      shape: of the policy.
       layout: pytree of `jax.ShapeDtypeStruct` with shardings: parameters.
     """
     self._driver, self._shape, self._layout = driver, shape, layout
@@ -59,7 +58,6 @@ class WeightsKeeper:
 
     Args:
       promise: trainer, 0 for any, and lowest version.
-      seconds: longest wait.
 
     Raises:
       Refused: they did not come, or never will.
@@ -88,9 +86,6 @@ class WeightsKeeper:
     self, messages: AsyncIterator[pb.WeightsRequest]
   ) -> pb.WeightsReply:
     """Receives one update and lets it serve.
-
-    Args:
-      messages: the header and the shards.
 
     Raises:
       Refused: late (FAILED_PRECONDITION), damaged (DATA_LOSS), overtaken by

@@ -27,7 +27,7 @@ from k15.rollout import requests as requests_lib
 from k15.rollout.requests import Chunk, Completion, Request, Stop, Work
 from k15.serving import weights
 
-_REPORT_SECONDS = 5.0
+_REPORT_SECONDS = 5.0  # between two warnings while no worker is there
 _MOST_FAILURES = 3  # of one request, before it is given up
 
 
@@ -243,7 +243,6 @@ class Run:
     """Nobody has anything yet.
 
     Args:
-      requests: to be answered once each.
       seed: takes the place of theirs.
       labels: versions as workers count them -> versions of the caller.
     """

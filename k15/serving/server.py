@@ -58,8 +58,6 @@ class RolloutServer:
       slots: what they can decode is what it takes.
       layout: pytree of `jax.ShapeDtypeStruct` with shardings: parameters.
       host, port: to listen on; port 0 is any that is free.
-      access: who may call.
-      limits: what it takes on.
       add_calls: given the gRPC server and whether there are weights; what it
         adds there is answered, too.
 

@@ -16,7 +16,7 @@ from k15.serving import rollout_pb2 as pb
 from k15.serving import wire
 from k15.serving.wire import Refused
 
-_REPLY_BYTES = 1 << 20
+_REPLY_BYTES = 1 << 20  # well below the least rollout.max_message_bytes
 
 
 @dataclasses.dataclass(frozen=True)

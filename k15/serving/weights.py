@@ -22,7 +22,7 @@ import numpy as np
 
 from k15.serving import rollout_pb2 as pb
 
-SHARD_BYTES = 1 << 20
+SHARD_BYTES = 1 << 20  # with its description below any message limit
 
 
 class Damaged(ValueError):
@@ -130,7 +130,6 @@ class Receiver:
     """Expects what the header announces; never more than the policy holds.
 
     Args:
-      header: of the update.
       layout: pytree of `jax.ShapeDtypeStruct`, the worker's parameters.
 
     Raises:

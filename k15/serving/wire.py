@@ -131,7 +131,6 @@ def message_of(chunk: Chunk, sample: int, at_maximum: bool) -> pb.Chunk:
   """A chunk as a message.
 
   Args:
-    chunk: of the scheduler.
     sample: its number in the stream.
     at_maximum: its budget ends where the response reaches `max_length`.
   """

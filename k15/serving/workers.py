@@ -33,7 +33,7 @@ from k15.serving.remote import Share
 from k15.serving.remote import Worker
 from k15.serving.weights import Snapshot
 
-_TICK_SECONDS = 0.1
+_TICK_SECONDS = 0.1  # between two looks at a worker
 _RETRY_SECONDS = (0.2, 2.0)  # between attempts: first, longest
 
 

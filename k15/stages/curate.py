@@ -11,29 +11,22 @@ into workdir/curation:
 """
 
 import dataclasses
-import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from k15 import files
-from k15.checkpoints import stage_inputs
 from k15.config import stages
 from k15.curation import funnel
-from k15.data import problems as problems_lib
 from k15.data_types import Problem
-from k15.devices import fingerprints
 from k15.devices import hosts
-from k15.generation import asks
 from k15.generation import writers
 from k15.generation.writers import Writer
 from k15.runtime import rollouts
 from k15.runtime import task as task_lib
 from k15.runtime.context import Context
+from k15.stages import curation_files
 from k15.stages import curation_steps
-
-_FREE = ('examples',)  # Keys that leave the prompt set as it is.
 
 
 def curate(
@@ -42,7 +35,6 @@ def curate(
   """Runs the stage, or reads what it wrote for the same inputs.
 
   Args:
-    context: of the run.
     make_params: gives the weights of the SFT model; None: there are none.
 
   Raises:
@@ -59,10 +51,7 @@ def curate(
       ' curation.guesses to 0'
     )
   task, params = context.task, make_params()
-  sampling = asks.sampling_of(context.config)
-  tokenizer = stage_inputs.tokenizer_of(context.config)
-  form = [task.is_chat, task.system_prompt, tokenizer, sampling]
-  model = asks.digest(fingerprints.of_params(params), form)
+  model = curation_files.name_model(context, params)
   columns = curation_steps.columns_of(context.config, task)
   with rollouts.sampling(context, params, 'curate', columns) as rollout:
     del params
@@ -100,24 +89,25 @@ def curate_with(
   """The stage with any writer of responses.
 
   Args:
-    context: of the run.
     write: answers what is asked; None if no step needs a model.
     model: names it; under another name everything is drawn anew.
   """
   folder = context.workdir / curation_steps.FOLDER
   evaluation = context.task.kept_out.problems
-  inputs = _inputs(context, evaluation, model)
-  if hosts.of_first(np.array(_recorded(folder) == inputs)):
-    return _read_prompts(folder)
+  inputs = curation_files.inputs_of(context, evaluation, model)
+  recorded = curation_files.recorded(folder)
+  if hosts.of_first(np.array(recorded == inputs)):
+    return curation_files.read_prompts(folder)
   checkpoints = context.workdir / 'checkpoints'
   trained = stages.with_curves('rl')
   if any((checkpoints / stage).exists() for stage in trained):
-    return _begun_upon(context, folder, _changed(_recorded(folder), inputs))
+    changed = [key for key in inputs if recorded.get(key) != inputs[key]]
+    return _begun_upon(context, folder, changed)
   folder.mkdir(parents=True, exist_ok=True)
   problems, steps = curation_steps.run(context, evaluation, write, model)
   records = funnel.records_of(steps, context.config.curation.examples)
   if hosts.is_first():
-    _write(folder, problems, steps, records, inputs)
+    curation_files.write(folder, problems, steps, records, inputs)
     print(funnel.table(records), flush=True)
   hosts.wait('curate: written')
   return problems
@@ -135,7 +125,7 @@ def _begun_upon(context, folder, changed) -> list[Problem]:
       f'curate: {", ".join(changed)} changed since RL began on the prompt set'
       ' in this workdir: take it back or choose another'
     )
-  problems, c = _read_prompts(folder), context.config.curation
+  problems, c = curation_files.read_prompts(folder), context.config.curation
   found = funnel.evaluation_overlap(
     problems,
     context.task.kept_out.problems,
@@ -156,11 +146,8 @@ def prompt_set(context: Context, problems: list[Problem]) -> Context:
 
   Worked solutions of problems that an evaluation set holds are left out too.
   """
-  removed = files.read_jsonl(
-    context.workdir / curation_steps.FOLDER / 'removed.jsonl'
-  )
-  known = {r['id'] for r in removed if r['step'] == 'evaluation overlap'}
-  task = context.task
+  task, folder = context.task, context.workdir / curation_steps.FOLDER
+  known = curation_files.read_overlap(folder)
   examples = [e for e in task.examples if e.problem.id not in known]
   least, name = task_lib.least_problems(context.config)
   if len(problems) < least:
@@ -169,65 +156,3 @@ def prompt_set(context: Context, problems: list[Problem]) -> Context:
     )
   task = dataclasses.replace(task, train=problems, examples=examples)
   return dataclasses.replace(context, task=task)
-
-
-def _inputs(context, evaluation, model) -> dict[str, str]:
-  """What the prompt set is made of, by name."""
-  config = context.config
-  inputs = {
-    f'curation.{key}': asks.digest(value)
-    for key, value in config.curation.items()
-    if key not in _FREE
-  }
-  others = dict(
-    problems=_plain(context.task.train),
-    evaluation=_plain(evaluation),
-    model=model,
-    tokenizer=stage_inputs.tokenizer_of(config),
-    seed=config.seed,
-    rollout=[config.rollout.max_prompt_length, config.rollout.max_length],
-    reward=[
-      config.reward.default,
-      list(config.reward.routes),
-      config.reward.cut_is_wrong,
-    ],
-    prompt_suffix=config.task.prompt_suffix,
-  )
-  return inputs | {k: asks.digest(v) for k, v in others.items()}
-
-
-def _plain(problems):
-  return [dataclasses.astuple(problem) for problem in problems]
-
-
-def _changed(old, new):
-  return [key for key in new if old.get(key) != new[key]]
-
-
-def _recorded(folder) -> dict[str, str]:
-  path = folder / 'funnel.json'
-  return json.loads(path.read_text())['inputs'] if path.exists() else {}
-
-
-def _read_prompts(folder) -> list[Problem]:
-  examples = problems_lib.read_problems(str(folder / 'prompts.jsonl'))
-  return [example.problem for example in examples]
-
-
-def _write(folder, problems, steps, records, inputs):
-  """funnel.json last: with it, the stage is done."""
-  rows = [dataclasses.asdict(problem) for problem in problems]
-  files.replace_jsonl(folder / 'prompts.jsonl', rows)
-  removed = [
-    dict(step=step.name) | funnel.removal_record(removal)
-    for step in steps
-    for removal in step.removals
-  ]
-  files.replace_jsonl(folder / 'removed.jsonl', removed)
-  text = funnel.table(records) + '\n'
-  files.replace_file(folder / 'funnel.txt', text.encode())
-  content = dict(
-    steps=records, tags=funnel.tag_counts(problems, steps), inputs=inputs
-  )
-  encoded = json.dumps(content, indent=1, ensure_ascii=False)
-  files.replace_file(folder / 'funnel.json', encoded.encode())

@@ -178,10 +178,7 @@ def _by_guesses(config, task, found, draw):
     values = draw('guesses', found.problems, c.guesses, form, has_ended=True)
     return funnel.guessable(found.problems, values > 0)
 
-  found.apply(
-    guessed,
-    '' if c.guesses else 'left out: curation.guesses is 0',
-  )
+  found.apply(guessed, '' if c.guesses else 'left out: curation.guesses is 0')
 
 
 def _draw(
@@ -233,13 +230,9 @@ def asks_of(
   prompts are one key: they are answered once.
 
   Args:
-    problems: to be answered.
     form: text after a prompt, beginning of every response, and the tokens
       that follow it at most.
-    samples: responses of a problem.
-    temperature: of the sampling.
     model: names the weights; others, another name.
-    seed: of the sampling.
     judge_of: `Ask.judge` of a problem.
   """
   asks, ids = [], streams.IDS['curation']

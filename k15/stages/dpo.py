@@ -16,10 +16,10 @@ from k15.data import conversations
 from k15.data_types import Batch, TrainState
 from k15.equations import long2short
 from k15.equations import losses
-from k15.runtime import responses
 from k15.runtime import steps
 from k15.runtime import weights as weights_lib
 from k15.runtime.context import Context
+from k15.stages import collection
 from k15.training import batching
 from k15.training import update
 
@@ -30,7 +30,6 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     model: directory of the model to start from, which is the reference.
   """
   config = context.config.dpo
@@ -81,7 +80,9 @@ def make_batches(context: Context, pairs: Sequence[Pair]) -> list[Batch]:
 def _pairs(context, model, is_first_run):
   """Pairs of sequences of the sampled responses."""
   config, pairs = context.config.long2short, []
-  collected = responses.collect(context, model, config.problems, config.samples)
+  collected = collection.collect(
+    context, model, config.problems, config.samples
+  )
   for problem, sampled in collected:
     prompt = context.task.encode_prompt(problem.prompt)
     for pair in long2short.preference_pairs(
@@ -123,9 +124,7 @@ def _loop(context, model, start):
     log_every=config.log_every,
     batch=lambda i: batches[batch_of(i, len(batches), seed)],
     make_step=functools.partial(
-      steps.make_policy_step,
-      context,
-      functools.partial(_loss, config.beta),
+      steps.make_policy_step, context, functools.partial(_loss, config.beta)
     ),
     name_metrics=_metrics,
   )

@@ -51,8 +51,6 @@ def train(
   columns.
 
   Args:
-    context: of the run.
-    examples: the labelled set.
     trunk: parameters to start from, copied; None draws them by the seed.
 
   Raises:
@@ -116,8 +114,7 @@ def make_step(
   def step(state, batch):
     gradient, values = grad(state.params, batch)
     values |= dict(
-      grad_norm=optax.global_norm(gradient),
-      learning_rate=schedule(state.step),
+      grad_norm=optax.global_norm(gradient), learning_rate=schedule(state.step)
     )
     return optimizer_lib.apply(optimizer, schedule, state, gradient), values
 
@@ -131,7 +128,6 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
 
   Args:
     context: its tokenizer, policy and longest prompt.
-    params: of a trained state.
     rows: prompts judged at once.
   """
   columns = context.config.rollout.max_prompt_length

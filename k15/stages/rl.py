@@ -2,14 +2,13 @@
 
 An iteration is a rollout phase and a training phase.  Its first policy,
 pi_theta_i, samples the responses and is the reference of all its updates.
-Everything that outlives an iteration is in `Stage` (rl_stage.py) and in the
+Everything that outlives an iteration is in `Stage` (rl_state.py) and in the
 checkpoint.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from k15.checkpoints import state as state_lib
@@ -17,29 +16,23 @@ from k15.data_types import TrainState
 from k15.rewards import scoring
 from k15.runtime import context as context_lib
 from k15.runtime import evaluation
-from k15.runtime import rollouts
 from k15.runtime.context import Context
 from k15.stages import rl_metrics
 from k15.stages import rl_rollout
 from k15.stages import rl_stage
-from k15.stages import rl_updates
-from k15.stages.rl_stage import Stage
+from k15.stages import rl_training
+from k15.stages.rl_state import Stage
 from k15.training import logs
 from k15.training import replay
-from k15.training import update
 
 
 def train(
-  context: Context,
-  make_params: Callable[[], Any],
-  name: str = 'rl',
+  context: Context, make_params: Callable[[], Any], name: str = 'rl'
 ) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     make_params: the weights to start from, consumed; called by a first run.
-    name: of the stage.
 
   Raises:
     context_lib.Interrupted: asked to stop; its state is saved.
@@ -68,9 +61,8 @@ def train(
 def _iterations(stage, start, checkpoints):
   context, config = stage.context, stage.context.config
   stage.hand_over(start, label=start)
-  with stage.context.rollout_layout.use_mesh():
-    stage.rollout.warm_up(rollouts.longest_context(config.rollout))
-  stage.timer.pop()
+  stage.warm_up()
+  stage.timer.pop()  # What compiling took is no part of an iteration.
   total = config.rl.iterations
   with logs.Progress(total, start, stage.name) as progress:
     for iteration in range(start, total):
@@ -146,7 +138,9 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   values |= rl_metrics.of_verdicts(judged, timer.seconds('reward'))
   if groups:
     _record_success(stage, groups)
-    values |= rl_metrics.of_groups(groups) | _train_on(stage, groups, iteration)
+    values |= rl_metrics.of_groups(groups) | rl_training.train_on(
+      stage, groups, iteration
+    )
     values |= replay.staleness(groups, iteration)
     _log_groups(stage, groups, iteration)
   values['replay/open_groups'] = len(buffer.groups)
@@ -192,65 +186,3 @@ def _record_success(stage, groups):
     [stage.problem_index[group.problem.id] for group in groups],
     [np.mean([t.accuracy for t in group.trajectories]) for group in groups],
   )
-
-
-def _train_on(stage, groups, iteration):
-  """All updates of an iteration; pi_theta_i is the reference of each."""
-  config, timer = stage.context.config, stage.timer
-  with timer('batch'):
-    batches = rl_updates.make_batches(
-      stage.context, groups, iteration, stage.name
-    )
-  with timer('ref_logprobs'):
-    batches = _with_ref_logprobs(stage, batches)
-  o = config.optimizer
-  if batches and o.reset_every_iteration and not o.offload:
-    stage.reset_optimizer()
-  results, steps_before = [], stage.steps()
-  with timer('update'):
-    for i, batch in enumerate(batches):
-      is_first = i == 0
-      stage.state, values = stage.step(stage.state, batch, is_first)
-      values = {k: float(v) for k, v in jax.device_get(values).items()}
-      update.refuse_non_finite(
-        stage.context.workdir,
-        stage.name,
-        'iteration',
-        iteration,
-        values,
-        batch,
-      )
-      results.append(values)
-  _renew_reference(stage, steps_before)
-  return rl_metrics.of_updates(results)
-
-
-def _renew_reference(stage, steps_before):
-  """Takes the newest policy as GRPO's slow reference whenever it is due.
-
-  That is where the optimizer's steps have passed a multiple of the interval.
-  The log-probabilities of the reference are those of whole iterations, so it
-  waits for the end of one.
-  """
-  every = stage.context.config.loss.grpo_reference_interval
-  is_due = stage.steps() // every > steps_before // every
-  if is_due and stage.kl_params is not None:
-    stage.kl_params = jax.tree.map(lambda x: x.copy(), stage.state.params)
-
-
-def _with_ref_logprobs(stage, batches):
-  """log pi_theta_i of every target, before any update.
-
-  The first batch is trained on by pi_theta_i itself and needs none; a later
-  epoch packs its responses anew, into batches of its own.
-  """
-  filled = []
-  for i, batch in enumerate(map(stage.context.layout.place_rows, batches)):
-    if i > 0:
-      logprobs = stage.logprobs(stage.state.params, batch)
-      batch = batch.replace(ref_logprobs=logprobs)
-    if stage.kl_params is not None:
-      logprobs = stage.logprobs(stage.kl_params, batch)
-      batch = batch.replace(kl_logprobs=logprobs)
-    filled.append(batch)
-  return jax.block_until_ready(filled)

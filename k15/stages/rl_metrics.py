@@ -16,16 +16,13 @@ _LEVELS = ('easy', 'medium', 'hard')
 
 
 def of_rollout(
-  sampled: list[Trajectory],
-  expired: list[Trajectory],
-  stats: dict[str, int],
+  sampled: list[Trajectory], expired: list[Trajectory], stats: dict[str, int]
 ) -> dict[str, float]:
   """Lengths and stop reasons of what an iteration sampled, or gave up.
 
   Args:
     sampled: what grew in it.
     expired: what was too old to be resumed.
-    stats: of the rollout.
 
   Returns:
     `rl/length_mean` and `rl/length_p95` are over finished responses, whole;

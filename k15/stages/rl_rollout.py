@@ -16,7 +16,7 @@ from k15.devices import hosts
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.rollout import partial
-from k15.stages.rl_stage import Stage
+from k15.stages.rl_state import Stage
 
 # Those to come, by (group_id, sample_index).
 Verdicts = dict[tuple[int, int], futures.Future[Verdict]]
@@ -28,7 +28,6 @@ def sample(
   """Grows every pending response and has judged, meanwhile, what is finished.
 
   Args:
-    stage: of the iteration.
     expired: trajectories that are finished by their age.
 
   Returns:

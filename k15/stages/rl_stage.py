@@ -1,98 +1,24 @@
-"""What RL keeps from one iteration to the next, in memory and on disk.
+"""RL before its first iteration, or as a checkpoint has it.
 
-`Stage` has all of it.  One that is resumed from a checkpoint, of `device_state`
-and `host_state`, goes on bit for bit.
+A stage that is resumed, from `Stage.device_state` and `host_state`, goes on bit
+for bit.
 """
 
-import dataclasses
 from typing import Any
 
 import jax
 
-from k15.data_types import TrainState
-from k15.devices import handover as handover_lib
 from k15.devices import host_memory
 from k15.devices import hosts
 from k15.equations import problem_sampler
-from k15.model import precision
 from k15.rollout import timeline as timeline_lib
-from k15.rollout.requests import Rollout
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages import rl_updates
+from k15.stages.rl_state import Stage
 from k15.training import logs
-from k15.training import optimizer as optimizer_lib
 from k15.training import replay
-
-
-@dataclasses.dataclass(eq=False)
-class Stage:
-  """What one iteration hands to the next, and the functions it calls.
-
-  `kl_params` is GRPO's slow reference, None elsewhere; `problem_index` finds a
-  training problem by its id; `timeline` has what the slots did lately;
-  `handover` has the weights where they are decoded with, and `shelf` the
-  optimizer's state while they are.  `name` is the stage's.
-  """
-
-  context: Context
-  rollout: Rollout
-  handover: handover_lib.HandOver
-  shelf: host_memory.Shelf
-  sampler: problem_sampler.ProblemSampler
-  buffer: replay.ReplayBuffer
-  state: TrainState
-  kl_params: Any
-  step: Any
-  logprobs: Any
-  optimizer: Any
-  timer: logs.Timer
-  problem_index: dict[str, int]
-  timeline: timeline_lib.Timeline
-  name: str
-
-  def hand_over(self, version: int, label: int) -> None:
-    """The newest weights for the rollout, which calls them `label`."""
-    params, dtype = self.state.params, self.context.config.rollout.dtype
-    if dtype:  # Before it moves, and without a second copy of what moved.
-      params = precision.cast(params, dtype)
-    self.handover.update(params, version)
-    self.rollout.set_params(self.handover.params, version=label)
-
-  def rest_optimizer(self) -> None:
-    """Frees the devices of the optimizer's state while they decode.
-
-    One that is made anew before the next update is dropped, not kept.
-    """
-    o = self.context.config.optimizer
-    if not o.offload:
-      return
-    if o.reset_every_iteration:
-      host_memory.drop(self.state.opt_state)
-    else:
-      self.shelf.put(self.state.opt_state)
-    self.state = self.state.replace(opt_state=None)
-
-  def wake_optimizer(self) -> None:
-    """Brings it back, or makes the fresh one that would follow anyway."""
-    o = self.context.config.optimizer
-    if o.offload and o.reset_every_iteration:
-      self.reset_optimizer()
-    elif o.offload:
-      self.state = self.state.replace(opt_state=self.shelf.take())
-
-  def reset_optimizer(self) -> None:
-    """Forgets the moments: every iteration is a new problem (2.3.2)."""
-    self.state = optimizer_lib.reset(self.optimizer, self.state)
-
-  def steps(self) -> int:
-    """Optimizer steps since the start of the stage."""
-    return int(jax.device_get(self.state.step))
-
-  def device_state(self) -> dict[str, Any]:
-    """What a checkpoint holds of the devices; see `device_layout`."""
-    return dict(train=self.state, kl_params=self.kl_params)
 
 
 def begin(context: Context, params: Any, name: str = 'rl') -> Stage:

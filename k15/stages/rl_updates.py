@@ -19,10 +19,7 @@ from k15.training import update
 
 
 def total_rewards(
-  config: Any,
-  groups: list[Group],
-  is_correct_P_K: np.ndarray,
-  iteration: int,
+  config: Any, groups: list[Group], is_correct_P_K: np.ndarray, iteration: int
 ) -> np.ndarray:
   """Raw reward, length reward and repetition penalty, float64 [P, K]."""
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
@@ -232,14 +229,7 @@ def make_updates(
   optimizer: optax.GradientTransformation,
   state_shardings: Any,
 ) -> tuple[Any, Any]:
-  """The jitted step and reference log-probabilities of `k15.training.update`.
-
-  Args:
-    config: of the run.
-    layout: of training.
-    optimizer: of `weights.make_optimizer`.
-    state_shardings: of the state.
-  """
+  """The jitted step and reference log-probabilities, see `training.update`."""
   shape, o = layout.shape, config.optimizer
   temperature = config.rollout.temperature
   # As all batches are: another layout would compile the step again.

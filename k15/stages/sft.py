@@ -2,8 +2,6 @@
 
 Packed examples, loss on what the assistant writes, one cosine of the learning
 rate.  A stage has a group of keys in the config, whose name it goes by.
-
-What a stage of supervised fine-tuning learns from, as packed batches.
 """
 
 import dataclasses
@@ -58,7 +56,6 @@ def make_stream(
   """Reads the examples of a stage and packs them.
 
   Args:
-    context: of the run.
     stage: its name, a group of the config.
     make_pairs: returns prompts and responses to learn from, and how many were
       left out; None: those of the stage's files, or of the task.
@@ -208,7 +205,6 @@ def train(
   """Runs a stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     make_params: the weights to start from, consumed; called by a first run.
     stage: its name, a group of the config.
     make_pairs: returns prompts and responses to learn from, and how many were

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from k15.checkpoints import models
 from k15.data_types import TrainState
 from k15.equations import long2short
-from k15.runtime import responses
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.stages import collection
 from k15.stages import rl
 
 
@@ -24,7 +24,6 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     model: directory of the model before; `short_rl.candidates`, if there are
       any, stand for it.
   """
@@ -53,14 +52,13 @@ def choose(context: Context, candidates: Sequence[str]) -> pathlib.Path:
   than it is.
 
   Args:
-    context: of the run.
     candidates: directories of models, or workdirs.
   """
   config = context.config.long2short
   directories = [models.directory_of(candidate) for candidate in candidates]
   measured = [
-    responses.accuracy_and_tokens(
-      responses.collect(context, directory, config.problems, 1)
+    collection.accuracy_and_tokens(
+      collection.collect(context, directory, config.problems, 1)
     )
     for directory in directories
   ]

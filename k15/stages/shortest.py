@@ -9,9 +9,9 @@ import pathlib
 
 from k15.data_types import TrainState
 from k15.equations import long2short
-from k15.runtime import responses
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.stages import collection
 from k15.stages import sft
 
 
@@ -19,7 +19,6 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
-    context: of the run.
     model: directory of the long-CoT model; None: random weights.
   """
   return sft.train(
@@ -33,7 +32,9 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
 def _pairs(context, model):
   """Token pairs of the shortest correct responses, and problems without one."""
   config, pairs = context.config.long2short, []
-  collected = responses.collect(context, model, config.problems, config.samples)
+  collected = collection.collect(
+    context, model, config.problems, config.samples
+  )
   for problem, sampled in collected:
     best = long2short.shortest_correct(
       [r.length for r in sampled], [r.is_correct for r in sampled]

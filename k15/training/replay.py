@@ -44,6 +44,7 @@ class ReplayBuffer:
   def pending(self) -> list[tuple[Problem, Trajectory]]:
     """Unfinished responses: oldest draw first, then longest first."""
     pairs = [pair for pair in self._pairs() if not pair[1].is_finished]
+    # The oldest groups have waited longest for their baseline.
     pairs.sort(key=lambda pair: (pair[0].opened_at, -pair[1].length))
     return [(group.problem, trajectory) for group, trajectory in pairs]
 
@@ -87,8 +88,6 @@ class ReplayBuffer:
     """Sets the raw rewards of finished responses, each once.
 
     Args:
-      trajectories: that are scored.
-      rewards: theirs.
       parts: what each is made of; None: the rewards are accuracies.
 
     Raises:

@@ -101,8 +101,7 @@ def make_step(
         0, num_micro, add_micro_batch, zeros
       )
     metrics |= dict(
-      grad_norm=optax.global_norm(gradient),
-      learning_rate=schedule(state.step),
+      grad_norm=optax.global_norm(gradient), learning_rate=schedule(state.step)
     )
     after = optimizer_lib.apply(optimizer, schedule, state, gradient)
     return _if(metrics['tokens'] > 0, after, state), metrics

@@ -28,11 +28,9 @@ def refusals(
   """All that is wrong; nothing: the units may be sent.
 
   Args:
-    cloud: where to.
     executor: 'gke' or 'vertex'.
     config: 'FILE' or 'FILE:VARIANT', the file as seen from `root`.
     units: values of the config of each unit, by dotted key; by its name.
-    root: the project's folder.
   """
   found = [*_place(cloud), *_config_file(config, root)]
   topology, sentences = _slice(cloud.topology, '--topology', executor)

@@ -27,6 +27,7 @@ from launch.cloud import slices
 from launch.cloud import works
 from launch.plan import chips
 
+# Of pods, each with an address of its own: any three ports would do.
 COORDINATOR_PORT, ROLLOUT_PORT, SANDBOX_PORT = 8476, 9100, 9300
 _SANDBOX_CORES = 4
 _INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
@@ -251,8 +252,7 @@ def _container(
     args=works.literal(command),
     env=[
       dict(
-        name=name,
-        valueFrom=dict(secretKeyRef=dict(name=cloud.secret, key=key)),
+        name=name, valueFrom=dict(secretKeyRef=dict(name=cloud.secret, key=key))
       )
       for name, key in tokens.items()
     ],
@@ -288,7 +288,6 @@ def _tpu_pod(
 
   Args:
     cloud: names bucket and service account.
-    topology: of the slice.
     container: takes all chips of the host.  It is root, whom alone Kubernetes
       gives the right to lock memory, and may do nothing else.
     may_write: to the bucket.
@@ -343,7 +342,6 @@ def _job(
     num_pods: of each, all at once.
     backoff: failures of pods until a Job has failed.
     rules: of its podFailurePolicy.
-    pod: template.
   """
   return dict(
     name=name,

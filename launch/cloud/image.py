@@ -39,7 +39,6 @@ def holds(path: str, root: pathlib.Path) -> bool:
 
   Args:
     path: as a config names it.
-    root: the project's folder.
   """
   relative = pathlib.PurePosixPath(path)
   inside = bool(relative.parts) and relative.parts[0] in FOLDERS
@@ -65,7 +64,6 @@ def stage(root: pathlib.Path, folder: pathlib.Path, tag: str) -> pathlib.Path:
   """Makes the folder that `docker build` takes; returns its Dockerfile.
 
   Args:
-    root: the project's folder.
     folder: emptied first.
     tag: commit, for the image's label.
   """
@@ -89,10 +87,7 @@ def build(
   XManager does it: by Docker where there is one, else by Cloud Build.
 
   Args:
-    dockerfile: of `stage`.
-    name: to push to.
     bucket: Cloud Build reads the folder from there.
-    experiment: of XManager.
   """
   from xmanager import xm
   from xmanager import xm_local

@@ -85,9 +85,8 @@ def _check_published(name, part):
     kubernetes_validate.validate(part, KUBERNETES, strict=True)
   except kubernetes_validate.ValidationError as error:
     where = '.'.join(map(str, error.absolute_path))
-    raise SchemaError(
-      f'{name}: {part["kind"]}: {where}: {error.message}'
-    ) from (None)
+    sentence = f'{name}: {part["kind"]}: {where}: {error.message}'
+    raise SchemaError(sentence) from None
 
 
 def submit(

@@ -42,7 +42,6 @@ def ask(
   Args:
     works: units, all of one config file.
     topology: such as 'v5p:4x4x4'.
-    root: the project's folder.
     checkpoint: a copy of theirs that can be read here; without one the plan is
       of the shape that the config itself has.
   """

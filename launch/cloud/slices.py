@@ -25,7 +25,6 @@ def check(topology: chips.Topology, executor: str) -> None:
   """Refuses a slice that nobody can have there.
 
   Args:
-    topology: the slice.
     executor: 'gke' or 'vertex'.
 
   Raises:

@@ -25,10 +25,7 @@ from xmanager.xm_local import executables
 from launch.cloud import slices
 from launch.cloud import works as works_lib
 
-_RESOURCES = {
-  'v5e': xm.ResourceType.TPU_V5E,
-  'v6e': xm.ResourceType.TPU_V6E,
-}
+_RESOURCES = {'v5e': xm.ResourceType.TPU_V5E, 'v6e': xm.ResourceType.TPU_V6E}
 _LABEL = 'k15_unit'
 # What a unit that needs no other job is in.
 _ALIVE = ('QUEUED', 'PENDING', 'RUNNING', 'PAUSED', 'UPDATING')
@@ -116,9 +113,6 @@ def submit(
   """Sends what does not run there yet, as an experiment of XManager's.
 
   Args:
-    cloud: where to.
-    works: the units.
-    title: of the experiment.
     connect: makes the `JobServiceClient`.
 
   Returns:

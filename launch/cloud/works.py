@@ -37,38 +37,37 @@ UNTIL_DONE = (
 )
 
 
+def _flag(default, text):
+  """A field that `launch.xm` has a flag of; `text` is its help."""
+  return dataclasses.field(default=default, metadata=dict(text=text))
+
+
 @dataclasses.dataclass(frozen=True)
 class Cloud:
-  """Attributes:
-  project: of Google Cloud.
-  location: region, such as 'us-east5'.
-  bucket: 'gs://NAME' or 'gs://NAME/FOLDER', for workdirs and checkpoints.
-  topology: slice of the trainer, such as 'v5p:4x4x4'.
-  image: of a registry; empty: built from this folder and pushed.
-  spot: capacity that may be taken away at any time, for less.
-  max_restarts: after failures; being interrupted does not count.
-  namespace: this and what follows is for Kubernetes.
-  service_account: of the pods; it may use the bucket.
-  secret: with the keys 'rollout' and 'reward', tokens of the services.
-  grace_seconds: from SIGTERM to SIGKILL, for a save.
-  sandboxes: reward services beside the trainer.
-  rollout_workers, rollout_topology: and rollout workers, a slice each.
-  """
+  """Where units go, and what they get there."""
 
-  project: str = ''
-  location: str = ''
-  bucket: str = ''
-  topology: str = ''
-  image: str = ''
-  spot: bool = False
-  max_restarts: int = 3
-  namespace: str = 'default'
-  service_account: str = 'k15'
-  secret: str = 'k15-tokens'
-  grace_seconds: int = 900
-  sandboxes: int = 0
-  rollout_workers: int = 0
-  rollout_topology: str = ''
+  project: str = _flag('', 'Of Google Cloud.')
+  location: str = _flag('', 'Region, such as us-east5.')
+  bucket: str = _flag(
+    '', 'gs://NAME or gs://NAME/FOLDER: workdirs and checkpoints.'
+  )
+  topology: str = _flag('', 'Slice of the trainer, such as v5p:4x4x4.')
+  image: str = _flag('', 'Of a registry; built and pushed unless given.')
+  spot: bool = _flag(False, 'Take capacity that may be taken away, for less.')
+  max_restarts: int = _flag(3, 'After failures; interruptions do not count.')
+  # This and what follows is for Kubernetes.
+  namespace: str = _flag('default', 'Of Kubernetes.')
+  service_account: str = _flag(
+    'k15', 'Of the pods, in Kubernetes; it may use the bucket.'
+  )
+  secret: str = _flag(
+    'k15-tokens',
+    "Of Kubernetes: tokens under the keys 'rollout' and 'reward'.",
+  )
+  grace_seconds: int = _flag(900, 'For a save, between SIGTERM and SIGKILL.')
+  sandboxes: int = _flag(0, 'Reward services beside the trainer.')
+  rollout_workers: int = _flag(0, 'Beside the trainer.')
+  rollout_topology: str = _flag('', 'Slice of each of them.')
 
   @property
   def slice(self) -> chips.Topology:
@@ -134,8 +133,6 @@ def arguments(
   """Of a command that takes the unit's config: --config and all overrides.
 
   Args:
-    cloud: where the bucket is.
-    work: the unit.
     overrides: by dotted key, beside or instead of the unit's own.
   """
   found = dict(work.unit.overrides)

@@ -122,8 +122,6 @@ def held_bytes(run: programs.Run, name: str, slot_bytes: int) -> int:
   """What lies in a chip's memory beside the arguments of a program.
 
   Args:
-    run: of the plan.
-    name: of the program.
     slot_bytes: of the state of decoding, on a chip.
   """
   config, size = run.config, programs.bytes_per_chip
@@ -154,7 +152,6 @@ def find_largest(
   """Two compilations give memory as a line, a third confirms where it ends.
 
   Args:
-    key: of the config.
     compile_with: value -> the program's use of memory.
     first: that of `start`.
     start: a value, a multiple of the unit.

@@ -118,9 +118,6 @@ class Time:
     times = dict(compute=self.compute, HBM=self.memory, ICI=self.network)
     return max(times, key=times.get)
 
-  def times(self, n: float) -> 'Time':
-    return Time(self.compute * n, self.memory * n, self.network * n)
-
 
 @dataclasses.dataclass(frozen=True)
 class Iteration:
@@ -188,7 +185,6 @@ def whole_rows(
   Args:
     chip: of `launch.plan.chips`.
     p: shape of the policy.
-    rows, length: of what is computed.
     ways: parts of a row, the mesh axis 'context'.
     chips: of the slice.
     passes: in forward passes, 3 with the backward one.
@@ -218,7 +214,6 @@ def decode_step(
     context: columns a slot sees, in the mean.
     chips: among which the work is divided.
     bytes_read: of weights and cache, by one chip.
-    a: assumptions.
   """
   work = decode_flops(p, slots, context)
   return Time(

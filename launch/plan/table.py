@@ -114,11 +114,7 @@ def iteration(times: Any) -> str:
 
 
 def record(
-  run: Any,
-  topology: Any,
-  uses: Sequence[Any],
-  found: Sequence[Any],
-  times: Any,
+  run: Any, topology: Any, uses: Sequence[Any], found: Sequence[Any], times: Any
 ) -> dict[str, Any]:
   """All of it, for `json`."""
   return dict(

@@ -39,7 +39,6 @@ def of_iteration(
 
   Args:
     run: of `launch.plan.programs`.
-    topology: slice it runs on.
     uses: of `launch.plan`, one a program.
     length: mean tokens of a response, 0 for half of the longest.
   """

@@ -59,9 +59,6 @@ def run_all(
   """Runs what is missing of the units; `launch.local.run` takes it.
 
   Args:
-    config: 'FILE' or 'FILE:VARIANT'.
-    units: of that file.
-    root: folder of their folders.
     parallel: how many at a time.
     stop: asked to stop, it reaches the units, and no others begin.
 

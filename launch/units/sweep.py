@@ -1,9 +1,7 @@
 """Work units of a config file: overrides, checked and named.
 
-Nothing here needs jax, so that units can be listed, checked and sent from any
-laptop.
-
-Names of work units: what differs between them, as a folder may be called.
+A unit is called by what differs between them, as a folder may be.  Nothing here
+needs jax, so that units can be listed, checked and sent from any laptop.
 """
 
 import dataclasses
@@ -142,7 +140,6 @@ def parse(config: str, texts: Sequence[str]) -> dict[str, Any]:
   """Overrides that stand on a command line, read as k15.main reads them.
 
   Args:
-    config: 'FILE' or 'FILE:VARIANT'.
     texts: '--config.key=value' each.
 
   Raises:

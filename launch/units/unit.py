@@ -143,10 +143,7 @@ def check_unchanged(
 
 
 def run_unit(
-  config: str,
-  unit: sweep.Unit,
-  workdir: pathlib.Path,
-  stop: Stop,
+  config: str, unit: sweep.Unit, workdir: pathlib.Path, stop: Stop
 ) -> dict[str, Any]:
   """Runs a unit to its end, whatever that is; returns its record.
 
@@ -155,7 +152,6 @@ def run_unit(
   to stop, too.
 
   Args:
-    config: 'FILE' or 'FILE:VARIANT'.
     unit: of that file.
     workdir: of the run; made if missing.
     stop: asked to stop, it passes that on to the unit.

@@ -14,6 +14,7 @@ from k15.config import keys as keys_lib
 from k15.config import resume
 from k15.config import stages as stages_lib
 from k15.runtime import weights
+from k15.stages import kinds
 from k15.stages import sft
 
 NEW = dict(stages=('sft', 'again'), sft__steps=2, evaluation__samples=1)
@@ -22,7 +23,7 @@ NEW = dict(stages=('sft', 'again'), sft__steps=2, evaluation__samples=1)
 def test_what_the_rows_say_is_there():
   config = base.get_config()
   for stage, row in stages_lib.STAGES.items():
-    assert row.kind in recipe.TRAIN or not row.curves, stage
+    assert row.kind in kinds.TRAIN or not row.curves, stage
     assert bool(row.curves) == bool(row.title) == bool(row.done), stage
     assert all(key in config[stage] for key in row.done), stage
     assert all(group in config for group in row.reads), stage
@@ -75,7 +76,7 @@ def with_a_new_stage(monkeypatch):
   monkeypatch.setattr(keys_lib, 'KEYS', keys)
   monkeypatch.setitem(streams.NUMBERS, 'again', row.stream)
   monkeypatch.setitem(
-    recipe.TRAIN,
+    kinds.TRAIN,
     'again',
     lambda c, stage, model: sft.train(
       c, functools.partial(weights.load_params, c, model), stage

@@ -23,9 +23,9 @@ from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.runtime import evaluation
 from k15.runtime import judges
-from k15.runtime import responses
 from k15.runtime import rollouts
 from k15.runtime import weights
+from k15.stages import collection
 from k15.stages import curation_steps
 from k15.stages import long_cot
 from k15.stages import rl
@@ -117,7 +117,7 @@ def _of_long_cot(context):
 
 
 def _of_long2short(context):
-  collected = responses.collect(context, None, 6, 3)
+  collected = collection.collect(context, None, 6, 3)
   found = _of_journal(context.workdir / 'responses.jsonl')
   right = sum(r.is_correct for _, sampled in collected for r in sampled)
   assert right == sum(accuracy for _, accuracy in found)

@@ -23,8 +23,8 @@ def test_columns_merge_the_records_of_a_step():
 
 def test_no_records_no_charts():
   x, table = charts.columns([], 'rl')
-  assert charts.rl_charts(x, table) == []
-  assert charts.sft_charts(x, table) == []
+  assert charts.of_stage('rl', x, table) == []
+  assert charts.of_stage('sft', x, table) == []
   assert charts.score_charts({}) == []
 
 
@@ -49,7 +49,7 @@ def test_verdicts_lengths_and_their_error():
 def test_phases_of_time_come_in_the_order_of_an_iteration():
   names = 'checkpoint', 'evaluation', 'ref_logprobs', 'rollout', 'update'
   table = {f'time/{name}_seconds': np.ones(3) for name in names}
-  ((title, figure, _),) = charts.rl_charts(np.arange(3.0), table)
+  ((title, figure, _),) = charts.of_stage('rl', np.arange(3.0), table)
   labels = [text.get_text() for text in figure.legends[0].get_texts()]
   assert title == 'Time'
   expected = 'rollout', 'ref logprobs', 'update', 'checkpoint', 'evaluation'

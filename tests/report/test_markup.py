@@ -46,11 +46,11 @@ def test_a_section_without_content_is_left_out():
 
 def test_settings_are_folded_and_grouped():
   values = {'seed': 0, 'stages': ['sft', 'rl'], 'loss': {'tau': '<0.1>'}}
-  markup = markup_lib.settings('Configuration', values)
+  markup = markup_lib.settings(values)
   assert markup.startswith('<details>')
   assert '<caption>loss</caption>' in markup and '&lt;0.1&gt;' in markup
   assert 'sft, rl' in markup
-  assert markup_lib.settings('Configuration', {}) == ''
+  assert markup_lib.settings({}) == ''
 
 
 def test_what_is_folded_has_a_title_and_a_page_may_have_rules_of_its_own():

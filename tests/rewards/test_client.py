@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent import futures
 
 import pytest
 
@@ -64,6 +65,12 @@ def end(process):
   process.stdout.close()
 
 
+def verify_all(client, pairs):
+  """Verdicts in order, asked for from as many threads as a run may have."""
+  with futures.ThreadPoolExecutor(64) as threads:
+    return list(threads.map(lambda pair: client.verify(*pair), pairs))
+
+
 def urls(both):
   return [f'http://127.0.0.1:{port}' for _, port in both]
 
@@ -72,7 +79,7 @@ def test_verdicts_come_in_order_and_from_both():
   pairs = [(response(1 + i % 2), REFERENCE) for i in range(12)]
   with services() as both:
     client = client_lib.Client(urls(both), TOKEN)
-    kinds = [v.kind for v in client.verify_batch(pairs)]
+    kinds = [v.kind for v in verify_all(client, pairs)]
     assert kinds == ['correct', 'wrong'] * 6
     with pytest.raises(PermissionError):
       client_lib.Client(urls(both), 'wrong').verify(*pairs[0])
@@ -86,7 +93,7 @@ def test_killing_a_service_loses_no_verdict():
     client = client_lib.Client(urls(both), TOKEN)
     killer = threading.Timer(0.4, both[0][0].kill)
     killer.start()
-    kinds = [v.kind for v in client.verify_batch(pairs)]
+    kinds = [v.kind for v in verify_all(client, pairs)]
     killer.join()
     assert both[0][0].wait() == -signal.SIGKILL
   assert kinds == ['correct', 'wrong'] * 20
@@ -98,7 +105,7 @@ def test_with_all_killed_it_waits_for_one_to_come_back():
     client = client_lib.Client(urls(both), TOKEN)
     kinds = []
     batch = threading.Thread(
-      target=lambda: kinds.extend(v.kind for v in client.verify_batch(pairs))
+      target=lambda: kinds.extend(v.kind for v in verify_all(client, pairs))
     )
     batch.start()
     time.sleep(0.3)
@@ -114,7 +121,7 @@ def test_a_service_that_hangs_is_left():
   with services() as both:
     client = client_lib.Client(urls(both), TOKEN, silence_seconds=2.0)
     both[0][0].send_signal(signal.SIGSTOP)
-    verdicts = client.verify_batch([(response(1), REFERENCE)] * 6)
+    verdicts = verify_all(client, [(response(1), REFERENCE)] * 6)
   assert [v.kind for v in verdicts] == ['correct'] * 6
 
 
@@ -122,7 +129,7 @@ def test_full_services_make_it_wait():
   pairs = [(response(1, 0.05), REFERENCE)] * 20
   with services('--queue=1') as both:
     client = client_lib.Client(urls(both), TOKEN)
-    verdicts = client.verify_batch(pairs)
+    verdicts = verify_all(client, pairs)
   assert [v.kind for v in verdicts] == ['correct'] * 20
 
 

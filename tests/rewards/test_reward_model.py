@@ -160,15 +160,13 @@ def test_too_long_a_case_is_an_error_and_is_not_asked():
   assert verdict.kind == 'error'
 
 
-def test_values_above_the_threshold_are_correct():
+def test_values_above_zero_are_correct():
   nan, inf = float('nan'), float('inf')
   judge = Judge([0.5, 0.0, -3.0, nan, inf])
   verdicts = reward_model.judge_by_value([CASE] * 5, judge)
   kinds = [verdict.kind for verdict in verdicts]
   assert kinds == ['correct', 'wrong', 'wrong', 'error', 'error']
   assert verdicts[3].reason == 'not_finite: value nan'
-  (verdict,) = reward_model.judge_by_value([CASE], Judge([0.5]), threshold=1.0)
-  assert verdict == Verdict('wrong')
 
 
 def test_a_model_that_loses_a_prompt_is_refused():

@@ -10,7 +10,7 @@ from k15.config import resume
 from k15 import files
 from k15.checkpoints import models
 from k15 import recipe
-from k15.runtime import responses
+from k15.stages import collection
 from k15.runtime import weights
 from k15.rewards.verdict import Verdict
 
@@ -78,7 +78,7 @@ def test_a_stage_begins_with_the_model_before_it(done):
   # 26 problems, 6 times, of the merged model, then of the next.
   for part, stage in ((keys[:156], 'merge'), (keys[156:], 'shortest')):
     model = folder / 'run/models' / stage
-    asks = responses.asks_of(context, model, context.task.train, 6)
+    asks = collection.asks_of(context, model, context.task.train, 6)
     assert sorted(part) == sorted(ask.key for ask in asks)
   first = weights.load_params(context, folder / 'run/models/merge')
   long, short = (

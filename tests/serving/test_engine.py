@@ -39,7 +39,8 @@ def decode(engine, prefixes, calls):
       count = int(data.valid.sum())
       assert data.valid[0, :count].all()
       tokens[slot] += data.tokens[0, :count].tolist()
-      logprobs[slot] += result.logprobs_at_slot(slot)[0, :count].tolist()
+      bits = result.data[slot, slice(*result.logprob_idx)]  # nats, as int32
+      logprobs[slot] += bits[:count].copy().view(np.float32).tolist()
       assert data.lengths.tolist() == [len(tokens[slot])]
   return tokens, logprobs
 

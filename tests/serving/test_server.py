@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import small_checkpoint
 import small_run
+from absl import flags
 
 from k15 import serve
 from k15.checkpoints import models
@@ -22,6 +23,7 @@ from k15.rollout.requests import Request
 from k15.runtime import context as context_lib
 from k15.runtime import rollouts
 from k15.runtime import weights
+from k15.runtime import worker
 from k15.serving import jetstream_adapter
 from k15.serving import rollout_pb2 as pb
 from k15.serving import wire
@@ -180,12 +182,12 @@ def test_what_is_no_model_is_refused_in_a_sentence(config, workdir, tmp_path):
   }
   for path, sentence in sentences.items():
     with pytest.raises(ValueError, match=sentence):
-      serve.make(config.copy_and_resolve_references(), '127.0.0.1', 0,
+      worker.make(config.copy_and_resolve_references(), '127.0.0.1', 0,
                       checkpoint=str(path))  # fmt: skip
   torn = tmp_path / 'torn'
   shutil.copytree(workdir / 'models/rl', torn)
   (torn / 'model.safetensors').write_bytes(b'torn')
-  server = serve.make(config, '127.0.0.1', 0, checkpoint=str(torn))
+  server = worker.make(config, '127.0.0.1', 0, checkpoint=str(torn))
   with pytest.raises(ValueError, match='model.safetensors is damaged'):
     server.prepare(str(torn))
   server.stop()
@@ -219,12 +221,19 @@ def decode(port):
 
 def test_what_is_refused_at_the_start(config):
   with pytest.raises(ValueError, match="listen on '0.0.0.0', which other"):
-    serve.make(config, '0.0.0.0', 0)
-  server = serve.make(config, '127.0.0.1', 0)
+    worker.make(config, '0.0.0.0', 0)
+  server = worker.make(config, '127.0.0.1', 0)
   with pytest.raises(
     OSError, match=f'cannot listen on 127.0.0.1:{server.port}'
   ):
-    serve.make(config, '127.0.0.1', server.port)
+    worker.make(config, '127.0.0.1', server.port)
   server.stop()
-  with pytest.raises(ValueError, match='--config is needed'):
-    serve.make(None, '127.0.0.1', 0)
+
+
+def test_a_config_is_needed(monkeypatch, capsys):
+  monkeypatch.setattr(serve.signal, 'signal', lambda number, handler: None)
+  flags.FLAGS(['serve'])
+  with pytest.raises(SystemExit) as ended:
+    serve.main([])
+  assert ended.value.code == 2
+  assert capsys.readouterr().err == 'k15: --config is needed\n'

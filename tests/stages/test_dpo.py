@@ -8,7 +8,7 @@ import small_run
 from k15 import files
 from k15.data import conversations
 from k15.runtime import context as context_lib
-from k15.runtime import responses
+from k15.stages import collection
 from k15.stages import dpo
 from k15.training import batching
 
@@ -44,7 +44,7 @@ def _collected(context, model, num_problems, samples):
     (
       problem,
       [
-        responses.Response(
+        collection.Response(
           rng.integers(0, 250, n + 2).astype(np.int32), n < samples - 1
         )
         for n in range(samples)
@@ -61,14 +61,14 @@ def _context(folder):
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(responses, 'collect', _collected)
+    patch.setattr(collection, 'collect', _collected)
     context = _context(tmp_path_factory.mktemp('dpo'))
     return dpo.train(context, None), context.workdir
 
 
 @pytest.fixture(autouse=True)
 def _written_responses(monkeypatch):
-  monkeypatch.setattr(responses, 'collect', _collected)
+  monkeypatch.setattr(collection, 'collect', _collected)
 
 
 def test_numbers_of_the_steps(whole):

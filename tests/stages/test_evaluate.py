@@ -18,6 +18,7 @@ from k15.rewards.verdict import Verdict
 from k15.runtime import context as context_lib
 from k15.runtime import judges
 from k15.stages import evaluate
+from k15.stages import held_out
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHORT = dict(
@@ -109,6 +110,7 @@ import os, pathlib, signal
 import small_run
 from k15.generation import journal
 from k15.stages import evaluate
+from k15.stages import held_out
 
 def dies_after_five(self, ask, written, add=journal.Journal.add_response):
   add(self, ask, written)
@@ -118,7 +120,7 @@ def dies_after_five(self, ask, written, add=journal.Journal.add_response):
 journal.Journal.add_response = dies_after_five
 folder = pathlib.Path({folder!r})
 context = small_run.make_context(folder, 'killed', **{changes!r})
-evaluate.held_out(context, 'rl', folder / 'run/models/rl')
+held_out.held_out(context, 'rl', folder / 'run/models/rl')
 """
 
 
@@ -135,7 +137,7 @@ def test_killed_in_the_middle_held_out_records_are_the_same(done):
   def records(name):
     context = small_run.make_context(folder, name, **changes)
     model = folder / 'run/models/rl'
-    found = evaluate.held_out(context, 'rl', model)
+    found = held_out.held_out(context, 'rl', model)
     (journal,) = (context.workdir / 'evaluation/held_out').glob('journal-*')
     return found, files.read_jsonl(journal)
 

@@ -30,6 +30,8 @@ from k15.rewards.verdict import Verdict
 from k15.runtime import context as context_lib
 from k15.runtime.task import Task
 from k15.stages import long_cot
+from k15.stages import long_cot_asking
+from k15.stages import long_cot_samples
 
 CHANGES = dict(
   stages=('long_cot',),
@@ -183,8 +185,8 @@ def test_a_server_may_write_them(tmp_path, monkeypatch):
     return write
 
   asked = []
-  monkeypatch.setenv(long_cot.KEY_VARIABLE, 'secret')
-  monkeypatch.setattr(long_cot.writers, 'by_server', by_server)
+  monkeypatch.setenv(long_cot_samples.KEY_VARIABLE, 'secret')
+  monkeypatch.setattr(long_cot_samples.writers, 'by_server', by_server)
   context = _context(
     tmp_path,
     long_cot_examples__server='http://there/v1',
@@ -231,7 +233,7 @@ def test_the_experiments_are_valid(variant):
 
 PROBLEMS = [Problem(str(i), f'{i}+1?', str(i + 1)) for i in range(5)]
 ALL_FOUR = 'My plan. Let me check. Wait, alternatively: '
-ASKING = long_cot.Asking(
+ASKING = long_cot_asking.Asking(
   prompt='plain',
   samples=4,
   most_per_problem=2,
@@ -243,7 +245,7 @@ FACTS = dict(model='m', max_length=9, temperature=1.0)
 
 
 def _judge(ask, text, stop):
-  if not long_cot.is_finished(text, stop):
+  if not long_cot_asking.is_finished(text, stop):
     return None
   assert ask.problem.prompt in ask.question
   future = futures.Future()
@@ -283,20 +285,20 @@ def _sample(path, model, asking=ASKING, problems=PROBLEMS, sizes=None):
   journal = Journal(path)
 
   def draw_call(call, asked, turn):
-    asks = long_cot.asks_of(
+    asks = long_cot_asking.asks_of(
       call, asked, turn, asking, TASK, FACTS, lambda problem: 'judge'
     )
     assert draw.draw(asks, model, _judge, journal, 'test')
     if sizes is not None:
       sizes.append(len(asks))
-    return long_cot.records_of(asks, journal, turn)
+    return long_cot_asking.records_of(asks, journal, turn)
 
-  return long_cot.sample(problems, draw_call, asking)
+  return long_cot_asking.sample(problems, draw_call, asking)
 
 
 def test_only_what_is_right_and_shows_all_four_is_kept(tmp_path):
   records = _sample(tmp_path / 'samples.jsonl', Model())
-  kept = long_cot.kept_of(records, ASKING)
+  kept = long_cot_asking.kept_of(records, ASKING)
   # Problem 0 is done after two turns; 1 is right from the third on; 3 would be
   # right but is not finished; 4 says one thing, which counts once.
   names = [(r['problem_id'], r['sample']) for r in kept]
@@ -308,7 +310,7 @@ def test_only_what_is_right_and_shows_all_four_is_kept(tmp_path):
 
 def test_the_funnel_by_hand(tmp_path):
   records = _sample(tmp_path / 'samples.jsonl', Model())
-  funnel = long_cot.funnel_of(5, records, ASKING)
+  funnel = long_cot_asking.funnel_of(5, records, ASKING)
   examples = funnel.pop('examples')
   # Twice problem 0, four times each of the others; of 1 the last two right.
   assert funnel == dict(
@@ -364,10 +366,10 @@ def test_other_problems_alone_are_counted(tmp_path):
 
 
 def test_random_ids_are_calls_and_places():
-  asks = long_cot.asks_of(
+  asks = long_cot_asking.asks_of(
     3, PROBLEMS[1:3], 2, ASKING, TASK, FACTS, lambda problem: problem.answer
   )
-  first = long_cot.streams.IDS['texts'].start
+  first = long_cot_asking.streams.IDS['texts'].start
   assert [(ask.group_id, ask.sample) for ask in asks] == [
     (first, 3), (first + 1, 3)
   ]  # fmt: skip
@@ -375,7 +377,7 @@ def test_random_ids_are_calls_and_places():
 
 
 def test_engineered_prompts_hold_the_problem(tmp_path):
-  asking = long_cot.Asking('engineered', 1, 1, 0, 5)
+  asking = long_cot_asking.Asking('engineered', 1, 1, 0, 5)
   seen = []
 
   def model(asks):
@@ -387,7 +389,7 @@ def test_engineered_prompts_hold_the_problem(tmp_path):
   assert [p.prompt in prompt for p, prompt in zip(PROBLEMS, seen, strict=True)]
   assert all('plan' in prompt.lower() for prompt in seen)
   assert {r['verdict'] for r in records} == {'wrong'}
-  assert not long_cot.kept_of(records, asking)
+  assert not long_cot_asking.kept_of(records, asking)
 
 
 def test_calls_of_a_size(tmp_path):

@@ -6,8 +6,8 @@ import small_run
 from k15 import files
 from k15.checkpoints import models
 from k15.rewards.verdict import Verdict
-from k15.runtime import responses
 from k15.runtime import weights
+from k15.stages import collection
 from k15.stages import short_rl
 
 CHANGES = dict(
@@ -68,9 +68,9 @@ def test_the_stage_begins_with_the_best_balance(tmp_path, monkeypatch, capsys):
     )  # fmt: skip
   # 0.90 - 0.1 = 0.80 against 0.88 - 0.1 * 60 / 100 = 0.82.
   measured = {'a': (0.90, 100.0), 'b': (0.88, 60.0)}
-  monkeypatch.setattr(responses, 'collect', lambda context, model, *_: model)
+  monkeypatch.setattr(collection, 'collect', lambda context, model, *_: model)
   monkeypatch.setattr(
-    responses, 'accuracy_and_tokens', lambda model: measured[model.name]
+    collection, 'accuracy_and_tokens', lambda model: measured[model.name]
   )
   candidates = str(tmp_path / 'a'), str(tmp_path / 'b')
   context = small_run.make_context(

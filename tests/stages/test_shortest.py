@@ -4,7 +4,7 @@ import numpy as np
 import small_run
 
 from k15 import files
-from k15.runtime import responses
+from k15.stages import collection
 from k15.stages import shortest
 
 CHANGES = dict(
@@ -19,7 +19,7 @@ CHANGES = dict(
 
 
 def _response(length, is_correct):
-  return responses.Response(np.full(length, 65, np.int32), is_correct)
+  return collection.Response(np.full(length, 65, np.int32), is_correct)
 
 
 def _collected(context, model, num_problems, samples):
@@ -32,7 +32,7 @@ def _collected(context, model, num_problems, samples):
 
 
 def test_it_learns_from_the_shortest_correct(tmp_path, monkeypatch):
-  monkeypatch.setattr(responses, 'collect', _collected)
+  monkeypatch.setattr(collection, 'collect', _collected)
   context = small_run.make_context(tmp_path, **CHANGES)
   pairs, dropped = shortest._pairs(context, None)
   assert dropped == 1
@@ -43,7 +43,7 @@ def test_it_learns_from_the_shortest_correct(tmp_path, monkeypatch):
 
 
 def test_the_stage(tmp_path, monkeypatch):
-  monkeypatch.setattr(responses, 'collect', _collected)
+  monkeypatch.setattr(collection, 'collect', _collected)
   context = small_run.make_context(tmp_path, **CHANGES)
   state = shortest.train(context, None)
   assert int(state.step) == 3

@@ -1,10 +1,7 @@
 """Whether two parsed answers are the same mathematics.
 
-By the kind of answer: equations and regions here, tuples, lists, sets and
-matrices in parts.py, numbers and expressions in
-equality.py.
-
-Equality of numbers and expressions.
+Numbers, expressions and equations are compared here, regions in regions.py,
+tuples, lists, sets and matrices in parts.py.
 
 Expressions are equal when they agree at points: exactly where both are
 rational, to 35 of 60 digits elsewhere.  What differs at one point differs.

@@ -21,9 +21,9 @@ import weakref
 
 LIMIT_SECONDS = 0.7  # of processor time, for one answer in its worker
 PATIENCE_SECONDS = 20.0  # until a worker that does not answer is killed
-START_SECONDS = 120.0
+START_SECONDS = 120.0  # sympy is imported, perhaps by many at once
 END_SECONDS = 0.5  # until one that does not end is killed with its child
-MEMORY_MB = 1024
+MEMORY_MB = 1024  # of address space, sympy itself included
 NUM_WORKERS = max(1, min(4, (os.cpu_count() or 2) // 2))
 _ROOT = pathlib.Path(__file__).resolve().parents[3]
 

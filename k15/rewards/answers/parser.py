@@ -13,11 +13,8 @@ Nodes (n an exact number, ... further nodes):
   ('op', cup|cap|setminus, a, b)          ('ratio', ...)
   ('matrix', rows)     ('dots',)   in a list, items left out
 
-The levels of binding are here, what binds tightest is in parser.py.
-
-What binds tightest in an answer: numbers, letters and functions.
-
-Each function reads one form where the reader of parser.py stands.
+A function for each level of binding, then for what binds tightest: numbers,
+letters and functions.
 """
 
 from k15.rewards.answers import brackets

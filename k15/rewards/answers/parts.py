@@ -1,10 +1,7 @@
 """Equality of answers of several parts: lists, tuples, sets, matrices.
 
-`equal` is given to each function: the equality of the parts.
-
-Shapes of parsed answers: what is a name, which letters, which values.
-
-Nodes are those of parser.py.
+`equal` is given to each function: the equality of the parts, which are nodes
+of parser.py.
 """
 
 import fractions
@@ -14,7 +11,7 @@ from collections.abc import Callable
 
 from k15.rewards.answers import values
 
-MAX_ITEMS = 64
+MAX_ITEMS = 64  # sets are compared item by item: 64 * 64 equalities at most
 CONSTANTS = ('pi', 'e', 'i')
 
 
@@ -127,7 +124,7 @@ def is_region(node: tuple) -> bool:
 
 
 Fraction = fractions.Fraction
-MAX_STEPS = 64
+MAX_STEPS = 64  # of a list written out, where the other leaves items out
 Equal = Callable[[tuple, tuple], bool]
 
 

@@ -1,8 +1,7 @@
 """An answer taken apart: its unit, its words and the trees it may stand for.
 
-An answer in one spelling: ASCII, few commands, no layout.
-
-Everything here is linear in the length of the text, and nothing is evaluated.
+First it is put into one spelling: ASCII, few commands, no layout.  All is
+linear in the length of the text, and nothing is evaluated.
 """
 
 import dataclasses

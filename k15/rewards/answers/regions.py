@@ -9,7 +9,7 @@ import math
 
 from k15.rewards.answers import values
 
-MAX_PIECES = 32
+MAX_PIECES = 32  # intervals of a union, sorted by exact comparisons
 
 
 def region(node: tuple) -> list[tuple] | None:

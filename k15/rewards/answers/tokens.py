@@ -3,8 +3,9 @@
 import fractions
 import re
 
+# The parser recurses: 40 levels stay far from the limit of Python.
 MAX_DEPTH = 40
-MAX_TOKENS = 600
+MAX_TOKENS = 600  # an answer, not a solution
 
 # 3!=6 is a factorial; x!=6 says what x is not.
 _TOKEN = re.compile(

@@ -1,12 +1,8 @@
 """Values of parsed expressions, exact where rational, 60 digits elsewhere.
 
-The work is bounded whatever the expression: `TooLarge` is raised before a
-power, factorial or product gets out of hand.
-
-Arithmetic on numbers, exact where rational, to 60 digits elsewhere.
-
-A number is a Fraction or an mpmath number.  The work is bounded: `TooLarge`
-is raised before a power, factorial or binomial gets out of hand.
+A number is a Fraction or an mpmath number.  The work is bounded whatever the
+expression: `TooLarge` is raised before a power, factorial, product or binomial
+gets out of hand.
 """
 
 import contextlib
@@ -19,12 +15,12 @@ from collections.abc import Iterator
 
 import mpmath
 
-DIGITS = 60
+DIGITS = 60  # 25 more than have to agree, for what is lost on the way
 MAX_BITS = 40_000  # of one exact number
 MAX_EXPONENT = 10**9  # of e: |log| of the largest number
-MAX_FACTORIAL = 1000
+MAX_FACTORIAL = 1000  # 2,568 digits
 MAX_INDEX = 1000  # of a root
-MAX_ROUNDED = 10**30
+MAX_ROUNDED = 10**30  # half of the digits are then before the point
 
 Fraction = fractions.Fraction
 CONTEXT = mpmath.MPContext()

@@ -2,10 +2,10 @@
 
 A cascade, cheapest rung first:
 
-  1. the final answer (verify.py) is the reference, letter by letter;
+  1. the final answer is the reference, letter by letter;
   2. both are the same text, or the same number, expression, tuple, set,
-     interval, matrix or equation (reading.py, equality.py):
-     written here, bounded, and never wrong about what it understands;
+     interval, matrix or equation (reading.py, equality.py), which is never
+     wrong about what it understands;
   3. what that does not read goes to math-verify, in a worker process with a
      time limit (fallback.py).
 
@@ -18,9 +18,7 @@ thinking that is never closed.  'error' is an answer that nobody could judge:
   timeout      its time was over
   crash        a worker died otherwise; memory: for want of it
 
-Where a response states its final answer.
-
-Everything here is linear in the length of the text, and nothing is evaluated.
+Finding the final answer takes time linear in the length of the text.
 """
 
 import re

@@ -205,9 +205,7 @@ def make_tests(
 
   Args:
     text: trusted Python, which calls functions of the program.
-    program: of the reference.
     imports: statements for judges.
-    setup: statements that come first.
 
   Raises:
     ValueError: they are not Python, cannot fail, or could not pass.
@@ -275,7 +273,6 @@ def call_test(
   Args:
     node: of the assert; names in it are changed.
     functions: name in the assert -> function of the program.
-    setup: statements that come first.
     known: other names that the program's process knows.
 
   Returns:

@@ -86,11 +86,11 @@ Test = CallTest | StdinTest | JudgeTest
 _KINDS = {'call': CallTest, 'stdin': StdinTest, 'judge': JudgeTest}
 
 
-def to_text(tests: Iterable[Test], language: str = 'python') -> str:
-  """Tests as the text of a reference."""
+def to_text(tests: Iterable[Test]) -> str:
+  """Tests of a program in Python as the text of a reference."""
   names = {kind: name for name, kind in _KINDS.items()}
   rows = [{'kind': names[type(t)], **dataclasses.asdict(t)} for t in tests]
-  return json.dumps({'language': language, 'tests': rows})
+  return json.dumps({'language': 'python', 'tests': rows})
 
 
 def from_text(text: str) -> tuple[str, list[Test]]:
@@ -112,7 +112,6 @@ def extract_program(
   """The program in a response, after the thinking; None without one.
 
   Args:
-    response: of a policy.
     language, names: see `fences.find_program`.
   """
   said = thinking.said(response)

@@ -15,12 +15,9 @@ printed; a case on which the submissions agree to print nothing is not valid;
 a submission that ran out of time GIVE_UP times is not run again, and nothing is
 for a problem that cannot reach 40 cases.  All programs run in the sandbox.
 
-Generators of test inputs: written by a model, run in the sandbox.
-
-A generator is a Python program that uses CYaRon (github.com/luogu-dev/cyaron)
-and prints one input of a problem.  It reads the number of the test case.  It is
-hostile text: CYaRon's files are shown inside the sandbox, read-only, and
-neither the generator nor CYaRon is ever imported outside.
+A generator reads the number of the test case.  It is hostile text: the files of
+CYaRon (github.com/luogu-dev/cyaron) are shown inside the sandbox, read-only,
+and neither is ever imported outside.
 """
 
 import collections
@@ -120,11 +117,8 @@ def run(
   """Runs a generator once a case; what it prints is an input.
 
   Args:
-    generator: text of the program.
-    cases: their numbers.
     pool: from `make_pool`.
     seed: of `random` in it, together with the case's number.
-    limits: of one run.
   """
   jobs = [
     pool_lib.Job(
@@ -139,8 +133,8 @@ def run(
   return pool.map(jobs)
 
 
-PAPER = (1000, 614, 463, 323)
-GIVE_UP = 3
+PAPER = (1000, 614, 463, 323)  # problems after each step of its funnel
+GIVE_UP = 3  # one that hangs would cost its 5 s on each of 50 inputs
 LIMITS = pool_lib.Limits(seconds=5.0)
 
 
@@ -227,7 +221,6 @@ def select(
     pool: from `test_cases.make_pool`.
     rules: how many of what.
     seed: of the inputs and of the draw of submissions.
-    limits: of every run.
 
   Returns:
     One selection a problem, in order.

@@ -13,20 +13,13 @@
 
 `run` may be called from any thread.  Nothing a program does raises here: what
 went wrong is `outcome.reason`, and `outcome.rung` names the walls it ran in
-(walls.py has the ladder).  Languages are data; a compiled program is compiled
-once and run many times.
+(walls.py has the ladder).  Languages are data: a new one is one more entry, the
+file its source goes to, how it is compiled (once) and run (once a test).
 
 The pages, from the trusted side inwards: this pool, walls (which hold here),
 worker (one seen from outside), cgroups; then, of `inside`, server (it forks),
 program (a fork), python (Python in it), kernel and seccomp (system calls),
 values.
-
-What goes into the sandbox and what comes out: Limits, Call, Job, Outcome.
-
-The languages that the sandbox runs, as data.
-
-To add one, write one more entry: the file its source goes to, how it is
-compiled (once per program) and how it is run (once per test).
 """
 
 import collections

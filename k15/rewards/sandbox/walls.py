@@ -13,13 +13,11 @@ All but the last start as nobody when the trusted side is root.  A rung holds
 when its canary finds every hole shut; the first that holds is taken.  What
 stops the better ones is kept, and is the message of the refusal.
 
-A canary for the walls of a rung: a program that tries every hole.
-
-Run in a worker before anything else is.  It looks for folders it can write
-to, a planted secret (a file that all may read, an environment variable of the
-trusted side, process 1's included), a port on this machine, ptrace; it leaves
-a process behind, takes more memory than its control group has, and does not
-end.
+The canary runs in a worker before anything else does.  It looks for folders it
+can write to, a planted secret (a file that all may read, an environment
+variable of the trusted side, process 1's included), a port on this machine,
+ptrace; it leaves a process behind, takes more memory than its control group
+has, and does not end.
 """
 
 import contextlib

@@ -3,8 +3,6 @@
 Starts the fork server in the walls of a rung, hands it jobs and reads what
 they leave.  A worker that does not answer in time is killed whole and started
 again; a job never waits longer than its limit and the grace.
-
-What passes between the trusted side and a run: files, a judge's channel.
 """
 
 import contextlib
@@ -72,9 +70,9 @@ def answer_question(channel: socket.socket, answer: Answer) -> bool:
   return True
 
 
-NOBODY = 65534
+NOBODY = 65534  # the user of that name, on Linux
 GRACE_SECONDS = 5.0  # past a limit, until the server itself counts as lost
-START_SECONDS = 60.0
+START_SECONDS = 60.0  # the canary included, on a machine that is busy
 PAGES = (
   values,
   kernel,
@@ -207,7 +205,6 @@ class Worker:
     Args:
       job: what `program` reads, without 'files'.
       blobs: files by name, put in the working folder.
-      stdin: of the program.
       limits: seconds, memory_bytes, output_bytes, processes, tmp_bytes; perhaps
         group_bytes, of all together where there is a control group.
       answer: (name, arguments) -> (failure, value), for a judge's questions.

@@ -3,6 +3,8 @@
 Rows of the table of claims in docs/reproduction.md.
 """
 
+import pathlib
+
 import fake_ablation as fake
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from experiments.ablations.claims import Claim
 from experiments.ablations.claims import Panel
 from k15.report import figures
 
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 START = 'length_reward.start_iteration'
 ARMS = {'none': {}, 'late': {'length_reward.weight': 0.5, START: 2}}
 PANELS = (
@@ -142,6 +145,11 @@ def test_rows_stay_in_order_and_keep_what_was_not_run_again():
   again = ablation_page.update(text, 'tau', new, ORDER)
   assert again == text.replace(_row('tau'), new)
   assert ablation_page.update(again, 'tau', new, ORDER) == again
+
+
+def test_the_page_has_this_header():
+  page = (ROOT / ablation_page.PAGE).read_text()
+  assert f'{ablation_page.START}\n{ablation_page.HEADER}\n| ' in page
 
 
 def test_a_page_without_marks_is_refused():

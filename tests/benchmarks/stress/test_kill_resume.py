@@ -10,9 +10,5 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize('frame', kill_resume.PHASES.values())
-def test_a_phase_is_a_page_or_a_function_of_the_stage(frame):
-  if frame.startswith('k15/'):
-    assert (ROOT / frame).is_file()
-  else:
-    function = frame.removeprefix('in ')
-    assert f'def {function}(' in (ROOT / 'k15/stages/rl.py').read_text()
+def test_a_phase_is_a_page(frame):
+  assert (ROOT / frame).is_file()

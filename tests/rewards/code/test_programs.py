@@ -267,7 +267,7 @@ def test_a_reference_is_text(pool):
     StdinTest('1', '', 1e-6, CHECKER),
     JudgeTest(JUDGE, (('candidate', 'f'),)),
   ]
-  text = programs.to_text(tests, 'python')
+  text = programs.to_text(tests)
   assert programs.from_text(text) == ('python', tests)
 
 

@@ -28,7 +28,7 @@ from k15.rewards.sandbox.inside import seccomp
 
 STARTED = b'!'  # Put over the first byte of a job once its walls stand.
 _OPEN_FILES = 64
-_STACK_BYTES = 64 << 20
+_STACK_BYTES = 64 << 20  # for programs that recurse deeply
 _COMPILER_PATH = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'TMPDIR': '.'}
 _IN_PLACE = ('python', 'call', 'judge')
 
@@ -65,8 +65,6 @@ def main(config: dict, limits: dict, files: list[int]) -> int:
   """Runs a job in the current folder; returns the exit code.
 
   Args:
-    config: of the worker.
-    limits: of the job.
     files: descriptors of job, result and, for a judge, its channel.
   """
   job, blobs = _read_job(files[0])

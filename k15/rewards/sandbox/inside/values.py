@@ -29,7 +29,7 @@ MAX_DECIMAL_BITS = 4096  # longer integers are written in hex
 _NUMBERS = bool | int | float | fractions.Fraction | decimal.Decimal
 # Larger ones could keep the trusted side busy; no right answer is one.
 _MAX_FRACTION_BITS, _MAX_DECIMAL_DIGITS = 1 << 16, 10_000
-_MAX_ITERATED = 1 << 16
+_MAX_ITERATED = 1 << 16  # an iterator may be endless
 _SEQUENCES = {
   'tuple': tuple, 'set': set, 'frozenset': frozenset,
   'deque': collections.deque,

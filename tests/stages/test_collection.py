@@ -12,9 +12,9 @@ from k15.data import conversations
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.runtime import context as context_lib
-from k15.runtime import responses
 from k15.runtime import rollouts
 from k15.runtime import weights
+from k15.stages import collection
 
 
 class _Judge:
@@ -41,7 +41,7 @@ def _plain(collected):
 def whole(tmp_path_factory):
   """Three responses to each of five problems: the context and what came."""
   context = _context(tmp_path_factory.mktemp('responses'))
-  return context, responses.collect(context, None, 5, 3)
+  return context, collection.collect(context, None, 5, 3)
 
 
 def _lines(context):
@@ -75,10 +75,10 @@ def test_what_comes(whole):
 def test_a_second_call_reads_the_file(whole, monkeypatch):
   context, collected = whole
   monkeypatch.setattr(rollouts, 'make_rollout', None)
-  assert _plain(responses.collect(context, None, 5, 3)) == _plain(collected)
+  assert _plain(collection.collect(context, None, 5, 3)) == _plain(collected)
   # Fewer problems and samples are in it too.
   fewer = [(name, r[:2]) for name, r in _plain(collected)[:4]]
-  assert _plain(responses.collect(context, None, 4, 2)) == fewer
+  assert _plain(collection.collect(context, None, 4, 2)) == fewer
 
 
 def test_a_sampling_that_was_cut_goes_on(whole, tmp_path):
@@ -90,7 +90,7 @@ def test_a_sampling_that_was_cut_goes_on(whole, tmp_path):
   (again.workdir / 'responses.jsonl').write_text(
     ''.join(lines[:6]) + lines[6][:20]
   )
-  assert _plain(responses.collect(again, None, 5, 3)) == _plain(collected)
+  assert _plain(collection.collect(again, None, 5, 3)) == _plain(collected)
   assert len(_lines(again)) == 15
 
 
@@ -100,11 +100,11 @@ def test_a_request_to_stop_keeps_what_was_judged(whole, tmp_path):
   with pytest.raises(
     context_lib.Interrupted, match='what was sampled is saved'
   ):
-    responses.collect(context, None, 5, 3)
+    collection.collect(context, None, 5, 3)
   before = len(_lines(context))
   assert 1 <= before < 15
   context.stop.clear()
-  assert _plain(responses.collect(context, None, 5, 3)) == _plain(whole[1])
+  assert _plain(collection.collect(context, None, 5, 3)) == _plain(whole[1])
   assert len(_lines(context)) == 15
 
 
@@ -116,11 +116,11 @@ def test_a_file_may_hold_responses_of_several_models(whole, tmp_path):
     model, other.shape, weights.init_params(other.layout, 1),
     other.task.tokenizer, 32, models.Origin('rl', 1, 1), None,
   )  # fmt: skip
-  of_model = _plain(responses.collect(other, model, 5, 3))
+  of_model = _plain(collection.collect(other, model, 5, 3))
   assert len(_written(path)) == 15
-  assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
+  assert _plain(collection.collect(other, None, 5, 3)) == _plain(whole[1])
   assert len(_written(path)) == 30 and of_model != _plain(whole[1])
-  assert _plain(responses.collect(other, model, 5, 3)) == of_model
+  assert _plain(collection.collect(other, model, 5, 3)) == of_model
   assert len(_written(path)) == 30
   assert not (other.workdir / 'responses.jsonl').exists()
 
@@ -143,7 +143,7 @@ def test_responses_to_what_was_asked_otherwise_do_not_count(
   path.write_bytes((whole[0].workdir / 'responses.jsonl').read_bytes())
   changes = dict(rollout__max_prompt_length=24) | changes
   other = _context(tmp_path, long2short__responses=str(path), **changes)
-  responses.collect(other, None, 2, 2)
+  collection.collect(other, None, 2, 2)
   assert len(_written(path)) == 15 + 4
 
 
@@ -159,15 +159,15 @@ def test_another_judge_judges_again_and_nothing_is_sampled(
   monkeypatch.setattr(rollouts, 'make_rollout', None)
   same = _context(tmp_path, long2short__responses=str(path))
   assert (
-    responses.accuracy_and_tokens(responses.collect(same, None, 5, 3))[0] == 1
+    collection.accuracy_and_tokens(collection.collect(same, None, 5, 3))[0] == 1
   )
   other = _context(
     tmp_path, long2short__responses=str(path), task__answer_marker='Answer:'
   )
-  assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
+  assert _plain(collection.collect(other, None, 5, 3)) == _plain(whole[1])
   assert (len(_written(path)), len(_verdicts(path))) == (15, 30)
   # The last verdict counts, and it is that of this judge.
-  assert _plain(responses.collect(other, None, 5, 3)) == _plain(whole[1])
+  assert _plain(collection.collect(other, None, 5, 3)) == _plain(whole[1])
   assert len(_verdicts(path)) == 30
 
 
@@ -178,7 +178,7 @@ def test_a_mended_reference_is_judged_again(whole, tmp_path, monkeypatch):
   context = _context(tmp_path, long2short__responses=str(path))
   problem = context.task.train[1]
   context.task.train[1] = dataclasses.replace(problem, answer='another')
-  responses.collect(context, None, 5, 3)
+  collection.collect(context, None, 5, 3)
   added = files.read_jsonl(path)[30:]
   names = [(x['key'], x['sample']) for x in added if 'judge' in x]
   assert len(added) == 3 and names == [
@@ -193,26 +193,26 @@ def test_a_file_of_an_earlier_version_is_refused(tmp_path):
   files.append_jsonl(path, [dict(model='', problem_id='p', sample=0)])
   context = _context(tmp_path, long2short__responses=str(path))
   with pytest.raises(conversations.DataError, match='file.jsonl: .* move the'):
-    responses.collect(context, None, 5, 3)
+    collection.collect(context, None, 5, 3)
 
 
 def test_verdicts_of_a_judge_that_is_down_are_not_kept(whole, tmp_path):
   context = _context(tmp_path)
   context.scorer._judges['exact_answer'] = lambda *_: Verdict('error', 'away')
   with pytest.raises(scoring.Failed, match="responses: all 15 .*'away'"):
-    responses.collect(context, None, 5, 3)
+    collection.collect(context, None, 5, 3)
   assert not _verdicts(context.workdir / 'responses.jsonl')
   context.scorer._judges['exact_answer'] = _Judge()
-  assert _plain(responses.collect(context, None, 5, 3)) == _plain(whole[1])
+  assert _plain(collection.collect(context, None, 5, 3)) == _plain(whole[1])
   assert len(_lines(context)) == 15  # Nothing was sampled again.
 
 
 def test_accuracy_and_tokens():
   def response(length, is_correct):
-    return responses.Response(np.zeros(length, np.int32), is_correct)
+    return collection.Response(np.zeros(length, np.int32), is_correct)
 
   collected = [
     (None, [response(10, True), response(20, False)]),
     (None, [response(30, True), response(40, True)]),
   ]
-  assert responses.accuracy_and_tokens(collected) == (0.75, 25.0)
+  assert collection.accuracy_and_tokens(collected) == (0.75, 25.0)

@@ -1,0 +1,89 @@
+"""The held-out problems, answered by the model that a stage leaves.
+
+Records are in `evaluation_STAGE.jsonl` of the workdir, what is under way in a
+journal in `evaluation/held_out`.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from k15 import files
+from k15.checkpoints import models
+from k15.data.evaluation_sets import EvalSet
+from k15.devices import hosts
+from k15.runtime import evaluation
+from k15.runtime.context import Context
+from k15.stages import answered_sets
+
+
+def held_out(
+  context: Context, stage: str, source: pathlib.Path
+) -> list[evaluation.Record]:
+  """Records of the held-out problems; [] but in the first process.
+
+  Raises:
+    Interrupted: it was asked to stop; what was sampled is on disk.
+  """
+  task, facts = context.task, answered_sets.facts_of(context, source)
+  found = [EvalSet('held_out', '', tuple(task.held_out))]
+  asks = answered_sets.asks_of(context, found, task.prompt_suffix, facts)
+  folder = context.workdir / 'evaluation' / 'held_out'
+  label = f'evaluate {stage}'
+  journal = answered_sets.answered(
+    context, source, asks, facts, folder, label, 'held_out'
+  )
+  if not hosts.is_first():
+    return []
+  return [answered_sets.record_of(ask, journal) for ask in asks['held_out']]
+
+
+def measured(
+  context: Context, stage: str, model: pathlib.Path
+) -> dict[str, Any]:
+  """What the summary says of a stage that made a model, and says it."""
+  records = _evaluation(context, stage, model)
+  if not hosts.is_first():
+    return {}
+  result = evaluation.summary(records)
+  print(
+    f'after {stage}: accuracy {result["accuracy"]:.3f},'
+    f' {result["mean_tokens"]:.1f} tokens a response',
+    flush=True,
+  )
+  keys = ('accuracy', 'mean_tokens', 'truncated')
+  return {f'{key}_after_{stage}': result[key] for key in keys} | dict(
+    held_out_problems=len(context.task.held_out), seed=context.config.seed
+  )
+
+
+def _evaluation(context, stage, model):
+  """Records of the evaluation after a stage, from disk if it was done.
+
+  A run that goes on for longer, or is asked for other samples, is evaluated
+  again: each record says which state it is of.  Only the first process judges,
+  and has records.
+  """
+  config = context.config
+  path = context.workdir / f'evaluation_{stage}.jsonl'
+  e = config.evaluation
+  total = len(context.task.held_out) * e.samples
+  step = models.read_origin(model).step
+  facts = dict(step=step, temperature=e.temperature)
+  if e.top_p < 1:
+    facts['top_p'] = e.top_p
+  records = files.read_jsonl(path)
+  keys = ('step', 'temperature', 'top_p')
+  is_done = len(records) == total and facts == {
+    k: records[0][k] for k in keys if k in records[0]
+  }
+  if hosts.of_first(np.array(is_done)):
+    return records if hosts.is_first() else []
+  records = held_out(context, stage, model)
+  records = [facts | record for record in records]
+  lines = ''.join(json.dumps(record) + '\n' for record in records)
+  if hosts.is_first():
+    files.replace_file(path, lines.encode())
+  return records

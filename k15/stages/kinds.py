@@ -1,0 +1,92 @@
+"""What runs the stages that make a model: a row for each kind.
+
+A model is made in `models/<stage>` of the workdir, or is there already.
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from k15.checkpoints import merging
+from k15.checkpoints import models
+from k15.config import stages
+from k15.devices import hosts
+from k15.runtime import weights
+from k15.runtime.context import Context
+from k15.stages import dpo
+from k15.stages import long_cot
+from k15.stages import rl
+from k15.stages import sft
+from k15.stages import short_rl
+from k15.stages import shortest
+
+
+def params_maker(
+  context: Context, model: pathlib.Path | None
+) -> Callable[[], Any]:
+  """What makes the weights to start from, when they are needed."""
+  return functools.partial(weights.load_params, context, model)
+
+
+# Kind of a stage -> (context, its name, directory of the model before or None)
+# -> its last state.
+TRAIN = {
+  'sft': lambda c, stage, model: sft.train(c, params_maker(c, model), stage),
+  'long_cot': lambda c, _, model: long_cot.train(c, model),
+  'rl': lambda c, stage, model: rl.train(c, params_maker(c, model), stage),
+  'shortest': lambda c, _, model: shortest.train(c, model),
+  'dpo': lambda c, _, model: dpo.train(c, model),
+  'short_rl': lambda c, _, model: short_rl.train(c, model),
+}
+
+
+def train(
+  context: Context, stage: str, source: pathlib.Path | None
+) -> pathlib.Path:
+  """Runs a stage from the model at `source`, if any; returns its own."""
+  config, kind = context.config, stages.STAGES[stage].kind
+  directory = context.workdir / 'models' / stage
+  total = stages.total(config, stage)
+  origin = models.read_origin(directory)
+  # One that was made with fewer iterations goes on from its checkpoint.
+  if origin is not None and origin.done == total:
+    return directory
+  if kind == 'merge':
+    _merge(context, source, directory)
+    return directory
+  state = TRAIN[kind](context, stage, source)
+  checkpoint = config.checkpoint
+  models.save(
+    directory,
+    context.shape,
+    state.params,
+    context.task.tokenizer,
+    _longest(config, stage),
+    models.Origin(stage, total, int(state.step)),
+    models.directory_of(checkpoint) if checkpoint else None,
+  )
+  return directory
+
+
+def _merge(context, source, directory):
+  """The mean of the model at `source` and the config's short one."""
+  config = context.config.long2short
+  if hosts.is_first():
+    merging.merge(
+      directory,
+      source,
+      models.directory_of(config.short_model),
+      config.short_share,
+      models.Origin('merge', 1, 0),
+    )
+  hosts.wait(f'{directory}: merged')
+
+
+def _longest(config, stage):
+  """Tokens of the longest texts the model was trained on so far."""
+  r = config.rollout
+  trained = config.stages[: config.stages.index(stage) + 1]
+  packed = set(trained) & set(stages.with_curves('sft'))
+  rows = (sft.row_tokens(config, s) for s in packed)
+  return max(r.max_prompt_length + r.max_length, *rows, 0)
