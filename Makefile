@@ -1,5 +1,5 @@
 # make run    the arithmetic experiment, from nothing to runs/arithmetic
-# make extras  what reads Parquet, serves rewards and writes test cases, added
+# make extras  what reads Parquet and GGUF, serves rewards and writes test cases, added
 # make test   lint and all tests
 # make test-launch  launch/xm.py, with XManager and the clients of both clouds
 # make test-peers  JetStream's own tests of its driver and server, on ours
@@ -119,7 +119,7 @@ $(VENV)/.core: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 
 $(VENV)/.extras: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 and what only some need into $(VENV)'
-	@$(INSTALL) --editable '.[parquet,sandbox]'
+	@$(INSTALL) --editable '.[gguf,parquet,sandbox]'
 	@touch $(VENV)/.core $@
 
 $(VENV)/.test: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)

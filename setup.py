@@ -45,6 +45,8 @@ setuptools.setup(
     'tqdm>=4.67,<5',
   ],
   extras_require={
+    # Of use to those whose model is in such a file.
+    'gguf': ['gguf>=0.19,<0.20'],
     # A sixth of all that is installed, for those whose files are Parquet.
     'parquet': ['pyarrow>=21'],
     # The reward service, and the generators of test cases.
@@ -55,7 +57,7 @@ setuptools.setup(
       'uvicorn>=0.40,<1',
     ],
     'test': [
-      'k15[parquet,sandbox]',
+      'k15[gguf,parquet,sandbox]',
       'kubeflow-trainer-api>=2.3,<3',
       'parameterized>=0.9,<1',
       'portpicker>=1.6,<2',

@@ -52,9 +52,10 @@ def smoke(config: config_dict.ConfigDict) -> None:
 def _experiment():
   return dict(
     seed=0,  # of everything random
-    # What the run begins with: a directory in the Hugging Face layout, or the
-    # workdir of another run, whose last stage is meant.  Its shape, `policy`
-    # up to the embeddings, and its tokenizer take the place of those below.
+    # What the run begins with: a directory in the Hugging Face layout, a GGUF
+    # file, or the workdir of another run, whose last stage is meant.  Its
+    # shape, `policy` up to the embeddings, and its tokenizer take the place of
+    # those below.
     checkpoint='',  # empty: random weights
     # In the order of `k15/config/stages.py`: 'curate' (if it samples, with a
     # checkpoint or after 'sft'), 'sft', 'sft_long', 'long_cot', 'rl', 'merge',

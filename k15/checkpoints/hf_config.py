@@ -85,7 +85,11 @@ def read_config(directory: str | pathlib.Path) -> policy.PolicyConfig:
     ValueError: an architecture or a setting that `policy` does not compute, or
       a field that is missing or of a wrong type.
   """
-  config = read_fields(pathlib.Path(directory) / 'config.json')
+  return shape_of(read_fields(pathlib.Path(directory) / 'config.json'))
+
+
+def shape_of(config: Fields) -> policy.PolicyConfig:
+  """The same of what config.json holds, wherever it comes from."""
   _, qkv_bias, qk_norm = ARCHITECTURES[_architecture(config)]
   for key, allowed in REFUSED_UNLESS.items():
     value = config.values.get(key)

@@ -4,7 +4,7 @@ The layout is Hugging Face's.  A run begins with the one that
 `config.checkpoint` names, and each of its stages leaves one in
 `workdir/models/<stage>`; where a directory is asked for, a workdir stands for
 that of its last stage, by the order of its config: the times of files change
-when they are copied.
+when they are copied.  A GGUF file stands for the directory made of it.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from k15.checkpoints import from_gguf
 from k15.checkpoints import hf
 from k15.checkpoints import hf_config
 from k15.checkpoints import hf_tokenizer
@@ -51,14 +52,19 @@ class Origin:
 def directory_of(path: str | pathlib.Path) -> pathlib.Path:
   """The directory of a model: itself, or that of a workdir's last stage.
 
+  That of a GGUF file is made beside it, if it is not there.
+
   Raises:
-    ValueError: it is neither.
+    ValueError: it is none of these, or a GGUF file that is refused.
   """
   path = pathlib.Path(path)
+  if path.is_file() and path.suffix == from_gguf.SUFFIX:
+    return from_gguf.directory_of(path)
   if not path.is_dir():
     what = 'is a file' if path.exists() else 'does not exist'
     raise ValueError(
-      f'{path} is no model: a directory is needed, and it {what}'
+      f'{path} is no model: a directory or a {from_gguf.SUFFIX} file is needed,'
+      f' and it {what}'
     )
   models = path / 'models'
   made = [p.parent for p in models.glob(f'*/{ORIGIN}')]

@@ -147,7 +147,22 @@ def check(
   Raises:
     BadWeights: names missing, extra or misshapen tensors, or a dtype.
   """
-  shapes = files.shapes()
+  check_shapes(str(files.directory), files.shapes(), expected, ignored)
+  for name in expected:
+    if files.dtype(name) not in DTYPES:
+      raise BadWeights(
+        f'{files.directory}: tensor {name} is {files.dtype(name)}, not one of'
+        f' {list(DTYPES)}'
+      )
+
+
+def check_shapes(
+  where: str,
+  shapes: Mapping[str, tuple[int, ...]],
+  expected: Mapping[str, tuple[int, ...]],
+  ignored: Sequence[str],
+) -> None:
+  """The same of names and shapes alone, in whatever `where` names."""
   missing = [name for name in expected if name not in shapes]
   extra = [
     name
@@ -158,18 +173,13 @@ def check(
     parts = [('missing', missing), ('not of this architecture', extra)]
     texts = [f'{_few(names)} {what}' for what, names in parts if names]
     raise BadWeights(
-      f'{files.directory}: tensors do not match config.json: {"; ".join(texts)}'
+      f'{where}: tensors do not match the config: {"; ".join(texts)}'
     )
   for name, shape in expected.items():
     if shapes[name] != shape:
       raise BadWeights(
-        f'{files.directory}: tensor {name} has the shape {shapes[name]}, and'
-        f' config.json asks for {shape}'
-      )
-    if files.dtype(name) not in DTYPES:
-      raise BadWeights(
-        f'{files.directory}: tensor {name} is {files.dtype(name)}, not one of'
-        f' {list(DTYPES)}'
+        f'{where}: tensor {name} has the shape {shapes[name]}, and the config'
+        f' asks for {shape}'
       )
 
 

@@ -22,7 +22,8 @@ COPY third_party/constraints.txt third_party/
 RUN pip install --no-cache-dir --constraint third_party/constraints.txt uv \\
  && uv pip install --system --no-cache \\
       --constraint third_party/constraints.txt \\
-      --requirements setup.py --extra tpu --extra parquet --extra sandbox
+      --requirements setup.py --extra tpu --extra gguf --extra parquet \\
+      --extra sandbox
 COPY k15 k15
 COPY experiments experiments
 COPY launch launch

@@ -202,7 +202,7 @@ BROKEN = {
   ),
   'shape': (
     _break_tensors(**{NORM: np.zeros(7, np.float32)}),
-    rf'{NORM} has the shape \(7,\), and config.json asks for \(32,\)',
+    rf'{NORM} has the shape \(7,\), and the config asks for \(32,\)',
   ),
   'dtype': (
     _break_tensors(**{NORM: np.zeros(32, np.int8)}),
@@ -210,7 +210,7 @@ BROKEN = {
   ),
   'width': (
     _break_config(intermediate_size=64),
-    r'mlp.*_proj.weight has the shape .*48.*, and config.json asks for .*64',
+    r'mlp.*_proj.weight has the shape .*48.*, and the config asks for .*64',
   ),
   'tied': (_break_config(tie_word_embeddings=True), f'{HEAD} differs from'),
   'index_file': (

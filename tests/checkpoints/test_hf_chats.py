@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 # Of make_hf_chats_golden.py.
 GOLDEN = json.loads((HERE / 'hf_chats_golden.json').read_text())
 PACKAGES = pathlib.Path(
-  os.environ.get('K15_TOKENIZERS', HERE.parent / '.cache' / 'tokenizers')
+  os.environ.get('K15_TOKENIZERS', HERE.parents[1] / '.cache' / 'tokenizers')
 )
 
 

@@ -224,8 +224,8 @@ def test_what_is_no_model_is_refused(tmp_path):
   with pytest.raises(ValueError, match='no stage has finished'):
     models.directory_of(tmp_path)
   for path, sentence in (
-    ('nowhere', 'a directory is needed, and it does not exist'),
-    ('config.json', 'a directory is needed, and it is a file'),
+    ('nowhere', 'a .gguf file is needed, and it does not exist'),
+    ('config.json', 'a .gguf file is needed, and it is a file'),
     ('checkpoints/rl', r'a stage leaves one in models/<stage> of its workdir'),
   ):
     (tmp_path / 'checkpoints/rl').mkdir(parents=True, exist_ok=True)

@@ -108,6 +108,9 @@ SHORT = {
     'k15.data.problems', 'gsm8k/train.jsonl', 'math_train.json', 'out.jsonl',
   ),
   'k15.serve': 'tests/serving/test_server.py',
+  'k15.checkpoints.from_gguf': (
+    'tests/checkpoints/test_from_gguf.py::test_the_command'
+  ),
   'k15.rewards.service': 'tests/rewards/test_client.py',
   'k15.rewards.code.datasets': (
     'k15.rewards.code.datasets', 'mbpp.jsonl', 'out.jsonl',
