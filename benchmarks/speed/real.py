@@ -101,16 +101,17 @@ def generation(given, peers, args):
   lengths = {
     'generate': [args.tokens] * args.rows,
     'long_tail': [min(n, args.longest) for n in LENGTHS][: args.rows],
+    'one token': [1] * args.rows,
+    'decode': [args.tokens - 1] * args.rows,
   }
-  given_more = dict(groups=(args.rows, 1), use=['generate'])
-  with given_to_workers(given, **given_more):
+  with given_to_workers(given, groups=(args.rows, 1), use=['generate']):
     rows = {
       row: rl_step.batched(row, lengths[row], names, ways_of(row, args), args)
-      for row in lengths
+      for row in ('generate', 'long_tail')
       if row in args.ops
     }
     if 'generate' in rows:
-      one = dict(lengths=[1] * args.rows)
+      one = dict(lengths=lengths['one token'])
       rows['one token'] = {k: c | one for k, c in rows['generate'].items()}
     with rl_step.started(names, args) as workers:
       seconds = {
@@ -119,21 +120,29 @@ def generation(given, peers, args):
       }
       versions = versions_of(workers)
   if 'generate' in rows:
-    seconds['decode'] = {
-      name: seconds['generate'][name] - seconds['one token'][name]
-      for name in names
-    }
-    lengths |= {
-      'one token': [1] * args.rows,
-      'decode': [args.tokens - 1] * args.rows,
-    }
+    seconds['decode'] = less(seconds['generate'], seconds.pop('one token'))
+  return show_speeds(seconds, lengths), versions
+
+
+def less(whole, start):
+  """Seconds of `whole` without those of `start`, where any are left: on a noisy
+  machine, or of a tiny model, there may be none."""
+  left = {name: whole[name] - start[name] for name in whole}
+  return {name: seconds for name, seconds in left.items() if seconds > 0}
+
+
+def show_speeds(seconds, lengths):
+  """Prints tokens a second by row and library; what the result has of them."""
   result = {}
   for row, taken in seconds.items():
-    tokens = sum(lengths[row])
-    print_row(f'{row}, tokens/s', {k: tokens / v for k, v in taken.items()})
-    for peer in peers:
-      result[f'{row}_ratio_{KEYS[peer]}'] = taken[peer] / taken['k15']
-  return result, versions
+    speeds = {name: sum(lengths[row]) / s for name, s in taken.items()}
+    print_row(f'{row}, tokens/s', speeds)
+    for name, speed in speeds.items():
+      if name == 'k15':
+        result[f'{row}_tokens_per_second'] = speed
+      elif 'k15' in speeds:
+        result[f'{row}_ratio_{KEYS[name]}'] = speeds['k15'] / speed
+  return result
 
 
 def ways_of(row, args):

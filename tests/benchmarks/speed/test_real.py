@@ -66,6 +66,24 @@ def test_ways_are_named_by_row():
   assert real.ways_of('long_tail', args) == {'trl': 'continuous, 16 slots'}
 
 
+def test_speeds_and_their_ratios(capsys):
+  # 2 x 64 = 128 tokens; less the 1 s of a first token, 126 in 7 s and none
+  # that could be told of the other.
+  whole = dict(k15=8.0, trl=16.0, llama=0.5)
+  start = dict(k15=1.0, trl=2.0, llama=0.5)
+  decode = real.less(whole, start)
+  assert decode == dict(k15=7.0, trl=14.0)
+  lengths = dict(generate=[64, 64], decode=[63, 63])
+  assert real.show_speeds(dict(generate=whole, decode=decode), lengths) == {
+    'generate_tokens_per_second': 16.0,
+    'generate_ratio_transformers': 2.0,
+    'generate_ratio_llama_cpp': 0.0625,
+    'decode_tokens_per_second': 18.0,
+    'decode_ratio_transformers': 2.0,
+  }
+  assert 'decode, tokens/s' in capsys.readouterr().out
+
+
 def test_which_way_ratios_go(capsys):
   seconds = dict(k15=10.0, k15_lora=5.0, trl=20.0)
   peaks = dict(k15=4e9, k15_lora=2e9, trl=8e9)
