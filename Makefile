@@ -5,6 +5,7 @@
 # make test-peers  JetStream's own tests of its driver and server, on ours
 # make plan   what a run will cost on a TPU slice: ARGS='--config=... --topology=...'
 # make bench  side-by-side measurements against other libraries
+# make bench-real  real weights, beside transformers, llama.cpp and TRL
 # make bench-rollout  the rollout server against what it could be at best
 # make bench-rewards  what rewards get right, and what they cost
 # make bench-curation  the funnel of a prompt set, and which copies it misses
@@ -47,8 +48,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv obeys the overrides of pyproject.toml, which leave TensorFlow out.
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
-.PHONY: run extras test test-launch test-peers plan bench bench-rollout \
-  bench-rewards bench-curation bench-long bench-gpu reproduce chaos kill
+.PHONY: run extras test test-launch test-peers plan bench bench-real \
+  bench-rollout bench-rewards bench-curation bench-long bench-gpu reproduce chaos kill
 .DELETE_ON_ERROR:
 
 bench-rewards bench-curation: export K15_DATA := $(DATA)
@@ -83,6 +84,9 @@ plan: $(VENV)/.core $(LIBTPU)/.ready | $(SCRATCH)
 
 bench: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.speed.rl_step $(ARGS)
+
+bench-real: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/python -m benchmarks.speed.real $(ARGS)
 
 bench-rollout: $(VENV)/.test | $(SCRATCH)
 	$(BIN)/python -m benchmarks.together speed.schedule speed.rollout

@@ -1,6 +1,6 @@
-"""Build the two virtual environments the side-by-side benchmark runs in.
+"""Build the virtual environments the side-by-side benchmarks run in.
 
-  python benchmarks/peers/setup_peers.py [--root DIR] [--only trl|tunix]
+  python benchmarks/peers/setup_peers.py [--root DIR] [--only trl|tunix|llama]
 
 Each peer gets an environment of its own, so neither its pins nor its speed
 depend on what k15 needs.  A stamp file makes a second call free.
@@ -16,12 +16,16 @@ import time
 REPO = pathlib.Path(__file__).resolve().parents[2]
 DEFAULT_ROOT = REPO / '.bench' / 'venvs'
 
-# One list per pip call.  torch goes first: with a CPU build in place, the
-# later packages do not drag in the registry's CUDA build.
+# Arguments of one pip call each.  torch goes first: with a CPU build in place,
+# the later packages do not drag in the registry's CUDA build.
 PINS = {
+  # From its sources, minutes of compiling: there are no wheels of it.
+  'llama': [
+    ['--no-binary', 'llama-cpp-python', 'llama-cpp-python==0.3.36'],
+  ],
   'trl': [
     ['torch==2.13.0'],
-    ['trl==1.16.0', 'transformers==5.23.0'],
+    ['trl==1.16.0', 'transformers==5.24.0'],
   ],
   'tunix': [
     ['google-tunix==0.1.7', 'jax==0.10.2', 'jaxlib==0.10.2', 'flax==0.12.8'],
@@ -78,7 +82,7 @@ def main(argv=None):
   parser.add_argument('--only', choices=sorted(PINS))
   args = parser.parse_args(argv)
   args.root.mkdir(parents=True, exist_ok=True)
-  for peer in [args.only] if args.only else sorted(PINS):
+  for peer in [args.only] if args.only else ('trl', 'tunix'):
     make_venv(args.root, peer)
 
 

@@ -3,7 +3,8 @@
 Run by the python of the trl environment (setup_peers.py); see protocol.py
 for the wire.  Model: Qwen3 of 4 layers, width 256, 4 query and 2 key-value
 heads of 64, feed-forward 768, vocabulary 512, tied embeddings, QK-norm,
-rope theta 1e6, RMS epsilon 1e-6, float32, random weights.
+rope theta 1e6, RMS epsilon 1e-6, float32, random weights; or the directory
+that the parent gives.
 """
 
 import itertools
@@ -30,7 +31,7 @@ import transformers  # noqa: E402
 import trl  # noqa: E402
 
 SEEDS = itertools.count(1)
-DEFAULT_BETA = 0.04
+DEFAULT_BETA = side.GIVEN.get('beta', 0.04)
 
 
 def make_tokenizer():
@@ -75,7 +76,7 @@ def save_model(path):
 
 
 def load_model(path):
-  return transformers.Qwen3ForCausalLM.from_pretrained(
+  return transformers.AutoModelForCausalLM.from_pretrained(
     path, dtype=torch.float32
   )
 
@@ -213,8 +214,8 @@ def trainer_config(folder):
     use_cpu=True,
     bf16=False,
     gradient_checkpointing=False,
-    per_device_train_batch_size=side.ROWS,
-    gradient_accumulation_steps=1,
+    per_device_train_batch_size=side.MICRO,
+    gradient_accumulation_steps=side.ROWS // side.MICRO,
     num_generations=side.SAMPLES,
     temperature=1.0,
     beta=DEFAULT_BETA,
@@ -230,13 +231,13 @@ def trainer_config(folder):
   )
 
 
-def make_trainer(path):
+def make_trainer(path, folder):
   # Enough prompts that no measured step falls on the end of an epoch.
   prompts = [side.as_text(p) for p in side.random_prompts(0, 4096)]
   return trl.GRPOTrainer(
     model=load_model(path),
     reward_funcs=distinct_tokens,
-    args=trainer_config(path),
+    args=trainer_config(folder),
     processing_class=make_tokenizer(),
     train_dataset=datasets.Dataset.from_dict({'prompt': prompts}),
   )
@@ -281,7 +282,7 @@ def train(trainer, command, next_step):
   trainer.train()
 
 
-def describe(model):
+def describe(policy):
   return {
     'peer': 'trl',
     'versions': {
@@ -291,20 +292,27 @@ def describe(model):
       'transformers': transformers.__version__,
       'accelerate': __import__('accelerate').__version__,
     },
-    'parameters': sum(p.numel() for p in model.parameters()),
+    'parameters': sum(p.numel() for p in policy.parameters()),
     'threads': torch.get_num_threads(),
   }
 
 
 def prepare():
-  """The model to sample from, and TRL's trainer with its own copies.
+  """The model to sample from, and TRL's trainer with its own copies; None for
+  the one that the parent has no use for, as its memory would count.
 
   The folder is gone before the first command: nothing reads it again, and a
   worker that is killed leaves nothing behind.
   """
-  with tempfile.TemporaryDirectory(prefix='k15-trl-') as path:
-    save_model(path)
-    return load_model(path).eval(), make_trainer(path)
+  use = side.GIVEN.get('use', ('generate', 'step'))
+  with tempfile.TemporaryDirectory(prefix='k15-trl-') as folder:
+    path = side.MODEL or folder
+    if not side.MODEL:
+      save_model(path)
+    return (
+      load_model(path).eval() if 'generate' in use else None,
+      make_trainer(path, folder) if 'step' in use else None,
+    )
 
 
 def main():
@@ -325,7 +333,7 @@ def main():
     command = side.serve(OUT, operations, ('step', 'first_step'), fresh)
     return command or sys.exit()
 
-  side.answer(OUT, {'ready': True, **describe(model)})
+  side.answer(OUT, {'ready': True, **describe(model or trainer.model)})
   try:
     train(trainer, next_step(fresh=True), next_step)
   except Exception as error:

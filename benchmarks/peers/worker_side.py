@@ -5,6 +5,7 @@ Standard library only, because it runs under every peer's interpreter.
 
 import json
 import os
+import pathlib
 import random
 import resource
 import sys
@@ -12,13 +13,26 @@ import time
 import traceback
 
 PREFIX = 'BENCH '
-VOCAB = 512
+# A file in which the parent says otherwise than here what the policy is and
+# what it is asked: that of `benchmarks.speed.real`.
+FILE = 'K15_BENCH'
+
+
+def read_given():
+  path = os.environ.get(FILE)
+  return json.loads(pathlib.Path(path).read_text()) if path else {}
+
+
+GIVEN = read_given()
+MODEL = GIVEN.get('model')  # Directory of real weights; None: random ones.
+VOCAB = GIVEN.get('vocab', 512)
 # Two ids beyond the vocabulary: the model cannot sample them, so no response
 # ends early and no sampled token is mistaken for padding.
 PAD, END = VOCAB, VOCAB + 1
-PROMPT_TOKENS = 24
-PROMPTS, SAMPLES = 4, 4
+PROMPT_TOKENS = GIVEN.get('prompt_tokens', 24)
+PROMPTS, SAMPLES = GIVEN.get('groups', (4, 4))
 ROWS = PROMPTS * SAMPLES
+MICRO = GIVEN.get('micro', ROWS)  # Rows whose gradient is computed at once.
 
 
 def claim_stdout():
@@ -62,8 +76,12 @@ def failure(error):
 
 
 def random_prompts(seed, count=PROMPTS):
-  """`count` prompts of random ids; the same for every peer at equal seed."""
+  """`count` prompts of random ids, or of those that are given in an order of
+  their own; the same for every peer at equal seed."""
   rng = random.Random(seed)
+  if GIVEN:
+    prompts = rng.sample(GIVEN['prompts'], len(GIVEN['prompts']))
+    return [prompts[i % len(prompts)] for i in range(count)]
   return [
     [rng.randrange(VOCAB) for _ in range(PROMPT_TOKENS)] for _ in range(count)
   ]
@@ -93,7 +111,23 @@ def since(start):
   seconds, cpu, preempted = (
     now - then for now, then in zip(mark(), start, strict=True)
   )
-  return {'seconds': seconds, 'cpu_seconds': cpu, 'preempted': preempted}
+  return {
+    'seconds': seconds,
+    'cpu_seconds': cpu,
+    'preempted': preempted,
+    'peak_bytes': peak_bytes(),
+  }
+
+
+def peak_bytes():
+  """The most memory this process ever held, or 0 where Linux does not say.
+
+  Not `ru_maxrss`: a child starts with what its parent had.
+  """
+  status = pathlib.Path('/proc/self/status')
+  lines = status.read_text().splitlines() if status.exists() else []
+  kib = [line.split()[1] for line in lines if line.startswith('VmHWM:')]
+  return 1024 * int(kib[0]) if kib else 0
 
 
 def long_tail_operation(strategies):

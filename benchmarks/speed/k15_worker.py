@@ -3,12 +3,13 @@
   python -m benchmarks.speed.k15_worker      from the repository's root
 
 See peers/protocol.py for the wire.  The model is that of the peers' workers,
-and everything runs the way `k15.main` runs it: the config of
+random or given, and everything runs the way `k15.main` runs it: the config of
 `experiments/base.py`, the iteration of `k15.stages.rl`, the rollout of
 `k15.runtime.rollouts`, under the mesh.  A command may carry `settings`, which
 override config keys.
 """
 
+import functools
 import importlib.metadata
 import itertools
 import json
@@ -24,6 +25,7 @@ from k15.rewards.verdict import Verdict
 from k15.rollout import requests as requests_lib
 from k15.runtime import judges
 from k15.runtime import rollouts as rollouts_lib
+from k15.runtime import weights
 from k15.stages import rl
 
 GROUP_IDS = itertools.count()
@@ -38,7 +40,7 @@ def odd_distinct_tokens(response, reference):
 
 def make_rollout(params, settings):
   rollout = rollouts_lib.make_rollout(k15_side.make_context([], settings), 'rl')
-  rollout.set_params(params, version=0)
+  rollout.set_params(params(), version=0)
   return rollout
 
 
@@ -90,7 +92,7 @@ def generate_operation(params):
   return generate
 
 
-def step_operation(params, warm_up=False):
+def step_operation(warm_up=False):
   """Whole iterations of `k15.stages.rl`, one per command.
 
   With warm_up set, the first of a kind begins as `k15.stages.rl` does: it
@@ -104,13 +106,13 @@ def step_operation(params, warm_up=False):
     updates = command.get('updates', 1)
     settings = k15_side.of_length(command['tokens']) | {
       'rl.updates_per_iteration': updates,
-      'optimizer.micro_batch_rows': side.ROWS // updates,
+      'optimizer.micro_batch_rows': min(side.MICRO, side.ROWS // updates),
     }
     settings |= command.get('settings', {})
     key, reply = json.dumps(settings, sort_keys=True), {}
     if key not in sessions:
       start = side.mark()
-      sessions[key] = k15_side.make_session(params, problems, settings)
+      sessions[key] = k15_side.make_session(problems, settings)
       reply['setup_seconds'] = side.since(start)['seconds']
     stage, iterations = sessions[key]
     iteration = next(iterations)
@@ -151,13 +153,14 @@ def continuous_batches(params, num_slots):
   return run
 
 
-def describe(params):
+def describe():
+  layout = weights.param_layout(k15_side.make_context([], {}).layout)
   names = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
   versions = {name: importlib.metadata.version(name) for name in names}
   return {
     'peer': 'k15',
     'versions': {'python': platform.python_version(), **versions},
-    'parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
+    'parameters': sum(leaf.size for leaf in jax.tree.leaves(layout)),
     'devices': [str(device) for device in jax.devices()],
   }
 
@@ -170,11 +173,12 @@ def main():
     names[0]: odd_distinct_tokens
   }
   with k15_side.make_context([], {}).layout.use_mesh():
-    params = jax.block_until_ready(k15_side.make_params())
+    # Not before it is asked for: a step's own would be a second copy.
+    params = functools.cache(k15_side.make_params)
     operations = {
       'generate': generate_operation(params),
-      'step': step_operation(params),
-      'first_step': step_operation(params, warm_up=True),
+      'step': step_operation(),
+      'first_step': step_operation(warm_up=True),
       'long_tail': side.long_tail_operation(
         {
           '16 slots': continuous_batches(params, 16),
@@ -182,9 +186,9 @@ def main():
         }
       ),
       'logprob_diff': k15_side.logprob_diff_operation(params),
-      'recompilations': k15_side.recompilations_operation(params),
+      'recompilations': k15_side.recompilations_operation(),
     }
-    side.answer(out, {'ready': True, **describe(params)})
+    side.answer(out, {'ready': True, **describe()})
     side.serve(out, operations, fresh=True)
 
 

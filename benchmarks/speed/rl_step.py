@@ -94,7 +94,7 @@ def interleaved_rows(args):
 
 def start(name, args):
   options = {'env': ENVIRONMENT, 'timeout': args.timeout}
-  if name == 'k15':
+  if name.startswith('k15'):
     command = [sys.executable, '-u', '-m', 'benchmarks.speed.k15_worker']
     return protocol.start_worker(command, cwd=REPO, **options)
   return protocol.start_peer(args.root, name, **options)
@@ -159,26 +159,32 @@ def first_steps(row, args):
 
 
 def long_tail(args):
-  """{worker: takes}, each by the way of batching that suits it best.
+  """{worker: takes}, each by the way of batching that suits it best."""
+  lengths = [min(n, args.longest) for n in LONG_TAIL]
+  names = ['k15', *args.peers]
+  ways = dict(pair.split('=') for pair in args.way)
+  commands = batched('long_tail', lengths, names, ways, args)
+  with started(names, args) as workers:
+    return measure(workers, 'long_tail', commands, args)
+
+
+def batched(row_name, lengths, names, ways, args):
+  """{worker: command} for responses of these lengths, each with its way of
+  batching: that of `ways`, or the fastest.
 
   Ways are tried in processes of their own, as one may slow down what follows
   it: TRL's continuous batching leaves a second team of threads behind.
   """
-  lengths = [min(n, args.longest) for n in LONG_TAIL]
-  command = {'op': 'long_tail', 'lengths': lengths}
-  names = ['k15', *args.peers]
-  ways = dict(pair.split('=') for pair in args.way)
+  command, ways = {'op': 'long_tail', 'lengths': lengths}, dict(ways)
   for name in names:
     if name not in ways:
       with started([name], args) as workers:
-        reply = ask(name, workers[name], 'long_tail trial', command, args)
+        reply = ask(name, workers[name], f'{row_name} trial', command, args)
       tried = sorted(reply['tried'].items(), key=lambda item: item[1])
       ways[name] = tried[0][0]
       shown = ', '.join(f'{way} {seconds:.2f} s' for way, seconds in tried)
       print(f'  {name} tried: {shown}', flush=True)
-  commands = {name: command | {'strategy': ways[name]} for name in names}
-  with started(names, args) as workers:
-    return measure(workers, 'long_tail', commands, args)
+  return {name: command | {'strategy': ways[name]} for name in names}
 
 
 def checks(worker, args):

@@ -36,6 +36,10 @@ SHORT = {
     '--first-steps', '1', '--longest', '16', '--ops', 'generate', 'step',
     'logprob_diff', 'recompilations', '--way', 'k15=16 slots',
   ),
+  'make bench-real': (
+    'benchmarks.speed.real', '--tiny', '--repeats', '1', '--root', 'none',
+    '--ops', 'generate', 'step', 'lora', '--way', 'generate:k15=64 slots',
+  ),
   'make bench-rollout': (
     'benchmarks.speed.rollout', '--parts', 'throughput', '--repeats', '1',
     '--slots', '4', '--tokens', '8', '--batches', '1',
