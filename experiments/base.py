@@ -120,6 +120,7 @@ def _experiment():
       #   math_answers  the boxed answer, equal as mathematics
       #   code_tests    the program passes the problem's tests, in a sandbox
       #   r1_format     <think> </think> <answer> </answer>, nothing else
+      #   r1_latin, r1_cjk  the share of thinking that is in this script
       # A correct answer earns 1.  'math_answers+0.5*r1_format' adds what the
       # format earns, as DeepSeek-R1-Zero does; the first says which are right.
       default='exact_answer', routes=(),

@@ -19,8 +19,10 @@ REWARDS = {
   'math_answers': '',
   'code_tests': '',
   'r1_format': 'format',
+  'r1_latin': 'language',
+  'r1_cjk': 'language',
 }
-PARTS = ('accuracy', *filter(None, REWARDS.values()))
+PARTS = ('accuracy', *dict.fromkeys(filter(None, REWARDS.values())))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +51,12 @@ def terms_of(route: str) -> tuple[Term, ...]:
     weight, star, reward = text.rpartition('*')
     reward = reward.strip()
     part = REWARDS.get(reward) if terms else PARTS[0]
-    if not part or reward in [t.reward for t in terms]:
+    taken = {name for t in terms for name in (t.reward, t.part)}
+    if not part or taken & {reward, part}:
       added = [name for name, part in REWARDS.items() if part]
       raise ValueError(
         f'{reward!r} cannot be added in {route!r}: after the first come'
-        f' {", ".join(added)}, each once'
+        f' {", ".join(added)}, each part once'
       )
     terms.append(Term(reward, _weight(weight, route) if star else 1.0, part))
   return tuple(terms)

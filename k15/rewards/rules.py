@@ -1,4 +1,4 @@
-"""Rewards by rule alone: R1's template and format, short exact answers.
+"""Rewards by rule alone: R1's template and format, one language, exact answers.
 
 A rule-based reward has no model to deceive; each rule here says what it asks
 for, and what a response gains by cheating on it is in the tests.  Nothing here
@@ -7,6 +7,7 @@ evaluates a response, and numbers are read only when short.
 
 import fractions
 import re
+import unicodedata
 
 from k15.rewards import thinking
 from k15.rewards.answers import verify as verify_lib
@@ -22,6 +23,23 @@ R1_TEMPLATE = (
   'here </think> <answer> answer here </answer>. User: {prompt}. Assistant:'
 )
 TAGS = (thinking.OPENS, thinking.CLOSES, '<answer>', '</answer>')
+SCRIPTS = ('latin', 'cjk')
+
+_ASIDE = re.compile(
+  r'```.*?(?:```|\Z)'  # code
+  r'|`[^`\n]*`'
+  r'|\$\$.*?(?:\$\$|\Z)'  # formulas
+  r'|\$[^$\n]*\$'
+  r'|\\\(.*?(?:\\\)|\Z)|\\\[.*?(?:\\\]|\Z)'
+  r'|\\[a-zA-Z]+'
+  r'|https?://\S+',
+  re.DOTALL,
+)
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_CJK = re.compile(
+  '[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]'
+)
+
 MAX_NUMBER_LENGTH = 64  # characters; longer answers are compared as text
 
 _NUMBER = re.compile(
@@ -66,6 +84,53 @@ def verify_format(response: str, reference: str = '') -> Verdict:
   """'correct' for the R1 format, else 'wrong'; the reference does not count."""
   del reference
   return Verdict('wrong' if format_fault(response) else 'correct')
+
+
+def thinking_of(response: str) -> str:
+  """What is thought: between the tags; of an unclosed thinking, all of it."""
+  before, _, _ = response.partition(thinking.CLOSES)
+  return before.rpartition(thinking.OPENS)[2]
+
+
+def language_consistency(response: str, script: str) -> float:
+  """DeepSeek-R1's language reward: words of one language in the thinking.
+
+  A word is a run of letters, or one ideograph; code, formulas, LaTeX, links,
+  digits and single letters (names in formulas) are left aside.
+
+  Args:
+    response: with or without tags.
+    script: one of SCRIPTS.
+
+  Returns:
+    Their share in [0, 1]; 0 where no word is thought, so that silence does
+    not pay.
+
+  Raises:
+    ValueError: on another script.
+  """
+  if script not in SCRIPTS:
+    raise ValueError(f'script {script!r} is none of {SCRIPTS}')
+  text = _ASIDE.sub(' ', thinking_of(response))
+  counts = {'latin': 0, 'cjk': len(_CJK.findall(text)), 'other': 0}
+  for word in _WORD.findall(_CJK.sub(' ', text)):
+    if len(word) > 1:
+      latin = unicodedata.name(word[0], '').startswith('LATIN')
+      counts['latin' if latin else 'other'] += 1
+  total = sum(counts.values())
+  return counts[script] / total if total else 0.0
+
+
+def verify_language(
+  response: str, reference: str = '', *, script: str
+) -> Verdict:
+  """DeepSeek-R1's language reward as a verdict; the reference does not count.
+
+  It earns `language_consistency`, and is 'correct' where that is 1.
+  """
+  del reference
+  share = language_consistency(response, script)
+  return Verdict('correct' if share == 1 else 'wrong', reward=share)
 
 
 def final_answer(text: str, marker: str) -> str | None:

@@ -239,7 +239,9 @@ class Scorer:
       return dataclasses.replace(
         first, reward=0.0, parts={term.part: 0.0 for term in terms}
       )
-    values = [float(verdict.kind == 'correct') for verdict in verdicts]
+    # Of the first, whether it is right; of the others, what each earns.
+    added = map(reward_of, verdicts[1:])
+    values = [float(first.kind == 'correct'), *added]
     pairs = list(zip(terms, values, strict=True))
     return dataclasses.replace(
       first,

@@ -107,10 +107,17 @@ def _r1_format(config, resources):
   return rules.verify_format
 
 
+def _r1_language(script, config, resources):
+  del config, resources
+  return functools.partial(rules.verify_language, script=script)
+
+
 # Of each, (config, resources) -> its judge.
 _MAKERS = {
   'exact_answer': _exact_answer,
   'math_answers': _math_answers,
   'code_tests': _code_tests,
   'r1_format': _r1_format,
+  'r1_latin': functools.partial(_r1_language, 'latin'),
+  'r1_cjk': functools.partial(_r1_language, 'cjk'),
 }

@@ -19,6 +19,7 @@ def test_domains_are_routed_and_the_rest_takes_the_default():
     ('math_answers+exact_answer', (), "'exact_answer' cannot be added in"),
     ('r1_format+r1_format+r1_format', (), "'r1_format' cannot be added"),
     ('r1_format+math_answers', (), "'math_answers' cannot be added"),
+    ('math_answers+r1_latin+r1_cjk', (), "'r1_cjk' cannot be added"),
     ('math_answers+', (), "'' cannot be added in 'math_answers"),
     ('math_answers+0*r1_format', (), "'0' in .* is no weight, a number abo"),
     ('math_answers+-1*r1_format', (), "'-1' in .* is no weight"),

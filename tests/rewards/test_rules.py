@@ -64,10 +64,50 @@ def test_format_after_a_prompt_that_opened_the_thinking():
   assert rules.format_fault(opening + GOOD) == 'repeated <think>'
 
 
+@pytest.mark.parametrize(
+  ('response', 'latin', 'cjk'),
+  [
+    ('<think> We add three and four </think> 答案是七', 1.0, 0.0),
+    ('<think> 我们把三和四相加 </think> So it is seven', 0.0, 1.0),
+    # 3 English words, 2 ideographs.
+    ('<think> so the sum 相加 </think>', 3 / 5, 2 / 5),
+    # Russian and Japanese kana are neither; ideographs in Japanese are cjk.
+    ('<think> sum сумма </think>', 1 / 2, 0.0),
+    ('<think> sum カタカナ </think>', 1 / 2, 0.0),
+    # Code, formulas, LaTeX, links, digits and names in formulas do not count.
+    ('<think> 设 x 为 `value` 12 $a cd$ \\(ef\\) \\pi http://a.bc </think>',
+     0.0, 1.0),
+    ('<think> ```python\nfor 数 in range(3):\n``` done </think>', 1.0, 0.0),
+    ('<think> naïve café don\'t </think>', 1.0, 0.0),
+    ('no tags at all', 1.0, 0.0),
+    ('<think> never closed', 1.0, 0.0),
+    ('<think> 1 + 2 = 3 </think> words', 0.0, 0.0),
+    ('', 0.0, 0.0),
+  ],
+)  # fmt: skip
+def test_language_consistency(response, latin, cjk):
+  assert rules.language_consistency(response, 'latin') == pytest.approx(latin)
+  assert rules.language_consistency(response, 'cjk') == pytest.approx(cjk)
+
+
+def test_unknown_script():
+  with pytest.raises(ValueError, match="'greek' is none of"):
+    rules.language_consistency('', 'greek')
+
+
+def test_a_verdict_earns_the_share():
+  verdict = rules.verify_language(
+    '<think> so the sum 相加 </think>', script='cjk'
+  )
+  assert (verdict.kind, verdict.reward) == ('wrong', pytest.approx(2 / 5))
+  assert rules.verify_language('all of one', script='latin').kind == 'correct'
+
+
 def test_a_megabyte_of_anything_is_quick():
   for unit in ('<think>', '`', '$', '\\(', '```', 'a' * 99 + '$', '我'):
     text = unit * (2**20 // len(unit))
     rules.format_fault(text)
+    rules.language_consistency(text, 'latin')
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Which answers count as one.
 """
 
+import functools
 import threading
 
 import pytest
@@ -158,6 +159,20 @@ def test_a_reward_is_a_number_with_parts(response, accuracy, form, reward):
   assert scoring.reward_of(verdict) == reward
   # The form makes nothing right.
   assert verdict.kind == ('correct' if accuracy else 'wrong')
+
+
+def test_what_is_added_may_be_a_share():
+  # DeepSeek-R1's second stage: accuracy 1, one of two words of the thinking.
+  judges = dict(
+    exact_answer=lambda response, reference: Verdict('correct'),
+    r1_latin=functools.partial(rules.verify_language, script='latin'),
+  )
+  scorer = scoring.Scorer(judges, {'': 'exact_answer+r1_latin'}, 1)
+  text = FORM.format('so 七', '7')
+  verdict = scorer.submit(problem(), text, EOS).result()
+  scorer.close()
+  assert verdict.parts == dict(accuracy=1, language=0.5)
+  assert (verdict.kind, scoring.reward_of(verdict)) == ('correct', 1.5)
 
 
 def test_an_answer_nobody_could_judge_earns_nothing_for_its_form():

@@ -51,6 +51,8 @@ def test_every_reward_judges_its_kind_of_answer():
     math_answers=(r'so \boxed{\frac{14}{2}}', '7', r'\boxed{8}'),
     code_tests=(program, tests, program.replace('2', '3')),
     r1_format=('<think>a</think><answer>b</answer>', '', '<answer>b</answer>'),
+    r1_latin=('<think>so it is</think>七', '', '<think>so 七</think>'),
+    r1_cjk=('<think>七</think>seven', '', '<think>so 七</think>'),
   )
   assert set(asked) == set(routes.REWARDS)
   with contextlib.ExitStack() as resources:
