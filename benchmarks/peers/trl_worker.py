@@ -76,9 +76,13 @@ def save_model(path):
 
 
 def load_model(path):
-  return transformers.AutoModelForCausalLM.from_pretrained(
+  """In float32, and without the ids that end a response: of a model that has
+  some, TRL takes them beside the tokenizer's."""
+  model = transformers.AutoModelForCausalLM.from_pretrained(
     path, dtype=torch.float32
   )
+  model.generation_config = transformers.GenerationConfig()
+  return model
 
 
 def sampling(tokens):
@@ -199,7 +203,8 @@ def collect(manager, count):
 
 
 def distinct_tokens(completion_ids, **unused):
-  """A reward that costs nothing."""
+  """A reward that costs nothing; no response may have ended early."""
+  assert len(set(map(len, completion_ids))) == 1
   return [float(len(set(ids))) for ids in completion_ids]
 
 
