@@ -109,6 +109,11 @@ def _experiment():
       # where fewer or more are complete, steps are so in proportion.
       updates_per_iteration=4,
       epochs=1,  # passes over an iteration's groups
+      # Responses at their longest that a row of training has room for behind
+      # their prompt; those of a group that are in a row share it.  More make
+      # longer rows: fewer `optimizer.micro_batch_rows` then.  0, and wherever
+      # `policy.attention` is 'splash': each response has its prompt for itself.
+      row_responses=1,
       # Segments in the loss: 'all', or 'last', of each response its own last
       # one, 'last:m' its last m; k1.5 2.6.2 leaves the choice open.
       loss_segments='all',
