@@ -146,7 +146,8 @@ def test_a_prompt_of_one_token_is_not_shared():
 
 def test_groups_that_do_not_fit():
   one = group([1, 2, 3], [4, 5], [6, 7])
-  with pytest.raises(ValueError, match='longer than a row of 4'):
+  # Behind a prompt of 2 there is room for 2, and each has 1 + 2.
+  with pytest.raises(ValueError, match='of 3 tokens is longer than a row of 2'):
     batching.pack_groups([one], 2, 4, 4)
   with pytest.raises(ValueError, match='need 2 rows of 8 tokens'):
     batching.pack_groups([one, one], 1, 8, 4)
