@@ -169,27 +169,25 @@ def _logprobs(shape, temperature, head, hidden, targets, turns):
 
 
 def _logprobs_forward(shape, temperature, head, hidden, targets, turns):
-  def one_chunk(i, carry):
-    logprobs, entropies, log_zs, _ = carry
+  def of_chunk(i):
     logits = _logits(shape, head, hidden[i]) / temperature
     log_z = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, targets[i][:, None], axis=-1)[:, 0]
     probs = jnp.exp(logits - log_z[:, None])
     entropy = log_z - jnp.sum(probs * logits, axis=-1)
-    return (
-      logprobs.at[i].set(chosen - log_z),
-      entropies.at[i].set(entropy),
-      log_zs.at[i].set(log_z),
-      probs,
-    )
+    return probs, jnp.stack([chosen - log_z, entropy, log_z])
 
-  n, C = targets.shape
-  zeros = jnp.zeros_like(hidden[..., 0], jnp.float32)
-  probs = jnp.zeros_like(_logits(shape, head, hidden[0]))
-  logprobs, entropies, log_zs, probs = jax.lax.fori_loop(
-    0, n if turns is None else turns, one_chunk, (zeros, zeros, zeros, probs)
-  )
-  # What the last chunk has computed is kept; all chunks' would not fit.
+  def add_chunk(i, values):
+    return values.at[:, i].set(of_chunk(i)[1])
+
+  last = (len(targets) if turns is None else turns) - 1
+  values = jnp.zeros_like(hidden[..., 0], jnp.float32)
+  values = jnp.stack([values] * 3)
+  values = jax.lax.fori_loop(0, last, add_chunk, values)
+  # Of the last chunk all is kept, and nothing computed again; of all of them
+  # it would be too much.
+  probs, of_last = of_chunk(last)
+  logprobs, entropies, log_zs = values.at[:, last].set(of_last)
   residuals = temperature, head, hidden, targets, turns, log_zs, probs
   return (logprobs, entropies), residuals
 
@@ -197,24 +195,24 @@ def _logprobs_forward(shape, temperature, head, hidden, targets, turns):
 def _logprobs_backward(shape, residuals, d_values):
   """Gradients of the log-probabilities; an entropy has none."""
   temperature, head, hidden, targets, turns, log_zs, last_probs = residuals
-  d_logprobs = d_values[0]
+  d_logprobs, _ = d_values
 
-  def add_chunk(i, probs, totals):
-    d_head, d_hidden = totals
+  def of_chunk(i, probs):
     is_target = targets[i][:, None] == jnp.arange(probs.shape[-1])
     d_logits = (is_target - probs) * (d_logprobs[i] / temperature)[:, None]
     _, pull = jax.vjp(functools.partial(_logits, shape), head, hidden[i])
-    d_head_of_chunk, d_hidden_of_chunk = pull(d_logits)
-    return d_head + d_head_of_chunk, d_hidden.at[i].set(d_hidden_of_chunk)
+    return pull(d_logits)
 
-  def again(i, totals):
+  def add_chunk(i, totals):
     logits = _logits(shape, head, hidden[i]) / temperature
-    return add_chunk(i, jnp.exp(logits - log_zs[i][:, None]), totals)
+    probs = jnp.exp(logits - log_zs[i][:, None])
+    d_head, d_hidden = of_chunk(i, probs)
+    return totals[0] + d_head, totals[1].at[i].set(d_hidden)
 
   last = (len(targets) if turns is None else turns) - 1
-  totals = jnp.zeros_like(head), jnp.zeros_like(hidden)
-  totals = add_chunk(last, last_probs, totals)
-  d_head, d_hidden = jax.lax.fori_loop(0, last, again, totals)
+  d_head, of_last = of_chunk(last, last_probs)
+  d_hidden = jnp.zeros_like(hidden).at[last].set(of_last)
+  d_head, d_hidden = jax.lax.fori_loop(0, last, add_chunk, (d_head, d_hidden))
   return None, d_head, d_hidden, None, None
 
 
