@@ -101,6 +101,10 @@ def _experiment():
       group_size=8,  # k, responses per problem; NP (Kimina-Prover: 8)
       updates_per_iteration=4,  # steps of an epoch, if all groups complete; NP
       epochs=1,  # passes over an iteration's groups
+      # Of the longest responses, those a row of training holds; the ones of a
+      # group share its prompt there.  More make longer rows: take fewer
+      # `optimizer.micro_batch_rows`.  0, or attention by 'splash': none share.
+      row_responses=1,
       loss_segments='all',  # or a response's 'last', 'last:m'; 2.6.2 is open
       max_group_age=8,  # iterations; older ones count as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP

@@ -162,12 +162,15 @@ class Batch:
   """Packed sequences for one optimizer step.
 
   Sequence s of row b holds the tokens with `segment_ids[b] == s + 1`; id 0 is
-  padding.  Per-sequence values are [B, S], zero where there is no sequence.
+  padding.  Per-sequence values are [B, S], zero where there is no sequence.  A
+  prompt that several responses share is a sequence too, with nothing in the
+  loss; each response then begins with the prompt's last token.
   Rows from `num_rows` on are empty: the step skips them without recompiling.
 
   Attributes:
     tokens: int32 [B, T].
-    positions: int32 [B, T], counted from 0 in every sequence.
+    positions: int32 [B, T], counted from 0 in every sequence; behind a shared
+      prompt from where that ends.
     segment_ids: int32 [B, T].
     loss_mask: float32 [B, T], 1 on target tokens that enter the loss.  Token
       t is predicted from the tokens before it in its sequence.
@@ -180,6 +183,9 @@ class Batch:
     pg_weight: float32 [B, S], weight of the policy-gradient term.
     reg_weight: float32 [B, S], weight of the regularizer.
     num_rows: int32 [], rows in use, first ones.
+    prompt_ids: int32 [B, T], the segment of which a token sees the earlier
+      tokens beside those of its own, which it is itself where the prompt is not
+      shared; None: no prompt is.
   """
 
   tokens: jax.Array
@@ -194,6 +200,7 @@ class Batch:
   pg_weight: jax.Array
   reg_weight: jax.Array
   num_rows: jax.Array
+  prompt_ids: jax.Array | None = None
 
 
 @flax.struct.dataclass

@@ -160,6 +160,7 @@ _RL = dict(
   group_size=Key('>= 1', program=True),
   updates_per_iteration=Key('>= 1', program=True),
   epochs=Key('>= 1', program=True),
+  row_responses=Key('>= 0', free=True, program=True),
   loss_segments=ANY, max_group_age='>= 1', repetition_penalty='>= 0',
   log_trajectories=Key('>= 0', free=True),
 )  # fmt: skip

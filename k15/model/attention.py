@@ -3,6 +3,8 @@
 All take query [B, N, G, T, h] (not scaled), key [B, N, h, T], value
 [B, N, T, h] and segment_ids int32 [B, T], 0 for padding, and return
 [B, N, G, T, h]; what they return for padding is finite and means nothing.
+All but splash also take prompt_ids int32 [B, T], a second segment that a query
+sees: the prompt that the responses of a row share.
 Axes: B rows, N key-value heads, G query heads of each, T tokens, h head width.
 
   plain    short rows: scores of all pairs of a block of queries at once
@@ -30,6 +32,9 @@ from k15.devices import sharding
 from k15.model import chunked_attention
 
 KINDS = ('auto', 'plain', 'chunked', 'splash', 'cudnn')
+# The kernel for TPU compares one id of a query with one of a key, and two make
+# a pair of segments; all others make the mask themselves.
+SHARES_PROMPTS = ('plain', 'chunked', 'cudnn')
 # From here on chunks are faster than all pairs; one core, 2 heads of 32,
 # forward and backward in ms, plain and chunked: 12.6 and 14.4 for 1024 tokens,
 # 65 and 49 for 2048, 272 and 179 for 4096.
@@ -45,7 +50,9 @@ _GPU_CHUNK = 1024  # fewer and larger kernels
 _HALF = (jnp.bfloat16, jnp.float16)
 
 
-def attend(query, key, value, segment_ids, kind='auto') -> jax.Array:
+def attend(
+  query, key, value, segment_ids, kind='auto', prompt_ids=None
+) -> jax.Array:
   """Causal attention within segments, in the way of `kind`.
 
   Under a mesh, heads and rows stay on their devices.  If the rules split
@@ -55,25 +62,35 @@ def attend(query, key, value, segment_ids, kind='auto') -> jax.Array:
   Args:
     query, key, value, segment_ids: see the page.
     kind: one of `KINDS`; 'auto' asks `pick`.
+    prompt_ids: see the page; None: a query sees its own segment alone.
 
   Returns:
     [B, N, G, T, h].
+
+  Raises:
+    ValueError: prompts that are shared, and a kind that knows none.
   """
   B, N, _, T, _ = query.shape
   kind = pick(kind, T, query.dtype)
+  if prompt_ids is not None and kind not in SHARES_PROMPTS:
+    raise ValueError(
+      f'attention {kind!r} knows no prompts that responses share, as'
+      f' {SHARES_PROMPTS} do'
+    )
+  ids = (segment_ids,) if prompt_ids is None else (segment_ids, prompt_ids)
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty or mesh.size == 1:
-    return _LOCAL[kind](query, key, value, segment_ids)
+    return _LOCAL[kind](query, key, value, *ids)
   rows, heads, columns = (
     sharding.axes_of(name, size)
     for name, size in (('batch', B), ('kv_heads', N), ('sequence', T))
   )
-  operands, spec = (query, key, value, segment_ids), PartitionSpec
+  operands, spec = (query, key, value, *ids), PartitionSpec
   specs = (
     spec(rows, heads, None, columns),
     spec(rows, heads, None, columns),
     spec(rows, heads, columns),
-    spec(rows, columns),
+    *(spec(rows, columns),) * len(ids),
   )
   if columns and kind == 'splash' and T % (_ways(mesh, columns) * _LANES) == 0:
     kernel = _splash_kernel(
@@ -90,7 +107,7 @@ def attend(query, key, value, segment_ids, kind='auto') -> jax.Array:
   elif kind in ('splash', 'cudnn'):
     local = _LOCAL[kind]  # The compiler cannot split a kernel.
   else:
-    return _LOCAL[kind](query, key, value, segment_ids)
+    return _LOCAL[kind](query, key, value, *ids)
   return jax.shard_map(
     local,
     mesh=mesh,
@@ -128,7 +145,7 @@ def pick(kind: str, length: int, dtype: jnp.dtype) -> str:
   return 'chunked' if length >= CHUNKED_FROM else 'plain'
 
 
-def plain(query, key, value, segment_ids) -> jax.Array:
+def plain(query, key, value, segment_ids, prompt_ids=None) -> jax.Array:
   """Queries in blocks that see only the keys before their end.
 
   That halves the work of a causal mask.
@@ -144,9 +161,11 @@ def plain(query, key, value, segment_ids) -> jax.Array:
       key[..., :end],
       preferred_element_type=jnp.float32,
     )
-    same = segment_ids[:, start:end, None] == segment_ids[:, None, :end]
+    seen = segment_ids[:, start:end, None] == segment_ids[:, None, :end]
+    if prompt_ids is not None:
+      seen |= prompt_ids[:, start:end, None] == segment_ids[:, None, :end]
     causal = jnp.arange(start, end)[:, None] >= jnp.arange(end)[None]
-    scores = jnp.where((same & causal[None])[:, None, None], scores, -1e30)
+    scores = jnp.where((seen & causal[None])[:, None, None], scores, -1e30)
     probs = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     outs.append(jnp.einsum('bngts,bnsh->bngth', probs, value[:, :, :end]))
   return jnp.concatenate(outs, axis=3)
@@ -164,7 +183,7 @@ def splash(query, key, value, segment_ids, interpret=False) -> jax.Array:
   return _splash_rows(kernel, query, key, value, ids, ids)[:, :, :, :T]
 
 
-def cudnn(query, key, value, segment_ids) -> jax.Array:
+def cudnn(query, key, value, segment_ids, prompt_ids=None) -> jax.Array:
   """cuDNN's flash attention, which knows lengths of rows but no segments.
 
   Rows of one sequence and padding go to it as they are.  If one row of the
@@ -192,13 +211,20 @@ def cudnn(query, key, value, segment_ids) -> jax.Array:
 
   def packed(*operands):
     if T > _CUDNN_MASK_UP_TO:
-      return chunked_attention.attend(*operands, chunk=_GPU_CHUNK)
+      return chunked_attention.attend(
+        *operands, prompt_ids=prompt_ids, chunk=_GPU_CHUNK
+      )
     ids = operands[3]
-    return flash(*operands, mask=(ids[:, :, None] == ids[:, None])[:, None])
+    seen = ids[:, :, None] == ids[:, None]
+    if prompt_ids is not None:
+      seen |= prompt_ids[:, :, None] == ids[:, None]
+    return flash(*operands, mask=seen[:, None])
 
   # One sequence begins at the first column; padding, if any, is last.
   ids = segment_ids
   is_one = (ids == ids[:, :1]) | ((ids == 0) & (ids[:, -1:] == 0))
+  if prompt_ids is not None:
+    is_one &= prompt_ids == ids
   return jax.lax.cond(
     jnp.all(is_one), one_sequence, packed, query, key, value, ids
   )
@@ -266,7 +292,7 @@ def _ways(mesh, axes):
   return math.prod(mesh.shape[axis] for axis in axes or ())
 
 
-def _attend_gathered(query, key, value, segment_ids, axes):
+def _attend_gathered(query, key, value, segment_ids, prompt_ids=None, *, axes):
   """What one device does whose columns are one of the parts of a row."""
   gather = functools.partial(jax.lax.all_gather, axis_name=axes, tiled=True)
   return chunked_attention.attend(
@@ -276,6 +302,7 @@ def _attend_gathered(query, key, value, segment_ids, axes):
     segment_ids,
     gather(segment_ids, axis=1),
     first_column=jax.lax.axis_index(axes) * query.shape[3],
+    prompt_ids=prompt_ids,
   )
 
 
@@ -286,9 +313,15 @@ def _platform():
   return platform or jax.default_backend()
 
 
+def _chunked(query, key, value, segment_ids, prompt_ids=None):
+  return chunked_attention.attend(
+    query, key, value, segment_ids, prompt_ids=prompt_ids
+  )
+
+
 _LOCAL = {
   'plain': plain,
-  'chunked': chunked_attention.attend,
+  'chunked': _chunked,
   'splash': splash,
   'cudnn': cudnn,
 }

@@ -32,8 +32,9 @@ def attend(
   key_segment_ids: jax.Array | None = None,
   first_column: jax.Array | int = 0,
   chunk: int = CHUNK,
+  prompt_ids: jax.Array | None = None,
 ) -> jax.Array:
-  """Mixes the values of earlier tokens of the own segment.
+  """Mixes the values of earlier tokens of the own segment, and of its prompt.
 
   Args:
     query: [B, N, G, T, h], not yet scaled.
@@ -43,6 +44,7 @@ def attend(
     key_segment_ids: int32 [B, S]; None: those of the queries, S = T.
     first_column: int32 scalar, the column among the keys of the first query.
     chunk: C, tokens of a chunk, >= 1.
+    prompt_ids: int32 [B, T], a second segment that a query sees; None: none.
 
   Returns:
     [B, N, G, T, h].
@@ -58,28 +60,27 @@ def attend(
     _padded(value, 2, chunk),
     _padded(segment_ids, 1, chunk),
     _padded(key_segment_ids, 1, chunk),
+    None if prompt_ids is None else _padded(prompt_ids, 1, chunk),
     jnp.asarray(first_column, jnp.int32),
     chunk,
   )
   return out[:, :, :, :T]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
-def _attend(query, key, value, segment_ids, key_segment_ids, first, chunk):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(7,))
+def _attend(query, key, value, ids, key_ids, prompt_ids, first, chunk):
   """`attend` of scaled queries and whole chunks."""
-  return _forward(
-    query, key, value, segment_ids, key_segment_ids, first, chunk
-  )[0]
+  return _forward(query, key, value, ids, key_ids, prompt_ids, first, chunk)[0]
 
 
-def _forward(query, key, value, segment_ids, key_segment_ids, first, chunk):
+def _forward(query, key, value, ids, key_ids, prompt_ids, first, chunk):
   B, N, G, _, h = query.shape
   queries, keys = _query_chunks(query, chunk), _key_chunks(key, chunk)
   values = _value_chunks(value, chunk).swapaxes(-1, -2)  # [n, B, N, h, C]
   ones = jnp.ones((*values.shape[:-2], 1, chunk), values.dtype)
   # A line of ones makes the product with the values sum the weights too.
   values = jnp.concatenate([values, ones], axis=-2)
-  pairs = _Pairs(segment_ids, key_segment_ids, first, chunk, G)
+  pairs = _Pairs(ids, key_ids, prompt_ids, first, chunk, G)
 
   def of_queries(i):
     def add_keys(j, carry, drop):
@@ -99,12 +100,12 @@ def _forward(query, key, value, segment_ids, key_segment_ids, first, chunk):
   out = checkpoint_name(_join(outs, G), SAVED)
   log_totals = checkpoint_name(log_totals, SAVED)
   return out, (
-    query, key, value, segment_ids, key_segment_ids, first, out, log_totals,
+    query, key, value, ids, key_ids, prompt_ids, first, out, log_totals,
   )  # fmt: skip
 
 
 def _backward(chunk, residuals, d_out):
-  query, key, value, segments, key_segments, first, out, log_totals = residuals
+  query, key, value, *ids, first, out, log_totals = residuals
   G, h = query.shape[2], query.shape[4]
   queries, keys = _query_chunks(query, chunk), _key_chunks(key, chunk)
   values = _value_chunks(value, chunk)
@@ -113,7 +114,7 @@ def _backward(chunk, residuals, d_out):
   dots = jnp.sum(
     d_outs.astype(jnp.float32) * outs, axis=-2, keepdims=True
   )  # [n, B, N, 1, Q]
-  pairs = _Pairs(segments, key_segments, first, chunk, G)
+  pairs = _Pairs(*ids, first, chunk, G)
 
   def of_queries(totals, i):
     query_rows, d_rows = queries[i].swapaxes(-1, -2), d_outs[i].swapaxes(-1, -2)
@@ -142,7 +143,7 @@ def _backward(chunk, residuals, d_out):
     _join(d_queries, G).reshape(*query.shape[:4], h),
     d_key.astype(key.dtype),
     d_value.astype(value.dtype),
-    None, None, None,
+    None, None, None, None,
   )  # fmt: skip
 
 
@@ -152,10 +153,12 @@ _attend.defvjp(_forward, _backward)
 class _Pairs:
   """Which pairs of a query and a key count, by chunks."""
 
-  def __init__(self, segment_ids, key_segment_ids, first, chunk, group):
+  def __init__(self, ids, key_ids, prompt_ids, first, chunk, group):
     self._first, self._chunk, self._group = first, chunk, group
-    self._query_ids = _id_chunks(segment_ids, chunk)  # [n, B, C]
-    self._key_ids = _id_chunks(key_segment_ids, chunk)
+    self._key_ids = _id_chunks(key_ids, chunk)  # [n, B, C]
+    # What a query sees: its own segment, and that of its prompt.
+    seen = (ids,) if prompt_ids is None else (ids, prompt_ids)
+    self._seen_ids = [_id_chunks(x, chunk) for x in seen]
 
   def loop(self, i, add_keys, carry):
     """Runs carry = add_keys(j, carry, drop) over the keys of query chunk i.
@@ -163,46 +166,51 @@ class _Pairs:
     `drop` lowers the scores, [B, N, C, Q], of pairs that do not count.  Where
     all do it does nothing, which saves a third of the time of a long row.
     """
-    start, whole, rest, end = self._ranges(i)
+    parts, wholes = self._chunks(i)
 
-    def some(j, carry):
+    def some(n, carry):
+      j = parts[n]
       counts = self._counts(i, j)
       return add_keys(j, carry, lambda x: jnp.where(counts, x, _NEVER))
 
-    def every(j, carry):
-      return add_keys(j, carry, lambda x: x)
+    def every(n, carry):
+      return add_keys(wholes[n], carry, lambda x: x)
 
-    carry = jax.lax.fori_loop(start, whole, some, carry)
-    carry = jax.lax.fori_loop(whole, rest, every, carry)
-    return jax.lax.fori_loop(rest, end, some, carry)
+    num_parts, num_wholes = jnp.sum(parts >= 0), jnp.sum(wholes >= 0)
+    carry = jax.lax.fori_loop(0, num_parts, some, carry)
+    return jax.lax.fori_loop(0, num_wholes, every, carry)
 
-  def _ranges(self, i):
-    """Chunks of keys: first met, first and last + 1 whole, last met + 1."""
+  def _chunks(self, i):
+    """Chunks of keys seen in part, and those seen whole; -1 fills both up."""
     start = self._first + i * self._chunk
     end = (start + self._chunk - 1) // self._chunk + 1
     end = jnp.minimum(end, len(self._key_ids))
     chunks = jnp.arange(len(self._key_ids))
-    low, high = self._query_ids[i].min(-1), self._query_ids[i].max(-1)
-    key_low, key_high = self._key_ids.min(-1), self._key_ids.max(-1)
-    # Chunks whose ranges of ids are apart share no segment, in whatever order
-    # the segments come.
-    meets = jnp.any((key_low <= high) & (low <= key_high), axis=-1)
-    first_met = jnp.minimum(jnp.argmax(meets), end - 1)
-    is_one = (key_low == key_high) & (low == high) & (key_low == low)
+    low, high = self._key_ids.min(-1), self._key_ids.max(-1)
+    is_met, is_one = False, False
+    for ids in self._seen_ids:
+      own_low, own_high = ids[i].min(-1), ids[i].max(-1)
+      # Chunks whose ranges of ids are apart share no segment, in whatever order
+      # the segments come.
+      is_met |= jnp.any((low <= own_high) & (own_low <= high), axis=-1)
+      is_one |= (low == high) & (own_low == own_high) & (low == own_low)
     is_whole = jnp.all(is_one, axis=-1) & ((chunks + 1) * self._chunk <= start)
-    # Those in one piece; without any, all chunks are left to the first loop.
-    whole = jnp.where(jnp.any(is_whole), jnp.argmax(is_whole), end)
-    ends = (chunks >= whole) & ~is_whole
-    rest = jnp.where(jnp.any(ends), jnp.argmax(ends), end)
-    return first_met, whole, jnp.minimum(rest, end), end
+    # One at least, or queries of padding would have nothing to mix.
+    is_met = (is_met | (chunks == end - 1)) & (chunks < end)
+    return tuple(
+      jnp.nonzero(which, size=len(chunks), fill_value=-1)[0]
+      for which in (is_met & ~is_whole, is_met & is_whole)
+    )
 
   def _counts(self, i, j):
     """bool [B, 1, C, Q]: whether a pair counts; keys first."""
     columns = jnp.arange(self._chunk)
     query_columns = self._first + i * self._chunk + columns
     causal = (j * self._chunk + columns)[:, None] <= query_columns
-    same = self._key_ids[j][:, :, None] == self._query_ids[i][:, None, :]
-    return jnp.tile(same & causal, (1, 1, self._group))[:, None]
+    seen = False
+    for ids in self._seen_ids:
+      seen |= self._key_ids[j][:, :, None] == ids[i][:, None, :]
+    return jnp.tile(seen & causal, (1, 1, self._group))[:, None]
 
 
 def _dot(a, b):

@@ -6,7 +6,7 @@ makes a reward model of the trunk: a scalar at the last token of a row.
 Axes: B rows, T tokens, D width, V vocabulary.
 """
 
-import math
+import functools
 from typing import Any
 
 import jax
@@ -40,6 +40,8 @@ def token_logprobs(
   positions: jax.Array,
   segment_ids: jax.Array,
   temperature: float = 1.0,
+  prompt_ids: jax.Array | None = None,
+  mask: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """Log-probability of every token given those before it, and the entropy.
 
@@ -53,37 +55,56 @@ def token_logprobs(
     positions: int32 [B, T].
     segment_ids: int32 [B, T].
     temperature: of the distribution, above 0.
+    prompt_ids: int32 [B, T], see `policy.forward`.
+    mask: float32 [B, T], 0 where no log-probability is wanted; None: all are.
 
   Returns:
     float32 [B, T] log-probabilities in nats and float32 [B, T] entropies of
-    the distributions the tokens were predicted from.  The first column, and
-    the first token of a packed sequence, have no prediction: mask them.
+    the distributions the tokens were predicted from, both 0 outside the mask.
+    The first column, and the first token of a packed sequence, have no
+    prediction: mask them.
   """
-  hidden, _ = policy.forward(shape, params, tokens, positions, segment_ids)
-  B, T = tokens.shape
+  hidden, _ = policy.forward(
+    shape, params, tokens, positions, segment_ids, prompt_ids
+  )
+  head, targets = _head(shape, params), jnp.roll(tokens, -1, axis=1)
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty or mesh.size == 1:
-    values = _chunked_logprobs(
-      shape, temperature, _head(shape, params), hidden[:, :-1], tokens[:, 1:]
-    )
-    return jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (1, 0))), values)
-  # The last column's prediction falls away; with it, columns divide as before.
-  values = _split_logprobs(
+    wanted = jnp.ones(tokens.shape) if mask is None else mask
+    # The last column predicts nothing.
+    wanted = jnp.roll(wanted, -1, axis=1).at[:, -1].set(0)
+    values = _wanted_logprobs(shape, temperature, head, hidden, targets, wanted)
+  else:
+    values = _split_logprobs(shape, temperature, mesh, head, hidden, targets)
+  values = (jnp.pad(x[:, :-1], ((0, 0), (1, 0))) for x in values)
+  return tuple(x if mask is None else jnp.where(mask > 0, x, 0) for x in values)
+
+
+def _wanted_logprobs(shape, temperature, head, hidden, targets, wanted):
+  """Those of [B, T] targets that are wanted, and entropies.
+
+  They are gathered in front, and the chunks behind them are not computed: of a
+  row of prompt and response, the prompt needs no logits.
+  """
+  order = jnp.argsort(wanted.ravel() <= 0, stable=True)
+  values = _chunked_logprobs(
     shape,
     temperature,
-    mesh,
-    _head(shape, params),
-    hidden,
-    jnp.roll(tokens, -1, axis=1),
+    head,
+    hidden.reshape(-1, hidden.shape[-1])[order],
+    targets.ravel()[order],
+    jnp.sum(wanted > 0),
   )
-  return jax.tree.map(lambda x: jnp.pad(x[:, :-1], ((0, 0), (1, 0))), values)
+  places = jnp.argsort(order)
+  return tuple(x[places].reshape(targets.shape) for x in values)
 
 
 def _split_logprobs(shape, temperature, mesh, head, hidden, targets):
   """Every device takes its own tokens, and its own part of the vocabulary.
 
   Chunks of all devices' tokens would be computed by all, one after the other.
-  The head is gathered once, and its gradient reduced once.
+  The head is gathered once, and its gradient reduced once.  All tokens are
+  computed, as devices that skip some would wait for those that do not.
   """
   rows, columns = (
     sharding.axes_of(name, size)
@@ -95,7 +116,14 @@ def _split_logprobs(shape, temperature, mesh, head, hidden, targets):
   def of_device(head, hidden, targets):
     # Its own to begin with, or every chunk's gradient would be reduced.
     head = jax.lax.pcast(head, axes, to='varying')
-    return _chunked_logprobs(shape, temperature, head, hidden, targets)
+    values = _chunked_logprobs(
+      shape,
+      temperature,
+      head,
+      hidden.reshape(-1, hidden.shape[-1]),
+      targets.ravel(),
+    )
+    return tuple(x.reshape(targets.shape) for x in values)
 
   return jax.shard_map(
     of_device,
@@ -106,34 +134,89 @@ def _split_logprobs(shape, temperature, mesh, head, hidden, targets):
   )(head, hidden, targets)
 
 
-def _chunked_logprobs(shape, temperature, head, hidden, targets):
-  """Log-probabilities of [B, T] targets, and entropies, by chunks of tokens."""
-  size = targets.shape
-  hidden = hidden.reshape(-1, hidden.shape[-1])
-  targets = targets.reshape(-1)
-  chunk = min(shape.logprob_chunk, len(targets))
-  padding = -len(targets) % chunk
-  hidden = jnp.pad(hidden, ((0, padding), (0, 0))).reshape(
-    -1, chunk, hidden.shape[-1]
+def _chunked_logprobs(shape, temperature, head, hidden, targets, count=None):
+  """Log-probabilities of the first `count` of N targets, and entropies.
+
+  Args:
+    shape, temperature, head: as elsewhere on this page.
+    hidden: [N, D].
+    targets: int32 [N].
+    count: int32 [], wanted; None: all.
+
+  Returns:
+    float32 [N] each; 0, or what a chunk had room for, from `count` on.
+  """
+  size = len(targets)
+  num_chunks = -(-size // shape.logprob_chunk)
+  chunk = -(-size // num_chunks)
+  padding = (0, num_chunks * chunk - size)
+  turns = None if count is None else -(-count // chunk)
+  values = _logprobs(
+    shape,
+    temperature,
+    head,
+    jnp.pad(hidden, (padding, (0, 0))).reshape(num_chunks, chunk, -1),
+    jnp.pad(targets, padding).reshape(num_chunks, chunk),
+    turns,
   )
-  targets = jnp.pad(targets, (0, padding)).reshape(-1, chunk)
+  return tuple(x.ravel()[:size] for x in values)
 
-  def one_chunk(hidden_targets):
-    hidden, targets = hidden_targets
-    logits = _logits(shape, head, hidden) / temperature
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _logprobs(shape, temperature, head, hidden, targets, turns):
+  """`_chunked_logprobs` of hidden [n, C, D], targets [n, C] and some chunks."""
+  return _logprobs_forward(shape, temperature, head, hidden, targets, turns)[0]
+
+
+def _logprobs_forward(shape, temperature, head, hidden, targets, turns):
+  def of_chunk(i):
+    logits = _logits(shape, head, hidden[i]) / temperature
     log_z = jax.nn.logsumexp(logits, axis=-1)
-    chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
-    probs = jax.lax.stop_gradient(jnp.exp(logits - log_z[:, None]))
+    chosen = jnp.take_along_axis(logits, targets[i][:, None], axis=-1)[:, 0]
+    probs = jnp.exp(logits - log_z[:, None])
     entropy = log_z - jnp.sum(probs * logits, axis=-1)
-    return chosen - log_z, jax.lax.stop_gradient(entropy)
+    return probs, jnp.stack([chosen - log_z, entropy, log_z])
 
-  if len(hidden) == 1:
-    values = one_chunk((hidden[0], targets[0]))
-  else:
-    # Recomputed in the backward pass, or all chunks' logits would be kept.
-    values = jax.lax.map(jax.checkpoint(one_chunk), (hidden, targets))
-  count = math.prod(size)
-  return jax.tree.map(lambda x: x.reshape(-1)[:count].reshape(size), values)
+  def add_chunk(i, values):
+    return values.at[:, i].set(of_chunk(i)[1])
+
+  last = (len(targets) if turns is None else turns) - 1
+  values = jnp.zeros_like(hidden[..., 0], jnp.float32)
+  values = jnp.stack([values] * 3)
+  values = jax.lax.fori_loop(0, last, add_chunk, values)
+  # Of the last chunk all is kept, and nothing computed again; of all of them
+  # it would be too much.
+  probs, of_last = of_chunk(last)
+  logprobs, entropies, log_zs = values.at[:, last].set(of_last)
+  residuals = temperature, head, hidden, targets, turns, log_zs, probs
+  return (logprobs, entropies), residuals
+
+
+def _logprobs_backward(shape, residuals, d_values):
+  """Gradients of the log-probabilities; an entropy has none."""
+  temperature, head, hidden, targets, turns, log_zs, last_probs = residuals
+  d_logprobs, _ = d_values
+
+  def of_chunk(i, probs):
+    is_target = targets[i][:, None] == jnp.arange(probs.shape[-1])
+    d_logits = (is_target - probs) * (d_logprobs[i] / temperature)[:, None]
+    _, pull = jax.vjp(functools.partial(_logits, shape), head, hidden[i])
+    return pull(d_logits)
+
+  def add_chunk(i, totals):
+    logits = _logits(shape, head, hidden[i]) / temperature
+    probs = jnp.exp(logits - log_zs[i][:, None])
+    d_head, d_hidden = of_chunk(i, probs)
+    return totals[0] + d_head, totals[1].at[i].set(d_hidden)
+
+  last = (len(targets) if turns is None else turns) - 1
+  d_head, of_last = of_chunk(last, last_probs)
+  d_hidden = jnp.zeros_like(hidden).at[last].set(of_last)
+  d_head, d_hidden = jax.lax.fori_loop(0, last, add_chunk, (d_head, d_hidden))
+  return None, d_head, d_hidden, None, None
+
+
+_logprobs.defvjp(_logprobs_forward, _logprobs_backward)
 
 
 def init_value(shape: policy.PolicyConfig, trunk: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def init(shape: PolicyConfig, key: jax.Array) -> Any:
   """Random parameters as boxed leaves that carry their logical axes."""
   tokens = jnp.zeros((1, 2), jnp.int32)
   positions = jnp.zeros((1, 2), jnp.int32)
-  variables = Decoder(shape).init(key, tokens, positions, tokens + 1)
+  variables = Decoder(shape).init(key, tokens, positions, (tokens + 1, None))
   return variables['params']
 
 
@@ -84,6 +84,7 @@ def forward(
   tokens: jax.Array,
   positions: jax.Array,
   segment_ids: jax.Array,
+  prompt_ids: jax.Array | None = None,
 ) -> tuple[jax.Array, kv_cache.KVCache]:
   """Runs whole rows, for training and prefill.
 
@@ -94,12 +95,13 @@ def forward(
     positions: int32 [B, T], from 0 in every sequence.
     segment_ids: int32 [B, T]; a token attends to earlier tokens of its own
       segment.
+    prompt_ids: int32 [B, T], a second segment it attends to; None: none.
 
   Returns:
     Hidden states [B, T, D], and the keys and values of the T columns.
   """
   return Decoder(shape).apply(
-    {'params': params}, tokens, positions, segment_ids
+    {'params': params}, tokens, positions, (segment_ids, prompt_ids)
   )
 
 
@@ -171,7 +173,7 @@ class Attention(nn.Module):
   shape: PolicyConfig
 
   @nn.compact
-  def __call__(self, x, positions, segment_ids, cache):
+  def __call__(self, x, positions, ids, cache):
     c = self.shape
     wide, narrow = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
     query, key, value = _projections(
@@ -195,7 +197,10 @@ class Attention(nn.Module):
     key, value = key.transpose(0, 2, 3, 1), value.transpose(0, 2, 1, 3)
     if cache is None:
       cache = (key, value)
-      out = attention_lib.attend(query, key, value, segment_ids, c.attention)
+      segment_ids, prompt_ids = ids
+      out = attention_lib.attend(
+        query, key, value, segment_ids, c.attention, prompt_ids
+      )
     else:
       keys, values, layer = cache
       column = positions[:, 0]
@@ -220,10 +225,10 @@ class Block(nn.Module):
   shape: PolicyConfig
 
   @nn.compact
-  def __call__(self, x, positions, segment_ids, cache):
+  def __call__(self, x, positions, ids, cache):
     c = self.shape
     y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='attention_norm')(x)
-    y, cache = Attention(c, name='attention')(y, positions, segment_ids, cache)
+    y, cache = Attention(c, name='attention')(y, positions, ids, cache)
     x = sharding.constrain(x + y, ('batch', 'sequence', None))
     y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='mlp_norm')(x)
     gate, up = _projections(
@@ -241,12 +246,15 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-  """Embedding, the layers, and the last norm; `logits_of` is the head."""
+  """Embedding, the layers, and the last norm; `logits_of` is the head.
+
+  `ids` are a row's segment_ids and prompt_ids or None; of decoding, None.
+  """
 
   shape: PolicyConfig
 
   @nn.compact
-  def __call__(self, tokens, positions, segment_ids, cache=None):
+  def __call__(self, tokens, positions, ids, cache=None):
     c = self.shape
     embedding = self.param(
       'embedding',
@@ -265,11 +273,11 @@ class Decoder(nn.Module):
       )
     x = embedding[tokens].astype(jnp.dtype(c.dtype))
     x = sharding.constrain(x, ('batch', 'sequence', None))
-    x, cache = self._layers(x, positions, segment_ids, cache)
+    x, cache = self._layers(x, positions, ids, cache)
     x = RMSNorm(c.rms_norm_eps, c.param_dtype, name='norm')(x)
     return x, cache
 
-  def _layers(self, x, positions, segment_ids, cache):
+  def _layers(self, x, positions, ids, cache):
     c = self.shape
     block = _remat(Block, c.remat)
     if c.scan_layers and cache is not None:
@@ -284,12 +292,12 @@ class Decoder(nn.Module):
         length=c.num_layers,
         metadata_params={nn.PARTITION_NAME: 'layers'},
       )(c, name='layers')
-      x, (keys, values) = layers(x, positions, segment_ids, None)
+      x, (keys, values) = layers(x, positions, ids, None)
       return x, kv_cache.KVCache(keys, values)
     pairs = []
     for i in range(c.num_layers):
       pair = None if cache is None else (cache.keys[i], cache.values[i], None)
-      x, pair = block(c, name=f'layer_{i}')(x, positions, segment_ids, pair)
+      x, pair = block(c, name=f'layer_{i}')(x, positions, ids, pair)
       pairs.append(pair)
     keys, values = zip(*pairs, strict=True)
     return x, kv_cache.KVCache(keys, values)

@@ -7,10 +7,12 @@ import optax
 
 from k15 import streams
 from k15.data_types import Batch, Group, StopReason
+from k15.devices import sharding
 from k15.equations import advantages
 from k15.equations import correctness
 from k15.equations import losses
 from k15.equations import rollout_correction
+from k15.model import attention
 from k15.runtime.context import Context
 from k15.runtime.context import Layout
 from k15.training import batching
@@ -153,12 +155,42 @@ def groups_per_update(config: Any) -> int:
   return -(-config.rl.problems_per_iteration // config.rl.updates_per_iteration)
 
 
-def batch_shape(config: Any) -> tuple[int, int, int]:
-  """Rows, tokens of a row, and sequences of a row at most, of every batch."""
-  sequences = groups_per_update(config) * config.rl.group_size
+def shares_prompts(config: Any, layout: Layout) -> bool:
+  """Whether responses of a row share their prompt: if asked to, and if the
+  attention of rows of that length can tell them apart."""
+  if not config.rl.row_responses:
+    return False
+  p, length = layout.shape, _shared_length(config, layout)
+  with layout.use_mesh():
+    kind = attention.pick(p.attention, length, p.dtype)
+  return kind in attention.SHARES_PROMPTS
+
+
+def batch_shape(config: Any, layout: Layout) -> tuple[int, int, int]:
+  """Rows, tokens of a row, and sequences of a row at most, of every batch.
+
+  Where prompts are shared, a group needs as many rows as its longest responses
+  would, and any two of them may have a prompt, which is a sequence too.
+  """
+  groups, k = groups_per_update(config), config.rl.group_size
   micro, r = config.optimizer.micro_batch_rows, config.rollout
-  rows = -(-sequences // micro) * micro
-  return rows, r.max_prompt_length + r.max_length, sequences
+  rows, columns, most = k, r.max_prompt_length + r.max_length, k
+  if shares_prompts(config, layout):
+    rows, columns = (
+      -(-k // config.rl.row_responses),
+      _shared_length(config, layout),
+    )
+    most += k // 2
+  return -(-groups * rows // micro) * micro, columns, groups * most
+
+
+def _shared_length(config, layout):
+  """Tokens of a prompt but its last, and of so many responses behind that,
+  rounded up to what the mesh divides."""
+  r, n = config.rollout, min(config.rl.row_responses, config.rl.group_size)
+  length = r.max_prompt_length - 1 + n * (1 + r.max_length)
+  parts = sharding.ways_of(layout.mesh, layout.rules, 'sequence')
+  return length + -length % parts
 
 
 def make_batches(
@@ -214,13 +246,15 @@ def _pack(context, picked, iteration):
     advantages.sequence_weights(lengths, c.pg_norm, longest, in_loss),
     advantages.sequence_weights(lengths, c.reg_norm, longest, in_loss),
   )
-  rows, columns, most = batch_shape(config)
-  return batching.pack(
-    [s for s, is_in in zip(sequences, kept, strict=True) if is_in],
-    num_rows=rows,
-    row_length=columns,
-    max_sequences=most,
-  )
+  kept = [
+    s if is_in else None for s, is_in in zip(sequences, kept, strict=True)
+  ]
+  shape = batch_shape(config, context.layout)
+  if not shares_prompts(config, context.layout):
+    return batching.pack([s for s in kept if s], *shape)
+  k = config.rl.group_size
+  by_group = [kept[i : i + k] for i in range(0, len(kept), k)]
+  return batching.pack_groups([[s for s in g if s] for g in by_group], *shape)
 
 
 def make_updates(

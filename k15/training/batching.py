@@ -2,7 +2,9 @@
 
 Host side, numpy.  Sequences are packed first-fit-decreasing: taken longest
 first, each goes to the first row with room, and none is ever split.  With
-max_sequences = 1 every row holds one sequence: a padded batch.
+max_sequences = 1 every row holds one sequence: a padded batch.  Responses of a
+group may also share their prompt, which is then packed, and computed, once for
+all that lie in a row.
 """
 
 import dataclasses
@@ -192,6 +194,79 @@ def pack(
   lengths = [sequence.length for sequence in sequences]
   places = place(lengths, row_length, max_sequences)
   return _fill(sequences, places, num_rows, row_length, max_sequences)
+
+
+def pack_groups(
+  groups: list[list[Sequence]],
+  num_rows: int,
+  row_length: int,
+  max_sequences: int,
+) -> Batch:
+  """The same for groups, whose responses share their prompt.
+
+  A group is split into as few parts as fit a row each.  A part is its prompt up
+  to the last token, as a sequence without a response, then each response behind
+  that last token, from which its first one is predicted.  A response that is
+  alone in its part stays a sequence with its prompt.
+
+  Args:
+    groups: sequences with the same prompt tokens, in lists.
+    num_rows: B.
+    row_length: T, tokens.
+    max_sequences: S, sequences of a row, shared prompts among them.
+
+  Raises:
+    ValueError: if a sequence is longer than a row, or rows do not suffice.
+  """
+  parts = [part for group in groups for part in _parts(group, row_length)]
+  lengths = [sum(s.length for s in part) for part in parts]
+  rows, _, starts = place(lengths, row_length, max(1, len(parts)))
+  places, counts = [], np.zeros(len(parts), int)  # sequences of each row
+  for part, row, start in zip(parts, rows, starts, strict=True):
+    ends = start + np.cumsum([0, *(sequence.length for sequence in part)])
+    columns = counts[row] + np.arange(len(part))
+    places += [(row, *pair) for pair in zip(columns, ends[:-1], strict=True)]
+    counts[row] += len(part)
+  if counts.max(initial=0) > max_sequences:
+    raise ValueError(
+      f'a row of {counts.max()} sequences, not of {max_sequences} at most'
+    )
+  places = np.array(places, np.int64).reshape(-1, 3).T
+  sequences = [sequence for part in parts for sequence in part]
+  batch = _fill(sequences, places, num_rows, row_length, max_sequences)
+  prompt_ids = batch.segment_ids.copy()
+  for part, row, start, length in zip(
+    parts, rows, starts, lengths, strict=True
+  ):
+    if len(part) > 1:
+      behind, end = start + part[0].length, start + length
+      prompt_ids[row, start:end] = batch.segment_ids[row, start]
+      batch.positions[row, behind:end] += part[0].length
+  return batch.replace(prompt_ids=prompt_ids)
+
+
+def _parts(group, row_length):
+  """Lists of a shared prompt and the responses behind it, or of one sequence.
+
+  As responses go to the first part with room, no two parts are half empty.
+  """
+  if not group:
+    return []
+  shared = group[0].prompt_tokens[:-1]
+  behind = [
+    dataclasses.replace(s, prompt_tokens=s.prompt_tokens[-1:]) for s in group
+  ]
+  lengths = [sequence.length for sequence in behind]
+  which, _, _ = place(lengths, row_length - len(shared), len(group))
+  parts = []
+  for part in range(which.max() + 1):
+    members = np.flatnonzero(which == part)
+    if len(members) == 1 or not len(shared):
+      parts += [[group[i]] for i in members]
+    else:
+      prompt = Sequence(shared, shared[:0], np.zeros(0, bool))
+      parts.append([prompt, *(behind[i] for i in members)])
+  return parts
 
 
 def pack_pairs(

@@ -58,9 +58,7 @@ def make_step(
   """
 
   def loss_of_rows(params, rows, ref_is_current):
-    logprobs, entropy = heads.token_logprobs(
-      config, params, rows.tokens, rows.positions, rows.segment_ids, temperature
-    )
+    logprobs, entropy = _logprobs_of(config, params, rows, temperature)
     rows = rows.replace(
       ref_logprobs=jnp.where(
         ref_is_current, jax.lax.stop_gradient(logprobs), rows.ref_logprobs
@@ -117,6 +115,7 @@ def make_logprobs(
 ) -> Callable[[Any, Batch], jax.Array]:
   """Returns the jitted (params, batch) -> float32 [B, T] log-probabilities.
 
+  They are 0 where the loss mask is.
   `layout` is their sharding; None leaves it to the compiler.
   """
 
@@ -125,14 +124,7 @@ def make_logprobs(
     def one_micro_batch(i, out):
       start = i * micro_batch_rows
       rows = take_rows(batch, start, micro_batch_rows)
-      values, _ = heads.token_logprobs(
-        config,
-        params,
-        rows.tokens,
-        rows.positions,
-        rows.segment_ids,
-        temperature,
-      )
+      values, _ = _logprobs_of(config, params, rows, temperature)
       return jax.lax.dynamic_update_slice_in_dim(out, values, start, axis=0)
 
     zeros = jnp.zeros(batch.tokens.shape, jnp.float32)
@@ -140,6 +132,20 @@ def make_logprobs(
     return jax.lax.fori_loop(0, num_micro, one_micro_batch, zeros)
 
   return logprobs
+
+
+def _logprobs_of(config, params, rows, temperature):
+  """Log-probabilities and entropies [B, T] of what is in the loss."""
+  return heads.token_logprobs(
+    config,
+    params,
+    rows.tokens,
+    rows.positions,
+    rows.segment_ids,
+    temperature,
+    rows.prompt_ids,
+    rows.loss_mask,
+  )
 
 
 def take_rows(batch: Batch, start: jax.Array, count: int) -> Batch:
@@ -159,7 +165,8 @@ def save_batch(workdir: pathlib.Path, name: str, batch: Any) -> pathlib.Path:
   whole = hosts.to_host(batch)
   fields = dataclasses.fields(whole)
   if hosts.is_first():
-    np.savez(path, **{f.name: getattr(whole, f.name) for f in fields})
+    arrays = {f.name: getattr(whole, f.name) for f in fields}
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
   return path
 
 

@@ -224,7 +224,7 @@ def _searches(run, devices, uses) -> Iterator[Largest]:
   yield find_largest(
     key, compile_with(key, programs.compile_update), update,
     config.optimizer.micro_batch_rows, ways(run.layout.mesh),
-    rl_updates.batch_shape(config)[0],
+    rl_updates.batch_shape(config, run.layout)[0],
   )  # fmt: skip
   key, generate = 'rollout.num_slots', by_name[programs.GENERATE]
   yield find_largest(

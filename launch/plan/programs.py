@@ -178,7 +178,8 @@ def slot_bytes(run: Run) -> int:
 
 def batch(run: Run) -> Batch:
   """A batch of `rl_updates.make_batches`, its rows where they are computed."""
-  B, T, S = rl_updates.batch_shape(run.config)
+  B, T, S = rl_updates.batch_shape(run.config, run.layout)
+  is_shared = rl_updates.shares_prompts(run.config, run.layout)
 
   def array(dtype, *shape):
     where = run.layout.row_sharding(shape)
@@ -187,7 +188,9 @@ def batch(run: Run) -> Batch:
   def field(name):
     if name == 'num_rows':
       return array(jnp.int32)
-    if name in ('tokens', 'positions', 'segment_ids'):
+    if name == 'prompt_ids' and not is_shared:
+      return None
+    if name in ('tokens', 'positions', 'segment_ids', 'prompt_ids'):
       return array(jnp.int32, B, T)
     is_of_sequences = name in ('advantage', 'pg_weight', 'reg_weight')
     return array(jnp.float32, B, S if is_of_sequences else T)

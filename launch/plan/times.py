@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from k15.stages import rl_updates
 from launch.plan import chips
 from launch.plan import costs
 
@@ -48,7 +49,7 @@ def of_iteration(
     length=length or c.rollout.max_length / 2,
     prompt=c.rollout.max_prompt_length,
     budget=c.rollout.token_budget,
-    row_length=c.rollout.max_prompt_length + c.rollout.max_length,
+    row_length=rl_updates.batch_shape(c, run.layout)[1],
     updates=c.rl.updates_per_iteration,
   )
   a = costs.Assumptions()
@@ -113,25 +114,24 @@ def decode_step(run, topology, program, work, a) -> costs.Time:
 
 def _logprobs(run, topology, programs, work, a):
   share = 1 - 1 / work.updates  # The first batch needs none.
+  rows = work.rows(a.row_filling) * share
   time, how = _rows(
-    run, topology, programs['ref_logprobs'], work.rows(a.row_filling) * share,
-    1, a.forward_mfu, a,
-  )  # fmt: skip
+    run, topology, programs['ref_logprobs'], work, rows, 1, a.forward_mfu, a
+  )
   return Phase('ref_logprobs', time.seconds, time.bound, how)
 
 
 def _update(run, topology, programs, work, a):
   rows = work.rows(a.row_filling) * run.config.rl.epochs
   time, how = _rows(
-    run, topology, programs['update'], rows, 3, a.training_mfu, a
+    run, topology, programs['update'], work, rows, 3, a.training_mfu, a
   )
   return Phase('update', time.seconds, time.bound, how)
 
 
-def _rows(run, topology, program, rows, passes, mfu, a):
+def _rows(run, topology, program, work, rows, passes, mfu, a):
   """Time of whole rows, and in words how many."""
-  length = run.config.rollout
-  length = length.max_prompt_length + length.max_length
+  length = work.row_length
   micro = run.config.optimizer.micro_batch_rows
   turns = math.ceil(rows / micro)
   ways = run.layout.mesh.shape['context']

@@ -24,8 +24,13 @@ IDS[1] = 1
 IS_TOKEN = (IDS != 0)[:, None, None, :, None]
 
 
-def outputs(attend, operands=OPERANDS):
+# In row 0, sequences 2 and 3 see sequence 1 too.
+PROMPT_IDS = np.where(np.isin(IDS, (2, 3)), 1, IDS).astype(np.int32)
+
+
+def outputs(attend, operands=OPERANDS, **ids):
   """Mixed values, and the gradients of a loss that leaves padding out."""
+  attend = functools.partial(attend, **ids)
   weights = np.cos(np.arange(B * N * G * T * h)).reshape(B, N, G, T, h)
 
   def loss(operands):
@@ -55,6 +60,39 @@ def test_plain_by_hand():
   for attend in (attention.plain, chunked_attention.attend):
     out = attend(query, key, value, jnp.array([[1, 1, 2]]))
     np.testing.assert_allclose(out.ravel(), [10, 17.5, 30], rtol=1e-6)
+
+
+def test_a_shared_prompt_by_hand():
+  # As above, but sequences 2 (log 5) and 3 (log 1, log 2) see sequence 1, and
+  # not each other: (10 + 3 * 20 + 5 * 30) / 9, (10 + 60 + 40) / 5, and
+  # (10 + 60 + 40 + 2 * 50) / 7.
+  query = jnp.ones((1, 1, 1, 5, 1))
+  key = jnp.log(jnp.array([1.0, 3, 5, 1, 2])).reshape(1, 1, 1, 5)
+  value = jnp.array([10.0, 20, 30, 40, 50]).reshape(1, 1, 5, 1)
+  ids, prompts = jnp.array([[1, 1, 2, 3, 3]]), jnp.ones((1, 5), jnp.int32)
+  for kind in ('plain', 'chunked'):
+    out = attention.attend(query, key, value, ids, kind, prompts)
+    np.testing.assert_allclose(
+      out.ravel(), [10, 17.5, 220 / 9, 22, 30], rtol=1e-6
+    )
+
+
+def test_kinds_agree_on_shared_prompts(expected):
+  shared = dict(prompt_ids=jnp.asarray(PROMPT_IDS))
+  plain = outputs(attention.plain, **shared)
+  # Tokens from 70 on see 70 more; the others see what they saw.
+  np.testing.assert_array_equal(
+    plain[0][:, :, :, :70], expected[0][..., :70, :]
+  )
+  assert np.abs(plain[0][0, :, :, 70:] - expected[0][0, :, :, 70:]).max() > 0.1
+  for chunk in (16, 64, 256):
+    chunked = functools.partial(chunked_attention.attend, chunk=chunk)
+    assert_close(outputs(chunked, **shared), plain)
+
+
+def test_splash_knows_no_shared_prompts():
+  with pytest.raises(ValueError, match="'splash' knows no prompts"):
+    attention.attend(*OPERANDS, IDS, 'splash', PROMPT_IDS)
 
 
 @pytest.mark.parametrize('kind', ['auto', 'plain', 'chunked'])
@@ -90,8 +128,9 @@ def test_splash_lowers_for_tpu():
   assert exported.mlir_module().count('@tpu_custom_call') == 3
 
 
+@pytest.mark.parametrize('is_shared', [False, True])
 @pytest.mark.parametrize('length', [1024, 16384])
-def test_cudnn_lowers_for_cuda(monkeypatch, length):
+def test_cudnn_lowers_for_cuda(monkeypatch, length, is_shared):
   monkeypatch.setattr(
     fused_attention_stablehlo, 'check_cudnn_version', lambda: 91000
   )
@@ -100,7 +139,9 @@ def test_cudnn_lowers_for_cuda(monkeypatch, length):
   ids = jax.ShapeDtypeStruct((2, length), jnp.int32)
 
   def loss(*operands):
-    return attention.attend(*operands, 'cudnn').astype(jnp.float32).sum()
+    prompts = operands[3] if is_shared else None
+    out = attention.attend(*operands, 'cudnn', prompts)
+    return out.astype(jnp.float32).sum()
 
   traced = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).trace(*arrays, ids)
   text = traced.lower(lowering_platforms=('cuda',)).as_text()
@@ -150,9 +191,13 @@ def test_columns_over_devices_change_nothing(expected, ways, kind):
     devices=jax.devices()[: 2 * ways],
   )  # fmt: skip
   rules = (('batch', 'data'), ('kv_heads', None), ('sequence', 'context'))
+  shared = dict(prompt_ids=jnp.asarray(PROMPT_IDS))
+  attend = functools.partial(attention.attend, kind=kind)
   with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
-    ours = outputs(functools.partial(attention.attend, kind=kind))
+    ours = outputs(attend)
+    ours_shared = outputs(attend, **shared)
   assert_close(ours, expected)
+  assert_close(ours_shared, outputs(attention.plain, **shared))
 
 
 @pytest.mark.parametrize('ways', [2, 4])

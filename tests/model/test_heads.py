@@ -1,5 +1,7 @@
 """A value depends on the tokens in use, and on nothing behind them."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -63,3 +65,43 @@ def test_pad_by_hand():
 def test_pad_refuses_what_does_not_fit(length):
   with pytest.raises(ValueError, match=f'{length} tokens in a row of 1 to 3'):
     heads.pad_rows([np.zeros(length, np.int32)], 3)
+
+
+def test_only_what_is_wanted_is_computed():
+  """Chunks of 3 of 2 x 8 targets; values elsewhere are 0, gradients equal."""
+  config = dataclasses.replace(CONFIG, logprob_chunk=3)
+  params = nn.unbox(policy.init(CONFIG, jax.random.key(0)))
+  tokens = jax.random.randint(jax.random.key(1), (2, 8), 0, 64)
+  positions = jnp.broadcast_to(jnp.arange(8), (2, 8))
+  weights = jax.random.normal(jax.random.key(2), (2, 8))
+
+  def of_all(params, mask):
+    hidden, _ = policy.forward(CONFIG, params, tokens, positions, tokens * 0)
+    logits = heads.logits_of(CONFIG, params, hidden[:, :-1])
+    values = jax.nn.log_softmax(logits / 0.7)
+    values = jnp.take_along_axis(values, tokens[:, 1:, None], -1)[..., 0]
+    values = jnp.pad(values, ((0, 0), (1, 0))) * mask
+    return jnp.sum(values * weights), values
+
+  def of_wanted(params, mask):
+    values, entropy = heads.token_logprobs(
+      config, params, tokens, positions, tokens * 0, 0.7, mask=mask
+    )
+    # An entropy has no gradient.
+    return jnp.sum(values * weights) + 0 * jnp.sum(entropy), values
+
+  ours, plain = (
+    jax.jit(jax.grad(f, has_aux=True)) for f in (of_wanted, of_all)
+  )
+  for wanted in ([], [4], [1, 7, 12], range(16)):
+    mask = jnp.zeros(16).at[jnp.array([*wanted], int)].set(1).reshape(2, 8)
+    mask = mask.at[:, 0].set(0)  # Nothing predicts it.
+    (gradients, values), (expected, all_values) = (
+      f(params, mask) for f in (ours, plain)
+    )
+    np.testing.assert_allclose(values, all_values, atol=1e-5)
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+      gradients,
+      expected,
+    )

@@ -189,7 +189,7 @@ def test_chunks_change_neither_values_nor_gradients(params):
 
 
 def test_chunks_bound_the_logits(params):
-  batch = whole_rows(4, 33)  # 128 targets: 128 x 64 logits
+  batch = whole_rows(4, 32)  # 128 targets: 128 x 64 logits
 
   def largest(chunk):
     """Elements of the largest intermediate, backward included."""

@@ -241,3 +241,73 @@ def test_tokens_know_who_sampled_them(tmp_path):
     row, start = _find(batch, trajectory.tokens)
     half = start + trajectory.length // 2
     assert not batch.current_mask[row, start:half].any()
+
+
+@pytest.mark.parametrize(
+  ('changes', 'expected'),
+  [
+    # 2 groups of 2 responses, in rows of 16 + 16 tokens.
+    (dict(rl__row_responses=0), (4, 32, 4)),
+    # Two of a group may share a prompt, which is a sequence too.
+    (dict(rl__row_responses=1), (4, 32, 6)),
+    # A row a group: 15 of the prompt, and twice its last token and 16.
+    (dict(rl__row_responses=2), (2, 49, 6)),
+    (dict(rl__row_responses=9), (2, 49, 6)),
+    (dict(rl__row_responses=2, policy__attention='splash'), (4, 32, 4)),
+  ],
+  ids=str,
+)
+def test_room_for_responses_that_share_a_prompt(tmp_path, changes, expected):
+  context = small_run.make_context(tmp_path, **changes)
+  assert rl_updates.batch_shape(context.config, context.layout) == expected
+  groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
+  for batch in rl_updates.make_batches(context, groups, 0):
+    assert (*batch.tokens.shape, batch.advantage.shape[1]) == expected
+    assert (batch.prompt_ids is None) == (expected[2] == 4)
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    dict(),
+    dict(rl__loss_segments='last'),
+    dict(loss__pg_norm='token_mean', loss__reg_norm='seq_mean'),
+    dict(loss__method='grpo', loss__grpo_ratio='sequence'),
+    dict(
+      loss__rollout_correction='mask',
+      loss__rollout_correction_level='sequence',
+    ),
+    dict(loss__rollout_correction='truncate'),
+  ],
+  ids=str,
+)
+def test_a_shared_prompt_changes_no_loss(tmp_path, changes):
+  """Log-probabilities are made of tokens and positions, which stay the same."""
+  changes = dict(rl__group_size=4, rl__updates_per_iteration=1) | changes
+  results = []
+  for row_responses in (0, 1, 3, 4):
+    context = small_run.make_context(
+      tmp_path, rl__row_responses=row_responses, **changes
+    )
+    groups = [
+      small_run.make_group(i, (1, 0, 0, 1), (4, 6, 2, 8), versions=(0, 1))
+      for i in range(3)
+    ]
+    (batch,) = rl_updates.make_batches(context, groups, 1)
+    batch = batch.replace(
+      ref_logprobs=-0.02 * batch.tokens * batch.loss_mask,
+      behavior_logprobs=-0.021 * batch.tokens * batch.loss_mask,
+    )
+    logprobs = -0.02 * batch.tokens - 0.01 * batch.positions
+    loss = rl_updates.make_loss(context.config)
+    results.append((loss(logprobs, batch), int(batch.num_rows)))
+  (expected, _), *_ = results
+  assert abs(float(expected[0])) > 1e-4
+  for (value, metrics), _ in results:
+    np.testing.assert_allclose(value, expected[0], rtol=1e-5)
+    for name in expected[1]:
+      np.testing.assert_allclose(
+        metrics[name], expected[1][name], rtol=1e-5, atol=1e-6, err_msg=name
+      )
+  # Whole groups in rows of 15 + 4 * 17 tokens are fewest.
+  assert results[3][1] < results[0][1]

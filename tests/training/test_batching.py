@@ -84,6 +84,77 @@ def test_no_sequences():
   assert not batch.tokens.any()
 
 
+def group(prompt, *responses):
+  """Sequences with one prompt; every response is in the loss."""
+  return [
+    batching.Sequence(
+      np.array(prompt, np.int32),
+      np.array(response, np.int32),
+      np.ones(len(response), bool),
+      advantage=response[0],
+    )
+    for response in responses
+  ]
+
+
+def test_responses_share_their_prompt_by_hand():
+  # 1 2 is there once, and 3 in front of each response: 2 + 3 + 2 = 7 tokens.
+  # The second group has 3 tokens left of the row.
+  groups = group([1, 2, 3], [10, 11], [20]), group([4, 5], [30])
+  batch = batching.pack_groups(groups, 2, 10, 6)
+  np.testing.assert_array_equal(
+    batch.tokens, [[1, 2, 3, 10, 11, 3, 20, 4, 5, 30], [0] * 10]
+  )
+  np.testing.assert_array_equal(
+    batch.positions[0], [0, 1, 2, 3, 4, 2, 3, 0, 1, 2]
+  )
+  np.testing.assert_array_equal(
+    batch.segment_ids[0], [1, 1, 2, 2, 2, 3, 3, 4, 4, 4]
+  )
+  np.testing.assert_array_equal(
+    batch.prompt_ids[0], [1, 1, 1, 1, 1, 1, 1, 4, 4, 4]
+  )
+  np.testing.assert_array_equal(
+    batch.loss_mask[0], [0, 0, 0, 1, 1, 0, 1, 0, 0, 1]
+  )
+  np.testing.assert_array_equal(batch.advantage[0], [0, 10, 20, 30, 0, 0])
+  assert not batch.prompt_ids[1].any()
+  assert batch.num_rows == 1
+
+
+def test_a_group_longer_than_a_row_repeats_its_prompt():
+  # 9 tokens less the prompt's 2: responses of 3, 3 and 2 behind its last token
+  # are 4 + 4 + 3.  The longest goes first and the third beside it; the second
+  # is alone, and keeps its prompt as it is: 3 + 3 tokens.
+  responses = [10, 11, 12], [20, 21, 22], [30, 31]
+  batch = batching.pack_groups([group([1, 2, 3], *responses)], 2, 9, 4)
+  np.testing.assert_array_equal(
+    batch.tokens,
+    [[1, 2, 3, 10, 11, 12, 3, 30, 31], [1, 2, 3, 20, 21, 22, 0, 0, 0]],
+  )
+  np.testing.assert_array_equal(batch.prompt_ids, [[1] * 9, [1] * 6 + [0] * 3])
+  np.testing.assert_array_equal(
+    batch.segment_ids, [[1, 1, 2, 2, 2, 2, 3, 3, 3], [1] * 6 + [0] * 3]
+  )
+
+
+def test_a_prompt_of_one_token_is_not_shared():
+  batch = batching.pack_groups([group([7], [1], [2]), []], 1, 8, 2)
+  np.testing.assert_array_equal(batch.tokens, [[7, 1, 7, 2, 0, 0, 0, 0]])
+  np.testing.assert_array_equal(batch.prompt_ids, batch.segment_ids)
+
+
+def test_groups_that_do_not_fit():
+  one = group([1, 2, 3], [4, 5], [6, 7])
+  # Behind a prompt of 2 there is room for 2, and each has 1 + 2.
+  with pytest.raises(ValueError, match='of 3 tokens is longer than a row of 2'):
+    batching.pack_groups([one], 2, 4, 4)
+  with pytest.raises(ValueError, match='need 2 rows of 8 tokens'):
+    batching.pack_groups([one, one], 1, 8, 4)
+  with pytest.raises(ValueError, match='row of 3 sequences, not of 2'):
+    batching.pack_groups([one], 1, 8, 2)
+
+
 def random_sequences(count, seed=0):
   rng = np.random.default_rng(seed)
   return [
