@@ -137,7 +137,7 @@ def pick(kind: str, length: int, dtype: jnp.dtype) -> str:
     )
   if kind != 'auto':
     return kind
-  platform = _platform()
+  platform = target_platform()
   if platform == 'tpu' and length >= KERNEL_FROM:
     return 'splash'
   if platform in ('gpu', 'cuda') and is_half and length >= KERNEL_FROM:
@@ -306,7 +306,7 @@ def _attend_gathered(query, key, value, segment_ids, prompt_ids=None, *, axes):
   )
 
 
-def _platform():
+def target_platform() -> str:
   """Where the mesh in force is, or else jax's first choice."""
   device = jax.sharding.get_abstract_mesh().abstract_device
   platform = getattr(device, 'platform', None)

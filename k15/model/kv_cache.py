@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from k15.devices import sharding
+from k15.model import attention
 
 _LARGEST = 127
 
@@ -284,8 +285,27 @@ def copy_rows(
   mesh = jax.sharding.get_abstract_mesh()
   if not mesh.empty and mesh.size > 1:
     return _copy_rows_over_devices(layer, new, rows, slots, column_axis)
+  if attention.target_platform() == 'cpu':
+    return _copy_one_by_one(layer, new, rows, slots, column_axis)
   picked = jnp.take(new, rows, axis=new.ndim - 4)
   return _write_rows(layer, picked, slots, column_axis)
+
+
+def _copy_one_by_one(layer, new, rows, slots, column_axis):
+  """`copy_rows` of no more rows than go somewhere, each as it lies.
+
+  A slot that is free is filled at once, alone: to gather all rows first takes
+  as long as a step of a small model.
+  """
+  axis = new.ndim - 4
+  counts = jnp.arange(1, len(rows) + 1)
+  used = jnp.max(jnp.where(slots < layer[0].shape[axis], counts, 0))
+
+  def one_row(i, layer):
+    picked = jax.lax.dynamic_slice_in_dim(new, rows[i], 1, axis)
+    return _write_rows(layer, picked, slots[i][None], column_axis)
+
+  return jax.lax.fori_loop(0, used, one_row, layer)
 
 
 def _write_rows(layer, picked, slots, column_axis):

@@ -5,8 +5,9 @@ QKV bias, QK-norm and tied embeddings the Qwen2/2.5, Qwen3 and Llama 3 families
 are configurations of it.  Training and prefill see whole rows, packed by
 `segment_ids`; decoding sees one token a row and a `KVCache`, an explicit value
 that goes in and comes out; `heads` turns hidden states into logits.  `init`,
-`forward` and `decode` are pure functions.  Axes: B rows, T tokens, D width, H
-query heads, N key-value heads, G = H / N, h head width, V vocabulary.
+`forward` and `decode` are pure functions.  `inference` has the same layers once
+more, for sampling on one CPU.  Axes: B rows, T tokens, D width, H query heads,
+N key-value heads, G = H / N, h head width, V vocabulary.
 """
 
 import dataclasses

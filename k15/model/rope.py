@@ -146,9 +146,38 @@ def rotate(
   Returns:
     The type and shape of x.
   """
-  frequencies = jnp.asarray(frequencies, jnp.float32)[None, None, None]
-  angles = positions[..., None, None].astype(jnp.float32) * frequencies
-  sin, cos = jnp.sin(angles) * magnitude, jnp.cos(angles) * magnitude
-  a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-  out = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+  sin, cos = sines(positions[..., None], frequencies, magnitude)
+  return turn(x, sin, cos)
+
+
+def sines(
+  positions: jax.Array,
+  frequencies: np.ndarray,
+  magnitude: float = 1.0,
+  axis: int = -1,
+) -> tuple[jax.Array, jax.Array]:
+  """Sines and cosines of position * frequency.
+
+  Args:
+    positions: int32 of any shape.
+    frequencies: [h / 2], radians per position.
+    magnitude: a factor.
+    axis: where in the results the frequencies are.
+
+  Returns:
+    Two float32 arrays with an axis more than the positions.
+  """
+  positions = jnp.expand_dims(positions.astype(jnp.float32), axis)
+  sizes = [1] * positions.ndim
+  sizes[axis] = -1
+  angles = positions * jnp.asarray(frequencies, jnp.float32).reshape(sizes)
+  return jnp.sin(angles) * magnitude, jnp.cos(angles) * magnitude
+
+
+def turn(
+  x: jax.Array, sin: jax.Array, cos: jax.Array, axis: int = -1
+) -> jax.Array:
+  """Turns the halves of x along an axis, by angles of these sines."""
+  a, b = jnp.split(x.astype(jnp.float32), 2, axis=axis)
+  out = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=axis)
   return out.astype(x.dtype)

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from k15.model import precision
 from k15.rollout import repetition
 from k15.rollout import requests as requests_lib
 from k15.rollout import slots as slots_lib
@@ -80,9 +79,8 @@ class SlotBackend:
     return self._decoder.bucket_of(length)
 
   def set_params(self, params: Any) -> None:
-    """As in `Backend`; casts them if the decoder's dtype is another."""
-    dtype = self._decoder.config.param_dtype
-    self._params = precision.cast(params, dtype)
+    """As in `Backend`; lays them out as `SlotDecoder.prepare` does."""
+    self._params = self._decoder.prepare(params)
 
   def prefill(self, contexts: Sequence[np.ndarray]) -> slots_lib.Prefix:
     """As in `Backend`; pads to `prefill_batch` rows of the bucket."""

@@ -56,7 +56,8 @@ class LocalRollout:
     """As in `Rollout`."""
     if self._params is None:
       raise ValueError('generate before set_params: there are no weights')
-    # A scheduler of its own: the decode state lives as long as this call.
+    # A scheduler of its own: what it decodes with, and the weights laid out for
+    # that, live as long as this call.
     slots = backend.SlotBackend(self._slots)
     scheduler = scheduler_lib.Scheduler(slots, self._record)
     scheduler.set_params(self._params, max(self._version, 0))

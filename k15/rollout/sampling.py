@@ -38,8 +38,8 @@ def sample(
   """Draws a token per row from softmax(logits / temperature).
 
   By inversion: the first token whose cumulative probability exceeds a uniform
-  number.  Cumulative sums are taken over blocks first, by small matrix
-  products, which accelerators and CPUs do faster than a scan over V.
+  number.  Sums over blocks are taken first, and of blocks of blocks; the number
+  is then followed down through them, so that the work is linear in V.
 
   Args:
     logits: float32 [B, V].
@@ -51,13 +51,10 @@ def sample(
     int32 [B] tokens and float32 [B] log-probabilities in nats, of the whole
     tempered distribution.
   """
-  uniform = _uniform(keys, positions)
-  logits = logits / temperature[:, None]
-  log_z = jax.nn.logsumexp(logits, axis=-1)
-  probs = jnp.exp(logits - log_z[:, None])
-  tokens = _invert(probs, uniform)
-  chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
-  return tokens, chosen - log_z
+  logits = logits.T  # [V, B], as `inference` makes them
+  top = jnp.max(logits, axis=0) / temperature
+  tokens, total = _draw(logits, temperature, top, _uniform(keys, positions))
+  return tokens, _chosen(logits, tokens) / temperature - top - jnp.log(total)
 
 
 def sample_part(
@@ -85,22 +82,24 @@ def sample_part(
     at temperature 0 of the untempered one.
   """
   is_greedy = temperature == 0
-  logits = logits / jnp.where(is_greedy, 1.0, temperature)[:, None]
-  log_z = jax.nn.logsumexp(logits, axis=-1)
-  probs = jnp.exp(logits - log_z[:, None])
+  temperature = jnp.where(is_greedy, 1.0, temperature)
+  logits = logits.T
+  log_z = jax.nn.logsumexp(logits / temperature, axis=0)
+  top = jnp.max(logits, axis=0) / temperature
+  probs = jnp.exp(logits / temperature - log_z)
   least = jnp.where(top_p < 1, _least_of_nucleus(probs, top_p), 0.0)
-  probs = jnp.where(probs >= least[:, None], probs, 0.0)
-  tokens = _invert(probs, _uniform(keys, positions))
-  tokens = jnp.where(is_greedy, jnp.argmax(logits, axis=-1), tokens)
+  part = jnp.where(probs >= least, logits, -jnp.inf)
+  tokens, _ = _draw(part, temperature, top, _uniform(keys, positions))
+  tokens = jnp.where(is_greedy, jnp.argmax(logits, axis=0), tokens)
   tokens = tokens.astype(jnp.int32)
-  chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
-  return tokens, chosen - log_z
+  return tokens, _chosen(logits, tokens) / temperature - log_z
 
 
 def _least_of_nucleus(probs, top_p):
   """The largest p such that tokens of at least p sum to top_p, float32 [B].
 
-  Floats that are not negative are in the order of their bits.
+  `probs` are [V, B].  Floats that are not negative are in the order of
+  their bits.
   """
 
   def of_bits(bits):
@@ -109,8 +108,8 @@ def _least_of_nucleus(probs, top_p):
   def halve(_, bounds):
     low, high = bounds  # Enough at low; too little at high.
     middle = low + (high - low) // 2
-    at_least = probs >= of_bits(middle)[:, None]
-    enough = jnp.sum(jnp.where(at_least, probs, 0.0), axis=-1) >= top_p
+    at_least = probs >= of_bits(middle)
+    enough = jnp.sum(jnp.where(at_least, probs, 0.0), axis=0) >= top_p
     return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
 
   low = jnp.zeros(top_p.shape, jnp.int32)  # p = 0: all tokens
@@ -126,33 +125,70 @@ def _uniform(keys, positions):
   )(keys, positions)
 
 
-def _invert(probs, uniform):
-  """First index whose cumulative sum exceeds uniform * total, int32 [B]."""
-  B, V = probs.shape
-  blocks = jnp.pad(probs, ((0, 0), (0, -V % _BLOCK))).reshape(B, -1, _BLOCK)
-  ends = _cumulative(jnp.sum(blocks, axis=-1))  # [B, number of blocks]
-  target = uniform * ends[:, -1]
-  block = jnp.sum(ends <= target[:, None], axis=-1)
-  block = jnp.minimum(block, _last_nonzero(ends))
-  start = jnp.where(
-    block > 0,
-    jnp.take_along_axis(ends, jnp.maximum(block - 1, 0)[:, None], 1)[:, 0],
-    0.0,
-  )
-  inside = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
-  sums = _cumulative(inside)
-  offset = jnp.sum(sums <= (target - start)[:, None], axis=-1)
-  # Rounding may put the target past the end of the block.
-  offset = jnp.minimum(offset, _last_nonzero(sums))
-  return (block * _BLOCK + offset).astype(jnp.int32)
+def _chosen(logits, tokens):
+  return jnp.take_along_axis(logits, tokens[None], axis=0)[0]
+
+
+def _draw(logits, temperature, top, uniform):
+  """Tokens [B] from exp(logits / temperature - top), and the weights' sums.
+
+  Weights are summed by blocks as they are made, and made again for the block
+  that is drawn from: all of them are never written down.
+  """
+
+  def weigh(logits):
+    return jnp.exp(logits / temperature - top)
+
+  return _invert(logits, uniform, weigh, -jnp.inf)
+
+
+def _invert(x, uniform, weigh=lambda x: x, nothing=0.0):
+  """First index whose cumulative weight exceeds uniform * total, int32 [B].
+
+  Args:
+    x: [V, B].
+    uniform: float32 [B].
+    weigh: from x, or some lines of it, to weights from 0.
+    nothing: what has no weight.
+
+  Returns:
+    The indices, and the totals float32 [B].
+  """
+  blocks = [_in_blocks(x, nothing)]
+  sums = jnp.sum(weigh(blocks[0]), axis=1)
+  while len(sums) > _BLOCK:
+    blocks.append(_in_blocks(sums, 0.0))
+    sums = jnp.sum(blocks[-1], axis=1)
+  ends = _cumulative(sums)
+  index, left = _first_beyond(ends, uniform * ends[-1])
+  total = ends[-1]
+  for level in reversed(range(len(blocks))):
+    inside = jnp.take_along_axis(blocks[level], index[None, None], axis=0)[0]
+    inside = inside if level else weigh(inside)
+    offset, left = _first_beyond(_cumulative(inside), left)
+    index = index * _BLOCK + offset
+  return index.astype(jnp.int32), total
+
+
+def _in_blocks(x, nothing):
+  """[n, B] -> [n / _BLOCK, _BLOCK, B]."""
+  padding = ((0, -len(x) % _BLOCK), (0, 0))
+  x = jnp.pad(x, padding, constant_values=nothing)
+  return x.reshape(-1, _BLOCK, x.shape[1])
 
 
 def _cumulative(x):
-  """Cumulative sums along the last axis of [B, n], by a triangular product."""
-  ones = jnp.triu(jnp.ones((x.shape[-1], x.shape[-1]), x.dtype))
-  return jnp.dot(x, ones, precision=jax.lax.Precision.HIGHEST)
+  """Cumulative sums of the few lines of [n, B], by a triangular product."""
+  ones = jnp.tril(jnp.ones((len(x), len(x)), x.dtype))
+  return jnp.dot(ones, x, precision=jax.lax.Precision.HIGHEST)
 
 
-def _last_nonzero(cumulative):
-  """Index of the last entry that adds to the sum."""
-  return jnp.sum(cumulative < cumulative[:, -1:], axis=-1)
+def _first_beyond(ends, target):
+  """The first of the ends [n, B] beyond a target, and what is left of that.
+
+  Rounding may put the target past the last end: the last that adds is taken.
+  """
+  index = jnp.sum(ends <= target, axis=0)
+  index = jnp.minimum(index, jnp.sum(ends < ends[-1], axis=0))
+  before = jnp.take_along_axis(ends, jnp.maximum(index - 1, 0)[None], axis=0)[0]
+  return index, target - jnp.where(index > 0, before, 0.0)

@@ -11,7 +11,8 @@ not be the one that would have come without the interruption.
 and samples the first new token, so that all sampling happens in one place.
 
 Shapes never change after warm-up: prompts are padded to buckets, insertions to
-`prefill_batch` rows, and slots that are free decode without effect.
+`prefill_batch` rows, and slots that are free decode without effect.  On one CPU
+the padding of prompts is not computed (`k15.model.inference`).
 """
 
 import dataclasses
@@ -24,8 +25,10 @@ import jax.numpy as jnp
 
 from k15.devices import sharding
 from k15.model import heads
+from k15.model import inference
 from k15.model import kv_cache
 from k15.model import policy
+from k15.model import precision
 from k15.rollout import repetition
 from k15.rollout import sampling
 from k15.rollout.requests import MAX_STOP_IDS, Stop
@@ -161,6 +164,21 @@ class SlotDecoder:
         return bucket
     raise ValueError(f'{length} tokens do not fit in {self.columns} columns')
 
+  def prepare(self, params: Any) -> Any:
+    """Lays weights out for `prefill` and `generate`, once for a version.
+
+    Both take weights as they are, too.  Casts them if the decoder's dtype is
+    another; what is prepared already comes back.
+    """
+    if isinstance(params, inference.Weights):
+      return params
+    params = precision.cast(params, self.config.param_dtype)
+    if inference.fits(self.config):
+      return inference.weights_of(self.config, params)
+    if self.fuse_projections:
+      params = policy.fuse_projections(params)
+    return params
+
   @functools.partial(jax.jit, static_argnums=0)
   def prefill(
     self, params: Any, padded_tokens: jax.Array, true_lengths: jax.Array
@@ -168,17 +186,20 @@ class SlotDecoder:
     """Computes the keys and values of prompts.
 
     Args:
-      params: of the policy.
+      params: of the policy, or what `prepare` made of them.
       padded_tokens: int32 [prefill_batch, bucket].
       true_lengths: int32 [prefill_batch], at least 1.
     """
-    columns = jnp.arange(padded_tokens.shape[1])
-    positions = jnp.broadcast_to(columns, padded_tokens.shape)
-    inside = (columns < true_lengths[:, None]).astype(jnp.int32)
-    _, cache = policy.forward(
-      self.config, params, padded_tokens, positions, inside
-    )
     last = true_lengths - 1
+    if isinstance(params, inference.Weights):
+      cache = inference.prefill(self.config, params, padded_tokens, last)
+    else:
+      columns = jnp.arange(padded_tokens.shape[1])
+      positions = jnp.broadcast_to(columns, padded_tokens.shape)
+      inside = (columns < true_lengths[:, None]).astype(jnp.int32)
+      _, cache = policy.forward(
+        self.config, params, padded_tokens, positions, inside
+      )
     tokens = jnp.take_along_axis(padded_tokens, last[:, None], axis=1)[:, 0]
     return Prefix(cache=cache, tokens=tokens, positions=last)
 
@@ -244,7 +265,7 @@ class SlotDecoder:
     """Decodes in every live slot.
 
     Args:
-      params: of the policy.
+      params: of the policy, or what `prepare` made of them.
       decode_state: consumed.
       stop_when_free: int32 [], returns early once so many responses have
         stopped in this call, so that their slots can be refilled at once.
@@ -252,7 +273,7 @@ class SlotDecoder:
         1: another program, so that whole distributions cost no more for it.
     """
     S, K = self.num_slots, self.tokens_per_call
-    if self.fuse_projections:
+    if self.fuse_projections and not isinstance(params, inference.Weights):
       params = policy.fuse_projections(params)
     made = DecodedTokens(
       tokens=jnp.zeros((S, K), jnp.int32),
@@ -283,10 +304,13 @@ class SlotDecoder:
   def _step(self, params, of_parts, carry):
     """Samples one token in every live slot."""
     state, made = carry
-    hidden, cache = policy.decode(
-      self.config, params, state.tokens, state.positions, state.cache
-    )
-    logits = heads.logits_of(self.config, params, hidden)
+    last = state.tokens, state.positions, state.cache
+    if isinstance(params, inference.Weights):
+      hidden, cache = inference.decode(self.config, params, *last)
+      logits = inference.logits_of(params, hidden)
+    else:
+      hidden, cache = policy.decode(self.config, params, *last)
+      logits = heads.logits_of(self.config, params, hidden)
     live = state.is_live
     positions = jnp.where(live, state.positions + 1, state.positions)
     where = state.keys, positions

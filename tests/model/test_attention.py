@@ -154,7 +154,7 @@ def test_cudnn_lowers_for_cuda(monkeypatch, length, is_shared):
 
 def test_the_platform_and_the_length_pick(monkeypatch):
   def picks(platform, length, dtype):
-    monkeypatch.setattr(attention, '_platform', lambda: platform)
+    monkeypatch.setattr(attention, 'target_platform', lambda: platform)
     return attention.pick('auto', length, dtype)
 
   assert picks('cpu', 2047, jnp.float32) == 'plain'

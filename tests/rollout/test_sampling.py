@@ -8,7 +8,7 @@ import pytest
 from k15.rollout import sampling
 
 sample = jax.jit(sampling.sample)
-invert = jax.jit(sampling._invert)
+invert = jax.jit(lambda p, uniform: sampling._invert(p.T, uniform)[0])
 LARGEST = np.float32(1) - np.float32(2**-24)  # the largest float32 below 1
 
 
@@ -49,7 +49,9 @@ def test_frequencies_are_the_probabilities(vary):
   assert ((counts - expected) ** 2 / expected).sum() < 85.4
 
 
-@pytest.mark.parametrize('V', [1, 2, 31, 32, 33, 64, 100, 1000])
+@pytest.mark.parametrize(
+  'V', [1, 2, 31, 32, 33, 64, 100, 1000, 1024, 1025, 5000]
+)
 def test_inversion_equals_a_search_in_the_cumulative_sum(V):
   N = 200
   rng = np.random.default_rng(V)
@@ -185,7 +187,7 @@ def least_by_sorting(probs, top_p):
 def test_the_nucleus_is_what_sorting_finds(top_p):
   probs = np.exp(log_softmax(random_logits(20, 333))).astype(np.float32)
   least = jax.jit(sampling._least_of_nucleus)(
-    probs, np.full(20, top_p, np.float32)
+    probs.T, np.full(20, top_p, np.float32)
   )
   expected = [least_by_sorting(row, top_p) for row in probs]
   np.testing.assert_allclose(least, expected, rtol=1e-6)
@@ -196,7 +198,7 @@ def test_the_nucleus_by_hand():
   # both are in.
   probs = np.array([[0.2, 0.5, 0.3]] * 3 + [[0.25, 0.5, 0.25]], np.float32)
   least = sampling._least_of_nucleus(
-    probs, np.array([0.5, 0.6, 0.81, 0.6], np.float32)
+    probs.T, np.array([0.5, 0.6, 0.81, 0.6], np.float32)
   )
   np.testing.assert_array_equal(least, np.float32([0.5, 0.3, 0.2, 0.25]))
 

@@ -12,6 +12,7 @@ import pytest
 import repetition_oracle
 
 from k15.devices import sharding
+from k15.model import inference
 from k15.model import policy
 from k15.rollout import local
 from k15.rollout import repetition
@@ -127,6 +128,32 @@ def test_prefill_leaves_the_last_token_to_the_first_step(params):
   prefix = prefix_of(make_decoder(), params)
   np.testing.assert_array_equal(prefix.tokens, [prompt(5)[-1], prompt(9)[-1]])
   np.testing.assert_array_equal(prefix.positions, [4, 8])
+
+
+@pytest.mark.parametrize('is_alone', [True, False])
+def test_weights_prepared_once_change_no_token(params, is_alone, monkeypatch):
+  decoder = make_decoder()
+  with monkeypatch.context() as patch:
+    if not is_alone:
+      patch.setattr(inference, 'fits', lambda shape: False)
+    prepared = decoder.prepare(params)
+    again = decoder.prepare(prepared)
+  if is_alone:
+    assert isinstance(prepared, inference.Weights)
+  else:
+    assert 'q_k_v' in prepared['layer_1']['attention']
+    assert prepared['embedding'] is params['embedding']
+  assert jax.tree.all(jax.tree.map(lambda x, y: x is y, prepared, again))
+  made = []
+  for weights in (params, prepared):
+    state = decoder.insert(
+      prefix_of(decoder, weights),
+      decoder.init_decode_state(),
+      slots_of(decoder, slots=[2, 0], budgets=[8, 8]),
+    )
+    made.append(decoder.generate(weights, state, np.int32(99))[1])
+  np.testing.assert_array_equal(made[0].tokens, made[1].tokens)
+  np.testing.assert_allclose(made[0].logprobs, made[1].logprobs, atol=1e-5)
 
 
 def test_slots_count_down_their_budgets_alone(params):

@@ -39,7 +39,7 @@ KERNEL = '__cudnn$fmha'
 @pytest.fixture(autouse=True)
 def on_gpu(monkeypatch):
   """What is picked by platform is picked as on a GPU."""
-  monkeypatch.setattr(attention, '_platform', lambda: 'gpu')
+  monkeypatch.setattr(attention, 'target_platform', lambda: 'gpu')
   monkeypatch.setattr(
     fused_attention_stablehlo, 'check_cudnn_version', lambda: 91000
   )
