@@ -61,7 +61,9 @@ def _experiment():
     # 'shortest', 'dpo', 'short_rl', 'evaluate'.
     stages=('sft', 'rl'),
     task=dict(
-      name='arithmetic',  # generates problems without end; 'file' reads them
+      # Problems without end of whole numbers, 'arithmetic', or in words,
+      # 'word_problems'; 'file' reads them.
+      name='arithmetic',
       # -- name='file': JSONL, JSON (an array) or Parquet.  A problem may lack
       # domain, discipline, difficulty (it is then not judged by a label), `id`
       # and the response, a worked solution that SFT needs.
@@ -76,7 +78,7 @@ def _experiment():
       # the run refused.  What is evaluated is left out anyway.
       drop_unusable=False,
       shuffle=True,  # before the first are taken: files are sorted by subject
-      # -- both
+      # -- all
       train_problems=4096,  # size of the RL prompt set D
       held_out_problems=320,  # never trained on
       prompt_suffix='\n',  # between a prompt and its response
@@ -220,6 +222,7 @@ def _experiment():
       # format has: see `k15/data/evaluation_sets.py`.
       rewards=(), templates=(),
       problems=0,  # first ones of each set; 0: all
+      before=False,  # the checkpoint answers them too, before all stages
       pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
       interval=0.95,  # level of the bootstrap intervals over problems
       resamples=10000,  # of the bootstrap
@@ -262,7 +265,7 @@ def _supervised():
 def _other_stages():
   falling = dict(optimizer='adam', learning_rate=1e-5, end_learning_rate=1e-6)
   return dict(
-    task=dict(  # Of the generator, name='arithmetic'.
+    task=dict(  # Of the generators; first, of name='arithmetic'.
       kinds=(
         'add', 'subtract', 'multiply', 'divide', 'signs', 'pay', 'remainder',
       ),
@@ -272,6 +275,12 @@ def _other_stages():
       guess_rate=0.5,  # warm-up: chance to answer without working it out
       slip_rate=0.03,  # warm-up: chance of a slip, noticed at once, per step
       check_rate=0.2,  # warm-up: chance to check a division that is done
+      # -- name='word_problems', and guess_rate, its chance of a bare answer
+      min_steps=1, max_steps=4,  # computations of a problem, in [1, 4]
+      max_distractors=2,  # sentences that do not matter: none up to so many
+      # Of the held-out problems, with templates that no stage trains on; the
+      # others have other numbers only.
+      new_templates_share=0.25,
     ),
     # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
     curation=dict(

@@ -1,6 +1,7 @@
 """The stage 'evaluate': a model on sets of problems, and what it scored.
 
-It leaves in `workdir/evaluation`
+It leaves in `workdir/evaluation`, and in `workdir/evaluation_before` where the
+checkpoint is asked before all other stages (`evaluation.before`),
 
   results.json   the measures of each set
   SET.jsonl      a record per response, in order: what `k15.report.evaluations`
@@ -39,12 +40,15 @@ from k15.runtime import responses
 from k15.runtime.context import Context
 
 
-def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
+def run(
+  context: Context, source: str | pathlib.Path, name: str = 'evaluation'
+) -> dict[str, Any]:
   """Evaluates the model at `source`, or what is left of that.
 
   Args:
     context: of the run.
     source: a model's directory, or a workdir.
+    name: of the folder in the workdir.
 
   Returns:
     Measures by set, as in results.json; {} but in the first process.
@@ -54,10 +58,11 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
     Interrupted: it was asked to stop; what was sampled is on disk.
   """
   source = models.directory_of(source)
-  folder = context.workdir / 'evaluation'
+  folder = context.workdir / name
   facts = _facts(context, source)
   asks = asks_of(context, context.task.sets, '', facts)
-  journal = _answered(context, source, asks, facts, folder, 'evaluate')
+  label = 'evaluate' if name == 'evaluation' else f'evaluate, {name}'
+  journal = _answered(context, source, asks, facts, folder, label)
   if not hosts.is_first():
     return {}
   return _write(context, folder, source, asks, journal, facts)
