@@ -46,7 +46,7 @@ def get_config(variant=''):
   config.rollout.prefill_batch = 16
   config.optimizer.micro_batch_rows = 2
   config.sft.update(
-    steps=80, num_examples=1200, batch_tokens=1024, optimizer='adam',
+    steps=120, num_examples=1200, batch_tokens=1024, optimizer='adam',
     learning_rate=3e-4, end_learning_rate=3e-5, warmup_steps=4, log_every=5,
   )  # fmt: skip
   config.rl.update(
