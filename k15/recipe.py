@@ -4,6 +4,8 @@ Each begins with a model on disk and leaves one, in `models/<stage>`.  One that
 is done is not done again, one that was cut off goes on where its last
 checkpoint is, and one that began with another model than it would now is
 refused.  When all are done, `summary.json` and the report are written.
+
+What the stage 'evaluate' asks may be asked of the checkpoint first, too.
 """
 
 import dataclasses
@@ -34,6 +36,8 @@ def run(context: Context) -> dict[str, Any]:
   source = models.directory_of(config.checkpoint) if config.checkpoint else None
   if 'curate' in config.stages:
     curate.check(context)
+  if config.evaluation.before and source and context.task.sets:
+    summary |= _evaluated_before(context, source)
   for stage in config.stages:
     kind = stages.STAGES[stage].kind
     if kind == 'evaluate':
@@ -62,7 +66,17 @@ def _evaluated(context, source):
     return {}
   pooled = evaluate.pooled(results)
   found = {f'{key}_after_evaluate': value for key, value in pooled.items()}
-  return found | dict(evaluation=results)
+  return found | _by_set(results, 'after') | dict(evaluation=results)
+
+
+def _evaluated_before(context, source):
+  """What the summary says of the checkpoint on the sets, before all stages."""
+  results = evaluate.run(context, source, 'evaluation_before')
+  return _by_set(results, 'before') | dict(evaluation_before=results)
+
+
+def _by_set(results, when):
+  return {f'{name}_{when}': r['pass@1']['value'] for name, r in results.items()}
 
 
 def _problems(context, stage):

@@ -56,6 +56,7 @@ def _check_task(get):
       f'tokenizer.words holds {word!r}; words are different texts, none empty',
     )
   keys.refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
+  keys.refuse_above(get, 'task.min_steps', 'task.max_steps')
   is_asked = get('stages') != ('evaluate',) or not get('evaluation.sets')
   if get('task.name') == 'file' and is_asked:
     path, held_out = get('task.train_path'), get('task.held_out_path')

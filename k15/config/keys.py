@@ -105,7 +105,7 @@ def supervised(name: str, **more: Any) -> dict[str, Key]:
 # too.  Curation refuses by itself once RL has drawn from its prompts.
 FREE_GROUPS = ('curation', 'evaluation', 'mesh', 'saving')
 _TASK = dict(
-  name=('arithmetic', 'file'),
+  name=('arithmetic', 'word_problems', 'file'),
   train_path=Key(free=True, path=INPUT),
   held_out_path=Key(free=True, path=INPUT),
   prompt_field=TEXT, answer_field=TEXT, response_field=TEXT, domain_field=TEXT,
@@ -114,6 +114,8 @@ _TASK = dict(
   give_up_rate=_SHARE, guess_rate=_SHARE, slip_rate=_SHARE, check_rate=_SHARE,
   prompt_suffix=ANY, use_chat_template=ANY, system_prompt=ANY, shuffle=ANY,
   train_problems='>= 1', held_out_problems='>= 1', answer_marker=TEXT,
+  min_steps='>= 1 and <= 4', max_steps='>= 1 and <= 4',
+  max_distractors='>= 0 and <= 2', new_templates_share=_SHARE,
 )  # fmt: skip
 _CURATION = dict(
   evaluation_paths=Key(path=KEPT_OUT),
@@ -244,7 +246,7 @@ _OPTIMIZER = dict(
 _EVALUATION = dict(
   every='>= 0', samples='>= 1', temperature='>= 0', top_p='> 0 and <= 1',
   sets=Key(path=KEPT_OUT),
-  rewards=ANY, templates=ANY, problems='>= 0', pass_at=ANY,
+  rewards=ANY, templates=ANY, problems='>= 0', before=ANY, pass_at=ANY,
   interval='> 0 and < 1', resamples='>= 1',
 )  # fmt: skip
 KEYS = {

@@ -61,6 +61,10 @@ def _check_evaluation(get):
     'evaluate' in stages and not has_model and not get('checkpoint'),
     "checkpoint is '', and there is no model to evaluate",
   )
+  keys.refuse(
+    get('evaluation.before') and 'evaluate' in stages and not get('checkpoint'),
+    "checkpoint is '', and evaluation.before has no model to evaluate",
+  )
   for k in get('evaluation.pass_at'):
     keys.check_number('evaluation.pass_at', k, '>= 1')
 

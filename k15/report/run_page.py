@@ -122,6 +122,7 @@ def _tiles(config, summary, records, scores):
     problems = len({record.get('problem_id') for record in found})
     note = f'{len(found)} responses each time'
     tiles.append(markup.tile('Held-out problems', str(problems), note))
+  tiles += _part_tiles(summary) + _set_tiles(summary)
   times = [record['time'] for record in records if record.get('time')]
   seconds = summary.get('seconds')
   if seconds is None and times:
@@ -130,6 +131,37 @@ def _tiles(config, summary, records, scores):
     tiles.append(markup.tile('Minutes', f'{seconds / 60:.1f}', 'wall clock'))
   if 'seed' in config:
     tiles.append(markup.tile('Seed', str(config['seed'])))
+  return tiles
+
+
+def _part_tiles(summary):
+  """Accuracy on the parts of the held-out problems, if they have parts."""
+  found = {s: summary.get(f'parts_after_{s}', {}) for s in charts.STAGES}
+  problems = {
+    name: part['problems']
+    for parts in found.values()
+    for name, part in parts.items()
+  }
+  tiles = []
+  for name, count in problems.items():
+    means = {
+      stage: 100 * parts[name]['accuracy']
+      for stage, parts in found.items()
+      if name in parts
+    }
+    label = f'Accuracy, {name.replace("_", " ")}'
+    tiles.append(markup.tile(label, _arrow(means, ' %'), f'{count} problems'))
+  return tiles
+
+
+def _set_tiles(summary):
+  """pass@1 of sets that were asked before all stages, and after."""
+  after, tiles = summary.get('evaluation', {}), []
+  for name, measures in summary.get('evaluation_before', {}).items():
+    values = [m['pass@1']['value'] for m in (measures, after.get(name)) if m]
+    shown = ' → '.join(f'{100 * value:.1f}' for value in values)
+    note = f'{measures["problems"]} problems, pass@1'
+    tiles.append(markup.tile(f'{name}, before → after', f'{shown} %', note))
   return tiles
 
 

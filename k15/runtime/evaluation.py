@@ -1,6 +1,6 @@
 """Evaluation: responses and their verdicts as records, records as measures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -93,6 +93,22 @@ def summary(records: Sequence[Record]) -> dict[str, float]:
     p95_tokens=lengths['p95'],
     truncated=float(np.mean([r['stop'] == 'max_length' for r in records])),
   )
+
+
+def by_part(
+  records: Sequence[Record], parts: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+  """Problems and accuracy of each part; parts: problem id -> name."""
+  found = {}
+  for record in records:
+    found.setdefault(parts[record['problem_id']], []).append(record)
+  return {
+    name: dict(
+      problems=len(_by_problem(of_part)),
+      accuracy=float(np.mean(_accuracies(of_part))),
+    )
+    for name, of_part in found.items()
+  }
 
 
 def measure(

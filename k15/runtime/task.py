@@ -1,14 +1,14 @@
 """The problems of a run: what to train on, what to hold out, what to imitate.
 
-`build` turns `config.task` into a `Task`: from the endless arithmetic family,
-or from a user's own file.
+`build` turns `config.task` into a `Task`: from an endless family, of arithmetic
+or of word problems, or from a user's own file.
 """
 
 import collections
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from k15.data import arithmetic_traces
 from k15.data import conversations
 from k15.data import evaluation_sets
 from k15.data import problems as problems_lib
+from k15.data import word_problems
+from k15.data import word_solutions
 from k15.data_types import Example, Problem
 from k15.rewards import thinking
 
@@ -44,6 +46,8 @@ class Task:
     train: the RL prompt set D.
     held_out: problems no stage trains on.
     examples: warm-up solutions of training problems, perhaps none.
+    parts: id of a held-out problem -> the part of them that it is counted in
+      beside the whole; {} has none.
   """
 
   tokenizer: Any
@@ -55,6 +59,7 @@ class Task:
   is_chat: bool = False
   sets: tuple[evaluation_sets.EvalSet, ...] = ()
   kept_out: near_duplicates.Known = near_duplicates.Known(())
+  parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def encode_prompt(self, prompt: str) -> np.ndarray:
     """int32 [T]; in a chat, the user's turn is the prompt and its suffix."""
@@ -127,7 +132,7 @@ def build(config: Any, tokenizer: Any) -> Task:
       worked solution for SFT.
     FileNotFoundError: no such file.
   """
-  make = _arithmetic if config.task.name == 'arithmetic' else _file
+  make = _MAKERS[config.task.name]
   if set(config.stages) == {'evaluate'} and config.evaluation.sets:
     make = _nothing
   train, held_out, examples = make(config)
@@ -152,6 +157,9 @@ def build(config: Any, tokenizer: Any) -> Task:
       if refusal:
         raise ValueError(refusal)
   _check_enough(config, task)
+  if make is _word_problems:
+    parts = {p.id: word_problems.side_of(p) for p in task.held_out}
+    task = dataclasses.replace(task, parts=parts)
   if 'evaluate' in config.stages:
     task = dataclasses.replace(task, sets=_sets(config, task))
   return task
@@ -331,6 +339,39 @@ def _arithmetic(config):
   return train, held_out, examples
 
 
+def _word_problems(config):
+  t = config.task
+  num_new = round(t.new_templates_share * t.held_out_problems)
+
+  def draw(count, side, stream):
+    return word_problems.make_stories(
+      count, t.min_steps, t.max_steps, t.max_distractors, side, config.seed,
+      stream,
+    )  # fmt: skip
+
+  train = draw(t.train_problems, word_problems.TRAINING, 'training problems')
+  held_out = [
+    *draw(
+      t.held_out_problems - num_new,
+      word_problems.SEEN_TEMPLATES,
+      'held-out problems',
+    ),
+    *draw(num_new, word_problems.NEW_TEMPLATES, 'held-out problems'),
+  ]
+  worked = draw(
+    config.sft.num_examples, word_problems.TRAINING, 'warm-up solutions'
+  )
+  rng = streams.rng(config.seed, 'warm-up solutions')
+  examples = [
+    Example(
+      story.problem, word_solutions.write_solution(story, t.guess_rate, rng)
+    )
+    for story in worked
+  ]
+  problems = ([story.problem for story in part] for part in (train, held_out))
+  return *problems, examples
+
+
 def _file(config):
   """All problems of the files, in the order in which they are taken."""
   everything = _read(config, 'train_path')
@@ -372,3 +413,10 @@ def _ordered(config, examples):
     return hashlib.sha256(text.encode()).digest()
 
   return sorted(problems, key=draw)
+
+
+_MAKERS = {
+  'arithmetic': _arithmetic,
+  'word_problems': _word_problems,
+  'file': _file,
+}

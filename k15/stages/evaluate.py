@@ -1,6 +1,7 @@
 """The stage 'evaluate': a model on sets of problems, and what it scored.
 
-It leaves in `workdir/evaluation`
+It leaves in `workdir/evaluation`, and in `workdir/evaluation_before` where the
+checkpoint is asked before all other stages (`evaluation.before`),
 
   results.json   the measures of each set
   SET.jsonl      its responses, in order, for `k15.report.evaluations`
@@ -21,11 +22,14 @@ from k15.runtime.context import Context
 from k15.stages import answered_sets
 
 
-def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
+def run(
+  context: Context, source: str | pathlib.Path, name: str = 'evaluation'
+) -> dict[str, Any]:
   """Evaluates the model at `source`, or what is left of that.
 
   Args:
     source: a model's directory, or a workdir.
+    name: of the folder in the workdir.
 
   Returns:
     Measures by set, as in results.json; {} but in the first process.
@@ -35,12 +39,11 @@ def run(context: Context, source: str | pathlib.Path) -> dict[str, Any]:
     Interrupted: it was asked to stop; what was sampled is on disk.
   """
   source = models.directory_of(source)
-  folder = context.workdir / 'evaluation'
+  folder = context.workdir / name
   facts = answered_sets.facts_of(context, source)
   asks = answered_sets.asks_of(context, context.task.sets, '', facts)
-  journal = answered_sets.answered(
-    context, source, asks, facts, folder, 'evaluate'
-  )
+  label = 'evaluate' if name == 'evaluation' else f'evaluate, {name}'
+  journal = answered_sets.answered(context, source, asks, facts, folder, label)
   if not hosts.is_first():
     return {}
   return _write(context, folder, source, asks, journal, facts)

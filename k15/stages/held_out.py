@@ -54,9 +54,23 @@ def measured(
     flush=True,
   )
   keys = ('accuracy', 'mean_tokens', 'truncated')
-  return {f'{key}_after_{stage}': result[key] for key in keys} | dict(
+  found = {f'{key}_after_{stage}': result[key] for key in keys}
+  if context.task.parts:
+    found[f'parts_after_{stage}'] = _parts(context, stage, records)
+  return found | dict(
     held_out_problems=len(context.task.held_out), seed=context.config.seed
   )
+
+
+def _parts(context, stage, records):
+  parts = evaluation.by_part(records, context.task.parts)
+  for name, part in parts.items():
+    print(
+      f'after {stage}: accuracy {part["accuracy"]:.3f} of'
+      f' {part["problems"]} {name}',
+      flush=True,
+    )
+  return parts
 
 
 def _evaluation(context, stage, model):

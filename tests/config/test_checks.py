@@ -170,6 +170,14 @@ def test_texts_and_tuples(changes, parts):
       'task.min_difficulty is 0.5, above task.max_difficulty, 0.25',
     ),
     (
+      dict(task__min_steps=3, task__max_steps=2),
+      'task.min_steps is 3, above task.max_steps, 2',
+    ),
+    (
+      dict(stages=('rl', 'evaluate'), evaluation__before=True),
+      "checkpoint is '', and evaluation.before has no model to evaluate",
+    ),
+    (
       dict(
         loss__method='grpo',
         loss__grpo_ratio='sequence',

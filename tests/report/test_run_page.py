@@ -286,3 +286,27 @@ def test_a_path_that_is_no_run_is_one_sentence(tmp_path, capsys, count):
   assert (
     error == f'k15: {tmp_path}/none is no run: there is no such directory\n'
   )
+
+
+def test_parts_and_sets_have_tiles(tmp_path):
+  write_run(tmp_path, iterations=4)
+  path = tmp_path / 'summary.json'
+  summary = json.loads(path.read_text())
+  for stage, accuracy in (('sft', 0.25), ('rl', 0.5)):
+    part = dict(new_templates=dict(problems=96, accuracy=accuracy))
+    summary[f'parts_after_{stage}'] = part
+  before, after = (
+    dict(own={'problems': 6, 'pass@1': dict(value=value)})
+    for value in (0.03, 0.06)
+  )
+  summary |= dict(evaluation_before=before)
+  path.write_text(json.dumps(summary))
+  run_page.write_report(tmp_path)
+  page = (tmp_path / 'report.html').read_text()
+  assert 'Accuracy, new templates' in page
+  assert '25.0 → 50.0 %' in page and '96 problems' in page
+  assert 'own, before → after' in page and '3.0 %' in page
+  path.write_text(json.dumps(summary | dict(evaluation=after)))
+  run_page.write_report(tmp_path)
+  page = (tmp_path / 'report.html').read_text()
+  assert '3.0 → 6.0 %' in page

@@ -90,6 +90,48 @@ def test_an_evaluation_that_was_cut_off_samples_nothing_twice(tmp_path):
   assert len(sampled) == len({record['problem_id'] for record in sampled}) == 4
 
 
+def test_sets_are_asked_before_and_after(done, tmp_path):
+  folder, _ = done
+  path = tmp_path / 'asked.jsonl'
+  rows = [dict(prompt=f'{i}+3', answer=f'{i + 3}') for i in range(6)]
+  path.write_text('\n'.join(map(json.dumps, rows)))
+  changes = dict(
+    stages=('rl', 'evaluate'),
+    rl__iterations=0,
+    checkpoint=str(folder / 'run'),
+    evaluation__before=True,
+    evaluation__sets=(f'own:{path}',),
+  )
+  summary = recipe.run(small_run.make_context(tmp_path, **changes))
+  # Nothing is learnt in between, and the same random numbers are drawn.
+  assert summary['own_before'] == summary['own_after']
+  assert summary['evaluation_before'] == summary['evaluation']
+  for name in ('evaluation_before', 'evaluation'):
+    records = files.read_jsonl(tmp_path / f'run/{name}/own.jsonl')
+    rights = [record['verdict'] == 'correct' for record in records]
+    assert len(rights) == 6
+    assert summary['own_after'] == np.mean(rights)
+
+
+def test_parts_of_the_held_out_problems(tmp_path):
+  changes = dict(
+    stages=('rl',),
+    task__name='word_problems',
+    task__train_problems=8,
+    task__held_out_problems=4,
+    task__max_steps=1,
+    task__max_distractors=0,
+    rollout__max_prompt_length=256,
+    sft__num_examples=4,
+    rl__iterations=0,
+  )
+  context = small_run.make_context(tmp_path, **changes)
+  parts = recipe.run(context)['parts_after_rl']
+  assert {k: p['problems'] for k, p in parts.items()} == dict(
+    seen_templates=3, new_templates=1
+  )
+
+
 def test_rl_alone_starts_from_random_weights(tmp_path):
   context = small_run.make_context(tmp_path, stages=('rl',), rl__iterations=1)
   summary = recipe.run(context)

@@ -1,5 +1,6 @@
 """From a config to problems: generated ones, and those of a user's file."""
 
+import collections
 import dataclasses
 import json
 
@@ -51,6 +52,31 @@ def test_the_same_config_builds_the_same_task():
   config = _arithmetic()
   config.seed = 1
   assert _build(config).train != first.train
+
+
+def test_word_problems_are_held_out_by_numbers_and_by_templates():
+  config = _arithmetic(
+    task__name='word_problems',
+    task__held_out_problems=20,
+    task__min_steps=2,
+    task__max_distractors=1,
+    rollout__max_prompt_length=512,
+  )
+  task = _build(config)
+  assert (len(task.train), len(task.examples)) == (40, 30)
+  # A quarter of 20 have new templates.
+  counts = collections.Counter(task.parts.values())
+  assert counts == dict(seen_templates=15, new_templates=5)
+  assert set(task.parts) == {problem.id for problem in task.held_out}
+  trained = [*task.train, *(e.problem for e in task.examples)]
+  assert {p.id.partition(':')[0] for p in trained} == {'training'}
+  assert all(r'\boxed{' in example.response for example in task.examples)
+  first = _build(config)
+  assert (first.train, first.held_out) == (task.train, task.held_out)
+  assert first.examples == task.examples
+  config.task.new_templates_share = 0.0
+  assert set(_build(config).parts.values()) == {'seen_templates'}
+  assert _build(_arithmetic()).parts == {}
 
 
 def test_a_file_is_split(tmp_path):

@@ -75,6 +75,13 @@ SHORT = {
     '--config.task.held_out_path=math500.json', _TINY_ROWS,
     '--config.rl.iterations=1',
   ),
+  'make smollm': _main(
+    'smollm.py:smoke', '--config.checkpoint=Qwen2.5-7B-Instruct',
+    "--config.stages=('sft','rl','evaluate')",
+    "--config.evaluation.sets=('gsm8k:gsm8k/test.jsonl',)",
+    '--config.evaluation.problems=4',
+  ),
+  'k15.main smollm.py': 'make smollm',
   'k15.main recipe.py': (
     'tests/stages/test_long_cot.py::test_the_stages_of_a_recipe'
   ),
