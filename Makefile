@@ -66,7 +66,7 @@ run: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m k15.main --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
 
 smollm: WORKDIR = runs/smollm
-smollm: $(VENV)/.core $(MODEL) | $(SCRATCH)
+smollm: $(VENV)/.extras $(MODEL) | $(SCRATCH)
 	$(BIN)/python -m k15.main --config=experiments/smollm.py \
 	  --workdir=$(WORKDIR) --config.checkpoint=$(MODEL) $(if $(GSM8K), \
 	  --config.stages="('sft'$(COMMA)'rl'$(COMMA)'evaluate')" \
