@@ -58,9 +58,8 @@ def fits(shape: policy.PolicyConfig) -> bool:
   """Whether this page is for this policy where the program will run."""
   mesh = jax.sharding.get_abstract_mesh()
   is_alone = mesh.empty or mesh.size == 1
-  return (
-    is_alone and not shape.scan_layers and attention.target_platform() == 'cpu'
-  )
+  is_wide = shape.d_model >= FROM_WIDTH and not shape.scan_layers
+  return is_alone and is_wide and attention.target_platform() == 'cpu'
 
 
 def weights_of(shape: policy.PolicyConfig, params: Any) -> Weights:
