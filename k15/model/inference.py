@@ -3,10 +3,9 @@
 The numbers are those of `policy`, laid out otherwise.  Kernels that share their
 input are one and lie [out, in]; activations lie [D, M], a column for each of M
 tokens.  A product of few tokens then reads its kernel in order and as it is,
-while the other way round packs it anew for every product: a decode step of 64
-rows and 30 layers takes a fifth less.  `decode` takes the next token of every
-row, `prefill` the tokens of prompts, one behind the other in chunks: padding is
-not computed, and what a row gets depends on the row alone.
+while the other way round packs it anew for every product.  `decode` takes the
+next token of every row, `prefill` the tokens of prompts, behind each other in
+chunks: padding is not computed, and what a row gets depends on the row alone.
 
 Axes: D width, M tokens, B rows, N key-value heads, G query heads of each,
 h head width, P prompts, W columns of the longest that fits, V vocabulary.
@@ -25,6 +24,10 @@ from k15.model import policy
 from k15.model import precision
 from k15.model import rope
 
+# From this width on.  With 576, decode steps of 64 rows take a twelfth less and
+# prompts of 65 tokens in a bucket of 128 two fifths less; with 256, steps of 16
+# rows take a twelfth more, and the programs a second more to compile.
+FROM_WIDTH = 512
 # Tokens of one product of `prefill`: the last chunk is half empty in the mean,
 # 64 tokens of a call, and with 64 a chunk products take a tenth longer.
 CHUNK = 128
@@ -55,9 +58,8 @@ def fits(shape: policy.PolicyConfig) -> bool:
   """Whether this page is for this policy where the program will run."""
   mesh = jax.sharding.get_abstract_mesh()
   is_alone = mesh.empty or mesh.size == 1
-  return (
-    is_alone and not shape.scan_layers and attention.target_platform() == 'cpu'
-  )
+  is_wide = shape.d_model >= FROM_WIDTH and not shape.scan_layers
+  return is_alone and is_wide and attention.target_platform() == 'cpu'
 
 
 def weights_of(shape: policy.PolicyConfig, params: Any) -> Weights:

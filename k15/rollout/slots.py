@@ -12,7 +12,7 @@ and samples the first new token, so that all sampling happens in one place.
 
 Shapes never change after warm-up: prompts are padded to buckets, insertions to
 `prefill_batch` rows, and slots that are free decode without effect.  On one CPU
-the padding of prompts is not computed (`k15.model.inference`).
+the padding of prompts of a wide policy is not computed (`k15.model.inference`).
 """
 
 import dataclasses

@@ -149,12 +149,14 @@ def test_tied_embeddings_are_there_once():
   assert weights.head is weights.embedding is params['embedding']
 
 
-def test_it_is_for_one_cpu_and_layers_one_by_one(monkeypatch):
-  assert inference.fits(CONFIG)
-  assert not inference.fits(dataclasses.replace(CONFIG, scan_layers=True))
-  with sharding.use_mesh(sharding.make_mesh(2, 1, 1)):
-    assert not inference.fits(CONFIG)
-  with sharding.use_mesh(sharding.make_mesh(1, 1, 1)):
-    assert inference.fits(CONFIG)
-  monkeypatch.setattr(inference.attention, 'target_platform', lambda: 'tpu')
+def test_it_is_for_one_cpu_and_wide_layers_one_by_one(monkeypatch):
   assert not inference.fits(CONFIG)
+  wide = dataclasses.replace(CONFIG, d_model=inference.FROM_WIDTH)
+  assert inference.fits(wide)
+  assert not inference.fits(dataclasses.replace(wide, scan_layers=True))
+  with sharding.use_mesh(sharding.make_mesh(2, 1, 1)):
+    assert not inference.fits(wide)
+  with sharding.use_mesh(sharding.make_mesh(1, 1, 1)):
+    assert inference.fits(wide)
+  monkeypatch.setattr(inference.attention, 'target_platform', lambda: 'tpu')
+  assert not inference.fits(wide)

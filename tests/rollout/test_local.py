@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from k15.model import heads
+from k15.model import inference
 from k15.model import policy
 from k15.rollout import backend
 from k15.rollout import local
@@ -173,6 +174,20 @@ def test_the_order_of_requests_changes_no_token(params, alone, seed):
   order = np.random.default_rng(seed).permutation(12)
   requests = mixed_requests()
   assert_same(answer(params, [requests[i] for i in order]), alone)
+
+
+def test_laid_out_for_inference_neighbours_change_no_bit(
+  params, alone, monkeypatch
+):
+  monkeypatch.setattr(inference, 'FROM_WIDTH', 0)
+  requests = mixed_requests()
+  together = answer(params, requests)
+  assert_same(together, alone)
+  for order in (range(11, -1, -1), np.random.default_rng(2).permutation(12)):
+    moved = answer(params, [requests[i] for i in order])
+    for key, completion in together.items():
+      np.testing.assert_array_equal(moved[key].tokens, completion.tokens)
+      np.testing.assert_array_equal(moved[key].logprobs, completion.logprobs)
 
 
 def test_samples_of_a_prompt_differ_and_share_one_prefill(params):

@@ -130,15 +130,15 @@ def test_prefill_leaves_the_last_token_to_the_first_step(params):
   np.testing.assert_array_equal(prefix.positions, [4, 8])
 
 
-@pytest.mark.parametrize('is_alone', [True, False])
-def test_weights_prepared_once_change_no_token(params, is_alone, monkeypatch):
+@pytest.mark.parametrize('is_laid_out', [True, False])
+def test_weights_prepared_once_change_no_token(
+  params, is_laid_out, monkeypatch
+):
   decoder = make_decoder()
-  with monkeypatch.context() as patch:
-    if not is_alone:
-      patch.setattr(inference, 'fits', lambda shape: False)
-    prepared = decoder.prepare(params)
-    again = decoder.prepare(prepared)
-  if is_alone:
+  monkeypatch.setattr(inference, 'fits', lambda shape: is_laid_out)
+  prepared = decoder.prepare(params)
+  again = decoder.prepare(prepared)
+  if is_laid_out:
     assert isinstance(prepared, inference.Weights)
   else:
     assert 'q_k_v' in prepared['layer_1']['attention']
