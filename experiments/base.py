@@ -97,6 +97,11 @@ def _experiment():
       qkv_bias=False,  # Qwen2: True
       qk_norm=True,  # Qwen3: True
       tie_embeddings=True,
+      # Instead of the policy, every stage that trains trains low-rank adapters
+      # of it: their rank r (0: the policy itself), LoRA's alpha, and the
+      # kernels W that become W + (alpha / r) A B; NP.
+      lora_rank=0, lora_alpha=32.0,
+      lora_targets=('q', 'k', 'v', 'o', 'gate', 'up', 'down'),
     ),
     # The first phase of supervised fine-tuning, k1.5 2.5.2, or all of it: the
     # arithmetic family's warm-up; `experiments/sft.py` has the paper's values.

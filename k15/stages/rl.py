@@ -38,7 +38,8 @@ def train(
 
   Args:
     context: of the run.
-    make_params: the weights to start from, consumed; called by a first run.
+    make_params: the weights to start from, consumed; called by a first run,
+      and by all where only adapters are trained.
     name: of the stage.
 
   Raises:
@@ -52,7 +53,7 @@ def train(
   start = checkpoints.latest_step() or 0
   if start:
     saved = checkpoints.restore(start, rl_stage.device_layout(context))
-    stage = rl_stage.resume(context, *saved, name)
+    stage = rl_stage.resume(context, *saved, make_params, name)
   else:
     stage = rl_stage.begin(context, make_params(), name)
   if start < config.rl.iterations:
@@ -247,10 +248,10 @@ def _with_ref_logprobs(stage, batches):
   filled = []
   for i, batch in enumerate(map(stage.context.layout.place_rows, batches)):
     if i > 0:
-      logprobs = stage.logprobs(stage.state.params, batch)
+      logprobs = stage.logprobs(stage.joined(stage.state.params), batch)
       batch = batch.replace(ref_logprobs=logprobs)
     if stage.kl_params is not None:
-      logprobs = stage.logprobs(stage.kl_params, batch)
+      logprobs = stage.logprobs(stage.joined(stage.kl_params), batch)
       batch = batch.replace(kl_logprobs=logprobs)
     filled.append(batch)
   return jax.block_until_ready(filled)

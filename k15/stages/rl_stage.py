@@ -5,6 +5,7 @@ and `host_state`, goes on bit for bit.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -53,11 +54,16 @@ class Stage:
   name: str
 
   def hand_over(self, version: int, label: int) -> None:
-    """The newest weights for the rollout, which calls them `label`."""
-    params, dtype = self.state.params, self.context.config.rollout.dtype
-    if dtype:  # Before it moves, and without a second copy of what moved.
-      params = precision.cast(params, dtype)
-    self.handover.update(params, version)
+    """The newest weights for the rollout, which calls them `label`.
+
+    Those of one version are merged with adapters, cast and moved once.
+    """
+    if version != self.handover.version:
+      params = weights.whole(self.context.shape, self.state)
+      dtype = self.context.config.rollout.dtype
+      if dtype:  # Before it moves, and without a second copy of what moved.
+        params = precision.cast(params, dtype)
+      self.handover.update(params, version)
     self.rollout.set_params(self.handover.params, version=label)
 
   def rest_optimizer(self) -> None:
@@ -86,31 +92,54 @@ class Stage:
     """Forgets the moments: every iteration is a new problem (2.3.2)."""
     self.state = optimizer_lib.reset(self.optimizer, self.state)
 
+  def joined(self, params: Any) -> Any:
+    """What is trained, as it is or was, with what is frozen."""
+    return weights.joined(self.state, params)
+
   def steps(self) -> int:
     """Optimizer steps since the start of the stage."""
     return int(jax.device_get(self.state.step))
 
   def device_state(self) -> dict[str, Any]:
     """What a checkpoint holds of the devices; see `device_layout`."""
-    return dict(train=self.state, kl_params=self.kl_params)
+    train = self.state.replace(frozen=None)
+    return dict(train=train, kl_params=self.kl_params)
 
 
 def begin(context: Context, params: Any, name: str = 'rl') -> Stage:
   """The named stage before its first iteration; it takes over the parameters.
 
-  A copy of them is GRPO's slow reference, where the loss pulls towards it.
+  A copy of what is trained is GRPO's slow reference, where the loss pulls
+  towards it.
   """
   optimizer = _make_optimizer(context)
-  state = weights.init_state(context.layout, optimizer, params)
+  state = weights.init_state(
+    context.layout, optimizer, params, context.config.seed, name
+  )
   kl_params = None
   if rl_updates.uses_slow_reference(context.config):
     kl_params = jax.tree.map(lambda x: x.copy(), state.params)
   return _make(context, name, state, kl_params)
 
 
-def resume(context: Context, device: Any, host: Any, name: str = 'rl') -> Stage:
-  """The named stage as it was: of a checkpoint's arrays, and the rest of it."""
-  stage = _make(context, name, device['train'], device['kl_params'])
+def resume(
+  context: Context,
+  device: Any,
+  host: Any,
+  make_params: Callable[[], Any],
+  name: str = 'rl',
+) -> Stage:
+  """The named stage as it was.
+
+  Args:
+    context: of the run.
+    device, host: of a checkpoint: arrays, and the rest of it.
+    make_params: the weights it began with.
+    name: of the stage.
+  """
+  frozen = weights.frozen_of(context.layout, make_params)
+  state = device['train'].replace(frozen=frozen)
+  stage = _make(context, name, state, device['kl_params'])
   stage.sampler.set_state(host['sampler'])
   stage.buffer.set_state(host['buffer'])
   return stage
@@ -119,7 +148,7 @@ def resume(context: Context, device: Any, host: Any, name: str = 'rl') -> Stage:
 def device_layout(context: Context) -> dict[str, Any]:
   """`Stage.device_state` as `jax.ShapeDtypeStruct`s with shardings."""
   optimizer = _make_optimizer(context)
-  layout = weights.state_layout(context.layout, optimizer)
+  layout = weights.state_layout(context.layout, optimizer).replace(frozen=None)
   has_slow = rl_updates.uses_slow_reference(context.config)
   return dict(train=layout, kl_params=layout.params if has_slow else None)
 
