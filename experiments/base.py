@@ -93,6 +93,11 @@ def _experiment():
       num_heads=4, num_kv_heads=2, head_dim=32,
       qkv_bias=False, qk_norm=True,  # Qwen2: True, False; Qwen3: False, True
       rms_norm_eps=1e-6, tie_embeddings=True,
+      # Instead of the policy, every stage that trains trains low-rank adapters
+      # of it: their rank r (0: the policy itself), LoRA's alpha, and the
+      # kernels W that become W + (alpha / r) A B; NP.
+      lora_rank=0, lora_alpha=32.0,
+      lora_targets=('q', 'k', 'v', 'o', 'gate', 'up', 'down'),
     ),
     # The first phase of supervised fine-tuning, k1.5 2.5.2, or all of it: the
     # arithmetic family's warm-up; `experiments/sft.py` has the paper's values.

@@ -208,9 +208,12 @@ class TrainState:
   """What an optimizer step changes.
 
   `step` counts all updates since the start of the stage and drives the
-  learning-rate schedule; resetting `opt_state` leaves it alone.
+  learning-rate schedule; resetting `opt_state` leaves it alone.  `params` are
+  what is trained: all parameters, or adapters of those in `frozen`, which no
+  step changes.
   """
 
   params: Any
   opt_state: Any
   step: jax.Array
+  frozen: Any = None

@@ -24,6 +24,7 @@ NUMBERS = {
   'weights': 1,  # random ones
   'rollout': 2,  # tokens, for a stage
   'serving': 3,  # tokens of requests that bring no seed
+  'adapters': 4,  # for a stage, by matrix: low-rank ones
   # -- as generators of numpy, or the seeds of other libraries
   'training problems': 10,
   'held-out problems': 11,

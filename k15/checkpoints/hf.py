@@ -256,7 +256,7 @@ def export(
       name: (leaf.shape, jnp.dtype(dtype))
       for name, (_, leaf, _) in places.items()
     },
-    lambda name: _gather(*places[name], jnp.dtype(dtype)),
+    lambda name: gather(*places[name], jnp.dtype(dtype)),
     max_file_bytes,
   )
   if jax.process_index() == 0:
@@ -320,8 +320,8 @@ def _places(params) -> Iterator:
       yield name, (x, leaf, i)
 
 
-def _gather(x, leaf, layer, dtype):
-  """One tensor as numpy, turned as the files have it."""
+def gather(x: jax.Array, leaf: Leaf, layer: int, dtype: Any) -> np.ndarray:
+  """One tensor as numpy, turned as the files have it; in every process."""
   whole = None
   if isinstance(x.sharding, NamedSharding):
     whole = NamedSharding(x.sharding.mesh, PartitionSpec())

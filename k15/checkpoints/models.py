@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from k15.checkpoints import adapters as adapters_lib
 from k15.checkpoints import from_gguf
 from k15.checkpoints import hf
 from k15.checkpoints import hf_config
@@ -30,7 +31,7 @@ _NEW = '.new'  # Behind the name of a directory that is not whole.
 # Of a policy what a directory does not say: how it is computed.
 HOW = (
   'dtype', 'param_dtype', 'scan_layers', 'remat', 'logprob_chunk', 'attention',
-  'cache_block',
+  'cache_block', 'lora_rank', 'lora_alpha', 'lora_targets',
 )  # fmt: skip
 
 
@@ -195,6 +196,8 @@ def save(
   max_length: int,
   origin: Origin,
   made_from: pathlib.Path | None,
+  adapters: Any = None,
+  base: pathlib.Path | None = None,
 ) -> None:
   """Writes a model in place of an earlier one, whole or not at all.
 
@@ -208,6 +211,9 @@ def save(
     max_length: tokens of prompt and response it was trained for.
     origin: what is remembered of the stage.
     made_from: directory whose tokenizer files are copied, if any.
+    adapters: that were trained and are in `params` already; None: there are
+      none.
+    base: directory of the model that they belong to, if any.
   """
   is_bytes = isinstance(tokenizer, tokenizer_lib.ByteTokenizer)
   if made_from is not None and not is_bytes:
@@ -229,6 +235,8 @@ def save(
     new, shape, params, generation, shape.param_dtype,
     None if is_bytes else made_from,
   )  # fmt: skip
+  if adapters is not None:
+    adapters_lib.export(new / adapters_lib.DIRECTORY, shape, adapters, base)
   if jax.process_index() == 0:
     if is_bytes:
       text = json.dumps(dict(words=tokenizer.words))

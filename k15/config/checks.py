@@ -34,6 +34,7 @@ def validate(
   keys.check_members('task.kinds', get('task.kinds'), kinds)
   _check_task(get)
   _check_policy(get)
+  _check_adapters(get)
   layout.check(get, num_devices)
   _check_lengths(get)
   _check_workers(get)
@@ -96,6 +97,30 @@ def _check_policy(get):
     keys.refuse(
       get(low) >= get(high),
       f'{low} is {get(low)}, not below {high}, {get(high)}',
+    )
+
+
+def _check_adapters(get):
+  rank, targets = get('policy.lora_rank'), get('policy.lora_targets')
+  width, mlp = get('policy.d_model'), get('policy.d_ff')
+  query, key = (
+    get('policy.head_dim') * get(f'policy.{heads}')
+    for heads in ('num_heads', 'num_kv_heads')
+  )
+  sides = dict(
+    q=(width, query), k=(width, key), v=(width, key), o=(query, width),
+    gate=(width, mlp), up=(width, mlp), down=(mlp, width),
+  )  # fmt: skip
+  keys.check_members('policy.lora_targets', targets, tuple(sides))
+  keys.refuse(
+    len(set(targets)) < len(targets),
+    f'policy.lora_targets is {targets}, and has to name each once',
+  )
+  for target in targets:
+    keys.refuse(
+      rank > min(sides[target]),
+      f'policy.lora_rank is {rank}, and {target!r} is of {sides[target]}, whose'
+      f' rank is at most {min(sides[target])}',
     )
 
 

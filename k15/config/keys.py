@@ -134,6 +134,7 @@ _POLICY = dict(
   rope_high_freq_factor='> 0', rope_beta_fast='> 0', rope_beta_slow='> 0',
   rope_truncate=ANY, rope_attention_factor='>= 0', rms_norm_eps='> 0',
   qkv_bias=ANY, qk_norm=ANY, tie_embeddings=ANY,
+  lora_rank='>= 0', lora_alpha='> 0', lora_targets=ANY,
   dtype=('float32', 'bfloat16'),
   param_dtype=('float32', 'bfloat16'),
   scan_layers=ANY,

@@ -66,7 +66,8 @@ STAGES = {
     _EPOCHS_OR_STEPS, ('long2short', 'shortest'), 104,
   ),
   'dpo': Stage(
-    'dpo', 'dpo', 'Long2short: preferences', ('steps',), ('long2short', 'dpo')
+    'dpo', 'dpo', 'Long2short: preferences', ('steps',), ('long2short', 'dpo'),
+    111,
   ),
   'short_rl': Stage(
     'short_rl', 'rl', 'Long2short: reinforcement learning', ('iterations',),

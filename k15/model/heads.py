@@ -228,10 +228,10 @@ def init_value(shape: policy.PolicyConfig, trunk: Any) -> dict[str, Any]:
   return dict(trunk=trunk, head=head)
 
 
-def value_axes(shape: policy.PolicyConfig) -> dict[str, Any]:
-  """What each axis of each parameter means; see `policy.logical_axes`."""
+def value_axes(trunk: Any) -> dict[str, Any]:
+  """What each axis of each parameter means, from what it is of the trunk."""
   head = dict(kernel=('embed', 'value'), bias=('value',))
-  return dict(trunk=policy.logical_axes(shape), head=head)
+  return dict(trunk=trunk, head=head)
 
 
 def values(

@@ -59,6 +59,18 @@ class PolicyConfig:
   logprob_chunk: int = 1024
   attention: str = 'auto'
   cache_block: int = 128
+  lora_rank: int = 0
+  lora_alpha: float = 32.0
+  lora_targets: tuple[str, ...] = ()
+
+
+# Behind the name of a kernel: its adapter, a pair of matrices.
+LORA = '_lora'
+
+
+def lora_scale(shape: PolicyConfig) -> float:
+  """Of the product that an adapter adds; see `k15.model.lora`."""
+  return shape.lora_alpha / max(shape.lora_rank, 1)
 
 
 def init(shape: PolicyConfig, key: jax.Array) -> Any:
@@ -217,7 +229,7 @@ class Attention(nn.Module):
       (c.num_heads * c.head_dim, c.d_model),
       jnp.dtype(c.param_dtype),
     )
-    return matmul(out, kernel.astype(out.dtype)), cache
+    return _product(self, out, 'o', kernel), cache
 
 
 class Block(nn.Module):
@@ -242,7 +254,7 @@ class Block(nn.Module):
       (c.d_ff, c.d_model),
       jnp.dtype(c.param_dtype),
     )
-    x = x + matmul(y, kernel.astype(y.dtype))
+    x = x + _product(self, y, 'down', kernel)
     return sharding.constrain(x, ('batch', 'sequence', None)), cache
 
 
@@ -356,6 +368,16 @@ def _initializer():
   return nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
 
 
+def _product(module, x, name, kernel):
+  """x @ kernel, and what the adapter of this name adds, if there is one."""
+  y = matmul(x, kernel.astype(x.dtype))
+  if not module.has_variable('params', name + LORA):
+    return y
+  pair = module.get_variable('params', name + LORA)
+  a, b = pair['a'].astype(x.dtype), pair['b'].astype(x.dtype)
+  return y + matmul(matmul(x, a) * lora_scale(module.shape), b)
+
+
 def _projections(module, x, widths, use_bias=False):
   """x @ kernel for every name -> (width, logical axis), as one if fused."""
   c = module.shape
@@ -373,7 +395,7 @@ def _projections(module, x, widths, use_bias=False):
         (x.shape[-1], width),
         jnp.dtype(c.param_dtype),
       )
-      ys.append(matmul(x, kernel.astype(x.dtype)))
+      ys.append(_product(module, x, name, kernel))
   if use_bias:
     for i, (name, (width, axis)) in enumerate(widths.items()):
       bias = module.param(

@@ -55,6 +55,7 @@ def run(
   prepare: Callable[[int], Loop],
   layout: Callable[[], TrainState],
   init: Callable[[], TrainState],
+  frozen: Callable[[], Any],
   epochs: int = 0,
 ) -> TrainState:
   """Runs a stage, or what is left of it; returns its last state.
@@ -67,6 +68,7 @@ def run(
       left: a finished stage reads none of its files again.
     layout: makes what a saved state is restored to, see `checkpoint.restore`.
     init: makes the state of a stage that begins.
+    frozen: makes what of the state is in no checkpoint, for one that goes on.
     epochs: above 0 the number of steps is known once they are prepared.
 
   Raises:
@@ -81,7 +83,9 @@ def run(
     context.logger.truncate(stage, start)
     loop = prepare(start)
   if start:
-    state, host = checkpoints.restore(start, layout())
+    like = layout().replace(frozen=None)
+    state, host = checkpoints.restore(start, like)
+    state = state.replace(frozen=frozen())
   else:
     state, host = init(), None
   if loop is not None and start < loop.steps:
@@ -140,7 +144,7 @@ def _steps(context, stage, loop, step, state, start, checkpoints):
         host = {}
         if loop.source is not None:
           host = dict(data=dict(state=loop.source.get_state()))
-        checkpoints.save(i + 1, state, host)
+        checkpoints.save(i + 1, state.replace(frozen=None), host)
       if stopping and not done:
         raise context_lib.Interrupted(f'{stage}: saved after step {i + 1}')
   return state

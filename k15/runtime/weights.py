@@ -6,6 +6,7 @@ its place.
 """
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -16,6 +17,7 @@ from k15 import streams
 from k15.checkpoints import hf
 from k15.data_types import TrainState
 from k15.devices import sharding
+from k15.model import lora
 from k15.model import policy
 from k15.runtime.context import Context
 from k15.runtime.context import Layout
@@ -55,9 +57,11 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
   """The named optimizer with the settings all stages share.
 
-  `axes` names those of the parameters; None: they are the policy's.
+  `axes` names those of what is trained; None: the policy, or its adapters.
   """
   o = config.optimizer
+  if axes is None:
+    axes = trained_axes(shape)
   return optimizer_lib.make(
     name,
     o.beta1,
@@ -65,36 +69,97 @@ def make_optimizer(
     o.eps,
     o.weight_decay,
     o.clip_norm,
-    policy.logical_axes(shape) if axes is None else axes,
+    axes,
     o.muon_adam_share,
     o.muon_embeddings,
   )
+
+
+def trained_axes(shape: policy.PolicyConfig) -> Any:
+  """What each axis of what is trained means; see `policy.logical_axes`."""
+  pages = lora if shape.lora_rank else policy
+  return pages.logical_axes(shape)
 
 
 def state_layout(
   layout: Layout, optimizer: optax.GradientTransformation
 ) -> TrainState:
   """A state as `jax.ShapeDtypeStruct`s with their shardings."""
-
-  def init(key):
-    return optimizer_lib.init_state(optimizer, policy.init(layout.shape, key))
-
-  return _structs(jax.eval_shape(init, streams.key_shape()), layout)
+  boxed = jax.eval_shape(
+    lambda key: policy.init(layout.shape, key), streams.key_shape()
+  )
+  trained = lora.boxed(layout.shape) if layout.shape.lora_rank else boxed
+  state = jax.eval_shape(
+    lambda params: optimizer_lib.init_state(optimizer, params), trained
+  )
+  frozen = boxed if layout.shape.lora_rank else None
+  return _structs(state.replace(frozen=frozen), layout)
 
 
 def init_state(
-  layout: Layout, optimizer: optax.GradientTransformation, params: Any
+  layout: Layout,
+  optimizer: optax.GradientTransformation,
+  params: Any,
+  seed: int,
+  stage: str,
 ) -> TrainState:
-  """A state at step 0, laid out over the mesh; it takes over the params."""
-  places = jax.tree.map(lambda x: x.sharding, state_layout(layout, optimizer))
+  """A state at step 0, laid out over the mesh; it takes over the params.
+
+  Args:
+    layout: of training.
+    optimizer: of `make_optimizer`.
+    params: the policy's.  They are trained, or frozen beside new adapters.
+    seed, stage: of which adapters are drawn.
+  """
+  like = state_layout(layout, optimizer)
+  places = jax.tree.map(lambda x: x.sharding, like)
+  frozen = None
+  if layout.shape.lora_rank:
+    frozen = jax.device_put(params, places.frozen)
+    params = init_adapters(layout, seed, stage)
   params = jax.device_put(params, places.params)
   fresh = jax.jit(
     lambda params: optimizer_lib.init_state(optimizer, params).replace(
       params=None
     ),
-    out_shardings=places.replace(params=None),
+    out_shardings=places.replace(params=None, frozen=None),
   )
-  return fresh(params).replace(params=params)
+  return fresh(params).replace(params=params, frozen=frozen)
+
+
+def init_adapters(layout: Layout, seed: int, stage: str) -> Any:
+  """Adapters that change nothing yet, laid out over the mesh.
+
+  A stage draws its own: where one follows the other, it looks elsewhere.
+  """
+  like = _structs(lora.boxed(layout.shape), layout)
+  paths, tree = jax.tree_util.tree_flatten_with_path(like)
+  drawn = [
+    lora.draw(
+      streams.key(seed, 'adapters', stage, i), x, is_first=path[-1].key == 'a'
+    )
+    for i, (path, x) in enumerate(paths)
+  ]
+  return jax.tree.unflatten(tree, drawn)
+
+
+def frozen_of(layout: Layout, make_params: Callable[[], Any]) -> Any:
+  """What a state has frozen that goes on, for no checkpoint holds it.
+
+  It is the model a stage began with, of which `stage_inputs` keeps path and
+  fingerprint, made anew; None where all parameters are trained.
+  """
+  return make_params() if layout.shape.lora_rank else None
+
+
+def joined(state: TrainState, trained: Any) -> Any:
+  """What the state has frozen, with what is trained; see `lora.joined`."""
+  return lora.joined(state.frozen, trained)
+
+
+def whole(shape: policy.PolicyConfig, state: TrainState) -> Any:
+  """The policy's parameters, adapters added; see `lora.merged`."""
+  return lora.merged(shape, state.frozen, state.params)
 
 
 def _structs(boxed, layout):

@@ -33,6 +33,7 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
     model: directory of the model to start from, which is the reference.
   """
   config = context.config.dpo
+  make_params = functools.partial(weights_lib.load_params, context, model)
   optimizer = weights_lib.make_optimizer(
     context.config, context.shape, config.optimizer
   )
@@ -44,8 +45,9 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
     lambda start: _loop(context, model, start),
     lambda: weights_lib.state_layout(context.layout, optimizer),
     lambda: weights_lib.init_state(
-      context.layout, optimizer, weights_lib.load_params(context, model)
+      context.layout, optimizer, make_params(), context.config.seed, 'dpo'
     ),
+    lambda: weights_lib.frozen_of(context.layout, make_params),
   )
 
 

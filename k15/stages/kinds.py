@@ -60,13 +60,21 @@ def train(
   models.save(
     directory,
     context.shape,
-    state.params,
+    weights.whole(context.shape, state),
     context.task.tokenizer,
     _longest(config, stage),
     models.Origin(stage, total, int(state.step)),
     models.directory_of(checkpoint) if checkpoint else None,
+    state.params if context.shape.lora_rank else None,
+    _base(config, kind, source),
   )
   return directory
+
+
+def _base(config, kind, source):
+  """The model that a stage's adapters belong to, if it is known here."""
+  chooses = kind == 'short_rl' and config.short_rl.candidates
+  return None if chooses else source
 
 
 def _merge(context, source, directory):

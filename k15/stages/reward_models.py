@@ -19,6 +19,7 @@ from k15 import streams
 from k15.data_types import TrainState
 from k15.equations import losses
 from k15.model import heads
+from k15.model import lora
 from k15.model import policy
 from k15.runtime import steps
 from k15.runtime import weights
@@ -68,7 +69,7 @@ def train(
       f'reward_model.batch_tokens is {config.batch_tokens}, less than one row'
       f' of rollout.max_prompt_length {columns}'
     )
-  axes = heads.value_axes(context.shape)
+  axes = heads.value_axes(weights.trained_axes(context.shape))
   optimizer = weights.make_optimizer(
     context.config, context.shape, config.optimizer, axes
   )
@@ -87,6 +88,7 @@ def train(
     ),
     init,
     init,
+    lambda: init().frozen,
   )
 
 
@@ -102,7 +104,8 @@ def make_step(
   shardings of the state, which it keeps.
   """
 
-  def loss_of(params, batch):
+  def loss_of(params, frozen, batch):
+    params = lora.joined(frozen, params)
     values = heads.values(config, params, batch.tokens, batch.lengths)
     weight = np.full(len(batch.tokens), 1 / len(batch.tokens), np.float32)
     loss, values = losses.value_logistic(values, batch.labels, weight)
@@ -112,7 +115,7 @@ def make_step(
 
   @functools.partial(jax.jit, donate_argnums=0, out_shardings=(layout, None))
   def step(state, batch):
-    gradient, values = grad(state.params, batch)
+    gradient, values = grad(state.params, state.frozen, batch)
     values |= dict(
       grad_norm=optax.global_norm(gradient), learning_rate=schedule(state.step)
     )
@@ -128,6 +131,7 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
 
   Args:
     context: its tokenizer, policy and longest prompt.
+    params: of a trained state, `lora.joined` with what it has frozen.
     rows: prompts judged at once.
   """
   columns = context.config.rollout.max_prompt_length
@@ -154,6 +158,10 @@ def _init_state(context, optimizer, trunk):
     trunk = weights.init_params(context.layout, context.config.seed)
   else:
     trunk = jax.tree.map(lambda x: x.copy(), trunk)
+  frozen = None
+  if context.shape.lora_rank:
+    frozen = dict(trunk=trunk)
+    trunk = weights.init_adapters(context.layout, context.config.seed, 'reward')
   params = heads.init_value(context.shape, trunk)
   everywhere = jax.sharding.NamedSharding(
     context.layout.mesh, jax.sharding.PartitionSpec()
@@ -162,7 +170,7 @@ def _init_state(context, optimizer, trunk):
   state = jax.jit(functools.partial(optimizer_lib.init_state, optimizer))(
     params
   )
-  return state.replace(params=params)
+  return state.replace(params=params, frozen=frozen)
 
 
 def _batch(context, examples, step):

@@ -32,7 +32,8 @@ def train(
   """Runs the stage, or what is left of it; returns its last state.
 
   Args:
-    make_params: the weights to start from, consumed; called by a first run.
+    make_params: the weights to start from, consumed; called by a first run,
+      and by all where only adapters are trained.
 
   Raises:
     context_lib.Interrupted: asked to stop; its state is saved.
@@ -45,7 +46,7 @@ def train(
   start = checkpoints.latest_step() or 0
   if start:
     saved = checkpoints.restore(start, rl_stage.device_layout(context))
-    stage = rl_stage.resume(context, *saved, name)
+    stage = rl_stage.resume(context, *saved, make_params, name)
   else:
     stage = rl_stage.begin(context, make_params(), name)
   if start < config.rl.iterations:

@@ -4,6 +4,7 @@ A stage that is resumed, from `Stage.device_state` and `host_state`, goes on bit
 for bit.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,19 +25,37 @@ from k15.training import replay
 def begin(context: Context, params: Any, name: str = 'rl') -> Stage:
   """The named stage before its first iteration; it takes over the parameters.
 
-  A copy of them is GRPO's slow reference, where the loss pulls towards it.
+  A copy of what is trained is GRPO's slow reference, where the loss pulls
+  towards it.
   """
   optimizer = _make_optimizer(context)
-  state = weights.init_state(context.layout, optimizer, params)
+  state = weights.init_state(
+    context.layout, optimizer, params, context.config.seed, name
+  )
   kl_params = None
   if rl_updates.uses_slow_reference(context.config):
     kl_params = jax.tree.map(lambda x: x.copy(), state.params)
   return _make(context, name, state, kl_params)
 
 
-def resume(context: Context, device: Any, host: Any, name: str = 'rl') -> Stage:
-  """The named stage as it was: of a checkpoint's arrays, and the rest of it."""
-  stage = _make(context, name, device['train'], device['kl_params'])
+def resume(
+  context: Context,
+  device: Any,
+  host: Any,
+  make_params: Callable[[], Any],
+  name: str = 'rl',
+) -> Stage:
+  """The named stage as it was.
+
+  Args:
+    context: of the run.
+    device, host: of a checkpoint: arrays, and the rest of it.
+    make_params: the weights it began with.
+    name: of the stage.
+  """
+  frozen = weights.frozen_of(context.layout, make_params)
+  state = device['train'].replace(frozen=frozen)
+  stage = _make(context, name, state, device['kl_params'])
   stage.sampler.set_state(host['sampler'])
   stage.buffer.set_state(host['buffer'])
   return stage
@@ -45,7 +64,7 @@ def resume(context: Context, device: Any, host: Any, name: str = 'rl') -> Stage:
 def device_layout(context: Context) -> dict[str, Any]:
   """`Stage.device_state` as `jax.ShapeDtypeStruct`s with shardings."""
   optimizer = _make_optimizer(context)
-  layout = weights.state_layout(context.layout, optimizer)
+  layout = weights.state_layout(context.layout, optimizer).replace(frozen=None)
   has_slow = rl_updates.uses_slow_reference(context.config)
   return dict(train=layout, kl_params=layout.params if has_slow else None)
 

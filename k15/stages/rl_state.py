@@ -13,6 +13,7 @@ from k15.model import precision
 from k15.rollout import timeline as timeline_lib
 from k15.rollout.requests import Rollout
 from k15.runtime import rollouts
+from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.training import logs
 from k15.training import optimizer as optimizer_lib
@@ -46,11 +47,16 @@ class Stage:
   name: str
 
   def hand_over(self, version: int, label: int) -> None:
-    """The newest weights for the rollout, which calls them `label`."""
-    params, dtype = self.state.params, self.context.config.rollout.dtype
-    if dtype:  # Before it moves, and without a second copy of what moved.
-      params = precision.cast(params, dtype)
-    self.handover.update(params, version)
+    """The newest weights for the rollout, which calls them `label`.
+
+    Those of one version are merged with adapters, cast and moved once.
+    """
+    if version != self.handover.version:
+      params = weights.whole(self.context.shape, self.state)
+      dtype = self.context.config.rollout.dtype
+      if dtype:  # Before it moves, and without a second copy of what moved.
+        params = precision.cast(params, dtype)
+      self.handover.update(params, version)
     self.rollout.set_params(self.handover.params, version=label)
 
   def warm_up(self) -> None:
@@ -85,10 +91,15 @@ class Stage:
     """Forgets the moments: every iteration is a new problem (2.3.2)."""
     self.state = optimizer_lib.reset(self.optimizer, self.state)
 
+  def joined(self, params: Any) -> Any:
+    """What is trained, as it is or was, with what is frozen."""
+    return weights.joined(self.state, params)
+
   def steps(self) -> int:
     """Optimizer steps since the start of the stage."""
     return int(jax.device_get(self.state.step))
 
   def device_state(self) -> dict[str, Any]:
     """What a checkpoint holds of the devices; see `rl_stage.device_layout`."""
-    return dict(train=self.state, kl_params=self.kl_params)
+    train = self.state.replace(frozen=None)
+    return dict(train=train, kl_params=self.kl_params)

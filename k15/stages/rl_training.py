@@ -59,10 +59,10 @@ def _with_ref_logprobs(stage, batches):
   filled = []
   for i, batch in enumerate(map(stage.context.layout.place_rows, batches)):
     if i > 0:
-      logprobs = stage.logprobs(stage.state.params, batch)
+      logprobs = stage.logprobs(stage.joined(stage.state.params), batch)
       batch = batch.replace(ref_logprobs=logprobs)
     if stage.kl_params is not None:
-      logprobs = stage.logprobs(stage.kl_params, batch)
+      logprobs = stage.logprobs(stage.joined(stage.kl_params), batch)
       batch = batch.replace(kl_logprobs=logprobs)
     filled.append(batch)
   return jax.block_until_ready(filled)

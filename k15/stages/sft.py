@@ -224,7 +224,10 @@ def train(
     optimizer,
     lambda start: _loop(context, stage, make_pairs, start),
     lambda: weights.state_layout(context.layout, optimizer),
-    lambda: weights.init_state(context.layout, optimizer, make_params()),
+    lambda: weights.init_state(
+      context.layout, optimizer, make_params(), context.config.seed, stage
+    ),
+    lambda: weights.frozen_of(context.layout, make_params),
     config.epochs,
   )
 

@@ -168,7 +168,7 @@ def apply(
     state.params,
     direction,
   )
-  return TrainState(params=params, opt_state=opt_state, step=state.step + 1)
+  return state.replace(params=params, opt_state=opt_state, step=state.step + 1)
 
 
 def _muon_axes(with_embeddings, names):

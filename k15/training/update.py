@@ -20,6 +20,7 @@ from k15.data_types import Batch, TrainState
 from k15.devices import hosts
 from k15.equations import losses
 from k15.model import heads
+from k15.model import lora
 from k15.model import policy
 from k15.training import optimizer as optimizer_lib
 
@@ -57,8 +58,9 @@ def make_step(
       choose, and then the second step compiles again.
   """
 
-  def loss_of_rows(params, rows, ref_is_current):
-    logprobs, entropy = _logprobs_of(config, params, rows, temperature)
+  def loss_of_rows(params, frozen, rows, ref_is_current):
+    whole = lora.joined(frozen, params)
+    logprobs, entropy = _logprobs_of(config, whole, rows, temperature)
     rows = rows.replace(
       ref_logprobs=jnp.where(
         ref_is_current, jax.lax.stop_gradient(logprobs), rows.ref_logprobs
@@ -80,7 +82,7 @@ def make_step(
 
     def add_micro_batch(i, total):
       rows = take_rows(batch, i * micro_batch_rows, micro_batch_rows)
-      gradient, metrics = grad(state.params, rows, ref_is_current)
+      gradient, metrics = grad(state.params, state.frozen, rows, ref_is_current)
       return (
         jax.tree.map(jnp.add, total[0], gradient),
         losses.merge_metrics(total[1], metrics),
@@ -88,12 +90,12 @@ def make_step(
 
     if batch.tokens.shape[0] == micro_batch_rows:
       rows = batch.replace(num_rows=None)
-      gradient, metrics = grad(state.params, rows, ref_is_current)
+      gradient, metrics = grad(state.params, state.frozen, rows, ref_is_current)
     else:
       first = take_rows(batch, 0, micro_batch_rows)
       zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype),
-        jax.eval_shape(grad, state.params, first, ref_is_current),
+        jax.eval_shape(grad, state.params, state.frozen, first, ref_is_current),
       )
       gradient, metrics = jax.lax.fori_loop(
         0, num_micro, add_micro_batch, zeros

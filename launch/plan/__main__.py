@@ -125,9 +125,10 @@ def held_bytes(run: programs.Run, name: str, slot_bytes: int) -> int:
     slot_bytes: of the state of decoding, on a chip.
   """
   config, size = run.config, programs.bytes_per_chip
-  params, moments = size(run.state.params), size(run.state.opt_state)
+  trained, moments = size(run.state.params), size(run.state.opt_state)
+  params = trained + size(run.state.frozen)
   copy = 0 if run.shares_weights else size(run.rollout_params)
-  kept = params if rl_updates.uses_slow_reference(config) else 0
+  kept = trained if rl_updates.uses_slow_reference(config) else 0
   if name == programs.UPDATE:
     others = config.rl.updates_per_iteration - 1
     return kept + copy + others * size(programs.batch(run))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from k15.data_types import Batch, TrainState
+from k15.model import lora
 from k15.rollout import backend
 from k15.rollout import slots as slots_lib
 from k15.runtime import context
@@ -54,6 +55,8 @@ class Run:
   @property
   def shares_weights(self) -> bool:
     """Whether the rollout reads the very arrays that are trained."""
+    if self.state.frozen is not None:  # It reads merged ones.
+      return False
     same = jax.tree.map(
       lambda a, b: a.sharding == b.sharding and a.dtype == b.dtype,
       self.state.params,
@@ -142,7 +145,7 @@ def compile_update(run: Run) -> Iterator[Compiled]:
 def compile_logprobs(run: Run) -> Iterator[Compiled]:
   """Reference log-probabilities of one batch."""
   _, logprobs = _updates(run)
-  operands = run.state.params, batch(run)
+  operands = lora.joined(run.state.frozen, run.state.params), batch(run)
   yield _compile(run.layout.use_mesh(), LOGPROBS, logprobs, *operands)[0]
 
 

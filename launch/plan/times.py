@@ -123,8 +123,9 @@ def _logprobs(run, topology, programs, work, a):
 
 def _update(run, topology, programs, work, a):
   rows = work.rows(a.row_filling) * run.config.rl.epochs
+  passes = 2 if run.state.frozen else 3  # Of what is frozen, no gradient.
   time, how = _rows(
-    run, topology, programs['update'], work, rows, 3, a.training_mfu, a
+    run, topology, programs['update'], work, rows, passes, a.training_mfu, a
   )
   return Phase('update', time.seconds, time.bound, how)
 

@@ -195,6 +195,20 @@ def test_texts_and_tuples(changes, parts):
       'policy.num_heads is 4, not a multiple of policy.num_kv_heads, 3',
     ),
     (
+      dict(policy__lora_rank=65),
+      "policy.lora_rank is 65, and 'k' is of (128, 64), whose rank is at most"
+      ' 64',
+    ),
+    (
+      dict(policy__lora_targets=('q', 'embedding')),
+      "policy.lora_targets: 'embedding' is not one of q, k, v, o, gate, up, "
+      'down',
+    ),
+    (
+      dict(policy__lora_targets=('q', 'q')),
+      "policy.lora_targets is ('q', 'q'), and has to name each once",
+    ),
+    (
       dict(policy__head_dim=33),
       'policy.head_dim is 33; rotary positions need an even one',
     ),

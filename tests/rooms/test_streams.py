@@ -34,13 +34,14 @@ def _all():
 
 def test_no_two_streams_are_equal():
   every = list(_all())
-  assert len(every) == len(set(every)) == len(SEEDS) * len(KINDS) * 12 * 6
+  assert len(every) == len(set(every)) == len(SEEDS) * len(KINDS) * 13 * 6
   draws = {streams.rng(*stream).bytes(16) for stream in every}
   assert len(draws) == len(every)
 
 
 def test_no_two_keys_are_equal():
-  every = [s for s in _all() if s[1] in ('weights', 'rollout', 'serving')]
+  kinds = ('weights', 'rollout', 'serving', 'adapters')
+  every = [s for s in _all() if s[1] in kinds]
   data = [jax.random.key_data(streams.key(*stream)) for stream in every]
   words = {np.asarray(x).tobytes() for x in data}
   assert len(words) == len(every)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from k15 import files
+from k15.data_types import TrainState
 from k15.runtime import context as context_lib
 from k15.runtime import steps
 from k15.training import logs
@@ -51,12 +52,13 @@ def _run(context, num_steps=8, bad_step=None, counter=None, known=True):
     assert optimizer == 'an optimizer'
     # One cosine from the third step, the first at the full rate, to the last.
     assert schedule(2) == 1.0 and schedule(num_steps - 1) == pytest.approx(0.1)
-    assert layout['x'] == jnp.zeros(()).sharding
+    assert layout.params == jnp.zeros(()).sharding
 
     def step(state, batch):
       loss = float('nan') if batch == bad_step else 1.0 / batch
       values = dict(loss=loss, grad_norm=1.0)
-      return dict(x=3 * state['x'] + batch), jax.tree.map(jnp.asarray, values)
+      state = state.replace(params=3 * state.params + batch)
+      return state, jax.tree.map(jnp.asarray, values)
 
     return step
 
@@ -68,7 +70,7 @@ def _run(context, num_steps=8, bad_step=None, counter=None, known=True):
     name_metrics=lambda values: {'toy/loss': values['loss']},
     source=counter,
   )
-  zero = dict(x=jnp.zeros((), jnp.int32))
+  zero = TrainState(jnp.zeros((), jnp.int32), None, jnp.zeros(()))
   return steps.run(
     context,
     'toy',
@@ -82,6 +84,7 @@ def _run(context, num_steps=8, bad_step=None, counter=None, known=True):
     lambda start: loop,
     lambda: zero,
     lambda: zero,
+    lambda: None,
     0 if known else 3,
   )
 
@@ -100,7 +103,7 @@ WHOLE = sum(3 ** (8 - n) * n for n in range(1, 9))
 @pytest.mark.parametrize('known', [True, False])
 def test_a_stage_takes_its_steps_and_logs_some(tmp_path, known):
   state = _run(_context(tmp_path), known=known)
-  assert int(state['x']) == WHOLE
+  assert int(state.params) == WHOLE
   # Steps 0 and 4 by `log_every`, and the last one.
   assert _logged(tmp_path) == [(0, 1.0), (4, pytest.approx(1 / 5)), (7, 1 / 8)]
   saved = {p.name for p in (tmp_path / 'checkpoints' / 'toy').iterdir()}
@@ -113,7 +116,7 @@ def test_it_goes_on_where_it_was_asked_to_stop(tmp_path, stop_after):
     context_lib.Interrupted, match=f'toy: saved after step {stop_after}'
   ):
     _run(_context(tmp_path, stop_after))
-  assert int(_run(_context(tmp_path))['x']) == WHOLE
+  assert int(_run(_context(tmp_path)).params) == WHOLE
   assert [step for step, _ in _logged(tmp_path)] == [0, 4, 7]
 
 
@@ -131,7 +134,7 @@ def test_a_kill_costs_the_steps_since_the_last_checkpoint(tmp_path):
     _run(_context(tmp_path), counter=Fatal())
   assert [step for step, _ in _logged(tmp_path)] == [0, 4]
   # Saved after step 3: what was logged of the fifth is taken back.
-  assert int(_run(_context(tmp_path))['x']) == WHOLE
+  assert int(_run(_context(tmp_path)).params) == WHOLE
   assert [step for step, _ in _logged(tmp_path)] == [0, 4, 7]
 
 
@@ -143,14 +146,15 @@ def test_a_finished_stage_prepares_nothing(tmp_path):
     types.SimpleNamespace(steps=8),
     'an optimizer',
     lambda start: pytest.fail('prepared'),
-    lambda: dict(x=jnp.zeros((), jnp.int32)),
+    lambda: TrainState(jnp.zeros((), jnp.int32), None, jnp.zeros(())),
     lambda: pytest.fail('made anew'),
+    lambda: None,
   )
-  assert int(state['x']) == WHOLE
+  assert int(state.params) == WHOLE
 
 
 def test_a_stage_of_no_steps_gives_what_it_began_with(tmp_path):
-  assert int(_run(_context(tmp_path), num_steps=0)['x']) == 0
+  assert int(_run(_context(tmp_path), num_steps=0).params) == 0
   assert not (tmp_path / 'metrics.jsonl').exists()
 
 

@@ -161,7 +161,7 @@ def test_the_head_is_a_matrix_that_muon_leaves_to_adam():
   )  # fmt: skip
   trunk = nn.unbox(policy.init(shape, jax.random.key(0)))
   params = heads.init_value(shape, trunk)
-  axes = heads.value_axes(shape)
+  axes = heads.value_axes(policy.logical_axes(shape))
   optimizer = optimizer_lib.make('muon', 0.9, 0.95, 1e-8, 0.1, 0.0, axes)
   ones = jax.tree.map(np.ones_like, params)
   state = optimizer_lib.init_state(optimizer, ones)

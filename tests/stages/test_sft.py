@@ -147,7 +147,7 @@ def test_packed_is_unpacked(whole):
   for arrays in (packed, unpacked):
     optimizer = weights.make_optimizer(context.config, context.shape, 'adam')
     params = weights.init_params(context.layout, 0)
-    state = weights.init_state(context.layout, optimizer, params)
+    state = weights.init_state(context.layout, optimizer, params, 0, 'sft')
     layout = jax.tree.map(lambda x: x.sharding, state)
     schedule = optimizer_lib.constant_schedule(0.01, 0)
     step = steps_lib.make_policy_step(

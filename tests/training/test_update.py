@@ -283,6 +283,7 @@ def test_there_is_no_value_function():
     'params',
     'opt_state',
     'step',
+    'frozen',
   }
   boxed = jax.eval_shape(boxed_params, jax.random.key(0))
   for path, _ in jax.tree_util.tree_leaves_with_path(boxed):

@@ -147,6 +147,24 @@ def test_what_lies_beside_a_program(run):
   )
 
 
+def test_of_adapters_alone_there_are_moments(run):
+  # Rank 4; fsdp halves axes of width 32.  A of q k v gate up 16 * 4 each, of o
+  # 32 * 4, of down 64 * 4; B of q k v 4 * 32 each, of gate and up 4 * 64, of o
+  # and down 4 * 16: 1,728 numbers in each of two layers.
+  config = tiny_config()
+  config.policy.lora_rank = 4
+  config.rollout.mesh = ()
+  adapted = programs_lib.make_run(config, jax.devices()[:4])
+  size = programs_lib.bytes_per_chip
+  trained, frozen = size(adapted.state.params), size(adapted.state.frozen)
+  assert trained == 4 * 2 * 1728 and frozen == size(run.state.params)
+  assert size(adapted.state.opt_state) == 2 * trained + 4
+  # The rollout reads sums, which lie beside what is frozen.
+  assert not adapted.shares_weights
+  held = plan.held_bytes(adapted, 'generate', 0)
+  assert held == 3 * trained + 4 + frozen
+
+
 def test_a_rollout_like_training_has_no_copy():
   config = tiny_config()
   config.mesh.update(fsdp=2, context=1, tensor=2)
