@@ -31,10 +31,10 @@ def reference(path):
 
 def main():
   arrays = {}
-  for name, (case, kind) in gguf_files.READ.items():
+  for name, (config, kind) in gguf_files.READ.items():
     with tempfile.TemporaryDirectory() as folder:
       path = pathlib.Path(folder) / 'model.gguf'
-      gguf_files.write(path, hf_checkpoints.CASES[case], kind=kind)
+      gguf_files.write(path, config, kind=kind)
       arrays[name] = reference(path)
   np.savez_compressed(GOLDEN, **arrays)
   print(GOLDEN, GOLDEN.stat().st_size, 'bytes')

@@ -31,14 +31,16 @@ INNER = {
   'mlp.down_proj': 'ffn_down',
 }
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
-# Files that transformers has read: name -> case, type of the matrices.
+# All published ones; transformers takes it for granted in such files.
+_WIDE = hf_checkpoints.CASES['qwen3'] | dict(head_dim=128)
+# Files that transformers has read: name -> config, type of the matrices.
 READ = {
-  'llama': ('llama', None),
-  'llama_q8_0': ('llama', 'Q8_0'),
-  'llama_f16': ('llama', 'F16'),
-  'qwen2': ('qwen2', None),
-  'qwen3': ('qwen3', None),
-  'qwen3_q4_1': ('qwen3', 'Q4_1'),
+  'llama': (hf_checkpoints.CASES['llama'], None),
+  'llama_q8_0': (hf_checkpoints.CASES['llama'], 'Q8_0'),
+  'llama_f16': (hf_checkpoints.CASES['llama'], 'F16'),
+  'qwen2': (hf_checkpoints.CASES['qwen2'], None),
+  'qwen3': (_WIDE, None),
+  'qwen3_q4_1': (_WIDE, 'Q4_1'),
 }
 
 
@@ -131,7 +133,8 @@ def rope_factors(config):
 
 def tokens(config):
   """Fields of a tokenizer of letters, as many as config.json says."""
-  letters = [chr(i) for i in range(33, 127)][: config['vocab_size'] - 2]
+  letters = [chr(i) for i in range(33, 127)][: config['vocab_size'] - 3]
+  letters.append('ab')
   return tokenizer_fields(
     dict(
       model=dict(
