@@ -67,7 +67,7 @@ def _has(directory, stamp):
 
 def _replace(path, directory, stamp):
   new = directory.with_name(f'{directory.name}.{uuid.uuid4().hex}')
-  print(f'{path}: converted into {directory}', flush=True)
+  print(f'{path}: being converted into {directory}', flush=True)
   try:
     convert(path, new)
     (new / _STAMP).write_text(stamp)

@@ -19,6 +19,7 @@ from k15.data_types import TrainState
 from k15.devices import sharding
 from k15.model import lora
 from k15.model import policy
+from k15.model import precision
 from k15.runtime.context import Context
 from k15.runtime.context import Layout
 from k15.training import optimizer as optimizer_lib
@@ -157,9 +158,15 @@ def joined(state: TrainState, trained: Any) -> Any:
   return lora.joined(state.frozen, trained)
 
 
-def whole(shape: policy.PolicyConfig, state: TrainState) -> Any:
-  """The policy's parameters, adapters added; see `lora.merged`."""
-  return lora.merged(shape, state.frozen, state.params)
+def whole(
+  shape: policy.PolicyConfig, state: TrainState, dtype: str = ''
+) -> Any:
+  """The policy's parameters, adapters added; see `lora.merged`.
+
+  A dtype casts them, before they move, and without a second copy of what moved.
+  """
+  params = lora.merged(shape, state.frozen, state.params)
+  return precision.cast(params, dtype) if dtype else params
 
 
 def _structs(boxed, layout):

@@ -9,7 +9,6 @@ from k15.data_types import TrainState
 from k15.devices import handover as handover_lib
 from k15.devices import host_memory
 from k15.equations import problem_sampler
-from k15.model import precision
 from k15.rollout import timeline as timeline_lib
 from k15.rollout.requests import Rollout
 from k15.runtime import rollouts
@@ -52,10 +51,8 @@ class Stage:
     Those of one version are merged with adapters, cast and moved once.
     """
     if version != self.handover.version:
-      params = weights.whole(self.context.shape, self.state)
       dtype = self.context.config.rollout.dtype
-      if dtype:  # Before it moves, and without a second copy of what moved.
-        params = precision.cast(params, dtype)
+      params = weights.whole(self.context.shape, self.state, dtype)
       self.handover.update(params, version)
     self.rollout.set_params(self.handover.params, version=label)
 

