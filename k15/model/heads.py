@@ -198,7 +198,7 @@ def _logprobs_backward(shape, residuals, d_values):
   d_logprobs, _ = d_values
 
   def of_chunk(i, probs):
-    is_target = targets[i][:, None] == jnp.arange(probs.shape[-1])
+    is_target = targets[i][:, None] == jnp.arange(probs.shape[-1])[None]
     d_logits = (is_target - probs) * (d_logprobs[i] / temperature)[:, None]
     _, pull = jax.vjp(functools.partial(_logits, shape), head, hidden[i])
     return pull(d_logits)

@@ -136,7 +136,8 @@ SHORT = {
   ),
   'benchmarks.speed.handover': ('benchmarks.speed.handover',),
   'benchmarks.speed.low_precision': (
-    'benchmarks.speed.low_precision', '--tiny'
+    'benchmarks.speed.low_precision', '--tiny', '--problems', '4', '--samples',
+    '2', '--repeats', '1', '--max-length', '64',
   ),
   'benchmarks.quality.reward_models': (
     'benchmarks.quality.reward_models', '--pairs', '64', '--held-out', '8',
