@@ -32,11 +32,7 @@ def boxed(shape: policy.PolicyConfig) -> Any:
 
 def logical_axes(shape: policy.PolicyConfig) -> Any:
   """What each axis of each matrix means; see `policy.logical_axes`."""
-  return jax.tree.map(
-    lambda box: tuple(box.names),
-    boxed(shape),
-    is_leaf=lambda x: isinstance(x, nn.Partitioned),
-  )
+  return policy.axes_of(boxed(shape))
 
 
 def draw(key: jax.Array, like: jax.ShapeDtypeStruct, is_first: bool):

@@ -84,6 +84,11 @@ def init(shape: PolicyConfig, key: jax.Array) -> Any:
 def logical_axes(shape: PolicyConfig) -> Any:
   """What each axis of each parameter means: tuples of names, unboxed."""
   boxed = jax.eval_shape(functools.partial(init, shape), streams.key_shape())
+  return axes_of(boxed)
+
+
+def axes_of(boxed: Any) -> Any:
+  """The names of the axes of boxed leaves, in a tree of the same structure."""
   return jax.tree.map(
     lambda box: tuple(box.names),
     boxed,
