@@ -28,8 +28,8 @@ from k15.runtime import judges
 from k15.runtime import rollouts
 from k15.runtime import task as task_lib
 from k15.runtime import weights
-from k15.stages import rl
-from k15.stages import rl_stage
+from k15.stages.rl import loop
+from k15.stages.rl import setup
 from k15.training import batching
 from k15.training import logs
 from k15.training import update
@@ -149,10 +149,12 @@ def _random_params():
 
 
 def make_session(problems, settings, end=side.END):
-  """The stage of `k15.stages.rl`, with weights of its own: its updates consume
-  them, and the numbers of its iterations."""
+  """What `k15.stages.rl.loop` goes on from, and the numbers of its iterations.
+
+  Its weights are its own: its updates consume them.
+  """
   context = make_context(problems, settings, end)
-  stage = rl_stage.begin(context, make_params())
+  stage = setup.begin(context, make_params())
   jax.block_until_ready(stage.state)
   return stage, itertools.count()
 
@@ -268,7 +270,7 @@ def recompilations_operation():
     seen = []
     for iteration in itertools.islice(iterations, 2 + command['iterations']):
       before = _counts[COMPILED]
-      values = rl.run_iteration(stage, iteration)
+      values = loop.run_iteration(stage, iteration)
       seen.append(
         {
           'compilations': _counts[COMPILED] - before,

@@ -4,7 +4,7 @@
 
 See peers/protocol.py for the wire.  The model is that of the peers' workers,
 random or given, and everything runs the way `k15.main` runs it: the config of
-`experiments/base.py`, the iteration of `k15.stages.rl`, the rollout of
+`experiments/base.py`, the iteration of `k15.stages.rl.loop`, the rollout of
 `k15.runtime.rollouts`, under the mesh.  A command may carry `settings`, which
 override config keys.
 """
@@ -26,7 +26,7 @@ from k15.rollout import requests as requests_lib
 from k15.runtime import judges
 from k15.runtime import rollouts as rollouts_lib
 from k15.runtime import weights
-from k15.stages import rl
+from k15.stages.rl import loop
 
 GROUP_IDS = itertools.count()
 SEEDS = itertools.count(1)
@@ -93,9 +93,9 @@ def generate_operation(params):
 
 
 def step_operation(warm_up=False):
-  """Whole iterations of `k15.stages.rl`, one per command.
+  """Whole iterations of `k15.stages.rl.loop`, one per command.
 
-  With warm_up set, the first of a kind begins as `k15.stages.rl` does: it
+  With warm_up set, the first of a kind begins as `k15.stages.rl.loop` does: it
   compiles every shape of the rollout, those that this benchmark never needs
   included.
   """
@@ -121,7 +121,7 @@ def step_operation(warm_up=False):
       stage.rollout.set_params(stage.state.params, version=0)
       longest = rollouts_lib.longest_context(stage.context.config.rollout)
       stage.rollout.warm_up(longest)
-    values = rl.run_iteration(stage, iteration)
+    values = loop.run_iteration(stage, iteration)
     reply |= {'cold': iteration == 0, **side.since(start)}
     assert values['rl/updates'] == updates, values
     assert values['rl/tokens_trained'] == side.ROWS * command['tokens'], values

@@ -75,8 +75,8 @@ os.rename(path + '.new', path)
 # Pages of k15 by the phase that their frames tell.
 PHASES = {
   'save': 'k15/checkpoints/state.py',
-  'rollout': 'k15/stages/rl_rollout.py',
-  'update': 'k15/stages/rl_training.py',
+  'rollout': 'k15/stages/rl/rollout_phase.py',
+  'update': 'k15/stages/rl/training_phase.py',
   'evaluation': 'k15/runtime/evaluation.py',
   'sft': 'k15/runtime/steps.py',
 }

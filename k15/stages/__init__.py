@@ -1,4 +1,4 @@
-"""The stages of a run, one page each.
+"""The stages of a run: a page each, and a room for reinforcement learning.
 
-Read `rl` first: an iteration from top to bottom.
+Read `rl/loop` first: an iteration from top to bottom.
 """

@@ -16,10 +16,10 @@ from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages import dpo
 from k15.stages import long_cot
-from k15.stages import rl
 from k15.stages import sft
 from k15.stages import short_rl
 from k15.stages import shortest
+from k15.stages.rl import loop
 
 
 def params_maker(
@@ -34,7 +34,7 @@ def params_maker(
 TRAIN = {
   'sft': lambda c, stage, model: sft.train(c, params_maker(c, model), stage),
   'long_cot': lambda c, _, model: long_cot.train(c, model),
-  'rl': lambda c, stage, model: rl.train(c, params_maker(c, model), stage),
+  'rl': lambda c, stage, model: loop.train(c, params_maker(c, model), stage),
   'shortest': lambda c, _, model: shortest.train(c, model),
   'dpo': lambda c, _, model: dpo.train(c, model),
   'short_rl': lambda c, _, model: short_rl.train(c, model),

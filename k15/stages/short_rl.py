@@ -17,7 +17,7 @@ from k15.equations import long2short
 from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages import collection
-from k15.stages import rl
+from k15.stages.rl import loop
 
 
 def train(context: Context, model: pathlib.Path | None) -> TrainState:
@@ -28,7 +28,7 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
       any, stand for it.
   """
   make_params = functools.partial(_load, context, model)
-  return rl.train(shortened(context), make_params, 'short_rl')
+  return loop.train(shortened(context), make_params, 'short_rl')
 
 
 def shortened(context: Context) -> Context:

@@ -25,7 +25,7 @@ from k15.config import command_line
 from k15.config import keys
 from k15.data import arithmetic
 from k15.runtime import context
-from k15.stages import rl_updates
+from k15.stages.rl import updates
 from launch.plan import chips
 from launch.plan import programs
 from launch.plan import table
@@ -128,7 +128,7 @@ def held_bytes(run: programs.Run, name: str, slot_bytes: int) -> int:
   trained, moments = size(run.state.params), size(run.state.opt_state)
   params = trained + size(run.state.frozen)
   copy = 0 if run.shares_weights else size(run.rollout_params)
-  kept = trained if rl_updates.uses_slow_reference(config) else 0
+  kept = trained if updates.uses_slow_reference(config) else 0
   if name == programs.UPDATE:
     others = config.rl.updates_per_iteration - 1
     return kept + copy + others * size(programs.batch(run))
@@ -225,7 +225,7 @@ def _searches(run, devices, uses) -> Iterator[Largest]:
   yield find_largest(
     key, compile_with(key, programs.compile_update), update,
     config.optimizer.micro_batch_rows, ways(run.layout.mesh),
-    rl_updates.batch_shape(config, run.layout)[0],
+    updates.batch_shape(config, run.layout)[0],
   )  # fmt: skip
   key, generate = 'rollout.num_slots', by_name[programs.GENERATE]
   yield find_largest(

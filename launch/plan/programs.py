@@ -1,7 +1,7 @@
 """The programs of a run, lowered and compiled for devices that are not there.
 
-They are those that `rl_stage` and the rollout make, from the same functions,
-for arrays of which only shapes and shardings are known.
+They are those that `stages.rl.setup` and the rollout make, from the same
+functions, for arrays of which only shapes and shardings are known.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from k15.runtime import context
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.runtime.context import Layout
-from k15.stages import rl_updates
+from k15.stages.rl import updates
 from launch.plan import hlo
 
 UPDATE, LOGPROBS, PREFILL = 'update', 'ref_logprobs', 'prefill'
@@ -180,9 +180,9 @@ def slot_bytes(run: Run) -> int:
 
 
 def batch(run: Run) -> Batch:
-  """A batch of `rl_updates.make_batches`, its rows where they are computed."""
-  B, T, S = rl_updates.batch_shape(run.config, run.layout)
-  is_shared = rl_updates.shares_prompts(run.config, run.layout)
+  """A batch of `updates.make_batches`, its rows where they are computed."""
+  B, T, S = updates.batch_shape(run.config, run.layout)
+  is_shared = updates.shares_prompts(run.config, run.layout)
 
   def array(dtype, *shape):
     where = run.layout.row_sharding(shape)
@@ -221,7 +221,7 @@ def needed_bytes(message: str) -> int | None:
 
 def _updates(run):
   places = jax.tree.map(lambda x: x.sharding, run.state)
-  return rl_updates.make_updates(run.config, run.layout, run.optimizer, places)
+  return updates.make_updates(run.config, run.layout, run.optimizer, places)
 
 
 def _prefill(run):

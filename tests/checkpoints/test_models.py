@@ -22,7 +22,7 @@ from k15.model import policy
 from k15.runtime import context as context_lib
 from k15.runtime import rollouts
 from k15.runtime import weights
-from k15.stages import rl
+from k15.stages.rl import loop
 
 SHORT = dict(stages=('rl',), rl__iterations=1)
 
@@ -91,7 +91,7 @@ def test_any_of_the_ids_ends_a_response(trained):
 
 def test_a_stage_leaves_a_model_that_is_what_it_trained(trained, checkpoint):
   directory = trained.workdir / 'models/rl'
-  state = rl.train(trained, make_params=None)  # Done, and so only restored.
+  state = loop.train(trained, make_params=None)  # Done, and so only restored.
   assert models.read_origin(directory) == models.Origin('rl', 2, state.step)
   _same(weights.load_params(trained, directory), state.params)
   raw = json.loads((directory / 'config.json').read_text())
@@ -197,7 +197,7 @@ def test_a_model_of_another_policy_is_not_loaded(trained):
   """Rotary positions are in no tensor, and shapes would not tell."""
   layout = weights.param_layout(trained.layout)
   params, step = models.load(trained.workdir, trained.shape, layout)
-  _same(params, rl.train(trained, make_params=None).params)
+  _same(params, loop.train(trained, make_params=None).params)
   assert step == models.read_origin(trained.workdir / 'models/rl').step > 0
   other = dataclasses.replace(trained.shape, rope_theta=7.0)
   with pytest.raises(ValueError, match='rope_theta is .*, and here it is 7.0'):

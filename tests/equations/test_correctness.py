@@ -28,8 +28,8 @@ from k15.runtime import weights
 from k15.stages import collection
 from k15.stages import curation_steps
 from k15.stages import long_cot
-from k15.stages import rl
-from k15.stages import rl_stage
+from k15.stages.rl import loop
+from k15.stages.rl import setup
 
 # Of 128 bytes a random policy ends some.
 LONG = dict(
@@ -67,8 +67,8 @@ def _right_by_stop(pairs):
 
 
 def _of_rl(context):
-  stage = rl_stage.begin(context, _params(context))
-  assert rl.run_iteration(stage, 0) is not None
+  stage = setup.begin(context, _params(context))
+  assert loop.run_iteration(stage, 0) is not None
   stage.rollout.close()
   (rates,) = {tuple(stage.sampler.success_rates)}
   groups = files.read_jsonl(context.workdir / 'groups.jsonl')
@@ -185,7 +185,7 @@ AGED = dict(
 
 def _train(folder, **changes):
   context = small_run.make_context(folder, **AGED | changes)
-  state = rl.train(context, lambda: _params(context))
+  state = loop.train(context, lambda: _params(context))
   context.scorer.close()
   return context.workdir, state
 
@@ -272,19 +272,19 @@ def test_a_judge_that_is_down_stops_the_run_before_it_trains(
   monkeypatch.setattr(judges, 'make_judges', _judged_by(judge))
   _, expected = _train(tmp_path / 'whole', **changes)
   context = small_run.make_context(tmp_path / 'down', **AGED | changes)
-  original = rl.run_iteration
+  original = loop.run_iteration
 
   def run_iteration(stage, iteration):
     if iteration == 1:
       context.scorer._judges['exact_answer'] = down
     return original(stage, iteration)
 
-  monkeypatch.setattr(rl, 'run_iteration', run_iteration)
+  monkeypatch.setattr(loop, 'run_iteration', run_iteration)
   with pytest.raises(
     scoring.Failed, match=r"rl: iteration 1: all 8 .*'service: no verdict'"
   ):
-    rl.train(context, lambda: _params(context))
-  monkeypatch.setattr(rl, 'run_iteration', original)
+    loop.train(context, lambda: _params(context))
+  monkeypatch.setattr(loop, 'run_iteration', original)
   saved = state_lib.Checkpoints(context.workdir / 'checkpoints' / 'rl', 2)
   assert saved.latest_step() == 1
   saved.close()

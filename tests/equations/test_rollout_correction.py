@@ -10,7 +10,7 @@ import pytest
 from experiments import base
 from k15.equations import losses
 from k15.equations import rollout_correction
-from k15.stages import rl_updates
+from k15.stages.rl import updates
 from k15.training import batching
 from k15.training import update
 from tests.equations import test_losses
@@ -160,7 +160,7 @@ def make_loss(method, kind, level, ratio='token'):
     grpo_ratio=ratio,
     grpo_beta=0.3,
   )
-  return rl_updates.make_loss(config)
+  return updates.make_loss(config)
 
 
 def behaved_batch(scale, **shape):

@@ -12,8 +12,8 @@ import small_run
 from k15 import files
 from k15 import streams
 from k15.runtime import weights
-from k15.stages import rl
 from k15.stages import short_rl
+from k15.stages.rl import loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEEDS = (0, 1, 2, 5, 2**32 - 1)
@@ -113,7 +113,7 @@ def test_short_rl_draws_nothing_that_rl_drew(tmp_path):
     short_rl__iterations=3,
     short_rl__max_length=16,
   )
-  rl.train(context, lambda: weights.load_params(context, None))
+  loop.train(context, lambda: weights.load_params(context, None))
   short_rl.train(context, None)
   rows = files.read_jsonl(context.workdir / 'groups.jsonl')
   drawn, tokens = {}, {}

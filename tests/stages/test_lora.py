@@ -22,9 +22,9 @@ from k15.runtime import weights
 from k15.stages import collection
 from k15.stages import dpo
 from k15.stages import reward_models
-from k15.stages import rl
-from k15.stages import rl_stage
 from k15.stages import sft
+from k15.stages.rl import loop
+from k15.stages.rl import setup
 
 ADAPTERS = dict(policy__lora_rank=2, policy__lora_alpha=8.0)
 RL = dict(
@@ -91,7 +91,7 @@ def _train(context, stage):
     return reward_models.train(context, EXAMPLES)
   if stage == 'dpo':
     return dpo.train(context, None)
-  train = sft.train if stage == 'sft' else rl.train
+  train = sft.train if stage == 'sft' else loop.train
   return train(context, make_params, stage)
 
 
@@ -139,7 +139,7 @@ def test_weights_are_merged_once_a_version(tmp_path, monkeypatch):
   context = _context(tmp_path, 'rl')
   params = weights.init_params(context.layout, 0)
   before = jax.tree.map(np.asarray, params)
-  stage, merged = rl_stage.begin(context, params), []
+  stage, merged = setup.begin(context, params), []
   whole = weights.whole
   monkeypatch.setattr(
     weights, 'whole', lambda *args: merged.append(1) or whole(*args)
@@ -147,10 +147,10 @@ def test_weights_are_merged_once_a_version(tmp_path, monkeypatch):
   stage.hand_over(0, label=0)
   _same(stage.handover.params, before)  # pi_theta_0 is the model before.
   with context.layout.use_mesh():
-    rl.run_iteration(stage, 0)
+    loop.run_iteration(stage, 0)
     assert len(merged) == 1
-    rl._evaluate(stage, 1)
-    rl.run_iteration(stage, 1)
+    loop._evaluate(stage, 1)
+    loop.run_iteration(stage, 1)
   assert len(merged) == 2 and stage.handover.version == 1
   stage.hand_over(2, label=2)
   _same(stage.handover.params, whole(context.shape, stage.state))

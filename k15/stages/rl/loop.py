@@ -2,7 +2,7 @@
 
 An iteration is a rollout phase and a training phase.  Its first policy,
 pi_theta_i, samples the responses and is the reference of all its updates.
-Everything that outlives an iteration is in `Stage` (rl_state.py) and in the
+Everything that outlives an iteration is in `Stage` (stage.py) and in the
 checkpoint.
 """
 
@@ -17,11 +17,11 @@ from k15.rewards import scoring
 from k15.runtime import context as context_lib
 from k15.runtime import evaluation
 from k15.runtime.context import Context
-from k15.stages import rl_metrics
-from k15.stages import rl_rollout
-from k15.stages import rl_stage
-from k15.stages import rl_training
-from k15.stages.rl_state import Stage
+from k15.stages.rl import metrics
+from k15.stages.rl import rollout_phase
+from k15.stages.rl import setup
+from k15.stages.rl import training_phase
+from k15.stages.rl.stage import Stage
 from k15.training import logs
 from k15.training import replay
 
@@ -45,10 +45,10 @@ def train(
   )
   start = checkpoints.latest_step() or 0
   if start:
-    saved = checkpoints.restore(start, rl_stage.device_layout(context))
-    stage = rl_stage.resume(context, *saved, make_params, name)
+    saved = checkpoints.restore(start, setup.device_layout(context))
+    stage = setup.resume(context, *saved, make_params, name)
   else:
-    stage = rl_stage.begin(context, make_params(), name)
+    stage = setup.begin(context, make_params(), name)
   if start < config.rl.iterations:
     context.logger.truncate(name, start)
     with context.layout.use_mesh():
@@ -79,7 +79,7 @@ def _iterations(stage, start, checkpoints):
       due = done % config.saving.every_iterations == 0 or done == total
       if due or stopping:
         with stage.timer('checkpoint'):  # Shown with the next iteration.
-          state = rl_stage.host_state(stage.buffer, stage.sampler.get_state())
+          state = setup.host_state(stage.buffer, stage.sampler.get_state())
           checkpoints.save(done, stage.device_state(), state)
       progress.update(
         reward=values.get('rl/reward', float('nan')),
@@ -103,7 +103,7 @@ def _run_or_save(stage, iteration, checkpoints):
       )
     return values
   except (context_lib.Interrupted, scoring.Failed):  # Before any update.
-    state = rl_stage.host_state(*before)
+    state = setup.host_state(*before)
     checkpoints.save(iteration, stage.device_state(), state)
     raise
 
@@ -126,20 +126,20 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   buffer.open(problems, iteration, config.rl.group_size)
   scorer.pop_numbers()  # Of an evaluation.
   with timer('rollout'):
-    sampled, verdicts = rl_rollout.sample(stage, expired)
+    sampled, verdicts = rollout_phase.sample(stage, expired)
   stage.wake_optimizer()
   if sampled is None:
     return None
   buffer.update(sampled)
   with timer('reward'):
-    rl_rollout.score(stage, verdicts, iteration)
+    rollout_phase.score(stage, verdicts, iteration)
   groups = buffer.pop_complete()
-  values = rl_metrics.of_rollout(sampled, expired, stage.rollout.pop_stats())
+  values = metrics.of_rollout(sampled, expired, stage.rollout.pop_stats())
   judged = scorer.pop_numbers()
-  values |= rl_metrics.of_verdicts(judged, timer.seconds('reward'))
+  values |= metrics.of_verdicts(judged, timer.seconds('reward'))
   if groups:
     _record_success(stage, groups)
-    values |= rl_metrics.of_groups(groups) | rl_training.train_on(
+    values |= metrics.of_groups(groups) | training_phase.train_on(
       stage, groups, iteration
     )
     values |= replay.staleness(groups, iteration)
@@ -152,9 +152,9 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
 def _log_groups(stage, groups, iteration):
   """Numbers of all groups to disk, and a response of each of the first."""
   context = stage.context
-  records = rl_metrics.group_records(groups)
+  records = metrics.group_records(groups)
   context.logger.groups(stage.name, iteration, records)
-  records = rl_metrics.trajectory_records(
+  records = metrics.trajectory_records(
     groups[: context.config.rl.log_trajectories], context.task.tokenizer.decode
   )
   context.logger.trajectories(stage.name, iteration, records)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
-from k15.stages import rl_metrics
+from k15.stages.rl import metrics
 
 
 def _trajectory(length, stop=StopReason.EOS, reward=None, index=0, group_id=0):
@@ -31,7 +31,7 @@ def test_rollout_counts_stops_of_all_and_lengths_of_the_finished():
     _trajectory(100, StopReason.BUDGET),
     _trajectory(4, StopReason.REPETITION),
   ]
-  values = rl_metrics.of_rollout(sampled, [], dict(tokens=7))
+  values = metrics.of_rollout(sampled, [], dict(tokens=7))
   assert values['rl/length_mean'] == 4  # (2 + 6 + 4) / 3
   assert values['rl/length_p95'] == pytest.approx(5.8)  # 4 + 0.9 * (6 - 4)
   assert values['rl/responses_sampled'] == 4
@@ -41,12 +41,12 @@ def test_rollout_counts_stops_of_all_and_lengths_of_the_finished():
 
 
 def test_a_rollout_that_finished_nothing_has_no_length():
-  values = rl_metrics.of_rollout([_trajectory(9, StopReason.BUDGET)], [], {})
+  values = metrics.of_rollout([_trajectory(9, StopReason.BUDGET)], [], {})
   assert np.isnan([values['rl/length_mean'], values['rl/length_p95']]).all()
 
 
 def test_what_was_given_up_has_finished():
-  values = rl_metrics.of_rollout(
+  values = metrics.of_rollout(
     [_trajectory(2), _trajectory(9, StopReason.BUDGET)],
     [_trajectory(6, StopReason.AGE), _trajectory(4, StopReason.AGE)],
     {},
@@ -69,19 +69,19 @@ def test_parts_of_a_reward_by_hand():
     for i, own in enumerate(parts)
   )
   group = Group(0, Problem('p', 'q', 'a'), trajectories)
-  values = rl_metrics.of_groups([group])
+  values = metrics.of_groups([group])
   assert values['rl/reward'] == 1.0
   assert values['rl/accuracy'] == pytest.approx(2 / 3)
   assert values['reward/accuracy'] == pytest.approx(2 / 3)
   assert values['reward/format'] == 0.5
   assert values['rl/length_correct'] == 20  # (10 + 30) / 2
   assert values['rl/length_wrong'] == 20
-  (record,) = rl_metrics.group_records([group])
+  (record,) = metrics.group_records([group])
   assert record['rewards'] == [1, 1, 1] and record['accuracies'] == [1, 0, 1]
 
 
 def test_groups_without_a_label_are_in_no_level():
-  values = rl_metrics.of_groups(
+  values = metrics.of_groups(
     [
       _group(0, (1.0, 1.0), (10, 20), '', None),
       _group(1, (0.0, 0.0), (10, 20), '', 0.0),
@@ -92,7 +92,7 @@ def test_groups_without_a_label_are_in_no_level():
 
 
 def test_groups_by_level_domain_and_verdict():
-  values = rl_metrics.of_groups(
+  values = metrics.of_groups(
     [
       _group(0, (1.0, 0.0), (10, 20), 'add', 0.1),
       _group(1, (1.0, 1.0), (30, 50), 'pay', 1.0),
@@ -112,7 +112,7 @@ def test_groups_by_level_domain_and_verdict():
 
 
 def test_what_is_absent_has_no_number():
-  values = rl_metrics.of_groups([_group(0, (1.0, 1.0), (1, 1), '', 0.0)])
+  values = metrics.of_groups([_group(0, (1.0, 1.0), (1, 1), '', 0.0)])
   assert 'rl/length_wrong' not in values
   assert 'rl/reward_hard' not in values
   assert not any(key.startswith('rl/reward_domain') for key in values)
@@ -120,7 +120,7 @@ def test_what_is_absent_has_no_number():
 
 def test_group_records_name_each_response():
   group = _group(7, (1.0, 0.0), (10, 20), 'add', 0.1)
-  assert rl_metrics.group_records([group]) == [
+  assert metrics.group_records([group]) == [
     dict(
       group_id=7,
       problem_id='p',
@@ -150,7 +150,7 @@ def test_updates_are_joined():
     loss=3.0, log_ratio_sum=-2.0, log_ratio_sq_sum=16.0, log_ratio_abs_max=3.0,
     learning_rate=0.2,
   )  # fmt: skip
-  values = rl_metrics.of_updates([update(), second])
+  values = metrics.of_updates([update(), second])
   assert values['rl/loss'] == 2.0
   assert values['rl/entropy'] == 2.0  # 16 / 8 tokens
   assert values['rl/log_ratio_mean'] == -0.5  # -2 / 4 responses
@@ -161,11 +161,11 @@ def test_updates_are_joined():
   assert values['rl/responses_trained'] == 4
   assert 'rl/kl' not in values
   with_kl = [update(kl_sum=1.0), update(kl_sum=3.0)]
-  assert rl_metrics.of_updates(with_kl)['rl/kl'] == 1.0
+  assert metrics.of_updates(with_kl)['rl/kl'] == 1.0
 
 
 def test_without_an_update_there_is_nothing_to_join():
-  assert rl_metrics.of_updates([]) == {
+  assert metrics.of_updates([]) == {
     'rl/updates': 0, 'rl/tokens_trained': 0, 'rl/responses_trained': 0
   }  # fmt: skip
 
@@ -176,7 +176,7 @@ def test_drift_by_hand():
     log_ratio_sum=0.0, log_ratio_sq_sum=0.0, log_ratio_abs_max=0.0,
     grad_norm=3.0, learning_rate=0.1,
   )  # fmt: skip
-  assert not [k for k in rl_metrics.of_updates([plain]) if k[:5] == 'drift']
+  assert not [k for k in metrics.of_updates([plain]) if k[:5] == 'drift']
   one, two = (
     plain
     | dict(
@@ -190,7 +190,7 @@ def test_drift_by_hand():
     )  # fmt: skip
     for total, cut in ((1.0, 1.0), (2.0, 0.0))
   )
-  values = rl_metrics.of_updates([one, two])
+  values = metrics.of_updates([one, two])
   assert values['drift/logprob_mean'] == 0.75  # 3 / 4 tokens
   assert values['drift/logprob_max'] == 1.5
   assert values['drift/kl'] == 0.5
@@ -208,7 +208,7 @@ def test_verdicts_are_counted_and_hidden_time_is_by_hand(
   waited, seconds, share
 ):
   judged = dict(correct=3, wrong=2, error=1, error_timeout=1, seconds=seconds)
-  assert rl_metrics.of_verdicts(judged, waited) == {
+  assert metrics.of_verdicts(judged, waited) == {
     'reward/correct': 3,
     'reward/wrong': 2,
     'reward/error': 1,

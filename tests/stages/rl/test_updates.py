@@ -8,7 +8,7 @@ import pytest
 import small_run
 
 from k15.data_types import StopReason
-from k15.stages import rl_updates
+from k15.stages.rl import updates
 
 
 def test_total_rewards_by_hand(tmp_path):
@@ -21,10 +21,10 @@ def test_total_rewards_by_hand(tmp_path):
   repeats = [StopReason.EOS, StopReason.REPETITION, StopReason.EOS]
   groups = [small_run.make_group(0, (1.0, 0.0, 1.0), (2, 4, 6), repeats)]
   right = np.array([[True, False, True]])
-  early = rl_updates.total_rewards(config, groups, right, 1)
+  early = updates.total_rewards(config, groups, right, 1)
   np.testing.assert_allclose(early, [[1.0, -0.25, 1.0]])
   # lambda = 0.5 - (len - 2) / 4 = 0.5, 0, -0.5; a wrong one gets min(0, 0).
-  late = rl_updates.total_rewards(config, groups, right, 2)
+  late = updates.total_rewards(config, groups, right, 2)
   np.testing.assert_allclose(late, [[1.5, -0.25, 0.5]])
 
 
@@ -41,7 +41,7 @@ def test_total_rewards_by_hand(tmp_path):
 def test_advantages_of_each_method(tmp_path, method, expected):
   config = small_run.make_config(tmp_path, loss__method=method)
   rewards = np.array([[1.0, 0, 0, 1], [1, 1, 1, 1]])
-  values, keep = rl_updates.group_advantages(
+  values, keep = updates.group_advantages(
     config, rewards, rewards > 0, np.random.default_rng(0)
   )
   np.testing.assert_allclose(values, expected)
@@ -53,7 +53,7 @@ def test_rest_imitates_the_best_of_the_right_ones(tmp_path):
   config = small_run.make_config(tmp_path, loss__method='rest')
   rewards = np.array([[1.0, 1.0, 2.0], [1.0, 0.0, 0.0]])
   is_correct = np.array([[True, False, True], [False, False, False]])
-  values, _ = rl_updates.group_advantages(
+  values, _ = updates.group_advantages(
     config, rewards, is_correct, np.random.default_rng(0)
   )
   np.testing.assert_array_equal(values, [[0, 0, 1], [0, 0, 0]])
@@ -65,14 +65,14 @@ def test_groups_without_variance_and_negative_ones_leave_if_asked(tmp_path):
     tmp_path, loss__keep_zero_variance_groups=False
   )
   rng = np.random.default_rng(0)
-  _, keep = rl_updates.group_advantages(config, rewards, rewards > 0, rng)
+  _, keep = updates.group_advantages(config, rewards, rewards > 0, rng)
   np.testing.assert_array_equal(keep, [[True] * 2, [False] * 2, [False] * 2])
   # Nor does rounding count.
   rounded = np.array([[0.1 + 0.2, 0.3]])
-  _, keep = rl_updates.group_advantages(config, rounded, rounded > 0, rng)
+  _, keep = updates.group_advantages(config, rounded, rounded > 0, rng)
   assert not keep.any()
   config.loss.negative_gradients = 'drop'
-  values, keep = rl_updates.group_advantages(config, rewards, rewards > 0, rng)
+  values, keep = updates.group_advantages(config, rewards, rewards > 0, rng)
   np.testing.assert_allclose(values[0], [0.5, 0.0])
   np.testing.assert_array_equal(keep[0], [True, False])
 
@@ -80,7 +80,7 @@ def test_groups_without_variance_and_negative_ones_leave_if_asked(tmp_path):
 def test_batches_of_an_iteration_have_one_shape(tmp_path):
   context = small_run.make_context(tmp_path)
   groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(7)]
-  batches = rl_updates.make_batches(context, groups, 0)
+  batches = updates.make_batches(context, groups, 0)
   # 4 problems in 2 updates: 2 groups each, so 7 groups make 4 updates.
   assert len(batches) == 4
   shapes = [jax.tree.map(np.shape, batch) for batch in batches]
@@ -111,7 +111,7 @@ def test_an_iteration_makes_so_many_updates(
     rl__updates_per_iteration=updates,
   )
   groups = [small_run.make_group(i, (1, 0), (4, 6)) for i in range(complete)]
-  batches = rl_updates.make_batches(context, groups, 0)
+  batches = updates.make_batches(context, groups, 0)
   sizes = [int((batch.pg_weight > 0).sum()) // 2 for batch in batches]
   assert sorted(sizes) == sorted(expected)
   assert len({batch.tokens.shape for batch in batches}) == 1
@@ -130,9 +130,9 @@ def test_an_iteration_makes_so_many_updates(
 def test_groups_that_move_nothing_make_no_batch(tmp_path, changes):
   context = small_run.make_context(tmp_path, **changes)
   wrong = [small_run.make_group(i, (0, 0), (4, 6)) for i in range(4)]
-  assert rl_updates.make_batches(context, wrong, 0) == []
+  assert updates.make_batches(context, wrong, 0) == []
   mixed = [*wrong[:3], small_run.make_group(3, (1, 0), (4, 6))]
-  assert len(rl_updates.make_batches(context, mixed, 0)) == 1
+  assert len(updates.make_batches(context, mixed, 0)) == 1
 
 
 @pytest.mark.parametrize('beta', [0.0, 0.1])
@@ -142,7 +142,7 @@ def test_the_pull_alone_makes_a_batch(tmp_path, beta):
     tmp_path, loss__method='grpo', loss__grpo_beta=beta
   )
   groups = [small_run.make_group(0, (1, 1), (4, 6))]
-  assert len(rl_updates.make_batches(context, groups, 0)) == (beta > 0)
+  assert len(updates.make_batches(context, groups, 0)) == (beta > 0)
 
 
 @pytest.mark.parametrize('loss_segments', ['all', 'last', 'last:2'])
@@ -158,7 +158,7 @@ def test_advantages_in_the_loss_add_up_to_0(tmp_path, loss_segments):
   long = small_run.make_group(0, (1, 1, 1, 0), (8, 8, 8, 8), versions=(0, 1))
   responses = (*short.trajectories[:3], long.trajectories[3])
   group = dataclasses.replace(short, trajectories=responses)
-  (batch,) = rl_updates.make_batches(context, [group], 1)
+  (batch,) = updates.make_batches(context, [group], 1)
   in_loss = batch.pg_weight > 0
   assert sorted(batch.advantage[in_loss]) == [-0.75, 0.25, 0.25, 0.25]
   # The long one's last segment has 4 of its 8 tokens.
@@ -178,7 +178,7 @@ def test_groups_that_leave_do_not_rescale_the_others(tmp_path):
       loss__pg_norm='token_mean',
       loss__keep_zero_variance_groups=keep,
     )
-    (batch,) = rl_updates.make_batches(context, groups, 0)
+    (batch,) = updates.make_batches(context, groups, 0)
     weights = batch.pg_weight[batch.pg_weight > 0]
     np.testing.assert_allclose(weights, [1 / 20] * (4 if keep else 2))
 
@@ -191,7 +191,7 @@ def test_a_group_left_out_is_in_no_batch(tmp_path):
     small_run.make_group(0, (1.0, 0.0), (4, 6)),
     small_run.make_group(1, (1.0, 1.0), (4, 6)),
   ]
-  (batch,) = rl_updates.make_batches(context, groups, 0)
+  (batch,) = updates.make_batches(context, groups, 0)
   assert batch.loss_mask.sum() == 10
   # Left out, but counted in N: 1 / (4 responses * 16 tokens).
   weights = batch.pg_weight[batch.pg_weight > 0]
@@ -201,10 +201,10 @@ def test_a_group_left_out_is_in_no_batch(tmp_path):
 def test_loss_of_the_last_segments_is_that_of_the_suffix(tmp_path):
   context = small_run.make_context(tmp_path, rl__loss_segments='last')
   group = small_run.make_group(0, (1.0, 0.0), (4, 6), versions=(0, 1))
-  (batch,) = rl_updates.make_batches(context, [group], 1)
+  (batch,) = updates.make_batches(context, [group], 1)
   # What iteration 0 wrote moves into the prompt.
   prompt = len(context.task.encode_prompt(group.problem.prompt))
-  loss = rl_updates.make_loss(context.config)
+  loss = updates.make_loss(context.config)
   logprobs = jax.random.normal(jax.random.key(0), batch.tokens.shape)
   value, values = loss(logprobs, batch)
   assert values['tokens'] == 2 + 3
@@ -234,7 +234,7 @@ def _find(batch, tokens):
 def test_tokens_know_who_sampled_them(tmp_path):
   context = small_run.make_context(tmp_path)
   group = small_run.make_group(0, (1.0, 0.0), (4, 6), versions=(0, 1))
-  (batch,) = rl_updates.make_batches(context, [group], 1)
+  (batch,) = updates.make_batches(context, [group], 1)
   assert batch.loss_mask.sum() == 4 + 6
   assert batch.current_mask.sum() == 2 + 3
   for trajectory in group.trajectories:
@@ -259,9 +259,9 @@ def test_tokens_know_who_sampled_them(tmp_path):
 )
 def test_room_for_responses_that_share_a_prompt(tmp_path, changes, expected):
   context = small_run.make_context(tmp_path, **changes)
-  assert rl_updates.batch_shape(context.config, context.layout) == expected
+  assert updates.batch_shape(context.config, context.layout) == expected
   groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
-  for batch in rl_updates.make_batches(context, groups, 0):
+  for batch in updates.make_batches(context, groups, 0):
     assert (*batch.tokens.shape, batch.advantage.shape[1]) == expected
     assert (batch.prompt_ids is None) == (expected[2] == 4)
 
@@ -293,13 +293,13 @@ def test_a_shared_prompt_changes_no_loss(tmp_path, changes):
       small_run.make_group(i, (1, 0, 0, 1), (4, 6, 2, 8), versions=(0, 1))
       for i in range(3)
     ]
-    (batch,) = rl_updates.make_batches(context, groups, 1)
+    (batch,) = updates.make_batches(context, groups, 1)
     batch = batch.replace(
       ref_logprobs=-0.02 * batch.tokens * batch.loss_mask,
       behavior_logprobs=-0.021 * batch.tokens * batch.loss_mask,
     )
     logprobs = -0.02 * batch.tokens - 0.01 * batch.positions
-    loss = rl_updates.make_loss(context.config)
+    loss = updates.make_loss(context.config)
     results.append((loss(logprobs, batch), int(batch.num_rows)))
   (expected, _), *_ = results
   assert abs(float(expected[0])) > 1e-4

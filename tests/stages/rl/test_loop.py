@@ -17,9 +17,9 @@ from k15.runtime import context as context_lib
 from k15.runtime import judges
 from k15.runtime import rollouts
 from k15.runtime import weights
-from k15.stages import rl
-from k15.stages import rl_stage
-from k15.stages import rl_training
+from k15.stages.rl import loop
+from k15.stages.rl import setup
+from k15.stages.rl import training_phase
 
 
 def _odd(response, reference):
@@ -50,7 +50,7 @@ def _make_context(folder, **changes):
 
 def _train(folder, **changes):
   context = _make_context(folder, **changes)
-  state = rl.train(context, lambda: _params(context))
+  state = loop.train(context, lambda: _params(context))
   return context, state
 
 
@@ -102,13 +102,13 @@ def test_what_the_slots_did_is_on_disk(whole):
 
 def test_nothing_is_compiled_after_the_first_updates(rewarded, tmp_path):
   context = _make_context(tmp_path, rollout__token_budget=16)
-  stage = rl_stage.begin(context, _params(context))
+  stage = setup.begin(context, _params(context))
   with context.layout.use_mesh():
-    rl.run_iteration(stage, 0)
-    rl.run_iteration(stage, 1)
+    loop.run_iteration(stage, 0)
+    loop.run_iteration(stage, 1)
     with _no_compilation():
       for iteration in range(2, 5):
-        rl.run_iteration(stage, iteration)
+        loop.run_iteration(stage, iteration)
   assert stage.step._cache_size() == stage.logprobs._cache_size() == 1
 
 
@@ -116,10 +116,10 @@ def test_the_state_keeps_its_layout(rewarded, tmp_path):
   context = _make_context(
     tmp_path, rollout__token_budget=16, mesh__fsdp=2, mesh__tensor=2
   )
-  stage = rl_stage.begin(context, _params(context))
+  stage = setup.begin(context, _params(context))
   before = jax.tree.map(lambda x: x.sharding, stage.state)
   with context.layout.use_mesh():
-    rl.run_iteration(stage, 0)
+    loop.run_iteration(stage, 0)
   assert jax.tree.map(lambda x: x.sharding, stage.state) == before
 
 
@@ -171,7 +171,7 @@ def test_an_interrupted_rollout_leaves_the_start_of_its_iteration(
 
   monkeypatch.setattr(partial, 'run', run)
   with pytest.raises(context_lib.Interrupted, match='saved before iteration 1'):
-    rl.train(_train_until, lambda: _params(_train_until))
+    loop.train(_train_until, lambda: _params(_train_until))
   monkeypatch.setattr(partial, 'run', original)
   context, state = _train(tmp_path)
   _same(state, whole[1])
@@ -191,16 +191,16 @@ def test_evaluations_in_between_change_nothing_else(whole, rewarded, tmp_path):
 
 def test_stopping_after_an_iteration_says_so(rewarded, monkeypatch, tmp_path):
   context = _make_context(tmp_path, saving__every_iterations=100)
-  original = rl.run_iteration
+  original = loop.run_iteration
 
   def run_iteration(stage, iteration):
     values = original(stage, iteration)
     context.stop.set()
     return values
 
-  monkeypatch.setattr(rl, 'run_iteration', run_iteration)
+  monkeypatch.setattr(loop, 'run_iteration', run_iteration)
   with pytest.raises(context_lib.Interrupted, match='saved after iteration 0'):
-    rl.train(context, lambda: _params(context))
+    loop.train(context, lambda: _params(context))
   folder = context.workdir / 'checkpoints' / 'rl'
   checkpoints = state_lib.Checkpoints(folder, 2)
   assert checkpoints.latest_step() == 1
@@ -279,12 +279,12 @@ def test_an_iteration_that_teaches_nothing_moves_nothing(
     optimizer__weight_decay=0.1,
     **changes,
   )
-  stage = rl_stage.begin(context, _params(context))
+  stage = setup.begin(context, _params(context))
   right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
-  assert rl_training.train_on(stage, right, 0)['rl/updates'] == 2
+  assert training_phase.train_on(stage, right, 0)['rl/updates'] == 2
   before = jax.tree.map(np.asarray, stage.state)
   wrong = [small_run.make_group(i, (0.0, 0.0), (4, 6)) for i in range(4)]
-  assert rl_training.train_on(stage, wrong, 1)['rl/updates'] == 0
+  assert training_phase.train_on(stage, wrong, 1)['rl/updates'] == 0
   _same(stage.state, before)
   assert before.step == 2
 
@@ -298,12 +298,12 @@ def test_the_slow_reference_follows_the_steps(rewarded, tmp_path):
     loss__method='grpo', loss__grpo_beta=0.1, loss__grpo_reference_interval=3
   )
   context = small_run.make_context(tmp_path, **changes)
-  stage = rl_stage.begin(context, _params(context))
+  stage = setup.begin(context, _params(context))
   right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
   renewed = []
   for iteration in range(6):
     before = stage.kl_params
-    values = rl_training.train_on(stage, right, iteration)
+    values = training_phase.train_on(stage, right, iteration)
     assert values['rl/kl'] >= 0
     if stage.kl_params is not before:
       _same(stage.kl_params, stage.state.params)
@@ -331,12 +331,12 @@ def test_a_slow_reference_cut_in_two_is_the_same_bit_for_bit(
 
 def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
   context = _make_context(tmp_path, rollout__token_budget=16)
-  stage = rl_stage.begin(context, _params(context))
+  stage = setup.begin(context, _params(context))
   groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(2)]
   poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
   stage.state = stage.state.replace(params=poisoned)
   with pytest.raises(FloatingPointError, match='rl iteration 5: loss') as error:
-    rl_training.train_on(stage, groups, 5)
+    training_phase.train_on(stage, groups, 5)
   path = context.workdir / 'failed-rl-5.npz'
   assert str(path) in str(error.value)
   with np.load(path) as batch:

@@ -3,9 +3,9 @@
 import jax
 
 from k15.data_types import Group
-from k15.stages import rl_metrics
-from k15.stages import rl_updates
-from k15.stages.rl_state import Stage
+from k15.stages.rl import metrics
+from k15.stages.rl import updates
+from k15.stages.rl.stage import Stage
 from k15.training import update
 
 
@@ -15,7 +15,7 @@ def train_on(
   """All updates of an iteration; pi_theta_i is the reference of each."""
   config, timer = stage.context.config, stage.timer
   with timer('batch'):
-    batches = rl_updates.make_batches(
+    batches = updates.make_batches(
       stage.context, groups, iteration, stage.name
     )
   with timer('ref_logprobs'):
@@ -34,7 +34,7 @@ def train_on(
       )
       results.append(values)
   _renew_reference(stage, steps_before)
-  return rl_metrics.of_updates(results)
+  return metrics.of_updates(results)
 
 
 def _renew_reference(stage, steps_before):

@@ -16,7 +16,7 @@ from k15.devices import hosts
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.rollout import partial
-from k15.stages.rl_state import Stage
+from k15.stages.rl.stage import Stage
 
 # Those to come, by (group_id, sample_index).
 Verdicts = dict[tuple[int, int], futures.Future[Verdict]]

@@ -16,8 +16,8 @@ from k15.rollout import timeline as timeline_lib
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.runtime.context import Context
-from k15.stages import rl_updates
-from k15.stages.rl_state import Stage
+from k15.stages.rl import updates
+from k15.stages.rl.stage import Stage
 from k15.training import logs
 from k15.training import replay
 
@@ -33,7 +33,7 @@ def begin(context: Context, params: Any, name: str = 'rl') -> Stage:
     context.layout, optimizer, params, context.config.seed, name
   )
   kl_params = None
-  if rl_updates.uses_slow_reference(context.config):
+  if updates.uses_slow_reference(context.config):
     kl_params = jax.tree.map(lambda x: x.copy(), state.params)
   return _make(context, name, state, kl_params)
 
@@ -65,7 +65,7 @@ def device_layout(context: Context) -> dict[str, Any]:
   """`Stage.device_state` as `jax.ShapeDtypeStruct`s with shardings."""
   optimizer = _make_optimizer(context)
   layout = weights.state_layout(context.layout, optimizer).replace(frozen=None)
-  has_slow = rl_updates.uses_slow_reference(context.config)
+  has_slow = updates.uses_slow_reference(context.config)
   return dict(train=layout, kl_params=layout.params if has_slow else None)
 
 
@@ -82,7 +82,7 @@ def _make(context, name, state, kl_params):
   config, train = context.config, context.task.train
   optimizer = _make_optimizer(context)
   places = jax.tree.map(lambda x: x.sharding, state)
-  step, logprobs = rl_updates.make_updates(
+  step, logprobs = updates.make_updates(
     config, context.layout, optimizer, places
   )
   slots = timeline_lib.Timeline(context.workdir / 'timeline.jsonl')

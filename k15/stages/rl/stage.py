@@ -97,6 +97,6 @@ class Stage:
     return int(jax.device_get(self.state.step))
 
   def device_state(self) -> dict[str, Any]:
-    """What a checkpoint holds of the devices; see `rl_stage.device_layout`."""
+    """What a checkpoint holds of the devices; see `setup.device_layout`."""
     train = self.state.replace(frozen=None)
     return dict(train=train, kl_params=self.kl_params)
