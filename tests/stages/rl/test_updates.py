@@ -91,7 +91,7 @@ def test_batches_of_an_iteration_have_one_shape(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('problems', 'updates', 'complete', 'expected'),
+  ('problems', 'asked', 'complete', 'expected'),
   [
     (6, 4, 6, [1, 2, 1, 2]),
     (25, 24, 25, [1] * 23 + [2]),
@@ -103,12 +103,12 @@ def test_batches_of_an_iteration_have_one_shape(tmp_path):
   ],
 )
 def test_an_iteration_makes_so_many_updates(
-  tmp_path, problems, updates, complete, expected
+  tmp_path, problems, asked, complete, expected
 ):
   context = small_run.make_context(
     tmp_path,
     rl__problems_per_iteration=problems,
-    rl__updates_per_iteration=updates,
+    rl__updates_per_iteration=asked,
   )
   groups = [small_run.make_group(i, (1, 0), (4, 6)) for i in range(complete)]
   batches = updates.make_batches(context, groups, 0)
