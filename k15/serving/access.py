@@ -76,6 +76,8 @@ def check_host(host: str, access: Access) -> None:
   Raises:
     ValueError: says what is missing.
   """
+  # TLS alone is enough, for the server asks every client for a certificate of
+  # the same authority.
   if not (_is_loopback(host) or access.token or access.tls):
     raise ValueError(
       f'to listen on {host!r}, which other hosts reach, the worker needs a'
@@ -100,6 +102,7 @@ def add_port(server: grpc.aio.Server, address: str, access: Access) -> int:
       port = server.add_secure_port(address, credentials)
   except RuntimeError as error:
     raise OSError(f'cannot listen on {address}: {error}') from None
+  # Older versions of gRPC raise nothing and return port 0.
   if not port:
     raise OSError(f'cannot listen on {address}')
   return port
@@ -125,6 +128,8 @@ class TokenCheck(grpc.aio.ServerInterceptor):
     metadata = dict(details.invocation_metadata or ())
     given = metadata.get('authorization', '')
     given = given if isinstance(given, bytes) else given.encode()
+    # A method that nobody handles is left to gRPC, which says UNIMPLEMENTED.
+    # The comparison takes as long wherever the two differ: time tells nothing.
     if handler is None or hmac.compare_digest(given, self._expected):
       return handler
     return _refusing(handler)
@@ -140,6 +145,8 @@ def _refusing(handler):
       "this worker asks for its token, as 'authorization: Bearer TOKEN'",
     )
 
+  # gRPC calls a handler by its kind, so a refusal has to be of the kind of what
+  # it refuses.
   kinds = {
     (False, False): grpc.unary_unary_rpc_method_handler,
     (False, True): grpc.unary_stream_rpc_method_handler,

@@ -164,6 +164,8 @@ class PolicyEngine(jetstream_adapter.Engine):
     if existing_prefix is not None:
       before = np.asarray(existing_prefix.context)
       context = np.concatenate([before, context])
+    # Fewer tokens than `true_length` were cut by whoever padded them: a
+    # response to the rest would answer another prompt.
     if not 0 < len(context) < self.slots.columns or len(context) < true_length:
       raise ValueError(
         f'a prompt of {max(len(context), int(true_length))} tokens for'
@@ -180,6 +182,7 @@ class PolicyEngine(jetstream_adapter.Engine):
   ) -> EngineState:
     """Starts a response in a slot; it has random numbers of its own."""
     request = Request(
+      # Ids are int32 on the devices; JetStream gives its requests none.
       group_id=next(self._ids) % 2**31,
       sample_index=0,
       prompt=np.asarray(prefix.context),
@@ -261,6 +264,7 @@ def _pack(lengths, made):
   columns = jnp.arange(made.tokens.shape[1])
   valid = columns < made.counts[:, None]
   lengths = lengths + made.counts
+  # One array is one copy to the host; as bits, floats go through it unchanged.
   logprobs = jax.lax.bitcast_convert_type(made.logprobs, jnp.int32)
   parts = made.tokens, valid.astype(jnp.int32), lengths[:, None], logprobs
   return lengths, jnp.concatenate(parts, axis=1)

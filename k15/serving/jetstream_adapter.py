@@ -16,6 +16,8 @@ import jax
 
 from k15 import quiet_imports
 
+# Exactly this one: names inside its modules are replaced below, and another
+# version may use others without any error.
 _VERSION = '0.2.2'
 
 
@@ -95,6 +97,7 @@ def _delete_pytree(tree):
       leaf.delete()
 
 
+# JetStream's own calls `jax.tree_map`; its driver finds it by this name.
 orchestrator.delete_pytree = _delete_pytree
 # `logging.info` gives a root logger without handlers one; a logger does not.
 for _module in (orchestrator, server_lib, token_utils):

@@ -27,6 +27,7 @@ from k15.rollout.slots import DecodedTokens
 from k15.serving import engine as engine_lib
 from k15.serving import jetstream_adapter
 
+# The largest id or number of tokens that int32 holds.
 _NO_LIMIT = 2**31 - 1
 
 
@@ -59,6 +60,8 @@ class JetStreamDriver(driver_lib.RolloutDriver):
       ValueError: another number of engines, or Ray.
     """
     del jax_padding  # Prompts go to the scheduler as they are.
+    # One scheduler on one thread serves all requests: among several engines it
+    # would have to choose.
     numbers = [len(e or ()) for e in (prefill_engines, generate_engines)]
     if numbers != [1, 1] or is_ray_backend:
       raise ValueError(
@@ -190,6 +193,8 @@ def request_of(
     tokens = np.array([*start, *active.prefill_content], np.int32)
   budget = active.max_tokens
   if isinstance(engine, engine_lib.PolicyEngine):
+    # A client of JetStream asks for its own maximum, whatever fits. A prompt
+    # without room keeps a budget of 1, which is then refused with the numbers.
     budget = max(1, min(budget, engine.slots.columns - len(tokens)))
     settings = dict(temperature=engine.temperature, seed=engine.seed)
   else:
@@ -396,6 +401,8 @@ class StockBackend:
       self._live[slot][1] -= len(made)
       if stop[slot] != Stop.RUNNING:
         del self._live[slot]
+    # Not 0, which would be the log-probability of what is certain: whoever
+    # would train on these is stopped by NaN.
     logprobs = np.full(shape, np.nan, np.float32)
     steps = np.int32(end - start)
     return DecodedTokens(tokens, logprobs, counts, stop, steps)

@@ -102,6 +102,8 @@ class WeightsKeeper:
       f'version {order[1]} of trainer {order[0]}, while version'
       f' {self._incoming[1]} of trainer {self._incoming[0]} is coming in',
     )
+    # Whoever begins to receive takes the place of who did before; the earlier
+    # one sees it at its next shard, and gives up.
     me = self._receiving = object()
     self._incoming = order
     try:
@@ -173,6 +175,8 @@ class WeightsKeeper:
         f'version {header.version} was overtaken while it came in',
       )
       receiver.add(message.shard)
+    # Off the event loop, on which the heartbeats of all streams are written: a
+    # worker that is silent meanwhile would be taken for dead.
     tree = await loop.run_in_executor(None, receiver.finish)
     return await loop.run_in_executor(None, weights.place, tree, self._layout)
 
@@ -180,11 +184,15 @@ class WeightsKeeper:
     async with self._swapping:
       self._is_new(header, order)  # Another may have been quicker.
       is_other = self._loaded and order[0] != self._order[0]
+      # While weights of another trainer come into force nothing is promised:
+      # the versions of the two are not comparable.
       loaded, self._loaded = self._loaded, self._loaded and not is_other
       swap_in = _swap_in(params, order[1], header.live_requests, is_other)
       try:
         await asyncio.wrap_future(self._driver.command(swap_in))
         while header.live_requests == 'drain' and not await self._serves(order):
+          # Draining lasts as long as the longest live response, and the
+          # scheduler tells nobody when it has swapped: it is asked.
           await asyncio.sleep(0.05)
       except BaseException:
         self._loaded = loaded

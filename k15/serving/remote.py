@@ -28,6 +28,8 @@ from k15.rollout.requests import Chunk, Completion, Request, Stop, Work
 from k15.serving import weights
 
 _REPORT_SECONDS = 5.0  # between two warnings while no worker is there
+# A worker that is lost is no failure of the request. One that fails on every
+# worker would go round for ever.
 _MOST_FAILURES = 3  # of one request, before it is given up
 
 
@@ -102,6 +104,7 @@ class RemoteRollout:
     del longest_context
     # Those that can be reached share the work from the start.
     self._wait(lambda: all(w.is_settled for w in self._workers))
+    # Settled is not ready: all of them may have failed at their first attempt.
     self._wait(lambda: any(w.is_ready for w in self._workers))
 
   def pop_stats(self) -> dict[str, int | float]:
@@ -146,6 +149,8 @@ class RemoteRollout:
     """The next completion."""
     while True:
       with contextlib.suppress(queue.Empty):
+        # Not for ever: if all workers are gone nothing will come, and patience
+        # is counted below.
         outcome = run.outcomes.get(timeout=1.0)
         if isinstance(outcome, Exception):
           raise outcome
@@ -318,6 +323,8 @@ class Run:
 
   def _push(self, work, in_front=False):
     rest = work.rest()
+    # Works of one context stay together, so that whoever gets them prefills
+    # once.
     key = rest.prompt.tobytes() + b'|' + rest.response.tobytes()
     works = self._waiting.setdefault(key, collections.deque())
     works.append(work)

@@ -69,6 +69,8 @@ class RolloutServer:
     self.keeper = keeper.WeightsKeeper(driver, slots.config, layout)
     shape = service.shape_of(slots)
     limits = service.at_least(limits, shape)
+    # The driver counts requests of JetStream's calls too, which know no
+    # `Limits`.
     driver.max_requests = limits.requests
     self._service = service.RolloutService(driver, self.keeper, shape, limits)
     # The handlers' loop has a thread: this one may wait for a signal.
@@ -106,6 +108,8 @@ class RolloutServer:
     if checkpoint:
       params, version = models.load(checkpoint, slots.config, self._layout)
     else:
+      # Programs depend on shapes and layouts only: zeros stand for the weights
+      # that a trainer will send.
       zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._layout)
       params = weights.place(zeros, self._layout)
     self.driver.command(lambda _: backend.warm_up(slots, params)).result()
@@ -142,6 +146,8 @@ class RolloutServer:
         # Larger messages are read, to be refused with a sentence.
         ('grpc.max_receive_message_length', 16 * limits.message_bytes),
         ('grpc.max_send_message_length', 16 * limits.message_bytes),
+        # By default two gRPC servers may share a port: a worker started twice
+        # would take some of the first one's connections, unnoticed.
         ('grpc.so_reuseport', 0),
         # Finds clients whose host is gone; their samples are cancelled.
         ('grpc.keepalive_time_ms', 60_000),
@@ -155,6 +161,8 @@ class RolloutServer:
     return access_lib.add_port(self._grpc_server, address, access)
 
   async def _shut_down(self):
+    # Streams first, each with a sentence: the server alone would break them off
+    # without one.
     self._service.close()
     await self._grpc_server.stop(grace=_STOP_SECONDS)
 

@@ -133,6 +133,8 @@ class RolloutService:
 
   async def Stats(self, request, context):
     """Counts; those of the last time while the driver is in a long call."""
+    # Clients ask for this to see whether a worker lives; one that compiles for
+    # a minute does, and has to answer meanwhile.
     values = asyncio.ensure_future(
       self._command(lambda scheduler: scheduler.stats())
     )
@@ -163,6 +165,8 @@ class RolloutService:
           raise message
         stream.beat(message.heartbeat_seconds)
         groups = self._parse(message)
+        # The client's number is not trusted: its stream could wait here for
+        # ever.
         wait = min(message.wait_seconds, self._limits.wait_seconds)
         promise = (message.trainer, message.min_version)
         await self._keeper.wait_for(promise, wait)
@@ -183,6 +187,8 @@ class RolloutService:
           requests_lib.check(
             request, self._shape.columns, self._shape.vocab_size
           )
+        # The budget was cut to what is left up to `max_length`; if that
+        # decided, the end of the budget is the end of the response.
         longest = len(requests[0].response) + requests[0].budget
         parsed += [(r, longest == group.max_length) for r in requests]
       return parsed
@@ -224,6 +230,8 @@ class RolloutService:
     if not rest:
       return
 
+    # The load is counted down on the driver's thread, with the cancelling:
+    # earlier, others would be let in while these still hold their slots.
     def cancel(scheduler):
       scheduler.cancel(rest)
       self._load.remove(rest)

@@ -31,6 +31,7 @@ class Limits:
   """
 
   requests: int = 4096
+  # At 4 bytes a token and 4 a log-probability, half a gigabyte of the host.
   tokens: int = 1 << 26
   message_bytes: int = 4 << 20
   wait_seconds: float = 60.0
@@ -94,6 +95,8 @@ class Stream:
   def beat(self, seconds: float) -> None:
     """Sets how long the stream may be silent; the first time only."""
     if self._heartbeat is None and seconds > 0:
+      # The client's number is not trusted: it could keep the event loop busy
+      # with empty replies.
       self._heartbeat = min(max(seconds, 0.05), 60.0)
       self._event.set()
 
@@ -122,6 +125,8 @@ class Stream:
       if chunk.stop is not Stop.RUNNING:
         del self._live[chunk.request]
         self._load.remove([chunk.request])
+      # One wake-up for all chunks until the writer comes: each is a system
+      # call, and there is a chunk for every slot and call.
       wake, self._woken = not self._woken, True
     if wake:
       self._loop.call_soon_threadsafe(self._event.set)

@@ -81,5 +81,7 @@ class TextStream:
         self._tokens = self._tokens[self._closed - count :]
         self._closed, self._written = count, len(rest) - held
         break
+      # A cut may fall where the rest decodes to another text; farther back
+      # there is another place to try.
       count *= 2
     self._window = max(_WINDOW, 2 * len(self._tokens))

@@ -65,6 +65,8 @@ def snapshot(
     live_requests: 'interrupt', 'drain' or 'in_flight'.
   """
   arrays = {
+    # Of a CPU `device_get` may return the device's own memory, and a snapshot
+    # is sent again whenever a worker comes back: it needs memory of its own.
     name: np.array(array, order='C')
     for name, array in named(jax.device_get(params)).items()
   }
@@ -153,6 +155,8 @@ class Receiver:
       ValueError: it is not of this policy.
     """
     name, data = shard.name, shard.data
+    # The sum of each shard tells at once that it is damaged; that of the whole,
+    # in the end, that none is missing, doubled or of another update.
     if shard.index != self._count:
       raise Damaged(f'shard {shard.index} where {self._count} was expected')
     if zlib.crc32(data) != shard.crc32:
@@ -194,6 +198,7 @@ class Receiver:
     if self._checksum.digest() != self._header.sha256:
       raise Damaged('the update as a whole is damaged: its sha256')
     arrays = {
+      # A parameter without elements has no shard that would bring it.
       name: np.empty(0, np.uint8) if _nbytes(kind) == 0 else self._buffers[name]
       for name, kind in self._kinds.items()
     }

@@ -20,6 +20,7 @@ from k15.rollout.slots import SlotDecoder
 from k15.serving import rollout_pb2 as pb
 
 _SERVICE = pb.DESCRIPTOR.services_by_name['Rollout']
+# Little-endian whatever the host is, as `rollout.proto` says.
 _INT32, _FLOAT32 = np.dtype('<i4'), np.dtype('<f4')
 
 
@@ -182,6 +183,8 @@ def settings_of(slots: SlotDecoder) -> str:
 
   Workers that share it sample the same tokens; another's are refused.
   """
+  # Both decide how training computes, and nothing about sampling: a trainer and
+  # its workers may differ in them.
   config = dataclasses.replace(slots.config, remat='none', logprob_chunk=1)
   settings = (
     config,

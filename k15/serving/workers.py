@@ -89,6 +89,7 @@ class RemoteWorker:
     self._channel = self._stub = self._snapshot = None
     self._calls = {}  # run -> its stream
     self._quiet = collections.Counter()  # run -> seconds since a reply
+    # Until the worker has said how long its messages may be.
     self._message_bytes = 1 << 20
     self._seen, self._stats = {}, collections.Counter()
     self._retry, self._wait = 0.0, _RETRY_SECONDS[0]
@@ -236,7 +237,10 @@ class RemoteWorker:
     with self._lock:
       for name in COUNTS:
         value = int(stats.values.get(name, 0))
+        # What a worker had counted before this trainer met it is not of this
+        # run.
         seen = self._seen.get(name, value if is_new else 0)
+        # A count below the one seen is of a process that began anew.
         self._stats[name] += value - (seen if seen <= value else 0)
         self._seen[name] = value
 
@@ -252,6 +256,8 @@ class RemoteWorker:
       try:
         self._stream(run, share)
       except grpc.RpcError as error:
+        # The request itself is wrong: every other worker would refuse it too,
+        # so the run ends instead of trying them one by one.
         if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
           run.fail(ValueError(error.details()))
           return
@@ -289,6 +295,7 @@ class RemoteWorker:
     promise = dict(
       trainer=header.trainer,
       min_version=header.version,
+      # Three heartbeats may be late before the worker is given up.
       heartbeat_seconds=self._silence / 4,
     )
     while works := run.take(share):
@@ -297,6 +304,8 @@ class RemoteWorker:
       for context in works:
         groups = wire.groups_of([work.rest() for work in context])
         added = sum(group.ByteSize() for group in groups)
+        # Half, for a message is more than its groups. A context that is too
+        # long by itself is sent all the same, and refused with a sentence.
         if size and size + added > self._message_bytes // 2:
           yield message
           message, size = pb.SubmitRequest(**promise), 0
@@ -385,6 +394,8 @@ class LocalWorker:
         by_request = {work.rest(): work for work in context}
         submitted += by_request
 
+        # Bound now: by the time a chunk comes, the loop has another
+        # `by_request`.
         def deliver(chunk, by_request=by_request):
           run.accept(share, by_request[chunk.request], chunk)
 
