@@ -106,6 +106,7 @@ def of_problem(
 
 def digest(*values: Any) -> str:
   """24 hexadecimal digits of the hash of values that JSON can hold."""
+  # 96 bits: among millions of responses no two names meet by chance.
   return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:24]
 
 
@@ -131,6 +132,8 @@ def judge_of(
   r = config.reward
   if cut_is_wrong is None:
     cut_is_wrong = r.cut_is_wrong
+  # Of `reward` nothing else: threads, services and sandboxes decide how soon a
+  # verdict comes, and not which one.
   settings = config.task.answer_marker, r.program_seconds, cut_is_wrong
   return f'{route}:{digest(route, problem.answer, settings)[:12]}'
 

@@ -79,8 +79,12 @@ def draw(
         journal.add_response(ask, written)
         for wanted in missing[ask.name]:
           judging.begin(wanted)
+        # What is judged by now goes to disk: a kill loses only verdicts under
+        # way.
         judging.take()
         progress(len(missing[ask.name]))
+        # Asked once a response in all processes, which agree at the same one of
+        # them.
         if stop():
           return False
   return judging.finish(stop)

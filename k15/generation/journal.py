@@ -102,6 +102,7 @@ class Journal:
     self._add(line | dict(zip(_VERDICT, values, strict=True)))
 
   def _add(self, line):
+    # To disk first: nobody is told of what a kill could still take back.
     if self._writes:
       files.append_jsonl(self._path, [line])
     self._take(line)
@@ -120,7 +121,9 @@ class Journal:
       found = Written(
         line['text'], StopReason(line['stop']), line.get('length', -1), tokens
       )
+      # The first, for the verdicts that stand in the file are of it.
       self._responses.setdefault(name, found)
     elif 'judge' in line and 'accuracy' in line:
       verdict = {key: line.get(key) for key in _VERDICT}
+      # The last: who judged again did so because of the one before.
       self._verdicts[*name, line['judge']] = verdict

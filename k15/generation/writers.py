@@ -142,6 +142,8 @@ def by_server(
   """
 
   def request(ask):
+    # Responses of a server cannot be drawn again bit for bit, whatever the
+    # seed: other requests share its batches. The journal is what keeps them.
     body = dict(
       model=model,
       messages=messages_of(ask.question),
@@ -160,6 +162,8 @@ def by_server(
         for future in futures.as_completed(waiting):
           yield waiting[future], future.result()
       finally:
+        # Whoever has enough closes the generator here: what has not been sent
+        # is dropped, what is under way is waited for.
         pool.shutdown(cancel_futures=True)
 
   return write
@@ -198,6 +202,8 @@ def _post(url, body, key, seconds):
         return json.load(response)
     except urllib.error.HTTPError as error:
       reason = f'{error.code} {error.read(200).decode(errors="replace")}'
+      # What is refused for its content is refused again; too many requests, and
+      # failures of the server's own, may pass.
       if error.code != 429 and error.code < 500:
         break
     except (OSError, http.client.HTTPException, ValueError) as error:
