@@ -81,6 +81,8 @@ def _sums_of_copies(arrays, version, shardings):
       _sum_of_copy(block, array.shape, spec, mesh)
       for block, array, spec in zip(blocks, arrays, specs, strict=True)
     ]
+    # The version travels with the sums: a process that is one behind is found
+    # by the same comparison.
     sums = jnp.stack([*sums, version])
     copies = jax.lax.all_gather(sums, mesh.axis_names)
     return jnp.stack([copies.min(axis=0), copies.max(axis=0)], axis=1)
@@ -100,6 +102,8 @@ def _sum_of_copy(block, shape, spec, mesh):
   split = []
   for axis, here in enumerate(block.shape):
     axes = spec[axis] if axis < len(spec) else None
+    # Where an axis is split this block begins at its own offset: positions are
+    # those of the whole array, so that layouts do not matter.
     axes = () if axes is None else (axes,) if isinstance(axes, str) else axes
     first = jax.lax.axis_index(axes) * here if axes else 0
     index = jax.lax.broadcasted_iota(jnp.uint32, block.shape, axis)

@@ -81,6 +81,8 @@ def steps(
   Empty where the meshes have no common cut, as (2, 3) and (3, 2).
   """
   cuts = sorted({*_cuts(here.mesh), *_cuts(target.mesh)})
+  # Without a common cut no axis of both meshes is a group of devices in a row;
+  # the compiler then moves the array in its own way.
   if any(high % low for low, high in zip(cuts, cuts[1:], strict=False)):
     return []
   before = _dimensions(here, ndim, cuts)
@@ -94,6 +96,7 @@ def steps(
   mesh = Mesh(
     target.mesh.devices.reshape(sizes),
     [_name(cut) for cut in cuts[:-1]],
+    # As those of `make_mesh` are: constraints in a jitted function need them.
     axis_types=(AxisType.Auto,) * len(sizes),
   )
   way = []
@@ -112,6 +115,8 @@ def _mover(here, target, ndim):
       x = jax.lax.with_sharding_constraint(x, stop)
     return x
 
+  # The last stop is the target's layout on other names of axes; what comes out
+  # has to be equal to the target, or each use would compile anew.
   return jax.jit(move_one, out_shardings=target)
 
 

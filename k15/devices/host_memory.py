@@ -34,6 +34,8 @@ class Shelf:
     leaves, self._tree = jax.tree.flatten(tree)
     self._leaves = [self._away(leaf) for leaf in leaves]
     jax.block_until_ready([shards for _, _, shards in self._leaves])
+    # Only when all copies are complete; `delete` frees the devices now, however
+    # many others still refer to the arrays.
     for leaf in leaves:
       leaf.delete()
     self._count(start)
@@ -101,6 +103,9 @@ def keep_freed() -> None:
   mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
   if mallopt is None:
     return
+  # Large blocks otherwise are mappings of their own, unmapped when freed, and
+  # the end of the heap is trimmed; with one arena, what a thread has freed
+  # serves the others.
   mallopt(_MMAP_MAX, 0)
   mallopt(_TRIM_THRESHOLD, 2**31 - 1)
   mallopt(_TOP_PAD, 64 * 2**20)

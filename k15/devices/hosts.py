@@ -116,6 +116,8 @@ class Poll:
     if jax.process_count() == 1:
       return self._flag()
     self._calls += 1
+    # An agreement is an exchange between all hosts; after every response it
+    # would cost more than the response.
     if self._calls < self._stride:
       return False
     now = self._clock()

@@ -87,6 +87,7 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes) -> jax.Array:
   """
   if len(logical_axes) != x.ndim:
     raise ValueError(_miscounted(logical_axes, x.shape))
+  # Outside of jit a constraint would move the array at once.
   if not isinstance(x, jax.core.Tracer):
     return x
   names = (
@@ -139,6 +140,8 @@ def sharding_of(
         f'({mesh_axes})'
       )
     spec.append(None if size % ways else mesh_axes)
+  # A device has one place on each axis of the mesh, so it cannot say which part
+  # of two axes of an array lies there.
   used = [axis for axes in spec for axis in _names(axes)]
   twice = sorted({axis for axis in used if used.count(axis) > 1})
   if twice:
