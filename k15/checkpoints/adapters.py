@@ -72,6 +72,8 @@ def _tensor(name, which):
 
 
 def _to_json(shape, tensors, base):
+  # peft looks for modules by the last part of their names: 'q_proj', in every
+  # layer.
   modules = sorted({name.split('.')[-3] for name in tensors})
   return dict(
     peft_type='LORA',
@@ -82,6 +84,7 @@ def _to_json(shape, tensors, base):
     lora_dropout=0.0,
     target_modules=modules,
     bias='none',
+    # Matrices are written [out, in], as torch's linear layers have theirs.
     fan_in_fan_out=False,
     use_rslora=False,
     inference_mode=True,

@@ -57,6 +57,7 @@ def directory_of(path: pathlib.Path) -> pathlib.Path:
 
 def _stamp(path):
   state = path.stat()
+  # Not a hash: to read 10 GB at every start would take longer than most starts.
   return f'{_VERSION} {state.st_size} {state.st_mtime_ns}\n'
 
 
@@ -66,6 +67,8 @@ def _has(directory, stamp):
 
 
 def _replace(path, directory, stamp):
+  # A name of its own: without locks several processes convert at once, and none
+  # may write into another's.
   new = directory.with_name(f'{directory.name}.{uuid.uuid4().hex}')
   print(f'{path}: being converted into {directory}', flush=True)
   try:

@@ -77,6 +77,7 @@ def read(
     head_dim=_head_dim(fields, kind, own['hidden_size'] // heads or None),
     hidden_act='silu',
     rms_norm_eps=fields.positive(f'{kind}.attention.layer_norm_rms_epsilon'),
+    # llama.cpp writes no head where it is the embedding.
     tie_word_embeddings='output.weight' not in file.shapes(),
     rope_theta=fields.positive(f'{kind}.rope.freq_base', 10000.0),
     torch_dtype=_dtype(file),
@@ -161,6 +162,7 @@ def _llama3(file, config):
   divisors = file.read(ROPE_FACTORS).astype(np.float64)
   if np.all(divisors == 1):
     return None
+  # Low frequencies are divided by the whole factor, and none by more.
   factor = float(str(np.float32(divisors.max())))
   base = rope.base_frequencies(config['head_dim'], config['rope_theta'])
   for length in _LENGTHS:

@@ -153,11 +153,14 @@ def _check_header(file):
   if walk.size < 4 or file.read(4) != b'GGUF':
     raise tensor_files.BadWeights('is no GGUF file: those begin with GGUF')
   version = walk.number('<I')
+  # Version 1 counts in 32 bits. The number of a big-endian file, read the other
+  # way round, is none of these.
   if version not in (2, 3):
     raise tensor_files.BadWeights(
       f'is of version {version} of GGUF, not 2 or 3, or big-endian'
     )
   num_tensors, num_fields = walk.number('<Q'), walk.number('<Q')
+  # The format's own, where the file names none.
   alignment = 32
   for _ in range(num_fields):
     name = walk.text()
@@ -168,6 +171,8 @@ def _check_header(file):
     else:
       _skip_value(walk, kind)
   ends = [_end_of_tensor(walk) for _ in range(num_tensors)]
+  # Tensors begin at the next multiple behind the header, and their offsets
+  # count from there.
   start = -(-walk.place() // max(1, alignment)) * alignment
   for name, end in ends:
     if start + end > walk.size:

@@ -41,6 +41,8 @@ def read(fields: Fields) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
   """
   if fields.text(f'{_KEYS}model') != 'gpt2':
     raise fields.refuse(f'{_KEYS}model', "'gpt2', byte-level BPE")
+  # It would change the tokens of every text, and no byte-level tokenizer of
+  # these models has it.
   if fields.flag(f'{_KEYS}add_space_prefix', False):
     raise fields.refuse(f'{_KEYS}add_space_prefix', 'false')
   tokens, kinds = _tokens(fields)
@@ -91,6 +93,8 @@ def _model(fields, tokens, kinds, pre):
     )
   try:
     return tokenizers.models.BPE(
+      # Llama 3 takes a word that is a token as it is, also where merging its
+      # pieces would end elsewhere.
       vocab, merges, ignore_merges=pre == 'llama-bpe'
     )
   except Exception as error:  # The library raises nothing narrower.

@@ -152,6 +152,8 @@ def _load_leaf(files, like, leaf):
     PartitionSpec(*_spec(like.sharding, len(like.shape))[1:]),
   )
   finish = _finish(leaf.is_transposed, like.dtype, own)
+  # Layer by layer into one donated array: joined in the end, all layers would
+  # lie on the devices twice.
   stacked = _zeros(like.shape, like.dtype, like.sharding)()
   for i, name in enumerate(leaf.names):
     layer = finish(_read(files, name, leaf, own))
@@ -213,6 +215,7 @@ TOKENIZER_FILES = (
   'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json',
   'added_tokens.json', 'vocab.json', 'merges.txt', 'chat_template.jinja',
 )  # fmt: skip
+# As transformers 4 cuts its files by default.
 MAX_FILE_BYTES = 5_000_000_000
 
 
@@ -264,6 +267,8 @@ def export(
     _write_json(partial / 'generation_config.json', texts[1])
     if tokenizer_from:
       _copy_tokenizer(pathlib.Path(tokenizer_from), partial)
+    # A rename takes the place of an empty directory, and of no other; until
+    # here a kill leaves `.partial`, which the next attempt removes.
     os.replace(partial, directory)
 
 
@@ -322,6 +327,8 @@ def _places(params) -> Iterator:
 
 def gather(x: jax.Array, leaf: Leaf, layer: int, dtype: Any) -> np.ndarray:
   """One tensor as numpy, turned as the files have it; in every process."""
+  # By a jitted function and not by `np.asarray`, which a process can do only of
+  # what its own devices hold.
   whole = None
   if isinstance(x.sharding, NamedSharding):
     whole = NamedSharding(x.sharding.mesh, PartitionSpec())

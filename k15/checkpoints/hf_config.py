@@ -99,6 +99,8 @@ def shape_of(config: Fields) -> policy.PolicyConfig:
   _refuse_windows(config, sizes['num_layers'])
   return policy.PolicyConfig(
     **sizes,
+    # What a file leaves out has the default of transformers: heads of 128 in
+    # Qwen3, and d_model over the number of heads in the others.
     **_heads(config, sizes, 128 if qk_norm else None),
     rms_norm_eps=config.positive('rms_norm_eps', 1e-6),
     qkv_bias=qkv_bias,
@@ -137,6 +139,7 @@ def _refuse_windows(config, num_layers):
   has_windows = config.flag('use_sliding_window', False)
   if kinds or not has_windows or config.values.get('sliding_window', 0) is None:
     return
+  # 28 is Qwen2's default; windows that begin behind the last layer are none.
   first = config.values.get('max_window_layers', 28)
   if type(first) is not int or first < num_layers:
     raise ValueError(
@@ -180,6 +183,7 @@ def read_generation(directory: str | pathlib.Path) -> Generation:
   )
   return Generation(
     max_length=config.size('max_position_embeddings'),
+    # In order, for the first ends a text where no eos_token is named.
     eos_ids=tuple(dict.fromkeys(eos_ids)),
     bos_id=bos,
     pad_id=pad,

@@ -47,6 +47,7 @@ def read(directory: pathlib.Path, settings: Fields) -> jinja2.Template | None:
   if source is None:
     return None
   try:
+    # In a sandbox: a template is a program that comes with a download.
     return _environment().from_string(source)
   except (jinja2.TemplateError, RecursionError) as error:
     raise ValueError(f'{where}: the chat template: {error}') from None
@@ -114,6 +115,7 @@ def _environment():
     extensions=[_Generation, jinja2.ext.loopcontrols],
   )
   environment.filters['tojson'] = _to_json
+  # What templates of the hub call beside Jinja's own, by transformers' names.
   environment.globals |= dict(
     raise_exception=_raise_exception, strftime_now=_strftime_now
   )
@@ -142,6 +144,8 @@ def _strftime_now(form):
 
 
 _SPECIAL = ('bos', 'eos', 'pad', 'unk', 'sep', 'cls', 'mask')
+# The answer is a word that no template writes by itself, so that what follows
+# it is the end of the turn.
 _QUESTION = dict(role='user', content='Which word is it?')
 _ANSWER = dict(role='assistant', content='perihelion')
 

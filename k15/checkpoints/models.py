@@ -230,6 +230,8 @@ def save(
   new = directory.with_name(directory.name + _NEW)
   if jax.process_index() == 0:
     shutil.rmtree(new, ignore_errors=True)
+  # Others would find what an earlier attempt left there, and refuse the
+  # directory as not empty.
   hosts.wait(f'{directory}: begins')
   hf.export(
     new, shape, params, generation, shape.param_dtype,
@@ -241,7 +243,10 @@ def save(
     if is_bytes:
       text = json.dumps(dict(words=tokenizer.words))
       (new / BYTE_TOKENIZER).write_text(text + '\n')
+    # The last file: a directory with it is a model that a stage has left.
     (new / ORIGIN).write_text(json.dumps(dataclasses.asdict(origin)) + '\n')
+    # A rename replaces no full directory, so a kill between these lines leaves
+    # no model: the stage, whose checkpoint is there, writes it again.
     shutil.rmtree(directory, ignore_errors=True)
     new.rename(directory)
   hosts.wait(f'{directory}: done')

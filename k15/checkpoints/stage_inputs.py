@@ -21,6 +21,8 @@ from k15.config import keys
 from k15.devices import fingerprints
 from k15.devices import hosts
 
+# config.json too, for the size of the vocabulary and ids that end a response
+# are read from it.
 _TOKENIZER = (
   *hf.TOKENIZER_FILES, models.BYTE_TOKENIZER, 'config.json',
   'generation_config.json',
@@ -86,6 +88,8 @@ def check(
     ),
   )
   before = hf_config.read_json(path) if path.exists() else {}
+  # What has not saved anything cannot go on from anything: it begins with what
+  # is there now.
   if before and has_saved(workdir, stage):
     _compare_models(workdir, stage, before, now)
     _compare_files(stage, before, config)

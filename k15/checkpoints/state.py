@@ -29,7 +29,11 @@ class Checkpoints:
     """Opens or creates a folder that keeps the newest `keep` steps."""
     options = quiet.ocp.CheckpointManagerOptions(
       max_to_keep=keep,
+      # A run that says it is saved and ends must have been right: what `save`
+      # has returned from is on disk.
       enable_async_checkpointing=False,
+      # What a kill left of a save goes away at the next start, or it would fill
+      # the disk.
       cleanup_tmp_directories=True,
     )
     self._manager = quiet.ocp.CheckpointManager(
@@ -50,6 +54,7 @@ class Checkpoints:
       state: pytree of arrays.
       host: part -> name -> numpy array, or a value that JSON can hold.
     """
+    # An iteration that breaks off saves what it began with, which may be there.
     if step in self._manager.all_steps():
       return
     self._manager.save(
@@ -81,6 +86,8 @@ class Checkpoints:
       step,
       args=quiet.ocp.args.Composite(
         state=quiet.ocp.args.StandardRestore(abstract),
+        # Without shapes to restore to: how much the host remembers is known
+        # only once it is read. Hence one array, of however many bytes.
         host=quiet.ocp.args.StandardRestore(),
       ),
     )
@@ -121,6 +128,8 @@ def pack(host: dict[str, dict[str, Any]]) -> np.ndarray:
         values[part][name] = value
   text = np.frombuffer(json.dumps(values).encode(), np.uint8)
   buffer = io.BytesIO()
+  # Not pickled: what is read again must not be a program, nor depend on where a
+  # class is defined.
   np.savez(buffer, json=text, **arrays)
   return np.frombuffer(buffer.getvalue(), np.uint8)
 

@@ -118,6 +118,8 @@ def _read_index(directory):
   if not isinstance(promised, dict) or not promised:
     raise BadWeights(f'{path} has no weight_map')
   for tensor, name in promised.items():
+    # A file from elsewhere says here what is opened: no path may lead out of
+    # the directory.
     if not isinstance(name, str) or pathlib.Path(name).name != name:
       raise BadWeights(
         f'{path}: {tensor} is in {name!r}, which is no file name'
@@ -224,6 +226,7 @@ def write(
     arrays: one for each name.
   """
   names = {value: key for key, value in DTYPES.items()}
+  # transformers refuses files that do not say for which library they are.
   header, start = {'__metadata__': {'format': 'pt'}}, 0
   for name, kind in kinds.items():
     shape, dtype = kind
@@ -233,8 +236,10 @@ def write(
     )
     start = end
   text = json.dumps(header).encode()
+  # Data that begin at a multiple of 8 can be mapped as numbers of any width.
   text += b' ' * (-len(text) % 8)
   with path.open('wb') as file:
     file.write(len(text).to_bytes(8, 'little') + text)
     for array in arrays:
+      # As bytes, for Python's buffers know no bfloat16.
       file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
