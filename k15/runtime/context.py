@@ -112,6 +112,8 @@ class Context:
     """Starts to judge a response, in the first process; see `Scorer.submit`."""
     if hosts.is_first():
       return self.scorer.submit(problem, text, stop, opening)
+    # One sandbox for the run, not one a process: verdicts by time-out would
+    # differ between them, and only the first one's count.
     elsewhere = futures.Future()
     elsewhere.set_result(Verdict('wrong', 'judged by the first process'))
     return elsewhere
@@ -169,6 +171,8 @@ def make_layout(
       the mesh do not fit the devices.
   """
   shape, known = policy.PolicyConfig(**config.policy), tokenizer.vocab_size
+  # More rows than tokens are usual, as checkpoints pad to round numbers; with
+  # fewer, a lookup would clamp the id and say nothing.
   if 0 < shape.vocab_size < known:
     raise ValueError(
       f'policy.vocab_size is {shape.vocab_size}, below the {known} of the'

@@ -145,6 +145,8 @@ def measure(
   tokens = np.array([[r['length'] for r in group] for group in groups])
 
   def estimate(values):
+    # Made anew, so that all measures of a set are taken over the same draws of
+    # problems.
     rng = streams.rng(seed, 'bootstrap')
     means = statistics.bootstrap(values, resamples, rng)
     low, high = statistics.interval(means, level)
@@ -180,6 +182,7 @@ def _votes(groups, reward_of, marker, opening):
     reward = routes.terms_of(reward_of(group[0]))[0].reward
     answers = [
       scoring.answer_of(opening(r['prompt']) + r['response'], reward, marker)
+      # What was cut may hold an answer that it would have taken back.
       if r['stop'] == StopReason.EOS.value
       else None
       for r in group
@@ -199,6 +202,8 @@ def _shares(records):
   def share(is_so):
     return float(np.mean([is_so(r) for r in records]))
 
+  # Behind the colon stands what is of one response alone, such as the message
+  # of an exception: each would be a reason of its own.
   reasons = {r['reason'].partition(':')[0] for r in records if _is_error(r)}
   return dict(
     truncated=share(lambda r: r['stop'] == StopReason.MAX_LENGTH.value),

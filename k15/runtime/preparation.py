@@ -35,6 +35,7 @@ def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
   checks.validate_processes(config)
   m = config.mesh
   hosts.join(m.coordinator, m.num_processes, m.process_id)
+  # Before it is validated: the shape decides which meshes and rules fit.
   context.adopt_checkpoint(config)
   checks.validate(config, jax.device_count(), arithmetic.KINDS)
   workdir = pathlib.Path(workdir).absolute()

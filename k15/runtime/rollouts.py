@@ -38,6 +38,8 @@ def sampling(
   with context.layout.use_mesh():
     brought.update(params, version=0)
   rollout.set_params(brought.params, version=0)
+  # Where layouts or precisions differ, two copies of the weights are there
+  # until now; while responses are sampled there is one.
   del params, brought
   try:
     with context.rollout_layout.use_mesh():
@@ -128,6 +130,8 @@ def make_handover(context: Context) -> handover.HandOver:
   """
   workers = context.config.rollout.workers
   decodes = not workers or 'local' in workers
+  # Workers elsewhere read the weights from training's layout: nothing has to
+  # move inside this process.
   layout = context.rollout_layout if decodes else context.layout
   shapes = weights.param_layout(layout)
   return handover.HandOver(jax.tree.map(lambda x: x.sharding, shapes))
@@ -153,6 +157,8 @@ def make_slots(
     repetition_count=r.repetition_count,
     repetition_max_period=r.repetition_max_period,
     repetition_min_tokens=r.repetition_min_tokens,
+    # Joined kernels would have to be cut across q, k and v: with a split axis
+    # that is a copy between devices for every version.
     fuse_projections=all(
       sharding.ways_of(layout.mesh, layout.rules, axis) == 1
       for axis in ('heads', 'kv_heads', 'mlp')

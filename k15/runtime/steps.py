@@ -81,6 +81,8 @@ def run(
   start, loop = checkpoints.latest_step() or 0, None
   if epochs or start < config.steps:
     context.logger.truncate(stage, start)
+    # Before the state is made: DPO computes its reference here, with a copy of
+    # the weights that is gone when the moments come.
     loop = prepare(start)
   if start:
     like = layout().replace(frozen=None)
@@ -134,16 +136,21 @@ def _steps(context, stage, loop, step, state, start, checkpoints):
       with timer('update'):
         state, values = step(state, batch)
         values = {k: float(v) for k, v in jax.device_get(values).items()}
+      # Before anything is saved: a state that is not finite must not be what
+      # the stage goes on from.
       update.refuse_non_finite(context.workdir, stage, 'step', i, values, batch)
       progress.update(loss=values['loss'])
       done, stopping = i + 1 == loop.steps, context.is_stopping()
       if i % loop.log_every == 0 or done:
         logged = loop.name_metrics(values) | timer.pop()
+        # The log may run ahead of the checkpoint: what a kill leaves of it
+        # beyond the last one is taken back by `truncate`.
         context.logger.scalars(stage, i, logged)
       if done or (i + 1) % every == 0 or stopping:
         host = {}
         if loop.source is not None:
           host = dict(data=dict(state=loop.source.get_state()))
+        # Numbered by the steps taken, which is the number of the next one.
         checkpoints.save(i + 1, state.replace(frozen=None), host)
       if stopping and not done:
         raise context_lib.Interrupted(f'{stage}: saved after step {i + 1}')

@@ -85,6 +85,8 @@ class Task:
       else:
         tokens = tokenizer.begin(text)
       tokens = np.array(tokens, np.int32)
+      # One array stands for all responses to its prompt: whoever wrote into it
+      # would change the prompt of the others.
       tokens.flags.writeable = False
       return text, tokens
 
@@ -299,6 +301,8 @@ def sft_pairs(
 
   def pair(prompt, response):
     response = conversations.continued(task.prompt_text(prompt), response)
+    # Prompt and response become tokens apart, as when sampling: a token across
+    # the border could never be sampled there.
     response = np.concatenate([task.tokenizer.encode(response), eos])
     return task.encode_prompt(prompt), response
 
@@ -328,6 +332,8 @@ def _arithmetic(config):
   habits = arithmetic_traces.Habits(
     t.give_up_rate, t.guess_rate, t.slip_rate, t.check_rate
   )
+  # Problems and traces are of one generator, in turns: with fewer examples, the
+  # first of them stay what they were.
   rng = streams.rng(config.seed, 'warm-up solutions')
   problems = arithmetic.stream(*draw, rng)
   examples = []
@@ -409,6 +415,8 @@ def _ordered(config, examples):
     return problems
 
   def draw(problem):
+    # By its own hash each problem keeps its place among the others when rows
+    # are added to the file or taken out of it.
     text = f'{config.seed}\n{problem.prompt}'
     return hashlib.sha256(text.encode()).digest()
 

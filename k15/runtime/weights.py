@@ -37,6 +37,8 @@ def init_params(layout: Layout, seed: int) -> Any:
   """Random parameters, laid out over the mesh."""
   make_params = jax.jit(
     lambda key: nn.unbox(policy.init(layout.shape, key)),
+    # Each device draws its own part; drawn whole and then cut, the largest
+    # models would not fit the first device.
     out_shardings=jax.tree.map(lambda x: x.sharding, param_layout(layout)),
   )
   return make_params(streams.key(seed, 'weights'))
@@ -86,6 +88,8 @@ def state_layout(
   layout: Layout, optimizer: optax.GradientTransformation
 ) -> TrainState:
   """A state as `jax.ShapeDtypeStruct`s with their shardings."""
+  # Shapes alone: a state of 72B, moments included, fits no host, and is not
+  # needed to say where its arrays lie.
   boxed = jax.eval_shape(
     lambda key: policy.init(layout.shape, key), streams.key_shape()
   )
@@ -119,6 +123,8 @@ def init_state(
     frozen = jax.device_put(params, places.frozen)
     params = init_adapters(layout, seed, stage)
   params = jax.device_put(params, places.params)
+  # Without the parameters, which as outputs of a jitted function would be
+  # copied: for a moment the devices would hold them twice.
   fresh = jax.jit(
     lambda params: optimizer_lib.init_state(optimizer, params).replace(
       params=None
