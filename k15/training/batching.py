@@ -162,6 +162,8 @@ def place(lengths, row_length: int, max_sequences: int):
   rows, columns, starts = np.zeros((3, len(lengths)), np.int64)
   used = np.zeros(len(lengths), np.int64)  # tokens of each row
   count = np.zeros(len(lengths), np.int64)  # sequences of each row
+  # Longest first: short ones then fill what is left. There are as many rows as
+  # sequences, so one with room is always found.
   for i in np.argsort(-lengths, kind='stable'):
     fits = (used + lengths[i] <= row_length) & (count < max_sequences)
     row = fits.argmax()
@@ -241,6 +243,8 @@ def pack_groups(
     if len(part) > 1:
       behind, end = start + part[0].length, start + length
       prompt_ids[row, start:end] = batch.segment_ids[row, start]
+      # Rotary positions of a response go on from its prompt, wherever both lie
+      # in the row: it is computed as if it were alone.
       batch.positions[row, behind:end] += part[0].length
   return batch.replace(prompt_ids=prompt_ids)
 
@@ -252,6 +256,8 @@ def _parts(group, row_length):
   """
   if not group:
     return []
+  # Without the last token: the first one of each response is predicted from it,
+  # so each response needs its own.
   shared = group[0].prompt_tokens[:-1]
   behind = [
     dataclasses.replace(s, prompt_tokens=s.prompt_tokens[-1:]) for s in group
@@ -321,6 +327,7 @@ def _fill(sequences, places, num_rows, row_length, max_sequences):
     tokens[row, start:response_start] = sequence.prompt_tokens
     tokens[row, response_start:end] = sequence.response_tokens
     positions[row, start:end] = np.arange(sequence.length)
+    # From 1, for 0 is padding, to which no token of a segment attends.
     segment_ids[row, start:end] = column + 1
     loss_mask[row, response_start:end] = sequence.loss_mask
     behavior_logprobs[row, response_start:end] = sequence.behavior_logprobs
@@ -362,5 +369,6 @@ def split_minibatches(groups: list, num_parts: int) -> list[list]:
   count = len(groups)
   if not min(count, 1) <= num_parts <= count:
     raise ValueError(f'{count} groups do not make {num_parts} minibatches')
+  # By integers: with rounded shares the last part could be empty.
   ends = [count * (part + 1) // num_parts for part in range(num_parts)]
   return [groups[a:b] for a, b in zip([0, *ends], ends, strict=False)]

@@ -93,6 +93,7 @@ class Logger:
     if not self._enabled:
       return
     _drop_from(self._dir / 'metrics.jsonl', stage, 'step', step)
+    # Both count iterations, where metrics count steps.
     for name in ('trajectories.jsonl', 'groups.jsonl'):
       _drop_from(self._dir / name, stage, 'iteration', step)
     for viewer in self._viewers:
@@ -113,6 +114,7 @@ class Logger:
     if not self._enabled:
       return
     for key in values:
+      # TensorBoard puts what shares the name before the slash side by side.
       if '/' not in key:
         raise ValueError(f'metric key {key!r} is not phase/name')
     values = {key: float(value) for key, value in values.items()}
@@ -153,6 +155,8 @@ def _drop_from(path, stage, counter, first):
       break
     kept.append(line)
   content = b''.join(kept)
+  # A run that was not killed has nothing to take back, and its file may be
+  # large.
   if len(content) != os.path.getsize(path):
     files.replace_file(path, content)
 
@@ -211,6 +215,8 @@ class Progress:
     if stream.isatty() and os.get_terminal_size(stream.fileno()).columns:
       options |= dict(file=stream, dynamic_ncols=True)
     else:
+      # tqdm goes back to the beginning of a line, which in a file makes one
+      # endless line.
       options |= dict(file=_Lines(stream), bar_format=_LINE)
       options |= dict(mininterval=_SECONDS_BETWEEN_LINES, miniters=1)
     self._bar = tqdm.tqdm(**options)

@@ -43,6 +43,8 @@ def _adam(settings):
 def _muon(settings):
   """By Muon what `_muon_axes` says, the rest by Adam."""
   muon = optax.contrib.muon(
+    # The rate comes in `apply`, for what is Muon's and what is Adam's alike;
+    # here is only how they are to each other.
     learning_rate=1.0,
     adam_learning_rate=settings.muon_adam_share,
     adam_b1=settings.beta1,
@@ -98,10 +100,14 @@ def make(
   if name not in RULES:
     raise ValueError(f'optimizer {name!r} is not one of {sorted(RULES)}')
   settings = Settings(beta1, beta2, eps, muon_adam_share, muon_embeddings, axes)
+  # Clipped before the moments see it: one large gradient would stay in the
+  # second moments for 1 / (1 - beta2) steps.
   parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm > 0 else []
   parts += RULES[name](settings)
   if weight_decay > 0:
     is_matrix = _of_each(lambda names: len(_places(names)) > 1, axes)
+    # Behind the rule: in front of it the decay would be divided by Adam's
+    # second moments, and be an L2 penalty.
     parts.append(optax.add_decayed_weights(weight_decay, mask=is_matrix))
   return optax.chain(*parts)
 
@@ -110,6 +116,7 @@ def constant_schedule(learning_rate: float, warmup_updates: int) -> Schedule:
   """Linear warm-up to a constant."""
 
   def schedule(step):
+    # From step + 1, or the first update would have the rate 0.
     return learning_rate * jnp.minimum(1.0, (step + 1) / (warmup_updates + 1))
 
   return schedule
@@ -164,6 +171,8 @@ def apply(
   )
   learning_rate = schedule(state.step)
   params = jax.tree.map(
+    # The rate is float32, which makes the difference float32 where parameters
+    # are narrower: without the cast, the state would change its dtype.
     lambda p, d: (p - learning_rate * d).astype(p.dtype),
     state.params,
     direction,

@@ -71,11 +71,14 @@ class ReplayBuffer:
       if name in seen:
         raise ValueError(f'{name} comes twice in one update')
       seen.add(name)
+      # By bytes: log-probabilities that were computed again are almost those
+      # stored, and not what sampled the tokens.
       if _history(new)[: len(old.segments)] != _history(old):
         raise ValueError(
           f'{name}: {new.length} tokens do not extend the {old.length} stored'
         )
       _check_trajectory(new)
+    # Only now, so that an error above leaves the buffer as it was.
     for new in trajectories:
       self._replace(new)
 
@@ -250,6 +253,8 @@ def _check_trajectory(trajectory):
   if reward is not None and not is_scorable:
     raise ValueError(f'{name}: reward {reward}, stopped by {trajectory.stop}')
   versions = [segment.policy_version for segment in trajectory.segments]
+  # Weights only get newer; which tokens are the last segment is told by this
+  # order.
   if versions != sorted(versions):
     raise ValueError(f'{name}: policy versions {versions} are not in order')
   for segment in trajectory.segments:

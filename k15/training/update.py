@@ -70,6 +70,8 @@ def make_step(
     metrics |= dict(
       loss=value,
       entropy_sum=jnp.sum(entropy * rows.loss_mask),
+      # More than half is the likeliest for certain. The true share is higher,
+      # and would take all logits, which are never there at once.
       token_accuracy_sum=jnp.sum((logprobs > jnp.log(0.5)) * rows.loss_mask),
     )
     return value, jax.lax.stop_gradient(metrics)
@@ -88,6 +90,7 @@ def make_step(
         losses.merge_metrics(total[1], metrics),
       )
 
+    # A loop of one turn would still keep a second gradient to add to.
     if batch.tokens.shape[0] == micro_batch_rows:
       rows = batch.replace(num_rows=None)
       gradient, metrics = grad(state.params, state.frozen, rows, ref_is_current)
@@ -97,6 +100,9 @@ def make_step(
         lambda x: jnp.zeros(x.shape, x.dtype),
         jax.eval_shape(grad, state.params, state.frozen, first, ref_is_current),
       )
+      # A loop of so many turns as the data say cannot be differentiated
+      # through: the gradient is taken within it, and no activation outlives a
+      # turn.
       gradient, metrics = jax.lax.fori_loop(
         0, num_micro, add_micro_batch, zeros
       )
@@ -104,6 +110,7 @@ def make_step(
       grad_norm=optax.global_norm(gradient), learning_rate=schedule(state.step)
     )
     after = optimizer_lib.apply(optimizer, schedule, state, gradient)
+    # On the device: to ask the host would wait for the gradient in every step.
     return _if(metrics['tokens'] > 0, after, state), metrics
 
   return step
@@ -152,6 +159,7 @@ def _logprobs_of(config, params, rows, temperature):
 
 def take_rows(batch: Batch, start: jax.Array, count: int) -> Batch:
   """The rows [start, start + count) of a batch."""
+  # It has no rows to slice.
   rows = batch.replace(num_rows=None)
   return jax.tree.map(
     lambda x: jax.lax.dynamic_slice_in_dim(x, start, count, axis=0), rows
@@ -193,6 +201,8 @@ def refuse_non_finite(
   """
   if np.isfinite(values['loss']) and np.isfinite(values['grad_norm']):
     return
+  # The weights are not saved with it: those of the last checkpoint, and the
+  # steps since, come to the same number again.
   path = save_batch(workdir, f'{stage}-{number}', batch)
   raise FloatingPointError(
     f'{stage} {unit} {number}: loss {values["loss"]}, gradient norm'
