@@ -47,6 +47,8 @@ def asks_of(
       taken.add(place)
       route = found.reward or asks_lib.route_of(config, problem)
       question = problem.prompt + suffix
+      # The key leaves the sample's number out: more samples, asked for later,
+      # cost only what is new.
       asks[found.name] += asks_lib.of_problem(
         problem,
         question,
@@ -89,6 +91,7 @@ def answered(
   path = folder / f'journal-{asks_lib.digest(facts)[:12]}.jsonl'
   journal = Journal(path, writes=hosts.is_first())
   asks = [ask for of_set in asks.values() for ask in of_set]
+  # No judge is made then, which may mean sandboxes and processes.
   if draw.is_done(asks, journal):
     return journal
   # A set may ask for a reward that no domain of the config has: its asks go

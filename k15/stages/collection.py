@@ -64,6 +64,7 @@ def collect(
     responses.drawn(
       context, asks, write, responses.judging(context), journal, 'responses'
     )
+  # Verdicts are the first process's; the responses are in all of them.
   right = hosts.of_first(
     np.array([correctness.is_right(journal.verdict(ask)) for ask in asks])
   )

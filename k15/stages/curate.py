@@ -96,10 +96,13 @@ def curate_with(
   evaluation = context.task.kept_out.problems
   inputs = curation_files.inputs_of(context, evaluation, model)
   recorded = curation_files.recorded(folder)
+  # Of several processes one may see the file later than the others, and would
+  # sample alone.
   if hosts.of_first(np.array(recorded == inputs)):
     return curation_files.read_prompts(folder)
   checkpoints = context.workdir / 'checkpoints'
   trained = stages.with_curves('rl')
+  # Groups under way name problems of the old set, and success rates count them.
   if any((checkpoints / stage).exists() for stage in trained):
     changed = [key for key in inputs if recorded.get(key) != inputs[key]]
     return _begun_upon(context, folder, changed)

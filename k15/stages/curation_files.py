@@ -34,6 +34,8 @@ def inputs_of(
     model=model,
     tokenizer=stage_inputs.tokenizer_of(config),
     seed=config.seed,
+    # Not the whole group: slots and workers change nothing of what is sampled,
+    # and a run may go on with others.
     rollout=[config.rollout.max_prompt_length, config.rollout.max_length],
     reward=[
       config.reward.default,

@@ -163,6 +163,8 @@ def _by_difficulty(config, found, draw):
   ]
   bounds = c.samples, c.max_pass_rate
   found.apply(lambda: funnel.trivial(found.problems, rates, *bounds))
+  # `apply` has timed the decision alone, and it is the sampling that takes
+  # time.
   found.steps[-1] = dataclasses.replace(found.steps[-1], seconds=seconds)
 
 

@@ -69,11 +69,15 @@ def make_batches(context: Context, pairs: Sequence[Pair]) -> list[Batch]:
   batches = []
   num_batches = -(-len(order) // size)
   for part in batching.split_minibatches(list(order), num_batches):
+    # The loss is a sum: with 1 / n each batch is a mean, also the one that has
+    # fewer.
     weights = np.full(2, 1 / len(part))
     picked = [
       tuple(batching.with_weights(pairs[i], weights, weights)) for i in part
     ]
     batches.append(
+      # A row holds the longest pair, and in the worst case each pair needs one:
+      # so no draw can ask for another shape, and nothing compiles again.
       batching.pack_pairs(picked, -(-size // micro) * micro, 2 * longest, size)
     )
   return batches

@@ -63,6 +63,8 @@ def train(
     weights.whole(context.shape, state),
     context.task.tokenizer,
     _longest(config, stage),
+    # By what the config asks for, not by updates: an iteration without a
+    # complete group makes none, and is done.
     models.Origin(stage, total, int(state.step)),
     models.directory_of(checkpoint) if checkpoint else None,
     state.params if context.shape.lora_rank else None,
@@ -74,6 +76,8 @@ def train(
 def _base(config, kind, source):
   """The model that a stage's adapters belong to, if it is known here."""
   chooses = kind == 'short_rl' and config.short_rl.candidates
+  # Which candidate was taken is known to the stage alone, and peft would put
+  # the adapters on a model that they do not belong to.
   return None if chooses else source
 
 

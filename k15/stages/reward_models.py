@@ -145,6 +145,7 @@ def make_value(context: Context, params: dict[str, Any], rows: int):
     for start in range(0, len(fitting), rows):
       chosen = fitting[start : start + rows]
       sequences = [encoded[i] for i in chosen]
+      # Filled up to one shape, or the last prompts of every call would compile.
       sequences += sequences[:1] * (rows - len(chosen))
       batch = heads.pad_rows(sequences, columns)
       out[chosen] = np.asarray(compute(params, *batch))[: len(chosen)]
@@ -157,6 +158,7 @@ def _init_state(context, optimizer, trunk):
   if trunk is None:
     trunk = weights.init_params(context.layout, context.config.seed)
   else:
+    # The step donates its state, and would take the caller's arrays with it.
     trunk = jax.tree.map(lambda x: x.copy(), trunk)
   frozen = None
   if context.shape.lora_rank:
@@ -166,6 +168,7 @@ def _init_state(context, optimizer, trunk):
   everywhere = jax.sharding.NamedSharding(
     context.layout.mesh, jax.sharding.PartitionSpec()
   )
+  # One column: there is nothing to split, whatever the rules.
   params['head'] = jax.device_put(params['head'], everywhere)
   state = jax.jit(functools.partial(optimizer_lib.init_state, optimizer))(
     params
@@ -188,6 +191,7 @@ def _batch(context, examples, step):
   return Labelled(tokens, lengths, labels)
 
 
+# Two, for a batch may lie across the end of an epoch.
 @functools.lru_cache(maxsize=2)
 def _order(seed, epoch, count):
   rng = streams.rng(seed, 'example order', 'reward', epoch)

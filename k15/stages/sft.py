@@ -128,6 +128,7 @@ def _planned(config, stage, source, sizes, counts):
   except ValueError as error:
     raise conversations.DataError(f'{stage}: {error}') from None
   steps = -(-plan.num_rows // rows) if group.epochs else group.steps
+  # Known only now, for epochs are counted once the rows are planned.
   if group.warmup_steps >= steps:
     raise conversations.DataError(
       f'{stage}.warmup_steps is {group.warmup_steps}, and {group.epochs} epochs'
@@ -145,6 +146,8 @@ def _planned(config, stage, source, sizes, counts):
 def _rows(config, stage):
   rows = max(1, config[stage].batch_tokens // row_tokens(config, stage))
   micro = config.optimizer.micro_batch_rows
+  # Up to whole micro-batches, which a step computes; rows that stay empty cost
+  # nothing.
   return -(-rows // micro) * micro
 
 
@@ -257,6 +260,8 @@ def _loss(logprobs, rows):
 def _batch(arrays: dict[str, np.ndarray]) -> Batch:
   """Packed examples as a Batch; every target token weighs the same."""
   shape = (len(arrays['tokens']), 1)
+  # A mean over the batch, not over each micro-batch: those with few targets
+  # would weigh as much as those with many.
   weight = 1.0 / max(1.0, float(arrays['loss_mask'].sum()))
   zeros = np.zeros_like(arrays['loss_mask'])
   used = arrays['segment_ids'].any(axis=1)  # the last batch may have less

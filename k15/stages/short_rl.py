@@ -33,10 +33,14 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
 
 def shortened(context: Context) -> Context:
   """The context with the keys of `rl` that the phase has of its own."""
+  # The config of the run is compared when it goes on, and stages share it: what
+  # this phase changes must stay its own.
   config = copy.deepcopy(context.config)
   own = config.short_rl
   config.rl.iterations = own.iterations
   config.length_reward.weight = own.length_weight
+  # `rl` puts the penalty off, for it may slow the early phase down (2.3.3);
+  # this phase begins where that is over.
   config.length_reward.start_iteration = 0
   config.rollout.max_length = own.max_length
   config.rollout.token_budget = min(config.rollout.token_budget, own.max_length)
