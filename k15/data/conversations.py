@@ -129,8 +129,11 @@ def make_encode(
       parts = _plain_parts(tokenizer, messages, turns, prompt_suffix)
     tokens = np.concatenate([tokens for tokens, _ in parts])
     mask = np.concatenate([np.full(len(t), own) for t, own in parts])
+    # The first token has nothing before it that could predict it.
     if mask[0]:
       raise Unusable('the assistant speaks first, and nothing is before it')
+    # What a template writes behind the last answer predicts nothing that is
+    # learnt, and would only fill rows.
     end = len(mask) - mask[::-1].argmax()
     return tokens[:end].astype(np.int32), mask[:end]
 
@@ -138,6 +141,8 @@ def make_encode(
 
 
 def _plain_parts(tokenizer, messages, turns, prompt_suffix):
+  # What begins a text comes once: in front of every message it would part the
+  # conversation into texts.
   parts = [(tokenizer.begin(''), False)]
   for i, message in enumerate(messages):
     content = message['content']
@@ -300,6 +305,8 @@ class TokenStore:
 def fingerprint(paths: Sequence[str], settings: Mapping[str, Any]) -> str:
   """Digest of what is in the files and of how they are read."""
   contents = [files.digest(path)['sha256'] for path in paths]
+  # By content, not by name or time: a file that was moved or copied is the
+  # same.
   whole = dict(format=_FORMAT, files=contents, **settings)
   text = json.dumps(whole, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
@@ -377,6 +384,7 @@ def make(
         out.write(np.where(mask, ~tokens, tokens).astype(np.int32).tobytes())
         lengths.append(len(tokens))
       sizes.append(len(lengths) - first)
+      # Weights are of files: one without examples could not have its share.
       if not sizes[-1]:
         raise DataError(
           f'{path}: no conversations in it, {dropped} left out so far'

@@ -148,9 +148,14 @@ def kept_out(config: Any) -> dict[str, list[Problem]]:
   kinds = {path: format_of(path) for path in sets.values()}
   for path in config.curation.evaluation_paths:
     is_own = asked_for in rows.first_row(path)
+    # A file that is evaluated too is read as the evaluation reads it: two ways
+    # of reading could make two texts of one problem, and one would not be
+    # found.
     kinds.setdefault(path, 'own' if is_own else format_of(path))
   return {
     path: _prompts(path, FORMATS[kind].prompts)
+    # Texts alone are compared; the tests of a set need not even be readable
+    # here.
     if FORMATS[kind].reward == 'code_tests'
     else _read_texts(config, path, kind, may_lack_answers=True)
     for path, kind in kinds.items()

@@ -108,6 +108,8 @@ def read_problems(
       ),
       response=_response(row, fields.response, where),
     )
+    # Replay, records and measures know a problem by its id: responses to two of
+    # one id would be of one problem.
     first = seen.setdefault(example.problem.id, where)
     if first != where:
       raise ValueError(f'{where}: id {example.problem.id!r} is also at {first}')
@@ -130,6 +132,8 @@ def split_held_out(
   Raises:
     ValueError: n leaves nothing to train on.
   """
+  # Of each prompt the first copy: a permutation of all rows would hold out what
+  # comes often more often.
   first = {}
   for i, example in enumerate(examples):
     first.setdefault(_prompt_key(example), i)
@@ -272,6 +276,7 @@ def _difficulty(row, field, most, where):
   # Tables write NaN for what is missing.
   if value is None or value != value:
     return None
+  # True is an int to Python, and Parquet has decimals.
   is_number = not isinstance(value, bool) and isinstance(
     value, int | float | decimal.Decimal
   )
