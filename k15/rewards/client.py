@@ -120,6 +120,7 @@ class Client:
         if now >= end:
           raise TimeoutError
         self._changed.wait(min(s.back for s in self._services) - now)
+      # Ties by lot, or all clients would begin with the first.
       service = min(ready, key=lambda s: (s.live, random.random()))
       service.live += 1
     try:
@@ -128,6 +129,8 @@ class Client:
       with self._changed:
         # Many requests fail at once when it dies: that is one failure.
         if service.back <= time.monotonic():
+          # Of random length, or all come back at the same moment to a service
+          # that has just recovered.
           pause = service.pause * random.uniform(0.5, 1.0)
           service.back = time.monotonic() + pause
           service.pause = min(2 * service.pause, _LONGEST_PAUSE)
@@ -146,6 +149,8 @@ class Client:
     """One request; _Unavailable where it is worth another."""
     is_tls = service.url.scheme == 'https'
     kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
+    # Of each read, not of the verdict: a live service sends white space every
+    # second. And a new connection each, for a kept one may be closed by now.
     connection = kind(service.url.netloc, timeout=self._silence)
     try:
       connection.request('POST', '/verify', body, self._headers)

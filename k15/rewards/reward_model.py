@@ -70,6 +70,7 @@ def read_judgement(text: str) -> bool | None:
     return None
   # As pairs, a repeated key stays visible.
   for is_correct in (True, False):
+    # 1 == True in Python, and {"correct": 1} is no judgement.
     if pairs == [('correct', is_correct)] and pairs[0][1] is is_correct:
       return is_correct
   return None

@@ -114,6 +114,7 @@ def language_consistency(response: str, script: str) -> float:
   text = _ASIDE.sub(' ', thinking_of(response))
   counts = {'latin': 0, 'cjk': len(_CJK.findall(text)), 'other': 0}
   for word in _WORD.findall(_CJK.sub(' ', text)):
+    # Single letters are names in formulas, of no language.
     if len(word) > 1:
       latin = unicodedata.name(word[0], '').startswith('LATIN')
       counts['latin' if latin else 'other'] += 1

@@ -101,6 +101,7 @@ class Service:
     return responses.Response(text, media_type='text/plain; version=0.0.4')
 
   async def _post(self, request):
+    # Before the body is read: who has no token cannot fill the memory.
     if not self._knows(request):
       return _refusal(401, 'no valid token')
     if self._pending >= self._room:
@@ -119,6 +120,8 @@ class Service:
       raise
     loop = asyncio.get_running_loop()
     future = loop.run_in_executor(self._threads, self._judge, *arguments)
+    # When the verdict is made and not when the caller leaves: until then a
+    # worker is busy with it.
     future.add_done_callback(self._done)
     return responses.StreamingResponse(
       self._answer(future), media_type='application/json'
@@ -189,6 +192,8 @@ def read_token(path: str, host: str, without: bool = False) -> str:
   """
   if path:
     with contextlib.suppress(FileExistsError):
+      # Nobody else may read it from its first moment on, and one that is there
+      # is never written over.
       file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
       with open(file, 'w') as made:
         made.write(secrets.token_urlsafe(32))
@@ -219,6 +224,8 @@ def main():
     socket.socket(family) as listener,
     pool_lib.Pool(args.workers, args.lowest) as pool,
   ):
+    # A restart finds the port free, though connections of the last process are
+    # still being closed by the system.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((args.host, args.port))
 

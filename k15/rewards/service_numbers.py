@@ -43,4 +43,6 @@ class Numbers:
     self.seconds.observe(verdict.seconds)
     if verdict.kind == 'error':
       reason = verdict.reason.partition(':')[0]
+      # Each label is a series that stays: reasons that hold a message would be
+      # new ones for ever.
       self.errors.labels(reason if reason in _REASONS else 'other').inc()

@@ -68,6 +68,7 @@ def bars(reader) -> tuple:
   """An absolute value."""
   cursor = reader.cursor
   cursor.advance()
+  # Counted, for inside of a bar the next one closes it and begins no factor.
   reader.bars += 1
   node = reader.sum()
   reader.bars -= 1
@@ -96,6 +97,7 @@ def matrix(reader) -> tuple:
     if cursor.kind != 'row':
       break
     cursor.advance()
+    # Many put \\ behind the last row too, which begins no other.
     if cursor.at('end'):
       break
   cursor.expect('end')

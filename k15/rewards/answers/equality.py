@@ -25,6 +25,7 @@ def scalars_equal(gold: tuple, answer: tuple) -> bool:
   Raises:
     numbers.TooLarge, numbers.Undefined: it cannot be said.
   """
+  # Infinity has no value to compare at points: the signs decide.
   if 'inf' in (_core(gold)[0], _core(answer)[0]):
     return gold == answer
   if gold[0] == 'based' or answer[0] == 'based':
@@ -92,6 +93,7 @@ def _rounded_equal(gold, answer, ours, theirs):
     return False
   scaled, exact = abs(a) * 10**ours, abs(values.real(b)) * 10**ours
   return a * values.real(b) > 0 and (
+    # Cut off or rounded: people and references do both.
     values.floor(exact) == scaled
     or values.floor(exact + Fraction(1, 2)) == scaled
   )
@@ -164,6 +166,7 @@ def same_progression(gold: tuple, answer: tuple, letter: str) -> bool:
   if not step or not values.is_close(abs(step), abs(other_step)):
     return False
   shift = values.inexact((other - start) / step)
+  # Closeness is relative, and the shift may be 0: 1000 makes it absolute.
   return values.is_close(shift + 1000, values.CONTEXT.nint(shift) + 1000)
 
 
@@ -191,6 +194,8 @@ def proportional(gold: tuple, answer: tuple, positive: bool) -> bool:
     elif not values.is_close(ratio, current):
       return False
     compared += 1
+  # A ratio that was met once or twice is no constant yet: others are poles, or
+  # points where both sides are 0.
   if compared < 3:
     return False
   return not positive or (values.is_real(ratio) and values.real(ratio) > 0)

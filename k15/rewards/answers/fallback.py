@@ -49,8 +49,12 @@ class Worker:
       stdout=subprocess.DEVNULL,
       cwd=_ROOT,
       env=_environment(),
+      # Ctrl-C in the terminal goes to a whole group: this one is not in it, and
+      # can be killed with its child by its own.
       start_new_session=True,
     )
+    # With a copy of its end open here, a worker that died would never be read
+    # as closed.
     theirs.close()
     self.is_busy = False
     self._number = 0
@@ -138,6 +142,8 @@ class Pool:
   def _make_places(self):
     """As many places as workers may be; those who wait, wait for a place."""
     self._owner = os.getpid()
+    # The place that was left last has a worker, and others may have none: few
+    # questions start few workers.
     self._places = queue.LifoQueue()
     for _ in range(self._size):
       self._places.put(None)

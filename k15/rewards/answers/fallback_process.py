@@ -109,6 +109,7 @@ def _serve(connection, seconds, megabytes):
   limit = megabytes << 20
   with contextlib.suppress(ValueError, OSError):  # Not on every system.
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+  # A hook cannot be taken back, and what the imports did is over by now.
   sys.addaudithook(forbid)
   with connection.makefile('rb') as questions:
     for line in questions:

@@ -126,6 +126,7 @@ def _word(reader):
   if word in MANY_ARGUMENTS:
     cursor.advance()
     return _many(reader, word)
+  # Up to four letters are factors, as in abcd; more are a word.
   if len(word.rstrip("'")) > 4:
     raise ParseError(f'a word: {word}')
   letter = word[0] + word[1:] * (word[1:2] == "'")
@@ -178,6 +179,7 @@ def _function(reader, name):
       power = argument(reader, signed=True)
     else:
       index = [argument(reader)]
+  # sin^{-1} x is the inverse function, whatever sin^2 x is.
   if power == ('neg', ('num', 1, None)) and name in ('sin', 'cos', 'tan'):
     name, power = 'arc' + name, None
   node = ('fn', name, _function_argument(reader), *index)

@@ -21,6 +21,7 @@ def spread(node: tuple) -> tuple:
     items = [part for item in node[1] for part in _signs(item)]
     if len(items) > MAX_ITEMS:
       raise values.TooLarge('items')
+    # A sign +- has made two items of one, which nothing joins yet.
     joins = node[2] + [','] * (len(items) - 1 - len(node[2]))
     return _values_of_one_name(('list', items, joins))
   both = _signs(node)
@@ -270,6 +271,8 @@ def _same_items(ours, theirs, equal):
     return False
   if len(ours) > MAX_ITEMS:
     raise values.TooLarge('items')
+  # Greedy is enough: what is equal to one thing is equal to each other, so it
+  # does not matter which of several partners is taken.
   left = [*theirs]
   for item in ours:
     same = functools.partial(equal_or_not, item, equal=equal)

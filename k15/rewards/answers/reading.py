@@ -140,6 +140,8 @@ def to_markup(answer: str) -> str:
   text = _ALONE.sub(r'\1', text)
   text = text.replace('\\%', '%').replace('...', '\\ldots ')
   text = _SPACES.sub(' ', text).strip()
+  # Most answers are short and plain: `in` is cheaper than a pattern that finds
+  # nothing.
   if ' ' in text:
     text = _SPACED.sub(lambda match: match[0].replace(' ', ''), text)
     text = _MIXED.sub(r'\1\\frac{\2}{\3}', text)
@@ -307,6 +309,8 @@ def _tree(text, thousands=True):
     return None
 
 
+# A reference is read for each of a group's responses, and votes compare each
+# answer with many.
 @functools.lru_cache(maxsize=4096)
 def read(answer: str) -> Reading:
   """Takes an answer of at most MAX_LENGTH characters apart."""

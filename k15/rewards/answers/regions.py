@@ -130,6 +130,7 @@ def _absolute(inner, operator, bound):
 def _linear(difference, operator):
   """Where a x + b is below, above or not 0."""
   found = []
+  # Two points make the line, two others say whether it is one.
   for index, sign in ((0, 1), (1, 1), (2, -1), (3, -1)):
     point = values.Point(index, sign)
     number = values.value(difference, point)

@@ -23,9 +23,11 @@ _SIZES = {
   },
   'time': {
     'ms millisecond': '0.001', 's sec second': '1', 'min minute': '60',
+    # A year is the Gregorian one, 365.2425 days, and a month a twelfth of it.
     'h hr hour': '3600', 'day': '86400', 'week': '604800', 'month': '2629746',
     'year yr': '31556952',
   },
+  # No rates: an answer is in the currency of its question.
   'money': {'cent': '0.01', 'dollar USD euro yuan rupee money': '1'},
   'angle': {'degree deg': '1'}, 'radian': {'rad radian': '1'},
   'count': {

@@ -23,6 +23,7 @@ MAX_INDEX = 1000  # of a root
 MAX_ROUNDED = 10**30  # half of the digits are then before the point
 
 Fraction = fractions.Fraction
+# Of its own: the precision of mpmath's global one is everybody's.
 CONTEXT = mpmath.MPContext()
 CONTEXT.dps = DIGITS
 CLOSE = mpmath.mpf(10) ** -35
@@ -237,6 +238,8 @@ class Point:
 
   def __getitem__(self, name: str) -> Fraction:
     self.symbols.add(name)
+    # Not `hash`, which is another in every process: two of them would judge at
+    # other points.
     seed = sum((i + 7) * ord(c) for i, c in enumerate(name)) + 1
     top = (seed * 7919 + self._index * 104_729) % 9973
     return Fraction(self._sign * (top + 613), 3001 + 2 * self._index)
@@ -272,6 +275,7 @@ def value(node: tuple, point: Point):
 def _symbol(node, point):
   name = node[1]
   if name == 'pi':
+    # mpmath's constants are computed when used: the sign makes a number of it.
     return +CONTEXT.pi
   if name == 'e':
     return +CONTEXT.e
@@ -296,6 +300,7 @@ def _mul(node, point):
 
 def _div(node, point):
   top, bottom = value(node[1], point), value(node[2], point)
+  # What is 0, such as sin(pi), is a tiny number here.
   if not bottom or (not isinstance(bottom, Fraction) and abs(bottom) < CLOSE):
     raise Undefined('division by zero')
   if isinstance(top, Fraction) and isinstance(bottom, Fraction):

@@ -282,6 +282,8 @@ def call_test(
   names = names_in(left)
   if expected is None or not names & set(functions):
     return None
+  # The program's process knows its own names and those of the setup, and
+  # nothing of the file's other helpers.
   if free_names(ast.unparse(left)) - set(functions) - known:
     return None
   call = None if setup else _literal_call(left, functions)

@@ -208,6 +208,8 @@ def _judge(pool, job, test):
       failures.append(reason)
     return reason, outcome.value
 
+  # The last question may be asked at the very end, and the program has its own
+  # time to answer it.
   limits = pool_lib.Limits(seconds=test.seconds + job.limits.seconds)
   judge = pool_lib.Job('python', test.source, '', limits, ask=tuple(functions))
   outcome = pool.judge(judge, answer)

@@ -277,6 +277,8 @@ class Pool:
       if key in self._artifacts:
         self._artifacts.move_to_end(key)
         return None, self._artifacts[key]
+      # Responses of a group often hold the same program: one thread compiles,
+      # the others wait for what it makes.
       lock = self._compiling.setdefault(key, threading.Lock())
     with lock:
       if key in self._artifacts:

@@ -136,6 +136,8 @@ class Worker:
     # every namespace, whatever they are called there.
     drop = os.name == 'posix' and os.geteuid() == 0
     as_nobody = dict(user=NOBODY, group=NOBODY, extra_groups=[])
+    # A file and no pipe: nobody reads while jobs run, and a full pipe would
+    # stop the server.
     self._messages = open(make(), 'r+b')  # noqa: SIM115
     self._cgroup, self._memory_kills = None, 0
     self._wants_cgroup = config['cgroup']
@@ -144,6 +146,7 @@ class Worker:
       stdin=subprocess.DEVNULL,
       stdout=self._messages,
       stderr=self._messages,
+      # Nothing of our environment, which often holds tokens.
       env={},
       cwd='/',
       pass_fds=[far.fileno()],
@@ -254,6 +257,7 @@ class Worker:
     if self._was_short_of_memory():
       report['reason'] = report['reason'] or 'memory'
     for name, file in zip(_OUTPUTS, files[2:], strict=True):
+      # Not to its end: how long it is was the program's choice.
       report[name] = os.pread(file, output_bytes, 0)
     if max(len(report[n]) for n in _OUTPUTS) >= output_bytes:
       report['reason'] = report['reason'] or 'output_limit'

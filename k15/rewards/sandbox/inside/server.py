@@ -68,6 +68,8 @@ def serve(control: socket.socket, config: dict):
     for name in config['imports']:
       importlib.import_module(name)
     gc.collect()
+    # Or the first collection in a fork would touch all modules' objects, and so
+    # copy their pages.
     gc.freeze()
   send(control, {'ready': True})
   while (received := receive(control)) is not None:
@@ -121,6 +123,8 @@ def _watch(control, pid, limits, stdout, start):
   Returns:
     Why, '' where it ended by itself; what wait4 said, if it was asked.
   """
+  # Most programs end within the first wait; those that go on are looked at less
+  # often, for each look takes time from them.
   look, deadline = _FIRST_LOOK, start + limits['seconds']
   handle = os.pidfd_open(pid) if hasattr(os, 'pidfd_open') else None
   try:
@@ -174,6 +178,8 @@ def _become_program(config, limits, files):
   """What a fork does; never returns."""
   code = 1
   try:
+    # A group of its own: where no pid namespace ends with it, that is what can
+    # be killed.
     os.setsid()
     for target, file in enumerate(files[1:4]):
       os.dup2(file, target)
