@@ -112,6 +112,8 @@ def columns(
   by_step: dict[float, Record] = {}
   for record in records:
     if record.get('stage') == stage:
+      # A step may have several records, such as one that counts examples and
+      # one of training: together they are a row.
       by_step.setdefault(record.get('step', 0), {}).update(record)
   steps = sorted(by_step)
   keys = sorted({key for r in by_step.values() for key in r if '/' in key})

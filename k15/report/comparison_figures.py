@@ -193,6 +193,7 @@ def _log_axis(axes, values):
 def _smooth(values, window):
   """Running mean over the steps that have a value."""
   keep = np.isfinite(values)
+  # The largest odd width that so few values have.
   window = min(window, (keep.sum() - 1) | 1)
   smooth = np.full(len(values), np.nan)
   if keep.any():

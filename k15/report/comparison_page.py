@@ -154,6 +154,8 @@ def _responses(groups: Sequence[Group], several: bool) -> str:
     return ''
   asked = collections.Counter(key for _, own in sides for key in own)
   shared = [key for key, count in asked.items() if count == len(sides)]
+  # Groups may be asked other problems: then what two of them were asked has to
+  # do.
   if len(shared) < sum(_KINDS.values()):
     shared = [key for key, count in asked.items() if count > 1]
   sides = [side for side in sides if any(key in side[1] for key in shared)]
@@ -201,6 +203,8 @@ def _sides(groups) -> list[tuple[tuple[int, str], Mapping]]:
     if records:
       seeded = f' · seed {chosen[0].seed}' if chosen[0].seed is not None else ''
       name = f'{groups[i].label}{seeded} · after {stages[i]}'
+      # Backwards, so that the first record of each problem is the one that
+      # stays.
       first = {scores_lib.problem_key(r): r for r in reversed(records)}
       sides.append(((i, name), dict(reversed(first.items()))))
   return sides

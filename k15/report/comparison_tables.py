@@ -162,6 +162,7 @@ def _texts(values: Sequence[Any]) -> list[str | None]:
   known = [text for text in texts if text is not None]
   if max(map(len, known)) <= _CHARS:
     return texts
+  # 20 characters of what they share, to see where the difference is.
   start = max(0, len(os.path.commonprefix(known)) - 20) if known[1:] else 0
   return [None if text is None else _part(text, start) for text in texts]
 

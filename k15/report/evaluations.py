@@ -26,6 +26,7 @@ from k15.report import markup
 from k15.report import runs
 from k15.report import tables
 
+# With so many the least p-value that can be told is 2 / 10,001.
 _LEVEL, _RESAMPLES = 0.95, 10000
 _NEEDED = {'problem_id', 'reward', 'response', 'length', 'stop'}
 _ON_PAGE = 100  # problems of each kind
@@ -62,6 +63,7 @@ def read(path: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
   paths = [place]
   if place.is_dir():
     folder = place / 'evaluation' if (place / 'evaluation').is_dir() else place
+    # They may hold responses of other models, and of evaluations that were cut.
     journals = set(folder.glob('journal-*.jsonl'))
     paths = sorted(set(folder.glob('*.jsonl')) - journals)
   sets = {}
@@ -100,6 +102,7 @@ def pairs_of(
 def measure(pairs: Sequence[Pair]) -> dict[str, Any]:
   """Both accuracies and lengths, their difference and how sure it is."""
   gains = np.array([pair.gain for pair in pairs])
+  # Of seed 0 whatever the runs' are: two files always have one interval.
   rng = streams.rng(0, 'comparison')
   means = statistics.bootstrap(gains, _RESAMPLES, rng)
   low, high = statistics.interval(means, _LEVEL)

@@ -113,6 +113,7 @@ def log_ratio(
   style(bottom, 'iteration', 'size, nats')
   top.axhline(0, color=_INK, linewidth=0.6, linestyle=':')
   _line(top, x, mean, 'mean', COLORS[0])
+  # A log axis has no place for 0, which is what no update comes to.
   _line(bottom, x, np.where(rms > 0, rms, np.nan), 'rms', COLORS[2])
   _line(bottom, x, np.where(largest > 0, largest, np.nan), 'max', COLORS[3])
   if bottom.lines:

@@ -55,6 +55,7 @@ def draw(steps: Sequence[Mapping[str, Any]]) -> Figure:
     axes.text(start, place, label, va='center', fontsize=8.5, color=_INK)
   axes.set_yticks(range(len(steps)), [step['step'] for step in steps])
   _style(axes)
+  # Room for the numbers behind the longest bar.
   axes.set_xlim(0, 1.22 * widest)
   axes.set_xlabel('problems', color=_INK, fontsize=9)
   return figure

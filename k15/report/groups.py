@@ -118,7 +118,9 @@ def _forms(value, seed):
     value = ', '.join(map(str, value))
   if not isinstance(value, str) or seed is None:
     return [json.dumps(value)]
+  # Not within another number: seed 1 is neither in 10 nor in 0.1.
   found = re.finditer(rf'(?<![\d.]){seed}(?!\.?\d)', value)
+  # Each place doubles the forms; folders at the end of a path name the run.
   places = [place.span() for place in found][-_MOST_PLACES:]
   forms = []
   for count in range(len(places) + 1):

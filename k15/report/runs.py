@@ -99,6 +99,7 @@ def stages(run: Run) -> list[str]:
   prefix = 'accuracy_after_'
   known = [*run.config.get('stages', ())]
   known += [k.removeprefix(prefix) for k in run.summary if k.startswith(prefix)]
+  # By time only for runs whose config is not there: it says the order itself.
   paths = sorted(
     run.workdir.glob('evaluation_*.jsonl'), key=lambda p: p.stat().st_mtime
   )

@@ -90,6 +90,7 @@ def run_scores(run: Run, stage: str | None) -> dict[str, float]:
     'accuracy': run.summary.get(f'accuracy_after_{stage}'),
     'tokens': run.summary.get(f'mean_tokens_after_{stage}'),
   }
+  # The summary comes at the end of a stage; until then the records tell.
   if not all(map(_is_number, values.values())):
     found = runs_lib.responses(run, stage)
     if found:

@@ -48,6 +48,8 @@ def draw(spans: Sequence[Span]) -> Figure:
   lanes = {slot: lane for lane, slot in enumerate(chosen)}
   phases = split_phases(spans)[-_PHASES:]
   lengths = [end - start for start, end in phases]
+  # A short phase gets a quarter of the longest's width, or its lanes could not
+  # be seen.
   shares = [max(length, 0.25 * max(lengths)) for length in lengths]
   height = 1.35 + 0.165 * max(len(lanes), 4)
   figure = Figure(figsize=(11.4, height), layout='constrained')
@@ -96,6 +98,7 @@ def split_phases(spans: Sequence[Span]) -> list[tuple[float, float]]:
       phases[-1][1] = end
     else:
       phases.append([start, end])
+  # One of no length would have an axis without ends, and a share over 0.
   return [(start, max(end, start + 1e-6)) for start, end in phases]
 
 
