@@ -138,6 +138,8 @@ def shares_of_cores(parallel: int) -> queue.SimpleQueue:
     cores = sorted(os.sched_getaffinity(0))
   for i in range(parallel):
     if parallel > len(cores):
+      # More units than cores: one each all the same, or XLA would start as many
+      # threads in every unit as there are cores.
       shares.put([cores[i % len(cores)]] if cores else None)
     else:
       shares.put(cores[i::parallel])
@@ -228,6 +230,8 @@ class Progress:
     if self._seconds and ended < self._total:
       mean = sum(self._seconds) / len(self._seconds)
       now = time.monotonic()
+      # At most the mean each: a unit that takes longer must not take from the
+      # time of those that wait.
       spent = sum(min(now - t, mean) for t in self._running.values())
       left = (mean * (self._total - ended) - spent) / self._parallel
       minutes, seconds = divmod(int(left), 60)

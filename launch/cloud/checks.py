@@ -36,6 +36,8 @@ def refusals(
   topology, sentences = _slice(cloud.topology, '--topology', executor)
   found += sentences
   found += _services(cloud, executor, topology)
+  # What is wrong with a sweep is mostly wrong with all of its units: it is said
+  # once.
   by_sentence = {}
   for name, settings in units.items():
     for sentence in _unit(cloud, topology, settings, root):

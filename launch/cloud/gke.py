@@ -94,6 +94,7 @@ def _job_set(cloud, work):
       },
     ),
     spec=dict(
+      # Hosts of a trainer look for the first one while none of them is ready.
       network=dict(enableDNSHostnames=True, publishNotReadyAddresses=True),
       successPolicy=dict(operator='All', targetReplicatedJobs=['trainer']),
       failurePolicy=_failure_policy(cloud),
@@ -136,6 +137,8 @@ def _trainer(cloud, work):
     dict(action='FailJob', onPodConditions=[dict(_DISRUPTED)]),
   ]
   pod = _tpu_pod(cloud, topology, container, may_write=True)
+  # No pod is replaced alone: the others wait for the one that has gone, and all
+  # go on from the checkpoint together.
   job = _job('trainer', 1, topology.num_hosts, 0, rules, pod)
   if topology.num_hosts > 1:
     # A node pool is a slice: the pods of a trainer never spread over two.
@@ -271,6 +274,8 @@ def _pod(container: dict[str, Any]) -> dict[str, Any]:
   return dict(
     spec=dict(
       restartPolicy='Never',
+      # Programs that a model wrote run in some of these pods: there is nothing
+      # of Google's to take.
       automountServiceAccountToken=False,
       enableServiceLinks=False,
       containers=[container],

@@ -100,6 +100,7 @@ def manifest(cloud: works_lib.Cloud, work: works_lib.Work) -> dict[str, Any]:
 
   message = custom_job(cloud, job(cloud, work))
   body = json_format.MessageToDict(api.CustomJob.pb(message))
+  # Back again, for this refuses fields that the type does not know.
   json_format.ParseDict(body, api.CustomJob.pb(api.CustomJob()))
   return body
 

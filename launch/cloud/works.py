@@ -116,6 +116,8 @@ def make_work(
   """What there is to know of a unit; its name is the same in every call."""
   experiment = local.default_root(config).name
   bucket = cloud.bucket.removeprefix('gs://').rstrip('/')
+  # JobSet puts job, replica and pod behind a name, and DNS takes 63 letters of
+  # it: unit names are too long, and not lower case.
   number = zlib.crc32(f'{experiment}/{unit.name}'.encode())
   label = re.sub('[^a-z0-9]+', '-', experiment.lower())[:25].strip('-')
   return Work(

@@ -173,9 +173,13 @@ def find_largest(
     value = start if over(start) <= 0 else 0
     return Largest(key, value, len(known), True)
   slope = (over(other) - over(start)) / (other - start)
+  # Where memory does not grow, as the compiler chose another way, the line has
+  # no end: then the largest value is tried.
   left = max(slope, 1.0)
   guess = start - over(start) / left
   guess = int(min(most, max(guess, 0)) // unit * unit)
+  # Memory is not quite a line: one unit less mostly fits where the guess does
+  # not.
   for value in (guess, guess - unit):
     if value >= unit and over(value) <= 0:
       return Largest(key, value, len(known), True)

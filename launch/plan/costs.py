@@ -152,6 +152,7 @@ class Iteration:
   @property
   def resumed_length(self) -> float:
     """Tokens of one such prefill, in the mean."""
+    # Cut at one budget, at two, and so on: the mean of 1 to n is (n + 1) / 2.
     return self.prompt + self.budget * (self.resumes + 1) / 2
 
 

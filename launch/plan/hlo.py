@@ -93,6 +93,8 @@ def sent_bytes(kind: str, shape: str, rest: str, is_start: bool) -> int:
     return size
   n = _group_size(rest)
   if kind == 'all-reduce':
+    # Reduced around the ring, then gathered around it: each time a chip sends
+    # all parts but one.
     return 2 * size * (n - 1) // n
   if kind == 'reduce-scatter' and not is_start:
     return size * (n - 1)  # the result is one part of what is reduced

@@ -161,6 +161,8 @@ def compile_rollout(run: Run) -> Iterator[Compiled]:
     request = backend.slot_request(
       run.slots, [], [], [], run.slots.prefill_batch
     )
+    # Insertion chooses the layout of the slots that decoding then meets:
+    # compiled from empty ones, decoding would be another program.
     insert, inserted = _compile_slots(
       run, INSERT, slots_lib.SlotDecoder.insert, prefix, state, request
     )

@@ -61,6 +61,7 @@ def program(use: Any) -> str:
   if p.needed is not None:
     memory = f'{p.name:<16} refused by the compiler: needs {gib(p.needed)} GiB'
   else:
+    # What is aliased lies where an argument lay, and is in that column.
     own = p.outputs - p.aliased
     share = (p.peak + use.held) / use.limit
     memory = (

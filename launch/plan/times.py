@@ -75,6 +75,7 @@ def _hand_over(run, topology, programs, a):
 
 def _prefill(run, topology, programs, work, a):
   p, chip = run.slots.config, topology.chip
+  # Responses of a group share the prefill of their prompt.
   rows = work.responses / run.config.rl.group_size
   work_flops = costs.prefill_flops(p, rows, work.prompt)
   again = work.responses * work.resumes

@@ -152,6 +152,7 @@ async def _run(experiment, executable, config, unit, workdir, share, stop):
   path = f'{path}{os.pathsep}{_REPO}' if path else str(_REPO)
   job = xm.Job(
     executable,
+    # A unit's lines are in its log.txt; here those of all would mix.
     executor=xm_local.Local(experimental_stream_output=False),
     args=[
       '-m', 'launch.work_unit', f'--config={config}',

@@ -33,6 +33,8 @@ def unit_names(
     units: all values by dotted key, 'seed' among them, of each unit.
   """
   shown = [key for key in keys if _tells_apart(key, units)] or ['seed']
+  # The seed last, so that a sorted folder has the repetitions of an arm
+  # together.
   shown.sort(key=lambda key: key == 'seed')
   last = [key.rpartition('.')[2] for key in shown]
   labels = {
@@ -43,6 +45,7 @@ def unit_names(
     ','.join(f'{labels[key]}={_text(unit[key])}' for key in shown)
     for unit in units
   ]
+  # Some file systems take names that differ in case alone for one.
   folded = [name.casefold() for name in found]
   return [
     name
@@ -67,6 +70,8 @@ def _text(value):
 
 
 def _with_sum(name, values):
+  # Not `hash`, which is another in every process: the same command has to find
+  # the same folder again.
   return f'{name[:_LONGEST]}~{zlib.crc32(repr(values).encode()):08x}'
 
 

@@ -49,6 +49,8 @@ class Stop:
 
   def start(self, *arguments: Any, **options: Any) -> subprocess.Popen | None:
     """A process that `ask` will reach; None if it was asked already."""
+    # Asked and started under one lock: a process that begins while `ask` goes
+    # through them would never hear of it.
     with self._lock:
       if self.is_asked:
         return None
@@ -81,6 +83,8 @@ def environment() -> dict[str, str]:
   """This process's, with a cache of compilations that units share."""
   defaults = dict(
     JAX_COMPILATION_CACHE_DIR=str(_REPO / '.cache' / 'xla'),
+    # By itself jax keeps nothing that compiles in less than a second, and small
+    # policies are made of such programs.
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.5',
     PYTHONUNBUFFERED='1',
   )
@@ -235,6 +239,7 @@ def _own(workdir, pid, stop) -> Iterator[int]:
         os.kill(pid, number)
       except ProcessLookupError:  # Only children that it left behind.
         break
+      # It was told; from now on it is only asked whether it still is there.
       number = 0
       time.sleep(0.2)
     yield file.fileno()
@@ -263,6 +268,8 @@ def _plain(values: Mapping[str, Any]):
 def _write(workdir, record):
   """Replaces the record; a reader sees the old one or the new."""
   path = workdir / 'unit.json'
+  # A name of its own, for two that write the same one would rename half a
+  # record.
   temporary = path.with_suffix(f'.{os.getpid()}.{threading.get_ident()}.tmp')
   temporary.write_text(json.dumps(record, indent=1) + '\n')
   os.replace(temporary, path)
