@@ -27,6 +27,7 @@ def main():
   for name in sys.argv[1:]:
     print(f'== {name}', flush=True)
     command = [sys.executable, '-m', f'benchmarks.{name}']
+    # Line by line, to be seen as they come: a benchmark takes minutes.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
       for line in child.stdout:
         print(line, end='', flush=True)

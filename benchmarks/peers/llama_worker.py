@@ -51,6 +51,7 @@ def make_context(model, sequences, longest, shared):
   else each has its own.
   """
   settings = llama_cpp.llama_context_default_params()
+  # llama.cpp pads a cache to 256 columns itself.
   columns = -(-(side.PROMPT_TOKENS + longest) // 256) * 256
   settings.n_ctx = sequences * columns
   settings.n_batch = sequences * side.PROMPT_TOKENS
@@ -134,6 +135,8 @@ def fill(batch, row, is_first):
     batch.pos[place] = row.position + i
     batch.n_seq_id[place] = 1
     batch.seq_id[place][0] = row.sequence
+    # Logits within a prompt are of no use, and a product with the vocabulary
+    # each.
     batch.logits[place] = i == len(row.tokens) - 1
     batch.n_tokens += 1
   return batch.n_tokens - 1

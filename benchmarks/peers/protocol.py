@@ -37,6 +37,8 @@ def start_worker(command, timeout=300, env=None, cwd=None):
   )
   worker = types.SimpleNamespace(
     process=process,
+    # Read by threads all the time: a worker whose pipe is full would stand
+    # still, in the middle of what is timed.
     answers=queue.Queue(),
     chatter=collections.deque(maxlen=60),
     readers=[],
@@ -93,6 +95,8 @@ def _read_answers(worker):
   for line in worker.process.stdout:
     if line.startswith(PREFIX):
       worker.answers.put(json.loads(line[len(PREFIX) :]))
+  # Its standard output is closed: whoever waits learns of the end at once, and
+  # not when time is over.
   worker.answers.put(None)
 
 

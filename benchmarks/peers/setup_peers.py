@@ -59,6 +59,8 @@ def make_venv(root, peer):
     print(f'{peer}: ready')
     return
   start = time.time()
+  # Before anything is installed: an attempt that breaks off leaves no stamp,
+  # and the next one begins anew.
   stamp_path(root, peer).unlink(missing_ok=True)
   target = pathlib.Path(root) / peer
   subprocess.run([sys.executable, '-m', 'venv', '--clear', target], check=True)

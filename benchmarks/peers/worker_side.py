@@ -38,6 +38,7 @@ MICRO = GIVEN.get('micro', ROWS)  # Rows whose gradient is computed at once.
 def claim_stdout():
   """Keep stdout for answers; whatever a library prints goes to stderr."""
   answers = os.fdopen(os.dup(1), 'w', buffering=1)
+  # Of the descriptor and not of sys.stdout: libraries in C print, too.
   os.dup2(2, 1)
   return answers
 

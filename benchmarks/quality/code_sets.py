@@ -125,6 +125,8 @@ def mutants(source: str) -> list[str]:
   tree, out = ast.parse(source), []
   for place, node in enumerate(ast.walk(tree)):
     for change in _changes(node):
+      # Found again by its place in a copy, for a change is in place and every
+      # mutant has one alone.
       mutant = copy.deepcopy(tree)
       twin = next(n for i, n in enumerate(ast.walk(mutant)) if i == place)
       change(twin)

@@ -88,6 +88,7 @@ def _curate(folder, train, evaluation):
     f"--config.curation.evaluation_paths=('{folder}/evaluation.jsonl',)",
   ]
   subprocess.run(command, check=True)
+  # Processor time, which other work on the machine hardly changes.
   used = resource.getrusage(resource.RUSAGE_CHILDREN)
   seconds = used.ru_utime + used.ru_stime
   return seconds, json.loads((folder / 'run/curation/funnel.json').read_text())

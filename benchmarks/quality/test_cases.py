@@ -45,6 +45,7 @@ def split_mutants(pool, problem):
   """Mutants of the reference that MBPP's asserts refuse, and the others."""
   refused, missed = [], []
   programs = code_sets.mutants(problem.reference)
+  # Or all broken submissions would have their bug in the first lines.
   random.Random(problem.id).shuffle(programs)
   for program in programs:
     verdict = programs_lib.judge_program(
@@ -56,6 +57,7 @@ def split_mutants(pool, problem):
 
 def make_contest(entry, problem, bad):
   """An MBPP problem as one of stdin/stdout, some submissions broken."""
+  # Two right programs in turns: copies of one would agree in its mistakes, too.
   good = [problem.reference, entry.other] * 5
   programs = [*good[: 10 - entry.bad], *bad[: entry.bad]]
   return test_cases.ContestProblem(

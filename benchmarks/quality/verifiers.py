@@ -95,6 +95,8 @@ def with_math_verify(response: str, reference: str) -> str:
 def as_formula(text: str) -> str:
   """Bare LaTeX in dollars, as math-verify wants it; anything else as it is."""
   is_marked = any(mark in text for mark in ('$', '\\boxed', '\\(', '\\['))
+  # More words are prose: between dollars they would be read as products of
+  # letters, which says nothing of math-verify.
   return text if is_marked or len(text.split()) > 12 else f'${text}$'
 
 

@@ -253,6 +253,8 @@ def borrow(
       same_as=str(source),
     )
     (part / 'unit.json').write_text(json.dumps(record, indent=1) + '\n')
+    # In one step: a kill leaves a folder '.part', and never half a unit that
+    # says that it is done.
     os.replace(part, workdir)
     borrowed.append(unit.name)
   return borrowed

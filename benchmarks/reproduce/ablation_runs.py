@@ -108,6 +108,7 @@ def read_run(workdir: pathlib.Path, config: dict[str, Any]) -> Run:
   records = {}
   for record in files.read_jsonl(workdir / 'metrics.jsonl'):
     if record.get('stage') == 'rl':
+      # Of a step that was logged twice, the last record counts.
       records[record['step']] = record
   summary = files.read_json(workdir / 'summary.json')
   return Run(

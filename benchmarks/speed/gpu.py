@@ -61,6 +61,8 @@ NOMINAL = {
 
 def ask(command, tiny):
   """What the last line of a process says; its chatter goes to stderr."""
+  # By itself jax takes three quarters of the card at its start, whatever it
+  # then needs.
   environment = os.environ | {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}
   if tiny:
     environment |= {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}

@@ -49,6 +49,7 @@ def copy_bandwidth(copy_bytes, repeats):
   """Bytes a second of reading and writing one large array."""
   x = jnp.ones(copy_bytes // 2, jnp.bfloat16)
   double = jax.jit(lambda x: x * 2)
+  # Read once and written once.
   return 2 * copy_bytes / seconds_of(lambda: double(x), repeats)
 
 
@@ -111,6 +112,7 @@ def decode(args, shape):
     answer(decoder, params, args)  # Compiles.
     taken = [answer(decoder, params, args) for _ in range(args.repeats)]
     prefill, seconds = (statistics.median(t) for t in zip(*taken, strict=True))
+    # Half of what is decoded: a step reads the columns of those before it.
     in_the_mean = args.prompt + (args.new - 1) / 2
     rows.append(
       dict(
@@ -182,6 +184,7 @@ def train(args, shape):
   for _ in range(1 + args.repeats):
     start = time.monotonic()
     state, metrics = step(state, batch, True)
+    # Fetched inside of what is timed: a call returns before its work is done.
     norm = float(metrics['grad_norm'])
     taken.append(time.monotonic() - start)
   if not np.isfinite(norm):

@@ -27,6 +27,7 @@ REPEATS = 5
 
 
 def main():
+  # Before anything asks for a device, for their number is fixed from then on.
   jax.config.update('jax_num_cpu_devices', 8)
   boxed = jax.eval_shape(lambda k: policy.init(CONFIG, k), jax.random.key(0))
   training, rollout = (

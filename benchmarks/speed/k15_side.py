@@ -57,6 +57,8 @@ SETTINGS = ({} if side.MODEL else RANDOM) | {
   'rollout.prefill_batch': side.PROMPTS,
   'rollout.max_prompt_length': side.PROMPT_TOKENS,
   'rollout.temperature': 1.0,
+  # Random weights do repeat themselves, and every response has to have its
+  # length.
   'rollout.repetition_count': 0,
   'rollout.repetition_max_period': 1,
   'loss.method': 'mirror_descent',
@@ -139,6 +141,7 @@ def make_params():
   """New arrays of the given weights, or of random ones as in a fresh run."""
   if side.MODEL:
     return weights.load_params(make_context([], {}), pathlib.Path(side.MODEL))
+  # Copies, for the updates of a session consume what they are given.
   return jax.tree.map(lambda x: x.copy(), _random_params())
 
 

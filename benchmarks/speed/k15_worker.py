@@ -167,6 +167,7 @@ def describe():
 
 def main():
   out = side.claim_stdout()
+  # As a run does before it computes anything.
   host_memory.keep_freed()
   k15_side.watch_compilations()
   judges.make_judges = lambda config, names, resources: {

@@ -91,6 +91,8 @@ def make_batch(length):
     positions=np.arange(length, dtype=np.int32)[None],
     segment_ids=np.ones_like(tokens),
     loss_mask=mask,
+    # What a policy that knows nothing says of a token, and so nearly what
+    # random weights say.
     ref_logprobs=np.full_like(mask, -math.log(VOCAB)),
     kl_logprobs=np.zeros_like(mask),
     behavior_logprobs=np.zeros_like(mask),
@@ -158,6 +160,8 @@ def measure_apart(length, attention, cores):
     stdout=subprocess.PIPE,
     text=True,
     check=True,
+    # Before the process begins, for XLA makes its threads by the cores it
+    # finds.
     preexec_fn=functools.partial(os.sched_setaffinity, 0, allowed),
   )
   return json.loads(done.stdout.splitlines()[-1])

@@ -167,6 +167,7 @@ def measure(args, folder, dtype, cache_dtype):
     cache=cache_dtype or dtype,
     responses=len(done),
     tokens=joined.size,
+    # The fastest: other work on a machine only ever slows down.
     tokens_per_second=max(s for s, _ in speeds),
     tokens_per_core_second=max(s for _, s in speeds),
     weight_bytes=size(half),

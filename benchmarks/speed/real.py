@@ -111,6 +111,7 @@ def generation(given, peers, args):
       if row in args.ops
     }
     if 'generate' in rows:
+      # By the same way of batching: one is taken from the other below.
       one = dict(lengths=lengths['one token'])
       rows['one token'] = {k: c | one for k, c in rows['generate'].items()}
     with rl_step.started(names, args) as workers:

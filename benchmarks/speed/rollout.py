@@ -117,6 +117,7 @@ def drivers(session, args):
     stock.close()
     ours.close()
   found = speeds(takes)
+  # All responses have one length, so the slots of a batch stop together.
   calls = args.batches * -(-args.tokens // session.tokens_per_call)
   wasted = max(take['calls'] for take in takes['driver']) - calls
   print(
@@ -147,6 +148,8 @@ def long_tail(session, args):
   result = {}
   for name, budget, skip, count in (
     ('whole', max(lengths), 0, args.whole),
+    # In the first iterations there is little to resume yet: so many are left
+    # out as the longest response takes.
     ('partial', args.budget, -(-max(lengths) // args.budget), args.partial),
   ):
     waiting, records = [], []
@@ -211,6 +214,8 @@ def weights(session, local, remote, args):
       start = side.mark()
       with session.context.layout.use_mesh():
         rollout.set_params(params, session.version)
+      # Weights are sent in the background: this waits until the worker has all
+      # of them.
       rollout.warm_up() if rollout is remote else None
       seconds.append(side.since(start)['seconds'])
       size = rollout.pop_stats().get('update_bytes', 0)

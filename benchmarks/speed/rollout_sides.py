@@ -135,6 +135,7 @@ def bare_loop(session, slots, tokens):
 
   @functools.partial(jax.jit, donate_argnums=1)
   def loop(params, cache, ids):
+    # As the slots do: without, the bound would lie below what it bounds.
     params = policy.fuse_projections(params)
 
     def step(i, carry):

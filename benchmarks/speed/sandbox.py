@@ -116,6 +116,7 @@ def main():
   rates, costs = {}, {}
   with contextlib.ExitStack() as stack:
     found = ways(args.workers, stack)
+    # Uncounted: the first runs of each worker find cold pages and caches.
     for run in found.values():
       measure(run, 2 * args.workers, args.workers)
     for _ in range(args.rounds):

@@ -164,6 +164,8 @@ def distance(left, right) -> float:
 
 def summarize(machine, iterations, sampled, budget) -> dict[str, float]:
   """Means over the iterations after the transient."""
+  # Before that the longest responses cannot have ended, and those trained on
+  # are too short.
   skip = -(-int(np.max(sampled)) // budget)
   if skip >= len(iterations):
     raise ValueError(f'{len(iterations)} iterations, transient of {skip}')

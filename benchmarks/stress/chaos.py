@@ -187,6 +187,8 @@ def disturb(world: World, trainer, kinds: list[str], rng) -> None:
     code = trainer.process.returncode
     if code == 0:
       return
+    # Only a kill and a full disk may end a trainer: whatever else does is a
+    # finding.
     if code != -9 and was != 'full disk':
       raise RuntimeError(f'{trainer.name}: exit {code}\n{trainer.tail()}')
     was, before = 'started', world.passed

@@ -58,7 +58,9 @@ OVERRIDES = {
   'rollout.token_budget': 10,
   'rollout.num_slots': 4,
   'rollout.prefill_batch': 2,
+  # More calls, and so more places in a rollout where a kill may come.
   'rollout.tokens_per_call': 1,
+  # As often as can be: there has to be something to hit.
   'saving.every_iterations': 1,
   'saving.every_sft_steps': 10,
 }
@@ -203,6 +205,7 @@ def hit(
       run.wait_for(lambda: run.is_saving)
       run.wait_for(lambda: not run.is_saving)
     run.wait_for(lambda: run.is_saving)
+    # Somewhere within the save, and not always at its first file.
     time.sleep(rng.uniform(0, 0.05))
   elif aim == 'rollout':
     left = iter(range(rng.randrange(40), -1, -1))
