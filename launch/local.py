@@ -84,6 +84,7 @@ def run(
   if parallel < 1:
     raise sweep.SweepError(f'--parallel={parallel}: at least 1 is needed')
   root.mkdir(parents=True, exist_ok=True)
+  # The system lets go of the lock with this process, however it ends.
   with open(root / 'launch.lock', 'w') as file:
     if not unit_lib.try_lock(file):
       raise sweep.SweepError(f'{root}: another launcher works there')

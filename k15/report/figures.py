@@ -271,6 +271,7 @@ def _points(axes, x, y, label, color):
 
 def window_of(count: int) -> int:
   """Odd width of the running mean: a tenth of the points, 1 for a few."""
+  # Odd, so that a mean stands in the middle of what it is of.
   return count // 10 | 1 if count >= 20 else 3 if count >= 10 else 1
 
 

@@ -243,6 +243,7 @@ def _training_responses(records):
   scored = [r for r in records if r.get('reward') is not None]
   iterations = sorted({r.get('iteration', 0) for r in scored})
   edge = max(1, round(_EDGE * len(iterations)))
+  # Late of what is not early: a run of one iteration has no late one.
   periods = {'Early': iterations[:edge], 'Late': iterations[edge:][-edge:]}
   sides = []
   for name, period in periods.items():

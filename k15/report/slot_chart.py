@@ -98,7 +98,7 @@ def split_phases(spans: Sequence[Span]) -> list[tuple[float, float]]:
       phases[-1][1] = end
     else:
       phases.append([start, end])
-  # One of no length would have an axis without ends, and a share over 0.
+  # One of no length would have an axis without ends, and a division by 0.
   return [(start, max(end, start + 1e-6)) for start, end in phases]
 
 

@@ -153,6 +153,7 @@ def measure(
     return dict(value=float(np.mean(values)), low=low, high=high)
 
   result = dict(problems=len(groups), samples=n)
+  # 1 always: summaries and comparisons read it, whatever else is asked for.
   for k in sorted({1, *pass_at}):
     if k <= n:
       result[f'pass@{k}'] = estimate(statistics.pass_at_k(correct, k))
@@ -170,6 +171,7 @@ def _by_problem(records):
   for record in records:
     groups.setdefault(record['problem_id'], []).append(record)
   sizes = sorted({len(group) for group in groups.values()})
+  # Of one n: pass@k and votes of other numbers of samples cannot be averaged.
   if len(sizes) != 1:
     raise ValueError(f'problems with {sizes} samples; all need as many')
   return list(groups.values())

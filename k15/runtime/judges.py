@@ -77,6 +77,7 @@ def _exact_answer(config, resources):
 
 
 def _math_answers(config, resources):
+  # As many workers as threads that may ask: none waits for another's.
   pool = fallback.Pool(config.reward.threads)
   resources.callback(pool.close)
   return functools.partial(verify.verify, pool=pool)

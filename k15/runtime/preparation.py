@@ -34,6 +34,7 @@ def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
     raise keys.ConfigError('--config and --workdir are needed')
   checks.validate_processes(config)
   m = config.mesh
+  # Before the first device is asked for: which there are is decided here.
   hosts.join(m.coordinator, m.num_processes, m.process_id)
   # Before it is validated: the shape decides which meshes and rules fit.
   context.adopt_checkpoint(config)

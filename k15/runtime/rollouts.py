@@ -85,6 +85,7 @@ def make_rollout(
       record,
     ),
     key,
+    # Here, so that a wrong request ends before anything is sent.
     backend.SlotBackend(slots).check,
     r.patience_seconds,
     r.live_requests,

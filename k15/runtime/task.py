@@ -135,6 +135,7 @@ def build(config: Any, tokenizer: Any) -> Task:
     FileNotFoundError: no such file.
   """
   make = _MAKERS[config.task.name]
+  # No file of problems is needed, or read, that nothing asks.
   if set(config.stages) == {'evaluate'} and config.evaluation.sets:
     make = _nothing
   train, held_out, examples = make(config)

@@ -41,6 +41,8 @@ def make(
     slots,
     tokenizer,
     layout.mesh,
+    # For JetStream's own calls; requests of a trainer bring the seed of its
+    # run.
     seed=local.seed_of(streams.key(config.seed, 'serving')),
     rules=layout.rules,
   )

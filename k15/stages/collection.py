@@ -59,6 +59,8 @@ def collect(
     keeps_tokens=True,
   )
   problems = context.task.train[:num_problems]
+  # Random ids go by place in the training set: another stage that asks for the
+  # same responses finds them here.
   asks = asks_of(context, model, problems, samples)
   with responses.by_model(context, model, 'responses') as write:
     responses.drawn(

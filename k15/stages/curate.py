@@ -112,6 +112,7 @@ def curate_with(
   if hosts.is_first():
     curation_files.write(folder, problems, steps, records, inputs)
     print(funnel.table(records), flush=True)
+  # All of them read these files next, for what overlaps with evaluation.
   hosts.wait('curate: written')
   return problems
 

@@ -54,6 +54,8 @@ def sample(
     One record a response, in the order of the calls.
   """
   records, call = [], 0
+  # Turn by turn over all problems: calls are large, and who still lacks
+  # examples is known before the next turn.
   for turn in range(asking.samples):
     for asked in _open_problems(problems, records, asking):
       records += draw_call(call, asked, turn)

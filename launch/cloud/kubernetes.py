@@ -153,6 +153,8 @@ def _create(api, manifest):
   state = found.get('status', {}).get('terminalState')
   if state != 'Failed':
     return f'there already: {(state or "active").lower()}'
+  # With its pods gone before it is: pods of a new one would write to the same
+  # workdir beside them.
   custom.delete_namespaced_custom_object(
     *where, name, propagation_policy='Foreground'
   )

@@ -234,6 +234,7 @@ def _searches(run, devices, uses) -> Iterator[Largest]:
   key, generate = 'rollout.num_slots', by_name[programs.GENERATE]
   yield find_largest(
     key, compile_with(key, programs.compile_generate), generate,
+    # No slice holds so many: memory decides.
     config.rollout.num_slots, ways(run.rollout_layout.mesh), 1 << 20,
   )  # fmt: skip
 

@@ -89,6 +89,7 @@ def sent_bytes(kind: str, shape: str, rest: str, is_start: bool) -> int:
   """
   sizes = [_array_bytes(*array) for array in _ARRAY.findall(shape)]
   size = max(sizes, default=0) if is_start else sum(sizes)
+  # Each chip sends its whole part to one other.
   if kind == 'collective-permute':
     return size
   n = _group_size(rest)

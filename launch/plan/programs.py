@@ -215,6 +215,7 @@ def bytes_per_chip(tree: Any) -> int:
 def needed_bytes(message: str) -> int | None:
   """Of the compiler's words for a program that does not fit, or None."""
   number = r'([\d.]+)([KMGT]?)'
+  # The compiler has two sentences for it, by what does not fit.
   match = re.search(rf'Used {number}i?B? of', message) or re.search(
     rf'required for HLO temporaries \({number}\)', message
   )

@@ -100,6 +100,8 @@ def commit() -> str:
       ).stdout.strip()
       for words in (
         ('rev-parse', '--short=9', 'HEAD'),
+        # What decides a run's numbers: a changed page of docs makes no other
+        # run.
         ('status', '--porcelain', 'k15', 'experiments'),
       )
     )
