@@ -153,8 +153,8 @@ def _check_header(file):
   if walk.size < 4 or file.read(4) != b'GGUF':
     raise tensor_files.BadWeights('is no GGUF file: those begin with GGUF')
   version = walk.number('<I')
-  # Version 1 counts in 32 bits. The number of a big-endian file, read the other
-  # way round, is none of these.
+  # Version 1 counts in 32 bits.  The number of a big-endian file, read the
+  # other way round, is none of these.
   if version not in (2, 3):
     raise tensor_files.BadWeights(
       f'is of version {version} of GGUF, not 2 or 3, or big-endian'

@@ -29,8 +29,8 @@ class Checkpoints:
     """Opens or creates a folder that keeps the newest `keep` steps."""
     options = quiet.ocp.CheckpointManagerOptions(
       max_to_keep=keep,
-      # A run that says it is saved and ends must have been right: what `save`
-      # has returned from is on disk.
+      # When `save` returns, it is on disk: a run that was asked to stop then
+      # says that it is saved, and ends.
       enable_async_checkpointing=False,
       # What a kill left of a save goes away at the next start, or it would fill
       # the disk.
@@ -87,7 +87,7 @@ class Checkpoints:
       args=quiet.ocp.args.Composite(
         state=quiet.ocp.args.StandardRestore(abstract),
         # Without shapes to restore to: how much the host remembers is known
-        # only once it is read. Hence one array, of however many bytes.
+        # only once it is read.  Hence one array, of however many bytes.
         host=quiet.ocp.args.StandardRestore(),
       ),
     )

@@ -226,7 +226,8 @@ def write(
     arrays: one for each name.
   """
   names = {value: key for key, value in DTYPES.items()}
-  # transformers refuses files that do not say for which library they are.
+  # Older versions of transformers refuse files that do not say which library
+  # they are for.
   header, start = {'__metadata__': {'format': 'pt'}}, 0
   for name, kind in kinds.items():
     shape, dtype = kind

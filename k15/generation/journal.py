@@ -125,5 +125,4 @@ class Journal:
       self._responses.setdefault(name, found)
     elif 'judge' in line and 'accuracy' in line:
       verdict = {key: line.get(key) for key in _VERDICT}
-      # The last: who judged again did so because of the one before.
       self._verdicts[*name, line['judge']] = verdict

@@ -143,7 +143,7 @@ def by_server(
 
   def request(ask):
     # Responses of a server cannot be drawn again bit for bit, whatever the
-    # seed: other requests share its batches. The journal is what keeps them.
+    # seed: other requests share its batches.  The journal is what keeps them.
     body = dict(
       model=model,
       messages=messages_of(ask.question),

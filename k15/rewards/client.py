@@ -150,7 +150,7 @@ class Client:
     is_tls = service.url.scheme == 'https'
     kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
     # Of each read, not of the verdict: a live service sends white space every
-    # second. And a new connection each, for a kept one may be closed by now.
+    # second.  And a new connection each, for a kept one may be closed by now.
     connection = kind(service.url.netloc, timeout=self._silence)
     try:
       connection.request('POST', '/verify', body, self._headers)

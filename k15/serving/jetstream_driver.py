@@ -193,7 +193,7 @@ def request_of(
     tokens = np.array([*start, *active.prefill_content], np.int32)
   budget = active.max_tokens
   if isinstance(engine, engine_lib.PolicyEngine):
-    # A client of JetStream asks for its own maximum, whatever fits. A prompt
+    # A client of JetStream asks for its own maximum, whatever fits.  A prompt
     # without room keeps a budget of 1, which is then refused with the numbers.
     budget = max(1, min(budget, engine.slots.columns - len(tokens)))
     settings = dict(temperature=engine.temperature, seed=engine.seed)

@@ -28,7 +28,7 @@ from k15.rollout.requests import Chunk, Completion, Request, Stop, Work
 from k15.serving import weights
 
 _REPORT_SECONDS = 5.0  # between two warnings while no worker is there
-# A worker that is lost is no failure of the request. One that fails on every
+# A worker that is lost is no failure of the request.  One that fails on every
 # worker would go round for ever.
 _MOST_FAILURES = 3  # of one request, before it is given up
 

@@ -304,7 +304,7 @@ class RemoteWorker:
       for context in works:
         groups = wire.groups_of([work.rest() for work in context])
         added = sum(group.ByteSize() for group in groups)
-        # Half, for a message is more than its groups. A context that is too
+        # Half, for a message is more than its groups.  A context that is too
         # long by itself is sent all the same, and refused with a sentence.
         if size and size + added > self._message_bytes // 2:
           yield message

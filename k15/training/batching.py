@@ -162,7 +162,7 @@ def place(lengths, row_length: int, max_sequences: int):
   rows, columns, starts = np.zeros((3, len(lengths)), np.int64)
   used = np.zeros(len(lengths), np.int64)  # tokens of each row
   count = np.zeros(len(lengths), np.int64)  # sequences of each row
-  # Longest first: short ones then fill what is left. There are as many rows as
+  # Longest first: short ones then fill what is left.  There are as many rows as
   # sequences, so one with room is always found.
   for i in np.argsort(-lengths, kind='stable'):
     fits = (used + lengths[i] <= row_length) & (count < max_sequences)

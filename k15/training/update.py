@@ -70,7 +70,7 @@ def make_step(
     metrics |= dict(
       loss=value,
       entropy_sum=jnp.sum(entropy * rows.loss_mask),
-      # More than half is the likeliest for certain. The true share is higher,
+      # More than half is the likeliest for certain.  The true share is higher,
       # and would take all logits, which are never there at once.
       token_accuracy_sum=jnp.sum((logprobs > jnp.log(0.5)) * rows.loss_mask),
     )
