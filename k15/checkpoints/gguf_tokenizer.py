@@ -92,9 +92,9 @@ def _model(fields, tokens, kinds, pre):
       ' space between them'
     )
   try:
+    # Llama 3 takes a word that is a token as it is, also where merging its
+    # pieces would end elsewhere.
     return tokenizers.models.BPE(
-      # Llama 3 takes a word that is a token as it is, also where merging its
-      # pieces would end elsewhere.
       vocab, merges, ignore_merges=pre == 'llama-bpe'
     )
   except Exception as error:  # The library raises nothing narrower.
