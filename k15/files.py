@@ -72,6 +72,18 @@ def replace_file(path: str | os.PathLike, content: bytes) -> None:
   os.replace(temporary, path)
 
 
+def sync(directory: str | os.PathLike) -> None:
+  """Brings all files below a directory to the disk, before it is renamed.
+
+  A rename may reach the disk before what it names: after a power cut a model
+  would stand in its place with files that are empty.
+  """
+  for path in sorted(pathlib.Path(directory).rglob('*')):
+    if path.is_file():
+      with open(path, 'rb') as file:
+        os.fsync(file.fileno())
+
+
 def digest(path: str | pathlib.Path) -> dict[str, Any]:
   """Name, bytes and SHA-256 of a file: what says that it is the same one."""
   path = pathlib.Path(path)

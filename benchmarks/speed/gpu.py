@@ -4,9 +4,9 @@
   python -m benchmarks.speed.gpu --peer_python DIR/bin/python [--slots 64]
       [--prompt 512] [--new 512] [--cache-dtypes bfloat16 int8]
       [--train-tokens 16384] [--repeats 3] [--parts decode train peer]
-  python -m benchmarks.speed.gpu --tiny --peer_python ...   on a CPU, in
-  minutes: it
-                                            shows that everything runs
+  python -m benchmarks.speed.gpu --tiny --peer_python DIR/bin/python
+
+The last runs on a CPU, in minutes: it shows that everything runs.
 
 A policy of Qwen2.5-1.5B's shape with random weights, in bfloat16:
 

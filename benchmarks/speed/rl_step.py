@@ -1,8 +1,7 @@
 """One RL step on this machine's CPU, side by side: k15, TRL and Tunix.
 
-  python -m benchmarks.speed.rl_step [--ops generate step ...] [--tokens 128
-  512]
-      [--repeats 5] [--peers trl tunix] [--root DIR]
+  python -m benchmarks.speed.rl_step [--ops generate step ...] \\
+      [--tokens 128 512] [--repeats 5] [--peers trl tunix] [--root DIR]
 
 All three run the same Qwen3-shaped policy of 3.3 million random weights in
 float32, on 4 prompts of 24 tokens with 4 responses each:

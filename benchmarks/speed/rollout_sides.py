@@ -45,7 +45,6 @@ from k15.serving import workers
 _GROUP_IDS, _SEEDS = itertools.count(), itertools.count(1)
 _NOTHING = np.zeros(0, np.int32)
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-_SEEDS = itertools.count(1)
 _TIMEOUT = 600
 
 

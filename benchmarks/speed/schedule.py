@@ -1,7 +1,7 @@
 """Partial rollouts on a simulated clock: 1,000 slots, responses up to 131,072.
 
-    python -m benchmarks.speed.schedule [--slots 1000] [--picture
-    docs/schedule.png]
+    python -m benchmarks.speed.schedule [--slots 1000] \\
+        [--picture docs/schedule.png]
 
 What the rollout's continuous batching does with lengths this machine cannot
 sample: events in place of tokens, so that a run of 156 iterations takes

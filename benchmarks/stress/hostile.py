@@ -1,7 +1,7 @@
 """The battery of hostile programs against the sandbox.
 
-  python -m benchmarks.stress.hostile [--workers 2] [--rung seccomp] [--seconds
-  1]
+  python -m benchmarks.stress.hostile [--workers 2] [--rung seccomp] \\
+      [--seconds 1]
 
 Each program runs beside honest neighbours.  It has to end within its limit
 plus half a second, must not be found correct, and leaves no process, file or

@@ -1,9 +1,8 @@
 """Checkpoints in the Hugging Face layout, streamed onto a mesh.
 
-`export` writes them, `hf_config` reads their shape.  Everything that can be
-wrong with a directory is found in its headers, before any device is touched.
-
-Parameters out to a directory that transformers and serving engines open.
+`export` writes directories that transformers and serving engines open,
+`hf_config` reads their shape.  Everything that can be wrong with a directory is
+found in its headers, before any device is touched.
 """
 
 import dataclasses

@@ -3,9 +3,8 @@
 Text becomes tokens once, here; from then on tokens are passed, and text is made
 of them only to be read or judged.
 
-The chat template of a checkpoint: where it is, and how it is rendered.
-
-As in transformers: sandboxed Jinja with what the templates of the hub call.
+The chat template of a checkpoint is rendered as in transformers: by sandboxed
+Jinja, with what the templates of the hub call.
 """
 
 import datetime
@@ -25,6 +24,10 @@ from k15.checkpoints import hf_config
 from k15.checkpoints.hf_fields import Fields
 
 FILE = 'chat_template.jinja'
+# What templates take for today.  The true day would change the prompts of a run
+# that is resumed on the next one, and whatever is kept under their tokens; this
+# is the day that Llama 3's own template falls back to.
+TODAY = datetime.date(2024, 7, 26)
 
 
 def read(directory: pathlib.Path, settings: Fields) -> jinja2.Template | None:
@@ -140,7 +143,7 @@ def _raise_exception(message):
 
 
 def _strftime_now(form):
-  return datetime.datetime.now().strftime(form)
+  return TODAY.strftime(form)
 
 
 _SPECIAL = ('bos', 'eos', 'pad', 'unk', 'sep', 'cls', 'mask')

@@ -11,6 +11,7 @@ import shutil
 
 import jax.numpy as jnp
 
+from k15 import files
 from k15.checkpoints import hf
 from k15.checkpoints import hf_config
 from k15.checkpoints import models
@@ -48,14 +49,15 @@ def merge(
   new = directory.with_name(directory.name + '.new')
   shutil.rmtree(new, ignore_errors=True)
   new.mkdir(parents=True)
-  with _both(long, short) as files:
-    names = _names(long, files[0])
-    _write_weights(new, files, names, short_share, max_file_bytes)
+  with _both(long, short) as opened:
+    names = _names(long, opened[0])
+    _write_weights(new, opened, names, short_share, max_file_bytes)
   for name in (*_OTHERS, *hf.TOKENIZER_FILES):
     if (long / name).is_file():
       shutil.copyfile(long / name, new / name)
   text = json.dumps(dataclasses.asdict(origin))
   (new / models.ORIGIN).write_text(text + '\n')
+  files.sync(new)
   shutil.rmtree(directory, ignore_errors=True)
   new.rename(directory)
 
@@ -91,10 +93,10 @@ def _content(path):
 
 
 def _differences_of_tensors(long, short):
-  with _both(long, short) as files:
+  with _both(long, short) as opened:
     left, right = (
       {name: (f.dtype(name), f.shapes()[name]) for name in _names(path, f)}
-      for path, f in zip((long, short), files, strict=True)
+      for path, f in zip((long, short), opened, strict=True)
     )
   return [
     f'{name} is {left.get(name)} and {right.get(name)}'
@@ -113,19 +115,19 @@ def _both(long, short):
     yield left, right
 
 
-def _names(directory, files):
+def _names(directory, opened):
   """Tensors that are weights, tied embeddings once, in the order of a file."""
   head, _ = hf.OUTER['lm_head',]
   ties = hf_config.read_config(directory).tie_embeddings
   return [
     name
-    for name in files.shapes()
+    for name in opened.shapes()
     if not name.endswith(hf.IGNORED) and not (ties and name == head)
   ]
 
 
-def _write_weights(new, files, names, short_share, max_file_bytes):
-  left, right = files
+def _write_weights(new, opened, names, short_share, max_file_bytes):
+  left, right = opened
   kinds = {
     name: (
       left.shapes()[name],

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from k15 import files
 from k15.checkpoints import adapters as adapters_lib
 from k15.checkpoints import from_gguf
 from k15.checkpoints import hf
@@ -245,6 +246,7 @@ def save(
       (new / BYTE_TOKENIZER).write_text(text + '\n')
     # The last file: a directory with it is a model that a stage has left.
     (new / ORIGIN).write_text(json.dumps(dataclasses.asdict(origin)) + '\n')
+    files.sync(new)
     # A rename replaces no full directory, so a kill between these lines leaves
     # no model: the stage, whose checkpoint is there, writes it again.
     shutil.rmtree(directory, ignore_errors=True)

@@ -4,11 +4,11 @@ Kimi k1.5, section 2.5.2.  A row has `messages`, each with 'role' and 'content',
 or a `prompt` and a `response`.  The loss is on what the assistant writes: its
 words and the token that ends its turn, in every turn or in the last.
 
-The conversations of a stage as tokens, in one mapped file of the workdir.
-
-Files are read once, row by row, whatever their size; training then takes any
-example from the map without holding the others in memory.  A token that enters
-the loss is written as its complement, so that one file holds the mask too.
+A stage has its conversations as tokens, in one mapped file of the workdir:
+files are read once, row by row, whatever their size, and training then takes
+any example from the map without holding the others in memory.  A token that
+enters the loss is written as its complement, so that one file holds the mask
+too.
 """
 
 import hashlib

@@ -191,12 +191,8 @@ def read_token(path: str, host: str, without: bool = False) -> str:
     ValueError: there is none, and other machines could reach the service.
   """
   if path:
-    with contextlib.suppress(FileExistsError):
-      # Nobody else may read it from its first moment on, and one that is there
-      # is never written over.
-      file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-      with open(file, 'w') as made:
-        made.write(secrets.token_urlsafe(32))
+    if not os.path.exists(path):
+      _make_token(path)
     token = pathlib.Path(path).read_text().strip()
   else:
     token = os.environ.get(client.TOKEN_VARIABLE, '').strip()
@@ -206,6 +202,20 @@ def read_token(path: str, host: str, without: bool = False) -> str:
       f' --without_token is for the loopback alone'
     )
   return token
+
+
+def _make_token(path):
+  """Nobody else may read it, one that is there stays, and all see it whole."""
+  new = f'{path}.{os.getpid()}'
+  file = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+  with open(file, 'w') as made:
+    made.write(secrets.token_urlsafe(32))
+  try:
+    # Unlike a rename, a link never takes the place of a file.
+    with contextlib.suppress(FileExistsError):
+      os.link(new, path)
+  finally:
+    os.unlink(new)
 
 
 def main():

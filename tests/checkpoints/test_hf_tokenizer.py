@@ -168,10 +168,13 @@ def test_generation_blocks_change_nothing(tmp_path, tokenizer):
 
 
 def test_what_templates_of_the_hub_ask(tmp_path):
-  """As transformers answers: tools that are none, dates, JSON in its forms."""
+  """As transformers answers: tools that are none, JSON in its forms, a date.
+
+  The date is always the same, so that a resumed run has the same prompts.
+  """
   template = (
     '{% if tools is not none or documents is not none %}tools{% endif %}'
-    "{{ strftime_now('%Y') | length }}"
+    "{{ strftime_now('%d %b %Y') }}"
     "{{ {'b': 'é<', 'a': [1]} | tojson(sort_keys=true, "
     "separators=(',', ':')) }}"
     "{{ {'a': 'é'} | tojson(ensure_ascii=true) }}"
@@ -180,7 +183,7 @@ def test_what_templates_of_the_hub_ask(tmp_path):
   )
   tokenizer = HfTokenizer(hf_tokenizers.write(tmp_path, template))
   assert tokenizer.render(QUESTION) == (
-    '4{"a":[1],"b":"é<"}{"a": "\\u00e9"}01False'
+    '26 Jul 2024{"a":[1],"b":"é<"}{"a": "\\u00e9"}01False'
   )
 
 

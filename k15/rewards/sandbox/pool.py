@@ -281,8 +281,10 @@ class Pool:
       # the others wait for what it makes.
       lock = self._compiling.setdefault(key, threading.Lock())
     with lock:
-      if key in self._artifacts:
-        return None, self._artifacts[key]
+      with self._lock:  # Another thread may drop it between two looks.
+        artifact = self._artifacts.get(key)
+      if artifact is not None:
+        return None, artifact
       message = dict(
         stage='compile', command=language.compile, artifact=language.artifact
       )
@@ -308,6 +310,8 @@ class Pool:
   def _report(self, idle, message, blobs, job, answer=None):
     """What a worker says; one that is lost is replaced, and the job tried
     once more."""
+    if self._closed:
+      raise RuntimeError('the pool of the sandbox is closed')
     limits = dataclasses.asdict(job.limits)
     worker, lost = idle.get(), ''
     try:

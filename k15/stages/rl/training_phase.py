@@ -15,9 +15,7 @@ def train_on(
   """All updates of an iteration; pi_theta_i is the reference of each."""
   config, timer = stage.context.config, stage.timer
   with timer('batch'):
-    batches = updates.make_batches(
-      stage.context, groups, iteration, stage.name
-    )
+    batches = updates.make_batches(stage.context, groups, iteration, stage.name)
   with timer('ref_logprobs'):
     batches = _with_ref_logprobs(stage, batches)
   o = config.optimizer

@@ -156,6 +156,8 @@ def test_close_waits_and_may_be_called_twice():
   pool.close()
   pool.close()
   assert worker._process.returncode is not None
+  with pytest.raises(RuntimeError, match='closed'):
+    pool.run(Job('python', 'print(1)'))
 
 
 ADD_ONE = {
