@@ -3,6 +3,7 @@
 Computations that name no mesh stay on the first.
 """
 
+import gc
 import os
 import pathlib
 import sys
@@ -17,9 +18,14 @@ os.environ.setdefault('K15_DATA', str(ROOT.parent / 'shared' / 'data'))
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'programs')
 )
-# Small programs that run once: LLVM's optimizations cost more than they give.
+# Small programs that run once: LLVM's optimizations cost more than they give,
+# and XLA's newer emitters of fusions compile three times as long.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
-os.environ.setdefault('XLA_FLAGS', '--xla_cpu_parallel_codegen_split_count=1')
+os.environ.setdefault(
+  'XLA_FLAGS',
+  '--xla_cpu_parallel_codegen_split_count=1 '
+  '--xla_cpu_use_fusion_emitters=false',
+)
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 sys.path.insert(0, str(ROOT))
@@ -30,6 +36,9 @@ import pytest  # noqa: E402
 from k15.rewards.sandbox import pool as pool_lib  # noqa: E402
 from k15.rewards.sandbox import walls  # noqa: E402
 
+# Traced programs are many small objects that live on: to look for cycles among
+# them at Python's usual 700 new ones takes a sixth of a test's time.
+gc.set_threshold(100_000, 50, 50)
 jax.config.update('jax_num_cpu_devices', 8)
 
 
