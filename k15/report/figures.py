@@ -8,6 +8,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import image
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -35,10 +36,13 @@ LEGEND = dict(
 
 def to_png(figure: Figure, dpi: int = 180) -> bytes:
   """The figure as a PNG file."""
+  figure.set_dpi(dpi)
+  figure.set_facecolor('white')
+  paper = FigureCanvasAgg(figure)
+  # Drawn once: print_figure would lay out in a drawing of its own.
+  paper.draw()
   buffer = io.BytesIO()
-  FigureCanvasAgg(figure).print_figure(
-    buffer, dpi=dpi, format='png', facecolor='white'
-  )
+  image.imsave(buffer, paper.buffer_rgba(), format='png', dpi=dpi)
   return buffer.getvalue()
 
 
