@@ -4,7 +4,11 @@
 
 Eight devices of this machine's CPU; the bytes are those of any eight devices,
 the time is not.  Beside it: what the compiler would have sent by itself.
+`--tiny` moves a policy of two narrow layers.
 """
+
+import argparse
+import dataclasses
 
 import jax
 import numpy as np
@@ -23,13 +27,18 @@ CONFIG = policy.PolicyConfig(
   head_dim=64,
   d_ff=1536,
 )
+TINY = dict(vocab_size=512, num_layers=2, d_model=64, head_dim=16, d_ff=128)
 REPEATS = 5
 
 
 def main():
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--tiny', action='store_true')
+  is_tiny = parser.parse_args().tiny
+  shape = dataclasses.replace(CONFIG, **(TINY if is_tiny else {}))
   # Before anything asks for a device, for their number is fixed from then on.
   jax.config.update('jax_num_cpu_devices', 8)
-  boxed = jax.eval_shape(lambda k: policy.init(CONFIG, k), jax.random.key(0))
+  boxed = jax.eval_shape(lambda k: policy.init(shape, k), jax.random.key(0))
   training, rollout = (
     sharding.param_shardings(sharding.make_mesh(*sizes), boxed)
     for sizes in ((1, 8, 1), (2, 1, 4))
@@ -37,7 +46,7 @@ def main():
   make = jax.jit(
     lambda key: jax.tree.map(
       lambda x: x.value if hasattr(x, 'names') else x,
-      policy.init(CONFIG, key),
+      policy.init(shape, key),
       is_leaf=lambda x: hasattr(x, 'names'),
     ),
     out_shardings=training,

@@ -64,6 +64,8 @@ OVERRIDES = {
   'saving.every_iterations': 1,
   'saving.every_sft_steps': 10,
 }
+# A policy of one layer, and no more iterations than a response needs and one.
+TINY = {'policy.num_layers': 1, 'sft.steps': 20, 'rl.iterations': 5}
 _STACK_ON_SIGUSR1 = """
 import atexit, os, signal, traceback
 path = os.environ['K15_STACK']
@@ -88,9 +90,13 @@ _MOST_MISSES = 10  # runs in a row that end before their signal is sent
 
 @dataclasses.dataclass(frozen=True)
 class Harness:
-  """A folder with the problems, the compilation cache and the runs."""
+  """A folder with the problems, the compilation cache and the runs.
+
+  `changes` are overrides of `OVERRIDES`.
+  """
 
   folder: pathlib.Path
+  changes: dict[str, object] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     (self.folder / 'sitecustomize.py').write_text(_STACK_ON_SIGUSR1)
@@ -110,7 +116,8 @@ class Harness:
   def start(self, name: str) -> 'Run':
     """Starts the command, or starts it again, in the work folder `name`."""
     workdir = self.folder / name
-    values = OVERRIDES | {'task.train_path': self.folder / 'problems.jsonl'}
+    values = OVERRIDES | self.changes
+    values['task.train_path'] = self.folder / 'problems.jsonl'
     command = [
       sys.executable,
       '-m',
@@ -364,10 +371,11 @@ def main() -> int:
   parser.add_argument('--kills', type=int, default=20)
   parser.add_argument('--stops', type=int, default=4)
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--tiny', action='store_true', help='shorter runs')
   args = parser.parse_args()
   rng = random.Random(args.seed)
   with tempfile.TemporaryDirectory(prefix='k15-kill-') as folder:
-    harness = Harness(pathlib.Path(folder))
+    harness = Harness(pathlib.Path(folder), TINY if args.tiny else {})
     for name in ('warm-up', 'undisturbed'):  # The first one compiles.
       start = time.monotonic()
       harness.finish(harness.start(name))

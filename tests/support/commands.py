@@ -59,7 +59,9 @@ SHORT = {
   'docs/map.py': (
     'tests/rooms/test_docs.py::test_the_map_is_that_of_these_rooms'
   ),
-  'make kill': ('benchmarks.stress.kill_resume', '--kills=1', '--stops=1'),
+  'make kill': (
+    'benchmarks.stress.kill_resume', '--tiny', '--kills=1', '--stops=1',
+  ),
   'k15.main arithmetic.py': (
     'tests/runs/test_main.py::test_summary_and_last_lines'
   ),
@@ -134,7 +136,7 @@ SHORT = {
     'benchmarks.speed.schedule', '--slots', '8', '--problems', '4', '--budgets',
     '8192',
   ),
-  'benchmarks.speed.handover': ('benchmarks.speed.handover',),
+  'benchmarks.speed.handover': ('benchmarks.speed.handover', '--tiny'),
   'benchmarks.speed.low_precision': (
     'benchmarks.speed.low_precision', '--tiny', '--problems', '4', '--samples',
     '2', '--repeats', '1', '--max-length', '64',
