@@ -38,12 +38,6 @@ CONFIGURED = [
 
 
 @pytest.fixture(scope='session')
-def programs(tmp_path_factory):
-  """Compiled once for all commands."""
-  return tmp_path_factory.mktemp('programs')
-
-
-@pytest.fixture(scope='session')
 def folder(tmp_path_factory):
   """The project's folder as a user's: with the files that commands name."""
   folder = tmp_path_factory.mktemp('user')
@@ -112,29 +106,22 @@ def test_rows_name_tests_and_rows_that_exist():
 
 
 @pytest.mark.parametrize('name', sorted(RUN))
-def test_a_short_form_runs(name, folder, programs, tmp_path):
+def test_a_short_form_runs(name, folder, tmp_path):
   module, *arguments = RUN[name]
   if name == 'k15.main code.py':
     pytest.importorskip('resource')
   # A folder of its own, for what a command leaves.
   for path in folder.iterdir():
     (tmp_path / path.name).symlink_to(path)
-  result = _python(['-m', module, *arguments], tmp_path, programs)
+  result = _python(['-m', module, *arguments], tmp_path)
   out = result.stdout[-1500:] + result.stderr[-3000:]
   assert result.returncode == 0, out
   first = (result.stderr or result.stdout).splitlines()[0]
   assert 'libtpu' not in first.lower(), out
 
 
-def _python(arguments, folder, programs=None, **environment):
-  environment = os.environ | dict(JAX_PLATFORMS='cpu') | environment
-  environment['PYTHONPATH'] = str(ROOT)
-  if programs:
-    environment |= dict(
-      JAX_COMPILATION_CACHE_DIR=str(programs),
-      JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0',
-      JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES='-1',
-    )
+def _python(arguments, folder):
+  environment = os.environ | dict(JAX_PLATFORMS='cpu', PYTHONPATH=str(ROOT))
   return subprocess.run(
     [sys.executable, *arguments],
     cwd=folder,
@@ -212,10 +199,10 @@ def test_jax_starts_without_a_word():
     ('quality.curation', ['--help']),
   ],
 )
-def test_benchmarks_on_public_data(name, arguments, programs):
+def test_benchmarks_on_public_data(name, arguments):
   if not public_data.folder().is_dir():
     pytest.skip(f'no {public_data.folder()}: ${public_data.VARIABLE} names it')
-  result = _python(['-m', f'benchmarks.{name}', *arguments], ROOT, programs)
+  result = _python(['-m', f'benchmarks.{name}', *arguments], ROOT)
   assert result.returncode == 0, result.stdout[-1000:] + result.stderr[-2000:]
 
 
