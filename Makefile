@@ -77,7 +77,7 @@ extras: $(VENV)/.extras
 test: $(VENV)/.test $(LIBTPU)/.ready | $(SCRATCH)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 \
-	  --dist=loadfile $(ARGS)
+	  --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 # XManager wants an older protobuf: an environment of its own.
 test-launch: $(LAUNCH)/.ready | $(SCRATCH)

@@ -26,6 +26,9 @@ os.environ.setdefault(
   '--xla_cpu_parallel_codegen_split_count=1 '
   '--xla_cpu_use_fusion_emitters=false',
 )
+# A page is compiled by the first process that reads it, not by each.
+os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
+sys.dont_write_bytecode = False
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 sys.path.insert(0, str(ROOT))
@@ -33,6 +36,7 @@ sys.path.insert(0, str(ROOT))
 import jax  # noqa: E402  (the platform is chosen first)
 import pytest  # noqa: E402
 
+from k15.report import figures  # noqa: E402
 from k15.rewards.sandbox import pool as pool_lib  # noqa: E402
 from k15.rewards.sandbox import walls  # noqa: E402
 
@@ -40,6 +44,33 @@ from k15.rewards.sandbox import walls  # noqa: E402
 # them at Python's usual 700 new ones takes a sixth of a test's time.
 gc.set_threshold(100_000, 50, 50)
 jax.config.update('jax_num_cpu_devices', 8)
+# Begun first, the longest first: a worker takes whole pages, and one that
+# began a long page last would keep the others waiting.
+LONG = (
+  'test_commands.py', 'test_two_processes.py', 'test_main.py', 'test_loop.py',
+  'test_chaos.py', 'test_rollout_correction.py', 'test_long2short_stages.py',
+  'test_shared_prompts.py', 'test_models.py', 'test_meshes.py',
+)  # fmt: skip
+# Where whole runs go in this process, and each would draw its report.
+RUNS = ('checkpoints', 'config', 'runs', 'stages')
+
+
+def pytest_collection_modifyitems(items):
+  places = {name: place for place, name in enumerate(LONG)}
+  items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def undrawn(request):
+  """Reports of whole runs have their figures, but no pictures of them.
+
+  tests/report draws all kinds, and `k15.main` in a process of its own all of
+  a run.
+  """
+  with pytest.MonkeyPatch.context() as patch:
+    if request.path.relative_to(ROOT / 'tests').parts[0] in RUNS:
+      patch.setattr(figures, 'to_png', lambda figure, dpi=180: b'\x89PNG')
+    yield
 
 
 @pytest.fixture(scope='module')
