@@ -134,7 +134,7 @@ def long_tail_settings(num_slots, longest):
   """Settings for responses of up to `longest` tokens in 64 rows."""
   return k15_side.of_length(longest) | {
     'rollout.num_slots': num_slots,
-    'rollout.prefill_batch': 16,
+    'rollout.prefill_batch': num_slots,
   }
 
 

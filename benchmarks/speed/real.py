@@ -8,7 +8,8 @@ llama.cpp reads the wheel's own file, in 4 bits.  Prompts are problems in the
 model's chat, all of one length; nothing but its length ends a response.
 
   generate      64 prompts, 64 tokens each; k15 / transformers' generate and
-                llama.cpp, whole and, less what one token takes, decoding alone
+                llama.cpp, whole and, less what one token takes, decoding alone;
+                once more with a rollout in bfloat16, whole
   long_tail     64 prompts, 8 to 256 tokens, most of them short
   step          8 prompts, 8 responses each of 64 tokens, reward, advantages,
                 one update; k15's with the pull to the reference (tau = 0.1),
@@ -45,14 +46,15 @@ from experiments import base
 OPS = ('generate', 'long_tail', 'step', 'lora', 'logprob_diff')
 # Of the processes, and what a key of the result calls them.
 TITLES = {
-  'k15': 'k15', 'k15_lora': 'k15, LoRA', 'trl': 'transformers/TRL',
-  'llama': 'llama.cpp',
+  'k15': 'k15', 'k15_half': 'k15, bfloat16', 'k15_lora': 'k15, LoRA',
+  'trl': 'transformers/TRL', 'llama': 'llama.cpp',
 }  # fmt: skip
 KEYS = {'trl': 'transformers', 'llama': 'llama_cpp'}
 ROWS, TOKENS = 64, 64
 GROUPS, MICRO = (8, 8), 8  # Of a step; TRL's own default is 8 rows, too.
 # The long tail of `rl_step`, at a quarter of its lengths.
 LENGTHS = tuple(max(8, n // 4) for n in rl_step.LONG_TAIL)
+HALF = {'rollout.dtype': 'bfloat16'}
 LORA_KEY, LORA_RANK = 'policy.lora_rank', 16
 TINY = dict(rows=4, tokens=4, longest=8, groups=(2, 2), micro=2, diff_tokens=6)
 
@@ -114,6 +116,10 @@ def generation(given, peers, args):
       # By the same way of batching: one is taken from the other below.
       one = dict(lengths=lengths['one token'])
       rows['one token'] = {k: c | one for k, c in rows['generate'].items()}
+      # In a process of its own: it has its own weights and programs.
+      names.append('k15_half')
+      half = dict(op='generate', tokens=args.tokens, settings=HALF)
+      rows['generate'] |= dict(k15_half=half)
     with rl_step.started(names, args) as workers:
       seconds = {
         row: medians(rl_step.measure(workers, row, commands, args))
@@ -128,7 +134,7 @@ def generation(given, peers, args):
 def less(whole, start):
   """Seconds of `whole` without those of `start`, where any are left: on a noisy
   machine, or of a tiny model, there may be none."""
-  left = {name: whole[name] - start[name] for name in whole}
+  left = {name: whole[name] - start[name] for name in start}
   return {name: seconds for name, seconds in left.items() if seconds > 0}
 
 
@@ -141,8 +147,19 @@ def show_speeds(seconds, lengths):
     for name, speed in speeds.items():
       if name == 'k15':
         result[f'{row}_tokens_per_second'] = speed
+      elif name == 'k15_half':
+        result |= half_of(row, speeds)
       elif 'k15' in speeds:
         result[f'{row}_ratio_{KEYS[name]}'] = speeds['k15'] / speed
+  return result
+
+
+def half_of(row, speeds):
+  """What the result has of a row of the rollout in bfloat16."""
+  half = speeds['k15_half']
+  result = {f'{row}_bf16_tokens_per_second': half}
+  if 'trl' in speeds:
+    result[f'{row}_bf16_ratio_transformers'] = half / speeds['trl']
   return result
 
 

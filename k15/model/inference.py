@@ -5,7 +5,13 @@ input are one and lie [out, in]; activations lie [D, M], a column for each of M
 tokens.  A product of few tokens then reads its kernel in order and as it is,
 while the other way round packs it anew for every product.  `decode` takes the
 next token of every row, `prefill` the tokens of prompts, behind each other in
-chunks: padding is not computed, and what a row gets depends on the row alone.
+chunks: padding is not computed, tokens that a row begins with like the first
+one are computed once, and what a row gets depends on the row alone.
+
+In bfloat16, the kernels and what is multiplied with them have 16 bits, and all
+else is float32, keys and values too.  XLA has fast products of bfloat16 on CPU
+with float32 results; for nearly all else it converts whole arrays, there and
+back.
 
 Axes: D width, M tokens, B rows, N key-value heads, G query heads of each,
 h head width, P prompts, W columns of the longest that fits, V vocabulary.
@@ -63,7 +69,7 @@ def fits(shape: policy.PolicyConfig) -> bool:
 
 
 def weights_of(shape: policy.PolicyConfig, params: Any) -> Weights:
-  """Lays the parameters of a policy out, in the dtype of its activations.
+  """Lays the parameters of a policy out, kernels in the policy's dtype.
 
   The embedding stays where it is if it has that dtype.
   """
@@ -116,8 +122,8 @@ def decode(
   positions: jax.Array,
   cache: kv_cache.KVCache,
 ) -> tuple[jax.Array, kv_cache.KVCache]:
-  """As `policy.decode`, but for hidden states that lie [D, B]."""
-  x = weights.embedding[tokens].T
+  """As `policy.decode`, but for hidden states, float32, that lie [D, B]."""
+  x = _embed(weights, tokens)
   turns = _turns(shape, positions)
   pairs = []
   for layer, keys, values in zip(
@@ -136,9 +142,7 @@ def decode(
 
 def logits_of(weights: Weights, hidden: jax.Array) -> jax.Array:
   """Float32 logits [B, V] of hidden states [D, B]; they lie [V, B]."""
-  return jnp.dot(
-    weights.head, hidden, preferred_element_type=jnp.float32
-  ).T  # fmt: skip
+  return _product(weights.head, hidden).T
 
 
 def prefill(
@@ -156,40 +160,39 @@ def prefill(
     lengths: int32 [P], tokens in use, 0 to W.
 
   Returns:
-    As of `policy.forward`, [P, N, h, W] and [P, N, W, h] a layer; columns from
-    a row's length on are finite and mean nothing.
+    As of `policy.forward`, but float32: [P, N, h, W] and [P, N, W, h] a layer;
+    columns from a row's length on are finite and mean nothing.
   """
   c, (P, W) = shape, tokens.shape
   chunk = min(CHUNK, P * W)
   size = P * W + -(P * W) % chunk
-  starts, places = _places(lengths, size)
+  shared = _shared(tokens, lengths)
+  begins, places = _places(lengths, shared, size)
   flat = tokens[places[0], places[1]].reshape(-1, chunk)
   turns = _turns(c, places[1].reshape(-1, chunk))  # [h / 2, n, chunk]
-  count = (jnp.sum(lengths) + chunk - 1) // chunk
+  count = (jnp.sum(lengths - shared) + chunk - 1) // chunk
   # A row is read and written as W columns from its start.
   room = size + W + -W % min(BLOCK, W)
   heads = c.num_kv_heads, c.num_heads // c.num_kv_heads, c.head_dim
-  dtype = weights.embedding.dtype
-  x = jnp.zeros((size // chunk, c.d_model, chunk), dtype)
-  query = jnp.zeros((*heads, room), dtype)
-  key = value = jnp.zeros((heads[0], heads[2], room), dtype)
+  x = _embed(weights, flat)  # [n, D, chunk]
+  query = jnp.zeros((*heads, room))
+  key = value = jnp.zeros((heads[0], heads[2], room))
   mixed, pairs = query, []
 
   def of_chunk(last, layer, j, carry):
     """Ends the layer before on a chunk of tokens, and begins this one."""
     x, *wholes = carry
-    here = j * chunk
-    if last is None:
-      own = weights.embedding[flat[j]].T
-    else:
-      own = jax.lax.dynamic_slice_in_dim(mixed, here, chunk, axis=-1)
-      own = _rest(c, last, x[j], own.reshape(-1, chunk))
+    here, own = j * chunk, x[j]
+    if last is not None:
+      added = jax.lax.dynamic_slice_in_dim(mixed, here, chunk, axis=-1)
+      own = _rest(c, last, own, added.reshape(-1, chunk))
+      x = x.at[j].set(own)
     parts = _projections(c, layer, own, [turn[:, j] for turn in turns])
     wholes = [
       jax.lax.dynamic_update_slice_in_dim(whole, part, here, axis=-1)
       for whole, part in zip(wholes, parts, strict=True)
     ]
-    return x.at[j].set(own), *wholes
+    return x, *wholes
 
   for i, layer in enumerate(weights.layers):
     last = weights.layers[i - 1] if i else None
@@ -201,47 +204,75 @@ def prefill(
     )
     is_last = i == len(weights.layers) - 1  # whose queries nobody asks for
     mixed, *pair = _attend_rows(
-      None if is_last else query, key, value, mixed, starts, lengths, W
+      None if is_last else query,
+      key,
+      value,
+      mixed,
+      begins,
+      shared,
+      lengths,
+      W,
     )
     pairs.append(pair)
   return kv_cache.KVCache(*zip(*pairs, strict=True))
 
 
-def _places(lengths, size):
-  """Where rows start among the tokens, and of each token its row and column."""
-  ends = jnp.cumsum(lengths)
+def _shared(tokens, lengths):
+  """Of each row, how many tokens it begins with are those of the first row.
+
+  They are computed once: 0 of the first row itself.
+  """
+  columns = jnp.arange(tokens.shape[1])
+  both = jnp.minimum(lengths, lengths[0])
+  is_same = (tokens == tokens[0]) & (columns < both[:, None])
+  shared = jnp.sum(jnp.cumprod(is_same, axis=1, dtype=jnp.int32), axis=1)
+  return shared.at[0].set(0)
+
+
+def _places(lengths, shared, size):
+  """Where rows would begin among the tokens, had they their shared ones before
+  their own, and of each token its row and column."""
+  own = lengths - shared
+  ends = jnp.cumsum(own)
   index = jnp.arange(size)
   rows = jnp.searchsorted(ends, index, side='right')
   rows = jnp.minimum(rows, len(lengths) - 1)
-  starts = ends - lengths
-  return starts, (rows, index - starts[rows])
+  begins = ends - own - shared
+  return begins, (rows, index - begins[rows])
 
 
-def _attend_rows(query, key, value, mixed, starts, lengths, columns):
+def _attend_rows(query, key, value, mixed, begins, shared, lengths, columns):
   """Attention row by row: what it mixes, and keys and values as a cache.
 
   Args:
     query: [N, G, h, M], or None: nothing is mixed.
     key, value: [N, h, M].
     mixed: [N, G, h, M], written to.
-    starts, lengths: int32 [P], of rows among the M.
-    columns: W, at most from a start to M.
+    begins, shared: int32 [P], see `_places` and `_shared`.
+    lengths: int32 [P].
+    columns: W, at most from where a row begins to M.
   """
   N, h, _ = key.shape
-  P, wide = len(starts), columns + -columns % min(BLOCK, columns)
+  P, wide = len(begins), columns + -columns % min(BLOCK, columns)
 
   def of_row(p, carry):
     mixed, keys, values = carry
-    own_query, own_key, own_value = (
-      x if x is None else jax.lax.dynamic_slice_in_dim(x, starts[p], wide, -1)
-      for x in (query, key, value)
+    is_shared = jnp.arange(wide) < shared[p]
+
+    def cut(x):
+      return jax.lax.dynamic_slice_in_dim(x, begins[p], wide, axis=-1)
+
+    own_key, own_value = (
+      jnp.where(is_shared, x[..., :wide], cut(x)) for x in (key, value)
     )
     keys = keys.at[p].set(own_key[..., :columns])
     values = values.at[p].set(own_value[..., :columns].swapaxes(-1, -2))
-    if own_query is not None:
-      # What goes beyond this row's end is where the next ones begin.
-      own = _attend(own_query, own_key, own_value, lengths[p])
-      mixed = jax.lax.dynamic_update_slice_in_dim(mixed, own, starts[p], -1)
+    if query is not None:
+      own = _attend(cut(query), own_key, own_value, shared[p], lengths[p])
+      # What is shared is there.  What goes beyond this row's end is where the
+      # next ones have their own.
+      own = jnp.where(is_shared, cut(mixed), own)
+      mixed = jax.lax.dynamic_update_slice_in_dim(mixed, own, begins[p], -1)
     return mixed, keys, values
 
   used = jnp.max(jnp.where(lengths > 0, jnp.arange(1, P + 1), 0))
@@ -251,10 +282,11 @@ def _attend_rows(query, key, value, mixed, starts, lengths, columns):
   )
 
 
-def _attend(query, key, value, length):
+def _attend(query, key, value, first, length):
   """Causal attention in blocks, of one row: [N, G, h, W] and [N, h, W].
 
-  Only blocks with tokens are read, those before the row's length.
+  Only blocks with tokens are read, those before the row's length, and only
+  those with queries from the first on are computed.
   """
   N, G, h, W = query.shape
   block = min(BLOCK, W)
@@ -290,13 +322,15 @@ def _attend(query, key, value, length):
     return jax.lax.dynamic_update_slice_in_dim(out, mixed, i * block, axis=-1)
 
   count = (length + block - 1) // block
-  return jax.lax.fori_loop(0, count, of_queries, jnp.zeros_like(query))
+  return jax.lax.fori_loop(
+    first // block, count, of_queries, jnp.zeros_like(query)
+  )
 
 
 def _projections(c, layer, x, turns):
   """Query [N, G, h, M], key and value [N, h, M] of activations [D, M]."""
   x = _norm(x, layer['attention_norm'], c.rms_norm_eps)
-  y = jnp.dot(layer['q_k_v'], x)
+  y = _product(layer['q_k_v'], x)
   if 'q_k_v_bias' in layer:
     y += layer['q_k_v_bias'][:, None]
   y = y.reshape(-1, c.head_dim, x.shape[-1])
@@ -312,10 +346,33 @@ def _projections(c, layer, x, turns):
 
 def _rest(c, layer, x, mixed):
   """What comes after attention: [D, M], of [D, M] and of mixed [H * h, M]."""
-  x += jnp.dot(layer['o'], mixed)
-  y = jnp.dot(layer['gate_up'], _norm(x, layer['mlp_norm'], c.rms_norm_eps))
-  gate, up = jnp.split(y, 2)
-  return x + jnp.dot(layer['down'], jax.nn.silu(gate) * up)
+  x += _product(layer['o'], mixed)
+  y = _norm(x, layer['mlp_norm'], c.rms_norm_eps)
+  gate, up = jnp.split(_product(layer['gate_up'], y), 2)
+  return x + _product(layer['down'], jax.nn.silu(gate) * up)
+
+
+def _product(kernel, x):
+  """Float32 [out, M] of a kernel [out, in] and of [in, M], in its dtype."""
+  return jnp.dot(
+    kernel, x.astype(kernel.dtype), preferred_element_type=jnp.float32
+  )
+
+
+def _embed(weights, tokens):
+  """Float32 [..., D, M] of tokens [..., M]."""
+  # Gathered as it is to lie: after a transposition XLA takes the products for
+  # those of columns, and multiplies in float32.  Out of a loop it would take
+  # the conversion of the whole embedding, unless a barrier keeps that inside.
+  embedding, tokens = jax.lax.optimization_barrier((weights.embedding, tokens))
+  columns = jax.lax.gather(
+    embedding,
+    tokens[..., None],
+    jax.lax.GatherDimensionNumbers((tokens.ndim - 1,), (0,), (0,)),
+    (1, embedding.shape[1]),
+    mode='clip',
+  )
+  return columns.astype(jnp.float32)
 
 
 def _norm(x, scale, eps):

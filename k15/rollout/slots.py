@@ -12,7 +12,8 @@ and samples the first new token, so that all sampling happens in one place.
 
 Shapes never change after warm-up: prompts are padded to buckets, insertions to
 `prefill_batch` rows, and slots that are free decode without effect.  On one CPU
-the padding of prompts of a wide policy is not computed (`k15.model.inference`).
+the padding of prompts of a wide policy is not computed, nor twice what several
+begin with (`k15.model.inference`).
 """
 
 import dataclasses
@@ -133,7 +134,8 @@ class SlotDecoder:
     repetition_count, repetition_max_period, repetition_min_tokens: as in
       `experiments/base.py`.
     fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
-    cache_dtype: of keys and values, or 'int8'; '': that of activations.
+    cache_dtype: of keys and values, or 'int8'; '': that of activations, which
+      `k15.model.inference` has in float32.
   """
 
   config: policy.PolicyConfig
@@ -366,8 +368,11 @@ class SlotDecoder:
   def init_decode_state(self) -> DecodeState:
     """Slots that are all free."""
     S, P = self.num_slots, self.repetition_max_period
+    cache_dtype = self.cache_dtype
+    if not cache_dtype and inference.fits(self.config):
+      cache_dtype = 'float32'
     return DecodeState(
-      cache=kv_cache.empty(self.config, S, self.columns, self.cache_dtype),
+      cache=kv_cache.empty(self.config, S, self.columns, cache_dtype),
       tokens=jnp.zeros(S, jnp.int32),
       positions=jnp.zeros(S, jnp.int32),
       budgets=jnp.zeros(S, jnp.int32),

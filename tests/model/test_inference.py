@@ -74,7 +74,7 @@ def test_decoding_token_by_token_equals_the_forward(kind):
     columns = np.clip([step, step - 3], 0, 8).astype(np.int32)
     tokens = batch[0][[0, 1], columns]
     hidden, cache = decode(config, weights, tokens, columns, cache)
-    assert hidden.dtype == jnp.dtype(config.dtype)
+    assert hidden.dtype == jnp.float32
     here = np.arange(2), columns
     np.testing.assert_allclose(
       np.float32(hidden).T, np.float32(expected[here]), atol=apart
@@ -104,7 +104,7 @@ def test_prefilling_equals_the_forward(kind, lengths, columns):
     (*expected.keys, *expected.values),
     strict=True,
   ):
-    assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+    assert ours.shape == theirs.shape and ours.dtype == jnp.float32
     assert np.isfinite(np.float32(ours)).all()
   for layer in range(config.num_layers):
     for row, length in enumerate(lengths):
@@ -142,6 +142,64 @@ def test_what_a_row_gets_depends_on_the_row_alone():
         np.testing.assert_array_equal(
           cache.values[layer][at][:, seen], values[:, seen]
         )
+
+
+def test_shared_tokens_by_hand():
+  tokens = np.array([[1, 2, 3, 4], [1, 2, 9, 4], [7, 2, 3, 4], [1, 2, 3, 4]])
+  shared = inference._shared(tokens, np.array([3, 4, 4, 4]))
+  np.testing.assert_array_equal(shared, [0, 2, 0, 3])
+
+
+@pytest.mark.parametrize('kind', ['plain', 'bfloat16'])
+def test_what_rows_share_is_what_each_would_compute_alone(kind):
+  config, _, weights, _ = of_kind(kind)
+  tokens = rows([90] * 6, 90)[0]
+  # Of the first row's 80 tokens: all, none, two, more than a block of 64, all
+  # and more.
+  for row, count in enumerate([80, 0, 2, 70, 80], start=1):
+    tokens[row, :count] = tokens[0, :count]
+    tokens[row, count:] = (tokens[0, count:] + 1) % 50
+  lengths = np.array([80, 80, 75, 5, 90, 90], np.int32)
+  together = prefill(config, weights, tokens, lengths)
+  for row, length in enumerate(lengths):
+    alone = np.where(np.arange(6) == row, length, 0).astype(np.int32)
+    single = prefill(config, weights, tokens, alone)
+    for layer in range(config.num_layers):
+      np.testing.assert_array_equal(
+        single.keys[layer][row, ..., :length],
+        together.keys[layer][row, ..., :length],
+      )
+      np.testing.assert_array_equal(
+        single.values[layer][row, :, :length],
+        together.values[layer][row, :, :length],
+      )
+
+
+def test_kernels_are_multiplied_in_their_own_dtype():
+  """XLA converts all of a kernel where it has no product of its dtype."""
+  config, _, weights, _ = of_kind('bfloat16')
+  here = jnp.zeros(2, jnp.int32)
+
+  def step(weights, cache):
+    hidden, _ = inference.decode(config, weights, here, here, cache)
+    return inference.logits_of(weights, hidden)
+
+  def prompts(weights):
+    tokens = jnp.zeros((2, 32), jnp.int32)
+    return inference.prefill(config, weights, tokens, here + 32)
+
+  cache = kv_cache.empty(config, 2, 12, 'float32')
+  kernels = [x for x in jax.tree.leaves(weights.layers) if x.ndim == 2]
+  assert {x.dtype for x in kernels} == {jnp.bfloat16.dtype}
+  for program in (
+    jax.jit(step).lower(weights, cache),
+    jax.jit(prompts).lower(weights),
+  ):
+    text = program.compile().as_text()
+    for kernel in kernels:
+      size = ','.join(map(str, kernel.shape))
+      assert f'bf16[{size}]' in text
+      assert f'f32[{size}]' not in text.replace(f'bf16[{size}]', '')
 
 
 def test_tied_embeddings_are_there_once():

@@ -84,6 +84,21 @@ def test_speeds_and_their_ratios(capsys):
   assert 'decode, tokens/s' in capsys.readouterr().out
 
 
+def test_the_rollout_in_bfloat16_has_keys_of_its_own(capsys):
+  seconds = dict(k15=8.0, k15_half=4.0, trl=16.0)
+  lengths = dict(generate=[64, 64])
+  result = real.show_speeds(dict(generate=seconds), lengths)
+  assert result == {
+    'generate_tokens_per_second': 16.0,
+    'generate_ratio_transformers': 2.0,
+    'generate_bf16_tokens_per_second': 32.0,
+    'generate_bf16_ratio_transformers': 4.0,
+  }
+  assert '32' in capsys.readouterr().out
+  alone = real.half_of('generate', dict(k15_half=32.0))
+  assert alone == {'generate_bf16_tokens_per_second': 32.0}
+
+
 def test_which_way_ratios_go(capsys):
   seconds = dict(k15=10.0, k15_lora=5.0, trl=20.0)
   peaks = dict(k15=4e9, k15_lora=2e9, trl=8e9)
