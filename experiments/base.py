@@ -142,7 +142,8 @@ def _experiment():
     ),
     loss=dict(
       # 'mirror_descent' (k1.5 eq. 3), 'reinforce' (tau = 0), 'rest' (fit the
-      # best response only, k1.5 3.5) or 'grpo' (DeepSeek-R1 eq. 1).
+      # best response only, k1.5 3.5), 'grpo' (DeepSeek-R1 eq. 1) or
+      # 'token_clip' (Kimi K2.5).  What others change of them: docs/losses.md.
       method='mirror_descent',
       tau=0.1,  # NP (Kimina-Prover: 0.4)
       baseline='mean',  # 'mean', 'tau_log_z', 'leave_one_out' or 'none'
@@ -161,9 +162,15 @@ def _experiment():
       rollout_correction_level='token',  # 'token', or 'sequence': of a response
       # -- method='grpo'
       grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
+      grpo_clip_high=0.0,  # epsilon of its upper side (DAPO: 0.28); 0: the same
       grpo_beta=0.001,  # weight of the k3 KL estimate
-      grpo_ratio='token',  # 'token', or 'sequence' as DeepSeek-R1 writes it
+      # 'token', 'sequence' as DeepSeek-R1 writes it, or 'sequence_mean' (GSPO).
+      grpo_ratio='token',
+      grpo_divides_by_std=True,  # advantages; False: as Dr. GRPO
       grpo_reference_interval=400,  # steps until the slow reference is renewed
+      # -- method='token_clip', whose tau is one of tokens: the log-ratios that
+      # have a policy gradient, alpha and beta; NP.
+      token_clip_low=-0.5, token_clip_high=0.5,
     ),
     length_reward=dict(
       weight=0.0,  # k1.5 2.3.3, NP; below 2 any right answer beats any wrong

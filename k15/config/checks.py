@@ -188,13 +188,19 @@ def _check_loss(get):
     f'rl.group_size is {get("rl.group_size")}, and loss.method {method!r} with '
     f'loss.baseline {baseline!r} compares >= 2 responses',
   )
+  ratio, correction = get('loss.grpo_ratio'), get('loss.rollout_correction')
   keys.refuse(
     method == 'grpo'
-    and get('loss.grpo_ratio') == 'sequence'
-    and get('loss.rollout_correction') == 'truncate'
+    and ratio != 'token'
+    and correction == 'truncate'
     and get('loss.rollout_correction_level') == 'token',
-    "loss.grpo_ratio is 'sequence', and takes no weights of tokens: "
+    f'loss.grpo_ratio is {ratio!r}, and takes no weights of tokens: '
     "loss.rollout_correction_level has to be 'sequence'",
+  )
+  keys.refuse(
+    method == 'token_clip' and correction != 'none',
+    f'loss.rollout_correction is {correction!r}, and loss.method {method!r} has'
+    ' the ratio to what sampled in it',
   )
 
 

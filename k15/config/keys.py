@@ -213,7 +213,9 @@ _REWARD = dict(
   program_seconds='> 0',
 )  # fmt: skip
 _LOSS = dict(
-  method=Key(('mirror_descent', 'reinforce', 'rest', 'grpo'), program=True),
+  method=Key(
+    ('mirror_descent', 'reinforce', 'rest', 'grpo', 'token_clip'), program=True
+  ),
   tau='>= 0',
   baseline=('mean', 'tau_log_z', 'leave_one_out', 'none'),
   pg_norm=_NORMS, reg_norm=_NORMS, keep_zero_variance_groups=ANY,
@@ -223,8 +225,9 @@ _LOSS = dict(
   rollout_correction_level=('token', 'sequence'),
   rollout_correction_cap='>= 1', grpo_clip='> 0',
   grpo_beta=Key('>= 0', program=True),
-  grpo_ratio=('token', 'sequence'),
-  grpo_reference_interval='>= 1',
+  grpo_clip_high='>= 0', grpo_divides_by_std=ANY,
+  grpo_ratio=('token', 'sequence', 'sequence_mean'),
+  grpo_reference_interval='>= 1', token_clip_low='< 0', token_clip_high='> 0',
 )  # fmt: skip
 _LENGTH_REWARD = dict(
   weight='>= 0 and < 2', start_iteration='>= 0',

@@ -187,6 +187,11 @@ def test_texts_and_tuples(changes, parts):
       "loss.rollout_correction_level has to be 'sequence'",
     ),
     (
+      dict(loss__method='token_clip', loss__rollout_correction='mask'),
+      "loss.rollout_correction is 'mask', and loss.method 'token_clip' has the"
+      ' ratio to what sampled in it',
+    ),
+    (
       dict(loss__rollout_correction_cap=0.5),
       'loss.rollout_correction_cap is 0.5, and has to be >= 1',
     ),
@@ -336,6 +341,7 @@ def test_no_sft_steps_need_no_warmup():
     ('reinforce', 'none', False, False),
     ('rest', 'mean', False, False),
     ('grpo', 'none', False, True),
+    ('token_clip', 'mean', False, True),
   ],
 )
 def test_tau_and_group_size_by_method(method, baseline, tau_0, group_1):

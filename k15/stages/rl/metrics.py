@@ -182,6 +182,8 @@ def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
   }
   if 'kl_sum' in total:
     values['rl/kl'] = total['kl_sum'] / sequences
+  if 'cut_tokens' in total:  # Of a clip that is about tokens.
+    values['rl/cut'] = total['cut_tokens'] / tokens
   return values | _of_drift(total, results)
 
 

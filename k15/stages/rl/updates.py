@@ -48,7 +48,7 @@ def group_advantages(
     values = advantages.rest_advantages(
       np.where(is_correct_P_K, rewards_P_K, 0)
     )
-  elif c.method == 'grpo':
+  elif c.method == 'grpo' and c.grpo_divides_by_std:
     values = advantages.group_normalized(rewards_P_K)
   else:
     values = advantages.over_baseline(rewards_P_K, c.baseline, c.tau)
@@ -99,10 +99,29 @@ def make_loss(config: Any) -> update.Loss:
       c.grpo_beta,
       c.grpo_ratio,
       token_weight,
+      c.grpo_clip_high or None,
     )
     if not uses_slow_reference(config):
       del values['kl_sum']  # Nothing is there that it would be measured from.
     return value, values
+
+  def token_clip(logprobs, rows, token_weight):
+    del token_weight  # It has ratios to the rollout of its own.
+    return losses.token_clip(
+      logprobs,
+      rows.behavior_logprobs,
+      rows.segment_ids,
+      rows.loss_mask,
+      rows.advantage,
+      rows.pg_weight,
+      rows.reg_weight,
+      c.tau,
+      c.token_clip_low,
+      c.token_clip_high,
+    )
+
+  methods = dict(grpo=grpo, token_clip=token_clip)
+  method = methods.get(c.method, mirror_descent)
 
   def loss(logprobs, rows):
     token_weight = None
@@ -114,7 +133,6 @@ def make_loss(config: Any) -> update.Loss:
     if c.rollout_correction != 'none':
       rows, token_weight, weights = _corrected(c, rows)
       measured |= weights
-    method = grpo if c.method == 'grpo' else mirror_descent
     value, values = method(logprobs, rows, token_weight)
     return value, values | measured
 
@@ -220,7 +238,8 @@ def make_batches(
 def _moves(config, advantages_P_K, keep_P_K):
   """Whether the loss of these responses has a gradient at all."""
   c = config.loss
-  is_pulled = c.method == 'mirror_descent' or uses_slow_reference(config)
+  is_pulled = c.method in ('mirror_descent', 'token_clip')
+  is_pulled |= uses_slow_reference(config)
   return bool((keep_P_K & ((advantages_P_K != 0) | is_pulled)).any())
 
 

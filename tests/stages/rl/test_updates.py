@@ -48,6 +48,17 @@ def test_advantages_of_each_method(tmp_path, method, expected):
   assert keep.all()
 
 
+def test_dr_grpo_divides_by_no_standard_deviation(tmp_path):
+  config = small_run.make_config(
+    tmp_path, loss__method='grpo', loss__grpo_divides_by_std=False
+  )
+  rewards = np.array([[1.0, 0, 0, 1]])
+  values, _ = updates.group_advantages(
+    config, rewards, rewards > 0, np.random.default_rng(0)
+  )
+  np.testing.assert_allclose(values, [[0.5, -0.5, -0.5, 0.5]])
+
+
 def test_rest_imitates_the_best_of_the_right_ones(tmp_path):
   """Not a wrong one that earned something for its form."""
   config = small_run.make_config(tmp_path, loss__method='rest')
@@ -273,6 +284,8 @@ def test_room_for_responses_that_share_a_prompt(tmp_path, changes, expected):
     dict(rl__loss_segments='last'),
     dict(loss__pg_norm='token_mean', loss__reg_norm='seq_mean'),
     dict(loss__method='grpo', loss__grpo_ratio='sequence'),
+    dict(loss__method='grpo', loss__grpo_ratio='sequence_mean'),
+    dict(loss__method='token_clip', loss__pg_norm='token_mean'),
     dict(
       loss__rollout_correction='mask',
       loss__rollout_correction_level='sequence',
