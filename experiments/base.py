@@ -113,6 +113,14 @@ def _experiment():
       # `optimizer.micro_batch_rows`.  0, or attention by 'splash': none share.
       row_responses=1,
       loss_segments='all',  # or a response's 'last', 'last:m'; 2.6.2 is open
+      # Times at most that an iteration draws new problems for those whose
+      # rewards are all equal, and trains on the others alone: DAPO's dynamic
+      # sampling, which has no bound.
+      refill_rounds=0,
+      # Iterations before this one whose right responses, where better than
+      # their group, are trained on again, from the iteration `start` on: the
+      # positive examples of Kimi-Dev; NP; 0: none.
+      positive_replay=0, positive_replay_start=0,
       max_group_age=8,  # iterations; older ones count as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
       log_trajectories=4,  # responses written to disk per iteration
@@ -187,6 +195,9 @@ def _experiment():
       # 16 responses); 0: never.  Where too few remain, the oldest return.
       leave_out_after=0,
       retry_after=0,  # iterations until it is tried anew; 0: it stays out
+      # Mean s_i of the problems in use from which on all those left out are
+      # tried anew, as Kimi-Dev does; NP; 0: never.
+      retry_at_success_rate=0.0,
       # -- strategy='curriculum': uniform until the iteration, then hard only
       curriculum_iteration=24, hard_below_success_rate=0.5,  # Fig. 9; NP
     ),

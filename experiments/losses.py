@@ -26,7 +26,11 @@ VARIANTS = {
   | {'loss.pg_norm': 'const_max_len', 'loss.grpo_divides_by_std': False},
   # arXiv 2503.14476, 3.1 to 3.3; 3.4, overlong rewards, is not here.
   'dapo': _GRPO
-  | {'loss.pg_norm': 'token_mean', 'loss.grpo_clip_high': 0.28},
+  | {
+    'loss.pg_norm': 'token_mean',
+    'loss.grpo_clip_high': 0.28,
+    'rl.refill_rounds': 4,  # NP: it samples until the batch is full.
+  },
   # arXiv 2507.18071, equations 5 to 7 and section 5.1.
   'gspo': _GRPO
   | {

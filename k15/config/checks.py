@@ -212,12 +212,13 @@ def _check_rl(get):
     " 'all', 'last', or 'last:m' with a whole m >= 1",
   )
   keys.refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
-  retry = get('problem_sampler.retry_after')
-  keys.refuse(
-    retry and not get('problem_sampler.leave_out_after'),
-    f'problem_sampler.retry_after is {retry}, and'
-    ' problem_sampler.leave_out_after is 0: nothing is left out',
-  )
+  for key in ('retry_after', 'retry_at_success_rate'):
+    retry = get(f'problem_sampler.{key}')
+    keys.refuse(
+      retry and not get('problem_sampler.leave_out_after'),
+      f'problem_sampler.{key} is {retry}, and'
+      ' problem_sampler.leave_out_after is 0: nothing is left out',
+    )
   keys.refuse_above(
     get, 'rl.updates_per_iteration', 'rl.problems_per_iteration'
   )

@@ -164,7 +164,9 @@ _RL = dict(
   updates_per_iteration=Key('>= 1', program=True),
   epochs=Key('>= 1', program=True),
   row_responses=Key('>= 0', free=True, program=True),
-  loss_segments=ANY, max_group_age='>= 1', repetition_penalty='>= 0',
+  loss_segments=ANY, refill_rounds='>= 0', max_group_age='>= 1',
+  positive_replay='>= 0', positive_replay_start='>= 0',
+  repetition_penalty='>= 0',
   log_trajectories=Key('>= 0', free=True),
 )  # fmt: skip
 _LONG2SHORT = dict(
@@ -235,7 +237,8 @@ _LENGTH_REWARD = dict(
 _PROBLEM_SAMPLER = dict(
   strategy=('uniform', 'curriculum', 'prioritized'),
   success_decay=_SHARE, unseen_success_rate=_SHARE, min_weight='> 0 and <= 1',
-  leave_out_after='>= 0', retry_after='>= 0', curriculum_iteration='>= 0',
+  leave_out_after='>= 0', retry_after='>= 0', retry_at_success_rate=_SHARE,
+  curriculum_iteration='>= 0',
   hard_below_success_rate=_SHARE,
 )  # fmt: skip
 _OPTIMIZER = dict(

@@ -8,7 +8,8 @@ success rate s_i of each.  It draws them in one of three ways:
   curriculum   uniform at first, only hard problems later
 
 Problems that were never solved may be left out for a while, as Kimi-Dev (arXiv
-2509.23045) does: it drops those with pass@16 = 0 and takes them in again later.
+2509.23045) does: it drops those with pass@16 = 0 and takes them in again once the
+success rate has passed a threshold.
 """
 
 import json
@@ -35,6 +36,7 @@ class ProblemSampler:
     hard_below_success_rate,
     leave_out_after=0,
     retry_after=0,
+    retry_at_success_rate=0.0,
     difficulty=None,
     seed=0,
     stage='rl',
@@ -52,6 +54,8 @@ class ProblemSampler:
       leave_out_after: draws of a problem that was never solved until it is
         left out; 0: none ever is.
       retry_after: iterations until it is drawn again; 0: it stays out.
+      retry_at_success_rate: the mean s_i of the problems in use and tried from
+        which on all that are left out are drawn again; 0: no such rule.
       difficulty: [num_problems] of labels in [0, 1], None or NaN where there
         is none; or None.  A label judges whether a problem never tried is
         hard, in place of unseen_success_rate.
@@ -75,6 +79,7 @@ class ProblemSampler:
     self._hard_below_success_rate = hard_below_success_rate
     self._leave_out_after = leave_out_after
     self._retry_after = retry_after
+    self._retry_at_success_rate = retry_at_success_rate
     # None becomes NaN, which is no label.
     labels = [None] * num_problems if difficulty is None else difficulty
     self._difficulty = np.array(labels, np.float64)
@@ -144,6 +149,10 @@ class ProblemSampler:
     if self._retry_after:
       is_due = iteration - self._left_out_at >= self._retry_after
       self._take_in(self.is_left_out & is_due)
+    in_use = ~self.is_left_out & (self._attempts > 0)
+    if self._retry_at_success_rate and in_use.any():
+      rate = self._recorded_rate[in_use].mean()
+      self._take_in(self.is_left_out & (rate >= self._retry_at_success_rate))
     if self._leave_out_after:
       is_hopeless = self._failures >= self._leave_out_after
       self._left_out_at[is_hopeless & ~self.is_left_out] = iteration

@@ -262,6 +262,11 @@ def test_texts_and_tuples(changes, parts):
       ' 0: nothing is left out',
     ),
     (
+      dict(problem_sampler__retry_at_success_rate=0.5),
+      'problem_sampler.retry_at_success_rate is 0.5, and'
+      ' problem_sampler.leave_out_after is 0: nothing is left out',
+    ),
+    (
       dict(stages=('sft', 'dpo'), long2short__samples=1),
       'long2short.samples is 1, and stage dpo compares >= 2 responses',
     ),

@@ -11,7 +11,7 @@ from concurrent import futures
 import numpy as np
 
 from k15.config import routes
-from k15.data_types import Trajectory
+from k15.data_types import Problem, Trajectory
 from k15.devices import hosts
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
@@ -23,20 +23,23 @@ Verdicts = dict[tuple[int, int], futures.Future[Verdict]]
 
 
 def sample(
-  stage: Stage, expired: Sequence[Trajectory]
+  stage: Stage,
+  pending: Sequence[tuple[Problem, Trajectory]],
+  expired: Sequence[Trajectory],
 ) -> tuple[list[Trajectory] | None, Verdicts]:
-  """Grows every pending response and has judged, meanwhile, what is finished.
+  """Grows pending responses and has judged, meanwhile, what is finished.
 
   Args:
+    pending: responses to start or continue, in this order.
     expired: trajectories that are finished by their age.
 
   Returns:
     The trajectories, None if the run is to stop, and the verdicts to come, by
     (group_id, sample_index).
   """
-  context, buffer = stage.context, stage.buffer
+  context = stage.context
   config, tokenizer = context.config.rollout, context.task.tokenizer
-  problems = {group.group_id: group.problem for group in buffer.groups}
+  problems = {group.group_id: group.problem for group in stage.buffer.groups}
   sampled, verdicts = [], {}
 
   def judge(trajectory):
@@ -50,7 +53,7 @@ def sample(
   with context.rollout_layout.use_mesh():
     for trajectory in partial.run(
       stage.rollout,
-      buffer.pending(),
+      pending,
       context.task.encode_prompt,
       config.token_budget,
       config.max_length,

@@ -3,6 +3,8 @@
 import jax
 
 from k15.data_types import Group
+from k15.equations import advantages
+from k15.equations import correctness
 from k15.stages.rl import metrics
 from k15.stages.rl import updates
 from k15.stages.rl.stage import Stage
@@ -14,8 +16,15 @@ def train_on(
 ) -> dict[str, float]:
   """All updates of an iteration; pi_theta_i is the reference of each."""
   config, timer = stage.context.config, stage.timer
+  replayed, age = [], config.rl.positive_replay
+  if iteration >= config.rl.positive_replay_start:
+    replayed = stage.buffer.remembered(iteration, age)
+  if not groups and not replayed:
+    return metrics.of_updates([])
   with timer('batch'):
-    batches = updates.make_batches(stage.context, groups, iteration, stage.name)
+    batches = updates.make_batches(
+      stage.context, groups, iteration, stage.name, replayed
+    )
   with timer('ref_logprobs'):
     batches = _with_ref_logprobs(stage, batches)
   o = config.optimizer
@@ -32,7 +41,33 @@ def train_on(
       )
       results.append(values)
   _renew_reference(stage, steps_before)
-  return metrics.of_updates(results)
+  _remember(stage, groups, iteration)
+  values = metrics.of_updates(results)
+  if replayed:
+    values['rl/groups_replayed'] = len(replayed)
+  return values
+
+
+def _remember(stage, groups, iteration):
+  """Keeps what `rl.positive_replay` iterations may learn from once more."""
+  age = stage.context.config.rl.positive_replay
+  is_right = [any(map(correctness.is_right, g.trajectories)) for g in groups]
+  right = [g for g, one in zip(groups, is_right, strict=True) if one]
+  kept = with_differences(stage, right, iteration) if age else []
+  stage.buffer.remember(kept, iteration, age)
+
+
+def with_differences(
+  stage: Stage, groups: list[Group], iteration: int
+) -> list[Group]:
+  """Groups whose rewards differ: the others have advantages of 0 only."""
+  if not groups:
+    return []
+  rewards = updates.total_rewards(
+    stage.context.config, groups, correctness.of_groups(groups), iteration
+  )
+  are_equal = advantages.are_equal(rewards)
+  return [g for g, equal in zip(groups, are_equal, strict=True) if not equal]
 
 
 def _renew_reference(stage, steps_before):

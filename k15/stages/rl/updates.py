@@ -1,5 +1,6 @@
 """From scored groups to updates: advantages, the loss, batches, the step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -212,18 +213,28 @@ def _shared_length(config, layout):
 
 
 def make_batches(
-  context: Context, groups: list[Group], iteration: int, stage: str = 'rl'
+  context: Context,
+  groups: list[Group],
+  iteration: int,
+  stage: str = 'rl',
+  replayed: Sequence[Group] = (),
 ) -> list[Batch]:
   """Packs the groups of an iteration, a batch per update, all of one shape.
+
+  Of `replayed` groups, of earlier iterations, only right responses that are
+  better than their group enter the loss, with the weights they would have
+  beside the others.  They add updates in proportion.
 
   Groups none of whose responses can move the policy make no batch: an update
   by nothing would still follow old moments and decay weights.
   """
-  config = context.config
+  config, num_new = context.config, len(groups)
+  groups = [*groups, *replayed]
   rng = streams.rng(config.seed, 'updates', stage, iteration)
   is_correct = correctness.of_groups(groups)
   rewards = total_rewards(config, groups, is_correct, iteration)
   values, keep = group_advantages(config, rewards, is_correct, rng)
+  keep[num_new:] &= is_correct[num_new:] & (values[num_new:] > 0)
   batches = []
   for _ in range(config.rl.epochs):
     order = list(rng.permutation(len(groups)))

@@ -101,6 +101,24 @@ def test_batches_of_an_iteration_have_one_shape(tmp_path):
   assert trained == 14
 
 
+def test_replayed_groups_bring_their_better_right_responses(tmp_path):
+  context = small_run.make_context(tmp_path, rl__group_size=4)
+  new = [small_run.make_group(i, (1, 0, 0, 0), (4, 6, 2, 8)) for i in range(2)]
+  # Advantages 0.5, 0.5, -0.5, -0.5, and none where all are right.
+  old = [
+    small_run.make_group(2, (1, 1, 0, 0), (3, 5, 7, 9)),
+    small_run.make_group(3, (1, 1, 1, 1), (3, 5, 7, 9)),
+  ]
+  batches = updates.make_batches(context, new, 5, replayed=old)
+  assert len(batches) == 2  # Of two groups each, as an iteration of four has.
+  in_loss = np.concatenate([b.advantage[b.pg_weight > 0] for b in batches])
+  expected = sorted([0.75, *[-0.25] * 3] * 2 + [0.5] * 2)
+  np.testing.assert_allclose(sorted(in_loss), expected)
+  weights = np.concatenate([b.pg_weight[b.pg_weight > 0] for b in batches])
+  np.testing.assert_allclose(weights, 1 / (8 * 16))  # As beside the others.
+  assert {b.tokens.shape for b in batches} == {batches[0].tokens.shape}
+
+
 @pytest.mark.parametrize(
   ('problems', 'asked', 'complete', 'expected'),
   [
