@@ -123,12 +123,19 @@ def _experiment():
       positive_replay=0, positive_replay_start=0,
       max_group_age=8,  # iterations; older ones count as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
+      overlong_penalty=0.0,  # the same of what is cut at its longest; K2, NP
       log_trajectories=4,  # responses written to disk per iteration
     ),
     rollout=dict(
       max_prompt_length=64, max_length=256,  # tokens of prompt, of response
       token_budget=128,  # tokens a response may grow per iteration, NP
       temperature=1.0,  # NP
+      # Iterations in which it goes to another, linearly, as K2 lets it decay;
+      # NP; 0: it is constant.
+      decay_iterations=0, end_temperature=1.0,
+      # Longest responses by domain, 'domain:tokens' each, where that is less:
+      # K2's budgets by type of task, NP.
+      domain_max_lengths=(),
       num_slots=128, prefill_batch=32,  # responses decoded, prefilled at once
       tokens_per_call=32,  # decode steps per device dispatch
     ),
@@ -162,6 +169,9 @@ def _experiment():
       keep_zero_variance_groups=True,  # they still anchor to the reference
       # Of negative advantage: 'keep', 'drop', or 'discard' at Kimina's omega.
       negative_gradients='keep', negative_discard_rate=0.5,
+      # What a response's `r1_format` has to earn, or it leaves the loss, as by
+      # Kimina's format filter, whose form is that of proofs; 0: all stay.
+      least_format=0.0,
       # The rollout samples from a policy a little off pi_theta_i: in another
       # precision, under older weights.  'truncate' weights policy gradients by
       # min(ratio, cap), ratio = pi_theta_i / what sampled; 'mask' leaves out
@@ -183,6 +193,10 @@ def _experiment():
     length_reward=dict(
       weight=0.0,  # k1.5 2.3.3, NP; below 2 any right answer beats any wrong
       start_iteration=0,  # the penalty is off before it, constant from it on
+      # Toggle of Kimi K2.5: m iterations with budgets, m without, in turns (0:
+      # never).  Where a group's accuracy is lambda or more, what is longer than
+      # the rho-percentile of the problem's first right lengths earns 0; NP.
+      toggle_iterations=0, toggle_accuracy=0.75, toggle_percentile=50.0,
     ),
     problem_sampler=dict(
       # 'uniform', 'curriculum' or 'prioritized' (2.3.4): drawn with a chance in

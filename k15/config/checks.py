@@ -126,6 +126,10 @@ def _check_adapters(get):
 
 def _check_lengths(get):
   keys.refuse_above(get, 'rollout.token_budget', 'rollout.max_length')
+  try:
+    routes.lengths_of(get('rollout.domain_max_lengths'))
+  except ValueError as error:
+    raise keys.ConfigError(f'rollout.domain_max_lengths: {error}') from None
   keys.refuse_above(get, 'rollout.prefill_batch', 'rollout.num_slots')
   keys.refuse(
     get('rollout.repetition_count') == 1,
@@ -187,6 +191,12 @@ def _check_loss(get):
     needs_group and get('rl.group_size') < 2,
     f'rl.group_size is {get("rl.group_size")}, and loss.method {method!r} with '
     f'loss.baseline {baseline!r} compares >= 2 responses',
+  )
+  sums = [get('reward.default'), *get('reward.routes')]
+  keys.refuse(
+    get('loss.least_format') and not any('r1_format' in s for s in sums),
+    f'loss.least_format is {get("loss.least_format")}, and no reward adds a'
+    ' format',
   )
   ratio, correction = get('loss.grpo_ratio'), get('loss.rollout_correction')
   keys.refuse(

@@ -166,7 +166,7 @@ _RL = dict(
   row_responses=Key('>= 0', free=True, program=True),
   loss_segments=ANY, refill_rounds='>= 0', max_group_age='>= 1',
   positive_replay='>= 0', positive_replay_start='>= 0',
-  repetition_penalty='>= 0',
+  repetition_penalty='>= 0', overlong_penalty='>= 0',
   log_trajectories=Key('>= 0', free=True),
 )  # fmt: skip
 _LONG2SHORT = dict(
@@ -185,7 +185,8 @@ _SHORT_RL = dict(
 _ROLLOUT = dict(
   num_slots='>= 1', tokens_per_call='>= 1', max_prompt_length='>= 1',
   max_length='>= 1', token_budget='>= 1', prefill_batch='>= 1',
-  temperature='> 0',
+  temperature='> 0', end_temperature='> 0', decay_iterations='>= 0',
+  domain_max_lengths=ANY,
   mesh=Key(free=True),
   mesh_rules=Key(free=True),
   dtype=('', 'float32', 'bfloat16'),
@@ -222,7 +223,7 @@ _LOSS = dict(
   baseline=('mean', 'tau_log_z', 'leave_one_out', 'none'),
   pg_norm=_NORMS, reg_norm=_NORMS, keep_zero_variance_groups=ANY,
   negative_gradients=('keep', 'drop', 'discard'),
-  negative_discard_rate=_SHARE,
+  negative_discard_rate=_SHARE, least_format=_SHARE,
   rollout_correction=('none', 'truncate', 'mask'),
   rollout_correction_level=('token', 'sequence'),
   rollout_correction_cap='>= 1', grpo_clip='> 0',
@@ -233,6 +234,8 @@ _LOSS = dict(
 )  # fmt: skip
 _LENGTH_REWARD = dict(
   weight='>= 0 and < 2', start_iteration='>= 0',
+  toggle_iterations='>= 0', toggle_accuracy=_SHARE,
+  toggle_percentile='>= 0 and <= 100',
 )  # fmt: skip
 _PROBLEM_SAMPLER = dict(
   strategy=('uniform', 'curriculum', 'prioritized'),

@@ -14,8 +14,6 @@ import jax.numpy as jnp
 # exp is cut beyond it: a diverged policy gives large numbers, never inf.  e^60
 # is 1e26, so that sums of as many as 1e12 stay below the 3e38 of float32.
 MAX_LOG_RATIO = 60.0
-# Of `grpo`: what the ratio is taken of.
-RATIOS = ('token', 'sequence', 'sequence_mean')
 
 
 def sequence_sums(values, segment_ids, mask, num_sequences):
@@ -76,147 +74,8 @@ def policy_mirror_descent(
   # At theta_i every l is 0, and this has no gradient: the first update of an
   # iteration is REINFORCE with a baseline, and only the later ones are held.
   reg_loss = 0.5 * tau * jnp.sum(stop(reg_weight) * log_ratio**2)
-  metrics = _metrics(log_pi, segment_ids, loss_mask)
-  metrics |= _log_ratio_metrics(log_ratio, pg_loss, reg_loss)
-  return pg_loss + reg_loss, stop(metrics)
-
-
-def grpo(
-  logprobs,
-  ref_logprobs,
-  kl_logprobs,
-  segment_ids,
-  loss_mask,
-  advantage,
-  pg_weight,
-  reg_weight,
-  clip,
-  beta,
-  ratio='token',
-  token_weight=None,
-  clip_high=None,
-):
-  """The GRPO loss of DeepSeek-R1, equations 1 and 2, and of its relatives.
-
-  J = -sum_j pg_weight_j sum_t min(rho A_j, clip(rho, 1-eps, 1+eps') A_j)
-      + beta sum_j reg_weight_j sum_t (e^d - d - 1),
-  rho = pi_theta / pi_theta_i and d = log pi_ref - log pi_theta, per token;
-  weights of the norm 'seq_mean' bring the usual 1 / (G |o_j|), those of
-  'token_mean' DAPO's mean over tokens (arXiv 2503.14476, equation 12), those of
-  'const_max_len' that of Dr. GRPO (arXiv 2503.20783, section 3.2).  With
-  ratio='sequence' rho and d are those of a whole output, as R1 prints them,
-  the first sum over t has one term, and 'seq_sum' brings 1 / G.  So it is with
-  'sequence_mean', where rho is the geometric mean over the tokens of an output
-  (GSPO, arXiv 2507.18071, equation 7), but that d stays per token.
-
-  Args:
-    clip: eps > 0; from 1 on there is no lower side.
-    beta: weight of the KL estimate against kl_logprobs; others as in Batch.
-    ratio: 'token', 'sequence' or 'sequence_mean'.
-    token_weight: float32 [B, T], of each term of the first sum; None: 1.
-    clip_high: eps', DAPO's "clip-higher"; None: eps.
-
-  Returns:
-    The loss, float32 [], and a dict of metrics.
-
-  Raises:
-    ValueError: another ratio, or weights of tokens where there is
-      one term a sequence.
-  """
-  if ratio not in RATIOS:
-    raise ValueError(f'ratio is {ratio!r}, not one of {RATIOS}')
-  if ratio != 'token' and token_weight is not None:
-    raise ValueError(f'ratio {ratio!r} takes no weights of tokens')
-  stop = jax.lax.stop_gradient
-
-  def sums(values):
-    return sequence_sums(values, segment_ids, loss_mask, advantage.shape[-1])
-
-  logprobs = logprobs.astype(jnp.float32)
-  log_rho, d = logprobs - stop(ref_logprobs), stop(kl_logprobs) - logprobs
-  log_pi, log_ratio = sums(logprobs), sums(log_rho)
-  over_tokens = over_kl = sums
-  if ratio == 'sequence':
-    log_rho, d, over_tokens = log_ratio, sums(d), lambda values: values
-    over_kl = over_tokens
-  elif ratio == 'sequence_mean':
-    lengths = jnp.maximum(sums(jnp.ones(loss_mask.shape)), 1.0)
-    log_rho, over_tokens = log_ratio / lengths, lambda values: values
-  rho = jnp.exp(jnp.minimum(log_rho, MAX_LOG_RATIO))
-  d = jnp.minimum(d, MAX_LOG_RATIO)
-
-  def over_weighted(values):
-    weighs = token_weight is not None
-    return over_tokens(stop(token_weight) * values if weighs else values)
-
-  bounds = 1 - clip, 1 + (clip if clip_high is None else clip_high)
-  gain = _clipped_gain(rho, stop(advantage), bounds, over_weighted)
-  # "k3": its mean under pi_theta is the KL, as that of -d is, but it is never
-  # negative and varies less.
-  kl = over_kl(jnp.exp(d) - d - 1)
-  pg_loss = -jnp.sum(stop(pg_weight) * gain)
-  reg_loss = beta * jnp.sum(stop(reg_weight) * kl)
-  metrics = _metrics(log_pi, segment_ids, loss_mask) | dict(kl_sum=kl.sum())
-  metrics |= _log_ratio_metrics(log_ratio, pg_loss, reg_loss)
-  return pg_loss + reg_loss, stop(metrics)
-
-
-def _clipped_gain(rho, advantage, bounds, over_tokens):
-  """Sum of min(rho A, clip(rho) A): bounds rho on the side A pushes it to."""
-  low, high = bounds
-  bounded = jnp.where(
-    advantage > 0,
-    over_tokens(jnp.minimum(rho, high)),
-    over_tokens(jnp.maximum(rho, low)),
-  )
-  return advantage * bounded
-
-
-def token_clip(
-  logprobs,
-  behavior_logprobs,
-  segment_ids,
-  loss_mask,
-  advantage,
-  pg_weight,
-  reg_weight,
-  tau,
-  low,
-  high,
-):
-  """The loss of Kimi K2.5 (arXiv 2602.02276), token by token.
-
-  J = sum_j sum_t [ -pg_weight_j A_j e^clip(l, low, high)
-                    + reg_weight_j tau l^2 ],
-  l = log pi_theta - log b of a token that b has sampled; weights of the norm
-  'token_mean' bring its 1 / N, N all tokens of the step.  Outside the bounds a
-  token has no policy gradient, whatever the sign of A, where GRPO's clip holds
-  on one side only; the pull has one everywhere.  b is the rollout's own
-  probability, as what is to be bounded is the drift between training and
-  rollout too.  tau is not halved, and is that of tokens: not k1.5's.
-
-  Args:
-    tau: strength of the pull towards b, >= 0; others as in Batch.
-    low, high: alpha < 0 and beta > 0, of log-ratios, nats.
-
-  Returns:
-    The loss, float32 [], and a dict of metrics.
-  """
-  stop = jax.lax.stop_gradient
-
-  def sums(values):
-    return sequence_sums(values, segment_ids, loss_mask, advantage.shape[-1])
-
-  logprobs = logprobs.astype(jnp.float32)
-  log_rho = logprobs - stop(behavior_logprobs)
-  is_cut = (log_rho < low) | (log_rho > high)
-  # Not `jnp.clip`, which passes half of a gradient at a bound.
-  rho = jnp.exp(jnp.where(is_cut, stop(jnp.clip(log_rho, low, high)), log_rho))
-  pg_loss = -jnp.sum(stop(pg_weight * advantage) * sums(rho))
-  reg_loss = tau * jnp.sum(stop(reg_weight) * sums(log_rho**2))
-  metrics = _metrics(sums(logprobs), segment_ids, loss_mask)
-  metrics |= _log_ratio_metrics(sums(log_rho), pg_loss, reg_loss)
-  metrics |= dict(cut_tokens=jnp.sum(sums(is_cut)))
+  metrics = sequence_metrics(log_pi, segment_ids, loss_mask)
+  metrics |= log_ratio_metrics(log_ratio, pg_loss, reg_loss)
   return pg_loss + reg_loss, stop(metrics)
 
 
@@ -231,7 +90,9 @@ def next_token(logprobs, segment_ids, loss_mask, pg_weight):
   """
   log_pi = sequence_sums(logprobs, segment_ids, loss_mask, pg_weight.shape[-1])
   loss = -jnp.sum(jax.lax.stop_gradient(pg_weight) * log_pi)
-  return loss, jax.lax.stop_gradient(_metrics(log_pi, segment_ids, loss_mask))
+  return loss, jax.lax.stop_gradient(
+    sequence_metrics(log_pi, segment_ids, loss_mask)
+  )
 
 
 def dpo(logprobs, ref_logprobs, segment_ids, loss_mask, pg_weight, beta):
@@ -256,7 +117,7 @@ def dpo(logprobs, ref_logprobs, segment_ids, loss_mask, pg_weight, beta):
   rewards = beta * (log_pi - stop(log_ref))
   preferred, rejected = rewards[:, 0::2], rewards[:, 1::2]
   weight, margin = stop(pg_weight[:, 0::2]), preferred - rejected
-  metrics = _metrics(log_pi, segment_ids, loss_mask) | dict(
+  metrics = sequence_metrics(log_pi, segment_ids, loss_mask) | dict(
     accuracy_sum=jnp.sum(weight * (margin > 0)),
     margin_sum=jnp.sum(weight * margin),
     preferred_reward_sum=jnp.sum(weight * preferred),
@@ -305,7 +166,8 @@ def merge_metrics(left, right):
   return {key: merge(key) for key in left}
 
 
-def _metrics(log_pi, segment_ids, loss_mask):
+def sequence_metrics(log_pi, segment_ids, loss_mask):
+  """Counts of what is in the loss, and the sum of its log-probabilities."""
   ones = jnp.ones(loss_mask.shape)
   tokens = sequence_sums(ones, segment_ids, loss_mask, log_pi.shape[-1])
   sequences = jnp.sum(tokens > 0).astype(jnp.float32)
@@ -314,7 +176,8 @@ def _metrics(log_pi, segment_ids, loss_mask):
   )
 
 
-def _log_ratio_metrics(log_ratio, pg_loss, reg_loss):
+def log_ratio_metrics(log_ratio, pg_loss, reg_loss):
+  """Sums over sequences of log-ratios [B, S], and the parts of a loss."""
   return dict(
     log_ratio_sum=jnp.sum(log_ratio),
     log_ratio_sq_sum=jnp.sum(log_ratio**2),

@@ -8,8 +8,8 @@ success rate s_i of each.  It draws them in one of three ways:
   curriculum   uniform at first, only hard problems later
 
 Problems that were never solved may be left out for a while, as Kimi-Dev (arXiv
-2509.23045) does: it drops those with pass@16 = 0 and takes them in again once the
-success rate has passed a threshold.
+2509.23045) does: it drops those with pass@16 = 0 and takes them in again once
+the success rate has passed a threshold.
 """
 
 import json
@@ -23,7 +23,7 @@ HARD_DIFFICULTY = 0.5  # labels from here on are hard
 
 
 class ProblemSampler:
-  """Draws problems and keeps their success rates."""
+  """Draws problems and keeps their success rates, and budgets of tokens."""
 
   def __init__(
     self,
@@ -90,6 +90,7 @@ class ProblemSampler:
     # once there was one.  The iteration a problem was left out in, or -1.
     self._failures = np.zeros(num_problems, np.int64)
     self._left_out_at = np.full(num_problems, -1, np.int64)
+    self._token_budgets = np.full(num_problems, np.nan)
     self._order = self._rng.permutation(num_problems)
     self._cursor = 0  # problems of this epoch's order already drawn
 
@@ -227,6 +228,21 @@ class ProblemSampler:
       elif self._failures[i] >= 0:
         self._failures[i] += 1
 
+  def fix_budgets(self, indices, budgets):
+    """Gives budgets, in tokens, to problems that have none yet, for good.
+
+    Args:
+      indices: int [n], problems.
+      budgets: float [n], NaN where there is none.
+    """
+    for i, budget in zip(indices, budgets, strict=True):
+      if np.isnan(self._token_budgets[i]):
+        self._token_budgets[i] = budget
+
+  def budgets(self, indices):
+    """float64 [n], of problems by index; NaN where none is fixed yet."""
+    return self._token_budgets[np.asarray(indices, np.int64)]
+
   def metrics(self):
     """Returns the state of the prompt set as a dict of floats."""
     rates = self.success_rates
@@ -246,6 +262,7 @@ class ProblemSampler:
       'recorded_rate': self._recorded_rate.copy(),
       'failures': self._failures.copy(),
       'left_out_at': self._left_out_at.copy(),
+      'token_budgets': self._token_budgets.copy(),
       'order': self._order.copy(),
       'cursor': np.array(self._cursor, np.int64),
       'rng': np.frombuffer(rng_state, np.uint8).copy(),
@@ -270,6 +287,8 @@ class ProblemSampler:
     self._failures = np.array(state.get('failures', solved))
     out = state.get('left_out_at', np.full(num_problems, -1, np.int64))
     self._left_out_at = np.array(out)
+    unfixed = np.full(num_problems, np.nan)
+    self._token_budgets = np.array(state.get('token_budgets', unfixed))
     self._order = np.array(state['order'])
     self._cursor = int(state['cursor'])
     rng_state = np.asarray(state['rng'], np.uint8).tobytes()

@@ -192,6 +192,14 @@ def test_texts_and_tuples(changes, parts):
       ' ratio to what sampled in it',
     ),
     (
+      dict(loss__least_format=0.5),
+      'loss.least_format is 0.5, and no reward adds a format',
+    ),
+    (
+      dict(rollout__domain_max_lengths=('math:many',)),
+      "rollout.domain_max_lengths: 'math:many' is not 'domain:tokens'",
+    ),
+    (
       dict(loss__rollout_correction_cap=0.5),
       'loss.rollout_correction_cap is 0.5, and has to be >= 1',
     ),

@@ -8,7 +8,9 @@ import optax
 import pytest
 
 from k15.equations import advantages as advantages_lib
+from k15.equations import grpo as grpo_lib
 from k15.equations import losses
+from k15.equations import token_clip as token_clip_lib
 from k15.training import batching
 
 VOCABULARY = 5
@@ -71,12 +73,12 @@ def surrogate(logprobs, batch, tau):
 def grpo(logprobs, batch, clip=0.2, beta=0.0, ratio='token'):
   names = 'ref_logprobs kl_logprobs segment_ids loss_mask advantage'
   batch_fields = fields(batch, names + ' pg_weight reg_weight')
-  return losses.grpo(logprobs, *batch_fields, clip, beta, ratio)
+  return grpo_lib.loss(logprobs, *batch_fields, clip, beta, ratio)
 
 
 def token_clip(logprobs, batch, tau=0.1, low=-0.2, high=0.3):
   names = 'ref_logprobs segment_ids loss_mask advantage pg_weight reg_weight'
-  return losses.token_clip(logprobs, *fields(batch, names), tau, low, high)
+  return token_clip_lib.loss(logprobs, *fields(batch, names), tau, low, high)
 
 
 def next_token(logprobs, batch):
@@ -367,7 +369,7 @@ def bandit_optimum(advantages, tau):
 # -- GRPO
 
 
-@pytest.mark.parametrize('ratio', losses.RATIOS)
+@pytest.mark.parametrize('ratio', grpo_lib.RATIOS)
 @pytest.mark.parametrize(
   'rho, advantage, gain, slope',
   [
@@ -394,7 +396,7 @@ def test_a_higher_clip_is_higher_above_alone():
   batch, logprobs = one_token_batch(np.log([1.5, 0.5]), [1.0, -1.0], [1.0, 1.0])
   names = 'ref_logprobs kl_logprobs segment_ids loss_mask advantage'
   batch_fields = fields(batch, names + ' pg_weight reg_weight')
-  loss, _ = losses.grpo(logprobs, *batch_fields, 0.2, 0.0, clip_high=0.28)
+  loss, _ = grpo_lib.loss(logprobs, *batch_fields, 0.2, 0.0, clip_high=0.28)
   np.testing.assert_allclose(-loss, 1.28 - 0.8, rtol=1e-5)
 
 
@@ -478,7 +480,7 @@ def test_token_clip_by_hand():
   advantage = jnp.array([[1.0, -2.0]])
 
   def loss(logprobs):
-    return losses.token_clip(
+    return token_clip_lib.loss(
       logprobs, zeros, segment_ids, zeros + 1, advantage, third, third,
       0.1, -0.2, 0.3,
     )  # fmt: skip

@@ -287,6 +287,21 @@ def test_a_restored_sampler_draws_the_same(strategy):
   np.testing.assert_array_equal(restored.success_rates, sampler.success_rates)
 
 
+def test_a_budget_is_fixed_once():
+  sampler = make(3)
+  sampler.fix_budgets([0, 1], [5.0, np.nan])
+  sampler.fix_budgets([0, 1], [9.0, 7.0])
+  restored = make(3)
+  restored.set_state(sampler.get_state())
+  for each in (sampler, restored):
+    np.testing.assert_array_equal(each.budgets([1, 0, 2]), [7.0, 5.0, np.nan])
+  # Checkpoints of before budgets have none.
+  state = sampler.get_state()
+  del state['token_budgets']
+  restored.set_state(state)
+  assert np.isnan(restored.budgets([0, 1, 2])).all()
+
+
 def test_a_state_is_not_changed_by_what_follows():
   sampler = make(5)
   state = sampler.get_state()

@@ -12,7 +12,7 @@ import pytest
 
 from experiments import losses as experiment
 from k15.equations import advantages
-from k15.stages.rl import updates
+from k15.stages.rl import methods
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).with_name('trl_golden.npz')))
 # Name there -> variant of experiments/losses.py, and what else differs.
@@ -67,7 +67,7 @@ def test_loss_and_gradient(name, num_rows):
   config = experiment.get_config(variant)
   config.loss.update(changes)
   logprobs, rows = rows_of(config, num_rows)
-  loss = updates.make_loss(config)
+  loss = methods.make_loss(config)
   value, gradient = jax.value_and_grad(lambda x: loss(x, rows)[0])(logprobs)
   np.testing.assert_allclose(value, GOLDEN[f'{name}/loss'], atol=1e-6)
   expected = GOLDEN[f'{name}/gradient'].reshape(num_rows, -1)

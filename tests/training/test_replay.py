@@ -234,21 +234,6 @@ def _replaced(index, field, value):
   return np.frombuffer(text, np.uint8)
 
 
-def test_staleness_by_hand():
-  buffer = example()
-  cut = pending(buffer)[0]
-  buffer.update([grown(cut, [7, 8], 2)])
-  # In iteration 2, 3 + 1 + 2 tokens of version 0 and 2 of version 2: the mean
-  # age is 6 * 2 / 8.
-  assert replay.staleness(buffer.groups, 2) == {
-    'replay/token_age_mean': 1.5,
-    'replay/token_age_max': 2.0,
-    'replay/old_token_fraction': 0.75,
-    'replay/group_age_max': 2.0,
-  }
-  assert set(replay.staleness([], 2).values()) == {0.0}
-
-
 def test_what_is_remembered_is_so_for_some_iterations():
   buffer = example()
   first, second = buffer.groups

@@ -17,13 +17,13 @@ from k15.rewards import scoring
 from k15.runtime import context as context_lib
 from k15.runtime import evaluation
 from k15.runtime.context import Context
+from k15.stages.rl import chosen_groups
 from k15.stages.rl import metrics
 from k15.stages.rl import rollout_phase
 from k15.stages.rl import setup
 from k15.stages.rl import training_phase
 from k15.stages.rl.stage import Stage
 from k15.training import logs
-from k15.training import replay
 
 
 def train(
@@ -122,66 +122,33 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   stage.hand_over(iteration, label=iteration)
   expired = buffer.expire(iteration, config.rl.max_group_age)
   scorer.pop_numbers()  # Of an evaluation.
-  sampled, groups = [], []
+  sampled, groups, chosen = [], [], []
   wanted = config.rl.problems_per_iteration
   for refill in range(1 + config.rl.refill_rounds):
     if refill:
       stage.rest_optimizer()
-    grown = _grow(stage, iteration, wanted, expired, refill > 0)
+    grown = rollout_phase.grow(stage, iteration, wanted, expired, refill > 0)
     if grown is None:
       return None
     sampled += grown
     complete = buffer.pop_complete()
     _record_success(stage, complete)
     groups += complete
-    wanted = len(complete) - len(_teaching(stage, complete, iteration))
+    teaching = chosen_groups.teaching(stage, complete, iteration)
+    chosen += teaching
+    wanted = len(complete) - len(teaching)
     if not wanted:
       break
   values = metrics.of_rollout(sampled, expired, stage.rollout.pop_stats())
   judged = scorer.pop_numbers()
   values |= metrics.of_verdicts(judged, stage.timer.seconds('reward'))
   if groups:
-    values |= metrics.of_groups(groups) | training_phase.train_on(
-      stage, _teaching(stage, groups, iteration), iteration
-    )
-    values |= replay.staleness(groups, iteration)
+    values |= metrics.of_groups(groups) | metrics.of_ages(groups, iteration)
+    values |= training_phase.train_on(stage, chosen, iteration)
     _log_groups(stage, groups, iteration)
   values['replay/open_groups'] = len(buffer.groups)
   values |= stage.handover.pop_metrics() | stage.shelf.pop_metrics()
   return values | stage.sampler.metrics()
-
-
-def _grow(stage, iteration, num_problems, expired, is_refill):
-  """Opens groups, and lets responses grow that have not in this iteration.
-
-  Returns:
-    They, scored where they are finished; None if the run is to stop.
-  """
-  buffer, timer = stage.buffer, stage.timer
-  drawn = stage.sampler.draw(num_problems, iteration)
-  problems = [stage.context.task.train[i] for i in drawn]
-  buffer.open(problems, iteration, stage.context.config.rl.group_size)
-  pending = buffer.pending()
-  if is_refill:  # What the budget has cut has had it.
-    pending = [pair for pair in pending if pair[1].stop is None]
-  with timer('rollout'):
-    sampled, verdicts = rollout_phase.sample(
-      stage, pending, [] if is_refill else expired
-    )
-  stage.wake_optimizer()
-  if sampled is None:
-    return None
-  buffer.update(sampled)
-  with timer('reward'):
-    rollout_phase.score(stage, verdicts, iteration)
-  return sampled
-
-
-def _teaching(stage, groups, iteration):
-  """All groups, or with refills those whose rewards differ."""
-  if not stage.context.config.rl.refill_rounds:
-    return groups
-  return training_phase.with_differences(stage, groups, iteration)
 
 
 def _log_groups(stage, groups, iteration):
@@ -222,3 +189,4 @@ def _record_success(stage, groups):
     [stage.problem_index[group.problem.id] for group in groups],
     [np.mean([t.accuracy for t in group.trajectories]) for group in groups],
   )
+  chosen_groups.fix_budgets(stage, groups)

@@ -234,8 +234,14 @@ def _teaches_if_even(response, reference):
   return Verdict('wrong' if wrong else 'correct')
 
 
-# Groups without differences give way to others; right responses come again.
+# Groups without differences give way to others, right responses come again,
+# budgets come and go, and the temperature falls.
 LATE = dict(
+  length_reward__toggle_iterations=1,
+  length_reward__toggle_accuracy=0.25,
+  length_reward__toggle_percentile=100.0,
+  rollout__decay_iterations=3,
+  rollout__end_temperature=0.7,
   rl__refill_rounds=2,
   rl__positive_replay=1,
   rl__group_size=4,

@@ -8,6 +8,7 @@ import pytest
 import small_run
 
 from k15.data_types import StopReason
+from k15.stages.rl import methods
 from k15.stages.rl import updates
 
 
@@ -26,6 +27,54 @@ def test_total_rewards_by_hand(tmp_path):
   # lambda = 0.5 - (len - 2) / 4 = 0.5, 0, -0.5; a wrong one gets min(0, 0).
   late = updates.total_rewards(config, groups, right, 2)
   np.testing.assert_allclose(late, [[1.5, -0.25, 0.5]])
+
+
+def test_what_is_cut_at_its_longest_pays_if_asked(tmp_path):
+  config = small_run.make_config(tmp_path, rl__overlong_penalty=0.5)
+  stops = [StopReason.EOS, StopReason.MAX_LENGTH, StopReason.AGE]
+  groups = [small_run.make_group(0, (1.0, 0.0, 0.0), (2, 4, 6), stops)]
+  found = updates.total_rewards(config, groups, np.array([[1, 0, 0]]) > 0, 0)
+  np.testing.assert_allclose(found, [[1.0, -0.5, 0.0]])
+
+
+def test_toggle_limits_the_reward_of_its_iterations(tmp_path):
+  config = small_run.make_config(
+    tmp_path,
+    length_reward__toggle_iterations=3,
+    length_reward__toggle_accuracy=0.5,
+  )
+  groups = [small_run.make_group(0, (1.0, 1.0, 0.0), (2, 4, 6))]
+  right, budgets = np.array([[True, True, False]]), np.array([3.0])
+  for iteration, expected in ((2, [1, 0, 0]), (3, [1, 1, 0])):
+    found = updates.total_rewards(config, groups, right, iteration, budgets)
+    np.testing.assert_allclose(found, [expected])
+
+
+def test_the_temperature_falls_to_its_end(tmp_path):
+  config = small_run.make_config(tmp_path)
+  assert updates.decayed_temperature(config, 3) is None
+  config.rollout.update(temperature=1.2, end_temperature=0.8)
+  config.rollout.decay_iterations = 4
+  found = [updates.decayed_temperature(config, i) for i in range(7)]
+  np.testing.assert_allclose(found, [1.2, 1.1, 1.0, 0.9, 0.8, 0.8, 0.8])
+
+
+def test_what_is_out_of_form_leaves_the_loss_if_asked(tmp_path):
+  for least, in_loss in ((0.0, 2), (1.0, 1)):
+    context = small_run.make_context(
+      tmp_path,
+      loss__least_format=least,
+      reward__default='math_answers+r1_format',
+    )
+    group = small_run.make_group(0, (2.0, 0.0), (4, 6))
+    parts = [dict(accuracy=1.0, format=1.0), dict(accuracy=0.0, format=0.0)]
+    formed = tuple(
+      dataclasses.replace(t, parts=own)
+      for t, own in zip(group.trajectories, parts, strict=True)
+    )
+    group = dataclasses.replace(group, trajectories=formed)
+    (batch,) = updates.make_batches(context, [group], 0)
+    assert (batch.pg_weight > 0).sum() == in_loss
 
 
 @pytest.mark.parametrize(
@@ -233,7 +282,7 @@ def test_loss_of_the_last_segments_is_that_of_the_suffix(tmp_path):
   (batch,) = updates.make_batches(context, [group], 1)
   # What iteration 0 wrote moves into the prompt.
   prompt = len(context.task.encode_prompt(group.problem.prompt))
-  loss = updates.make_loss(context.config)
+  loss = methods.make_loss(context.config)
   logprobs = jax.random.normal(jax.random.key(0), batch.tokens.shape)
   value, values = loss(logprobs, batch)
   assert values['tokens'] == 2 + 3
@@ -330,7 +379,7 @@ def test_a_shared_prompt_changes_no_loss(tmp_path, changes):
       behavior_logprobs=-0.021 * batch.tokens * batch.loss_mask,
     )
     logprobs = -0.02 * batch.tokens - 0.01 * batch.positions
-    loss = updates.make_loss(context.config)
+    loss = methods.make_loss(context.config)
     results.append((loss(logprobs, batch), int(batch.num_rows)))
   (expected, _), *_ = results
   assert abs(float(expected[0])) > 1e-4
