@@ -113,14 +113,29 @@ def _experiment():
       # `optimizer.micro_batch_rows`.  0, or attention by 'splash': none share.
       row_responses=1,
       loss_segments='all',  # or a response's 'last', 'last:m'; 2.6.2 is open
+      # Times at most that an iteration draws new problems for those whose
+      # rewards are all equal, and trains on the others alone: DAPO's dynamic
+      # sampling, which has no bound.
+      refill_rounds=0,
+      # Iterations before this one whose right responses, where better than
+      # their group, are trained on again, from the iteration `start` on: the
+      # positive examples of Kimi-Dev; NP; 0: none.
+      positive_replay=0, positive_replay_start=0,
       max_group_age=8,  # iterations; older ones count as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
+      overlong_penalty=0.0,  # the same of what is cut at its longest; K2, NP
       log_trajectories=4,  # responses written to disk per iteration
     ),
     rollout=dict(
       max_prompt_length=64, max_length=256,  # tokens of prompt, of response
       token_budget=128,  # tokens a response may grow per iteration, NP
       temperature=1.0,  # NP
+      # Iterations in which it goes to another, linearly, as K2 lets it decay;
+      # NP; 0: it is constant.
+      decay_iterations=0, end_temperature=1.0,
+      # Longest responses by domain, 'domain:tokens' each, where that is less:
+      # K2's budgets by type of task, NP.
+      domain_max_lengths=(),
       num_slots=128, prefill_batch=32,  # responses decoded, prefilled at once
       tokens_per_call=32,  # decode steps per device dispatch
     ),
@@ -142,7 +157,8 @@ def _experiment():
     ),
     loss=dict(
       # 'mirror_descent' (k1.5 eq. 3), 'reinforce' (tau = 0), 'rest' (fit the
-      # best response only, k1.5 3.5) or 'grpo' (DeepSeek-R1 eq. 1).
+      # best response only, k1.5 3.5), 'grpo' (DeepSeek-R1 eq. 1) or
+      # 'token_clip' (Kimi K2.5).  What others change of them: docs/losses.md.
       method='mirror_descent',
       tau=0.1,  # NP (Kimina-Prover: 0.4)
       baseline='mean',  # 'mean', 'tau_log_z', 'leave_one_out' or 'none'
@@ -153,6 +169,9 @@ def _experiment():
       keep_zero_variance_groups=True,  # they still anchor to the reference
       # Of negative advantage: 'keep', 'drop', or 'discard' at Kimina's omega.
       negative_gradients='keep', negative_discard_rate=0.5,
+      # What a response's `r1_format` has to earn, or it leaves the loss, as by
+      # Kimina's format filter, whose form is that of proofs; 0: all stay.
+      least_format=0.0,
       # The rollout samples from a policy a little off pi_theta_i: in another
       # precision, under older weights.  'truncate' weights policy gradients by
       # min(ratio, cap), ratio = pi_theta_i / what sampled; 'mask' leaves out
@@ -161,13 +180,23 @@ def _experiment():
       rollout_correction_level='token',  # 'token', or 'sequence': of a response
       # -- method='grpo'
       grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
+      grpo_clip_high=0.0,  # epsilon of its upper side (DAPO: 0.28); 0: the same
       grpo_beta=0.001,  # weight of the k3 KL estimate
-      grpo_ratio='token',  # 'token', or 'sequence' as DeepSeek-R1 writes it
+      # 'token', 'sequence' as DeepSeek-R1 writes it, or 'sequence_mean' (GSPO).
+      grpo_ratio='token',
+      grpo_divides_by_std=True,  # advantages; False: as Dr. GRPO
       grpo_reference_interval=400,  # steps until the slow reference is renewed
+      # -- method='token_clip', whose tau is one of tokens: the log-ratios that
+      # have a policy gradient, alpha and beta; NP.
+      token_clip_low=-0.5, token_clip_high=0.5,
     ),
     length_reward=dict(
       weight=0.0,  # k1.5 2.3.3, NP; below 2 any right answer beats any wrong
       start_iteration=0,  # the penalty is off before it, constant from it on
+      # Toggle of Kimi K2.5: m iterations with budgets, m without, in turns (0:
+      # never).  Where a group's accuracy is lambda or more, what is longer than
+      # the rho-percentile of the problem's first right lengths earns 0; NP.
+      toggle_iterations=0, toggle_accuracy=0.75, toggle_percentile=50.0,
     ),
     problem_sampler=dict(
       # 'uniform', 'curriculum' or 'prioritized' (2.3.4): drawn with a chance in
@@ -180,6 +209,9 @@ def _experiment():
       # 16 responses); 0: never.  Where too few remain, the oldest return.
       leave_out_after=0,
       retry_after=0,  # iterations until it is tried anew; 0: it stays out
+      # Mean s_i of the problems in use from which on all those left out are
+      # tried anew, as Kimi-Dev does; NP; 0: never.
+      retry_at_success_rate=0.0,
       # -- strategy='curriculum': uniform until the iteration, then hard only
       curriculum_iteration=24, hard_below_success_rate=0.5,  # Fig. 9; NP
     ),

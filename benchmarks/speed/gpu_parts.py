@@ -25,7 +25,7 @@ from k15.model import policy
 from k15.rollout import backend
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Request
-from k15.stages.rl import updates
+from k15.stages.rl import methods
 from k15.training import optimizer as optimizer_lib
 from k15.training import update
 from launch.plan import costs
@@ -175,7 +175,7 @@ def train(args, shape):
     'adam', 0.9, 0.95, 1e-8, 0.1, 1.0, policy.logical_axes(config)
   )
   schedule = optimizer_lib.constant_schedule(1e-5, 0)
-  loss = updates.make_loss(base.get_config())
+  loss = methods.make_loss(base.get_config())
   step = update.make_step(config, loss, optimizer, schedule, 1)
   init = jax.jit(functools.partial(optimizer_lib.init_state, optimizer))
   state = init(random_params(config))

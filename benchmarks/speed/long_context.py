@@ -37,7 +37,7 @@ from experiments import base
 from k15.data_types import Batch
 from k15.model import policy
 from k15.report import figures
-from k15.stages.rl import updates
+from k15.stages.rl import methods
 from k15.training import optimizer as optimizer_lib
 from k15.training import update
 
@@ -76,7 +76,7 @@ def make_step(attention):
 
   schedule = optimizer_lib.constant_schedule(1e-4, 0)
   return update.make_step(
-    config, updates.make_loss(settings), optimizer, schedule, 1
+    config, methods.make_loss(settings), optimizer, schedule, 1
   ), jax.jit(init)
 
 

@@ -126,6 +126,10 @@ def _check_adapters(get):
 
 def _check_lengths(get):
   keys.refuse_above(get, 'rollout.token_budget', 'rollout.max_length')
+  try:
+    routes.lengths_of(get('rollout.domain_max_lengths'))
+  except ValueError as error:
+    raise keys.ConfigError(f'rollout.domain_max_lengths: {error}') from None
   keys.refuse_above(get, 'rollout.prefill_batch', 'rollout.num_slots')
   keys.refuse(
     get('rollout.repetition_count') == 1,
@@ -188,13 +192,25 @@ def _check_loss(get):
     f'rl.group_size is {get("rl.group_size")}, and loss.method {method!r} with '
     f'loss.baseline {baseline!r} compares >= 2 responses',
   )
+  sums = [get('reward.default'), *get('reward.routes')]
+  keys.refuse(
+    get('loss.least_format') and not any('r1_format' in s for s in sums),
+    f'loss.least_format is {get("loss.least_format")}, and no reward adds a'
+    ' format',
+  )
+  ratio, correction = get('loss.grpo_ratio'), get('loss.rollout_correction')
   keys.refuse(
     method == 'grpo'
-    and get('loss.grpo_ratio') == 'sequence'
-    and get('loss.rollout_correction') == 'truncate'
+    and ratio != 'token'
+    and correction == 'truncate'
     and get('loss.rollout_correction_level') == 'token',
-    "loss.grpo_ratio is 'sequence', and takes no weights of tokens: "
+    f'loss.grpo_ratio is {ratio!r}, and takes no weights of tokens: '
     "loss.rollout_correction_level has to be 'sequence'",
+  )
+  keys.refuse(
+    method == 'token_clip' and correction != 'none',
+    f'loss.rollout_correction is {correction!r}, and loss.method {method!r} has'
+    ' the ratio to what sampled in it',
   )
 
 
@@ -206,12 +222,13 @@ def _check_rl(get):
     " 'all', 'last', or 'last:m' with a whole m >= 1",
   )
   keys.refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
-  retry = get('problem_sampler.retry_after')
-  keys.refuse(
-    retry and not get('problem_sampler.leave_out_after'),
-    f'problem_sampler.retry_after is {retry}, and'
-    ' problem_sampler.leave_out_after is 0: nothing is left out',
-  )
+  for key in ('retry_after', 'retry_at_success_rate'):
+    retry = get(f'problem_sampler.{key}')
+    keys.refuse(
+      retry and not get('problem_sampler.leave_out_after'),
+      f'problem_sampler.{key} is {retry}, and'
+      ' problem_sampler.leave_out_after is 0: nothing is left out',
+    )
   keys.refuse_above(
     get, 'rl.updates_per_iteration', 'rl.problems_per_iteration'
   )

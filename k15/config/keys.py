@@ -164,7 +164,9 @@ _RL = dict(
   updates_per_iteration=Key('>= 1', program=True),
   epochs=Key('>= 1', program=True),
   row_responses=Key('>= 0', free=True, program=True),
-  loss_segments=ANY, max_group_age='>= 1', repetition_penalty='>= 0',
+  loss_segments=ANY, refill_rounds='>= 0', max_group_age='>= 1',
+  positive_replay='>= 0', positive_replay_start='>= 0',
+  repetition_penalty='>= 0', overlong_penalty='>= 0',
   log_trajectories=Key('>= 0', free=True),
 )  # fmt: skip
 _LONG2SHORT = dict(
@@ -183,7 +185,8 @@ _SHORT_RL = dict(
 _ROLLOUT = dict(
   num_slots='>= 1', tokens_per_call='>= 1', max_prompt_length='>= 1',
   max_length='>= 1', token_budget='>= 1', prefill_batch='>= 1',
-  temperature='> 0',
+  temperature='> 0', end_temperature='> 0', decay_iterations='>= 0',
+  domain_max_lengths=ANY,
   mesh=Key(free=True),
   mesh_rules=Key(free=True),
   dtype=('', 'float32', 'bfloat16'),
@@ -213,26 +216,32 @@ _REWARD = dict(
   program_seconds='> 0',
 )  # fmt: skip
 _LOSS = dict(
-  method=Key(('mirror_descent', 'reinforce', 'rest', 'grpo'), program=True),
+  method=Key(
+    ('mirror_descent', 'reinforce', 'rest', 'grpo', 'token_clip'), program=True
+  ),
   tau='>= 0',
   baseline=('mean', 'tau_log_z', 'leave_one_out', 'none'),
   pg_norm=_NORMS, reg_norm=_NORMS, keep_zero_variance_groups=ANY,
   negative_gradients=('keep', 'drop', 'discard'),
-  negative_discard_rate=_SHARE,
+  negative_discard_rate=_SHARE, least_format=_SHARE,
   rollout_correction=('none', 'truncate', 'mask'),
   rollout_correction_level=('token', 'sequence'),
   rollout_correction_cap='>= 1', grpo_clip='> 0',
   grpo_beta=Key('>= 0', program=True),
-  grpo_ratio=('token', 'sequence'),
-  grpo_reference_interval='>= 1',
+  grpo_clip_high='>= 0', grpo_divides_by_std=ANY,
+  grpo_ratio=('token', 'sequence', 'sequence_mean'),
+  grpo_reference_interval='>= 1', token_clip_low='< 0', token_clip_high='> 0',
 )  # fmt: skip
 _LENGTH_REWARD = dict(
   weight='>= 0 and < 2', start_iteration='>= 0',
+  toggle_iterations='>= 0', toggle_accuracy=_SHARE,
+  toggle_percentile='>= 0 and <= 100',
 )  # fmt: skip
 _PROBLEM_SAMPLER = dict(
   strategy=('uniform', 'curriculum', 'prioritized'),
   success_decay=_SHARE, unseen_success_rate=_SHARE, min_weight='> 0 and <= 1',
-  leave_out_after='>= 0', retry_after='>= 0', curriculum_iteration='>= 0',
+  leave_out_after='>= 0', retry_after='>= 0', retry_at_success_rate=_SHARE,
+  curriculum_iteration='>= 0',
   hard_below_success_rate=_SHARE,
 )  # fmt: skip
 _OPTIMIZER = dict(

@@ -72,6 +72,26 @@ def _weight(text: str, route: str) -> float:
   return weight
 
 
+def lengths_of(pairs: Sequence[str]) -> dict[str, int]:
+  """Longest response by domain, tokens.
+
+  Args:
+    pairs: 'domain:tokens' each.
+
+  Raises:
+    ValueError: a pair that is no such thing, or a domain twice.
+  """
+  lengths = {}
+  for pair in pairs:
+    domain, _, tokens = pair.rpartition(':')
+    if not domain or not tokens.isdigit() or not int(tokens):
+      raise ValueError(f"{pair!r} is not 'domain:tokens'")
+    if domain in lengths:
+      raise ValueError(f'the domain {domain!r} has two lengths')
+    lengths[domain] = int(tokens)
+  return lengths
+
+
 def routes_of(default: str, pairs: Sequence[str]) -> dict[str, str]:
   """Route by domain; '' is every domain that is not named.
 

@@ -74,87 +74,9 @@ def policy_mirror_descent(
   # At theta_i every l is 0, and this has no gradient: the first update of an
   # iteration is REINFORCE with a baseline, and only the later ones are held.
   reg_loss = 0.5 * tau * jnp.sum(stop(reg_weight) * log_ratio**2)
-  metrics = _metrics(log_pi, segment_ids, loss_mask)
-  metrics |= _log_ratio_metrics(log_ratio, pg_loss, reg_loss)
+  metrics = sequence_metrics(log_pi, segment_ids, loss_mask)
+  metrics |= log_ratio_metrics(log_ratio, pg_loss, reg_loss)
   return pg_loss + reg_loss, stop(metrics)
-
-
-def grpo(
-  logprobs,
-  ref_logprobs,
-  kl_logprobs,
-  segment_ids,
-  loss_mask,
-  advantage,
-  pg_weight,
-  reg_weight,
-  clip,
-  beta,
-  ratio='token',
-  token_weight=None,
-):
-  """The GRPO loss of DeepSeek-R1, equations 1 and 2.
-
-  J = -sum_j pg_weight_j sum_t min(rho A_j, clip(rho, 1-eps, 1+eps) A_j)
-      + beta sum_j reg_weight_j sum_t (e^d - d - 1),
-  rho = pi_theta / pi_theta_i and d = log pi_ref - log pi_theta, per token;
-  weights of the norm 'seq_mean' bring the usual 1 / (G |o_j|).  With
-  ratio='sequence' rho and d are those of a whole output, as R1 prints them,
-  the sum over t has one term, and 'seq_sum' brings 1 / G.
-
-  Args:
-    clip: eps > 0; from 1 on there is no lower side.
-    beta: weight of the KL estimate against kl_logprobs; others as in Batch.
-    ratio: 'token' or 'sequence'.
-    token_weight: float32 [B, T], of each term of the first sum; None: 1.
-
-  Returns:
-    The loss, float32 [], and a dict of metrics.
-
-  Raises:
-    ValueError: another ratio, or weights of tokens where there is
-      one term a sequence.
-  """
-  if ratio not in ('token', 'sequence'):
-    raise ValueError(f"ratio is {ratio!r}, not 'token' or 'sequence'")
-  if ratio == 'sequence' and token_weight is not None:
-    raise ValueError("ratio 'sequence' takes no weights of tokens")
-  stop = jax.lax.stop_gradient
-
-  def sums(values):
-    return sequence_sums(values, segment_ids, loss_mask, advantage.shape[-1])
-
-  logprobs = logprobs.astype(jnp.float32)
-  log_rho, d = logprobs - stop(ref_logprobs), stop(kl_logprobs) - logprobs
-  log_pi, log_ratio, over_tokens = sums(logprobs), sums(log_rho), sums
-  if ratio == 'sequence':
-    log_rho, d, over_tokens = log_ratio, sums(d), lambda values: values
-  rho = jnp.exp(jnp.minimum(log_rho, MAX_LOG_RATIO))
-  d = jnp.minimum(d, MAX_LOG_RATIO)
-
-  def over_weighted(values):
-    weighs = token_weight is not None
-    return over_tokens(stop(token_weight) * values if weighs else values)
-
-  gain = _clipped_gain(rho, stop(advantage), clip, over_weighted)
-  # "k3": its mean under pi_theta is the KL, as that of -d is, but it is never
-  # negative and varies less.
-  kl = over_tokens(jnp.exp(d) - d - 1)
-  pg_loss = -jnp.sum(stop(pg_weight) * gain)
-  reg_loss = beta * jnp.sum(stop(reg_weight) * kl)
-  metrics = _metrics(log_pi, segment_ids, loss_mask) | dict(kl_sum=kl.sum())
-  metrics |= _log_ratio_metrics(log_ratio, pg_loss, reg_loss)
-  return pg_loss + reg_loss, stop(metrics)
-
-
-def _clipped_gain(rho, advantage, clip, over_tokens):
-  """Sum of min(rho A, clip(rho) A): bounds rho on the side A pushes it to."""
-  bounded = jnp.where(
-    advantage > 0,
-    over_tokens(jnp.minimum(rho, 1 + clip)),
-    over_tokens(jnp.maximum(rho, 1 - clip)),
-  )
-  return advantage * bounded
 
 
 def next_token(logprobs, segment_ids, loss_mask, pg_weight):
@@ -168,7 +90,9 @@ def next_token(logprobs, segment_ids, loss_mask, pg_weight):
   """
   log_pi = sequence_sums(logprobs, segment_ids, loss_mask, pg_weight.shape[-1])
   loss = -jnp.sum(jax.lax.stop_gradient(pg_weight) * log_pi)
-  return loss, jax.lax.stop_gradient(_metrics(log_pi, segment_ids, loss_mask))
+  return loss, jax.lax.stop_gradient(
+    sequence_metrics(log_pi, segment_ids, loss_mask)
+  )
 
 
 def dpo(logprobs, ref_logprobs, segment_ids, loss_mask, pg_weight, beta):
@@ -193,7 +117,7 @@ def dpo(logprobs, ref_logprobs, segment_ids, loss_mask, pg_weight, beta):
   rewards = beta * (log_pi - stop(log_ref))
   preferred, rejected = rewards[:, 0::2], rewards[:, 1::2]
   weight, margin = stop(pg_weight[:, 0::2]), preferred - rejected
-  metrics = _metrics(log_pi, segment_ids, loss_mask) | dict(
+  metrics = sequence_metrics(log_pi, segment_ids, loss_mask) | dict(
     accuracy_sum=jnp.sum(weight * (margin > 0)),
     margin_sum=jnp.sum(weight * margin),
     preferred_reward_sum=jnp.sum(weight * preferred),
@@ -242,7 +166,8 @@ def merge_metrics(left, right):
   return {key: merge(key) for key in left}
 
 
-def _metrics(log_pi, segment_ids, loss_mask):
+def sequence_metrics(log_pi, segment_ids, loss_mask):
+  """Counts of what is in the loss, and the sum of its log-probabilities."""
   ones = jnp.ones(loss_mask.shape)
   tokens = sequence_sums(ones, segment_ids, loss_mask, log_pi.shape[-1])
   sequences = jnp.sum(tokens > 0).astype(jnp.float32)
@@ -251,7 +176,8 @@ def _metrics(log_pi, segment_ids, loss_mask):
   )
 
 
-def _log_ratio_metrics(log_ratio, pg_loss, reg_loss):
+def log_ratio_metrics(log_ratio, pg_loss, reg_loss):
+  """Sums over sequences of log-ratios [B, S], and the parts of a loss."""
   return dict(
     log_ratio_sum=jnp.sum(log_ratio),
     log_ratio_sq_sum=jnp.sum(log_ratio**2),

@@ -8,7 +8,8 @@ success rate s_i of each.  It draws them in one of three ways:
   curriculum   uniform at first, only hard problems later
 
 Problems that were never solved may be left out for a while, as Kimi-Dev (arXiv
-2509.23045) does: it drops those with pass@16 = 0 and takes them in again later.
+2509.23045) does: it drops those with pass@16 = 0 and takes them in again once
+the success rate has passed a threshold.
 """
 
 import json
@@ -22,7 +23,7 @@ HARD_DIFFICULTY = 0.5  # labels from here on are hard
 
 
 class ProblemSampler:
-  """Draws problems and keeps their success rates."""
+  """Draws problems and keeps their success rates, and budgets of tokens."""
 
   def __init__(
     self,
@@ -35,6 +36,7 @@ class ProblemSampler:
     hard_below_success_rate,
     leave_out_after=0,
     retry_after=0,
+    retry_at_success_rate=0.0,
     difficulty=None,
     seed=0,
     stage='rl',
@@ -52,6 +54,8 @@ class ProblemSampler:
       leave_out_after: draws of a problem that was never solved until it is
         left out; 0: none ever is.
       retry_after: iterations until it is drawn again; 0: it stays out.
+      retry_at_success_rate: the mean s_i of the problems in use and tried from
+        which on all that are left out are drawn again; 0: no such rule.
       difficulty: [num_problems] of labels in [0, 1], None or NaN where there
         is none; or None.  A label judges whether a problem never tried is
         hard, in place of unseen_success_rate.
@@ -75,6 +79,7 @@ class ProblemSampler:
     self._hard_below_success_rate = hard_below_success_rate
     self._leave_out_after = leave_out_after
     self._retry_after = retry_after
+    self._retry_at_success_rate = retry_at_success_rate
     # None becomes NaN, which is no label.
     labels = [None] * num_problems if difficulty is None else difficulty
     self._difficulty = np.array(labels, np.float64)
@@ -85,6 +90,7 @@ class ProblemSampler:
     # once there was one.  The iteration a problem was left out in, or -1.
     self._failures = np.zeros(num_problems, np.int64)
     self._left_out_at = np.full(num_problems, -1, np.int64)
+    self._token_budgets = np.full(num_problems, np.nan)
     self._order = self._rng.permutation(num_problems)
     self._cursor = 0  # problems of this epoch's order already drawn
 
@@ -144,6 +150,10 @@ class ProblemSampler:
     if self._retry_after:
       is_due = iteration - self._left_out_at >= self._retry_after
       self._take_in(self.is_left_out & is_due)
+    in_use = ~self.is_left_out & (self._attempts > 0)
+    if self._retry_at_success_rate and in_use.any():
+      rate = self._recorded_rate[in_use].mean()
+      self._take_in(self.is_left_out & (rate >= self._retry_at_success_rate))
     if self._leave_out_after:
       is_hopeless = self._failures >= self._leave_out_after
       self._left_out_at[is_hopeless & ~self.is_left_out] = iteration
@@ -218,6 +228,21 @@ class ProblemSampler:
       elif self._failures[i] >= 0:
         self._failures[i] += 1
 
+  def fix_budgets(self, indices, budgets):
+    """Gives budgets, in tokens, to problems that have none yet, for good.
+
+    Args:
+      indices: int [n], problems.
+      budgets: float [n], NaN where there is none.
+    """
+    for i, budget in zip(indices, budgets, strict=True):
+      if np.isnan(self._token_budgets[i]):
+        self._token_budgets[i] = budget
+
+  def budgets(self, indices):
+    """float64 [n], of problems by index; NaN where none is fixed yet."""
+    return self._token_budgets[np.asarray(indices, np.int64)]
+
   def metrics(self):
     """Returns the state of the prompt set as a dict of floats."""
     rates = self.success_rates
@@ -237,6 +262,7 @@ class ProblemSampler:
       'recorded_rate': self._recorded_rate.copy(),
       'failures': self._failures.copy(),
       'left_out_at': self._left_out_at.copy(),
+      'token_budgets': self._token_budgets.copy(),
       'order': self._order.copy(),
       'cursor': np.array(self._cursor, np.int64),
       'rng': np.frombuffer(rng_state, np.uint8).copy(),
@@ -261,6 +287,8 @@ class ProblemSampler:
     self._failures = np.array(state.get('failures', solved))
     out = state.get('left_out_at', np.full(num_problems, -1, np.int64))
     self._left_out_at = np.array(out)
+    unfixed = np.full(num_problems, np.nan)
+    self._token_budgets = np.array(state.get('token_budgets', unfixed))
     self._order = np.array(state['order'])
     self._cursor = int(state['cursor'])
     rng_state = np.asarray(state['rng'], np.uint8).tobytes()

@@ -6,7 +6,7 @@ the new weights, in the next iteration.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ def run(
   token_budget: int,
   max_length: int,
   temperature: float,
+  domain_max_lengths: Mapping[str, int] | None = None,
 ) -> Iterator[Trajectory]:
   """Grows every pending response by at most `token_budget` tokens.
 
@@ -31,15 +32,19 @@ def run(
     token_budget: tokens a response may grow in this iteration.
     max_length: tokens of a whole response.
     temperature: of the sampling.
+    domain_max_lengths: tokens of a whole response, by domain, where that is
+      less: the budgets by type of task of Kimi K2 (arXiv 2507.20534).
 
   Yields:
     The responses with their new segments, as they stop: one each, unless the
     weights changed on the way.  Their `stop` says why; BUDGET ones are to be
     continued.
   """
-  requests, trajectories = [], {}
+  requests, trajectories, longest = [], {}, {}
+  by_domain = domain_max_lengths or {}
   for problem, trajectory in pending:
-    left = max_length - trajectory.length
+    most = min(max_length, by_domain.get(problem.domain, max_length))
+    left = most - trajectory.length
     requests.append(
       Request(
         group_id=trajectory.group_id,
@@ -51,10 +56,10 @@ def run(
       )
     )
     key = (trajectory.group_id, trajectory.sample_index)
-    trajectories[key] = trajectory
+    trajectories[key], longest[key] = trajectory, most
   for completion in rollout.generate(requests):
     key = (completion.request.group_id, completion.request.sample_index)
-    yield _extend(trajectories[key], completion, max_length)
+    yield _extend(trajectories[key], completion, longest[key])
 
 
 def _extend(

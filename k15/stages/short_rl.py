@@ -42,6 +42,7 @@ def shortened(context: Context) -> Context:
   # `rl` puts the penalty off, for it may slow the early phase down (2.3.3);
   # this phase begins where that is over.
   config.length_reward.start_iteration = 0
+  config.length_reward.toggle_iterations = 0
   config.rollout.max_length = own.max_length
   config.rollout.token_budget = min(config.rollout.token_budget, own.max_length)
   return dataclasses.replace(context, config=config)

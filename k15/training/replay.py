@@ -3,6 +3,7 @@
 Kimi k1.5, section 2.6: a response cut by the iteration's token budget waits
 here and is resumed in the next iteration.  The baseline needs all responses
 of a problem, so a group waits until its last one is finished and scored.
+Groups that were trained on may be remembered for a while, to be used again.
 The life of a response, every step checked:
 
   open -> pending -> update (as often as it takes to finish) -> set_rewards
@@ -25,6 +26,7 @@ class ReplayBuffer:
   def __init__(self):
     self._groups: dict[int, Group] = {}
     self._next_group_id = 0
+    self._remembered: list[tuple[int, Group]] = []
 
   @property
   def groups(self) -> list[Group]:
@@ -140,6 +142,17 @@ class ReplayBuffer:
       self._replace(trajectory)
     return expired
 
+  def remember(self, groups: list[Group], iteration: int, max_age: int) -> None:
+    """Keeps complete groups for max_age iterations after this one."""
+    known = [*self._remembered, *((iteration, group) for group in groups)]
+    self._remembered = [
+      (since, group) for since, group in known if iteration - since < max_age
+    ]
+
+  def remembered(self, iteration: int, max_age: int) -> list[Group]:
+    """Groups kept at most max_age iterations before, the oldest first."""
+    return [g for since, g in self._remembered if iteration - since <= max_age]
+
   def check_valid(self) -> None:
     """Raises a ValueError if the buffer contradicts itself."""
     for group_id, group in self._groups.items():
@@ -156,6 +169,7 @@ class ReplayBuffer:
     other = ReplayBuffer()
     other._groups = dict(self._groups)
     other._next_group_id = self._next_group_id
+    other._remembered = list(self._remembered)
     return other
 
   def get_state(self) -> dict[str, np.ndarray]:
@@ -165,12 +179,16 @@ class ReplayBuffer:
     end and one unused 0, as Orbax refuses arrays of size zero; `offsets`
     int64 says where each segment starts; `index`, JSON in uint8, the rest.
     """
-    segments = [s for _, t in self._pairs() for s in t.segments]
+    groups = [*self.groups, *(group for _, group in self._remembered)]
+    segments = [s for g in groups for t in g.trajectories for s in t.segments]
     tokens = [segment.tokens for segment in segments]
     logprobs = [segment.behavior_logprobs for segment in segments]
     index = {
       'next_group_id': self._next_group_id,
       'groups': [_group_index(group) for group in self.groups],
+      'remembered': [
+        [int(since), _group_index(group)] for since, group in self._remembered
+      ],
     }
     return {
       'tokens': np.concatenate([*tokens, np.zeros(1, np.int32)]),
@@ -190,6 +208,10 @@ class ReplayBuffer:
     index = json.loads(np.asarray(state['index'], np.uint8).tobytes())
     groups = [_group_from_index(entry, pieces) for entry in index['groups']]
     self._groups = {group.group_id: group for group in groups}
+    self._remembered = [
+      (since, _group_from_index(entry, pieces))
+      for since, entry in index.get('remembered', [])
+    ]
     self._next_group_id = index['next_group_id']
     self.check_valid()
 
@@ -212,26 +234,6 @@ class ReplayBuffer:
     self._groups[trajectory.group_id] = dataclasses.replace(
       group, trajectories=tuple(trajectories)
     )
-
-
-def staleness(groups: list[Group], iteration: int) -> dict[str, float]:
-  """Ages, in iterations, of groups and of the policies behind their tokens.
-
-  A token's age is iteration - policy_version; in training it says how far
-  off the reference policy the data is.
-  """
-  trajectories = [t for group in groups for t in group.trajectories]
-  segments = [segment for t in trajectories for segment in t.segments]
-  ages = np.array([iteration - s.policy_version for s in segments], np.int64)
-  counts = np.array([len(s.tokens) for s in segments], np.int64)
-  total = max(counts.sum(), 1)
-  group_ages = [iteration - group.opened_at for group in groups]
-  return {
-    'replay/token_age_mean': float(ages @ counts / total),
-    'replay/token_age_max': float(ages.max(initial=0)),
-    'replay/old_token_fraction': float(counts[ages > 0].sum() / total),
-    'replay/group_age_max': float(max(group_ages, default=0)),
-  }
 
 
 def _name(trajectory):

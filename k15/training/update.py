@@ -36,9 +36,7 @@ def make_step(
   micro_batch_rows: int,
   temperature: float = 1.0,
   layout: Any = None,
-) -> Callable[
-  [TrainState, Batch, bool], tuple[TrainState, dict[str, jax.Array]]
-]:
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """Returns the jitted step (state, batch, ref_is_current) -> (state, metrics).
 
   The state is donated: compute everything that needs the old weights before.
@@ -54,13 +52,15 @@ def make_step(
     micro_batch_rows: rows whose gradient is computed at once; divides the
       rows of the batch.
     temperature: the policy's distribution is taken at; that of the rollout.
+      A fourth argument of the step, float32 [], stands for it where it falls.
     layout: shardings of the state, which it keeps; None lets the compiler
       choose, and then the second step compiles again.
   """
 
-  def loss_of_rows(params, frozen, rows, ref_is_current):
+  def loss_of_rows(params, frozen, rows, ref_is_current, at):
     whole = lora.joined(frozen, params)
-    logprobs, entropy = _logprobs_of(config, whole, rows, temperature)
+    own = temperature if at is None else at
+    logprobs, entropy = _logprobs_of(config, whole, rows, own)
     rows = rows.replace(
       ref_logprobs=jnp.where(
         ref_is_current, jax.lax.stop_gradient(logprobs), rows.ref_logprobs
@@ -79,12 +79,13 @@ def make_step(
   grad = jax.grad(loss_of_rows, has_aux=True)
 
   @functools.partial(jax.jit, donate_argnums=0, out_shardings=(layout, None))
-  def step(state, batch, ref_is_current):
+  def step(state, batch, ref_is_current, at=None):
+    extra = ref_is_current, at
     num_micro = _num_micro_batches(batch, micro_batch_rows)
 
     def add_micro_batch(i, total):
       rows = take_rows(batch, i * micro_batch_rows, micro_batch_rows)
-      gradient, metrics = grad(state.params, state.frozen, rows, ref_is_current)
+      gradient, metrics = grad(state.params, state.frozen, rows, *extra)
       return (
         jax.tree.map(jnp.add, total[0], gradient),
         losses.merge_metrics(total[1], metrics),
@@ -93,12 +94,12 @@ def make_step(
     # A loop of one turn would still keep a second gradient to add to.
     if batch.tokens.shape[0] == micro_batch_rows:
       rows = batch.replace(num_rows=None)
-      gradient, metrics = grad(state.params, state.frozen, rows, ref_is_current)
+      gradient, metrics = grad(state.params, state.frozen, rows, *extra)
     else:
       first = take_rows(batch, 0, micro_batch_rows)
       zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype),
-        jax.eval_shape(grad, state.params, state.frozen, first, ref_is_current),
+        jax.eval_shape(grad, state.params, state.frozen, first, *extra),
       )
       # A loop of so many turns as the data say cannot be differentiated
       # through: the gradient is taken within it, and no activation outlives a
@@ -121,19 +122,21 @@ def make_logprobs(
   micro_batch_rows: int,
   temperature: float = 1.0,
   layout: Any = None,
-) -> Callable[[Any, Batch], jax.Array]:
+) -> Callable[..., jax.Array]:
   """Returns the jitted (params, batch) -> float32 [B, T] log-probabilities.
 
-  They are 0 where the loss mask is.
+  They are 0 where the loss mask is; a temperature is as in `make_step`.
   `layout` is their sharding; None leaves it to the compiler.
   """
 
   @functools.partial(jax.jit, out_shardings=layout)
-  def logprobs(params, batch):
+  def logprobs(params, batch, at=None):
+    own = temperature if at is None else at
+
     def one_micro_batch(i, out):
       start = i * micro_batch_rows
       rows = take_rows(batch, start, micro_batch_rows)
-      values, _ = _logprobs_of(config, params, rows, temperature)
+      values, _ = _logprobs_of(config, params, rows, own)
       return jax.lax.dynamic_update_slice_in_dim(out, values, start, axis=0)
 
     zeros = jnp.zeros(batch.tokens.shape, jnp.float32)

@@ -25,6 +25,7 @@ from k15.config import command_line
 from k15.config import keys
 from k15.data import arithmetic
 from k15.runtime import context
+from k15.stages.rl import methods
 from k15.stages.rl import updates
 from launch.plan import chips
 from launch.plan import programs
@@ -128,7 +129,7 @@ def held_bytes(run: programs.Run, name: str, slot_bytes: int) -> int:
   trained, moments = size(run.state.params), size(run.state.opt_state)
   params = trained + size(run.state.frozen)
   copy = 0 if run.shares_weights else size(run.rollout_params)
-  kept = trained if updates.uses_slow_reference(config) else 0
+  kept = trained if methods.uses_slow_reference(config) else 0
   if name == programs.UPDATE:
     others = config.rl.updates_per_iteration - 1
     return kept + copy + others * size(programs.batch(run))

@@ -187,6 +187,19 @@ def test_texts_and_tuples(changes, parts):
       "loss.rollout_correction_level has to be 'sequence'",
     ),
     (
+      dict(loss__method='token_clip', loss__rollout_correction='mask'),
+      "loss.rollout_correction is 'mask', and loss.method 'token_clip' has the"
+      ' ratio to what sampled in it',
+    ),
+    (
+      dict(loss__least_format=0.5),
+      'loss.least_format is 0.5, and no reward adds a format',
+    ),
+    (
+      dict(rollout__domain_max_lengths=('math:many',)),
+      "rollout.domain_max_lengths: 'math:many' is not 'domain:tokens'",
+    ),
+    (
       dict(loss__rollout_correction_cap=0.5),
       'loss.rollout_correction_cap is 0.5, and has to be >= 1',
     ),
@@ -255,6 +268,11 @@ def test_texts_and_tuples(changes, parts):
       dict(problem_sampler__retry_after=5),
       'problem_sampler.retry_after is 5, and problem_sampler.leave_out_after is'
       ' 0: nothing is left out',
+    ),
+    (
+      dict(problem_sampler__retry_at_success_rate=0.5),
+      'problem_sampler.retry_at_success_rate is 0.5, and'
+      ' problem_sampler.leave_out_after is 0: nothing is left out',
     ),
     (
       dict(stages=('sft', 'dpo'), long2short__samples=1),
@@ -336,6 +354,7 @@ def test_no_sft_steps_need_no_warmup():
     ('reinforce', 'none', False, False),
     ('rest', 'mean', False, False),
     ('grpo', 'none', False, True),
+    ('token_clip', 'mean', False, True),
   ],
 )
 def test_tau_and_group_size_by_method(method, baseline, tau_0, group_1):

@@ -28,7 +28,8 @@ def test_what_a_row_says_fits_the_type(key):
 NO_PATHS = {
   'long_cot_examples.server', 'long_cot_examples.server_model',
   'mesh.coordinator', 'reward.routes', 'reward.services', 'rollout.cache_dtype',
-  'rollout.dtype', 'rollout.mesh', 'rollout.mesh_rules', 'rollout.workers',
+  'rollout.domain_max_lengths', 'rollout.dtype', 'rollout.mesh',
+  'rollout.mesh_rules', 'rollout.workers',
   'evaluation.rewards', 'evaluation.templates', 'task.system_prompt',
   'tokenizer.words', 'sft.weights', 'sft_long.weights', 'long_cot.weights',
   'shortest.weights',

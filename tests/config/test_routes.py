@@ -66,3 +66,14 @@ def test_a_route_may_be_a_sum():
   assert made == {'': 'exact_answer', 'math': 'math_answers+r1_format'}
   # What is alone says itself what is right.
   assert routes.terms_of('r1_format')[0].part == 'accuracy'
+
+
+def test_lengths_by_domain():
+  pairs = ('math:4096', 'a:b:12')
+  assert routes.lengths_of(pairs) == {'math': 4096, 'a:b': 12}
+  assert routes.lengths_of(()) == {}
+  for pair in ('math', ':12', 'math:0', 'math:-1', 'math:'):
+    with pytest.raises(ValueError, match="is not 'domain:tokens'"):
+      routes.lengths_of((pair,))
+  with pytest.raises(ValueError, match="'math' has two lengths"):
+    routes.lengths_of(('math:1', 'math:2'))

@@ -8,7 +8,9 @@ import optax
 import pytest
 
 from k15.equations import advantages as advantages_lib
+from k15.equations import grpo as grpo_lib
 from k15.equations import losses
+from k15.equations import token_clip as token_clip_lib
 from k15.training import batching
 
 VOCABULARY = 5
@@ -71,7 +73,12 @@ def surrogate(logprobs, batch, tau):
 def grpo(logprobs, batch, clip=0.2, beta=0.0, ratio='token'):
   names = 'ref_logprobs kl_logprobs segment_ids loss_mask advantage'
   batch_fields = fields(batch, names + ' pg_weight reg_weight')
-  return losses.grpo(logprobs, *batch_fields, clip, beta, ratio)
+  return grpo_lib.loss(logprobs, *batch_fields, clip, beta, ratio)
+
+
+def token_clip(logprobs, batch, tau=0.1, low=-0.2, high=0.3):
+  names = 'ref_logprobs segment_ids loss_mask advantage pg_weight reg_weight'
+  return token_clip_lib.loss(logprobs, *fields(batch, names), tau, low, high)
 
 
 def next_token(logprobs, batch):
@@ -217,6 +224,7 @@ def test_only_logprobs_are_differentiated():
     lambda batch: mirror_descent(logprobs, batch, 0.5)[0],
     lambda batch: grpo(logprobs, batch, beta=1.0)[0],
     lambda batch: grpo(logprobs, batch, beta=1.0, ratio='sequence')[0],
+    lambda batch: token_clip(logprobs, batch)[0],
   ):
     gradient = jax.grad(loss, allow_int=True)(jax.tree.map(jnp.array, batch))
     for name in ('ref_logprobs', 'kl_logprobs', 'advantage', 'pg_weight'):
@@ -228,6 +236,10 @@ def test_only_logprobs_are_differentiated():
   [
     lambda logprobs, batch: mirror_descent(logprobs, batch, 0.5),
     lambda logprobs, batch: grpo(logprobs, batch, beta=0.1),
+    lambda logprobs, batch: grpo(
+      logprobs, batch, beta=0.1, ratio='sequence_mean'
+    ),
+    token_clip,
     next_token,
   ],
 )
@@ -357,7 +369,7 @@ def bandit_optimum(advantages, tau):
 # -- GRPO
 
 
-@pytest.mark.parametrize('ratio', ['token', 'sequence'])
+@pytest.mark.parametrize('ratio', grpo_lib.RATIOS)
 @pytest.mark.parametrize(
   'rho, advantage, gain, slope',
   [
@@ -379,6 +391,15 @@ def test_grpo_clips_on_the_side_of_the_advantage(
   np.testing.assert_allclose(-gradient[0, 1], slope, rtol=1e-6)
 
 
+def test_a_higher_clip_is_higher_above_alone():
+  # min(1.5 A, 1.28 A) for A = 1; min(0.5 A, 0.8 A) for A = -1.
+  batch, logprobs = one_token_batch(np.log([1.5, 0.5]), [1.0, -1.0], [1.0, 1.0])
+  names = 'ref_logprobs kl_logprobs segment_ids loss_mask advantage'
+  batch_fields = fields(batch, names + ' pg_weight reg_weight')
+  loss, _ = grpo_lib.loss(logprobs, *batch_fields, 0.2, 0.0, clip_high=0.28)
+  np.testing.assert_allclose(-loss, 1.28 - 0.8, rtol=1e-5)
+
+
 def test_grpo_with_a_wide_clip_has_no_lower_side():
   # epsilon = 10: clip(0.01, -9, 11) = 0.01.
   batch, logprobs = one_token_batch([math.log(0.01)], [-1.0], [1.0])
@@ -398,7 +419,8 @@ def test_grpo_kl_by_hand():
 
 def test_grpo_ratio_of_tokens_and_of_the_output():
   # Two tokens with rho = 1.1 and 1.3, A = 1, clip 0.2.  Per token:
-  # 1.1 + 1.2 = 2.3, times 1 / |o| = 1/2: 1.15.  Whole output: 1.43 -> 1.2.
+  # 1.1 + 1.2 = 2.3, times 1 / |o| = 1/2: 1.15.  Whole output: 1.43 -> 1.2, and
+  # its geometric mean, sqrt(1.43) = 1.195826.
   sequence = batching.Sequence(
     np.zeros(1, np.int32), np.ones(2, np.int32), [True, True], 1.0
   )
@@ -406,6 +428,7 @@ def test_grpo_ratio_of_tokens_and_of_the_output():
   for ratio, norm, gain in (
     ('token', 'seq_mean', 1.15),
     ('sequence', 'seq_sum', 1.2),
+    ('sequence_mean', 'seq_sum', 1.195826),
   ):
     weight = advantages_lib.sequence_weights([2], norm, 8)
     packed = batching.with_weights([sequence], weight, weight)
@@ -437,6 +460,45 @@ def test_grpo_first_step_is_reinforce_over_the_standard_deviation(ratio):
 def test_grpo_stays_finite_when_the_policy_diverges(log_ratio):
   batch, logprobs = one_token_batch([log_ratio] * 2, [1.0, -1.0], [0.5, 0.5])
   loss, gradient = jax.value_and_grad(lambda x: grpo(x, batch, beta=0.1)[0])(
+    logprobs
+  )
+  assert np.isfinite(loss)
+  assert np.isfinite(gradient).all()
+
+
+# -- the token clip of Kimi K2.5
+
+
+def test_token_clip_by_hand():
+  # Log-ratios 0.1, 0.5 and -0.4 of two responses, A = 1 and -2; bounds -0.2 and
+  # 0.3, weights 1/3, tau = 0.1.  J = -1/3 (e^0.1 + e^0.3 - 2 e^-0.2)
+  # + 0.1 / 3 (0.01 + 0.25 + 0.16) = -0.272523 + 0.014 = -0.258523.  Beyond the
+  # bounds there is the pull alone, 0.2 / 3 l, on either side of either A;
+  # within them -e^0.1 / 3 + 0.2 / 3 * 0.1 = -0.361724.
+  segment_ids = jnp.array([[1, 1, 2]])
+  zeros, third = jnp.zeros((1, 3)), jnp.full((1, 2), 1 / 3)
+  advantage = jnp.array([[1.0, -2.0]])
+
+  def loss(logprobs):
+    return token_clip_lib.loss(
+      logprobs, zeros, segment_ids, zeros + 1, advantage, third, third,
+      0.1, -0.2, 0.3,
+    )  # fmt: skip
+
+  (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(
+    jnp.array([[0.1, 0.5, -0.4]])
+  )
+  np.testing.assert_allclose(value, -0.258523, rtol=1e-5)
+  expected = [[-0.361724, 0.0333333, -0.0266667]]
+  np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+  assert metrics['cut_tokens'] == 2
+  np.testing.assert_allclose(metrics['reg_loss_sum'], 0.014, rtol=1e-5)
+
+
+@pytest.mark.parametrize('log_ratio', [-200.0, 200.0])
+def test_token_clip_stays_finite_when_the_policy_diverges(log_ratio):
+  batch, logprobs = one_token_batch([log_ratio] * 2, [1.0, -1.0], [0.5, 0.5])
+  loss, gradient = jax.value_and_grad(lambda x: token_clip(x, batch)[0])(
     logprobs
   )
   assert np.isfinite(loss)

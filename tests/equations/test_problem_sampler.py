@@ -224,6 +224,24 @@ def test_a_late_success_brings_a_problem_back():
   assert not sampler.is_left_out.any()
 
 
+def test_all_return_when_the_others_are_solved_often_enough():
+  sampler = make(4, leave_out_after=1, retry_at_success_rate=0.6)
+  sampler.record([0, 1, 2], [0.5, 0.5, 0.0])
+  sampler.draw(1, 0)
+  # One mean is over what was tried and is in use: 0.5, and not of problem 3.
+  assert list(sampler.is_left_out) == [False, False, True, False]
+  sampler.draw(1, 1)
+  assert sampler.is_left_out[2]
+  sampler.record([0, 1], [1.0, 0.5])  # s = 0.75 and 0.5, or more.
+  assert sampler.success_rates[:2].mean() >= 0.6
+  sampler.draw(1, 2)
+  assert not sampler.is_left_out.any()
+  # It has a draw anew, and the mean has fallen with it.
+  sampler.record([2], [0.0])
+  sampler.draw(1, 3)
+  assert sampler.is_left_out[2]
+
+
 def test_what_was_left_out_longest_fills_an_iteration():
   sampler = make(6, leave_out_after=1)
   sampler.record([4, 5], [0.0, 0.0])
@@ -267,6 +285,21 @@ def test_a_restored_sampler_draws_the_same(strategy):
     sampler.record(expected, rewards)
     restored.record(expected, rewards)
   np.testing.assert_array_equal(restored.success_rates, sampler.success_rates)
+
+
+def test_a_budget_is_fixed_once():
+  sampler = make(3)
+  sampler.fix_budgets([0, 1], [5.0, np.nan])
+  sampler.fix_budgets([0, 1], [9.0, 7.0])
+  restored = make(3)
+  restored.set_state(sampler.get_state())
+  for each in (sampler, restored):
+    np.testing.assert_array_equal(each.budgets([1, 0, 2]), [7.0, 5.0, np.nan])
+  # Checkpoints of before budgets have none.
+  state = sampler.get_state()
+  del state['token_budgets']
+  restored.set_state(state)
+  assert np.isnan(restored.budgets([0, 1, 2])).all()
 
 
 def test_a_state_is_not_changed_by_what_follows():

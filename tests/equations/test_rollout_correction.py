@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from experiments import base
+from k15.equations import grpo
 from k15.equations import losses
 from k15.equations import rollout_correction
-from k15.stages.rl import updates
+from k15.stages.rl import methods as methods_lib
 from k15.training import batching
 from k15.training import update
 from tests.equations import test_losses
@@ -121,7 +122,7 @@ def test_what_is_refused():
     correct([1], [1], 'mask', 'group')
   batch, logprobs = test_losses.one_token_batch([0.0], [1.0], [1.0])
   with pytest.raises(ValueError, match='no weights of tokens'):
-    losses.grpo(
+    grpo.loss(
       logprobs, logprobs, logprobs, batch.segment_ids, batch.loss_mask,
       batch.advantage, batch.pg_weight, batch.reg_weight, 0.2, 0.0, 'sequence',
       token_weight=logprobs,
@@ -143,7 +144,7 @@ def test_weights_enter_the_policy_gradient_alone():
   assert loss == pytest.approx(4.525)
   # GRPO at rho = 1: -1/2 * 3 * (2 + 1/2).
   same = jnp.array([[-1.0, -2.0]])
-  loss, _ = losses.grpo(
+  loss, _ = grpo.loss(
     same, same, same, ids, ones, jnp.array([[3.0]]), jnp.array([[0.5]]),
     jnp.array([[0.5]]), 0.2, 0.1, 'token', weights,
   )  # fmt: skip
@@ -160,7 +161,7 @@ def make_loss(method, kind, level, ratio='token'):
     grpo_ratio=ratio,
     grpo_beta=0.3,
   )
-  return updates.make_loss(config)
+  return methods_lib.make_loss(config)
 
 
 def behaved_batch(scale, **shape):

@@ -1,5 +1,7 @@
 """One rollout phase: stop reasons, budgets, nothing lost between iterations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,18 @@ def test_nothing_is_lost_between_iterations():
   for group in groups:
     for trajectory, length in zip(group.trajectories, lengths, strict=True):
       np.testing.assert_array_equal(trajectory.tokens, np.arange(length))
+
+
+def test_a_domain_may_have_a_lower_maximum():
+  shorter = dataclasses.replace(PROBLEM, domain='short')
+  longer = dataclasses.replace(PROBLEM, domain='long')
+  pending = [
+    (problem, Trajectory(i, 'p', 0))
+    for i, problem in enumerate((PROBLEM, shorter, longer))
+  ]
+  grown = partial.run(
+    _Writer([99]), pending, _encode, 10, 10, 1.0, dict(short=4, long=99)
+  )
+  found = [(t.length, t.stop) for t in grown]
+  cut = StopReason.MAX_LENGTH
+  assert found == [(10, cut), (4, cut), (10, cut)]

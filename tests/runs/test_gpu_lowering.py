@@ -14,7 +14,7 @@ from experiments import base
 from k15.model import attention
 from k15.training import optimizer as optimizer_lib
 from k15.model import policy
-from k15.stages.rl import updates
+from k15.stages.rl import methods
 from k15.training import update
 from k15.rollout import backend
 from k15.rollout import slots
@@ -70,7 +70,7 @@ def test_the_gradient_step(config, method):
   )
   step = update.make_step(
     config,
-    updates.make_loss(settings),
+    methods.make_loss(settings),
     optimizer,
     optimizer_lib.constant_schedule(1e-4, 0),
     1,

@@ -87,6 +87,9 @@ SHORT = {
   'k15.main recipe.py': (
     'tests/stages/test_long_cot.py::test_the_stages_of_a_recipe'
   ),
+  'k15.main losses.py': _main(
+    'losses.py:dapo_smoke', '--config.rl.iterations=1',
+  ),
   'k15.main code.py': _main(
     'code.py:smoke', '--config.sft.steps=3', '--config.rl.iterations=1',
   ),

@@ -234,19 +234,27 @@ def _replaced(index, field, value):
   return np.frombuffer(text, np.uint8)
 
 
-def test_staleness_by_hand():
+def test_what_is_remembered_is_so_for_some_iterations():
   buffer = example()
-  cut = pending(buffer)[0]
-  buffer.update([grown(cut, [7, 8], 2)])
-  # In iteration 2, 3 + 1 + 2 tokens of version 0 and 2 of version 2: the mean
-  # age is 6 * 2 / 8.
-  assert replay.staleness(buffer.groups, 2) == {
-    'replay/token_age_mean': 1.5,
-    'replay/token_age_max': 2.0,
-    'replay/old_token_fraction': 0.75,
-    'replay/group_age_max': 2.0,
-  }
-  assert set(replay.staleness([], 2).values()) == {0.0}
+  first, second = buffer.groups
+  buffer.remember([first], 4, max_age=2)
+  buffer.remember([second], 5, max_age=2)
+  other = replay.ReplayBuffer()
+  other.set_state(buffer.get_state())
+  for each in (buffer, other, buffer.copy()):
+    known = [g.group_id for g in each.remembered(6, 2)]
+    assert known == [first.group_id, second.group_id]
+    assert len(each.remembered(7, 2)) == 1
+  copied = other.remembered(6, 2)[0]
+  for old, new in zip(first.trajectories, copied.trajectories, strict=True):
+    np.testing.assert_array_equal(old.tokens, new.tokens)
+    assert (old.stop, old.reward) == (new.stop, new.reward)
+  copy = buffer.copy()
+  buffer.remember([], 6, max_age=2)  # Forgets those of iteration 4.
+  assert len(buffer.remembered(6, 2)) == 1
+  assert len(copy.remembered(6, 2)) == 2
+  buffer.remember([first], 7, max_age=0)
+  assert not buffer.remembered(7, 2)
 
 
 def test_a_copy_stays_as_it_was():

@@ -347,3 +347,18 @@ def test_memory_of_a_step_is_linear_in_length():
   # 8192 ** 2 * 4 bytes, would be 1 GiB, four times those of half the length.
   assert 1.5 < two / one < 2.1
   assert two < 128 * 2**20
+
+
+def test_a_temperature_that_falls_is_one_that_is_constant(step, logprobs_of):
+  batch, at = padded(), np.float32(0.7)
+  own = update.make_step(
+    CONFIG, mirror_descent(0.3), OPTIMIZER, SCHEDULE, 2, 0.7
+  )
+  expected, expected_metrics = own(new_state(), batch, False)
+  found, metrics = step(new_state(), batch, False, at)
+  assert_close(found.params, expected.params)
+  assert_close(metrics, expected_metrics, atol=1e-5)
+  params = new_state().params
+  cold = update.make_logprobs(CONFIG, 2, 0.7)(params, batch)
+  assert_close(logprobs_of(params, batch, at), cold)
+  assert np.abs(cold - logprobs_of(params, batch)).max() > 0.01

@@ -17,13 +17,13 @@ from k15.rewards import scoring
 from k15.runtime import context as context_lib
 from k15.runtime import evaluation
 from k15.runtime.context import Context
+from k15.stages.rl import chosen_groups
 from k15.stages.rl import metrics
 from k15.stages.rl import rollout_phase
 from k15.stages.rl import setup
 from k15.stages.rl import training_phase
 from k15.stages.rl.stage import Stage
 from k15.training import logs
-from k15.training import replay
 
 
 def train(
@@ -116,33 +116,35 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   Raises:
     scoring.Failed: nothing could be judged; the state is as before.
   """
-  config = stage.context.config
-  buffer, timer, scorer = stage.buffer, stage.timer, stage.context.scorer
+  config, buffer = stage.context.config, stage.buffer
+  scorer = stage.context.scorer
   stage.rest_optimizer()
   stage.hand_over(iteration, label=iteration)
   expired = buffer.expire(iteration, config.rl.max_group_age)
-  drawn = stage.sampler.draw(config.rl.problems_per_iteration, iteration)
-  problems = [stage.context.task.train[i] for i in drawn]
-  buffer.open(problems, iteration, config.rl.group_size)
   scorer.pop_numbers()  # Of an evaluation.
-  with timer('rollout'):
-    sampled, verdicts = rollout_phase.sample(stage, expired)
-  stage.wake_optimizer()
-  if sampled is None:
-    return None
-  buffer.update(sampled)
-  with timer('reward'):
-    rollout_phase.score(stage, verdicts, iteration)
-  groups = buffer.pop_complete()
+  sampled, groups, chosen = [], [], []
+  wanted = config.rl.problems_per_iteration
+  for refill in range(1 + config.rl.refill_rounds):
+    if refill:
+      stage.rest_optimizer()
+    grown = rollout_phase.grow(stage, iteration, wanted, expired, refill > 0)
+    if grown is None:
+      return None
+    sampled += grown
+    complete = buffer.pop_complete()
+    _record_success(stage, complete)
+    groups += complete
+    teaching = chosen_groups.teaching(stage, complete, iteration)
+    chosen += teaching
+    wanted = len(complete) - len(teaching)
+    if not wanted:
+      break
   values = metrics.of_rollout(sampled, expired, stage.rollout.pop_stats())
   judged = scorer.pop_numbers()
-  values |= metrics.of_verdicts(judged, timer.seconds('reward'))
+  values |= metrics.of_verdicts(judged, stage.timer.seconds('reward'))
   if groups:
-    _record_success(stage, groups)
-    values |= metrics.of_groups(groups) | training_phase.train_on(
-      stage, groups, iteration
-    )
-    values |= replay.staleness(groups, iteration)
+    values |= metrics.of_groups(groups) | metrics.of_ages(groups, iteration)
+    values |= training_phase.train_on(stage, chosen, iteration)
     _log_groups(stage, groups, iteration)
   values['replay/open_groups'] = len(buffer.groups)
   values |= stage.handover.pop_metrics() | stage.shelf.pop_metrics()
@@ -187,3 +189,4 @@ def _record_success(stage, groups):
     [stage.problem_index[group.problem.id] for group in groups],
     [np.mean([t.accuracy for t in group.trajectories]) for group in groups],
   )
+  chosen_groups.fix_budgets(stage, groups)

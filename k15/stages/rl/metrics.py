@@ -101,6 +101,26 @@ def _of_parts(trajectories):
   }
 
 
+def of_ages(groups: list[Group], iteration: int) -> dict[str, float]:
+  """Ages, in iterations, of groups and of the policies behind their tokens.
+
+  A token's age is iteration - policy_version; in training it says how far
+  off the reference policy the data is.
+  """
+  trajectories = [t for group in groups for t in group.trajectories]
+  segments = [segment for t in trajectories for segment in t.segments]
+  ages = np.array([iteration - s.policy_version for s in segments], np.int64)
+  counts = np.array([len(s.tokens) for s in segments], np.int64)
+  total = max(counts.sum(), 1)
+  group_ages = [iteration - group.opened_at for group in groups]
+  return {
+    'replay/token_age_mean': float(ages @ counts / total),
+    'replay/token_age_max': float(ages.max(initial=0)),
+    'replay/old_token_fraction': float(counts[ages > 0].sum() / total),
+    'replay/group_age_max': float(max(group_ages, default=0)),
+  }
+
+
 def group_records(groups: list[Group]) -> list[dict[str, Any]]:
   """What was trained on, one record per group: the lines of groups.jsonl.
 
@@ -182,6 +202,8 @@ def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
   }
   if 'kl_sum' in total:
     values['rl/kl'] = total['kl_sum'] / sequences
+  if 'cut_tokens' in total:  # Of a clip that is about tokens.
+    values['rl/cut'] = total['cut_tokens'] / tokens
   return values | _of_drift(total, results)
 
 

@@ -1,8 +1,8 @@
 """The rollout phase of an iteration: responses grow, and are judged meanwhile.
 
-`sample` asks for a verdict as soon as a response is finished, `score` waits for
-those that are not there yet when the last one is, and puts what each response
-has earned into the buffer.
+`grow` is the phase, or a further round of it.  `sample` asks for a verdict as
+soon as a response is finished, `score` waits for those that are not there yet
+when the last one is, and puts what each response has earned into the buffer.
 """
 
 from collections.abc import Sequence
@@ -11,32 +11,69 @@ from concurrent import futures
 import numpy as np
 
 from k15.config import routes
-from k15.data_types import Trajectory
+from k15.data_types import Problem, Trajectory
 from k15.devices import hosts
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.rollout import partial
+from k15.stages.rl import updates
 from k15.stages.rl.stage import Stage
 
 # Those to come, by (group_id, sample_index).
 Verdicts = dict[tuple[int, int], futures.Future[Verdict]]
 
 
+def grow(
+  stage: Stage,
+  iteration: int,
+  num_problems: int,
+  expired: Sequence[Trajectory],
+  is_refill: bool,
+) -> list[Trajectory] | None:
+  """Opens groups, lets what is pending grow, and scores what is finished.
+
+  Args as in `sample`; a refill is a further round of the same iteration.
+  Returns what grew, or None if the run is to stop.  Raises `scoring.Failed`.
+  """
+  buffer, timer = stage.buffer, stage.timer
+  drawn = stage.sampler.draw(num_problems, iteration)
+  problems = [stage.context.task.train[i] for i in drawn]
+  buffer.open(problems, iteration, stage.context.config.rl.group_size)
+  pending = buffer.pending()
+  if is_refill:  # What the budget has cut has had it.
+    expired, pending = [], [pair for pair in pending if pair[1].stop is None]
+  with timer('rollout'):
+    sampled, verdicts = sample(stage, pending, expired, iteration)
+  stage.wake_optimizer()
+  if sampled is None:
+    return None
+  buffer.update(sampled)
+  with timer('reward'):
+    score(stage, verdicts, iteration)
+  return sampled
+
+
 def sample(
-  stage: Stage, expired: Sequence[Trajectory]
+  stage: Stage,
+  pending: Sequence[tuple[Problem, Trajectory]],
+  expired: Sequence[Trajectory],
+  iteration: int,
 ) -> tuple[list[Trajectory] | None, Verdicts]:
-  """Grows every pending response and has judged, meanwhile, what is finished.
+  """Grows pending responses and has judged, meanwhile, what is finished.
 
   Args:
+    pending: responses to start or continue, in this order.
     expired: trajectories that are finished by their age.
+    iteration: the current one, by which the temperature may fall.
 
   Returns:
     The trajectories, None if the run is to stop, and the verdicts to come, by
     (group_id, sample_index).
   """
-  context, buffer = stage.context, stage.buffer
+  context = stage.context
   config, tokenizer = context.config.rollout, context.task.tokenizer
-  problems = {group.group_id: group.problem for group in buffer.groups}
+  problems = {group.group_id: group.problem for group in stage.buffer.groups}
+  temperature = updates.decayed_temperature(context.config, iteration)
   sampled, verdicts = [], {}
 
   def judge(trajectory):
@@ -50,11 +87,12 @@ def sample(
   with context.rollout_layout.use_mesh():
     for trajectory in partial.run(
       stage.rollout,
-      buffer.pending(),
+      pending,
       context.task.encode_prompt,
       config.token_budget,
       config.max_length,
-      config.temperature,
+      config.temperature if temperature is None else temperature,
+      routes.lengths_of(config.domain_max_lengths),
     ):
       sampled.append(trajectory)
       if is_stopping():

@@ -16,6 +16,7 @@ from k15.rollout import timeline as timeline_lib
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.stages.rl import methods
 from k15.stages.rl import updates
 from k15.stages.rl.stage import Stage
 from k15.training import logs
@@ -33,7 +34,7 @@ def begin(context: Context, params: Any, name: str = 'rl') -> Stage:
     context.layout, optimizer, params, context.config.seed, name
   )
   kl_params = None
-  if updates.uses_slow_reference(context.config):
+  if methods.uses_slow_reference(context.config):
     kl_params = jax.tree.map(lambda x: x.copy(), state.params)
   return _make(context, name, state, kl_params)
 
@@ -65,7 +66,7 @@ def device_layout(context: Context) -> dict[str, Any]:
   """`Stage.device_state` as `jax.ShapeDtypeStruct`s with shardings."""
   optimizer = _make_optimizer(context)
   layout = weights.state_layout(context.layout, optimizer).replace(frozen=None)
-  has_slow = updates.uses_slow_reference(context.config)
+  has_slow = methods.uses_slow_reference(context.config)
   return dict(train=layout, kl_params=layout.params if has_slow else None)
 
 

@@ -1,8 +1,10 @@
 """The training phase of an iteration: its updates, and what they refer to."""
 
 import jax
+import numpy as np
 
 from k15.data_types import Group
+from k15.stages.rl import chosen_groups
 from k15.stages.rl import metrics
 from k15.stages.rl import updates
 from k15.stages.rl.stage import Stage
@@ -14,10 +16,23 @@ def train_on(
 ) -> dict[str, float]:
   """All updates of an iteration; pi_theta_i is the reference of each."""
   config, timer = stage.context.config, stage.timer
+  replayed = chosen_groups.replayed(stage, iteration)
+  if not groups and not replayed:
+    return metrics.of_updates([])
   with timer('batch'):
-    batches = updates.make_batches(stage.context, groups, iteration, stage.name)
+    batches = updates.make_batches(
+      stage.context,
+      groups,
+      iteration,
+      stage.name,
+      replayed,
+      chosen_groups.budgets(stage, [*groups, *replayed]),
+    )
+  # Of a policy whose temperature falls; else the programs know it.
+  temperature = updates.decayed_temperature(config, iteration)
+  at = () if temperature is None else (np.float32(temperature),)
   with timer('ref_logprobs'):
-    batches = _with_ref_logprobs(stage, batches)
+    batches = _with_ref_logprobs(stage, batches, at)
   o = config.optimizer
   if batches and o.reset_every_iteration and not o.offload:
     stage.reset_optimizer()
@@ -25,14 +40,18 @@ def train_on(
   with timer('update'):
     for i, batch in enumerate(batches):
       is_first = i == 0
-      stage.state, values = stage.step(stage.state, batch, is_first)
+      stage.state, values = stage.step(stage.state, batch, is_first, *at)
       values = {k: float(v) for k, v in jax.device_get(values).items()}
       update.refuse_non_finite(
         stage.context.workdir, stage.name, 'iteration', iteration, values, batch
       )
       results.append(values)
   _renew_reference(stage, steps_before)
-  return metrics.of_updates(results)
+  chosen_groups.remember(stage, groups, iteration)
+  values = metrics.of_updates(results)
+  if replayed:
+    values['rl/groups_replayed'] = len(replayed)
+  return values
 
 
 def _renew_reference(stage, steps_before):
@@ -48,7 +67,7 @@ def _renew_reference(stage, steps_before):
     stage.kl_params = jax.tree.map(lambda x: x.copy(), stage.state.params)
 
 
-def _with_ref_logprobs(stage, batches):
+def _with_ref_logprobs(stage, batches, at):
   """log pi_theta_i of every target, before any update.
 
   The first batch is trained on by pi_theta_i itself and needs none; a later
@@ -57,10 +76,10 @@ def _with_ref_logprobs(stage, batches):
   filled = []
   for i, batch in enumerate(map(stage.context.layout.place_rows, batches)):
     if i > 0:
-      logprobs = stage.logprobs(stage.joined(stage.state.params), batch)
+      logprobs = stage.logprobs(stage.joined(stage.state.params), batch, *at)
       batch = batch.replace(ref_logprobs=logprobs)
     if stage.kl_params is not None:
-      logprobs = stage.logprobs(stage.joined(stage.kl_params), batch)
+      logprobs = stage.logprobs(stage.joined(stage.kl_params), batch, *at)
       batch = batch.replace(kl_logprobs=logprobs)
     filled.append(batch)
   return jax.block_until_ready(filled)

@@ -1,5 +1,6 @@
-"""From scored groups to updates: advantages, the loss, batches, the step."""
+"""From scored groups to updates: rewards, advantages, batches, the step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,30 +11,49 @@ from k15.data_types import Batch, Group, StopReason
 from k15.devices import sharding
 from k15.equations import advantages
 from k15.equations import correctness
-from k15.equations import losses
-from k15.equations import rollout_correction
+from k15.equations import toggle
 from k15.model import attention
 from k15.runtime.context import Context
 from k15.runtime.context import Layout
+from k15.stages.rl import methods
 from k15.training import batching
 from k15.training import optimizer as optimizer_lib
 from k15.training import update
 
 
 def total_rewards(
-  config: Any, groups: list[Group], is_correct_P_K: np.ndarray, iteration: int
+  config: Any,
+  groups: list[Group],
+  is_correct_P_K: np.ndarray,
+  iteration: int,
+  budgets_P: np.ndarray | None = None,
 ) -> np.ndarray:
-  """Raw reward, length reward and repetition penalty, float64 [P, K]."""
+  """Raw reward, length reward and penalties, float64 [P, K].
+
+  Args:
+    budgets_P: tokens, of Toggle; None: without it.
+  """
   rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
   lengths = np.array([[t.length for t in g.trajectories] for g in groups])
-  repeats = np.array(
-    [[t.stop is StopReason.REPETITION for t in g.trajectories] for g in groups]
-  )
-  weight = advantages.length_weight(
-    iteration, config.length_reward.weight, config.length_reward.start_iteration
-  )
+  c = config.length_reward
+  if budgets_P is not None:
+    rewards = toggle.rewards(
+      rewards,
+      is_correct_P_K,
+      lengths,
+      budgets_P,
+      c.toggle_accuracy,
+      toggle.is_limited(iteration, c.toggle_iterations),
+    )
+  weight = advantages.length_weight(iteration, c.weight, c.start_iteration)
   shaped = advantages.total_rewards(rewards, is_correct_P_K, lengths, weight)
-  return shaped - config.rl.repetition_penalty * repeats
+  for stop, penalty in (
+    (StopReason.REPETITION, config.rl.repetition_penalty),
+    (StopReason.MAX_LENGTH, config.rl.overlong_penalty),
+  ):
+    stopped = [[t.stop is stop for t in g.trajectories] for g in groups]
+    shaped = shaped - penalty * np.array(stopped)
+  return shaped
 
 
 def group_advantages(
@@ -48,7 +68,7 @@ def group_advantages(
     values = advantages.rest_advantages(
       np.where(is_correct_P_K, rewards_P_K, 0)
     )
-  elif c.method == 'grpo':
+  elif c.method == 'grpo' and c.grpo_divides_by_std:
     values = advantages.group_normalized(rewards_P_K)
   else:
     values = advantages.over_baseline(rewards_P_K, c.baseline, c.tau)
@@ -60,83 +80,18 @@ def group_advantages(
   return values, keep
 
 
-def uses_slow_reference(config: Any) -> bool:
-  """Whether the loss pulls towards GRPO's slow reference."""
-  return config.loss.method == 'grpo' and config.loss.grpo_beta > 0
+def decayed_temperature(config: Any, iteration: int) -> float | None:
+  """What an iteration samples at, if that falls; None: it is constant.
 
-
-def make_loss(config: Any) -> update.Loss:
-  """The loss of the configured method, for `update.make_step`."""
-  c = config.loss
-  # Without the pull, mirror descent is REINFORCE; with the advantage 1 for the
-  # best response and 0 for the others, that is ReST.
-  tau = c.tau if c.method == 'mirror_descent' else 0.0
-
-  def mirror_descent(logprobs, rows, token_weight):
-    return losses.policy_mirror_descent(
-      logprobs,
-      rows.ref_logprobs,
-      rows.segment_ids,
-      rows.loss_mask,
-      rows.advantage,
-      rows.pg_weight,
-      rows.reg_weight,
-      tau,
-      token_weight,
-    )
-
-  def grpo(logprobs, rows, token_weight):
-    value, values = losses.grpo(
-      logprobs,
-      rows.ref_logprobs,
-      rows.kl_logprobs,
-      rows.segment_ids,
-      rows.loss_mask,
-      rows.advantage,
-      rows.pg_weight,
-      rows.reg_weight,
-      c.grpo_clip,
-      c.grpo_beta,
-      c.grpo_ratio,
-      token_weight,
-    )
-    if not uses_slow_reference(config):
-      del values['kl_sum']  # Nothing is there that it would be measured from.
-    return value, values
-
-  def loss(logprobs, rows):
-    token_weight = None
-    measured = rollout_correction.drift(
-      rows.ref_logprobs,
-      rows.behavior_logprobs,
-      rows.loss_mask * rows.current_mask,
-    )
-    if c.rollout_correction != 'none':
-      rows, token_weight, weights = _corrected(c, rows)
-      measured |= weights
-    method = grpo if c.method == 'grpo' else mirror_descent
-    value, values = method(logprobs, rows, token_weight)
-    return value, values | measured
-
-  return loss
-
-
-def _corrected(c, rows):
-  """Rows weighted for what sampled them, weights of tokens, and metrics."""
-  token_weight, sequence_weight, loss_mask, values = rollout_correction.correct(
-    rows.ref_logprobs,
-    rows.behavior_logprobs,
-    rows.segment_ids,
-    rows.loss_mask,
-    rows.advantage.shape[-1],
-    c.rollout_correction,
-    c.rollout_correction_level,
-    c.rollout_correction_cap,
-  )
-  rows = rows.replace(
-    pg_weight=rows.pg_weight * sequence_weight, loss_mask=loss_mask
-  )
-  return rows, token_weight, values
+  Kimi K2 (arXiv 2507.20534) lets it decay, and publishes neither how nor from
+  where to where: here it goes linearly from `rollout.temperature` to
+  `end_temperature`, and stays there.
+  """
+  r = config.rollout
+  if not r.decay_iterations:
+    return None
+  done = min(1.0, iteration / r.decay_iterations)
+  return r.temperature + done * (r.end_temperature - r.temperature)
 
 
 def updates_of(config: Any, num_groups: int) -> int:
@@ -194,18 +149,31 @@ def _shared_length(config, layout):
 
 
 def make_batches(
-  context: Context, groups: list[Group], iteration: int, stage: str = 'rl'
+  context: Context,
+  groups: list[Group],
+  iteration: int,
+  stage: str = 'rl',
+  replayed: Sequence[Group] = (),
+  budgets_P: np.ndarray | None = None,
 ) -> list[Batch]:
   """Packs the groups of an iteration, a batch per update, all of one shape.
+
+  Of `replayed` groups, of earlier iterations, only right responses that are
+  better than their group enter the loss, with the weights they would have
+  beside the others.  They add updates in proportion.  Toggle has budgets of all
+  these groups.
 
   Groups none of whose responses can move the policy make no batch: an update
   by nothing would still follow old moments and decay weights.
   """
-  config = context.config
+  config, num_new = context.config, len(groups)
+  groups = [*groups, *replayed]
   rng = streams.rng(config.seed, 'updates', stage, iteration)
   is_correct = correctness.of_groups(groups)
-  rewards = total_rewards(config, groups, is_correct, iteration)
+  rewards = total_rewards(config, groups, is_correct, iteration, budgets_P)
   values, keep = group_advantages(config, rewards, is_correct, rng)
+  keep &= _are_well_formed(config, groups)
+  keep[num_new:] &= is_correct[num_new:] & (values[num_new:] > 0)
   batches = []
   for _ in range(config.rl.epochs):
     order = list(rng.permutation(len(groups)))
@@ -217,10 +185,24 @@ def make_batches(
   return batches
 
 
+def _are_well_formed(config, groups):
+  """bool [P, K]: whose form earned enough to enter the loss.
+
+  Kimina-Prover filters by what a proof's form has to be against a collapse that
+  negative gradients bring about; here the form is that of `r1_format`.
+  """
+  least = config.loss.least_format
+  return np.array(
+    [[t.parts.get('format', 1.0) >= least for t in g.trajectories]
+     for g in groups]
+  )  # fmt: skip
+
+
 def _moves(config, advantages_P_K, keep_P_K):
   """Whether the loss of these responses has a gradient at all."""
   c = config.loss
-  is_pulled = c.method == 'mirror_descent' or uses_slow_reference(config)
+  is_pulled = c.method in ('mirror_descent', 'token_clip')
+  is_pulled |= methods.uses_slow_reference(config)
   return bool((keep_P_K & ((advantages_P_K != 0) | is_pulled)).any())
 
 
@@ -270,7 +252,7 @@ def make_updates(
   rows = layout.row_sharding((o.micro_batch_rows, 1))
   step = update.make_step(
     shape,
-    make_loss(config),
+    methods.make_loss(config),
     optimizer,
     optimizer_lib.constant_schedule(o.learning_rate, o.warmup_updates),
     o.micro_batch_rows,

@@ -228,6 +228,69 @@ def test_each_method_learns_from_an_iteration(rewarded, tmp_path, changes):
   assert ('rl/kl' in row) == (changes.get('loss__grpo_beta', 0) > 0)
 
 
+def _teaches_if_even(response, reference):
+  """Problems whose answer is odd are never solved."""
+  wrong = int(reference) % 2 or len(response) % 2
+  return Verdict('wrong' if wrong else 'correct')
+
+
+# Groups without differences give way to others, right responses come again,
+# budgets come and go, and the temperature falls.
+LATE = dict(
+  length_reward__toggle_iterations=1,
+  length_reward__toggle_accuracy=0.25,
+  length_reward__toggle_percentile=100.0,
+  rollout__decay_iterations=3,
+  rollout__end_temperature=0.7,
+  rl__refill_rounds=2,
+  rl__positive_replay=1,
+  rl__group_size=4,
+  rl__problems_per_iteration=2,
+  rl__iterations=4,
+  rollout__max_length=8,
+)
+
+
+@pytest.fixture(scope='module')
+def late(tmp_path_factory):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(judges, 'make_judges', _judges(_teaches_if_even))
+    return _train(tmp_path_factory.mktemp('late'), **LATE)
+
+
+def test_groups_that_teach_nothing_give_way_to_others(late):
+  context, state = late
+  groups = _rows(context.workdir, 'groups.jsonl')
+  rows = _rows(context.workdir)
+  opened = [sum(g['opened_at'] == i for g in groups) for i in range(4)]
+  assert max(opened) > 2  # More than an iteration begins with ...
+  assert max(opened) <= 2 * 3  # ... but no more than so many rounds draw.
+  for row in rows:
+    own = [g for g in groups if g['iteration'] == row['step']]
+    taught = [g for g in own if len({*g['rewards']}) > 1]
+    trained = row.get('rl/responses_trained', 0)
+    if 'rl/groups_replayed' in row:
+      assert trained > 4 * len(taught)
+    else:
+      assert trained == 4 * len(taught)
+  # What a budget of 6 has cut is not grown again by a refill.
+  spans = _rows(context.workdir, 'timeline.jsonl')
+  assert max(s['tokens'] for s in spans if s['kind'] == 'decode') <= 6
+  assert any('rl/groups_replayed' in row for row in rows)
+  assert state.step == sum(row.get('rl/updates', 0) for row in rows)
+
+
+def test_refills_and_replays_cut_in_two_are_the_same_bit_for_bit(
+  late, monkeypatch, tmp_path
+):
+  monkeypatch.setattr(judges, 'make_judges', _judges(_teaches_if_even))
+  _train(tmp_path, **LATE | dict(rl__iterations=2))
+  context, state = _train(tmp_path, **LATE)
+  _same(state, late[1])
+  for name in ('metrics.jsonl', 'groups.jsonl'):
+    assert _rows(context.workdir, name) == _rows(late[0].workdir, name)
+
+
 def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):
   """Not of older weights, nor of the updates before: steps are large here."""
   changes = dict(optimizer__learning_rate=0.03, rl__iterations=4)

@@ -216,3 +216,27 @@ def test_verdicts_are_counted_and_hidden_time_is_by_hand(
     'time/judging_seconds': seconds,
     'time/judging_hidden': share,
   }
+
+
+def test_ages_by_hand():
+  def response(*parts):
+    segments = tuple(
+      Segment(np.zeros(n, np.int32), np.zeros(n, np.float32), version)
+      for n, version in parts
+    )
+    return Trajectory(0, 'p', 0, segments, StopReason.EOS)
+
+  problem = Problem('p', 'q', 'a')
+  groups = [
+    Group(0, problem, (response((3, 0)), response((1, 0), (2, 2)))),
+    Group(1, problem, (response((2, 0)),)),
+  ]
+  # In iteration 2, 3 + 1 + 2 tokens of version 0 and 2 of version 2: the mean
+  # age is 6 * 2 / 8.
+  assert metrics.of_ages(groups, 2) == {
+    'replay/token_age_mean': 1.5,
+    'replay/token_age_max': 2.0,
+    'replay/old_token_fraction': 0.75,
+    'replay/group_age_max': 2.0,
+  }
+  assert set(metrics.of_ages([], 2).values()) == {0.0}

@@ -8,6 +8,7 @@ import pytest
 import small_run
 
 from k15.data_types import StopReason
+from k15.stages.rl import methods
 from k15.stages.rl import updates
 
 
@@ -28,6 +29,54 @@ def test_total_rewards_by_hand(tmp_path):
   np.testing.assert_allclose(late, [[1.5, -0.25, 0.5]])
 
 
+def test_what_is_cut_at_its_longest_pays_if_asked(tmp_path):
+  config = small_run.make_config(tmp_path, rl__overlong_penalty=0.5)
+  stops = [StopReason.EOS, StopReason.MAX_LENGTH, StopReason.AGE]
+  groups = [small_run.make_group(0, (1.0, 0.0, 0.0), (2, 4, 6), stops)]
+  found = updates.total_rewards(config, groups, np.array([[1, 0, 0]]) > 0, 0)
+  np.testing.assert_allclose(found, [[1.0, -0.5, 0.0]])
+
+
+def test_toggle_limits_the_reward_of_its_iterations(tmp_path):
+  config = small_run.make_config(
+    tmp_path,
+    length_reward__toggle_iterations=3,
+    length_reward__toggle_accuracy=0.5,
+  )
+  groups = [small_run.make_group(0, (1.0, 1.0, 0.0), (2, 4, 6))]
+  right, budgets = np.array([[True, True, False]]), np.array([3.0])
+  for iteration, expected in ((2, [1, 0, 0]), (3, [1, 1, 0])):
+    found = updates.total_rewards(config, groups, right, iteration, budgets)
+    np.testing.assert_allclose(found, [expected])
+
+
+def test_the_temperature_falls_to_its_end(tmp_path):
+  config = small_run.make_config(tmp_path)
+  assert updates.decayed_temperature(config, 3) is None
+  config.rollout.update(temperature=1.2, end_temperature=0.8)
+  config.rollout.decay_iterations = 4
+  found = [updates.decayed_temperature(config, i) for i in range(7)]
+  np.testing.assert_allclose(found, [1.2, 1.1, 1.0, 0.9, 0.8, 0.8, 0.8])
+
+
+def test_what_is_out_of_form_leaves_the_loss_if_asked(tmp_path):
+  for least, in_loss in ((0.0, 2), (1.0, 1)):
+    context = small_run.make_context(
+      tmp_path,
+      loss__least_format=least,
+      reward__default='math_answers+r1_format',
+    )
+    group = small_run.make_group(0, (2.0, 0.0), (4, 6))
+    parts = [dict(accuracy=1.0, format=1.0), dict(accuracy=0.0, format=0.0)]
+    formed = tuple(
+      dataclasses.replace(t, parts=own)
+      for t, own in zip(group.trajectories, parts, strict=True)
+    )
+    group = dataclasses.replace(group, trajectories=formed)
+    (batch,) = updates.make_batches(context, [group], 0)
+    assert (batch.pg_weight > 0).sum() == in_loss
+
+
 @pytest.mark.parametrize(
   ('method', 'expected'),
   [
@@ -46,6 +95,17 @@ def test_advantages_of_each_method(tmp_path, method, expected):
   )
   np.testing.assert_allclose(values, expected)
   assert keep.all()
+
+
+def test_dr_grpo_divides_by_no_standard_deviation(tmp_path):
+  config = small_run.make_config(
+    tmp_path, loss__method='grpo', loss__grpo_divides_by_std=False
+  )
+  rewards = np.array([[1.0, 0, 0, 1]])
+  values, _ = updates.group_advantages(
+    config, rewards, rewards > 0, np.random.default_rng(0)
+  )
+  np.testing.assert_allclose(values, [[0.5, -0.5, -0.5, 0.5]])
 
 
 def test_rest_imitates_the_best_of_the_right_ones(tmp_path):
@@ -88,6 +148,24 @@ def test_batches_of_an_iteration_have_one_shape(tmp_path):
   assert batches[0].tokens.shape == (4, 32)  # 2 * 2 rows of 16 + 16 tokens
   trained = sum(int((batch.pg_weight > 0).sum()) for batch in batches)
   assert trained == 14
+
+
+def test_replayed_groups_bring_their_better_right_responses(tmp_path):
+  context = small_run.make_context(tmp_path, rl__group_size=4)
+  new = [small_run.make_group(i, (1, 0, 0, 0), (4, 6, 2, 8)) for i in range(2)]
+  # Advantages 0.5, 0.5, -0.5, -0.5, and none where all are right.
+  old = [
+    small_run.make_group(2, (1, 1, 0, 0), (3, 5, 7, 9)),
+    small_run.make_group(3, (1, 1, 1, 1), (3, 5, 7, 9)),
+  ]
+  batches = updates.make_batches(context, new, 5, replayed=old)
+  assert len(batches) == 2  # Of two groups each, as an iteration of four has.
+  in_loss = np.concatenate([b.advantage[b.pg_weight > 0] for b in batches])
+  expected = sorted([0.75, *[-0.25] * 3] * 2 + [0.5] * 2)
+  np.testing.assert_allclose(sorted(in_loss), expected)
+  weights = np.concatenate([b.pg_weight[b.pg_weight > 0] for b in batches])
+  np.testing.assert_allclose(weights, 1 / (8 * 16))  # As beside the others.
+  assert {b.tokens.shape for b in batches} == {batches[0].tokens.shape}
 
 
 @pytest.mark.parametrize(
@@ -204,7 +282,7 @@ def test_loss_of_the_last_segments_is_that_of_the_suffix(tmp_path):
   (batch,) = updates.make_batches(context, [group], 1)
   # What iteration 0 wrote moves into the prompt.
   prompt = len(context.task.encode_prompt(group.problem.prompt))
-  loss = updates.make_loss(context.config)
+  loss = methods.make_loss(context.config)
   logprobs = jax.random.normal(jax.random.key(0), batch.tokens.shape)
   value, values = loss(logprobs, batch)
   assert values['tokens'] == 2 + 3
@@ -273,6 +351,8 @@ def test_room_for_responses_that_share_a_prompt(tmp_path, changes, expected):
     dict(rl__loss_segments='last'),
     dict(loss__pg_norm='token_mean', loss__reg_norm='seq_mean'),
     dict(loss__method='grpo', loss__grpo_ratio='sequence'),
+    dict(loss__method='grpo', loss__grpo_ratio='sequence_mean'),
+    dict(loss__method='token_clip', loss__pg_norm='token_mean'),
     dict(
       loss__rollout_correction='mask',
       loss__rollout_correction_level='sequence',
@@ -299,7 +379,7 @@ def test_a_shared_prompt_changes_no_loss(tmp_path, changes):
       behavior_logprobs=-0.021 * batch.tokens * batch.loss_mask,
     )
     logprobs = -0.02 * batch.tokens - 0.01 * batch.positions
-    loss = updates.make_loss(context.config)
+    loss = methods.make_loss(context.config)
     results.append((loss(logprobs, batch), int(batch.num_rows)))
   (expected, _), *_ = results
   assert abs(float(expected[0])) > 1e-4
