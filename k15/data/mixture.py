@@ -147,7 +147,7 @@ def cut(
     raise ValueError(f'{ends[-1]} tokens for {num_rows} rows of {row_tokens}')
   row_ends = np.arange(1, num_rows + 1) * row_tokens
   cuts = np.union1d(ends[ends < total], row_ends)
-  firsts = np.concatenate([[0], cuts[:-1]]).astype(np.int64)
+  firsts = np.concatenate([[0], cuts])[:-1].astype(np.int64)
   which = np.searchsorted(ends, firsts, 'right')
   before = ends[which] - lengths[order][which]
   return Plan(
@@ -160,11 +160,15 @@ def cut(
 
 
 def whole(
-  order: np.ndarray, lengths: np.ndarray, row_tokens: int, num_rows: int
+  order: np.ndarray,
+  lengths: np.ndarray,
+  row_tokens: int,
+  num_rows: int | None = None,
 ) -> Plan:
   """Rows of whole documents, first-fit; only what no row holds is cut.
 
-  Arguments as of `cut`; rows end with padding where nothing fits.
+  Arguments as of `cut`, all rows for None; they end with padding where nothing
+  fits.
   """
   pieces = -(-lengths[order] // row_tokens)
   documents = np.repeat(order, pieces)
@@ -173,6 +177,8 @@ def whole(
   begins = number * row_tokens
   ends = np.minimum(begins + row_tokens, lengths[documents])
   rows = packing.first_fit(ends - begins, row_tokens)
+  if num_rows is None:
+    num_rows = int(rows.max(initial=-1)) + 1
   by_row = np.argsort(rows, kind='stable')
   by_row = by_row[rows[by_row] < num_rows]
   counts = np.bincount(rows[by_row], minlength=num_rows)
@@ -208,7 +214,7 @@ def interleave(partial: Plan, full: Plan) -> Plan:
 
 
 def measured(
-  plan: Plan,
+  plans: Sequence[Plan],
   lengths: np.ndarray,
   domains: np.ndarray,
   indices: np.ndarray,
@@ -218,7 +224,7 @@ def measured(
   """What the rows have of each domain, beside what was asked.
 
   Args:
-    plan: of the rows.
+    plans: of the rows.
     lengths, domains: int [N], of all documents.
     indices: those that could be drawn.
     names, shares: of the domains.
@@ -228,10 +234,10 @@ def measured(
     the tokens that could be drawn; `turns`, how often it was gone through:
     above 1, up-sampled to more than there is.
   """
-  size = len(names)
-  tokens = np.bincount(
-    domains[plan.documents], plan.ends - plan.begins, minlength=size
-  )
+  size, tokens = len(names), np.zeros(len(names))
+  for plan in plans:
+    pieces = plan.ends - plan.begins
+    tokens += np.bincount(domains[plan.documents], pieces, minlength=size)
   there = np.bincount(domains[indices], lengths[indices], minlength=size)
   return {
     name: dict(

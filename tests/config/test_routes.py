@@ -66,3 +66,18 @@ def test_a_route_may_be_a_sum():
   assert made == {'': 'exact_answer', 'math': 'math_answers+r1_format'}
   # What is alone says itself what is right.
   assert routes.terms_of('r1_format')[0].part == 'accuracy'
+
+
+def test_weights_by_name():
+  found = routes.weights_of(('code:2', 'en:zh:0.5', 'x:0'))
+  assert found == {'code': 2.0, 'en:zh': 0.5, 'x': 0.0}
+  assert routes.weights_of(()) == {}
+  for texts, sentence in (
+    (('code',), "'code' is not 'domain:weight' with a weight >= 0"),
+    (('code:nan',), "'code:nan' is not"),
+    (('code:inf',), "'code:inf' is not"),
+    (('a:1', 'a:2'), "'a' is there twice"),
+    (('a:0', 'b:0'), r"all of \['a', 'b'\] weigh 0"),
+  ):
+    with pytest.raises(ValueError, match=sentence):
+      routes.weights_of(texts)

@@ -142,7 +142,7 @@ def test_measured_against_what_was_asked():
   order, lengths, domains = _drawn([0.5, 0.4, 0.1], (8, 100, 100), 1200)
   plan = mixture.cut(order, lengths, 30, 40)
   found = mixture.measured(
-    plan, lengths, domains, np.arange(208), 'abc', np.array([0.5, 0.4, 0.1])
+    [plan], lengths, domains, np.arange(208), 'abc', np.array([0.5, 0.4, 0.1])
   )
   assert sum(v['share'] for v in found.values()) == pytest.approx(1)
   for value in found.values():
