@@ -5,16 +5,22 @@ Tiny: rows of 16 and 32 tokens, documents of a file.
 
 import dataclasses
 import json
+import threading
 
 import jax
 import numpy as np
 import pytest
 import small_run
 
+from experiments import whole_recipe
 from k15 import files
+from k15 import recipe
 from k15.checkpoints import models
+from k15.config import checks
+from k15.data import arithmetic
 from k15.data import conversations
 from k15.runtime import context as context_lib
+from k15.runtime import preparation
 from k15.runtime import steps as steps_lib
 from k15.runtime import weights
 from k15.stages import document_rows
@@ -23,6 +29,7 @@ from k15.stages import pretrain
 from k15.stages import text_measures
 from k15.training import optimizer as optimizer_lib
 
+STAGES = ('pretrain', 'cooldown', 'long_context')
 DOMAINS = ('odd', 'tables', 'words')
 
 
@@ -264,3 +271,41 @@ def test_packed_is_unpacked(whole):
       found.append(step(state, text_measures.batch_of(arrays))[1])
   for key in ('loss', 'grad_norm', 'tokens', 'nats_0', 'nats_2', 'tokens_1'):
     assert float(found[0][key]) == pytest.approx(float(found[1][key]), rel=1e-5)
+
+
+def test_generated_documents_through_all_three_stages(tmp_path):
+  """`experiments/whole_recipe.py:smoke`, up to the end of long context."""
+  config = whole_recipe.get_config('smoke')
+  assert config.stages[:4] == (*STAGES, 'sft')
+  checks.validate(config, 8, arithmetic.KINDS)
+  config.stages = STAGES
+  config.task.update(train_problems=8, held_out_problems=8)
+  config.sft.num_examples = 8
+  config.documents.update(number=90, held_out_share=0.2)
+  config.long_context.lengths = (64, 128)
+  config.policy.update(num_layers=1, d_model=16, d_ff=32, num_heads=1)
+  config.rollout.update(max_length=16, token_budget=16)
+  config.rl.problems_per_iteration = 4
+  config.evaluation.samples = 1
+  for stage in STAGES:
+    config[stage].update(steps=3, batch_tokens=512, warmup_steps=1)
+  context = context_lib.make(config, tmp_path / 'run', threading.Event())
+  preparation.write_config(context.workdir, config)
+  summary = recipe.run(context)
+  assert all(f'accuracy_after_{stage}' in summary for stage in STAGES)
+  records = _rows(context)
+  last = {row['stage']: row for row in records if 'text/held_out_loss' in row}
+  assert tuple(last) == STAGES
+  assert {f'text/needle_at_{n}' for n in (64, 128)} <= (
+    last['long_context'].keys()
+  )
+  found = files.read_json(tmp_path / 'run/long_context/needles.json')
+  assert [len(parts) for parts in found.values()] == [4, 4]
+  domains = files.read_json(tmp_path / 'run/cooldown_tokens/mixture.json')
+  assert domains['partial']['domains']['qa']['asked'] == 0.5
+  html = (tmp_path / 'run/report.html').read_text()
+  titles = ['The way of the model', 'Pretraining', 'Cooldown: mixture']
+  places = [html.index(title) for title in titles]
+  assert places == sorted(places)
+  shape = [models.read_shape(tmp_path / f'run/models/{s}') for s in STAGES]
+  assert [s['rope_theta'] for s in shape] == [10000.0, 10000.0, 1000000.0]

@@ -85,6 +85,12 @@ SHORT = {
   'k15.main recipe.py': (
     'tests/stages/test_long_cot.py::test_the_stages_of_a_recipe'
   ),
+  'k15.main whole_recipe.py': (
+    'tests/stages/test_pretrain.py::test_generated_documents_through_all_three'
+  ),
+  'k15.curation.clean_documents': (
+    'tests/curation/test_document_funnel.py::test_the_command'
+  ),
   'k15.main code.py': _main(
     'code.py:smoke', '--config.sft.steps=3', '--config.rl.iterations=1',
   ),
