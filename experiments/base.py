@@ -57,9 +57,10 @@ def _experiment():
     # shape, `policy` up to the embeddings, and its tokenizer take the place of
     # those below.
     checkpoint='',  # empty: random weights
-    # In the order of `k15/config/stages.py`: 'curate' (if it samples, with a
-    # checkpoint or after 'sft'), 'sft', 'sft_long', 'long_cot', 'rl', 'merge',
-    # 'shortest', 'dpo', 'short_rl', 'evaluate'.
+    # In the order of `k15/config/stages.py`: 'pretrain', 'cooldown',
+    # 'long_context', 'curate' (if it samples, with a checkpoint or after
+    # 'sft'), 'sft', 'sft_long', 'long_cot', 'rl', 'merge', 'shortest', 'dpo',
+    # 'short_rl', 'evaluate'.
     stages=('sft', 'rl'),
     task=dict(
       # Problems without end of whole numbers, 'arithmetic', or in words,
@@ -243,6 +244,23 @@ def _experiment():
   )  # fmt: skip
 
 
+def _documents():
+  """Keys of every stage that learns from documents, k1.5 2.5.1; rates NP."""
+  return dict(
+    # JSONL, JSON or Parquet of {text, domain}; none: generated, of the
+    # arithmetic family.
+    files=(),
+    # 'domain:weight' each, of the tokens that are learnt from, NP; none: as
+    # many as there are.
+    weights=(),
+    # Put into rows whole, first-fit; or one behind the other, and cut by rows.
+    whole_documents=False,
+    steps=10000, batch_tokens=1 << 20,  # NP
+    optimizer='adam', learning_rate=3e-4, end_learning_rate=3e-5,
+    warmup_steps=100, log_every=25,
+  )  # fmt: skip
+
+
 def _supervised():
   """Keys of every stage that is supervised fine-tuning."""
   return dict(
@@ -285,6 +303,28 @@ def _other_stages():
       # Of the held-out problems, with templates that no stage trains on; the
       # others have other numbers only.
       new_templates_share=0.25,
+    ),
+    # What the stages 'pretrain', 'cooldown', 'long_context' share.  All NP.
+    documents=dict(
+      number=20000,  # generated ones, where a stage has no files
+      held_out_share=0.01,  # of all texts, by their hash: no stage learns them
+      held_out_tokens=1 << 18,  # of them, measured
+      held_out_every=500,  # steps between two measures, needles too
+    ),
+    pretrain=_documents() | dict(row_tokens=4096),  # k1.5: at most 4,096 first
+    # High-quality documents and verified questions and answers.
+    cooldown=_documents() | dict(
+      row_tokens=4096, steps=2000, learning_rate=3e-5, end_learning_rate=3e-6,
+    ),
+    # Long-context activation.  Steps are shared evenly by the row lengths.
+    long_context=_documents() | dict(
+      lengths=(4096, 32768, 131072),
+      rope_theta=1000000.0,  # of the model from here on
+      # Of the rows, those cut from `long_files`, which attend to all of
+      # themselves; in the others, of `files`, documents are apart.
+      full_attention_share=0.4, long_files=(),
+      needles=64,  # asked for at each length, NP
+      steps=1500, learning_rate=3e-5, end_learning_rate=3e-6,
     ),
     # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
     curation=dict(

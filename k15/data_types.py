@@ -186,6 +186,8 @@ class Batch:
     prompt_ids: int32 [B, T], the segment of which a token sees the earlier
       tokens beside those of its own, which it is itself where the prompt is not
       shared; None: no prompt is.
+    domain_ids: int32 [B, T], the domain of the document that a token is of,
+      from 0; None: documents are no part of it.
   """
 
   tokens: jax.Array
@@ -201,6 +203,7 @@ class Batch:
   reg_weight: jax.Array
   num_rows: jax.Array
   prompt_ids: jax.Array | None = None
+  domain_ids: jax.Array | None = None
 
 
 @flax.struct.dataclass

@@ -40,6 +40,7 @@ def run(context: Context) -> dict[str, Any]:
     summary |= _evaluated_before(context, source)
   for stage in config.stages:
     kind = stages.STAGES[stage].kind
+    context = kinds.begun(context, stage)
     if kind == 'evaluate':
       found = _evaluated(context, source)
     else:
@@ -85,7 +86,7 @@ def _problems(context, stage):
   if kind == 'sft':
     has_files = context.config[stage].files
     return [] if has_files else _plain(context.task.examples)
-  return [] if kind == 'merge' else _plain(context.task.train)
+  return [] if kind in ('merge', 'text') else _plain(context.task.train)
 
 
 def _plain(entries):

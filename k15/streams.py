@@ -41,6 +41,8 @@ NUMBERS = {
   'pair order': 34,
   'pair batches': 35,  # by epoch
   'server requests': 40,  # by call
+  'documents': 45,  # for a stage: generated ones
+  'needles': 46,  # by row length
   'bootstrap': 50,  # of an evaluation
   'comparison': 51,  # bootstrap of two of them
   # -- the stage it is drawn for, and what stages share

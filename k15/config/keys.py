@@ -101,6 +101,18 @@ def supervised(name: str, **more: Any) -> dict[str, Key]:
   return _group(name, rows)
 
 
+def documents(name: str, **more: Any) -> dict[str, Key]:
+  """Rows of a stage that learns from documents, and more."""
+  rows = schedule(
+    files=Key(free=True, path=INPUT, readers=(name,)),
+    weights=ANY,
+    whole_documents=ANY,
+    batch_tokens='>= 1',
+    **more,
+  )
+  return _group(name, rows)
+
+
 # Groups of which a resumed run may change every key, those of older versions
 # too.  Curation refuses by itself once RL has drawn from its prompts.
 FREE_GROUPS = ('curation', 'evaluation', 'mesh', 'saving')
@@ -276,6 +288,25 @@ KEYS = {
   **_group('reward', _REWARD),
   **_group('evaluation', _EVALUATION),
   **_group('curation', _CURATION),
+  **_group(
+    'documents',
+    dict(
+      number='>= 1',
+      held_out_share='>= 0 and < 1',
+      held_out_tokens='>= 1',
+      held_out_every='>= 1',
+    ),
+  ),
+  **documents('pretrain', row_tokens='>= 2'),
+  **documents('cooldown', row_tokens='>= 2'),
+  **documents(
+    'long_context',
+    long_files=Key(free=True, path=INPUT, readers=('long_context',)),
+    lengths=ANY,
+    full_attention_share=_SHARE,
+    rope_theta='> 0',
+    needles='>= 0',
+  ),
   **supervised('sft', num_examples='>= 1'),
   **supervised('sft_long'),
   **supervised('long_cot'),

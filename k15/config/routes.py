@@ -118,6 +118,30 @@ def routes_of(default: str, pairs: Sequence[str]) -> dict[str, str]:
   return routes
 
 
+def weights_of(texts: Sequence[str]) -> dict[str, float]:
+  """'domain:weight' each, as a dict.
+
+  Raises:
+    ValueError: no number >= 0 behind the last colon, a domain twice, or no
+      weight above 0.
+  """
+  weights = {}
+  for text in texts:
+    name, _, number = str(text).rpartition(':')
+    try:
+      weight = float(number)
+    except ValueError:
+      weight = -1.0
+    if not name or not 0 <= weight < math.inf:
+      raise ValueError(f"{text!r} is not 'domain:weight' with a weight >= 0")
+    if name in weights:
+      raise ValueError(f'{name!r} is there twice')
+    weights[name] = weight
+  if weights and not sum(weights.values()):
+    raise ValueError(f'all of {list(weights)} weigh 0')
+  return weights
+
+
 def named(texts: Sequence[str]) -> dict[str, str]:
   """'name:rest' each, as a dict; a text without a colon is a path.
 

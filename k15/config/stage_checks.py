@@ -43,6 +43,9 @@ def check(get: Callable[[str], Any]) -> None:
   _check_evaluation(get)
   _check_evaluated_sets(get)
   _check_curation(get)
+  for stage in stages_lib.with_curves('text'):
+    _check_documents(get, stage)
+  _check_long_context(get)
   for stage in stages_lib.with_curves('sft'):
     _check_supervised(get, stage)
   _check_long_cot(get)
@@ -118,6 +121,62 @@ def _check_curation(get):
     needs_model and 'sft' not in before and not get('checkpoint'),
     f'{asks} want a model, and stages {stages} have none before curate: name'
     " a checkpoint, let sft go before, or choose 0, 0 and the tagger 'rules'",
+  )
+
+
+def _check_documents(get, stage):
+  files = get(f'{stage}.files')
+  _check_schedule(get, stage)
+  keys.refuse_missing(f'{stage}.files', files)
+  try:
+    routes.weights_of(get(f'{stage}.weights'))
+  except ValueError as error:
+    raise keys.ConfigError(f'{stage}.weights: {error}') from None
+  if stage not in get('stages'):
+    return
+  keys.refuse(
+    not files and get('task.name') != 'arithmetic',
+    f'{stage}.files is empty, and task.name {get("task.name")!r} generates no'
+    " documents, as 'arithmetic' does",
+  )
+  if stage != 'long_context':
+    keys.refuse_above(get, f'{stage}.row_tokens', f'{stage}.batch_tokens')
+
+
+def _check_long_context(get):
+  lengths, steps = get('long_context.lengths'), get('long_context.steps')
+  for length in lengths:
+    keys.check_number('long_context.lengths', length, '>= 2')
+  keys.refuse(
+    not lengths or list(lengths) != sorted({int(n) for n in lengths}),
+    f'long_context.lengths is {lengths}, and has to hold whole numbers that'
+    ' rise',
+  )
+  keys.refuse_missing('long_context.long_files', get('long_context.long_files'))
+  if 'long_context' not in get('stages'):
+    return
+  batch = get('long_context.batch_tokens')
+  keys.refuse(
+    batch < lengths[-1],
+    f'long_context.batch_tokens is {batch}, less than one row of {lengths[-1]}',
+  )
+  keys.refuse(
+    steps < len(lengths),
+    f'long_context.steps is {steps}, and there are {len(lengths)} lengths',
+  )
+  keys.refuse(
+    get('long_context.files')
+    and get('long_context.full_attention_share')
+    and not get('long_context.long_files'),
+    'long_context.full_attention_share is'
+    f' {get("long_context.full_attention_share")}, and long_context.long_files'
+    ' is empty',
+  )
+  keys.refuse(
+    get('rollout.workers'),
+    f'rollout.workers is {get("rollout.workers")}, which decode with'
+    ' policy.rope_theta, and stage long_context changes it: let the stages'
+    ' after it be a run of their own, from its model',
   )
 
 

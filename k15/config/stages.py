@@ -16,8 +16,8 @@ class Stage:
 
   Attributes:
     kind: what runs it, a row of `k15/stages/kinds.py`.
-    curves: what it logs, 'sft', 'dpo' or 'rl', of which charts are drawn; ''
-      nothing.
+    curves: what it logs, 'text', 'sft', 'dpo' or 'rl', of which charts are
+      drawn; '' nothing.
     title: of its section in the report, where it has curves.
     done: keys of the stage's own group; the first that is not 0 says after how
       many epochs, steps or iterations it is done.  None: at once.
@@ -44,6 +44,16 @@ _EPOCHS_OR_STEPS = ('epochs', 'steps')
 _RL = ('rl', 'loss', 'problem_sampler')
 # In the order of a run; 'curate' may also come after 'sft' and 'sft_long'.
 STAGES = {
+  'pretrain': Stage(
+    'text', 'text', 'Pretraining', ('steps',), ('documents', 'pretrain'), 120
+  ),
+  'cooldown': Stage(
+    'text', 'text', 'Cooldown', ('steps',), ('documents', 'cooldown'), 121
+  ),
+  'long_context': Stage(
+    'text', 'text', 'Long-context activation', ('steps',),
+    ('documents', 'long_context'), 122,
+  ),
   'curate': Stage('curate', stream=107),
   'sft': Stage(
     'sft', 'sft', 'Supervised warm-up', _EPOCHS_OR_STEPS, ('sft',), 100

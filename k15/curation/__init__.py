@@ -1,4 +1,4 @@
-"""Which problems stay in the RL prompt set, and why: k1.5, section 2.1.
+"""Which problems and documents are learnt from, and why: k1.5, 2.1 and 2.5.1.
 
 Pure: texts and numbers in, decisions out.  Read `funnel` first.
 """

@@ -1,4 +1,4 @@
-"""Problems, conversations and examples: files or generators in, rows out.
+"""Problems, conversations, documents: files or generators in, typed rows out.
 
 Read `problems` first: files of problems.
 """

@@ -22,6 +22,24 @@ _SFT = (
    dict(xlabel='step', smooth=False, colors=figures.COLORS[2:]),
    'Tokens of worked solutions given a probability above one half.'),
 )  # fmt: skip
+_TEXT = (
+  ('Loss', {'text/loss': 'training', 'text/held_out_loss': 'held-out'},
+   'nats per token', dict(xlabel='step', smooth=False, points=('held-out',)),
+   'Cross-entropy of documents; held out are texts that no stage learns.'),
+  ('Loss by domain', 'text/loss_domain_', 'nats per token',
+   dict(xlabel='step', smooth=False),
+   'The training loss again, split by the domain of the document.'),
+  ('Held-out loss by domain', 'text/held_out_domain_', 'nats per token',
+   dict(xlabel='step', is_sparse=True),
+   'Before the first step, now and then, and after the last.'),
+  ('Held-out loss by row length', 'text/held_out_at_', 'nats per token',
+   dict(xlabel='step', is_sparse=True),
+   'The same documents in rows of so many tokens: is what is short kept, and '
+   'what is long learnt?'),
+  ('Notes found by row length', 'text/needle_at_', 'fraction of notes',
+   dict(xlabel='step', limits=(0, 1), is_sparse=True),
+   'A note at some depth of a row, asked for at its end.'),
+)  # fmt: skip
 _RL = (
   ('Reward', {'rl/reward': 'training', 'evaluation/accuracy': 'held-out'},
    'mean raw reward', dict(limits=(0, 1), points=('held-out',)),
@@ -76,7 +94,7 @@ _DPO = (
    'nats', dict(xlabel='step', colors=('#2a9d6f', '#c8443c', '#98a4b5')),
    'beta times the log-ratio of policy and reference, mean over pairs.'),
 )  # fmt: skip
-_LINES = dict(sft=_SFT, dpo=_DPO, rl=_RL)
+_LINES = dict(text=_TEXT, sft=_SFT, dpo=_DPO, rl=_RL)
 _VERDICTS = {f'reward/{kind}': kind for kind in ('error', 'wrong', 'correct')}
 _STOPS = {
   'rl/stop_eos': 'ended by itself',
@@ -126,7 +144,7 @@ def columns(
 
 
 def of_stage(curves: str, x: np.ndarray, table: Table) -> list[Chart]:
-  """Curves of a stage that logs 'sft', 'dpo' or 'rl'; see `columns`."""
+  """Curves of a stage that logs 'text', 'sft', 'dpo' or 'rl'; see `columns`."""
   charts = _line_charts(x, table, _LINES[curves])
   return charts + _pictures(x, table) if curves == 'rl' else charts
 
@@ -253,6 +271,9 @@ def _line_charts(x, table, specifications):
     else:
       lines = {label: table[k] for k, label in labels.items() if k in table}
     if lines:
+      options = dict(options)
+      if options.pop('is_sparse', False):  # Measured now and then.
+        options['points'] = tuple(lines)
       bottom, top = options.get('limits', (None, None))
       highest = max(np.nanmax(y, initial=-np.inf) for y in lines.values())
       if top is not None and highest > top:  # A reward of several parts.

@@ -279,7 +279,16 @@ _DPO = (
   ),
   ('Margin', 'dpo/margin', 'nats', dict(xlabel='step')),
 )
-CHARTS = {'rl': _RL, 'dpo': _DPO, 'sft': _SFT}
+_TEXT = (
+  ('Loss', 'text/loss', 'nats per token', dict(xlabel='step')),
+  (
+    'Held-out loss',
+    'text/held_out_loss',
+    'nats per token',
+    dict(xlabel='step', is_sparse=True),
+  ),
+)
+CHARTS = {'rl': _RL, 'dpo': _DPO, 'sft': _SFT, 'text': _TEXT}
 _HIDDEN = 'time/judging_seconds'  # goes on beside the rollout
 _ASIDE = 'time/evaluation_seconds'  # not part of training
 

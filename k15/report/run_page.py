@@ -71,6 +71,9 @@ def write_report(workdir: str | os.PathLike) -> str:
     long_cot=files.read_json(workdir / 'long_cot' / 'funnel.json'),
     evaluate=summary.get('evaluation', {}),
   )
+  for stage in stages:
+    mixture = files.read_json(workdir / f'{stage}_tokens' / 'mixture.json')
+    folder |= {stage: mixture} if mixture else {}
   iterations, rl = charts.columns(records, 'rl')
   body = [
     _header(name, config, summary, records),

@@ -28,7 +28,8 @@ def sections(
 
   Args:
     records: of metrics.jsonl.
-    folder: 'long_cot' -> its funnel.json, 'evaluate' -> the results by set.
+    folder: 'long_cot' -> its funnel.json, 'evaluate' -> the results by set;
+      a stage of pretraining -> its mixture.json.
   """
   parts = []
   for stage in stages:
@@ -42,6 +43,8 @@ def sections(
     found = charts.of_stage(row.curves, x, table)
     intro = _long_cot(folder.get(stage, {})) if stage == 'long_cot' else ''
     parts.append(section(row.title, found, intro))
+    if row.curves == 'text' and found:
+      parts.append(_mixture(row.title, folder.get(stage, {})))
   return parts
 
 
@@ -111,6 +114,26 @@ def draw(points: Sequence[tuple[str, float, float, float, float]]) -> Figure:
     )  # fmt: skip
   axes.margins(0.14)
   return figure
+
+
+def _mixture(title, kinds):
+  """What rows had of each domain, beside what was asked."""
+  rows = [
+    (
+      domain, kind, f'{100 * found["there"]:.1f}',
+      f'{100 * found["asked"]:.1f}', f'{100 * found["share"]:.1f}',
+      f'{found["turns"]:.2f}',
+    )
+    for kind, mixture in kinds.items()
+    for domain, found in mixture['domains'].items()
+  ]  # fmt: skip
+  if not rows:
+    return ''
+  head = (
+    'domain', 'attention', 'of all tokens, %', 'asked, %', 'learnt from, %',
+    'gone through, times',
+  )  # fmt: skip
+  return markup.section(f'{title}: mixture', [markup.table(head, rows)])
 
 
 def _long_cot(funnel):

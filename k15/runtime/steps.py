@@ -1,8 +1,9 @@
 """The loop of supervised stages: a step, its numbers, a checkpoint, and so on.
 
-SFT, DPO and the reward model differ in what a batch is and in the loss.  The
-rest is here, once: a stage goes on from its last checkpoint bit for bit, ends
-where loss or gradient are not finite, and saves before it obeys a wish to stop.
+Pretraining, SFT, DPO and the reward model differ in what a batch is and in the
+loss.  The rest is here, once: a stage goes on from its last checkpoint bit for
+bit, ends where loss or gradient are not finite, and saves before it obeys a
+wish to stop.
 A further stage of this kind is a page that makes a `Loop`.
 """
 
@@ -37,6 +38,9 @@ class Loop:
     name_metrics: metrics of a step -> what is logged of them, by `phase/name`.
     source: what batches come from, if their step's number alone does not make
       them: has `get_state`, of what JSON can hold, and `set_state`.
+    measure: state -> what else is logged of it, before the first step, every
+      `measure_every` steps and after the last; None: nothing.
+    measure_every: see there.
   """
 
   steps: int
@@ -45,6 +49,8 @@ class Loop:
   make_step: Callable[..., Step]
   name_metrics: Callable[[dict[str, float]], dict[str, float]]
   source: Any = None
+  measure: Callable[[TrainState], dict[str, float]] | None = None
+  measure_every: int = 1
 
 
 def run(
@@ -113,14 +119,18 @@ def make_policy_step(
   optimizer: optax.GradientTransformation,
   schedule: optimizer_lib.Schedule,
   layout: TrainState,
+  micro_batch_rows: int = 0,
 ) -> Step:
-  """The step of a stage that trains the policy on a packed `Batch`."""
+  """The step of a stage that trains the policy on a packed `Batch`.
+
+  `micro_batch_rows` are those of the config, unless they are given.
+  """
   step = update.make_step(
     context.shape,
     loss,
     optimizer,
     schedule,
-    context.config.optimizer.micro_batch_rows,
+    micro_batch_rows or context.config.optimizer.micro_batch_rows,
     layout=layout,
   )
   # The reference, where a loss has one, is computed before the first step.
@@ -129,6 +139,8 @@ def make_policy_step(
 
 def _steps(context, stage, loop, step, state, start, checkpoints):
   every, timer = context.config.saving.every_sft_steps, logs.Timer()
+  if loop.measure is not None and not start:
+    context.logger.scalars(stage, 0, loop.measure(state))
   with logs.Progress(loop.steps, start, stage) as progress:
     for i in range(start, loop.steps):
       with timer('data'):
@@ -141,8 +153,12 @@ def _steps(context, stage, loop, step, state, start, checkpoints):
       update.refuse_non_finite(context.workdir, stage, 'step', i, values, batch)
       progress.update(loss=values['loss'])
       done, stopping = i + 1 == loop.steps, context.is_stopping()
+      logged = {}
       if i % loop.log_every == 0 or done:
         logged = loop.name_metrics(values) | timer.pop()
+      if loop.measure and ((i + 1) % loop.measure_every == 0 or done):
+        logged |= loop.measure(state)
+      if logged:
         # The log may run ahead of the checkpoint: what a kill leaves of it
         # beyond the last one is taken back by `truncate`.
         context.logger.scalars(stage, i, logged)

@@ -8,14 +8,14 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from k15.checkpoints import merging
 from k15.checkpoints import models
 from k15.config import stages
-from k15.devices import hosts
 from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages import dpo
 from k15.stages import long_cot
+from k15.stages import merge
+from k15.stages import pretrain
 from k15.stages import sft
 from k15.stages import short_rl
 from k15.stages import shortest
@@ -32,6 +32,9 @@ def params_maker(
 # Kind of a stage -> (context, its name, directory of the model before or None)
 # -> its last state.
 TRAIN = {
+  'text': lambda c, stage, model: pretrain.train(
+    c, params_maker(c, model), stage
+  ),
   'sft': lambda c, stage, model: sft.train(c, params_maker(c, model), stage),
   'long_cot': lambda c, _, model: long_cot.train(c, model),
   'rl': lambda c, stage, model: loop.train(c, params_maker(c, model), stage),
@@ -39,6 +42,11 @@ TRAIN = {
   'dpo': lambda c, _, model: dpo.train(c, model),
   'short_rl': lambda c, _, model: short_rl.train(c, model),
 }
+
+
+def begun(context: Context, stage: str) -> Context:
+  """The context of a stage and of those after it; see `pretrain.activated`."""
+  return pretrain.activated(context, stage)
 
 
 def train(
@@ -53,7 +61,7 @@ def train(
   if origin is not None and origin.done == total:
     return directory
   if kind == 'merge':
-    _merge(context, source, directory)
+    merge.merge(context, source, directory)
     return directory
   state = TRAIN[kind](context, stage, source)
   checkpoint = config.checkpoint
@@ -81,24 +89,13 @@ def _base(config, kind, source):
   return None if chooses else source
 
 
-def _merge(context, source, directory):
-  """The mean of the model at `source` and the config's short one."""
-  config = context.config.long2short
-  if hosts.is_first():
-    merging.merge(
-      directory,
-      source,
-      models.directory_of(config.short_model),
-      config.short_share,
-      models.Origin('merge', 1, 0),
-    )
-  hosts.wait(f'{directory}: merged')
-
-
 def _longest(config, stage):
   """Tokens of the longest texts the model was trained on so far."""
   r = config.rollout
   trained = config.stages[: config.stages.index(stage) + 1]
-  packed = set(trained) & set(stages.with_curves('sft'))
-  rows = (sft.row_tokens(config, s) for s in packed)
+  rows = [
+    rows_of(config, s)
+    for curves, rows_of in (('sft', sft.row_tokens), ('text', pretrain.longest))
+    for s in set(trained) & set(stages.with_curves(curves))
+  ]
   return max(r.max_prompt_length + r.max_length, *rows, 0)

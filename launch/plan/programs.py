@@ -193,7 +193,7 @@ def batch(run: Run) -> Batch:
   def field(name):
     if name == 'num_rows':
       return array(jnp.int32)
-    if name == 'prompt_ids' and not is_shared:
+    if name == 'domain_ids' or (name == 'prompt_ids' and not is_shared):
       return None
     if name in ('tokens', 'positions', 'segment_ids', 'prompt_ids'):
       return array(jnp.int32, B, T)

@@ -148,7 +148,7 @@ def test_greedy_evaluation_and_sets_without_a_task():
     (dict(rollout__cache_dtype='int4'), ("'int4'", 'bfloat16, int8')),
     (dict(stages=()), ('stages is empty', 'sft, sft_long, long_cot, rl')),
     (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
-    (dict(stages=(1,)), ('stages: 1 is not one of curate, sft, sft_long',)),
+    (dict(stages=(1,)), ('stages: 1 is not one of pretrain, cooldown',)),
     (dict(task__kinds=()), ('task.kinds is empty', 'add')),
     (dict(task__kinds=('add', 'cube')), ("'cube'", 'subtract')),
     (dict(task__answer_marker=''), ("task.answer_marker is ''",)),
@@ -509,3 +509,75 @@ def test_curation_may_stand_on_either_side_of_sft(stages, changes):
 )
 def test_curation_that_cannot_run(changes, part):
   assert part in _refusal(**changes)
+
+
+LONG = dict(stages=('long_context',))
+
+
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    (
+      dict(stages=('pretrain',), task__name='word_problems'),
+      "pretrain.files is empty, and task.name 'word_problems' generates no"
+      " documents, as 'arithmetic' does",
+    ),
+    (
+      dict(cooldown__weights=('qa:-1',)),
+      "cooldown.weights: 'qa:-1' is not 'domain:weight' with a weight >= 0",
+    ),
+    (dict(pretrain__files=('no',)), "pretrain.files: no file 'no'"),
+    (
+      dict(long_context__long_files=('no',)),
+      "long_context.long_files: no file 'no'",
+    ),
+    (
+      dict(stages=('pretrain',), pretrain__batch_tokens=64),
+      'pretrain.row_tokens is 4096, above pretrain.batch_tokens, 64',
+    ),
+    (
+      dict(long_context__lengths=(64, 32)),
+      'long_context.lengths is (64, 32), and has to hold whole numbers that'
+      ' rise',
+    ),
+    (
+      dict(long_context__lengths=()),
+      'long_context.lengths is (), and has to hold whole numbers that rise',
+    ),
+    (
+      dict(long_context__lengths=('64',)),
+      'long_context.lengths is 64, and has to be >= 2',
+    ),
+    (
+      LONG | dict(long_context__batch_tokens=4096),
+      'long_context.batch_tokens is 4096, less than one row of 131072',
+    ),
+    (
+      LONG | dict(long_context__steps=2, long_context__warmup_steps=0),
+      'long_context.steps is 2, and there are 3 lengths',
+    ),
+    (
+      LONG | dict(long_context__files=(__file__,)),
+      'long_context.full_attention_share is 0.4, and long_context.long_files'
+      ' is empty',
+    ),
+    (
+      LONG | dict(rollout__workers=('local',)),
+      "rollout.workers is ('local',), which decode with policy.rope_theta, and"
+      ' stage long_context changes it: let the stages after it be a run of'
+      ' their own, from its model',
+    ),
+  ],
+)
+def test_stages_on_documents(changes, sentence):
+  assert _refusal(**changes) == sentence
+
+
+def test_the_papers_long_context():
+  """Section 2.5.1: 4,096 to 131,072, a base of 1,000,000, 40 % full."""
+  config = base.get_config()
+  group = config.long_context
+  assert group.lengths == (4096, 32768, 131072)
+  assert (group.rope_theta, group.full_attention_share) == (1000000.0, 0.4)
+  config.stages = ('pretrain', 'cooldown', 'long_context', 'sft', 'rl')
+  checks.validate(config, 1, KINDS)

@@ -32,7 +32,8 @@ NO_PATHS = {
   'rollout.mesh_rules', 'rollout.workers',
   'evaluation.rewards', 'evaluation.templates', 'task.system_prompt',
   'tokenizer.words', 'sft.weights', 'sft_long.weights', 'long_cot.weights',
-  'shortest.weights',
+  'shortest.weights', 'pretrain.weights', 'cooldown.weights',
+  'long_context.weights',
 }  # fmt: skip
 
 

@@ -77,3 +77,18 @@ def test_lengths_by_domain():
       routes.lengths_of((pair,))
   with pytest.raises(ValueError, match="'math' has two lengths"):
     routes.lengths_of(('math:1', 'math:2'))
+
+
+def test_weights_by_name():
+  found = routes.weights_of(('code:2', 'en:zh:0.5', 'x:0'))
+  assert found == {'code': 2.0, 'en:zh': 0.5, 'x': 0.0}
+  assert routes.weights_of(()) == {}
+  for texts, sentence in (
+    (('code',), "'code' is not 'domain:weight' with a weight >= 0"),
+    (('code:nan',), "'code:nan' is not"),
+    (('code:inf',), "'code:inf' is not"),
+    (('a:1', 'a:2'), "'a' is there twice"),
+    (('a:0', 'b:0'), r"all of \['a', 'b'\] weigh 0"),
+  ):
+    with pytest.raises(ValueError, match=sentence):
+      routes.weights_of(texts)

@@ -55,3 +55,26 @@ def test_a_section_for_each_stage_that_left_numbers():
   assert 'Long-CoT warm-up' in sections[0]
   assert '8 problems, 16 sampled, 3 kept' in sections[0]
   assert 'Implicit rewards' in sections[1]
+
+
+def test_a_stage_on_documents_shows_its_mixture():
+  records = [
+    {
+      'stage': 'long_context', 'step': i, 'text/loss': 1.0,
+      'text/loss_domain_qa': 1.0, 'text/held_out_loss': 1.0,
+      'text/held_out_at_64': 1.0, 'text/held_out_at_128': 2.0,
+      'text/needle_at_64': 0.5,
+    }
+    for i in range(2)
+  ]  # fmt: skip
+  qa = dict(there=0.1, asked=0.5, share=0.498, turns=5.0)
+  mixture = dict(partial=dict(rows=[3, 4], domains=dict(qa=qa)))
+  sections = stage_charts.sections(
+    ('long_context',), records, dict(long_context=mixture)
+  )
+  assert 'Held-out loss by row length' in sections[0]
+  assert 'Notes found by row length' in sections[0]
+  assert 'Long-context activation: mixture' in sections[1]
+  assert '<td>49.8</td><td>5.00</td>' in sections[1]
+  # Of a run that has only begun there may be none.
+  assert stage_charts.sections(('long_context',), records, {})[1] == ''

@@ -90,6 +90,12 @@ SHORT = {
   'k15.main losses.py': _main(
     'losses.py:dapo_smoke', '--config.rl.iterations=1',
   ),
+  'k15.main whole_recipe.py': (
+    'tests/stages/test_pretrain.py::test_generated_documents_through_all_three'
+  ),
+  'k15.curation.clean_documents': (
+    'tests/curation/test_document_funnel.py::test_the_command'
+  ),
   'k15.main code.py': _main(
     'code.py:smoke', '--config.sft.steps=3', '--config.rl.iterations=1',
   ),
