@@ -15,10 +15,10 @@ from k15.runtime.context import Context
 from k15.stages import dpo
 from k15.stages import long_cot
 from k15.stages import merge
-from k15.stages import pretrain
 from k15.stages import sft
 from k15.stages import short_rl
 from k15.stages import shortest
+from k15.stages.pretraining import pretrain
 from k15.stages.rl import loop
 
 

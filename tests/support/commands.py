@@ -91,7 +91,7 @@ SHORT = {
     'losses.py:dapo_smoke', '--config.rl.iterations=1',
   ),
   'k15.main whole_recipe.py': (
-    'tests/stages/test_pretrain.py::test_generated_documents_through_all_three'
+    'tests/stages/pretraining/test_pretrain.py::test_generated_documents_through_all_three'
   ),
   'k15.curation.clean_documents': (
     'tests/curation/test_document_funnel.py::test_the_command'

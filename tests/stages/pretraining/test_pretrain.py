@@ -23,10 +23,10 @@ from k15.runtime import context as context_lib
 from k15.runtime import preparation
 from k15.runtime import steps as steps_lib
 from k15.runtime import weights
-from k15.stages import document_rows
 from k15.stages import kinds
-from k15.stages import pretrain
-from k15.stages import text_measures
+from k15.stages.pretraining import document_rows
+from k15.stages.pretraining import pretrain
+from k15.stages.pretraining import text_measures
 from k15.training import optimizer as optimizer_lib
 
 STAGES = ('pretrain', 'cooldown', 'long_context')

@@ -19,8 +19,8 @@ from k15.data_types import TrainState
 from k15.runtime import steps as steps_lib
 from k15.runtime import weights
 from k15.runtime.context import Context
-from k15.stages import document_rows
-from k15.stages import text_measures
+from k15.stages.pretraining import document_rows
+from k15.stages.pretraining import text_measures
 
 
 def longest(config: Any, stage: str) -> int:
