@@ -21,9 +21,9 @@ in 2 to 6 % at temperature 1, hence the SFT; it ends before the numbers are all
 known, so that RL has something to do.  `summary.json` has the accuracies;
 parts_after_sft and parts_after_rl those of both sorts of held-out problem.
 
-Cost: about 40 minutes of two cores and 10 GB.  Expected so far: 28 % right after
-SFT, and no more after RL (docs/log.md says what was tried).  Problems of your
-own or of GSM8K, with worked solutions in the file:
+Cost: about 40 minutes of two cores and 10 GB.  Expected so far: 28 % right
+after SFT, and no more after RL (docs/log.md says what was tried).  Problems of
+your own or of GSM8K, with worked solutions in the file:
 
     python -m k15.main --config=experiments/smollm.py --workdir=runs/own \\
         --config.checkpoint=DIRECTORY --config.task.name=file \\
