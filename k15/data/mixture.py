@@ -267,30 +267,24 @@ def make_row(
     row 1) and `domain_ids`; float32 `loss_mask`, 1 where there is a token
     before to predict from.
   """
-  shape = (4, row_tokens)
-  tokens, positions, segment_ids, domain_ids = np.zeros(shape, np.int32)
-  loss_mask = np.zeros(row_tokens, np.float32)
-  first, pieces = 0, plan.row(i) if i < plan.num_rows else ()
-  for number, piece in enumerate(pieces, 1):
-    document = plan.documents[piece]
-    own = source.part(document, plan.begins[piece], plan.ends[piece])
-    last = first + len(own)
-    tokens[first:last] = own
-    positions[first:last] = np.arange(len(own))
-    segment_ids[first:last] = number
-    domain_ids[first:last] = source.domains[document]
-    loss_mask[first + 1 : last] = 1
-    first = last
-  if i < plan.num_rows and plan.is_full[i]:
-    positions[:first], segment_ids[:first] = np.arange(first), 1
-    loss_mask[1:first] = 1
-  return dict(
-    tokens=tokens,
-    positions=positions,
-    segment_ids=segment_ids,
-    domain_ids=domain_ids,
-    loss_mask=loss_mask,
-  )
+  pieces = plan.row(i) if i < plan.num_rows else range(0)
+  used = slice(pieces.start, pieces.stop)
+  documents = plan.documents[used]
+  parts = [
+    source.part(*where)
+    for where in zip(documents, plan.begins[used], plan.ends[used], strict=True)
+  ]
+  # Nothing comes before the first token of a piece to predict it from.
+  masked = [(own, np.arange(len(own)) > 0) for own in parts]
+  row = packing.make_row(masked, range(len(parts)), row_tokens)
+  lengths = [len(own) for own in parts]
+  last = sum(lengths)
+  domain_ids = np.zeros(row_tokens, np.int32)
+  domain_ids[:last] = np.repeat(source.domains[documents], lengths)
+  if len(parts) and plan.is_full[i]:
+    row['positions'][:last], row['segment_ids'][:last] = np.arange(last), 1
+    row['loss_mask'][1:last] = 1
+  return row | dict(domain_ids=domain_ids)
 
 
 def batches(

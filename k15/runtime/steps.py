@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from k15.checkpoints import state as state_lib
-from k15.data_types import TrainState
+from k15.data_types import Batch, TrainState
+from k15.equations import losses
 from k15.runtime import context as context_lib
 from k15.runtime.context import Context
 from k15.training import logs
@@ -111,6 +113,17 @@ def run(
       state = _steps(context, stage, loop, step, state, start, checkpoints)
   checkpoints.close()
   return state
+
+
+def mean_loss(
+  logprobs: jax.Array, rows: Batch
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """The mean negative log-likelihood of the targets of a packed `Batch`."""
+  # All targets weigh the same, so a row counts as one sequence.
+  one_sequence = jnp.minimum(rows.segment_ids, 1)
+  return losses.next_token(
+    logprobs, one_sequence, rows.loss_mask, rows.pg_weight
+  )
 
 
 def make_policy_step(

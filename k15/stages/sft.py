@@ -9,20 +9,19 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from k15.checkpoints import stage_inputs
 from k15.data import conversations
 from k15.data import packing
 from k15.data.packing import TokenPair
-from k15.data_types import Batch, TrainState
+from k15.data_types import TrainState
 from k15.devices import hosts
-from k15.equations import losses
 from k15.runtime import steps as steps_lib
 from k15.runtime import task as task_lib
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.training import batching
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -242,42 +241,14 @@ def _loop(context, stage, make_pairs, start):
   return steps_lib.Loop(
     steps=stream.steps,
     log_every=context.config[stage].log_every,
-    batch=lambda _: context.layout.place_rows(_batch(next(stream.batches))),
-    make_step=functools.partial(steps_lib.make_policy_step, context, _loss),
+    batch=lambda _: context.layout.place_rows(
+      batching.supervised(next(stream.batches))
+    ),
+    make_step=functools.partial(
+      steps_lib.make_policy_step, context, steps_lib.mean_loss
+    ),
     name_metrics=_metrics,
     source=stream.batches,
-  )
-
-
-def _loss(logprobs, rows):
-  # All targets weigh the same, so a row counts as one sequence.
-  one_sequence = jnp.minimum(rows.segment_ids, 1)
-  return losses.next_token(
-    logprobs, one_sequence, rows.loss_mask, rows.pg_weight
-  )
-
-
-def _batch(arrays: dict[str, np.ndarray]) -> Batch:
-  """Packed examples as a Batch; every target token weighs the same."""
-  shape = (len(arrays['tokens']), 1)
-  # A mean over the batch, not over each micro-batch: those with few targets
-  # would weigh as much as those with many.
-  weight = 1.0 / max(1.0, float(arrays['loss_mask'].sum()))
-  zeros = np.zeros_like(arrays['loss_mask'])
-  used = arrays['segment_ids'].any(axis=1)  # the last batch may have less
-  return Batch(
-    tokens=arrays['tokens'],
-    positions=arrays['positions'],
-    segment_ids=arrays['segment_ids'],
-    loss_mask=arrays['loss_mask'],
-    ref_logprobs=zeros,
-    kl_logprobs=zeros,
-    behavior_logprobs=zeros,
-    current_mask=zeros,
-    advantage=np.zeros(shape, np.float32),
-    pg_weight=np.full(shape, weight, np.float32),
-    reg_weight=np.zeros(shape, np.float32),
-    num_rows=np.array(used.sum(), np.int32),
   )
 
 

@@ -372,3 +372,32 @@ def split_minibatches(groups: list, num_parts: int) -> list[list]:
   # By integers: with rounded shares the last part could be empty.
   ends = [count * (part + 1) // num_parts for part in range(num_parts)]
   return [groups[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+
+
+def supervised(arrays: dict[str, np.ndarray]) -> Batch:
+  """Packed rows of a supervised stage; every target token weighs the same.
+
+  Args:
+    arrays: [B, T] as of `packing.make_row`, or with `domain_ids` as well.
+  """
+  shape = (len(arrays['tokens']), 1)
+  # A mean over the batch, not over each micro-batch: those with few targets
+  # would weigh as much as those with many.
+  weight = 1.0 / max(1.0, float(arrays['loss_mask'].sum()))
+  zeros = np.zeros_like(arrays['loss_mask'])
+  used = arrays['segment_ids'].any(axis=1)  # the last batch may have less
+  return Batch(
+    tokens=arrays['tokens'],
+    positions=arrays['positions'],
+    segment_ids=arrays['segment_ids'],
+    loss_mask=arrays['loss_mask'],
+    ref_logprobs=zeros,
+    kl_logprobs=zeros,
+    behavior_logprobs=zeros,
+    current_mask=zeros,
+    advantage=np.zeros(shape, np.float32),
+    pg_weight=np.full(shape, weight, np.float32),
+    reg_weight=np.zeros(shape, np.float32),
+    num_rows=np.array(used.sum(), np.int32),
+    domain_ids=arrays.get('domain_ids'),
+  )

@@ -22,6 +22,7 @@ from k15.runtime import context as context_lib
 from k15.runtime import steps as steps_lib
 from k15.runtime import weights
 from k15.stages import sft
+from k15.training import batching
 from k15.training import optimizer as optimizer_lib
 
 
@@ -151,10 +152,10 @@ def test_packed_is_unpacked(whole):
     layout = jax.tree.map(lambda x: x.sharding, state)
     schedule = optimizer_lib.constant_schedule(0.01, 0)
     step = steps_lib.make_policy_step(
-      context, sft._loss, optimizer, schedule, layout
+      context, steps_lib.mean_loss, optimizer, schedule, layout
     )
     with context.layout.use_mesh():
-      values.append(step(state, sft._batch(arrays))[1])
+      values.append(step(state, batching.supervised(arrays))[1])
   for key in ('loss', 'grad_norm', 'entropy_sum', 'tokens'):
     assert float(values[0][key]) == pytest.approx(
       float(values[1][key]), rel=1e-5

@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from k15.data_types import TrainState
@@ -21,6 +22,7 @@ from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages.pretraining import document_rows
 from k15.stages.pretraining import text_measures
+from k15.training import batching
 
 
 def longest(config: Any, stage: str) -> int:
@@ -106,12 +108,12 @@ def _batch(context, phases, i):
   """The batch of step i, made by its number alone."""
   place = bisect.bisect_right(phases, i, key=lambda phase: phase.first) - 1
   arrays = phases[place].batches[i - phases[place].first]
-  return context.layout.place_rows(text_measures.batch_of(arrays))
+  return context.layout.place_rows(batching.supervised(arrays))
 
 
 def _make_step(context, phases, num_domains, optimizer, schedule, layout):
   """A step for each row length, which a batch chooses by its shape."""
-  loss = text_measures.loss_of(num_domains)
+  loss = functools.partial(_loss, num_domains)
   steps = {
     phase.row_tokens: steps_lib.make_policy_step(
       context, loss, optimizer, schedule, layout, phase.micro_rows
@@ -119,6 +121,17 @@ def _make_step(context, phases, num_domains, optimizer, schedule, layout):
     for phase in phases
   }
   return lambda state, batch: steps[batch.tokens.shape[1]](state, batch)
+
+
+def _loss(num_domains, logprobs, rows):
+  """The mean loss of a batch, and the sums of each domain beside it."""
+  loss, metrics = steps_lib.mean_loss(logprobs, rows)
+  nats, tokens = text_measures.domain_sums(
+    -jax.lax.stop_gradient(logprobs), rows, num_domains
+  )
+  for d in range(num_domains):
+    metrics |= {f'nats_{d}': nats[d], f'tokens_{d}': tokens[d]}
+  return loss, metrics
 
 
 def _metrics(store, values):

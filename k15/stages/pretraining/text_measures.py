@@ -4,7 +4,6 @@ The loss of each domain at each row length, and whether notes are found: numbers
 that are logged before, while and after a stage of pretraining trains.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,40 +15,18 @@ from k15 import files
 from k15 import streams
 from k15.data import mixture
 from k15.data import needles
-from k15.data.conversations import DataError
+from k15.data.documents import DataError
 from k15.data.documents import DocumentStore
 from k15.data_types import Batch, TrainState
 from k15.devices import hosts
 from k15.equations import losses
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.training import batching
 from k15.training import update
 
 # Rows of a length, whose micro-batches have so many: (length, micro_rows).
 Sizes = list[tuple[int, int]]
-
-
-def batch_of(arrays: dict[str, np.ndarray]) -> Batch:
-  """Packed rows as a Batch; every target token weighs the same."""
-  shape = (len(arrays['tokens']), 1)
-  weight = 1.0 / max(1.0, float(arrays['loss_mask'].sum()))
-  zeros = np.zeros_like(arrays['loss_mask'])
-  used = arrays['segment_ids'].any(axis=1)  # The last batch may have less.
-  return Batch(
-    tokens=arrays['tokens'],
-    positions=arrays['positions'],
-    segment_ids=arrays['segment_ids'],
-    loss_mask=arrays['loss_mask'],
-    ref_logprobs=zeros,
-    kl_logprobs=zeros,
-    behavior_logprobs=zeros,
-    current_mask=zeros,
-    advantage=np.zeros(shape, np.float32),
-    pg_weight=np.full(shape, weight, np.float32),
-    reg_weight=np.zeros(shape, np.float32),
-    num_rows=np.array(used.sum(), np.int32),
-    domain_ids=arrays['domain_ids'],
-  )
 
 
 def domain_sums(
@@ -137,7 +114,7 @@ def _losses_of(context, store, length, micro):
     [mixture.make_row(store, plan, i, length) for i in range(plan.num_rows)],
     micro,
   )
-  compute, batch = _forward(context, micro), batch_of(arrays)
+  compute, batch = _forward(context, micro), batching.supervised(arrays)
 
   @jax.jit
   def sums(params, batch):
@@ -184,7 +161,7 @@ def _needles_of(context, store, length, micro, count):
     )
     for i in range(count)
   ]
-  batch = context.layout.place_rows(batch_of(_padded(rows, micro)))
+  batch = context.layout.place_rows(batching.supervised(_padded(rows, micro)))
   compute = _forward(context, micro)
 
   @jax.jit
@@ -205,22 +182,3 @@ def _padded(rows: list[dict[str, Any]], micro: int) -> dict[str, np.ndarray]:
   empty = {key: np.zeros_like(value) for key, value in rows[0].items()}
   rows = rows + [empty] * (-len(rows) % micro)
   return {key: np.stack([row[key] for row in rows]) for key in empty}
-
-
-def loss_of(num_domains: int) -> update.Loss:
-  """The mean negative log-likelihood of a batch, and that of each domain."""
-  return functools.partial(_loss, num_domains)
-
-
-def _loss(num_domains, logprobs, rows):
-  # All targets weigh the same, so a row counts as one sequence.
-  one_sequence = jnp.minimum(rows.segment_ids, 1)
-  loss, metrics = losses.next_token(
-    logprobs, one_sequence, rows.loss_mask, rows.pg_weight
-  )
-  nats, tokens = domain_sums(
-    -jax.lax.stop_gradient(logprobs), rows, num_domains
-  )
-  for d in range(num_domains):
-    metrics |= {f'nats_{d}': nats[d], f'tokens_{d}': tokens[d]}
-  return loss, metrics

@@ -4,6 +4,7 @@ Tiny: rows of 16 and 32 tokens, documents of a file.
 """
 
 import dataclasses
+import functools
 import json
 import threading
 
@@ -26,7 +27,7 @@ from k15.runtime import weights
 from k15.stages import kinds
 from k15.stages.pretraining import document_rows
 from k15.stages.pretraining import pretrain
-from k15.stages.pretraining import text_measures
+from k15.training import batching
 from k15.training import optimizer as optimizer_lib
 
 STAGES = ('pretrain', 'cooldown', 'long_context')
@@ -262,13 +263,13 @@ def test_packed_is_unpacked(whole):
     state = weights.init_state(context.layout, optimizer, params, 0, 'pretrain')
     step = steps_lib.make_policy_step(
       context,
-      text_measures.loss_of(3),
+      functools.partial(pretrain._loss, 3),
       optimizer,
       optimizer_lib.constant_schedule(0.01, 0),
       jax.tree.map(lambda x: x.sharding, state),
     )
     with context.layout.use_mesh():
-      found.append(step(state, text_measures.batch_of(arrays))[1])
+      found.append(step(state, batching.supervised(arrays))[1])
   for key in ('loss', 'grad_norm', 'tokens', 'nats_0', 'nats_2', 'tokens_1'):
     assert float(found[0][key]) == pytest.approx(float(found[1][key]), rel=1e-5)
 
