@@ -136,7 +136,8 @@ def long_tail_operation(strategies):
 
   strategies maps a name to `run(lengths, rehearse)`.  With rehearse set, run
   does no more than make the timed run warm.  The first command for some
-  lengths tries them all; one that names a strategy has that one instead.
+  lengths tries them all; one that names a strategy has that one instead, and
+  may have `settings` for it.
   """
   chosen = {}
 
@@ -153,8 +154,9 @@ def long_tail_operation(strategies):
     reply = {}
     if name is None:
       reply, name = pick(lengths)
+    given = {k: v for k, v in command.items() if k == 'settings'}
     start = mark()
-    strategies[name](lengths, False)
+    strategies[name](lengths, False, **given)
     reply.update(since(start))
     return {**reply, 'strategy': name, 'useful_tokens': sum(lengths)}
 

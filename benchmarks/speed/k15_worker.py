@@ -142,13 +142,14 @@ def continuous_batches(params, num_slots):
   """As soon as a response is done, its slot takes the next request."""
   rollouts = {}
 
-  def run(lengths, rehearse):
+  def run(lengths, rehearse, settings=None):
     longest = max(lengths)
-    if longest not in rollouts:
-      settings = long_tail_settings(num_slots, longest)
-      rollouts[longest] = make_rollout(params, settings)
+    whole = long_tail_settings(num_slots, longest) | (settings or {})
+    key = json.dumps(whole, sort_keys=True)
+    if key not in rollouts:
+      rollouts[key] = make_rollout(params, whole)
     budgets = [min(n, 4) for n in lengths] if rehearse else lengths
-    answer_all(rollouts[longest], requests(budgets))
+    answer_all(rollouts[key], requests(budgets))
 
   return run
 

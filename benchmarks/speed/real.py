@@ -9,11 +9,12 @@ model's chat, all of one length; nothing but its length ends a response.
 
   generate      64 prompts, 64 tokens each; k15 / transformers' generate and
                 llama.cpp, whole and, less what one token takes, decoding alone;
-                once more with a rollout in bfloat16, whole
-  long_tail     64 prompts, 8 to 256 tokens, most of them short
+                whole once more with a rollout in bfloat16
+  long_tail     64 prompts, 8 to 256 tokens, most of them short; both rollouts
   step          8 prompts, 8 responses each of 64 tokens, reward, advantages,
-                one update; k15's with the pull to the reference (tau = 0.1),
-                TRL's GRPOTrainer with beta = 0.04, 8 rows at once in both
+                one update; k15's with the pull to the reference (tau = 0.1), 4
+                responses behind the prompt that they share in a row; TRL's
+                GRPOTrainer with beta = 0.04; 8 responses at once in both
   lora          k15's step with adapters of rank 16 / the whole
   logprob_diff  |log-prob of the rollout - that of the training forward|
 
@@ -55,6 +56,7 @@ GROUPS, MICRO = (8, 8), 8  # Of a step; TRL's own default is 8 rows, too.
 # The long tail of `rl_step`, at a quarter of its lengths.
 LENGTHS = tuple(max(8, n // 4) for n in rl_step.LONG_TAIL)
 HALF = {'rollout.dtype': 'bfloat16'}
+SHARED = 4  # Responses of a row of k15's step.
 LORA_KEY, LORA_RANK = 'policy.lora_rank', 16
 TINY = dict(rows=4, tokens=4, longest=8, groups=(2, 2), micro=2, diff_tokens=6)
 
@@ -116,10 +118,13 @@ def generation(given, peers, args):
       # By the same way of batching: one is taken from the other below.
       one = dict(lengths=lengths['one token'])
       rows['one token'] = {k: c | one for k, c in rows['generate'].items()}
-      # In a process of its own: it has its own weights and programs.
-      names.append('k15_half')
       half = dict(op='generate', tokens=args.tokens, settings=HALF)
       rows['generate'] |= dict(k15_half=half)
+    if 'long_tail' in rows:
+      half = rows['long_tail']['k15'] | dict(settings=HALF)
+      rows['long_tail'] |= dict(k15_half=half)
+    # In a process of its own: it has its own weights and programs.
+    names.append('k15_half')
     with rl_step.started(names, args) as workers:
       seconds = {
         row: medians(rl_step.measure(workers, row, commands, args))
@@ -157,10 +162,11 @@ def show_speeds(seconds, lengths):
 def half_of(row, speeds):
   """What the result has of a row of the rollout in bfloat16."""
   half = speeds['k15_half']
-  result = {f'{row}_bf16_tokens_per_second': half}
-  if 'trl' in speeds:
-    result[f'{row}_bf16_ratio_transformers'] = half / speeds['trl']
-  return result
+  return {f'{row}_bf16_tokens_per_second': half} | {
+    f'{row}_bf16_ratio_{KEYS[name]}': half / speeds[name]
+    for name in KEYS
+    if name in speeds
+  }
 
 
 def ways_of(row, args):
@@ -183,9 +189,14 @@ def versions_of(workers):
 def steps(given, peers, args):
   """Rows of an RL step, and what of k15 is counted; as `generation`."""
   full = dict(op='step', tokens=args.tokens)
-  commands = {'k15': full}
+  shared = {
+    'rl.row_responses': SHARED,
+    'optimizer.micro_batch_rows': max(1, args.micro // SHARED),
+  }
+  commands = {'k15': full | dict(settings=shared)}
   if 'lora' in args.ops and has_lora():
-    commands['k15_lora'] = full | dict(settings={LORA_KEY: LORA_RANK})
+    adapters = shared | {LORA_KEY: LORA_RANK}
+    commands['k15_lora'] = full | dict(settings=adapters)
   if 'step' in args.ops and 'trl' in peers:
     commands['trl'] = full | dict(beta=args.beta)
   given_more = dict(groups=args.groups, micro=args.micro, beta=args.beta)
