@@ -48,11 +48,11 @@ def get_config(variant=''):
   config.rollout.prefill_batch = 16
   config.policy.lora_rank = 16
   config.sft.update(
-    steps=24, num_examples=500, batch_tokens=1024, optimizer='adam',
+    steps=14, num_examples=500, batch_tokens=1024, optimizer='adam',
     learning_rate=2e-3, end_learning_rate=5e-4, warmup_steps=2, log_every=4,
   )  # fmt: skip
   config.rl.update(
-    iterations=24, problems_per_iteration=16, updates_per_iteration=2,
+    iterations=20, problems_per_iteration=16, updates_per_iteration=2,
     row_responses=2,
   )  # fmt: skip
   # Two updates are too few for moments that begin anew with an iteration: the
@@ -65,7 +65,7 @@ def get_config(variant=''):
   config.loss.keep_zero_variance_groups = False
   config.evaluation.problems = 256
   config.evaluation.before = True
-  config.saving.update(every_iterations=5, every_sft_steps=12, keep=1)
+  config.saving.update(every_iterations=5, every_sft_steps=7, keep=1)
   if variant == 'smoke':
     _smoke(config)
   elif variant:
