@@ -47,7 +47,6 @@ NUMBERS = {
   'comparison': 51,  # bootstrap of two of them
   # -- the stage it is drawn for, and what stages share
   **{name: s.stream for name, s in stages.STAGES.items() if s.stream},
-  'reward': 106,  # the classic reward model
   'responses': 108,  # that long2short's stages share
   'held_out': 109,  # evaluations after stages, on the same draws to compare
 }
