@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 from k15 import streams
+from k15.config import routes
 from k15.data_types import Batch, Group, StopReason
 from k15.devices import sharding
 from k15.equations import advantages
@@ -47,13 +48,26 @@ def total_rewards(
     )
   weight = advantages.length_weight(iteration, c.weight, c.start_iteration)
   shaped = advantages.total_rewards(rewards, is_correct_P_K, lengths, weight)
-  for stop, penalty in (
-    (StopReason.REPETITION, config.rl.repetition_penalty),
-    (StopReason.MAX_LENGTH, config.rl.overlong_penalty),
-  ):
-    stopped = [[t.stop is stop for t in g.trajectories] for g in groups]
-    shaped = shaped - penalty * np.array(stopped)
-  return shaped
+  r = config.rl
+  penalties = dict.fromkeys(StopReason, 0.0)
+  penalties[StopReason.REPETITION] = r.repetition_penalty
+  if r.overlong_tokens:
+    longest = _longest(config, groups)
+    over = advantages.overlong_shares(lengths, longest, r.overlong_tokens)
+    shaped = shaped - r.overlong_penalty * over
+  else:
+    penalties[StopReason.MAX_LENGTH] = r.overlong_penalty
+  return shaped - np.array(
+    [[penalties[t.stop] for t in g.trajectories] for g in groups]
+  )
+
+
+def _longest(config, groups):
+  """Tokens that a response to each group's problem may have."""
+  r = config.rollout
+  found = routes.lengths_of(r.domain_max_lengths)
+  domains = [group.problem.domain for group in groups]
+  return [min(r.max_length, found.get(d, r.max_length)) for d in domains]
 
 
 def group_advantages(

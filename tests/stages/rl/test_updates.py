@@ -37,6 +37,24 @@ def test_what_is_cut_at_its_longest_pays_if_asked(tmp_path):
   np.testing.assert_allclose(found, [[1.0, -0.5, 0.0]])
 
 
+def test_a_penalty_that_grows_over_the_last_tokens(tmp_path):
+  config = small_run.make_config(
+    tmp_path,
+    rl__overlong_penalty=0.5,
+    rl__overlong_tokens=4,
+    rollout__domain_max_lengths=('short:8',),
+  )
+  stops = [StopReason.EOS, StopReason.MAX_LENGTH, StopReason.EOS]
+  long = small_run.make_group(0, (1.0, 0.0, 1.0), (12, 16, 13), stops)
+  short = small_run.make_group(1, (1.0, 0.0, 1.0), (4, 8, 6), stops)
+  problem = dataclasses.replace(short.problem, domain='short')
+  short = dataclasses.replace(short, problem=problem)
+  right = np.array([[True, False, True]] * 2)
+  found = updates.total_rewards(config, [long, short], right, 0)
+  # Of 16 tokens the last 4, of 8 too: (13 - 12) / 4 and (6 - 4) / 4 of 0.5.
+  np.testing.assert_allclose(found, [[1, -0.5, 0.875], [1, -0.5, 0.75]])
+
+
 def test_toggle_limits_the_reward_of_its_iterations(tmp_path):
   config = small_run.make_config(
     tmp_path,
