@@ -188,6 +188,10 @@ def _experiment():
       # what is outside [1 / cap, cap].  NP; Yao et al. 2025, and IcePop.
       rollout_correction='none', rollout_correction_cap=2.0,
       rollout_correction_level='token',  # 'token', or 'sequence': of a response
+      # Of a loss of supervised fine-tuning in every update, the mean over the
+      # tokens of so many of the task's worked solutions: K2's PTX term, whose
+      # form, weight and amount are NP.
+      ptx_weight=0.0, ptx_examples=8,
       # -- method='grpo'
       grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
       grpo_clip_high=0.0,  # epsilon of its upper side (DAPO: 0.28); 0: the same

@@ -34,6 +34,7 @@ NUMBERS = {
   'held-out answer pairs': 15,
   'problem sampler': 20,  # for a stage
   'updates': 21,  # for a stage, by iteration: what is left out, and the order
+  'kept examples': 22,  # for a stage, by iteration: worked solutions, in RL
   'example order': 30,  # for a stage, by epoch
   'file order': 31,  # for a stage, by file and turn
   'row order': 32,  # for a stage, by epoch

@@ -42,6 +42,7 @@ from k15.stages import reward_models
 from k15.stages import sft
 from k15.training import logs
 
+ROWS = 25  # of a step of the classic model
 PAPER = dict(classic=84.4, reasoning=98.5)
 SETTINGS = {
   'tokenizer.words': judged.WORDS,
@@ -57,7 +58,6 @@ SETTINGS = {
   'cot_rm.batch_tokens': 1024,
   'cot_rm.packing': 'best_fit',
   'cot_rm.log_every': 100,
-  'classic_rm.batch_tokens': 1024,
   'classic_rm.log_every': 100,
 }
 
@@ -141,8 +141,10 @@ def run_seed(seed, args, workdir):
       c = config.classic_rm
       c.text_weight = args.text_weight
       c.learning_rate, c.end_learning_rate = args.rate, args.rate / 10
-      rows = c.batch_tokens // reward_models.columns_of(config)
-      steps = c.steps = args.classic_epochs * len(pairs) // rows
+      # As many pairs a step, with texts behind them or without.
+      c.batch_tokens = ROWS * reward_models.columns_of(config)
+      steps = c.steps = max(1, args.classic_epochs * len(pairs) // ROWS)
+      c.warmup_steps = min(c.warmup_steps, steps - 1)
       judge = train_classic(context, pairs, args.warm and trunk)
     else:
       steps = config.cot_rm.steps = _steps_of_text(context, pairs)

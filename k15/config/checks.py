@@ -215,6 +215,13 @@ def _check_loss(get):
     f'loss.grpo_ratio is {ratio!r}, and takes no weights of tokens: '
     "loss.rollout_correction_level has to be 'sequence'",
   )
+  has_ratio = method in ('grpo', 'token_clip') or correction != 'none'
+  keys.refuse(
+    get('loss.ptx_weight') and has_ratio,
+    f'loss.ptx_weight is {get("loss.ptx_weight")}, and loss.method {method!r}'
+    f' with loss.rollout_correction {correction!r} has ratios to what sampled,'
+    ' which worked solutions do not have',
+  )
   keys.refuse(
     method == 'token_clip' and correction != 'none',
     f'loss.rollout_correction is {correction!r}, and loss.method {method!r} has'

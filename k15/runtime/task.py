@@ -114,6 +114,22 @@ class Task:
     """The same of any text put to the policy, as `encode_turn` puts it."""
     return thinking.opening_of(self._put(text)[0])
 
+  def draw_pairs(
+    self, count: int, max_prompt: int, max_length: int, rng: np.random.Generator
+  ) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Prompts and responses of examples that are drawn, less what is too long.
+
+    Args:
+      count: of examples, drawn with replacement.
+      max_prompt, max_length: tokens of a prompt, of a response and its end.
+    """
+    drawn = rng.integers(len(self.examples), size=count)
+    chosen = dataclasses.replace(
+      self, examples=[self.examples[i] for i in drawn]
+    )
+    pairs, _ = sft_pairs(chosen, max_length)
+    return [pair for pair in pairs if len(pair[0]) <= max_prompt]
+
   def _chat(self, text):
     messages = [dict(role='user', content=text)]
     if self.system_prompt:
@@ -257,6 +273,11 @@ def _check_enough(config, task):
   if is_evaluated and not task.held_out:
     raise ValueError(
       'there are 0 held-out problems, and nothing to evaluate on'
+    )
+  if config.loss.ptx_weight and not task.examples:
+    raise ValueError(
+      f'loss.ptx_weight is {config.loss.ptx_weight}, and there are 0 worked'
+      ' solutions'
     )
   # The end-of-sequence token needs a place too.
   most = config.rollout.max_length - 1
