@@ -59,12 +59,13 @@ def _experiment():
     checkpoint='',  # empty: random weights
     # In the order of `k15/config/stages.py`: 'pretrain', 'cooldown',
     # 'long_context', 'curate' (if it samples, with a checkpoint or after
-    # 'sft'), 'sft', 'sft_long', 'long_cot', 'rl', 'merge', 'shortest', 'dpo',
-    # 'short_rl', 'evaluate'.
+    # 'sft'), 'sft', 'sft_long', 'classic_rm', 'cot_rm', 'long_cot', 'rl',
+    # 'merge', 'shortest', 'dpo', 'short_rl', 'evaluate'.
     stages=('sft', 'rl'),
     task=dict(
       # Problems without end of whole numbers, 'arithmetic', or in words,
-      # 'word_problems'; 'file' reads them.
+      # 'word_problems'; some that have several right forms of their answer,
+      # 'equal_answers'; 'file' reads them.
       name='arithmetic',
       # -- name='file': JSONL, JSON (an array) or Parquet.  A problem may lack
       # domain, discipline, difficulty, `id` and the solution that SFT needs.
@@ -125,6 +126,10 @@ def _experiment():
       max_group_age=8,  # iterations; older ones count as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
       overlong_penalty=0.0,  # the same of what is cut at its longest; K2, NP
+      # Last tokens of the longest response over which that penalty grows from
+      # 0, finished or not: DAPO's soft overlong punishment, which has 4,096 and
+      # a penalty of 1; 0: none.
+      overlong_tokens=0,
       log_trajectories=4,  # responses written to disk per iteration
     ),
     rollout=dict(
@@ -148,6 +153,7 @@ def _experiment():
       #   code_tests    the program passes the problem's tests, in a sandbox
       #   r1_format     <think> </think> <answer> </answer>, nothing else
       #   r1_latin, r1_cjk  the share of thinking that is in this script
+      #   classic_rm, cot_rm  a model says so: see `reward_model`
       # A correct answer earns 1.  'math_answers+0.5*r1_format' adds what the
       # format earns, as DeepSeek-R1-Zero does; the first says which are right.
       default='exact_answer', routes=(),
@@ -155,6 +161,9 @@ def _experiment():
       # age of its group, earns 0 and is not right, in evaluation too; False
       # judges it as it stands.  (Guesses of curation always are.)
       cut_is_wrong=True,
+      # A rule that judges beside a reward model and earns nothing: it tells how
+      # often the model is deceived, and evaluates; empty: none.
+      truth='',
     ),
     loss=dict(
       # 'mirror_descent' (k1.5 eq. 3), 'reinforce' (tau = 0), 'rest' (fit the
@@ -179,6 +188,10 @@ def _experiment():
       # what is outside [1 / cap, cap].  NP; Yao et al. 2025, and IcePop.
       rollout_correction='none', rollout_correction_cap=2.0,
       rollout_correction_level='token',  # 'token', or 'sequence': of a response
+      # Of a loss of supervised fine-tuning in every update, the mean over the
+      # tokens of so many of the task's worked solutions: K2's PTX term, whose
+      # form, weight and amount are NP.
+      ptx_weight=0.0, ptx_examples=8,
       # -- method='grpo'
       grpo_clip=0.2,  # epsilon of the ratio clip (DeepSeek-R1 v2: 10)
       grpo_clip_high=0.0,  # epsilon of its upper side (DAPO: 0.28); 0: the same
@@ -402,12 +415,34 @@ def _other_stages():
       max_length=128,  # of a response, evaluation included; short on purpose
       length_weight=0.5,  # of the length reward, from the start
     ),
-    # The classic reward model, k1.5 2.3.5, of `k15/stages/reward_models.py` and
-    # no stage, in rows of rollout.max_prompt_length.  All NP.
+    # The two reward models of k1.5 2.3.5: what the stages 'classic_rm' and
+    # 'cot_rm' learn from, and how the rewards of these names ask them.  All NP.
     reward_model=dict(
-      batch_tokens=8192, steps=1500, optimizer='muon', learning_rate=1e-2,
-      end_learning_rate=3e-4, warmup_steps=50, log_every=25,
+      # Rows of question, reference, response, `correct`, true or false, and,
+      # for 'cot_rm', the reasoning before that; none: generated pairs of these
+      # kinds.  Held out are pairs that neither learns from.
+      files=(),
+      kinds=('fraction', 'decimal', 'expression', 'unit', 'ordering'),
+      pairs=20000, held_out=400,
+      # Where each is: a model's directory or the workdir that made it; empty:
+      # what the stage of this run leaves.  Or services that have it, of
+      # `python -m k15.serve_reward`, 'http://host:port' each; or, of 'cot_rm',
+      # an OpenAI-compatible server, 'http://host:port/v1', and its model there,
+      # whose key is in $K15_SERVER_KEY.
+      classic='', cot='', classic_services=(), cot_services=(),
+      cot_server='', cot_server_model='', server_seconds=600.0,
+      sees='answer',  # of a response; or 'response', all behind its thinking
+      max_prompt_length=512, max_length=512,  # tokens of a case, of a judgement
+      temperature=0.3,  # of a judgement: a second attempt has to differ
     ),
+    classic_rm=dict(  # A value head on the model before; rates NP.
+      batch_tokens=8192, steps=1500, optimizer='adam', learning_rate=1e-3,
+      end_learning_rate=1e-4, warmup_steps=50, log_every=25,
+      # Of the next token of its prompts, and of the reasoning where there is
+      # some, in a loss beside the label's one bit; 0: the label alone.
+      text_weight=0.0,
+    ),
+    cot_rm=_supervised() | dict(packing='first_fit', row_tokens=1024),
     saving=dict(every_iterations=10, every_sft_steps=500, keep=2),
   )  # fmt: skip
 
@@ -478,7 +513,9 @@ def _machines():
       max_requests=4096, max_tokens=1 << 26, max_message_bytes=4 << 20,
     ),
     reward=dict(
-      threads=4,  # responses judged at once, while others are sampled
+      # Responses judged at once, while others are sampled; by a reward model of
+      # this process in one batch.
+      threads=4,
       # Reward services that run the programs, 'http://host:port' each; none: a
       # sandbox of this process.  Their token: the file, or $K15_REWARD_TOKEN.
       services=(), token_file='',

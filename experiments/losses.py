@@ -24,12 +24,14 @@ VARIANTS = {
   # arXiv 2503.20783, section 3.2: no length in the loss, no std.
   'dr_grpo': _GRPO
   | {'loss.pg_norm': 'const_max_len', 'loss.grpo_divides_by_std': False},
-  # arXiv 2503.14476, 3.1 to 3.3; 3.4, overlong rewards, is not here.
+  # arXiv 2503.14476, 3.1 to 3.4; of 20,480 tokens theirs are the last 4,096.
   'dapo': _GRPO
   | {
     'loss.pg_norm': 'token_mean',
     'loss.grpo_clip_high': 0.28,
     'rl.refill_rounds': 4,  # NP: it samples until the batch is full.
+    'rl.overlong_penalty': 1.0,
+    'rl.overlong_tokens': 51,  # of 256, a fifth as well
   },
   # arXiv 2507.18071, equations 5 to 7 and section 5.1.
   'gspo': _GRPO

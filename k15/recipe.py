@@ -50,8 +50,10 @@ def run(context: Context) -> dict[str, Any]:
       if kind == 'curate':
         context = _curate(context, source)
         continue
-      source = kinds.train(context, stage, source)
-      found = held_out.measured(context, stage, source)
+      model = kinds.train(context, stage, source)
+      found = held_out.measured(context, stage, model)
+      # No stage goes on from a reward model.
+      source = source if stages.STAGES[stage].makes_judge else model
     if hosts.is_first():
       summary |= found | dict(seconds=already + time.time() - start)
       files.replace_json(path, summary)
@@ -86,7 +88,9 @@ def _problems(context, stage):
   if kind == 'sft':
     has_files = context.config[stage].files
     return [] if has_files else _plain(context.task.examples)
-  return [] if kind in ('merge', 'text') else _plain(context.task.train)
+  if kind in ('merge', 'text', 'classic_rm', 'cot_rm'):
+    return []
+  return _plain(context.task.train)
 
 
 def _plain(entries):

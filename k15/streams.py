@@ -34,6 +34,7 @@ NUMBERS = {
   'held-out answer pairs': 15,
   'problem sampler': 20,  # for a stage
   'updates': 21,  # for a stage, by iteration: what is left out, and the order
+  'kept examples': 22,  # for a stage, by iteration: worked solutions, in RL
   'example order': 30,  # for a stage, by epoch
   'file order': 31,  # for a stage, by file and turn
   'row order': 32,  # for a stage, by epoch
@@ -47,7 +48,6 @@ NUMBERS = {
   'comparison': 51,  # bootstrap of two of them
   # -- the stage it is drawn for, and what stages share
   **{name: s.stream for name, s in stages.STAGES.items() if s.stream},
-  'reward': 106,  # the classic reward model
   'responses': 108,  # that long2short's stages share
   'held_out': 109,  # evaluations after stages, on the same draws to compare
 }

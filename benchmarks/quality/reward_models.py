@@ -8,7 +8,8 @@ random trunk and see the same stream of answer pairs (`k15.data.answer_pairs`):
 the classic one with labels, the other with the reasoning too.  A pair is about
 18 tokens for the first and 46 for the second, which gives far more to learn
 from, as in the paper; `--classic-epochs 3` gives the first three times the
-steps.
+steps, `--text-weight 1` has it learn the texts too, and with `--warm` it begins
+with the trunk of the other, as the paper's begins with a language model.
 
 Prints one table, by form and in all, and a line RESULT with the numbers.
 """
@@ -27,59 +28,44 @@ import jax
 import numpy as np
 
 from experiments import base
+from experiments import judged
 from k15.checkpoints.tokenizer import ByteTokenizer
 from k15.data import answer_pairs
-from k15.data_types import Example, Problem
-from k15.generation import writers
 from k15.rewards import reward_model
 from k15.runtime import context as context_lib
 from k15.runtime import judges
-from k15.runtime import rollouts
+from k15.runtime import model_judges
 from k15.runtime import task as task_lib
 from k15.runtime import weights
+from k15.stages import judging
 from k15.stages import reward_models
 from k15.stages import sft
 from k15.training import logs
 
+ROWS = 25  # of a step of the classic model
 PAPER = dict(classic=84.4, reasoning=98.5)
-WORDS = (
-  'question: "', '"\nreference: "', '"\nresponse: "', '"\n', ' equal parts',
-  ' of ', ' shared by ', 'factor it', 'work it out', 'how much', 'x^2', ')(x',
-  'in this order', 'in any order', ', ', ' and ', ' is ', ' yes', ' no', ' r',
-  '\nso ', 'min', 'week', 'days', '\n</think>', '{"correct": ', 'true}',
-  'false}', '1 ',
-)  # fmt: skip
 SETTINGS = {
-  'tokenizer.words': WORDS,
+  'tokenizer.words': judged.WORDS,
   'policy.num_layers': 3,
   'policy.logprob_chunk': 4096,
-  'rollout.max_prompt_length': 40,
-  'rollout.max_length': 64,
-  'rollout.num_slots': 64,
   'rollout.prefill_batch': 32,
   'rollout.tokens_per_call': 16,
-  'rollout.repetition_count': 0,
   'optimizer.micro_batch_rows': 8,
-  'sft.batch_tokens': 1024,
-  'sft.log_every': 100,
-  'reward_model.batch_tokens': 1024,
-  'reward_model.log_every': 100,
-  'task.prompt_suffix': '',
+  'reward.threads': 64,
+  'reward_model.max_prompt_length': 40,
+  'reward_model.max_length': 64,
+  'cot_rm.row_tokens': 104,
+  'cot_rm.batch_tokens': 1024,
+  'cot_rm.packing': 'best_fit',
+  'cot_rm.log_every': 100,
+  'classic_rm.log_every': 100,
 }
-TEMPERATURE = 0.3  # of the judge; a second attempt has to differ
 
 
-def make_context(config, workdir, pairs):
-  """A run of its own on these pairs: prompts, and judgements to imitate."""
+def make_context(config, workdir):
+  """A run of its own."""
   tokenizer = ByteTokenizer(config.tokenizer.words)
-  examples = [
-    Example(
-      as_problem(pair),
-      reward_model.make_judgement(pair.reasoning, pair.is_correct),
-    )
-    for pair in pairs
-  ]
-  task = task_lib.Task(tokenizer, '', [], [], examples)
+  task = task_lib.Task(tokenizer, '', [], [], [])
   return context_lib.Context(
     config=config,
     workdir=workdir,
@@ -91,37 +77,32 @@ def make_context(config, workdir, pairs):
   )
 
 
-def as_problem(pair):
-  prompt = reward_model.make_prompt(pair.case)
-  answer = 'correct' if pair.is_correct else 'wrong'
-  return Problem(id=prompt, prompt=prompt, answer=answer, domain=pair.kind)
-
-
-def train_reasoning(context):
-  """Cases -> verdicts of the trained chain-of-thought model."""
+def train_reasoning(context, pairs):
+  """The trained parameters, and cases -> verdicts."""
   seed = context.config.seed
-  state = sft.train(context, lambda: weights.init_params(context.layout, seed))
-  rollout = rollouts.make_rollout(context, 'rl')
-  rollout.set_params(state.params, version=0)
-  generate = writers.as_function(
-    rollout,
-    context.task.tokenizer,
-    context.config.rollout.max_prompt_length,
-    context.config.rollout.max_length,
-    TEMPERATURE,
+  state = sft.train(
+    context,
+    lambda: weights.init_params(context.layout, seed),
+    'cot_rm',
+    lambda: judging.token_pairs(context, pairs),
   )
-  return lambda cases: reward_model.judge_by_reasoning(cases, generate)
+  judge = model_judges.by_reasoning(
+    context.config, context.shape, state.params, context.task.tokenizer
+  )
+  return state.params, judge
 
 
-def train_classic(context, pairs):
+def train_classic(context, pairs, trunk=None):
   """Cases -> verdicts of the trained classic model."""
-  encode = context.task.tokenizer.encode
-  examples = [
-    (encode(reward_model.make_prompt(pair.case)), pair.is_correct)
-    for pair in pairs
-  ]
-  state = reward_models.train(context, examples)
-  value = reward_models.make_value(context, state.params, rows=64)
+  state = reward_models.train(
+    context,
+    judging.labelled(context, pairs),
+    trunk and (lambda: jax.tree.map(lambda x: x.copy(), trunk)),
+  )
+  value = model_judges.make_value(
+    context.shape, state.params, context.task.tokenizer.begin, columns=40,
+    rows=64,
+  )  # fmt: skip
   return lambda cases: reward_model.judge_by_value(cases, value)
 
 
@@ -152,20 +133,22 @@ def run_seed(seed, args, workdir):
   config = base.get_config()
   config.update_from_flattened_dict(SETTINGS)
   config.seed = seed
-  columns = config.rollout.max_prompt_length
-  rows = config.reward_model.batch_tokens // columns
-  out = {}
-  for name in PAPER:
+  out, trunk = {}, None
+  for name in ('reasoning', 'classic'):
     start = time.perf_counter()
-    folder = pathlib.Path(workdir) / f'{name}-{seed}'
-    context = make_context(config, folder, pairs)
+    context = make_context(config, pathlib.Path(workdir) / f'{name}-{seed}')
     if name == 'classic':
-      steps = args.classic_epochs * len(pairs) // rows
-      config.reward_model.steps = steps
-      judge = train_classic(context, pairs)
+      c = config.classic_rm
+      c.text_weight = args.text_weight
+      c.learning_rate, c.end_learning_rate = args.rate, args.rate / 10
+      # As many pairs a step, with texts behind them or without.
+      c.batch_tokens = ROWS * reward_models.columns_of(config)
+      steps = c.steps = max(1, args.classic_epochs * len(pairs) // ROWS)
+      c.warmup_steps = min(c.warmup_steps, steps - 1)
+      judge = train_classic(context, pairs, args.warm and trunk)
     else:
-      steps = config.sft.steps = _steps_of_text(context)
-      judge = train_reasoning(context)
+      steps = config.cot_rm.steps = _steps_of_text(context, pairs)
+      trunk, judge = train_reasoning(context, pairs)
     accuracy, errors = measure(judge, held_out)
     seconds = time.perf_counter() - start
     out[name] = dict(accuracy=accuracy, errors=errors, seconds=seconds)
@@ -177,11 +160,11 @@ def run_seed(seed, args, workdir):
   return out
 
 
-def _steps_of_text(context):
+def _steps_of_text(context, pairs):
   """Steps in which each example is seen once."""
-  pairs, _ = task_lib.sft_pairs(context.task, context.config.rollout.max_length)
-  tokens = sum(len(prompt) + len(response) for prompt, response in pairs)
-  return max(1, tokens // context.config.sft.batch_tokens)
+  found, _ = judging.token_pairs(context, pairs)
+  tokens = sum(len(prompt) + len(response) for prompt, response in found)
+  return max(1, tokens // context.config.cot_rm.batch_tokens)
 
 
 def report(results):
@@ -222,6 +205,9 @@ def main():
   parser.add_argument('--pairs', type=int, default=27000)
   parser.add_argument('--held-out', type=int, default=400)
   parser.add_argument('--classic-epochs', type=int, default=1)
+  parser.add_argument('--rate', type=float, default=1e-3, help='its rate')
+  parser.add_argument('--text-weight', type=float, default=0.0)
+  parser.add_argument('--warm', action='store_true', help="the other's trunk")
   args = parser.parse_args()
   results = []
   with tempfile.TemporaryDirectory() as workdir:

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -22,6 +23,8 @@ from k15.checkpoints import hf
 from k15.checkpoints import hf_config
 from k15.checkpoints import hf_tokenizer
 from k15.checkpoints import tokenizer as tokenizer_lib
+from k15.checkpoints import value_heads
+from k15.config import stages as stages_lib
 from k15.devices import hosts
 from k15.model import policy
 
@@ -94,6 +97,9 @@ def _last(workdir, made):
     places = {path.stem: hf_config.read_json(path)['place'] for path in records}
     stages = sorted(places, key=places.get)
   last = [stage for stage in stages if stage in made]
+  # A reward model only where there is no policy.
+  known = stages_lib.STAGES
+  last.sort(key=lambda stage: stage in known and known[stage].makes_model)
   if not last:
     raise ValueError(
       f'{workdir} has the models {", ".join(sorted(made))}, and nothing there'
@@ -114,6 +120,15 @@ def read_shape(directory: pathlib.Path) -> dict[str, Any]:
     for key, value in shape.items()
     if key not in HOW and key != 'vocab_size'
   }
+
+
+def read_policy(
+  directory: pathlib.Path, how: Mapping[str, Any]
+) -> policy.PolicyConfig:
+  """The policy of a model, without adapters; `how` has the keys of HOW."""
+  found = hf_config.read_config(directory)
+  chosen = {key: how[key] for key in HOW} | dict(lora_rank=0)
+  return dataclasses.replace(found, **chosen)
 
 
 def read_words(directory: pathlib.Path) -> tuple[str, ...]:
@@ -199,6 +214,7 @@ def save(
   made_from: pathlib.Path | None,
   adapters: Any = None,
   base: pathlib.Path | None = None,
+  head: Any = None,
 ) -> None:
   """Writes a model in place of an earlier one, whole or not at all.
 
@@ -215,6 +231,7 @@ def save(
     adapters: that were trained and are in `params` already; None: there are
       none.
     base: directory of the model that they belong to, if any.
+    head: of values, of a reward model; None: it is none.
   """
   is_bytes = isinstance(tokenizer, tokenizer_lib.ByteTokenizer)
   if made_from is not None and not is_bytes:
@@ -241,6 +258,8 @@ def save(
   if adapters is not None:
     adapters_lib.export(new / adapters_lib.DIRECTORY, shape, adapters, base)
   if jax.process_index() == 0:
+    if head is not None:
+      value_heads.write(new, head)
     if is_bytes:
       text = json.dumps(dict(words=tokenizer.words))
       (new / BYTE_TOKENIZER).write_text(text + '\n')

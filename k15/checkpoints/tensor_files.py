@@ -34,8 +34,11 @@ class Files:
     directory: of the checkpoint.
   """
 
-  def __init__(self, directory: str | pathlib.Path):
+  def __init__(self, directory: str | pathlib.Path, names: Sequence[str] = ()):
     """Opens them; reads headers only.
+
+    Args:
+      names: of the files; none: those of the weights.
 
     Raises:
       BadWeights: no weights, a malformed or wrong index, a missing or damaged
@@ -44,10 +47,10 @@ class Files:
     self.directory = pathlib.Path(directory)
     self._resources = contextlib.ExitStack()
     self._tensors = {}
-    promised = _read_index(self.directory)
+    promised = {} if names else _read_index(self.directory)
     with contextlib.ExitStack() as on_error:
       on_error.callback(self.close)
-      for name in sorted(set(promised.values())) or [SINGLE]:
+      for name in names or sorted(set(promised.values())) or [SINGLE]:
         self._open(name)
       _check_index(self.directory, promised, self._tensors)
       on_error.pop_all()

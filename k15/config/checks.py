@@ -166,11 +166,19 @@ def _check_reward(get):
     raise keys.ConfigError(
       f'reward.default and reward.routes: {error}'
     ) from None
-  for url in get('reward.services'):
-    keys.refuse(
-      not re.fullmatch(r'http://[^/]+:[0-9]+', str(url)),
-      f"reward.services holds {url!r}, and has to hold 'http://host:port'",
-    )
+  truth = get('reward.truth')
+  rules = [name for name in routes.REWARDS if name not in routes.MODELS]
+  keys.check_members('reward.truth', (truth,), ('', *rules))
+  for key in (
+    'reward.services',
+    'reward_model.classic_services',
+    'reward_model.cot_services',
+  ):
+    for url in get(key):
+      keys.refuse(
+        not re.fullmatch(r'http://[^/]+:[0-9]+', str(url)),
+        f"{key} holds {url!r}, and has to hold 'http://host:port'",
+      )
   path = get('reward.token_file')
   keys.refuse_missing('reward.token_file', filter(None, [path]))
 
@@ -207,6 +215,13 @@ def _check_loss(get):
     f'loss.grpo_ratio is {ratio!r}, and takes no weights of tokens: '
     "loss.rollout_correction_level has to be 'sequence'",
   )
+  has_ratio = method in ('grpo', 'token_clip') or correction != 'none'
+  keys.refuse(
+    get('loss.ptx_weight') and has_ratio,
+    f'loss.ptx_weight is {get("loss.ptx_weight")}, and loss.method {method!r}'
+    f' with loss.rollout_correction {correction!r} has ratios to what sampled,'
+    ' which worked solutions do not have',
+  )
   keys.refuse(
     method == 'token_clip' and correction != 'none',
     f'loss.rollout_correction is {correction!r}, and loss.method {method!r} has'
@@ -222,6 +237,13 @@ def _check_rl(get):
     " 'all', 'last', or 'last:m' with a whole m >= 1",
   )
   keys.refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
+  overlong = get('rl.overlong_tokens')
+  keys.refuse(
+    overlong and not get('rl.overlong_penalty'),
+    f'rl.overlong_tokens is {overlong}, and rl.overlong_penalty is 0: nothing'
+    ' grows over them',
+  )
+  keys.refuse_above(get, 'rl.overlong_tokens', 'rollout.max_length')
   for key in ('retry_after', 'retry_at_success_rate'):
     retry = get(f'problem_sampler.{key}')
     keys.refuse(

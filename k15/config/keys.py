@@ -20,6 +20,8 @@ TEXT = 'not empty'
 LIVE_REQUESTS = ('interrupt', 'drain', 'in_flight')
 # Questions that can be left out of a prompt set: see `curation/labels.py`.
 QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
+# Kinds of pairs that reward models learn from: see `data/answer_pairs.py`.
+PAIR_KINDS = ('fraction', 'decimal', 'expression', 'unit', 'ordering')
 # Kinds of paths.  Of what a run learns from, a fingerprint is kept, and other
 # content refused; what is kept out of training may change as long as the same
 # problems remain; tokens, certificates and outputs are nobody's input.
@@ -117,7 +119,7 @@ def documents(name: str, **more: Any) -> dict[str, Key]:
 # too.  Curation refuses by itself once RL has drawn from its prompts.
 FREE_GROUPS = ('curation', 'evaluation', 'mesh', 'saving')
 _TASK = dict(
-  name=('arithmetic', 'word_problems', 'file'),
+  name=('arithmetic', 'word_problems', 'equal_answers', 'file'),
   train_path=Key(free=True, path=INPUT),
   held_out_path=Key(free=True, path=INPUT),
   prompt_field=TEXT, answer_field=TEXT, response_field=TEXT, domain_field=TEXT,
@@ -178,7 +180,7 @@ _RL = dict(
   row_responses=Key('>= 0', free=True, program=True),
   loss_segments=ANY, refill_rounds='>= 0', max_group_age='>= 1',
   positive_replay='>= 0', positive_replay_start='>= 0',
-  repetition_penalty='>= 0', overlong_penalty='>= 0',
+  repetition_penalty='>= 0', overlong_penalty='>= 0', overlong_tokens='>= 0',
   log_trajectories=Key('>= 0', free=True),
 )  # fmt: skip
 _LONG2SHORT = dict(
@@ -219,13 +221,23 @@ _ROLLOUT = dict(
   max_message_bytes=Key('>= 2097152 and <= 1073741824', free=True),
 )  # fmt: skip
 _REWARD = dict(
-  default=ANY, routes=ANY, cut_is_wrong=ANY,
+  default=ANY, routes=ANY, cut_is_wrong=ANY, truth=ANY,
   threads=Key('>= 1', free=True),
   services=Key(free=True, ours=True),
   token_file=Key(free=True, path=OTHER),
   sandbox_workers=Key('>= 1', free=True),
   sandbox_lowest=Key(('namespaces', 'bwrap', 'seccomp', 'rlimits'), free=True),
   program_seconds='> 0',
+)  # fmt: skip
+_REWARD_MODEL = dict(
+  files=Key(free=True, path=INPUT, readers=('classic_rm', 'cot_rm')),
+  kinds=ANY, pairs='>= 1', held_out='>= 1',
+  classic=Key(free=True, path=INPUT), cot=Key(free=True, path=INPUT),
+  classic_services=Key(free=True), cot_services=Key(free=True),
+  cot_server=Key(free=True), cot_server_model=ANY,
+  server_seconds=Key('> 0', free=True),
+  sees=('answer', 'response'),
+  max_prompt_length='>= 1', max_length='>= 1', temperature='> 0',
 )  # fmt: skip
 _LOSS = dict(
   method=Key(
@@ -238,7 +250,9 @@ _LOSS = dict(
   negative_discard_rate=_SHARE, least_format=_SHARE,
   rollout_correction=('none', 'truncate', 'mask'),
   rollout_correction_level=('token', 'sequence'),
-  rollout_correction_cap='>= 1', grpo_clip='> 0',
+  rollout_correction_cap='>= 1',
+  ptx_weight=Key('>= 0', program=True), ptx_examples=Key('>= 1', program=True),
+  grpo_clip='> 0',
   grpo_beta=Key('>= 0', program=True),
   grpo_clip_high='>= 0', grpo_divides_by_std=ANY,
   grpo_ratio=('token', 'sequence', 'sequence_mean'),
@@ -315,7 +329,9 @@ KEYS = {
   **supervised('shortest'),
   **_group('dpo', schedule(batch_pairs='>= 1', beta='> 0')),
   **_group('short_rl', _SHORT_RL),
-  **_group('reward_model', schedule(batch_tokens='>= 1')),
+  **_group('reward_model', _REWARD_MODEL),
+  **_group('classic_rm', schedule(batch_tokens='>= 1', text_weight='>= 0')),
+  **supervised('cot_rm'),
   **_group(
     'saving', dict(every_iterations='>= 1', every_sft_steps='>= 1', keep='>= 1')
   ),

@@ -18,11 +18,17 @@ REWARDS = {
   'exact_answer': '',
   'math_answers': '',
   'code_tests': '',
+  'classic_rm': '',
+  'cot_rm': '',
   'r1_format': 'format',
   'r1_latin': 'language',
   'r1_cjk': 'language',
 }
-PARTS = ('accuracy', *dict.fromkeys(filter(None, REWARDS.values())))
+# Rewards that are models; the others are rules.
+MODELS = ('classic_rm', 'cot_rm')
+# What a rule says beside a model is a part that earns nothing.
+TRUTH = 'truth'
+PARTS = ('accuracy', *dict.fromkeys(filter(None, REWARDS.values())), TRUTH)
 
 
 @dataclasses.dataclass(frozen=True)

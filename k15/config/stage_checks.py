@@ -50,6 +50,7 @@ def check(get: Callable[[str], Any]) -> None:
     _check_supervised(get, stage)
   _check_long_cot(get)
   _check_long2short(get)
+  _check_reward_models(get)
 
 
 def _check_evaluation(get):
@@ -248,6 +249,61 @@ def _check_long_cot(get):
   )
 
 
+def _check_reward_models(get):
+  _check_schedule(get, 'classic_rm')
+  stages, kinds = get('stages'), get('reward_model.kinds')
+  keys.check_members('reward_model.kinds', kinds, keys.PAIR_KINDS)
+  keys.refuse_missing('reward_model.files', get('reward_model.files'))
+  keys.refuse(
+    'cot_rm' in stages and get('cot_rm.files'),
+    'cot_rm.files is set, and stage cot_rm learns from reward_model.files',
+  )
+  lengths = ('reward_model.max_prompt_length', 'reward_model.max_length')
+  longest, row = sum(map(get, lengths)), get('cot_rm.row_tokens')
+  keys.refuse(
+    'cot_rm' in stages and 0 < row < longest,
+    f'cot_rm.row_tokens is {row}, and the longest judgement has {longest}'
+    f' tokens, {" + ".join(lengths)}',
+  )
+  keys.refuse(
+    bool(get('reward_model.cot_server'))
+    != bool(get('reward_model.cot_server_model')),
+    'reward_model.cot_server and cot_server_model belong together, and one is'
+    " ''",
+  )
+  server = get('reward_model.cot_server')
+  keys.refuse(
+    server and not re.fullmatch(r'https?://[^/]+(/[^?#]*)?', server),
+    f'reward_model.cot_server is {server!r}, and has to be'
+    " 'http://host:port/v1'",
+  )
+  for name in _models_asked(get):
+    kind = name.removesuffix('_rm')
+    places = [f'reward_model.{kind}', f'reward_model.{kind}_services']
+    places += ['reward_model.cot_server'] * (kind == 'cot')
+    if any(map(get, places)):
+      continue
+    keys.refuse(
+      name not in stages,
+      f'reward {name!r} has no model: none of {places} names one, and stages'
+      f' {stages} train none',
+    )
+    before = stages[: stages.index(name)]
+    keys.refuse(
+      not get('reward.truth')
+      and any(stages_lib.STAGES[s].makes_model for s in before),
+      f"reward.truth is '', and what comes before stage {name!r} would be"
+      ' evaluated by a model that is not there yet',
+    )
+
+
+def _models_asked(get):
+  """Reward models that the routes name."""
+  found = routes.routes_of(get('reward.default'), get('reward.routes'))
+  terms = [term for r in found.values() for term in routes.terms_of(r)]
+  return sorted({t.reward for t in terms if t.reward in routes.MODELS})
+
+
 def _check_long2short(get):
   stages, samples = get('stages'), get('long2short.samples')
   if 'dpo' in stages:
@@ -256,7 +312,6 @@ def _check_long2short(get):
       samples < 2,
       f'long2short.samples is {samples}, and stage dpo compares >= 2 responses',
     )
-  _check_schedule(get, 'reward_model')
   if 'short_rl' in stages:
     keys.refuse_above(get, 'short_rl.max_length', 'rollout.max_length')
   for path in get('short_rl.candidates'):

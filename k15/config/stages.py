@@ -16,8 +16,8 @@ class Stage:
 
   Attributes:
     kind: what runs it, a row of `k15/stages/kinds.py`.
-    curves: what it logs, 'text', 'sft', 'dpo' or 'rl', of which charts are
-      drawn; '' nothing.
+    curves: what it logs, 'text', 'sft', 'value', 'dpo' or 'rl', of which charts
+      are drawn; '' nothing.
     title: of its section in the report, where it has curves.
     done: keys of the stage's own group; the first that is not 0 says after how
       many epochs, steps or iterations it is done.  None: at once.
@@ -36,8 +36,13 @@ class Stage:
 
   @property
   def makes_model(self) -> bool:
-    """Whether it leaves a model, which is evaluated."""
-    return self.kind not in ('curate', 'evaluate')
+    """Whether it leaves a policy, which is evaluated."""
+    return self.kind not in ('curate', 'evaluate') and not self.makes_judge
+
+  @property
+  def makes_judge(self) -> bool:
+    """Whether it leaves a reward model, from which no stage goes on."""
+    return self.kind in ('classic_rm', 'cot_rm')
 
 
 _EPOCHS_OR_STEPS = ('epochs', 'steps')
@@ -62,13 +67,21 @@ STAGES = {
     'sft', 'sft', 'Supervised fine-tuning, long rows', _EPOCHS_OR_STEPS,
     ('sft', 'sft_long'), 101,  # sft.num_examples
   ),
+  'classic_rm': Stage(
+    'classic_rm', 'value', 'Classic reward model', ('steps',),
+    ('reward_model', 'classic_rm'), 106,
+  ),
+  'cot_rm': Stage(
+    'cot_rm', 'sft', 'Chain-of-thought reward model', _EPOCHS_OR_STEPS,
+    ('reward_model', 'cot_rm'), 123,
+  ),
   'long_cot': Stage(
     'long_cot', 'sft', 'Long-CoT warm-up', _EPOCHS_OR_STEPS,
     ('long_cot', 'long_cot_examples'), 102,
   ),
   'rl': Stage(
     'rl', 'rl', 'Reinforcement learning', ('iterations',),
-    (*_RL, 'length_reward'), 103,
+    (*_RL, 'length_reward', 'reward_model'), 103,
   ),
   'merge': Stage('merge', reads=('long2short',)),
   'shortest': Stage(
@@ -81,12 +94,10 @@ STAGES = {
   ),
   'short_rl': Stage(
     'short_rl', 'rl', 'Long2short: reinforcement learning', ('iterations',),
-    (*_RL, 'long2short', 'short_rl'), 105,
+    (*_RL, 'long2short', 'short_rl', 'reward_model'), 105,
   ),
   'evaluate': Stage('evaluate', stream=110),
 }  # fmt: skip
-# Read by a command of its own, `stages/reward_models.py`, and by no stage.
-UNREAD = ('reward_model',)
 
 
 def with_curves(curves: str) -> tuple[str, ...]:
@@ -103,4 +114,4 @@ def total(config: Any, stage: str) -> int:
 def may_read(group: str, stages: Sequence[str]) -> bool:
   """Whether one of the stages reads a group; what no row names, any may."""
   found = {stage for stage, row in STAGES.items() if group in row.reads}
-  return bool(found & set(stages)) if found else group not in UNREAD
+  return not found or bool(found & set(stages))

@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from k15 import streams
+from k15.data import rows
+from k15.data_types import Problem
 
 # Unit, smaller unit, how many of it.
 _UNITS = (
@@ -64,12 +66,9 @@ def _slip(number: int, rng: np.random.Generator) -> int:
   return int(slipped)
 
 
-def _fraction(is_correct, rng):
+def _fraction(is_correct, rng, asked=None):
   """a/b in lowest terms and another: both parts have to be k times as large."""
-  while True:
-    a, b = int(rng.integers(1, 21)), int(rng.integers(2, 13))
-    if math.gcd(a, b) == 1:
-      break
+  a, b = asked or _lowest_terms(rng)
   k = int(rng.integers(2, 10))
   top, bottom = k * a, k * b
   if not is_correct:
@@ -89,12 +88,16 @@ def _fraction(is_correct, rng):
   return f'{a} of {b} equal parts', f'{a}/{b}', f'{top}/{bottom}', steps
 
 
-def _decimal(is_correct, rng):
+def _lowest_terms(rng):
+  while True:
+    a, b = int(rng.integers(1, 21)), int(rng.integers(2, 13))
+    if math.gcd(a, b) == 1:
+      return a, b
+
+
+def _decimal(is_correct, rng, asked=None):
   """a/b and a decimal number: divided out, digit by digit."""
-  b = int(rng.choice(_TERMINATING))
-  a = b
-  while math.gcd(a, b) != 1:
-    a = int(rng.integers(1, 20 * b))
+  a, b = asked or _terminating(rng)
   whole, rest = divmod(a, b)
   steps, digits = [f'{a}/{b}={whole} r{rest}'], ''
   while rest:
@@ -115,6 +118,14 @@ def _decimal(is_correct, rng):
   steps.append(_compare(f'{whole}.{digits}', shown.rstrip('0')))
   shown += '0' * int(rng.choice([0, 0, 0, 1, 2, 3]))
   return f'{a} shared by {b}', f'{a}/{b}', shown, steps
+
+
+def _terminating(rng):
+  b = int(rng.choice(_TERMINATING))
+  a = b
+  while math.gcd(a, b) != 1:
+    a = int(rng.integers(1, 20 * b))
+  return a, b
 
 
 def _expression(is_correct, rng):
@@ -226,8 +237,11 @@ MAKERS = {
 
 KINDS = tuple(MAKERS)
 
-# One pair in 16, chosen by the hash of its text, is never trained on.
-_HELD_OUT_SHARE = 16
+# One pair in 16, chosen by the hash of its text, is never trained on; of
+# problems one question in 6.
+_HELD_OUT_SHARE, _HELD_OUT_QUESTIONS = 16, 6
+# Kinds whose question alone asks for the reference.
+_ASKED = ('fraction', 'decimal')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,6 +303,33 @@ def stream(
     yield pair
 
 
+def read(path: str) -> list[Pair]:
+  """Pairs of a user's file, JSONL, JSON or Parquet.
+
+  A row has the texts `question`, `reference` and `response`, `correct`, true or
+  false, and perhaps `reasoning`, which decides it, and `domain`, the kind.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: a row is not what it should be; says which and why.
+  """
+  pairs = []
+  for _, where, row in rows.read_rows(path):
+    texts = [row.get(name) for name in ('question', 'reference', 'response')]
+    more = [row.get(name) or '' for name in ('reasoning', 'domain')]
+    if not all(isinstance(text, str) for text in texts + more):
+      raise ValueError(
+        f'{where}: question, reference and response have to be texts'
+      )
+    if not isinstance(row.get('correct'), bool):
+      raise ValueError(
+        f"{where}: 'correct' is {row.get('correct')!r}, and has to be true or"
+        ' false'
+      )
+    pairs.append(Pair(more[1], *texts, row['correct'], more[0]))
+  return pairs
+
+
 def make_pairs(
   count: int, kinds: Sequence[str], held_out: bool, seed: int
 ) -> list[Pair]:
@@ -317,6 +358,48 @@ def make_pairs(
     if since_the_last == _DRAWS_IN_VAIN:
       break
   raise ValueError(f'found only {len(pairs)} of {count} distinct pairs')
+
+
+def make_problems(
+  train: int, held_out: int, seed: int
+) -> tuple[list[Problem], list[Problem]]:
+  """Distinct problems to train on and held-out ones, by their questions.
+
+  Of the kinds whose question says all that is asked.  Their answers have
+  several right forms: what is 3/4 is also 27/36 or 0.750.
+
+  Raises:
+    ValueError: the family has too few.
+  """
+  sides = {False: ({}, train), True: ({}, held_out)}
+  rng, in_vain = streams.rng(seed, 'training problems'), 0
+  kinds = itertools.cycle(_ASKED)
+  while any(len(found) < wanted for found, wanted in sides.values()):
+    kind = next(kinds)
+    question, reference, *_ = MAKERS[kind](True, rng)
+    # By the question: whatever the form of its answer, it is on one side.
+    digest = hashlib.sha256(question.encode()).digest()
+    found, wanted = sides[digest[0] % _HELD_OUT_QUESTIONS == 0]
+    in_vain += 1
+    if question not in found and len(found) < wanted:
+      found[question] = Problem(question, question, reference, kind)
+      in_vain = 0
+    if in_vain == _DRAWS_IN_VAIN:
+      counts = [len(found) for found, _ in sides.values()]
+      raise ValueError(
+        f'found only {counts} of {train} training and {held_out} held-out'
+        ' problems'
+      )
+  return tuple([*found.values()] for found, _ in sides.values())
+
+
+def answer(problem: Problem, is_correct: bool, rng: np.random.Generator) -> str:
+  """An answer to a problem of `make_problems`, in a form that is drawn."""
+  asked = tuple(map(int, problem.answer.split('/')))
+  while True:
+    *_, shown, steps = MAKERS[problem.domain](is_correct, rng, asked)
+    if _holds(steps) == is_correct:
+      return shown
 
 
 def _holds(steps):

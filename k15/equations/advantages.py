@@ -58,6 +58,24 @@ def total_rewards(rewards_P_K, is_correct_P_K, lengths_P_K, weight):
   return rewards_P_K + weight * length_rewards(lengths_P_K, is_correct_P_K)
 
 
+def overlong_shares(lengths_P_K, longest_P, last_tokens):
+  """How far into the last tokens of the longest response each one is.
+
+  DAPO, arXiv 2503.14476, equation 13, whose punishment is minus this share.
+
+  Args:
+    lengths_P_K: int [P, K], tokens.
+    longest_P: int [P], tokens of the longest response to each problem.
+    last_tokens: over which the share grows, >= 1.
+
+  Returns:
+    float64 [P, K] in [0, 1]: 0 up to longest - last_tokens, 1 at the longest.
+  """
+  start_P = np.asarray(longest_P) - last_tokens
+  over = np.asarray(lengths_P_K) - start_P[:, None]
+  return np.clip(over / last_tokens, 0.0, 1.0)
+
+
 def length_weight(iteration, weight, start_iteration):
   """The warm-up of section 2.3.3: no penalty, then a constant one.
 

@@ -135,6 +135,10 @@ def judge_of(
   # Of `reward` nothing else: threads, services and sandboxes decide how soon a
   # verdict comes, and not which one.
   settings = config.task.answer_marker, r.program_seconds, cut_is_wrong
+  terms = routes_lib.terms_of(route)
+  if any(term.reward in routes_lib.MODELS for term in terms):
+    models = config.reward_model
+    settings += tuple(map(str, (models[key] for key in sorted(models))))
   return f'{route}:{digest(route, problem.answer, settings)[:12]}'
 
 

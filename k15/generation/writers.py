@@ -1,7 +1,6 @@
 """Who writes responses: a rollout, or an OpenAI-compatible server."""
 
 import http.client
-import itertools
 import json
 import time
 import urllib.error
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from k15 import streams
-from k15.data_types import Problem, StopReason
+from k15.data_types import StopReason
 from k15.generation.asks import Ask
 from k15.generation.asks import Written
 from k15.rollout.requests import Request, Rollout
@@ -77,42 +76,6 @@ def _request(ask, encode_turn, tokenizer):
     temperature=ask.temperature,
     top_p=ask.top_p,
   )
-
-
-def as_function(
-  rollout: Rollout,
-  tokenizer: Any,
-  max_prompt_tokens: int,
-  max_tokens: int,
-  temperature: float,
-) -> Callable[[Sequence[str]], list[str]]:
-  """A rollout as a plain function, prompts -> texts in order: for judges.
-
-  Every call samples anew.  A text that is not finished after `max_tokens` is
-  given as far as it goes; a prompt that is too long is answered by ''.
-
-  Args:
-    tokenizer: of prompts and texts.
-    max_prompt_tokens: longer prompts are not asked.
-    max_tokens: of a text, at least 1.
-    temperature: above 0.
-  """
-  calls, ids = itertools.count(), streams.IDS['texts']
-  write = by_rollout(rollout, tokenizer.begin, tokenizer)
-
-  def generate(prompts):
-    call, limits = next(calls), (max_tokens, temperature)
-    asks = [
-      Ask(Problem('', prompt, ''), prompt, ids[i], call, *limits)
-      for i, prompt in enumerate(prompts)
-      if len(tokenizer.begin(prompt)) <= max_prompt_tokens
-    ]  # fmt: skip
-    texts = [''] * len(prompts)
-    for ask, written in write(asks):
-      texts[ids.index(ask.group_id)] = written.text
-    return texts
-
-  return generate
 
 
 def by_server(

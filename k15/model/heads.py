@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from k15.data_types import TrainState
 from k15.devices import sharding
 from k15.model import policy
 
@@ -228,6 +229,15 @@ def init_value(shape: policy.PolicyConfig, trunk: Any) -> dict[str, Any]:
   return dict(trunk=trunk, head=head)
 
 
+def split(state: TrainState) -> tuple[TrainState, dict[str, Any] | None]:
+  """The state of a trunk alone, and its head of values, or None without one."""
+  if set(state.params) != {'trunk', 'head'}:
+    return state, None
+  frozen = state.frozen and state.frozen['trunk']
+  trunk = state.replace(params=state.params['trunk'], frozen=frozen)
+  return trunk, state.params['head']
+
+
 def value_axes(trunk: Any) -> dict[str, Any]:
   """What each axis of each parameter means, from what it is of the trunk."""
   head = dict(kernel=('embed', 'value'), bias=('value',))
@@ -239,21 +249,21 @@ def values(
   params: dict[str, Any],
   tokens: jax.Array,
   lengths: jax.Array,
+  used: jax.Array | None = None,
 ) -> jax.Array:
-  """One value a row.
+  """One value a row, which does not see what stands behind its token.
 
   Args:
     shape: of the trunk.
     params: `trunk` and `head`, as `init_value` makes them.
     tokens: int32 [B, T], padded on the right.
-    lengths: int32 [B], tokens in use, at least 1.
+    lengths: int32 [B], tokens up to that of the value, at least 1.
+    used: int32 [B], tokens in use; None: `lengths`.
 
   Returns:
     float32 [B].
   """
-  B, T = tokens.shape
-  columns = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
-  segment_ids = (columns < lengths[:, None]).astype(jnp.int32)
+  columns, segment_ids = places(tokens, lengths if used is None else used)
   hidden, _ = policy.forward(
     shape, params['trunk'], tokens, columns, segment_ids
   )
@@ -261,6 +271,15 @@ def values(
   head = jax.tree.map(lambda x: x.astype(jnp.float32), params['head'])
   value = last[:, 0].astype(jnp.float32) @ head['kernel'] + head['bias']
   return value[:, 0]
+
+
+def places(
+  tokens: jax.Array, used: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Positions and segment ids, int32 [B, T], of rows of one text each."""
+  columns = jnp.arange(tokens.shape[1], dtype=jnp.int32)
+  columns = jnp.broadcast_to(columns, tokens.shape)
+  return columns, (columns < used[:, None]).astype(jnp.int32)
 
 
 def pad_rows(

@@ -50,6 +50,14 @@ _RL = (
    {'reward/accuracy': 'accuracy', 'reward/format': 'format'},
    'mean, before weights', dict(limits=(0, 1)),
    'What the raw reward is the weighted sum of; right is what is accurate.'),
+  ('The reward model beside the rule',
+   {'reward/truth': 'right by the rule',
+    'reward/false_positive': 'wrong, taken for right',
+    'reward/false_negative': 'right, taken for wrong'},
+   'fraction of responses',
+   dict(limits=(0, 1), colors=('#2a9d6f', '#c8443c', '#98a4b5')),
+   'The model is what trains; false positives that rise are a policy that '
+   'learns to deceive it.'),
   ('Response length',
    {'rl/length_mean': 'mean', 'rl/length_p95': '95th percentile',
     'rl/length_correct': 'right (mean)', 'rl/length_wrong': 'wrong (mean)'},
@@ -94,7 +102,15 @@ _DPO = (
    'nats', dict(xlabel='step', colors=('#2a9d6f', '#c8443c', '#98a4b5')),
    'beta times the log-ratio of policy and reference, mean over pairs.'),
 )  # fmt: skip
-_LINES = dict(text=_TEXT, sft=_SFT, dpo=_DPO, rl=_RL)
+_VALUE = (
+  ('Loss', {'value/loss': 'loss', 'value/text_loss': 'text'}, 'nats',
+   dict(xlabel='step', smooth=True),
+   'log 2 where nothing is known of a label; of text, nats per token.'),
+  ('Labels', {'value/accuracy': 'accuracy'}, 'fraction of prompts',
+   dict(xlabel='step', limits=(0, 1), colors=figures.COLORS[2:]),
+   'Prompts of a step whose value has the sign of their label.'),
+)  # fmt: skip
+_LINES = dict(text=_TEXT, sft=_SFT, value=_VALUE, dpo=_DPO, rl=_RL)
 _VERDICTS = {f'reward/{kind}': kind for kind in ('error', 'wrong', 'correct')}
 _STOPS = {
   'rl/stop_eos': 'ended by itself',

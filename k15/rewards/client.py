@@ -12,11 +12,14 @@ import contextlib
 import dataclasses
 import http.client
 import json
+import os
+import pathlib
 import random
 import threading
 import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from k15.rewards.sandbox import pool
 from k15.rewards.verdict import Verdict
@@ -27,6 +30,13 @@ _SILENCE_SECONDS = 15.0  # a service that is alive says so every second
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds a service is left alone
 _SANDBOX_TRIALS = 3  # of a verdict that says our side failed
 _LIMITS = pool.Limits()
+
+
+def read_token(path: str) -> str:
+  """The token of a file, or of $K15_REWARD_TOKEN where none is named."""
+  if path:
+    return pathlib.Path(path).read_text().strip()
+  return os.environ.get(TOKEN_VARIABLE, '')
 
 
 class _Unavailable(Exception):
@@ -82,13 +92,17 @@ class Client:
       PermissionError: the token is not the services'.
       ValueError: the reference is none.
     """
-    body = json.dumps(
-      dict(
-        response=response,
-        reference=reference,
-        limits=dataclasses.asdict(limits),
-      )
-    ).encode()
+    limits = dataclasses.asdict(limits)
+    return self.judge(
+      dict(response=response, reference=reference, limits=limits)
+    )
+
+  def judge(self, request: dict[str, Any]) -> Verdict:
+    """The verdict on a request, in fields that the services know.
+
+    Raises: see `verify`.
+    """
+    body = json.dumps(request).encode()
     end, trials, last = time.monotonic() + self._patience, 0, ''
     while True:
       try:

@@ -25,6 +25,8 @@ from k15.rewards.verdict import Verdict
 
 # (response, reference) -> Verdict; called from several threads at once.
 Judge = Callable[[str, str], Verdict]
+# The same of a model, which is told the question first.
+ModelJudge = Callable[[str, str, str], Verdict]
 
 # Errors that say something of their judge, if nothing else is known of it, and
 # if it has judged before.
@@ -145,20 +147,22 @@ class Scorer:
 
   def __init__(
     self,
-    judges: Mapping[str, Judge],
+    judges: Mapping[str, Judge | ModelJudge],
     routes: Mapping[str, str],
     threads: int,
     resources: contextlib.ExitStack | None = None,
     cut_is_wrong: bool = True,
     opening: Callable[[str], str] = lambda prompt: '',
+    truth: str = '',
   ):
     """Scores by `routes`, domain -> route of rewards, '' all other domains.
 
     `judges` are those of all their rewards, by name; `resources` are closed
     with it; `cut_is_wrong` as in `settle`.  `opening` gives what a prompt has
     written of its response, `Task.opening`: judged with what follows it.
+    `truth` is the rule that judges beside models, '' if none does.
     """
-    self._judges, self._opening = judges, opening
+    self._judges, self._opening, self._truth = judges, opening, truth
     self._terms = {d: routes_lib.terms_of(r) for d, r in routes.items()}
     self._resources = resources or contextlib.ExitStack()
     self._cut_is_wrong = cut_is_wrong
@@ -173,6 +177,7 @@ class Scorer:
     response: str,
     stop: StopReason,
     opening: str | None = None,
+    by_truth: bool = False,
   ) -> futures.Future[Verdict]:
     """Starts to judge a response; its verdict is as `settle` has it.
 
@@ -183,6 +188,7 @@ class Scorer:
       response: without what its prompt has written of it.
       opening: what that is; None: what the problem's own prompt has written,
         for a response to this.
+      by_truth: judges by the truth alone, if there is one: of an evaluation.
     """
     if opening is None:
       opening = self._opening(problem.prompt)
@@ -190,7 +196,12 @@ class Scorer:
       if self._outstanding == 0:
         self._since = time.perf_counter()
       self._outstanding += 1
-    return self._threads.submit(self._judge, problem, opening + response, stop)
+    terms = self._terms.get(problem.domain, self._terms[''])
+    if by_truth and self._truth:
+      terms = routes_lib.terms_of(self._truth)
+    return self._threads.submit(
+      self._judge, terms, problem, opening + response, stop
+    )
 
   def pop_numbers(self) -> dict[str, float]:
     """What was judged since the last call.
@@ -211,11 +222,12 @@ class Scorer:
     self._threads.shutdown(cancel_futures=True)
     self._resources.close()
 
-  def _judge(self, problem, response, stop):
-    terms = self._terms.get(problem.domain, self._terms[''])
+  def _judge(self, terms, problem, response, stop):
     names = []
     try:
-      verdict = self._sum(terms, response, problem.answer)
+      verdict = self._sum(terms, problem, response)
+      if self._truth and terms[0].reward in routes_lib.MODELS:
+        verdict = self._beside_truth(verdict, problem, response)
       verdict = settle(verdict, stop, self._cut_is_wrong)
       names.append(verdict.kind)
       if verdict.kind == 'error':
@@ -228,12 +240,17 @@ class Scorer:
           self._count_seconds()
     return verdict
 
-  def _sum(self, terms, response, reference):
+  def _beside_truth(self, verdict, problem, response):
+    """With what the rule says, unless an error: a part that earns nothing."""
+    found = self._verdict(self._truth, problem, response)
+    if found.kind == 'error':
+      return verdict
+    truth = {routes_lib.TRUTH: float(found.kind == 'correct')}
+    return dataclasses.replace(verdict, parts={**verdict.parts, **truth})
+
+  def _sum(self, terms, problem, response):
     """The verdict of the first term, with what all of them add up to."""
-    verdicts = [
-      self._verdict(self._judges[term.reward], response, reference)
-      for term in terms
-    ]
+    verdicts = [self._verdict(t.reward, problem, response) for t in terms]
     first = verdicts[0]
     if first.kind == 'error':
       return dataclasses.replace(
@@ -249,9 +266,12 @@ class Scorer:
       parts={term.part: value for term, value in pairs},
     )
 
-  def _verdict(self, judge, response, reference):
+  def _verdict(self, reward, problem, response):
+    told = response, problem.answer
+    if reward in routes_lib.MODELS:
+      told = problem.prompt, *told
     try:
-      return judge(response, reference)
+      return self._judges[reward](*told)
     except PermissionError as error:  # No response can do anything about it.
       raise Failed(f'reward: {error}') from error
     except Exception as error:  # One response must not stop a run.

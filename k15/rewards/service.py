@@ -52,7 +52,7 @@ _ALIVE_SECONDS = 1.0  # between two signs of life
 _RETRY_SECONDS = 1  # what a full queue tells
 _STOP_SECONDS = 30  # for verdicts that are being made when it is told to end
 _LOOPBACK = ('127.0.0.1', '::1', 'localhost')
-Verify = Callable[[str, str, pool_lib.Limits], Verdict]
+Verify = Callable[..., Verdict]  # of what a request is parsed to
 
 
 class Service:
@@ -63,7 +63,13 @@ class Service:
   """
 
   def __init__(
-    self, verify: Verify, token: str, workers: int, queue: int, rung: str = ''
+    self,
+    verify: Verify,
+    token: str,
+    workers: int,
+    queue: int,
+    rung: str = '',
+    parse_request: Callable[[bytes], tuple] | None = None,
   ):
     """Args:
     verify: makes a verdict; called by `workers` threads.
@@ -71,7 +77,9 @@ class Service:
     workers: verdicts at once, >= 1.
     queue: requests that may wait for a worker, >= 0.
     rung: what health tells.
+    parse_request: body -> the arguments of `verify`; None: `parse`.
     """
+    self._parse = parse_request or parse
     self._verify, self._token, self._rung = verify, token, rung
     self._room, self._pending = workers + queue, 0
     self._threads = concurrent.futures.ThreadPoolExecutor(workers)
@@ -112,7 +120,7 @@ class Service:
       body = await _read(request)
       if body is None:
         return self._done(_refusal(413, f'more than {MAX_BODY_BYTES} bytes'))
-      arguments = parse(body)
+      arguments = self._parse(body)
     except (ValueError, requests.ClientDisconnect) as error:
       return self._done(_refusal(400, str(error)[:200]))
     except BaseException:
@@ -218,6 +226,24 @@ def _make_token(path):
     os.unlink(new)
 
 
+def run(service: Service, host: str, port: int, what: str) -> None:
+  """Serves until it is told to end; says where, and what."""
+  family = socket.AF_INET6 if ':' in host else socket.AF_INET
+  with socket.socket(family) as listener:
+    # A restart finds the port free, though connections of the last process are
+    # still being closed by the system.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    config = uvicorn.Config(
+      service.app, loop='asyncio', http='h11', ws='none', lifespan='off',
+      access_log=False, log_level='warning',
+      timeout_graceful_shutdown=_STOP_SECONDS,
+    )  # fmt: skip
+    port = listener.getsockname()[1]
+    print(f'listening on {host}:{port}, {what}', flush=True)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--host', default='127.0.0.1')
@@ -229,28 +255,13 @@ def main():
   parser.add_argument('--lowest', default='seccomp', help='of the ladder')
   args = parser.parse_args()
   token = read_token(args.token_file, args.host, args.without_token)
-  family = socket.AF_INET6 if ':' in args.host else socket.AF_INET
-  with (
-    socket.socket(family) as listener,
-    pool_lib.Pool(args.workers, args.lowest) as pool,
-  ):
-    # A restart finds the port free, though connections of the last process are
-    # still being closed by the system.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((args.host, args.port))
+  with pool_lib.Pool(args.workers, args.lowest) as pool:
 
     def verify(response, reference, limits):
       return programs.verify(pool, response, reference, limits)
 
     service = Service(verify, token, args.workers, args.queue, pool.rung)
-    config = uvicorn.Config(
-      service.app, loop='asyncio', http='h11', ws='none', lifespan='off',
-      access_log=False, log_level='warning',
-      timeout_graceful_shutdown=_STOP_SECONDS,
-    )  # fmt: skip
-    port = listener.getsockname()[1]
-    print(f'listening on {args.host}:{port}, rung {pool.rung}', flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    run(service, args.host, args.port, f'rung {pool.rung}')
 
 
 if __name__ == '__main__':

@@ -108,10 +108,11 @@ class Context:
     text: str,
     stop: StopReason,
     opening: str | None = None,
+    by_truth: bool = False,
   ) -> futures.Future[Verdict]:
     """Starts to judge a response, in the first process; see `Scorer.submit`."""
     if hosts.is_first():
-      return self.scorer.submit(problem, text, stop, opening)
+      return self.scorer.submit(problem, text, stop, opening, by_truth)
     # One sandbox for the run, not one a process: verdicts by time-out would
     # differ between them, and only the first one's count.
     elsewhere = futures.Future()
@@ -136,7 +137,7 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
     workdir=workdir,
     layout=make_layout(config, tokenizer),
     task=task,
-    scorer=judges.make_scorer(config, task),
+    scorer=judges.make_scorer(config, task, workdir=workdir),
     logger=logs.Logger(workdir, enabled=hosts.is_first()),
     stop=stop,
   )

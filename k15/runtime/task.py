@@ -13,18 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from k15 import streams
 from k15.config import stages as stages_lib
 from k15.curation import near_duplicates
-from k15.data import arithmetic
-from k15.data import arithmetic_traces
 from k15.data import conversations
 from k15.data import evaluation_sets
 from k15.data import problems as problems_lib
-from k15.data import word_problems
-from k15.data import word_solutions
 from k15.data_types import Example, Problem
 from k15.rewards import thinking
+from k15.runtime import families
 
 # The k responses to a prompt ask for its tokens k times in an iteration, and
 # once more to learn from: encoded texts that are kept.
@@ -118,6 +114,22 @@ class Task:
     """The same of any text put to the policy, as `encode_turn` puts it."""
     return thinking.opening_of(self._put(text)[0])
 
+  def draw_pairs(
+    self, count: int, max_prompt: int, max_length: int, rng: np.random.Generator
+  ) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Prompts and responses of examples that are drawn, less what is too long.
+
+    Args:
+      count: of examples, drawn with replacement.
+      max_prompt, max_length: tokens of a prompt, of a response and its end.
+    """
+    drawn = rng.integers(len(self.examples), size=count)
+    chosen = dataclasses.replace(
+      self, examples=[self.examples[i] for i in drawn]
+    )
+    pairs, _ = sft_pairs(chosen, max_length)
+    return [pair for pair in pairs if len(pair[0]) <= max_prompt]
+
   def _chat(self, text):
     messages = [dict(role='user', content=text)]
     if self.system_prompt:
@@ -160,9 +172,8 @@ def build(config: Any, tokenizer: Any) -> Task:
       if refusal:
         raise ValueError(refusal)
   _check_enough(config, task)
-  if make is _word_problems:
-    parts = {p.id: word_problems.side_of(p) for p in task.held_out}
-    task = dataclasses.replace(task, parts=parts)
+  parts = families.parts_of(config.task.name, task.held_out)
+  task = dataclasses.replace(task, parts=parts)
   if 'evaluate' in config.stages:
     task = dataclasses.replace(task, sets=_sets(config, task))
   return task
@@ -263,6 +274,11 @@ def _check_enough(config, task):
     raise ValueError(
       'there are 0 held-out problems, and nothing to evaluate on'
     )
+  if config.loss.ptx_weight and not task.examples:
+    raise ValueError(
+      f'loss.ptx_weight is {config.loss.ptx_weight}, and there are 0 worked'
+      ' solutions'
+    )
   # The end-of-sequence token needs a place too.
   most = config.rollout.max_length - 1
   lengths = (len(task.tokenizer.encode(e.response)) for e in task.examples)
@@ -323,62 +339,6 @@ def _nothing(config):
   return [], [], []
 
 
-def _arithmetic(config):
-  t = config.task
-  draw = (t.kinds, t.min_difficulty, t.max_difficulty)
-  train = arithmetic.make_problems(t.train_problems, *draw, False, config.seed)
-  held_out = arithmetic.make_problems(
-    t.held_out_problems, *draw, True, config.seed
-  )
-  habits = arithmetic_traces.Habits(
-    t.give_up_rate, t.guess_rate, t.slip_rate, t.check_rate
-  )
-  # Problems and traces are of one generator, in turns: with fewer examples, the
-  # first of them stay what they were.
-  rng = streams.rng(config.seed, 'warm-up solutions')
-  problems = arithmetic.stream(*draw, rng)
-  examples = []
-  for problem in problems:
-    if len(examples) == config.sft.num_examples:
-      break
-    trace = arithmetic_traces.write_trace(problem, habits, rng)
-    examples.append(Example(problem, trace))
-  return train, held_out, examples
-
-
-def _word_problems(config):
-  t = config.task
-  num_new = round(t.new_templates_share * t.held_out_problems)
-
-  def draw(count, side, stream):
-    return word_problems.make_stories(
-      count, t.min_steps, t.max_steps, t.max_distractors, side, config.seed,
-      stream,
-    )  # fmt: skip
-
-  train = draw(t.train_problems, word_problems.TRAINING, 'training problems')
-  held_out = [
-    *draw(
-      t.held_out_problems - num_new,
-      word_problems.SEEN_TEMPLATES,
-      'held-out problems',
-    ),
-    *draw(num_new, word_problems.NEW_TEMPLATES, 'held-out problems'),
-  ]
-  worked = draw(
-    config.sft.num_examples, word_problems.TRAINING, 'warm-up solutions'
-  )
-  rng = streams.rng(config.seed, 'warm-up solutions')
-  examples = [
-    Example(
-      story.problem, word_solutions.write_solution(story, t.guess_rate, rng)
-    )
-    for story in worked
-  ]
-  problems = ([story.problem for story in part] for part in (train, held_out))
-  return *problems, examples
-
-
 def _file(config):
   """All problems of the files, in the order in which they are taken."""
   everything = _read(config, 'train_path')
@@ -424,8 +384,4 @@ def _ordered(config, examples):
   return sorted(problems, key=draw)
 
 
-_MAKERS = {
-  'arithmetic': _arithmetic,
-  'word_problems': _word_problems,
-  'file': _file,
-}
+_MAKERS = families.MAKERS | {'file': _file}

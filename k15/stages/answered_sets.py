@@ -45,7 +45,9 @@ def asks_of(
       while place in taken:
         place = (place + 1) % len(ids)
       taken.add(place)
-      route = found.reward or asks_lib.route_of(config, problem)
+      # What a reward model says is no measure of the policy it has trained.
+      route = found.reward or config.reward.truth
+      route = route or asks_lib.route_of(config, problem)
       question = problem.prompt + suffix
       # The key leaves the sample's number out: more samples, asked for later,
       # cost only what is new.
@@ -97,7 +99,9 @@ def answered(
   # A set may ask for a reward that no domain of the config has: its asks go
   # by domains of their own.
   routes = {_domain(ask): ask.route for ask in asks}
-  scorer = judges.make_scorer(context.config, context.task, routes)
+  scorer = judges.make_scorer(
+    context.config, context.task, routes, context.workdir
+  )
   judge = responses.judging(dataclasses.replace(context, scorer=scorer))
 
   def judge_by_route(ask, text, stop):

@@ -12,11 +12,13 @@ import numpy as np
 
 from k15 import files
 from k15.checkpoints import models
+from k15.config import stages
 from k15.data.evaluation_sets import EvalSet
 from k15.devices import hosts
 from k15.runtime import evaluation
 from k15.runtime.context import Context
 from k15.stages import answered_sets
+from k15.stages import judging
 
 
 def held_out(
@@ -43,7 +45,12 @@ def held_out(
 def measured(
   context: Context, stage: str, model: pathlib.Path
 ) -> dict[str, Any]:
-  """What the summary says of a stage that made a model, and says it."""
+  """What the summary says of a stage that made a model, and says it.
+
+  A reward model is asked about held-out pairs instead.
+  """
+  if stages.STAGES[stage].makes_judge:
+    return judging.measured(context, stage, model)
   records = _evaluation(context, stage, model)
   if not hosts.is_first():
     return {}

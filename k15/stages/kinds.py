@@ -3,16 +3,13 @@
 A model is made in `models/<stage>` of the workdir, or is there already.
 """
 
-import functools
 import pathlib
-from collections.abc import Callable
-from typing import Any
 
-from k15.checkpoints import models
 from k15.config import stages
-from k15.runtime import weights
+from k15.runtime import made_models
 from k15.runtime.context import Context
 from k15.stages import dpo
+from k15.stages import judging
 from k15.stages import long_cot
 from k15.stages import merge
 from k15.stages import sft
@@ -21,14 +18,7 @@ from k15.stages import shortest
 from k15.stages.pretraining import pretrain
 from k15.stages.rl import loop
 
-
-def params_maker(
-  context: Context, model: pathlib.Path | None
-) -> Callable[[], Any]:
-  """What makes the weights to start from, when they are needed."""
-  return functools.partial(weights.load_params, context, model)
-
-
+params_maker = made_models.params_maker
 # Kind of a stage -> (context, its name, directory of the model before or None)
 # -> its last state.
 TRAIN = {
@@ -36,6 +26,8 @@ TRAIN = {
     c, params_maker(c, model), stage
   ),
   'sft': lambda c, stage, model: sft.train(c, params_maker(c, model), stage),
+  'classic_rm': judging.train,
+  'cot_rm': judging.train,
   'long_cot': lambda c, _, model: long_cot.train(c, model),
   'rl': lambda c, stage, model: loop.train(c, params_maker(c, model), stage),
   'shortest': lambda c, _, model: shortest.train(c, model),
@@ -56,27 +48,15 @@ def train(
   config, kind = context.config, stages.STAGES[stage].kind
   directory = context.workdir / 'models' / stage
   total = stages.total(config, stage)
-  origin = models.read_origin(directory)
-  # One that was made with fewer iterations goes on from its checkpoint.
-  if origin is not None and origin.done == total:
+  if made_models.is_made(directory, total):
     return directory
   if kind == 'merge':
     merge.merge(context, source, directory)
     return directory
   state = TRAIN[kind](context, stage, source)
-  checkpoint = config.checkpoint
-  models.save(
-    directory,
-    context.shape,
-    weights.whole(context.shape, state),
-    context.task.tokenizer,
-    _longest(config, stage),
-    # By what the config asks for, not by updates: an iteration without a
-    # complete group makes none, and is done.
-    models.Origin(stage, total, int(state.step)),
-    models.directory_of(checkpoint) if checkpoint else None,
-    state.params if context.shape.lora_rank else None,
-    _base(config, kind, source),
+  base = _base(config, kind, source)
+  made_models.save(
+    context, directory, state, total, _longest(config, stage), base
   )
   return directory
 
@@ -97,5 +77,6 @@ def _longest(config, stage):
     rows_of(config, s)
     for curves, rows_of in (('sft', sft.row_tokens), ('text', pretrain.longest))
     for s in set(trained) & set(stages.with_curves(curves))
+    if stages.STAGES[s].makes_model
   ]
   return max(r.max_prompt_length + r.max_length, *rows, 0)

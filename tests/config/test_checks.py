@@ -146,7 +146,10 @@ def test_greedy_evaluation_and_sets_without_a_task():
     (dict(policy__dtype='float16'), ("'float16'", 'float32, bfloat16')),
     (dict(rollout__dtype='half'), ("'half'", "of '', float32, bfloat16")),
     (dict(rollout__cache_dtype='int4'), ("'int4'", 'bfloat16, int8')),
-    (dict(stages=()), ('stages is empty', 'sft, sft_long, long_cot, rl')),
+    (
+      dict(stages=()),
+      ('stages is empty', 'sft_long, classic_rm, cot_rm, long_cot, rl'),
+    ),
     (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
     (dict(stages=(1,)), ('stages: 1 is not one of pretrain, cooldown',)),
     (dict(task__kinds=()), ('task.kinds is empty', 'add')),
@@ -319,6 +322,32 @@ def test_keys_against_each_other(changes, sentence):
       dict(long_cot_examples__server='http://there/v1'),
       'long_cot_examples.server and server_model belong together, and one is'
       " ''",
+    ),
+    (
+      dict(reward__default='cot_rm'),
+      "reward 'cot_rm' has no model: none of ['reward_model.cot',"
+      " 'reward_model.cot_services', 'reward_model.cot_server'] names one, and"
+      " stages ('sft', 'rl') train none",
+    ),
+    (
+      dict(stages=('sft', 'cot_rm', 'rl'), reward__default='cot_rm'),
+      "reward.truth is '', and what comes before stage 'cot_rm' would be"
+      ' evaluated by a model that is not there yet',
+    ),
+    (
+      dict(stages=('cot_rm',), cot_rm__row_tokens=1000),
+      'cot_rm.row_tokens is 1000, and the longest judgement has 1024 tokens,'
+      ' reward_model.max_prompt_length + reward_model.max_length',
+    ),
+    (
+      dict(reward_model__cot_server='http://there/v1'),
+      'reward_model.cot_server and cot_server_model belong together, and one'
+      " is ''",
+    ),
+    (
+      dict(reward_model__classic_services=('there:80',)),
+      "reward_model.classic_services holds 'there:80', and has to hold"
+      " 'http://host:port'",
     ),
     (
       dict(stages=('long_cot',), long_cot__files=(__file__,)),

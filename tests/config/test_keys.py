@@ -27,7 +27,10 @@ def test_what_a_row_says_fits_the_type(key):
 # Empty by default, as paths are, and yet they name no file.
 NO_PATHS = {
   'long_cot_examples.server', 'long_cot_examples.server_model',
-  'mesh.coordinator', 'reward.routes', 'reward.services', 'rollout.cache_dtype',
+  'mesh.coordinator', 'reward.routes', 'reward.services', 'reward.truth',
+  'reward_model.classic_services', 'reward_model.cot_services',
+  'reward_model.cot_server', 'reward_model.cot_server_model', 'cot_rm.weights',
+  'rollout.cache_dtype',
   'rollout.domain_max_lengths', 'rollout.dtype', 'rollout.mesh',
   'rollout.mesh_rules', 'rollout.workers',
   'evaluation.rewards', 'evaluation.templates', 'task.system_prompt',

@@ -54,7 +54,7 @@ def test_when_a_stage_is_done(stage, changes, total):
     ('length_reward', ('short_rl',), False),
     ('sft', ('sft_long',), True),  # sft.num_examples
     ('sft_long', ('sft',), False),
-    ('reward_model', tuple(stages_lib.STAGES), False),
+    ('reward_model', ('sft', 'merge'), False),
     ('policy', (), True),  # Named by no row.
   ],
 )

@@ -11,6 +11,8 @@ import re
 import numpy as np
 import pytest
 
+from k15 import files
+from k15.config import keys
 from k15.data import answer_pairs
 
 # Lengths in mm, times in s, weights in g, volumes in ml.
@@ -181,3 +183,41 @@ def test_refuses_what_it_does_not_know_or_have(monkeypatch):
   monkeypatch.setattr(answer_pairs, '_DRAWS_IN_VAIN', 100)
   with pytest.raises(ValueError, match='of 2000 distinct pairs'):
     answer_pairs.make_pairs(2000, ('decimal',), True, 0)
+
+
+def test_problems_are_apart_and_have_several_right_forms():
+  train, held_out = answer_pairs.make_problems(64, 16, seed=3)
+  assert len({p.prompt for p in train + held_out}) == 80
+  assert {p.domain for p in train} == {'fraction', 'decimal'}
+  rng = np.random.default_rng(0)
+  for problem in train[:16]:
+    right = {answer_pairs.answer(problem, True, rng) for _ in range(20)}
+    assert len(right) > 1
+    reference = fractions.Fraction(problem.answer)
+    assert set(map(_value, right)) == {reference}
+    wrong = [answer_pairs.answer(problem, False, rng) for _ in range(20)]
+    assert reference not in map(_value, wrong)
+  with pytest.raises(ValueError, match='of 4096 training'):
+    answer_pairs.make_problems(4096, 16, seed=3)
+
+
+def _value(text):
+  top, _, bottom = text.partition('/')
+  return fractions.Fraction(top) / fractions.Fraction(bottom or '1')
+
+
+def test_pairs_of_a_file(tmp_path):
+  path = tmp_path / 'pairs.jsonl'
+  row = dict(question='q', reference='3/4', response='6/8', correct=True)
+  files.replace_jsonl(path, [row, row | dict(reasoning='2*4=8', domain='x')])
+  bare, whole = answer_pairs.read(str(path))
+  assert bare == answer_pairs.Pair('', 'q', '3/4', '6/8', True, '')
+  assert (whole.kind, whole.reasoning) == ('x', '2*4=8')
+  for wrong in (dict(correct=1), dict(response=None), dict(reasoning=3)):
+    files.replace_jsonl(path, [row | wrong])
+    with pytest.raises(ValueError, match='pairs.jsonl'):
+      answer_pairs.read(str(path))
+
+
+def test_the_kinds_are_those_of_the_config():
+  assert answer_pairs.KINDS == keys.PAIR_KINDS

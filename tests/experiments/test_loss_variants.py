@@ -23,7 +23,8 @@ def test_only_what_a_variant_says_differs():
     {key: plain.loss[key.split('.')[1]] for key in losses.VARIANTS['dapo']
      if key.startswith('loss.')}
   )  # fmt: skip
-  dapo.rl.refill_rounds = plain.rl.refill_rounds
+  for key in ('refill_rounds', 'overlong_penalty', 'overlong_tokens'):
+    dapo.rl[key] = plain.rl[key]
   assert dapo == plain
   with pytest.raises(ValueError, match="unknown variant 'ppo'"):
     losses.get_config('ppo')

@@ -71,40 +71,6 @@ def test_asks_of_the_same_ids_are_told_apart():
   assert [found[ask] for ask in asks] == ['A', 'B', 'C']
 
 
-def _function(rollout):
-  return writers.as_function(rollout, TOKENIZER, 5, 9, 0.5)
-
-
-def test_texts_come_in_order_of_the_prompts():
-  generate = _function(Echo())
-  assert generate(['a', 'bc', 'a']) == ['A', 'BC', 'A']
-  assert generate([]) == []
-
-
-def test_requests_carry_the_settings_and_every_call_samples_anew():
-  rollout = Echo()
-  generate = _function(rollout)
-  generate(['a', 'a'])
-  generate(['a'])
-  names = [(r.group_id, r.sample_index) for r in rollout.seen]
-  first, second = IDS[:2]
-  assert names == [(first, 0), (second, 0), (first, 1)]
-  assert {(r.budget, r.temperature) for r in rollout.seen} == {(9, 0.5)}
-
-
-def test_too_long_a_prompt_is_not_asked():
-  rollout = Echo()
-  generate = _function(rollout)
-  assert generate(['a', '123456', 'b']) == ['A', '', 'B']
-  assert [r.group_id for r in rollout.seen] == [IDS[0], IDS[2]]
-
-
-def test_what_is_not_finished_is_given_as_far_as_it_goes():
-  rollout = Echo()
-  rollout.stop = requests.Stop.EXHAUSTED
-  assert _function(rollout)(['a']) == ['A']
-
-
 @pytest.fixture
 def server():
   """Answers by the words of the prompt; remembers what it was asked."""

@@ -10,7 +10,7 @@ ORDER = (
   'config', 'files', 'quiet_imports', 'streams', 'data_types', 'equations',
   'report', 'rewards', 'data', 'curation', 'devices', 'model', 'checkpoints',
   'training', 'rollout', 'serving', 'generation', 'runtime', 'stages',
-  'recipe', 'serve', 'main',
+  'recipe', 'serve', 'serve_reward', 'main',
 )  # fmt: skip
 # Where a name starts with the first, none starts with the second.
 NEVER = (

@@ -40,14 +40,15 @@ CHANGES = dict(
     long2short__problems=4, dpo__steps=3, dpo__batch_pairs=3,
     dpo__warmup_steps=1, dpo__learning_rate=0.01,
   ),
-  reward=dict(
-    reward_model__optimizer='adam', reward_model__learning_rate=0.03,
-    reward_model__warmup_steps=1, reward_model__batch_tokens=128,
-    reward_model__steps=3,
+  classic_rm=dict(
+    classic_rm__optimizer='adam', classic_rm__learning_rate=0.03,
+    classic_rm__warmup_steps=1, classic_rm__batch_tokens=128,
+    classic_rm__steps=3, reward_model__max_prompt_length=16,
   ),
 )  # fmt: skip
 EXAMPLES = [
-  (np.array([5, 7 + i, 48 + i % 2], np.int32), i % 2 == 1) for i in range(20)
+  reward_models.Judged(np.array([5, 7 + i, 48 + i % 2], np.int32), i % 2 == 1)
+  for i in range(20)
 ]
 
 
@@ -75,7 +76,7 @@ def _collected(context, model, num_problems, samples):
 @pytest.fixture(autouse=True)
 def _outside(monkeypatch):
   """What random weights can earn and be preferred for."""
-  judge = lambda config, names, resources: dict.fromkeys(names, _judge)  # noqa: E731
+  judge = lambda config, names, *_: dict.fromkeys(names, _judge)  # noqa: E731
   monkeypatch.setattr(judges, 'make_judges', judge)
   monkeypatch.setattr(collection, 'collect', _collected)
 
@@ -87,7 +88,7 @@ def _context(folder, stage, **changes):
 
 def _train(context, stage):
   make_params = functools.partial(weights.init_params, context.layout, 0)
-  if stage == 'reward':
+  if stage == 'classic_rm':
     return reward_models.train(context, EXAMPLES)
   if stage == 'dpo':
     return dpo.train(context, None)
@@ -109,7 +110,7 @@ def _saved(context, stage):
   return names
 
 
-@pytest.mark.parametrize('stage', ['sft', 'rl', 'dpo', 'reward'])
+@pytest.mark.parametrize('stage', ['sft', 'rl', 'dpo', 'classic_rm'])
 def test_a_stage_goes_on_bit_for_bit(stage, tmp_path):
   context = _context(tmp_path / 'whole', stage)
   whole = _train(context, stage)
@@ -126,7 +127,7 @@ def test_a_stage_goes_on_bit_for_bit(stage, tmp_path):
   finished = _context(tmp_path / 'cut', stage)
   _same(_train(finished, stage), whole)
   # What is frozen was never touched, and is in no checkpoint.
-  frozen = whole.frozen['trunk'] if stage == 'reward' else whole.frozen
+  frozen = whole.frozen['trunk'] if stage == 'classic_rm' else whole.frozen
   _same(frozen, weights.init_params(context.layout, 0))
   names = _saved(again, stage)
   assert any('q_lora' in name for name in names)

@@ -12,25 +12,38 @@ from k15.model import heads
 from k15.model import policy
 from k15.rewards import reward_model
 from k15.runtime import context as context_lib
+from k15.runtime import model_judges
 from k15.stages import reward_models
 from k15.training import optimizer as optimizer_lib
 
 # Correct is what ends in a 1: any trunk can learn that.
 EXAMPLES = [
-  (np.array([5, 7 + i, 48 + i % 2], np.int32), i % 2 == 1) for i in range(20)
+  reward_models.Judged(
+    np.array([5, 7 + i, 48 + i % 2], np.int32),
+    i % 2 == 1,
+    np.array([60, 61 + i % 2], np.int32),
+  )
+  for i in range(20)
 ]
 CHANGES = dict(
-  reward_model__optimizer='adam',
-  reward_model__learning_rate=0.03,
-  reward_model__warmup_steps=1,
-  reward_model__log_every=1,
-  reward_model__batch_tokens=128,
-  reward_model__steps=12,
+  classic_rm__optimizer='adam',
+  classic_rm__learning_rate=0.03,
+  classic_rm__warmup_steps=1,
+  classic_rm__log_every=1,
+  classic_rm__batch_tokens=128,
+  classic_rm__steps=12,
+  reward_model__max_prompt_length=16,
+  reward_model__max_length=4,
 )
 
 
 def make_context(folder, **changes):
   return small_run.make_context(folder, **(CHANGES | changes))
+
+
+def make_value(context, params, rows):
+  encode = context.task.tokenizer.begin
+  return model_judges.make_value(context.shape, params, encode, 16, rows)
 
 
 def same(left, right):
@@ -51,7 +64,7 @@ def whole(tmp_path_factory):
 
 
 def test_it_learns_the_labels(whole):
-  losses = [row['reward_model/loss'] for row in rows_of(whole[0].workdir)]
+  losses = [row['value/loss'] for row in rows_of(whole[0].workdir)]
   assert len(losses) == 12
   # A new head says 0, so the first loss is log 2.
   assert losses[0] == pytest.approx(np.log(2), abs=1e-5)
@@ -60,7 +73,7 @@ def test_it_learns_the_labels(whole):
 
 def test_the_trained_model_judges(whole):
   context, state = whole
-  value = reward_models.make_value(context, state.params, rows=4)
+  value = make_value(context, state.params, rows=4)
   prompts = [chr(5) + chr(7 + i) + chr(48 + i % 2) for i in range(6)]
   values = value(prompts)
   assert [v > 0 for v in values] == [False, True] * 3
@@ -74,8 +87,8 @@ def test_the_trained_model_judges(whole):
 
 def test_too_long_a_prompt_is_an_error_and_the_others_are_judged(whole):
   context, state = whole
-  value = reward_models.make_value(context, state.params, rows=2)
-  row = context.config.rollout.max_prompt_length
+  value = make_value(context, state.params, rows=2)
+  row = context.config.reward_model.max_prompt_length
   values = value(['a1', 'a' * (row + 1), 'a' * row])
   assert np.isnan(values).tolist() == [False, True, False]
   verdicts = reward_model.judge_by_value([('', '', '')] * 3, lambda _: values)
@@ -92,13 +105,43 @@ def test_an_interrupted_stage_goes_on_bit_for_bit(whole, tmp_path):
   assert rows_of(again.workdir) == rows_of(whole[0].workdir)
 
 
-def test_a_given_trunk_is_copied(whole, tmp_path):
-  trunk = jax.tree.map(lambda x: x.copy(), whole[1].params['trunk'])
-  before = jax.tree.map(np.asarray, trunk)
-  context = make_context(tmp_path, reward_model__steps=1)
-  state = reward_models.train(context, EXAMPLES, trunk)
-  same(trunk, before)
+def test_it_begins_with_a_given_trunk(whole, tmp_path):
+  # At a rate of almost nothing it stays what it is.
+  context = make_context(
+    tmp_path,
+    classic_rm__steps=1,
+    classic_rm__warmup_steps=0,
+    classic_rm__learning_rate=1e-30,
+    classic_rm__end_learning_rate=1e-30,
+  )
+  trunk = jax.tree.map(np.asarray, whole[1].params['trunk'])
+  state = reward_models.train(
+    context, EXAMPLES, lambda: jax.tree.map(jax.numpy.array, trunk)
+  )
+  same(heads.split(state)[0].params, trunk)
   assert state.params.keys() == {'trunk', 'head'}
+
+
+def test_texts_are_learnt_beside_labels_and_values_do_not_see_them(tmp_path):
+  context = make_context(tmp_path, classic_rm__text_weight=1.0)
+  state = reward_models.train(context, EXAMPLES)
+  rows = rows_of(tmp_path / 'run')
+  texts = [row['value/text_loss'] for row in rows]
+  # A new policy knows nothing of its words.
+  assert texts[0] == pytest.approx(np.log(context.shape.vocab_size), abs=0.5)
+  assert texts[-1] < 0.6 * texts[0]
+  batch = reward_models._batch(context, EXAMPLES, 0)
+  assert batch.tokens.shape[1] == 16 + 4
+  assert set(batch.lengths) == {3} and set(batch.used) == {5}
+  values = heads.values(
+    context.shape, state.params, batch.tokens, batch.lengths, batch.used
+  )
+  alone = make_value(context, state.params, 4)
+  np.testing.assert_allclose(
+    values[:2],
+    alone([bytes(t[:3]).decode() for t in batch.tokens[:2].tolist()]),
+    rtol=1e-4,
+  )
 
 
 def test_each_example_comes_once_an_epoch(whole):
@@ -116,21 +159,23 @@ def test_refusals(tmp_path):
   context = make_context(tmp_path)
   with pytest.raises(ValueError, match='0 examples'):
     reward_models.train(context, [])
-  long = [(np.zeros(17, np.int32), True)]
+  long = [reward_models.Judged(np.zeros(17, np.int32), True)]
   with pytest.raises(ValueError, match='17 tokens in a row of 1 to 16'):
     reward_models.train(context, long)
-  small = make_context(tmp_path, reward_model__batch_tokens=15)
+  small = make_context(tmp_path, classic_rm__batch_tokens=15)
   with pytest.raises(ValueError, match='batch_tokens is 15, less than one row'):
     reward_models.train(small, EXAMPLES)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
   context = make_context(
-    tmp_path, reward_model__learning_rate=1e38, optimizer__clip_norm=0.0
+    tmp_path, classic_rm__learning_rate=1e38, optimizer__clip_norm=0.0
   )
-  with pytest.raises(FloatingPointError, match='reward step 2: loss') as error:
+  with pytest.raises(
+    FloatingPointError, match='classic_rm step 2: loss'
+  ) as error:
     reward_models.train(context, EXAMPLES)
-  path = context.workdir / 'failed-reward-2.npz'
+  path = context.workdir / 'failed-classic_rm-2.npz'
   assert str(path) in str(error.value)
   with np.load(path) as batch:
     assert batch['labels'].shape == batch['lengths'].shape == (8,)

@@ -90,6 +90,9 @@ SHORT = {
   'k15.main losses.py': _main(
     'losses.py:dapo_smoke', '--config.rl.iterations=1',
   ),
+  'k15.main judged.py': _main(
+    'judged.py:classic_rm_smoke', '--config.rl.iterations=1',
+  ),
   'k15.main whole_recipe.py': (
     'tests/stages/pretraining/test_pretrain.py::test_generated_documents_through_all_three'
   ),
@@ -134,6 +137,9 @@ SHORT = {
     'tests/checkpoints/test_from_gguf.py::test_the_command'
   ),
   'k15.rewards.service': 'tests/rewards/test_client.py',
+  'k15.serve_reward': (
+    'tests/runtime/test_model_judges.py::test_a_service_judges_for_a_trainer'
+  ),
   'k15.rewards.code.datasets': (
     'k15.rewards.code.datasets', 'mbpp.jsonl', 'out.jsonl',
   ),

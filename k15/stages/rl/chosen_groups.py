@@ -11,7 +11,7 @@ from k15.data_types import Group
 from k15.equations import advantages
 from k15.equations import correctness
 from k15.equations import toggle
-from k15.stages.rl import updates
+from k15.stages.rl import rewards as rewards_lib
 from k15.stages.rl.stage import Stage
 
 
@@ -69,7 +69,7 @@ def _with_differences(stage, groups, iteration):
   """Groups whose rewards differ: the others have advantages of 0 only."""
   if not groups:
     return []
-  rewards = updates.total_rewards(
+  rewards = rewards_lib.total_rewards(
     stage.context.config,
     groups,
     correctness.of_groups(groups),

@@ -6,6 +6,7 @@ Everything that outlives an iteration is in `Stage` (stage.py) and in the
 checkpoint.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -170,7 +171,7 @@ def _evaluate(stage, version):
     records = evaluation.evaluate(
       stage.rollout,
       stage.context.task,
-      stage.context.submit,
+      functools.partial(stage.context.submit, by_truth=True),
       config.evaluation.samples,
       config.rollout.max_length,
       config.evaluation.temperature,

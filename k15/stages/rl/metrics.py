@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from k15.config import routes
 from k15.data_types import Group, StopReason, Trajectory
 from k15.equations import advantages
 from k15.equations import correctness
@@ -93,11 +94,29 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
 def _of_parts(trajectories):
   """Means by part, each over the responses whose reward has it."""
   names = sorted({name for t in trajectories for name in t.parts})
-  return {
+  return _beside_truth(trajectories) | {
     f'reward/{name}': np.mean(
       [t.parts[name] for t in trajectories if name in t.parts]
     )
     for name in names
+  }
+
+
+def _beside_truth(trajectories):
+  """How often a reward model was wrong, by the rule that judges beside it.
+
+  Shares of the responses that both have judged: taken for right and wrong, and
+  the other way round.  A policy that learns to deceive the model shows as false
+  positives that rise.
+  """
+  both = [t for t in trajectories if routes.TRUTH in t.parts]
+  if not both:
+    return {}
+  says = np.array([correctness.is_right(t) for t in both])
+  is_right = np.array([t.parts[routes.TRUTH] >= 0.5 for t in both])
+  return {
+    'reward/false_positive': np.mean(says & ~is_right),
+    'reward/false_negative': np.mean(~says & is_right),
   }
 
 
@@ -125,7 +144,8 @@ def group_records(groups: list[Group]) -> list[dict[str, Any]]:
   """What was trained on, one record per group: the lines of groups.jsonl.
 
   Lists are in order of sample_index; a (group_id, sample_index) is trained on
-  in one iteration and in no other.  `crc32` is that of the tokens as
+  in one iteration and in no other.  `truths` is what a rule says beside a
+  reward model, where one does.  `crc32` is that of the tokens as
   little-endian int32: equal in runs that sampled the same.
   """
   return [
@@ -139,9 +159,15 @@ def group_records(groups: list[Group]) -> list[dict[str, Any]]:
       lengths=[t.length for t in group.trajectories],
       stops=[t.stop.value for t in group.trajectories],
       crc32=[zlib.crc32(t.tokens.astype('<i4')) for t in group.trajectories],
+      **_truths(group),
     )
     for group in groups
   ]
+
+
+def _truths(group):
+  found = [t.parts.get(routes.TRUTH) for t in group.trajectories]
+  return {} if found == [None] * len(found) else dict(truths=found)
 
 
 def trajectory_records(

@@ -1,4 +1,4 @@
-"""From scored groups to updates: rewards, advantages, batches, the step."""
+"""From scored groups to updates: advantages, batches, the step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,53 +7,18 @@ import numpy as np
 import optax
 
 from k15 import streams
-from k15.data_types import Batch, Group, StopReason
+from k15.data_types import Batch, Group
 from k15.devices import sharding
 from k15.equations import advantages
 from k15.equations import correctness
-from k15.equations import toggle
 from k15.model import attention
 from k15.runtime.context import Context
 from k15.runtime.context import Layout
 from k15.stages.rl import methods
+from k15.stages.rl import rewards as rewards_lib
 from k15.training import batching
 from k15.training import optimizer as optimizer_lib
 from k15.training import update
-
-
-def total_rewards(
-  config: Any,
-  groups: list[Group],
-  is_correct_P_K: np.ndarray,
-  iteration: int,
-  budgets_P: np.ndarray | None = None,
-) -> np.ndarray:
-  """Raw reward, length reward and penalties, float64 [P, K].
-
-  Args:
-    budgets_P: tokens, of Toggle; None: without it.
-  """
-  rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
-  lengths = np.array([[t.length for t in g.trajectories] for g in groups])
-  c = config.length_reward
-  if budgets_P is not None:
-    rewards = toggle.rewards(
-      rewards,
-      is_correct_P_K,
-      lengths,
-      budgets_P,
-      c.toggle_accuracy,
-      toggle.is_limited(iteration, c.toggle_iterations),
-    )
-  weight = advantages.length_weight(iteration, c.weight, c.start_iteration)
-  shaped = advantages.total_rewards(rewards, is_correct_P_K, lengths, weight)
-  for stop, penalty in (
-    (StopReason.REPETITION, config.rl.repetition_penalty),
-    (StopReason.MAX_LENGTH, config.rl.overlong_penalty),
-  ):
-    stopped = [[t.stop is stop for t in g.trajectories] for g in groups]
-    shaped = shaped - penalty * np.array(stopped)
-  return shaped
 
 
 def group_advantages(
@@ -136,7 +101,9 @@ def batch_shape(config: Any, layout: Layout) -> tuple[int, int, int]:
       _shared_length(config, layout),
     )
     most += k // 2
-  return -(-groups * rows // micro) * micro, columns, groups * most
+  kept = config.loss.ptx_examples if config.loss.ptx_weight else 0
+  rows = groups * rows + kept
+  return -(-rows // micro) * micro, columns, groups * most + kept
 
 
 def _shared_length(config, layout):
@@ -170,10 +137,13 @@ def make_batches(
   groups = [*groups, *replayed]
   rng = streams.rng(config.seed, 'updates', stage, iteration)
   is_correct = correctness.of_groups(groups)
-  rewards = total_rewards(config, groups, is_correct, iteration, budgets_P)
+  rewards = rewards_lib.total_rewards(
+    config, groups, is_correct, iteration, budgets_P
+  )
   values, keep = group_advantages(config, rewards, is_correct, rng)
   keep &= _are_well_formed(config, groups)
   keep[num_new:] &= is_correct[num_new:] & (values[num_new:] > 0)
+  examples = streams.rng(config.seed, 'kept examples', stage, iteration)
   batches = []
   for _ in range(config.rl.epochs):
     order = list(rng.permutation(len(groups)))
@@ -181,8 +151,34 @@ def make_batches(
     for part in batching.split_minibatches(order, num_updates):
       if _moves(config, values[part], keep[part]):
         picked = [(groups[i], values[i], keep[i]) for i in part]
-        batches.append(_pack(context, picked, iteration))
+        kept = _kept_examples(context, examples)
+        batches.append(_pack(context, picked, iteration, kept))
   return batches
+
+
+def _kept_examples(context, rng):
+  """Worked solutions beside the responses of an update: K2's PTX term.
+
+  With an advantage of 1 and no pull to the reference, the policy gradient of a
+  sequence is the gradient of its likelihood.
+  """
+  c, r = context.config.loss, context.config.rollout
+  if not c.ptx_weight:
+    return []
+  pairs = context.task.draw_pairs(
+    c.ptx_examples, r.max_prompt_length, r.max_length, rng
+  )
+  weight = c.ptx_weight / max(1, sum(len(response) for _, response in pairs))
+  return [
+    batching.Sequence(
+      prompt,
+      response,
+      np.ones(len(response), bool),
+      advantage=1.0,
+      pg_weight=weight,
+    )
+    for prompt, response in pairs
+  ]
 
 
 def _are_well_formed(config, groups):
@@ -206,8 +202,9 @@ def _moves(config, advantages_P_K, keep_P_K):
   return bool((keep_P_K & ((advantages_P_K != 0) | is_pulled)).any())
 
 
-def _pack(context, picked, iteration):
-  """Packs some groups with their advantages [K] and keep masks [K]."""
+def _pack(context, picked, iteration, examples):
+  """Packs some groups with their advantages [K] and keep masks [K], and
+  examples beside them."""
   config = context.config
   sequences, kept = [], []
   for group, advantages_K, keep_K in picked:
@@ -233,10 +230,11 @@ def _pack(context, picked, iteration):
   ]
   shape = batch_shape(config, context.layout)
   if not shares_prompts(config, context.layout):
-    return batching.pack([s for s in kept if s], *shape)
+    return batching.pack([s for s in kept if s] + examples, *shape)
   k = config.rl.group_size
   by_group = [kept[i : i + k] for i in range(0, len(kept), k)]
-  return batching.pack_groups([[s for s in g if s] for g in by_group], *shape)
+  by_group = [[s for s in g if s] for g in by_group]
+  return batching.pack_groups(by_group + [[e] for e in examples], *shape)
 
 
 def make_updates(

@@ -9,6 +9,7 @@ import small_run
 
 from k15.data_types import StopReason
 from k15.stages.rl import methods
+from k15.stages.rl import rewards
 from k15.stages.rl import updates
 
 
@@ -22,10 +23,10 @@ def test_total_rewards_by_hand(tmp_path):
   repeats = [StopReason.EOS, StopReason.REPETITION, StopReason.EOS]
   groups = [small_run.make_group(0, (1.0, 0.0, 1.0), (2, 4, 6), repeats)]
   right = np.array([[True, False, True]])
-  early = updates.total_rewards(config, groups, right, 1)
+  early = rewards.total_rewards(config, groups, right, 1)
   np.testing.assert_allclose(early, [[1.0, -0.25, 1.0]])
   # lambda = 0.5 - (len - 2) / 4 = 0.5, 0, -0.5; a wrong one gets min(0, 0).
-  late = updates.total_rewards(config, groups, right, 2)
+  late = rewards.total_rewards(config, groups, right, 2)
   np.testing.assert_allclose(late, [[1.5, -0.25, 0.5]])
 
 
@@ -33,8 +34,26 @@ def test_what_is_cut_at_its_longest_pays_if_asked(tmp_path):
   config = small_run.make_config(tmp_path, rl__overlong_penalty=0.5)
   stops = [StopReason.EOS, StopReason.MAX_LENGTH, StopReason.AGE]
   groups = [small_run.make_group(0, (1.0, 0.0, 0.0), (2, 4, 6), stops)]
-  found = updates.total_rewards(config, groups, np.array([[1, 0, 0]]) > 0, 0)
+  found = rewards.total_rewards(config, groups, np.array([[1, 0, 0]]) > 0, 0)
   np.testing.assert_allclose(found, [[1.0, -0.5, 0.0]])
+
+
+def test_a_penalty_that_grows_over_the_last_tokens(tmp_path):
+  config = small_run.make_config(
+    tmp_path,
+    rl__overlong_penalty=0.5,
+    rl__overlong_tokens=4,
+    rollout__domain_max_lengths=('short:8',),
+  )
+  stops = [StopReason.EOS, StopReason.MAX_LENGTH, StopReason.EOS]
+  long = small_run.make_group(0, (1.0, 0.0, 1.0), (12, 16, 13), stops)
+  short = small_run.make_group(1, (1.0, 0.0, 1.0), (4, 8, 6), stops)
+  problem = dataclasses.replace(short.problem, domain='short')
+  short = dataclasses.replace(short, problem=problem)
+  right = np.array([[True, False, True]] * 2)
+  found = rewards.total_rewards(config, [long, short], right, 0)
+  # Of 16 tokens the last 4, of 8 too: (13 - 12) / 4 and (6 - 4) / 4 of 0.5.
+  np.testing.assert_allclose(found, [[1, -0.5, 0.875], [1, -0.5, 0.75]])
 
 
 def test_toggle_limits_the_reward_of_its_iterations(tmp_path):
@@ -46,7 +65,7 @@ def test_toggle_limits_the_reward_of_its_iterations(tmp_path):
   groups = [small_run.make_group(0, (1.0, 1.0, 0.0), (2, 4, 6))]
   right, budgets = np.array([[True, True, False]]), np.array([3.0])
   for iteration, expected in ((2, [1, 0, 0]), (3, [1, 1, 0])):
-    found = updates.total_rewards(config, groups, right, iteration, budgets)
+    found = rewards.total_rewards(config, groups, right, iteration, budgets)
     np.testing.assert_allclose(found, [expected])
 
 
@@ -75,6 +94,40 @@ def test_what_is_out_of_form_leaves_the_loss_if_asked(tmp_path):
     group = dataclasses.replace(group, trajectories=formed)
     (batch,) = updates.make_batches(context, [group], 0)
     assert (batch.pg_weight > 0).sum() == in_loss
+
+
+@pytest.mark.parametrize('row_responses', [0, 2])
+def test_worked_solutions_are_learnt_beside_responses(tmp_path, row_responses):
+  groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
+  changes = dict(rl__row_responses=row_responses)
+  plain = small_run.make_context(tmp_path, **changes)
+  with_them = small_run.make_context(
+    tmp_path, loss__ptx_weight=0.5, loss__ptx_examples=3, **changes
+  )
+  found = updates.make_batches(with_them, groups, 0)
+  before = updates.make_batches(plain, groups, 0)
+  assert len(found) == len(before) == 2
+  eos = with_them.task.end_id
+  for batch, without in zip(found, before, strict=True):
+    # What responses weigh is what it was; examples share 0.5 over their tokens.
+    is_example = (batch.pg_weight > 0) & (batch.reg_weight == 0)
+    assert is_example.sum() == 3
+    np.testing.assert_allclose(
+      np.sort(batch.pg_weight[batch.reg_weight > 0]),
+      np.sort(without.pg_weight[without.reg_weight > 0]),
+    )
+    rows, places = np.nonzero(is_example)
+    tokens, weights = 0, batch.pg_weight[is_example]
+    for row, place in zip(rows, places, strict=True):
+      assert batch.advantage[row, place] == 1
+      own = (batch.segment_ids[row] == place + 1) & (batch.loss_mask[row] > 0)
+      assert batch.tokens[row][own][-1] == eos
+      assert not batch.current_mask[row][own].any()
+      tokens += own.sum()
+    np.testing.assert_allclose(weights, 0.5 / tokens)
+  # Others in the next update, and the same when they are drawn again.
+  again = updates.make_batches(with_them, groups, 0)
+  jax.tree.map(np.testing.assert_array_equal, found, again)
 
 
 @pytest.mark.parametrize(
