@@ -130,7 +130,7 @@ _NO_MEMORY = (
 )  # fmt: skip
 _KEPT_ARTIFACTS, _STDERR_CHARACTERS = 32, 4000
 COMPILE_LIMITS = Limits(
-  seconds=30.0, memory_bytes=1 << 30, output_bytes=16 << 20, tmp_bytes=256 << 20
+  seconds=60.0, memory_bytes=1 << 30, output_bytes=16 << 20, tmp_bytes=256 << 20
 )
 
 
