@@ -244,13 +244,17 @@ def _experiment():
       samples=1,  # responses per problem
       temperature=1.0, top_p=1.0,  # 0 takes the likeliest token; 1: of all
       # -- the stage 'evaluate': files, 'name:path' or a path, of MATH-500,
-      # GSM8K, HumanEval, MBPP or your own with the fields of `task`; none: the
-      # held-out problems.  No stage trains on what is in them.
+      # GSM8K, AIME, GPQA, HumanEval, MBPP, MultiPL-E, LiveCodeBench, Codeforces
+      # or your own with the fields of `task`; none: the held-out problems.  No
+      # stage trains on what is in them.
       sets=(),
       # 'set:reward' and 'set:text with {prompt}' each, instead of the format's.
       rewards=(), templates=(),
       problems=0,  # first ones of each set; 0: all
       before=False,  # the checkpoint answers them too, before all stages
+      # Programs vote by what they print on so many inputs, of a generator that
+      # the same model writes (k1.5 appendix C); 0: they do not; NP.
+      vote_inputs=0,
       pass_at=(1,),  # the k of pass@k; those beyond `samples` are left out
       interval=0.95, resamples=10000,  # of the bootstrap over problems
     ),

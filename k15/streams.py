@@ -32,6 +32,7 @@ NUMBERS = {
   'held-out split': 13,  # of a file
   'training answer pairs': 14,
   'held-out answer pairs': 15,
+  'options': 16,  # by question: the order of a multiple choice
   'problem sampler': 20,  # for a stage
   'updates': 21,  # for a stage, by iteration: what is left out, and the order
   'kept examples': 22,  # for a stage, by iteration: worked solutions, in RL

@@ -283,6 +283,7 @@ _EVALUATION = dict(
   every='>= 0', samples='>= 1', temperature='>= 0', top_p='> 0 and <= 1',
   sets=Key(path=KEPT_OUT),
   rewards=ANY, templates=ANY, problems='>= 0', before=ANY, pass_at=ANY,
+  vote_inputs='>= 0',
   interval='> 0 and < 1', resamples='>= 1',
 )  # fmt: skip
 KEYS = {

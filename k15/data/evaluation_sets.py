@@ -1,23 +1,29 @@
 """Sets of problems to evaluate on, each with its prompt and its reward.
 
-The format of a file is known by its fields: MATH-500's, GSM8K's, HumanEval's,
-MBPP's, or that of the user's own problems, as `config.task` names its fields.
+The format of a file is known by its fields: MATH-500's, GSM8K's, AIME's,
+GPQA's, HumanEval's, MBPP's, MultiPL-E's, LiveCodeBench's, Codeforces', or that
+of the user's own problems, as `config.task` names its fields.
 """
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from k15 import streams
 from k15.config import routes
 from k15.data import problems as problems_lib
 from k15.data import rows
 from k15.data_types import Problem
+from k15.rewards.code import contests
 from k15.rewards.code import datasets
+from k15.rewards.code import multipl_e
 from k15.rewards.code import programs
+from k15.rewards.sandbox import languages
 
 _MATH = (
   '{prompt}\n\nReason step by step, and put the final answer in \\boxed{}.'
@@ -27,6 +33,11 @@ _HUMANEVAL = (
   ' block.\n\n```python\n{prompt}\n```'
 )
 _MBPP = '{prompt} Answer with the whole program in one ```python block.'
+_GPQA = '{prompt}\n\nReason step by step, and put the letter in \\boxed{}.'
+_OPTIONS = (
+  'Correct Answer', 'Incorrect Answer 1', 'Incorrect Answer 2',
+  'Incorrect Answer 3',
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +57,22 @@ class Format:
 
 # The last takes what is none of the others.
 FORMATS = {
+  'livecodebench': Format(
+    ('question_content', 'public_test_cases', 'private_test_cases'),
+    ('question_content',), 'code_tests', '{prompt}',
+  ),
+  'codeforces': Format(
+    ('description', 'official_tests'), ('description',), 'code_tests',
+    '{prompt}',
+  ),
+  'multipl_e': Format(
+    ('name', 'language', 'prompt', 'tests', 'stop_tokens'), ('prompt',),
+    'code_tests', '{prompt}',
+  ),
+  'gpqa': Format(
+    ('Question', *_OPTIONS), ('Question',), 'math_answers', _GPQA
+  ),
+  'aime': Format(('Problem', 'Answer'), ('Problem',), 'math_answers', _MATH),
   'humaneval': Format(
     ('entry_point', 'prompt', 'test'), ('prompt',), 'code_tests', _HUMANEVAL
   ),
@@ -55,7 +82,7 @@ FORMATS = {
   'gsm8k': Format(('question', 'answer'), ('question',), 'math_answers', _MATH),
   'math': Format(('problem',), ('problem',), 'math_answers', _MATH),
   'own': Format((), (), '', '{prompt}'),
-}
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +91,14 @@ class EvalSet:
   name: of the set.
   reward: a name of `routes.REWARDS`; '' is by domain, as in training.
   problems: their prompts are what the template makes of them.
+  absent: languages of which this machine has no interpreter; their problems
+    are left out.
   """
 
   name: str
   reward: str
   problems: tuple[Problem, ...]
+  absent: tuple[str, ...] = ()
 
 
 def read(config: Any, is_chat: bool) -> list[EvalSet]:
@@ -92,18 +122,35 @@ def read(config: Any, is_chat: bool) -> list[EvalSet]:
     end = config.task.prompt_suffix if kind == 'own' else end
     template = FORMATS[kind].template + end
     template = templates.get(name, template)
-    problems = _read_problems(config, path, kind)[: e.problems or None]
+    problems = _read_problems(config, path, kind)
+    # Services have interpreters of their own.
+    absent = () if config.reward.services else _absent(problems, kind)
+    asked = [p for p in problems if p.domain not in absent]
+    if problems and not asked:
+      raise ValueError(f'{path}: no interpreter here of any {list(absent)}')
     sets.append(
       EvalSet(
         name=name,
         reward=rewards.get(name, FORMATS[kind].reward),
         problems=tuple(
           dataclasses.replace(p, prompt=template.replace('{prompt}', p.prompt))
-          for p in problems
+          for p in asked[: e.problems or None]
         ),
+        absent=tuple(domain.removeprefix('code ') for domain in absent),
       )
     )
   return sets
+
+
+def _absent(problems, kind):
+  """Domains of MultiPL-E whose language cannot be run here."""
+  if kind != 'multipl_e':
+    return ()
+  domains = dict.fromkeys(problem.domain for problem in problems)
+  rows_of = languages.LANGUAGES
+  return tuple(
+    d for d in domains if languages.missing(rows_of[d.removeprefix('code ')])
+  )
 
 
 def check_lengths(
@@ -156,7 +203,7 @@ def kept_out(config: Any) -> dict[str, list[Problem]]:
     path: _prompts(path, FORMATS[kind].prompts)
     # Texts alone are compared; the tests of a set need not even be readable
     # here.
-    if FORMATS[kind].reward == 'code_tests'
+    if FORMATS[kind].reward == 'code_tests' or kind == 'gpqa'
     else _read_texts(config, path, kind, may_lack_answers=True)
     for path, kind in kinds.items()
   }
@@ -176,6 +223,14 @@ def _prompts(path, fields) -> list[Problem]:
 
 
 def _read_problems(config, path, kind) -> list[Problem]:
+  makers = {
+    'livecodebench': contests.livecodebench,
+    'codeforces': contests.codeforces,
+    'multipl_e': multipl_e.record_of,
+    'gpqa': functools.partial(gpqa, seed=config.seed),
+  }
+  if kind in makers:
+    return _read_records(path, makers[kind])
   if kind == 'humaneval':
     problems = datasets.load_humaneval(pathlib.Path(path))
     return [
@@ -190,6 +245,43 @@ def _read_problems(config, path, kind) -> list[Problem]:
   return _read_texts(config, path, kind)
 
 
+def _read_records(path, make) -> list[Problem]:
+  problems = []
+  for _, where, row in rows.read_rows(path):
+    try:
+      problems.append(Problem(**make(row)))
+    except ValueError as error:
+      raise ValueError(f'{where}: {error}') from None
+  return problems
+
+
+def gpqa(row: dict[str, Any], seed: int) -> dict[str, Any]:
+  """The fields of a `Problem` of GPQA: four options, whose letters are answers.
+
+  Their order is drawn for the question, whatever stands beside it in the file,
+  so that two models see the same one.
+
+  Args:
+    seed: of the run.
+
+  Raises:
+    ValueError: a field is missing.
+  """
+  texts = [row[field] for field in ('Question', *_OPTIONS)]
+  if not all(isinstance(text, str) and text.strip() for text in texts):
+    raise ValueError('a question or an option is empty')
+  question, *options = (text.strip() for text in texts)
+  name = int.from_bytes(hashlib.sha256(question.encode()).digest()[:4])
+  order = streams.rng(seed, 'options', name).permutation(len(options))
+  lines = [f'{"ABCD"[i]}. {options[k]}' for i, k in enumerate(order)]
+  return dict(
+    id=str(row.get('Record ID') or f'{name:08x}'),
+    prompt='\n'.join([question, '', *lines]),
+    answer='ABCD'[list(order).index(0)],
+    domain=str(row.get('High-level domain') or ''),
+  )
+
+
 def _read_texts(config, path, kind, may_lack_answers=False) -> list[Problem]:
   """Problems whose answers are texts."""
   if kind == 'own':
@@ -200,6 +292,8 @@ def _read_texts(config, path, kind, may_lack_answers=False) -> list[Problem]:
       prompt, response='', difficulty='', answer_marker='####'
     )
     answer_of = None
+  if kind == 'aime':
+    fields = dataclasses.replace(fields, answer='Answer')
   if kind == 'math':
     fields = dataclasses.replace(fields, domain='subject')
     answer_of = functools.partial(_math_answer, may_lack_answers)

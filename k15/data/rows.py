@@ -1,11 +1,13 @@
-"""Rows of JSONL, JSON and Parquet files, one after the other.
+"""Rows of JSONL, JSON, CSV and Parquet files, one after the other.
 
 A row is a dict of its fields, and comes with its place, so that whoever refuses
 it can say where it stands.
 """
 
+import csv
 import decimal
 import gzip
+import io
 import json
 import math
 import pathlib
@@ -27,7 +29,9 @@ _PARQUET_BATCH_ROWS = 1024  # held at once
 def read_rows(
   path: str | pathlib.Path,
 ) -> Iterator[tuple[int, str, dict[str, Any]]]:
-  """Yields number, place and fields of every row; only .json is held whole.
+  """Yields number, place and fields of every row.
+
+  Files of .json and .csv are held whole, no others.
 
   Raises:
     FileNotFoundError: no such file.
@@ -39,6 +43,7 @@ def read_rows(
   readers = {
     '.jsonl': _jsonl_rows,
     '.json': _json_rows,
+    '.csv': _csv_rows,
     '.parquet': _parquet_rows,
     '.jsonl.gz': _jsonl_rows,
   }
@@ -114,6 +119,19 @@ def _json_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
     if not isinstance(row, dict):
       raise ValueError(f'{where}: a {type(row).__name__}, not an object')
     yield number, where, row
+
+
+def _csv_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
+  """A heading names the columns; all values are texts."""
+  try:
+    text = file.read_bytes().decode('utf-8-sig')
+    rows = list(csv.DictReader(io.StringIO(text, newline=''), strict=True))
+  except (ValueError, csv.Error) as error:
+    raise ValueError(f'{file}: not CSV: {error}') from None
+  for number, row in enumerate(rows, 1):
+    if None in row or None in row.values():
+      raise ValueError(f'{file}, row {number}: not as many values as columns')
+    yield number, f'{file}, row {number}', row
 
 
 def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:

@@ -21,14 +21,27 @@ def of_results(results: Mapping[str, Any], level: float) -> str:
   rows = [_row(name, r, names) for name, r in results.items()]
   notes = [f'in brackets: bootstrap intervals over problems, {100 * level:g} %']
   for name, r in results.items():
-    ties = [v['ties'] for k, v in r.items() if k.startswith('majority')]
-    if ties:
-      notes.append(f'{name}: votes tied, and broken by lot: {percent(ties[0])}')
+    notes += [
+      f'{name}: {k}: votes tied, and broken by lot: {percent(v["ties"])}'
+      for k, v in r.items()
+      if '@' in k and 'ties' in v
+    ]
+    notes += [
+      f'{name}: Elo by {k}: {_rating(v)}; an estimate from ratings of problems'
+      for k, v in r.get('rating', {}).items()
+    ]
+    if r.get('absent'):
+      notes.append(f'{name}: no interpreter here of {", ".join(r["absent"])}')
     if r['errors_by_reason']:
       reasons = r['errors_by_reason'].items()
       shares = ', '.join(f'{reason} {percent(s)}' for reason, s in reasons)
       notes.append(f'{name}: errors: {shares}')
   return '\n'.join([columns([head, *rows]), *notes])
+
+
+def _rating(value):
+  end = ', a bound' if value['is_bound'] else ''
+  return f'{value["value"]:.0f} [{value["low"]:.0f}, {value["high"]:.0f}]{end}'
 
 
 def _row(name, r, names):

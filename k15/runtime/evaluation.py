@@ -145,12 +145,7 @@ def measure(
   tokens = np.array([[r['length'] for r in group] for group in groups])
 
   def estimate(values):
-    # Made anew, so that all measures of a set are taken over the same draws of
-    # problems.
-    rng = streams.rng(seed, 'bootstrap')
-    means = statistics.bootstrap(values, resamples, rng)
-    low, high = statistics.interval(means, level)
-    return dict(value=float(np.mean(values)), low=low, high=high)
+    return spread(values, level, resamples, seed)
 
   result = dict(problems=len(groups), samples=n)
   # 1 always: summaries and comparisons read it, whatever else is asked for.
@@ -164,6 +159,18 @@ def measure(
   parts = dict(all=tokens, correct=tokens[correct], wrong=tokens[~correct])
   result['tokens'] = {k: statistics.lengths(v) for k, v in parts.items()}
   return result | _shares(records) | _domains(groups)
+
+
+def spread(
+  values: np.ndarray, level: float, resamples: int, seed: int
+) -> dict[str, float]:
+  """`value`, `low` and `high` of a mean over problems: float [P]."""
+  # Made anew, so that all measures of a set are taken over the same draws of
+  # problems.
+  rng = streams.rng(seed, 'bootstrap')
+  means = statistics.bootstrap(values, resamples, rng)
+  low, high = statistics.interval(means, level)
+  return dict(value=float(np.mean(values)), low=low, high=high)
 
 
 def _by_problem(records):

@@ -27,12 +27,17 @@ from k15.runtime.context import Context
 
 
 def asks_of(
-  context: Context, sets: Sequence[EvalSet], suffix: str, facts: dict[str, Any]
+  context: Context,
+  sets: Sequence[EvalSet],
+  suffix: str,
+  facts: dict[str, Any],
+  samples: int = 0,
 ) -> dict[str, list[Ask]]:
   """All that is asked, by set, in order of problems and samples.
 
   Args:
     suffix: between a problem's prompt and its response.
+    samples: responses to each; 0: as the config has it.
   """
   config, asks = context.config, {}
   taken, ids = set(), streams.IDS['evaluate']
@@ -56,7 +61,7 @@ def asks_of(
         question,
         context.task.encode_turn(question),
         ids[place],
-        range(config.evaluation.samples),
+        range(samples or config.evaluation.samples),
         facts,
         asks_lib.judge_of(config, problem, route),
         route,
@@ -113,6 +118,27 @@ def answered(
     responses.by_model(context, source, stream) as write,
   ):
     responses.drawn(context, asks, write, judge_by_route, journal, label)
+  return journal
+
+
+def written(
+  context: Context,
+  source: pathlib.Path,
+  asks: dict[str, list[Ask]],
+  facts: dict[str, Any],
+  folder: pathlib.Path,
+  label: str,
+) -> Journal:
+  """The journal of responses that nothing judges; others as in `answered`.
+
+  Raises:
+    Interrupted: see `responses.drawn`.
+  """
+  path = folder / f'unjudged-{asks_lib.digest(facts)[:12]}.jsonl'
+  journal = Journal(path, writes=hosts.is_first())
+  asks = [ask for of_set in asks.values() for ask in of_set]
+  with responses.by_model(context, source, 'evaluate') as write:
+    responses.drawn(context, asks, write, lambda *_: None, journal, label)
   return journal
 
 

@@ -5,13 +5,16 @@ checkpoint is asked before all other stages (`evaluation.before`),
 
   results.json   the measures of each set
   SET.jsonl      its responses, in order, for `k15.report.evaluations`
-  journal-*      what has been sampled, per model and sampling
+  SET.votes.jsonl  how programs voted, where `evaluation.vote_inputs` asks
+  journal-*, unjudged-*  what has been sampled, per model and sampling
 
 Cut off in any way, it goes on with the responses that are missing.
 """
 
 import pathlib
 from typing import Any
+
+import numpy as np
 
 from k15 import files
 from k15.checkpoints import models
@@ -20,6 +23,7 @@ from k15.report import tables
 from k15.runtime import evaluation
 from k15.runtime.context import Context
 from k15.stages import answered_sets
+from k15.stages import contest_scores
 
 
 def run(
@@ -44,12 +48,14 @@ def run(
   asks = answered_sets.asks_of(context, context.task.sets, '', facts)
   label = 'evaluate' if name == 'evaluation' else f'evaluate, {name}'
   journal = answered_sets.answered(context, source, asks, facts, folder, label)
+  wanted = contest_scores.references_of(asks)
+  texts = contest_scores.generators(context, source, wanted, facts, folder)
   if not hosts.is_first():
     return {}
-  return _write(context, folder, source, asks, journal, facts)
+  return _write(context, folder, source, asks, journal, facts, wanted, texts)
 
 
-def _write(context, folder, source, asks, journal, facts):
+def _write(context, folder, source, asks, journal, facts, wanted, texts):
   """Records, results and table of a finished evaluation."""
   config, e = context.config, context.config.evaluation
   records, results = {}, {}
@@ -69,6 +75,14 @@ def _write(context, folder, source, asks, journal, facts):
       e.resamples,
       config.seed,
     )
+  voted = contest_scores.vote(context, records, wanted, texts, folder)
+  for found in context.task.sets:
+    name = found.name
+    results[name] |= _contest(
+      config, records[name], wanted[name], voted.get(name, {})
+    )
+    if found.absent:
+      results[name]['absent'] = list(found.absent)
   settings = dict(
     model=str(source),
     fingerprint=facts['model'],
@@ -85,6 +99,18 @@ def _write(context, folder, source, asks, journal, facts):
   files.replace_json(folder / 'results.json', content)
   print(tables.of_results(results, e.interval), flush=True)
   return results
+
+
+def _contest(config, records, wanted, voted):
+  """Votes by outputs, and ratings, of a set that has them."""
+  e, found = config.evaluation, {}
+  if voted:
+    values, ties = map(np.array, zip(*voted.values(), strict=True))
+    found[f'output_vote@{e.samples}'] = evaluation.spread(
+      values, e.interval, e.resamples, config.seed
+    ) | dict(ties=float(np.mean(ties)), problems=len(values))
+  ratings = contest_scores.ratings(records, wanted, voted, e.interval)
+  return found | (dict(rating=ratings) if ratings else {})
 
 
 def pooled(results: dict[str, Any]) -> dict[str, float]:

@@ -11,6 +11,7 @@ import pytest
 from experiments import evaluate as experiment
 from k15.data import evaluation_sets
 from k15.rewards.code import programs
+from k15.rewards.sandbox import languages
 
 ROWS = dict(
   math=dict(problem='$1+1$?', solution='...', answer='2', subject='Algebra'),
@@ -81,8 +82,8 @@ def test_every_format_with_its_prompt_and_reward(tmp_path):
   assert program.prompt.endswith(
     '```python\n' + ROWS['humaneval']['prompt'] + '```'
   )
-  language, tests = programs.from_text(program.answer)
-  assert language == 'python' and len(tests) == 1
+  wanted = programs.from_text(program.answer)
+  assert wanted.language == 'python' and len(wanted.tests) == 1
   (mbpp,) = found['mbpp'].problems
   assert 'Double a number. Write the function f.' in mbpp.prompt
   (own,) = found['own'].problems
@@ -177,3 +178,99 @@ def test_a_prompt_that_is_too_long_refuses_the_set(tmp_path):
     evaluation_sets.check_lengths(
       config, lambda text: np.zeros(len(text)), sets
     )
+
+
+CONTESTS = dict(
+  livecodebench=dict(
+    question_content='Add.', question_id='a', starter_code='', metadata='{}',
+    difficulty='hard', private_test_cases='[]',
+    public_test_cases='[{"input": "1", "output": "2", "testtype": "stdin"}]',
+  ),
+  codeforces=dict(
+    id='1/A', description='Add.', examples=[dict(input='1', output='2')],
+    official_tests=[], rating=800,
+  ),
+  aime=dict(ID='2024-I-1', Problem='Find $m+n$.', Solution='', Answer=73),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('kind', CONTESTS)
+def test_contests_are_known_by_their_fields(tmp_path, kind):
+  path = tmp_path / f'{kind}.jsonl'
+  path.write_text(json.dumps(CONTESTS[kind]) + '\n')
+  assert evaluation_sets.format_of(str(path)) == kind
+  config = _config([path])
+  (found,) = evaluation_sets.read(config, is_chat=True)
+  (problem,) = found.problems
+  if kind == 'aime':
+    assert (found.reward, problem.answer) == ('math_answers', '73')
+    assert problem.prompt.startswith('Find $m+n$.\n\nReason step by step')
+  else:
+    (test,) = programs.from_text(problem.answer).tests
+    assert (found.reward, test.expected) == ('code_tests', '2')
+  ((kept_out,),) = evaluation_sets.kept_out(config).values()
+  assert kept_out.prompt in problem.prompt
+
+
+GPQA = (
+  '\ufeffRecord ID,Question,Correct Answer,Incorrect Answer 1,'
+  'Incorrect Answer 2,Incorrect Answer 3,High-level domain\r\n'
+  'rec1,"Which one,\nof all?",right,"wrong, 1",wrong 2,wrong 3,Physics\r\n'
+)
+
+
+def _gpqa(folder, seed, rows=1):
+  path = folder / 'gpqa_diamond.csv'
+  path.write_text(GPQA + 'rec2,Who?,a,b,c,d,Biology\r\n' * (rows - 1))
+  config = _config([path])
+  config.seed = seed
+  (found,) = evaluation_sets.read(config, is_chat=True)
+  return found
+
+
+def test_options_are_shuffled_by_the_seed_and_a_letter_is_right(tmp_path):
+  answers = []
+  for seed in range(12):
+    found = _gpqa(tmp_path, seed)
+    (problem,) = found.problems
+    assert f'\n{problem.answer}. right\n' in problem.prompt
+    assert problem.prompt.startswith('Which one,\nof all?\n\nA. ')
+    assert (problem.id, problem.domain) == ('rec1', 'Physics')
+    # Whatever stands beside it.
+    assert _gpqa(tmp_path, seed, rows=2).problems[0] == problem
+    answers.append(problem.answer)
+  assert found.reward == 'math_answers'
+  assert set(answers) == set('ABCD')
+  wrong = GPQA.replace('wrong 3', '')
+  path = tmp_path / 'gpqa.csv'
+  path.write_text(wrong)
+  with pytest.raises(ValueError, match='gpqa.csv, row 1: a question or an opt'):
+    evaluation_sets.read(_config([path]), is_chat=True)
+  path.write_text(GPQA + 'rec3,short\r\n')
+  with pytest.raises(ValueError, match='row 2: not as many values as columns'):
+    evaluation_sets.read(_config([path]), is_chat=True)
+
+
+def _humaneval_mul(folder, *tags):
+  rows = [
+    dict(name=f'h_{tag}', language=tag, prompt='f', tests='}}}', stop_tokens=[])
+    for tag in tags
+  ]
+  path = folder / 'mul.jsonl'
+  path.write_text('\n'.join(map(json.dumps, rows)))
+  return _config([path])
+
+
+def test_languages_without_an_interpreter_are_named(tmp_path, monkeypatch):
+  lacks = lambda row: ('mono',) * (row.source_name == 'main.cs')  # noqa: E731
+  monkeypatch.setattr(languages, 'missing', lacks)
+  config = _humaneval_mul(tmp_path, 'py', 'cs', 'sh')
+  (found,) = evaluation_sets.read(config, is_chat=True)
+  assert found.absent == ('csharp',)
+  assert [p.domain for p in found.problems] == ['code python', 'code bash']
+  config.reward.services = ('http://127.0.0.1:1',)  # It has its own.
+  (found,) = evaluation_sets.read(config, is_chat=True)
+  assert len(found.problems) == 3
+  config = _humaneval_mul(tmp_path, 'cs')
+  with pytest.raises(ValueError, match=r"no interpreter here of any \['code c"):
+    evaluation_sets.read(config, is_chat=True)

@@ -234,8 +234,8 @@ def test_refused_files(tmp_path):
     problems.read_problems(str(tmp_path / 'gone.jsonl'))
   with pytest.raises(FileNotFoundError, match='no such file'):
     problems.read_problems(str(tmp_path))
-  with pytest.raises(ValueError, match=r"'.csv' is not one of \['.jsonl'"):
-    problems.read_problems(_write(tmp_path / 'a.csv', 'a'))
+  with pytest.raises(ValueError, match=r"'.tsv' is not one of \['.jsonl'"):
+    problems.read_problems(_write(tmp_path / 'a.tsv', 'a'))
   with pytest.raises(ValueError, match='no problems in it'):
     problems.read_problems(_write(tmp_path / 'a.jsonl', '', ' '))
   with pytest.raises(ValueError, match='not readable as Parquet'):

@@ -30,8 +30,27 @@ def test_a_row_per_set():
   assert lines[2].count('0.500') == 2 and lines[3].count('0.500') == 3
   assert lines[2].endswith('10.0  20.0      -   10.0     50.0 %  25.0 %')
   assert lines[4].endswith('over problems, 90 %')
-  assert lines[5] == 'a: votes tied, and broken by lot: 12.5 %'
+  assert lines[5] == 'a: majority@2: votes tied, and broken by lot: 12.5 %'
   assert lines[6] == 'a: errors: timeout 25.0 %'
+
+
+def test_what_contests_add_is_said_below():
+  vote = dict(value=0.5, low=0.0, high=1.0, ties=0.25)
+  rating = dict(value=1432.4, low=1300.0, high=1560.0, is_bound=False)
+  most = dict(value=4000.0, low=3000.0, high=4000.0, is_bound=True)
+  found = _result(absent=['csharp', 'php']) | {
+    'output_vote@2': vote,
+    'rating': {'pass@1': rating, 'output_vote': most},
+  }
+  text = tables.of_results(dict(a=found), 0.9)
+  assert 'majority@2' in text and 'output_vote@2' in text.splitlines()[0]
+  assert text.splitlines()[-5:-1] == [
+    'a: output_vote@2: votes tied, and broken by lot: 25.0 %',
+    'a: Elo by pass@1: 1432 [1300, 1560]; an estimate from ratings of problems',
+    'a: Elo by output_vote: 4000 [3000, 4000], a bound; an estimate from'
+    ' ratings of problems',
+    'a: no interpreter here of csharp, php',
+  ]
 
 
 def test_columns():

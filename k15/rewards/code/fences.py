@@ -19,6 +19,12 @@ _TAGS = {
   'cpp': ('cpp', 'c++', 'cc', 'cxx', 'c++11', 'c++14', 'c++17', 'c++20'),
   'c': ('c', 'h', 'c11', 'c99'),
   'sh': ('sh', 'bash', 'shell'),
+  'bash': ('bash', 'sh', 'shell'),
+  'java': ('java',),
+  'javascript': ('javascript', 'js', 'node', 'nodejs'),
+  'typescript': ('typescript', 'ts'),
+  'csharp': ('csharp', 'cs', 'c#'),
+  'php': ('php',),
 }  # fmt: skip
 _PROGRAMS = {tag for name in ('python', 'cpp', 'c') for tag in _TAGS[name]}
 _NO_PROGRAMS = (
@@ -29,7 +35,9 @@ _NO_PROGRAMS = (
   'shell-session', 'stderr', 'stdin', 'stdout', 'tex', 'text', 'toml',
   'traceback', 'tsv', 'txt', 'xml', 'yaml', 'yml', 'zsh',
 )  # fmt: skip
-_C_LIKE = {*_TAGS['cpp'], *_TAGS['c']}
+# Their strings and comments are C's.
+_C_FAMILY = ('cpp', 'c', 'java', 'javascript', 'typescript', 'csharp', 'php')
+_C_LIKE = {tag for name in _C_FAMILY for tag in _TAGS[name]}
 # At the start of a line with any words behind it, elsewhere with one at most.
 # No backtracking: time is linear in the text.
 _OPENING = re.compile(
@@ -76,7 +84,7 @@ def find_program(
 
   Args:
     text: of a policy; without its thinking.
-    language: a key of pool.LANGUAGES, '' where it is not known.  Blocks
+    language: a key of languages.LANGUAGES, '' where it is not known.  Blocks
       in it are taken before those of other languages.
     names: that the program has to define.  The last block that defines all of
       them is taken before those that only call them.
@@ -132,7 +140,7 @@ def find_blocks(text: str, language: str = '') -> list[Block]:
 
 
 def _tokens(tag, language):
-  if tag in _C_LIKE or (not tag and language in ('cpp', 'c')):
+  if tag in _C_LIKE or (not tag and language in _C_FAMILY):
     return _C_TOKENS
   is_python = not tag or tag in _TAGS['python']
   return _PYTHON_TOKENS if is_python else _TEXT_TOKENS

@@ -12,6 +12,9 @@ values stay on the trusted side.  Three kinds of test:
   StdinTest  stdin in, stdout out, token by token, or by a trusted checker
   JudgeTest  trusted assertions in a second process; the functions they call
              are answered by the program, as plain values
+  UnitTest   assertions in the program's own language, in its own process: all
+             that languages without calls allow.  For evaluation: a program
+             that reads its own source there finds what it has to print
 
 A program that stops early is an error, with its reason, and not merely wrong.
 """
@@ -21,6 +24,7 @@ import functools
 import json
 import math
 import re
+import secrets
 import time
 from collections.abc import Iterable
 
@@ -33,6 +37,7 @@ from k15.rewards.verdict import Verdict
 _NUMBER = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
 _RAISED = re.compile(r'crash: ([A-Z]\w*)(?::|$)')
 _NAME = re.compile(r'\w+')
+_CLASS = re.compile(r'^[ \t]*(?:\w+[ \t]+)*?class[ \t]+(\w+)', re.MULTILINE)
 _LIMITS = pool_lib.Limits()
 _LONGEST_NUMBER = 64  # characters; longer tokens are compared as text
 _RUN_CHECKER = '\nimport json, sys\nassert check(*json.load(sys.stdin)) is True'
@@ -82,19 +87,56 @@ class JudgeTest:
   seconds: float = 60.0
 
 
-Test = CallTest | StdinTest | JudgeTest
-_KINDS = {'call': CallTest, 'stdin': StdinTest, 'judge': JudgeTest}
+@dataclasses.dataclass(frozen=True)
+class UnitTest:
+  """Attributes:
+  head: lines that a program gets where it lacks them, such as imports.
+  before: text in front of the program.
+  after: the tests, behind it.  `CLASS` in them becomes the program's first
+    class, and `DONE` a word that has to be the last that is printed: who ends
+    before the tests do, with whatever exit code, has not passed them.
+  """
+
+  head: tuple[str, ...]
+  before: str
+  after: str
 
 
-def to_text(tests: Iterable[Test]) -> str:
-  """Tests of a program in Python as the text of a reference."""
+DONE, CLASS = 'K15_DONE', 'K15_CLASS'
+Test = CallTest | StdinTest | JudgeTest | UnitTest
+_KINDS = {
+  'call': CallTest, 'stdin': StdinTest, 'judge': JudgeTest, 'unit': UnitTest,
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+  """What judges a program; as text, the answer of a problem.
+
+  Attributes:
+    tests: it has to pass.
+    language: it is written in, a key of languages.LANGUAGES.
+    preamble: put in front of it, such as imports that a contest has.
+    seconds: of a run, where that is more than the limits allow.
+    rating: of the problem among contestants, Elo; None where it has none.
+  """
+
+  tests: tuple[Test, ...]
+  language: str = 'python'
+  preamble: str = ''
+  seconds: float = 0.0
+  rating: float | None = None
+
+
+def to_text(tests: Iterable[Test], language='python', **settings) -> str:
+  """The text of a reference, with other fields of `Reference`."""
   names = {kind: name for name, kind in _KINDS.items()}
   rows = [{'kind': names[type(t)], **dataclasses.asdict(t)} for t in tests]
-  return json.dumps({'language': 'python', 'tests': rows})
+  return json.dumps({'language': language, 'tests': rows, **settings})
 
 
-def from_text(text: str) -> tuple[str, list[Test]]:
-  """Language and tests of a reference."""
+def from_text(text: str) -> Reference:
+  """The reference of a text."""
   record, tests = json.loads(text), []
   for row in record['tests']:
     kind = _KINDS[row.pop('kind')]
@@ -102,8 +144,10 @@ def from_text(text: str) -> tuple[str, list[Test]]:
       row['call'] = pool_lib.Call(**row['call'])
     if kind is JudgeTest:
       row['functions'] = tuple(tuple(pair) for pair in row['functions'])
+    if kind is UnitTest:
+      row['head'] = tuple(row['head'])
     tests.append(kind(**row))
-  return record['language'], tests
+  return Reference(**{**record, 'tests': tuple(tests)})
 
 
 def extract_program(
@@ -136,11 +180,25 @@ def verify(
   limits: pool_lib.Limits = _LIMITS,
 ) -> Verdict:
   """Judges the program in a response by the tests of a reference."""
-  language, tests = from_text(reference)
-  program = extract_program(response, language, _called(tests))
+  wanted = from_text(reference)
+  program = program_of(response, wanted)
   if program is None:
     return Verdict('wrong', 'no fenced program')
-  return judge_program(pool, language, program, tests, limits)
+  limits = limits_of(wanted, limits)
+  return judge_program(pool, wanted.language, program, wanted.tests, limits)
+
+
+def program_of(response: str, wanted: Reference) -> str | None:
+  """The program in a response as it is run; None without one."""
+  names = _called(wanted.tests)
+  program = extract_program(response, wanted.language, names)
+  return None if program is None else wanted.preamble + program
+
+
+def limits_of(wanted: Reference, limits: pool_lib.Limits) -> pool_lib.Limits:
+  """Of a run: as long as the problem asks for, where that is longer."""
+  seconds = max(limits.seconds, wanted.seconds)
+  return dataclasses.replace(limits, seconds=seconds)
 
 
 def judge_program(
@@ -152,7 +210,9 @@ def judge_program(
 ) -> Verdict:
   """Runs the tests in order, up to the first that is not passed."""
   start, kind, reason = time.monotonic(), 'error', 'unparsable: no tests'
-  runners = {CallTest: _call, StdinTest: _stdin, JudgeTest: _judge}
+  runners = {
+    CallTest: _call, StdinTest: _stdin, JudgeTest: _judge, UnitTest: _unit,
+  }  # fmt: skip
   job = pool_lib.Job(language, source, limits=limits)
   for test in tests:
     kind, reason = runners[type(test)](pool, job, test)
@@ -223,6 +283,27 @@ def _judge(pool, job, test):
   if not asked and outcome.value == 'passed':  # Whatever the program is.
     return 'error', 'unparsable: judge: it asked the program nothing'
   return _judgement(outcome, 'judge')
+
+
+def _unit(pool, job, test):
+  word = secrets.token_hex(8)
+  source = with_tests(job.source, test, word)
+  outcome = pool.run(dataclasses.replace(job, source=source))
+  if outcome.reason.startswith('crash'):  # An assertion's end is no other.
+    return 'wrong', outcome.reason
+  if outcome.reason:
+    return 'error', outcome.reason
+  return 'correct' if outcome.stdout.split()[-1:] == [word] else 'wrong', ''
+
+
+def with_tests(source: str, test: UnitTest, word: str) -> str:
+  """A program and its tests as one; at the end it prints the word."""
+  lines = {line.strip() for line in source.splitlines()}
+  head = [line for line in test.head if line.strip() not in lines]
+  name = _CLASS.search(source)
+  after = test.after.replace(CLASS, name[1] if name else CLASS)
+  after = after.replace(DONE, word)
+  return '\n'.join([*head, test.before, source, after])
 
 
 def _judgement(outcome, who):

@@ -84,6 +84,22 @@ def make_pool(workers: int = 2, **options) -> pool_lib.Pool:
     ModuleNotFoundError: it is not installed.
   """
   files = {}
+  for folder in find_packages():
+    for path in sorted(folder.rglob('*.py')):
+      place = path.relative_to(folder.parent)
+      if 'tests' not in place.parts:
+        files[str(place)] = path.read_text()
+  imports = (*pool_lib.IMPORTS, 'cyaron')
+  return pool_lib.Pool(workers, packages=files, imports=imports, **options)
+
+
+def find_packages() -> list[pathlib.Path]:
+  """Folders of what generators import.
+
+  Raises:
+    ModuleNotFoundError: it is not installed.
+  """
+  folders = []
   for name in _PACKAGES:
     spec = importlib.util.find_spec(name)  # Found, and not run.
     if spec is None:
@@ -92,13 +108,8 @@ def make_pool(workers: int = 2, **options) -> pool_lib.Pool:
         " extras, or pip install 'k15[sandbox]'",
         name=name,
       )
-    folder = pathlib.Path(spec.origin).parent
-    for path in sorted(folder.rglob('*.py')):
-      place = path.relative_to(folder.parent)
-      if 'tests' not in place.parts:
-        files[str(place)] = path.read_text()
-  imports = (*pool_lib.IMPORTS, 'cyaron')
-  return pool_lib.Pool(workers, packages=files, imports=imports, **options)
+    folders.append(pathlib.Path(spec.origin).parent)
+  return folders
 
 
 def make_prompt(statement: str, cases: int) -> str:
@@ -256,7 +267,7 @@ def _select(problem, text, pool, rules, seed, limits):
     return Selection(problem, 'no generator')
   errors = collections.Counter()
   seed = f'{seed} {problem.id}'
-  inputs = _inputs(generator, pool, rules, seed, limits, errors)
+  inputs = inputs_of(generator, pool, rules, seed, limits, errors)
   selection = Selection(problem, 'few cases', len(inputs), errors=errors)
   if len(inputs) < rules.valid:
     return selection
@@ -271,8 +282,20 @@ def _select(problem, text, pool, rules, seed, limits):
   return dataclasses.replace(selection, dropped='' if kept else 'few passing')
 
 
-def _inputs(generator, pool, rules, seed, limits, errors):
-  """Different ones; stops once there cannot be enough."""
+def inputs_of(
+  generator: str,
+  pool: pool_lib.Pool,
+  rules: Rules,
+  seed: str,
+  limits: pool_lib.Limits,
+  errors: collections.Counter,
+) -> list[str]:
+  """Different ones that a generator prints; stops once there cannot be enough.
+
+  Args:
+    rules: of which it takes `cases` and `valid`.
+    errors: counts what fails, as in `Selection`.
+  """
   inputs, failures = {}, 0
   for start in range(1, rules.cases + 1, pool.workers):
     cases = range(start, min(start + pool.workers, rules.cases + 1))
@@ -287,7 +310,7 @@ def _inputs(generator, pool, rules, seed, limits, errors):
 
 
 def _agree(problem, submissions, inputs, pool, rules, limits, errors):
-  """The valid cases, and who passes all of them; stops like `_inputs`."""
+  """The valid cases, and who passes all of them; stops like `inputs_of`."""
   tests, timeouts = [], [0] * len(submissions)
   passes = [True] * len(submissions)
   for done, stdin in enumerate(inputs):

@@ -13,13 +13,13 @@
 
 `run` may be called from any thread.  Nothing a program does raises here: what
 went wrong is `outcome.reason`, and `outcome.rung` names the walls it ran in
-(walls.py has the ladder).  Languages are data: a new one is one more entry, the
-file its source goes to, how it is compiled (once) and run (once a test).
+(walls.py has the ladder).  Languages are rows of languages.py; one is compiled
+once, and run once a test.
 
-The pages, from the trusted side inwards: this pool, walls (which hold here),
-worker (one seen from outside), cgroups; then, of `inside`, server (it forks),
-program (a fork), python (Python in it), kernel and seccomp (system calls),
-values.
+The pages, from the trusted side inwards: this pool, languages, walls (which
+hold here), worker (one seen from outside), cgroups; then, of `inside`, server
+(it forks), program (a fork), python (Python in it), kernel and seccomp (system
+calls), values.
 """
 
 import collections
@@ -31,6 +31,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
+from k15.rewards.sandbox import languages
 from k15.rewards.sandbox import walls
 from k15.rewards.sandbox import worker as worker_lib
 from k15.rewards.sandbox.inside import python
@@ -75,7 +76,7 @@ class Job:
   """One run of a program.
 
   Attributes:
-    language: a key of pool.LANGUAGES.
+    language: a key of languages.LANGUAGES.
     source: text of the program.
     stdin: what it reads.
     limits: of the run; compilation has COMPILE_LIMITS.
@@ -116,52 +117,20 @@ class Outcome:
   rung: str = ''
 
 
-@dataclasses.dataclass(frozen=True)
-class Language:
-  """Attributes:
-  source_name: file that the source is written to, in the working folder.
-  compile: command, absolute; () where there is nothing to compile.
-  artifact: file that the compiler leaves, what a run needs.
-  run: command; () runs inside the fork server, without starting anything.
-  has_calls: whether functions can be called with values, in and out.
-  """
-
-  source_name: str
-  compile: tuple[str, ...] = ()
-  artifact: str = ''
-  run: tuple[str, ...] = ()
-  has_calls: bool = False
-
-
-LANGUAGES = {
-  'python': Language('main.py', has_calls=True),
-  'cpp': Language(
-    'main.cpp',
-    compile=(
-      '/usr/bin/g++', '-O2', '-std=c++17', '-pipe', '-o', 'main', 'main.cpp'
-    ),
-    artifact='main',
-    run=('./main',),
-  ),
-  'c': Language(
-    'main.c',
-    compile=('/usr/bin/gcc', '-O2', '-pipe', '-o', 'main', 'main.c', '-lm'),
-    artifact='main',
-    run=('./main',),
-  ),
-  'sh': Language('main.sh', run=('/bin/sh', 'main.sh')),
-}  # fmt: skip
-
-
 # What solutions import most: loaded once in each worker, before any fork.
 IMPORTS = (
   'bisect', 'collections', 'copy', 'datetime', 'decimal', 'fractions',
   'functools', 'heapq', 'itertools', 'json', 'math', 'operator', 'random',
   're', 'statistics', 'string', 'typing',
 )  # fmt: skip
+# What runtimes say that end by themselves when it is short.
+_NO_MEMORY = (
+  'bad_alloc', 'java.lang.OutOfMemoryError', 'JavaScript heap out of memory',
+  'Allowed memory size', 'OutOfMemoryException',
+)  # fmt: skip
 _KEPT_ARTIFACTS, _STDERR_CHARACTERS = 32, 4000
 COMPILE_LIMITS = Limits(
-  seconds=30.0, memory_bytes=1 << 30, output_bytes=16 << 20, tmp_bytes=256 << 20
+  seconds=60.0, memory_bytes=1 << 30, output_bytes=16 << 20, tmp_bytes=256 << 20
 )
 
 
@@ -234,7 +203,10 @@ class Pool:
 
   def run(self, job: Job) -> Outcome:
     """Runs one program; waits for a worker."""
-    language = LANGUAGES[job.language]
+    language = languages.LANGUAGES[job.language]
+    if lacking := languages.missing(language):
+      reason = f'sandbox: no program {", ".join(lacking)}'
+      return Outcome(reason, rung=self.rung)
     blobs = {name: _bytes(text) for name, text in job.files.items()}
     if language.compile:
       failure, artifact = self._compiled(job, language)
@@ -249,11 +221,15 @@ class Pool:
     message = dict(
       stage=stage,
       source='' if language.run else job.source,
-      command=language.run,
+      command=languages.absolute(language.run),
       artifact=language.artifact,
       **dataclasses.asdict(job.call or Call()),
     )
-    return self._outcome(self._report(self._idle, message, blobs, job))
+    outcome = self._outcome(self._report(self._idle, message, blobs, job))
+    if language.failure and language.failure in outcome.stderr:
+      reason = outcome.reason or f'crash: {language.failure}'
+      return dataclasses.replace(outcome, reason=reason)
+    return outcome
 
   def judge(
     self, job: Job, answer: Callable[[str, str], tuple[str, str]]
@@ -286,7 +262,9 @@ class Pool:
       if artifact is not None:
         return None, artifact
       message = dict(
-        stage='compile', command=language.compile, artifact=language.artifact
+        stage='compile',
+        command=languages.absolute(language.compile),
+        artifact=language.artifact,
       )
       blobs = {language.source_name: _bytes(job.source)}
       task = Job(job.language, job.source, limits=COMPILE_LIMITS)
@@ -313,6 +291,10 @@ class Pool:
     if self._closed:
       raise RuntimeError('the pool of the sandbox is closed')
     limits = dataclasses.asdict(job.limits)
+    if answer is None:
+      language = languages.LANGUAGES[job.language]
+      limits['reserved_bytes'] = language.reserved_bytes
+      limits['processes'] += language.threads
     worker, lost = idle.get(), ''
     try:
       for _ in range(2):
@@ -364,7 +346,7 @@ def _reason(report, stderr):
     return f'sandbox: {last[:200]}'
   if exit_code == 0:
     return ''
-  if exit_code == python.OUT_OF_MEMORY or 'bad_alloc' in stderr:
+  if exit_code == python.OUT_OF_MEMORY or any(s in stderr for s in _NO_MEMORY):
     return 'memory'
   if exit_code < 0:
     with contextlib.suppress(ValueError):

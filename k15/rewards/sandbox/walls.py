@@ -22,6 +22,7 @@ has, and does not end.
 
 import contextlib
 import functools
+import glob
 import importlib.util
 import json
 import os
@@ -158,6 +159,7 @@ _VISIBLE = (
   '/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32',
   '/etc/alternatives', '/etc/ld.so.cache',
 )  # fmt: skip
+_JAVA_SETTINGS = '/etc/java-*-openjdk'  # Java does not start without them.
 _UNSHARE = (
   'unshare', '--user', '--map-root-user', '--mount', '--pid', '--net', '--ipc',
   '--uts', '--fork', '--kill-child',
@@ -235,6 +237,7 @@ def make_config(
     raise SandboxError(f'needs Linux, this is {sys.platform}')
   interpreter, prefix = find_interpreter()
   visible = [path for path in _VISIBLE if os.path.exists(path)]
+  visible += glob.glob(_JAVA_SETTINGS)
   if not any(f'{prefix}/'.startswith(f'{path}/') for path in visible):
     visible.append(prefix)
   config = {

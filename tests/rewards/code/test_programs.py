@@ -268,7 +268,7 @@ def test_a_reference_is_text(pool):
     JudgeTest(JUDGE, (('candidate', 'f'),)),
   ]
   text = programs.to_text(tests)
-  assert programs.from_text(text) == ('python', tests)
+  assert programs.from_text(text) == programs.Reference(tuple(tests))
 
 
 def test_responses_are_verified(pool):

@@ -116,7 +116,7 @@ def _confine(config, limits, stage, folder):
   """Limits, then capabilities, then system calls; none can be raised again."""
   resource_limits = {
     'CORE': 0,
-    'AS': limits['memory_bytes'],
+    'AS': limits['memory_bytes'] + limits.get('reserved_bytes', 0),
     'CPU': int(limits['seconds']) + 2,
     'FSIZE': limits['output_bytes'],
     'NOFILE': _OPEN_FILES,

@@ -137,7 +137,7 @@ def _watch(control, pid, limits, stdout, start):
         reason = 'timeout'
       elif os.fstat(stdout).st_size >= limits['output_bytes']:
         reason = 'output_limit'
-      elif _resident_bytes() > limits['memory_bytes']:
+      elif _resident_bytes(pid) > limits['memory_bytes']:
         reason = 'memory'
       if reason:
         os.kill(pid, signal.SIGKILL)
@@ -163,14 +163,16 @@ def _ended(pid, handle, control, seconds):
   return handle in ready
 
 
-def _resident_bytes():
-  """Memory of all processes beside this one, where /proc is its own."""
+def _resident_bytes(pid):
+  """Memory of all processes beside this one, where /proc is its own; else of
+  the fork."""
+  is_own = os.getpid() == 1 and os.path.isdir('/proc/1')
+  names = os.listdir('/proc') if is_own else [str(pid)]
   pages = 0
-  if os.getpid() == 1 and os.path.isdir('/proc/1'):
-    for name in os.listdir('/proc'):
-      if name.isdecimal() and name != '1':
-        with contextlib.suppress(OSError), open(f'/proc/{name}/statm') as file:
-          pages += int(file.read().split()[1])
+  for name in names:
+    if name.isdecimal() and name != '1':
+      with contextlib.suppress(OSError), open(f'/proc/{name}/statm') as file:
+        pages += int(file.read().split()[1])
   return pages * os.sysconf('SC_PAGE_SIZE')
 
 
