@@ -18,6 +18,7 @@ from typing import Any
 from k15.config import routes as routes_lib
 from k15.data_types import Problem, StopReason
 from k15.rewards import rules
+from k15.rewards import thinking
 from k15.rewards import verdict as verdict_lib
 from k15.rewards.answers import verify
 from k15.rewards.code import programs
@@ -231,7 +232,11 @@ class Scorer:
   def _sum(self, terms, response, reference):
     """The verdict of the first term, with what all of them add up to."""
     verdicts = [
-      self._verdict(self._judges[term.reward], response, reference)
+      self._verdict(
+        self._judges[term.reward],
+        thinking.said(response) or '' if term.of_summary else response,
+        reference,
+      )
       for term in terms
     ]
     first = verdicts[0]

@@ -13,18 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from k15 import streams
 from k15.config import stages as stages_lib
 from k15.curation import near_duplicates
-from k15.data import arithmetic
-from k15.data import arithmetic_traces
 from k15.data import conversations
 from k15.data import evaluation_sets
 from k15.data import problems as problems_lib
 from k15.data import word_problems
-from k15.data import word_solutions
 from k15.data_types import Example, Problem
 from k15.rewards import thinking
+from k15.runtime import generated_problems
 
 # The k responses to a prompt ask for its tokens k times in an iteration, and
 # once more to learn from: encoded texts that are kept.
@@ -39,6 +36,8 @@ class Task:
     tokenizer: of prompts and responses.
     prompt_suffix: text between a prompt and its response.
     system_prompt: that of a chat, if any.
+    template: instead of a chat, what a prompt is put into in the place of
+      '{prompt}'; '' leaves it as it is.
     is_chat: whether prompts go through the tokenizer's chat template.
     sets: what the stage 'evaluate' asks; prompts whole, without the suffix.
     kept_out: problems that no stage may train on, the held-out ones and those
@@ -56,6 +55,7 @@ class Task:
   held_out: list[Problem]
   examples: list[Example]
   system_prompt: str = ''
+  template: str = ''
   is_chat: bool = False
   sets: tuple[evaluation_sets.EvalSet, ...] = ()
   kept_out: near_duplicates.Known = near_duplicates.Known(())
@@ -83,6 +83,8 @@ class Task:
         text = tokenizer.render(self._chat(text))
         tokens = tokenizer.encode_rendered(text)
       else:
+        # Not by `format`: prompts have braces of their own.
+        text = (self.template or '{prompt}').replace('{prompt}', text)
         tokens = tokenizer.begin(text)
       tokens = np.array(tokens, np.int32)
       # One array stands for all responses to its prompt: whoever wrote into it
@@ -146,7 +148,10 @@ def build(config: Any, tokenizer: Any) -> Task:
     held_out=held_out,
     examples=examples,
     system_prompt=config.task.system_prompt,
-    is_chat=tokenizer.has_chat_template and config.task.use_chat_template,
+    template=config.task.template,
+    is_chat=tokenizer.has_chat_template
+    and config.task.use_chat_template
+    and not config.task.template,
   )
   if make is not _nothing:
     task = _without_kept_out(config, task)
@@ -160,7 +165,7 @@ def build(config: Any, tokenizer: Any) -> Task:
       if refusal:
         raise ValueError(refusal)
   _check_enough(config, task)
-  if make is _word_problems:
+  if make is generated_problems.in_words:
     parts = {p.id: word_problems.side_of(p) for p in task.held_out}
     task = dataclasses.replace(task, parts=parts)
   if 'evaluate' in config.stages:
@@ -284,7 +289,7 @@ def least_problems(config: Any) -> tuple[int, str]:
   stages, drawn = set(config.stages), config.rl.problems_per_iteration
   if stages & set(stages_lib.with_curves('rl')):
     return drawn, f'rl.problems_per_iteration = {drawn}'
-  asking = sorted(stages & {'long_cot', 'shortest', 'dpo'})
+  asking = sorted(stages & {'long_cot', 'rejection_sft', 'shortest', 'dpo'})
   return len(asking[:1]), f'the 1 that stage {"".join(asking[:1])} asks'
 
 
@@ -321,62 +326,6 @@ def _nothing(config):
   """Of a run that only evaluates, on sets of its own."""
   del config
   return [], [], []
-
-
-def _arithmetic(config):
-  t = config.task
-  draw = (t.kinds, t.min_difficulty, t.max_difficulty)
-  train = arithmetic.make_problems(t.train_problems, *draw, False, config.seed)
-  held_out = arithmetic.make_problems(
-    t.held_out_problems, *draw, True, config.seed
-  )
-  habits = arithmetic_traces.Habits(
-    t.give_up_rate, t.guess_rate, t.slip_rate, t.check_rate
-  )
-  # Problems and traces are of one generator, in turns: with fewer examples, the
-  # first of them stay what they were.
-  rng = streams.rng(config.seed, 'warm-up solutions')
-  problems = arithmetic.stream(*draw, rng)
-  examples = []
-  for problem in problems:
-    if len(examples) == config.sft.num_examples:
-      break
-    trace = arithmetic_traces.write_trace(problem, habits, rng)
-    examples.append(Example(problem, trace))
-  return train, held_out, examples
-
-
-def _word_problems(config):
-  t = config.task
-  num_new = round(t.new_templates_share * t.held_out_problems)
-
-  def draw(count, side, stream):
-    return word_problems.make_stories(
-      count, t.min_steps, t.max_steps, t.max_distractors, side, config.seed,
-      stream,
-    )  # fmt: skip
-
-  train = draw(t.train_problems, word_problems.TRAINING, 'training problems')
-  held_out = [
-    *draw(
-      t.held_out_problems - num_new,
-      word_problems.SEEN_TEMPLATES,
-      'held-out problems',
-    ),
-    *draw(num_new, word_problems.NEW_TEMPLATES, 'held-out problems'),
-  ]
-  worked = draw(
-    config.sft.num_examples, word_problems.TRAINING, 'warm-up solutions'
-  )
-  rng = streams.rng(config.seed, 'warm-up solutions')
-  examples = [
-    Example(
-      story.problem, word_solutions.write_solution(story, t.guess_rate, rng)
-    )
-    for story in worked
-  ]
-  problems = ([story.problem for story in part] for part in (train, held_out))
-  return *problems, examples
 
 
 def _file(config):
@@ -425,7 +374,7 @@ def _ordered(config, examples):
 
 
 _MAKERS = {
-  'arithmetic': _arithmetic,
-  'word_problems': _word_problems,
+  'arithmetic': generated_problems.of_arithmetic,
+  'word_problems': generated_problems.in_words,
   'file': _file,
 }

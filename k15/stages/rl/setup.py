@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from k15.config import routes
 from k15.devices import host_memory
 from k15.devices import hosts
 from k15.equations import problem_sampler
@@ -86,6 +87,8 @@ def _make(context, name, state, kl_params):
   step, logprobs = updates.make_updates(
     config, context.layout, optimizer, places
   )
+  chosen = config.problem_sampler.to_dict()
+  starts = routes.starts_of(chosen.pop('late_domains'))
   slots = timeline_lib.Timeline(context.workdir / 'timeline.jsonl')
   record = slots.record if hosts.is_first() else None
   return Stage(
@@ -95,8 +98,9 @@ def _make(context, name, state, kl_params):
     shelf=host_memory.Shelf(),
     sampler=problem_sampler.ProblemSampler(
       len(train),
-      **config.problem_sampler,
+      **chosen,
       difficulty=[problem.difficulty for problem in train],
+      starts=[starts.get(problem.domain, 0) for problem in train],
       seed=config.seed,
       stage=name,
     ),
