@@ -23,7 +23,7 @@ with rewards that are preferences in the places of the capitals.
 `:smollm` takes the cold start from worked word problems, for SmolLM2-135M or
 any small model.  `:arithmetic` needs no checkpoint: a small policy learns
 worked solutions, part of which lack the tags and whose lines are in one of two
-languages, and `pay` problems stand for those that come late.  40 minutes on two
+languages, and `add` problems stand for those that come late.  40 minutes on two
 cores; expected: `reward/language` rises in `rl`, and the examples of
 `rejection_sft` are in one language.  `:smoke` does the same in three minutes
 and learns nothing.
@@ -83,20 +83,23 @@ def _arithmetic(variant=''):
   config.task.update(thinking='think', formless_rate=0.1)
   config.reward.default = 'exact_answer+r1_latin'
   # A stand-in: what rules judge too, so that it can be measured.
-  config.reward.routes = ('pay:exact_answer+0.5*r1_latin',)
+  config.reward.routes = ('add:exact_answer+0.5*r1_latin',)
   config.rejection_sft.update(
     files=(GENERAL,), batch_tokens=2048, learning_rate=1e-4,
     end_learning_rate=1e-5, problems=1024, epochs=1,
   )  # fmt: skip
-  config.rl_all.update(iterations=12, late_domains=('pay:8',))
+  config.rl_all.update(iterations=12, late_domains=('add:8',))
   return config
 
 
 def _smoke():
   config = _arithmetic('smoke')
   arithmetic.smoke_with_right_answers(config)
-  config.task.update(kinds=('multiply', 'pay'), mixing_rate=0.1)
+  config.task.update(guess_rate=0.0, mixing_rate=0.1)
+  config.rollout.temperature = 0.5  # more of what is sampled is right
   config.rl.iterations = 2
-  config.rejection_sft.update(problems=32, samples=2, warmup_steps=0)
-  config.rl_all.update(iterations=2, late_domains=('pay:1',))
+  config.rejection_sft.update(
+    problems=64, samples=4, warmup_steps=0, least_script_share=0.0
+  )
+  config.rl_all.iterations = 2
   return config

@@ -56,7 +56,7 @@ def terms_of(route: str) -> tuple[Term, ...]:
   for text in route.split('+'):
     weight, star, reward = text.rpartition('*')
     inside = _SUMMARY.fullmatch(reward.strip())
-    reward = inside[1] if inside else reward.strip()
+    reward = (inside[1] if inside else reward).strip()
     part = REWARDS.get(reward) if terms else PARTS[0]
     taken = {name for t in terms for name in (t.reward, t.part)}
     if not part or taken & {reward, part}:

@@ -125,6 +125,7 @@ def _asked(task, problem):
 def _write(folder, examples, funnel):
   """Examples and funnel as files; the path of the examples."""
   if hosts.is_first():
+    folder.mkdir(parents=True, exist_ok=True)
     files.replace_jsonl(folder / 'examples.jsonl', examples)
     files.replace_json(folder / 'funnel.json', funnel)
   counts = ', '.join(f'{n} {name}' for name, n in funnel.items())
