@@ -10,6 +10,7 @@ import small_run
 from k15 import files
 from k15 import recipe
 from k15.checkpoints import models
+from k15.config import resume
 from k15.curation import readable
 from k15.data import conversations
 from k15.rewards.verdict import Verdict
@@ -137,6 +138,8 @@ def test_the_recipe_samples_judges_and_goes_on(tmp_path):
   )
   context = small_run.make_context(tmp_path, **changes)
   context.scorer._judges['exact_answer'] = _right
+  text = json.dumps(resume.to_json(context.config))
+  (context.workdir / 'config.json').write_text(text)  # As `k15.main` does.
   summary = recipe.run(context)
   assert 0 <= summary['accuracy_after_rejection_sft'] <= 1
   funnel = files.read_json(context.workdir / 'rejection_sft/funnel.json')
