@@ -58,7 +58,9 @@ def test_the_same_config_builds_the_same_task():
 
 def test_a_template_is_put_around_a_prompt_and_its_suffix():
   config = _arithmetic(
-    task__template=r1_zero.TEMPLATE, task__prompt_suffix=' {y}'
+    task__template=r1_zero.TEMPLATE,
+    task__prompt_suffix=' {y}',
+    rollout__max_prompt_length=640,
   )
   task = _build(config)
   put = task.prompt_text('What is {x}?')
@@ -74,8 +76,13 @@ def test_a_template_is_put_around_a_prompt_and_its_suffix():
 
 def test_worked_solutions_have_the_form_that_is_asked_for():
   for name in ('arithmetic', 'word_problems'):
-    task = _build(_arithmetic(task__name=name, task__thinking='answer',
-                              task__guess_rate=0.0))  # fmt: skip
+    config = _arithmetic(
+      task__name=name,
+      task__thinking='answer',
+      task__guess_rate=0.0,
+      rollout__max_prompt_length=640,
+    )
+    task = _build(config)
     faults = {rules.format_fault(e.response) for e in task.examples}
     assert faults == {''}
 
