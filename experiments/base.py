@@ -60,7 +60,8 @@ def _experiment():
     # In the order of `k15/config/stages.py`: 'pretrain', 'cooldown',
     # 'long_context', 'curate' (if it samples, with a checkpoint or after
     # 'sft'), 'sft', 'sft_long', 'classic_rm', 'cot_rm', 'long_cot', 'rl',
-    # 'merge', 'shortest', 'dpo', 'short_rl', 'evaluate'.
+    # 'rejection_sft', 'rl_all', 'merge', 'shortest', 'dpo', 'short_rl',
+    # 'evaluate'.
     stages=('sft', 'rl'),
     task=dict(
       # Problems without end of whole numbers, 'arithmetic', or in words,
@@ -85,6 +86,8 @@ def _experiment():
       prompt_suffix='\n',  # between a prompt and its response
       use_chat_template=True,  # of the checkpoint: a prompt is a user's turn
       system_prompt='',  # of the chat; empty: whatever the template does
+      # Instead of a chat, for base models: a text with '{prompt}' in it.
+      template='',
       answer_marker='####',  # the final answer is the text after the last one
     ),
     tokenizer=dict(words=()),  # of one token each; bytes are the others
@@ -156,6 +159,7 @@ def _experiment():
       #   classic_rm, cot_rm  a model says so: see `reward_model`
       # A correct answer earns 1.  'math_answers+0.5*r1_format' adds what the
       # format earns, as DeepSeek-R1-Zero does; the first says which are right.
+      # 'summary(r1_format)' shows a reward what follows the thinking, no more.
       default='exact_answer', routes=(),
       # A response that was cut, by its length, for repeating itself or for the
       # age of its group, earns 0 and is not right, in evaluation too; False
@@ -226,6 +230,8 @@ def _experiment():
       # Mean s_i of the problems in use from which on all those left out are
       # tried anew, as Kimi-Dev does; NP; 0: never.
       retry_at_success_rate=0.0,
+      # 'domain:iteration' each: its problems are drawn from that one on.
+      late_domains=(),
       # -- strategy='curriculum': uniform until the iteration, then hard only
       curriculum_iteration=24, hard_below_success_rate=0.5,  # Fig. 9; NP
     ),
@@ -314,6 +320,11 @@ def _other_stages():
       # working it out, of a slip, noticed at once, per step, and to check a
       # division that is done.
       give_up_rate=0.35, guess_rate=0.5, slip_rate=0.03, check_rate=0.2,
+      # Warm-up: 'think' closes the working in <think> tags before the summary,
+      # DeepSeek-R1's output; 'answer' puts the summary in <answer> tags, too,
+      # R1-Zero's.  Chances to leave the tags out, and of each line of
+      # 'arithmetic' to have its words in Chinese.
+      thinking='none', formless_rate=0.0, mixing_rate=0.0,
       # -- name='word_problems', and guess_rate, its chance of a bare answer
       min_steps=1, max_steps=4,  # computations of a problem, in [1, 4]
       max_distractors=2,  # sentences that do not matter: none up to so many
@@ -389,6 +400,31 @@ def _other_stages():
       # 'http://host:port/v1', and its model; its key is in $K15_SERVER_KEY.
       server='', server_model='',
       server_threads=16, server_seconds=600.0,  # requests at once, and each
+    ),
+    # DeepSeek-R1's third stage (its 2.3.3): SFT on right responses that read
+    # well, `samples` to each of the first `problems`, and on the conversations
+    # of `files`, of general use.
+    rejection_sft=_supervised() | falling | dict(
+      packing='first_fit', epochs=2, batch_tokens=1 << 20, drop_too_long=True,
+      problems=1 << 20, samples=4,  # NP
+      general_share=0.25,  # of the examples are of `files`: 200k of 800k
+      # From `checkpoint`, as R1 begins anew with its base; False: from the
+      # model that sampled.
+      from_checkpoint=False,
+      # A thinking in another script, or with less than this share of its words
+      # in it, mixes languages ('': any may); a longer paragraph, in characters,
+      # is chaotic (0: none is).  NP.  So is a block of code, where it is.
+      script='', least_script_share=0.95,
+      longest_paragraph=2000, drop_code_blocks=True,
+    ),
+    # R1's fourth stage (its 2.3.4), `rl` again: what it has of its own.
+    rl_all=dict(
+      iterations=106,  # 1,700 steps of R1, 16 an iteration
+      temperature=0.7,
+      # 'domain:iteration' each: domains that preferences judge, by a route of
+      # `reward`, and from when on; no other stage learns from them.  R1 has
+      # them in its last 400 steps, from iteration 81 on: later, less is hacked.
+      late_domains=(),
     ),
     # What the stages 'merge', 'shortest', 'dpo', 'short_rl' share: k1.5 2.4.
     long2short=dict(

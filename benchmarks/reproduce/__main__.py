@@ -101,9 +101,16 @@ def _one(name, args):
 
 
 def _warm_ups(name):
-  """Sweeps whose models the units of a claim begin with."""
+  """Sweeps whose models or examples the units of a claim begin with."""
   _, units = _units(name, 'cpu', pathlib.Path(_ROOT))
-  starts = [unit.overrides.get('checkpoint', '') for unit in units]
+  starts = [
+    path
+    for unit in units
+    for path in (
+      unit.overrides.get('checkpoint', ''),
+      *unit.overrides.get('sft.files', ()),
+    )
+  ]
   return sorted(
     {
       pathlib.Path(start).relative_to(_ROOT).parts[0]

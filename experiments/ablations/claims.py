@@ -16,7 +16,7 @@ import dataclasses
 FIGURES = (
   'context_length', 'long2short', 'model_size', 'curriculum',
   'negative_gradients', 'length_penalty', 'prioritized', 'partial_rollouts',
-  'loss_segments', 'tau', 'baseline', 'optimizer_reset', 'grpo',
+  'loss_segments', 'tau', 'baseline', 'optimizer_reset', 'grpo', 'distill',
 )  # fmt: skip
 # Of ARMS, in the file's order: instead of a label.
 FIRST, LAST, EACH = '<first>', '<last>', '<each>'

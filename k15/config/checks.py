@@ -58,6 +58,11 @@ def _check_task(get):
     )
   keys.refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
   keys.refuse_above(get, 'task.min_steps', 'task.max_steps')
+  template = get('task.template')
+  keys.refuse(
+    template and template.count('{prompt}') != 1,
+    f"task.template is {template!r}, and has to hold '{{prompt}}' once",
+  )
   is_asked = get('stages') != ('evaluate',) or not get('evaluation.sets')
   if get('task.name') == 'file' and is_asked:
     path, held_out = get('task.train_path'), get('task.held_out_path')

@@ -126,7 +126,9 @@ _TASK = dict(
   discipline_field=TEXT, difficulty_field=TEXT, hardest='> 0',
   drop_unusable=ANY, kinds=ANY, min_difficulty=_SHARE, max_difficulty=_SHARE,
   give_up_rate=_SHARE, guess_rate=_SHARE, slip_rate=_SHARE, check_rate=_SHARE,
-  prompt_suffix=ANY, use_chat_template=ANY, system_prompt=ANY, shuffle=ANY,
+  prompt_suffix=ANY, use_chat_template=ANY, system_prompt=ANY, template=ANY,
+  shuffle=ANY, thinking=('none', 'think', 'answer'), formless_rate=_SHARE,
+  mixing_rate=_SHARE,
   train_problems='>= 1', held_out_problems='>= 1', answer_marker=TEXT,
   min_steps='>= 1 and <= 4', max_steps='>= 1 and <= 4',
   max_distractors='>= 0 and <= 2', new_templates_share=_SHARE,
@@ -190,6 +192,14 @@ _LONG2SHORT = dict(
   short_model=Key(free=True, path=INPUT, readers=('merge',)),
   short_share=_SHARE,
 )  # fmt: skip
+_REJECTION = dict(
+  problems='>= 1', samples='>= 1', general_share='>= 0 and < 1',
+  from_checkpoint=ANY, script=('', 'latin', 'cjk'), least_script_share=_SHARE,
+  longest_paragraph='>= 0', drop_code_blocks=ANY,
+)  # fmt: skip
+_RL_ALL = dict(
+  iterations=Key('>= 0', free=True), temperature='> 0', late_domains=ANY
+)
 _SHORT_RL = dict(
   candidates=Key(free=True, path=INPUT, readers=('short_rl',)),
   token_price='> 0',
@@ -267,6 +277,7 @@ _PROBLEM_SAMPLER = dict(
   strategy=('uniform', 'curriculum', 'prioritized'),
   success_decay=_SHARE, unseen_success_rate=_SHARE, min_weight='> 0 and <= 1',
   leave_out_after='>= 0', retry_after='>= 0', retry_at_success_rate=_SHARE,
+  late_domains=ANY,
   curriculum_iteration='>= 0',
   hard_below_success_rate=_SHARE,
 )  # fmt: skip
@@ -326,6 +337,8 @@ KEYS = {
   **supervised('sft_long'),
   **supervised('long_cot'),
   **_group('long_cot_examples', _LONG_COT_EXAMPLES),
+  **supervised('rejection_sft', **_REJECTION),
+  **_group('rl_all', _RL_ALL),
   **_group('long2short', _LONG2SHORT),
   **supervised('shortest'),
   **_group('dpo', schedule(batch_pairs='>= 1', beta='> 0')),

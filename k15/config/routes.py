@@ -2,14 +2,17 @@
 
 A route names a reward, or a sum of them: 'math_answers+r1_format' is what
 DeepSeek-R1-Zero was trained on, 'math_answers+0.5*r1_format' weighs its format
-half as much.  The first of a sum says which answers are right; the others add
-to what a response earns and to nothing else.
+half as much, and 0 times a reward only measures it.  The first of a sum says
+which answers are right; the others add to what a response earns and to nothing
+else.  'summary(r1_format)' shows a reward only what follows the thinking: R1
+judges whether an answer helps by that, and whether it harms by all of it.
 """
 
 import dataclasses
 import itertools
 import math
 import pathlib
+import re
 from collections.abc import Sequence
 
 # Name -> that of its part where it is added to another; '': it never is, for
@@ -28,6 +31,7 @@ REWARDS = {
 MODELS = ('classic_rm', 'cot_rm')
 # What a rule says beside a model is a part that earns nothing.
 TRUTH = 'truth'
+_SUMMARY = re.compile(r'summary\((.*)\)')
 PARTS = ('accuracy', *dict.fromkeys(filter(None, REWARDS.values())), TRUTH)
 
 
@@ -37,13 +41,15 @@ class Term:
 
   Attributes:
     reward: its name.
-    weight: > 0, by which its part enters the sum.
+    weight: >= 0, by which its part enters the sum.
     part: a name of PARTS; the first term's is 'accuracy'.
+    of_summary: whether it judges what follows the thinking alone.
   """
 
   reward: str
   weight: float
   part: str
+  of_summary: bool = False
 
 
 def terms_of(route: str) -> tuple[Term, ...]:
@@ -55,7 +61,8 @@ def terms_of(route: str) -> tuple[Term, ...]:
   terms = []
   for text in route.split('+'):
     weight, star, reward = text.rpartition('*')
-    reward = reward.strip()
+    inside = _SUMMARY.fullmatch(reward.strip())
+    reward = (inside[1] if inside else reward).strip()
     part = REWARDS.get(reward) if terms else PARTS[0]
     taken = {name for t in terms for name in (t.reward, t.part)}
     if not part or taken & {reward, part}:
@@ -64,7 +71,8 @@ def terms_of(route: str) -> tuple[Term, ...]:
         f'{reward!r} cannot be added in {route!r}: after the first come'
         f' {", ".join(added)}, each part once'
       )
-    terms.append(Term(reward, _weight(weight, route) if star else 1.0, part))
+    value = _weight(weight, route) if star else 1.0
+    terms.append(Term(reward, value, part, bool(inside)))
   return tuple(terms)
 
 
@@ -73,8 +81,8 @@ def _weight(text: str, route: str) -> float:
     weight = float(text)
   except ValueError:
     weight = math.nan
-  if not 0 < weight < math.inf:
-    raise ValueError(f'{text!r} in {route!r} is no weight, a number above 0')
+  if not 0 <= weight < math.inf:
+    raise ValueError(f'{text!r} in {route!r} is no weight, a number >= 0')
   return weight
 
 
@@ -87,15 +95,24 @@ def lengths_of(pairs: Sequence[str]) -> dict[str, int]:
   Raises:
     ValueError: a pair that is no such thing, or a domain twice.
   """
-  lengths = {}
+  return _numbers_of(pairs, 'tokens', 1)
+
+
+def starts_of(pairs: Sequence[str]) -> dict[str, int]:
+  """First iteration by domain: 'domain:iteration' each, as in `lengths_of`."""
+  return _numbers_of(pairs, 'iteration', 0)
+
+
+def _numbers_of(pairs, what, least):
+  numbers = {}
   for pair in pairs:
-    domain, _, tokens = pair.rpartition(':')
-    if not domain or not tokens.isdigit() or not int(tokens):
-      raise ValueError(f"{pair!r} is not 'domain:tokens'")
-    if domain in lengths:
-      raise ValueError(f'the domain {domain!r} has two lengths')
-    lengths[domain] = int(tokens)
-  return lengths
+    domain, _, number = pair.rpartition(':')
+    if not domain or not number.isdigit() or int(number) < least:
+      raise ValueError(f"{pair!r} is not 'domain:{what}'")
+    if domain in numbers:
+      raise ValueError(f'the domain {domain!r} is there twice')
+    numbers[domain] = int(number)
+  return numbers
 
 
 def routes_of(default: str, pairs: Sequence[str]) -> dict[str, str]:

@@ -49,6 +49,7 @@ def check(get: Callable[[str], Any]) -> None:
   for stage in stages_lib.with_curves('sft'):
     _check_supervised(get, stage)
   _check_long_cot(get)
+  _check_r1(get)
   _check_long2short(get)
   _check_reward_models(get)
 
@@ -190,6 +191,11 @@ def _check_supervised(get, stage):
     " 'first_fit'",
   )
   keys.refuse_missing(f'{stage}.files', files)
+  keys.refuse(
+    stage in get('stages') and files and get('task.template'),
+    f'{stage}.files are conversations, which task.template does not put: let'
+    ' them have its words',
+  )
   _check_weights(stage, get(f'{stage}.weights'), files)
   row = get(f'{stage}.row_tokens')
   name = f'{stage}.row_tokens {row}'
@@ -302,6 +308,26 @@ def _models_asked(get):
   found = routes.routes_of(get('reward.default'), get('reward.routes'))
   terms = [term for r in found.values() for term in routes.terms_of(r)]
   return sorted({t.reward for t in terms if t.reward in routes.MODELS})
+
+
+def _check_r1(get):
+  stages = get('stages')
+  keys.refuse(
+    'rejection_sft' in stages
+    and get('rejection_sft.from_checkpoint')
+    and not get('checkpoint'),
+    "checkpoint is '', and rejection_sft.from_checkpoint begins with it",
+  )
+  keys.refuse(
+    'rejection_sft' in stages and get('task.template'),
+    "stage 'rejection_sft' learns conversations, which task.template does not"
+    ' put: a model of R1-Zero is sampled as it is',
+  )
+  for group in ('problem_sampler', 'rl_all'):
+    try:
+      routes.starts_of(get(f'{group}.late_domains'))
+    except ValueError as error:
+      raise keys.ConfigError(f'{group}.late_domains: {error}') from None
 
 
 def _check_long2short(get):

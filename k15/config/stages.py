@@ -83,6 +83,14 @@ STAGES = {
     'rl', 'rl', 'Reinforcement learning', ('iterations',),
     (*_RL, 'length_reward', 'reward_model'), 103,
   ),
+  'rejection_sft': Stage(
+    'rejection_sft', 'sft', 'Rejection sampling, and supervised fine-tuning',
+    _EPOCHS_OR_STEPS, ('long2short', 'rejection_sft'), 112,
+  ),
+  'rl_all': Stage(
+    'rl', 'rl', 'Reinforcement learning for all scenarios',
+    ('iterations',), (*_RL, 'length_reward', 'rl_all'), 113,
+  ),
   'merge': Stage('merge', reads=('long2short',)),
   'shortest': Stage(
     'shortest', 'sft', 'Long2short: the shortest correct responses',

@@ -38,6 +38,7 @@ class ProblemSampler:
     retry_after=0,
     retry_at_success_rate=0.0,
     difficulty=None,
+    starts=None,
     seed=0,
     stage='rl',
   ):
@@ -59,6 +60,8 @@ class ProblemSampler:
       difficulty: [num_problems] of labels in [0, 1], None or NaN where there
         is none; or None.  A label judges whether a problem never tried is
         hard, in place of unseen_success_rate.
+      starts: [num_problems], the first iteration in which each is drawn; or
+        None: all are from the first.
       seed, stage: of the draws; see `streams`.
 
     Raises:
@@ -83,6 +86,8 @@ class ProblemSampler:
     # None becomes NaN, which is no label.
     labels = [None] * num_problems if difficulty is None else difficulty
     self._difficulty = np.array(labels, np.float64)
+    self._starts = np.array([0] * num_problems if starts is None else starts)
+    self._is_waiting = self._starts > 0
     self._rng = streams.rng(seed, 'problem sampler', stage)
     self._attempts = np.zeros(num_problems, np.int64)
     self._recorded_rate = np.zeros(num_problems, np.float64)
@@ -113,8 +118,11 @@ class ProblemSampler:
 
   @property
   def is_left_out(self):
-    """bool [num_problems], never solved and not drawn for the time being."""
-    return self._left_out_at >= 0
+    """bool [num_problems], not drawn for the time being.
+
+    Those that were never solved, and those whose time is to come.
+    """
+    return self._is_waiting | (self._left_out_at >= 0)
 
   def draw(self, n, iteration):
     """Draws n different problems.
@@ -131,10 +139,12 @@ class ProblemSampler:
       int64 [n], indices of problems.
 
     Raises:
-      ValueError: if there are not n problems.
+      ValueError: if there are not n problems that have started.
     """
-    if n > self.num_problems:
-      raise ValueError(f'cannot draw {n} of {self.num_problems} problems')
+    self._start(iteration)
+    started = self.num_problems - np.count_nonzero(self._is_waiting)
+    if n > started:
+      raise ValueError(f'cannot draw {n} of {started} problems')
     self._leave_out(n, iteration)
     if self._strategy == 'prioritized':
       return self._draw_by_weight(n)
@@ -144,6 +154,14 @@ class ProblemSampler:
       shuffled = self._rng.permutation(np.flatnonzero(~self.is_left_out))
       return shuffled[np.argsort(~self.is_hard[shuffled], kind='stable')][:n]
     return self._draw_from_epoch(n)
+
+  def _start(self, iteration):
+    """Lets problems in whose iteration has come, and begins an epoch then."""
+    is_waiting = self._starts > iteration
+    if (self._is_waiting & ~is_waiting).any():
+      # This epoch has passed some of them already.
+      self._cursor = self.num_problems
+    self._is_waiting = is_waiting
 
   def _leave_out(self, n, iteration):
     """Lets problems go that were never solved, and takes others in again."""
@@ -159,7 +177,7 @@ class ProblemSampler:
       self._left_out_at[is_hopeless & ~self.is_left_out] = iteration
     missing = n - np.count_nonzero(~self.is_left_out)
     if missing > 0:
-      out = np.flatnonzero(self.is_left_out)
+      out = np.flatnonzero(self.is_left_out & ~self._is_waiting)
       oldest = np.argsort(self._left_out_at[out], kind='stable')
       self._take_in(out[oldest[:missing]])
 
@@ -262,6 +280,7 @@ class ProblemSampler:
       'recorded_rate': self._recorded_rate.copy(),
       'failures': self._failures.copy(),
       'left_out_at': self._left_out_at.copy(),
+      'is_waiting': self._is_waiting.copy(),
       'token_budgets': self._token_budgets.copy(),
       'order': self._order.copy(),
       'cursor': np.array(self._cursor, np.int64),
@@ -287,6 +306,7 @@ class ProblemSampler:
     self._failures = np.array(state.get('failures', solved))
     out = state.get('left_out_at', np.full(num_problems, -1, np.int64))
     self._left_out_at = np.array(out)
+    self._is_waiting = np.array(state.get('is_waiting', self._starts > 0))
     unfixed = np.full(num_problems, np.nan)
     self._token_budgets = np.array(state.get('token_budgets', unfixed))
     self._order = np.array(state['order'])

@@ -67,10 +67,10 @@ def write_report(workdir: str | os.PathLike) -> str:
     for stage in (*charts.STAGES, *stages)
   }
   scores = {s: all_scores[s] for s in charts.STAGES if all_scores[s]}
-  folder = dict(
-    long_cot=files.read_json(workdir / 'long_cot' / 'funnel.json'),
-    evaluate=summary.get('evaluation', {}),
-  )
+  folder = {
+    stage: files.read_json(workdir / stage / 'funnel.json')
+    for stage in ('long_cot', 'rejection_sft')
+  } | dict(evaluate=summary.get('evaluation', {}))
   for stage in stages:
     mixture = files.read_json(workdir / f'{stage}_tokens' / 'mixture.json')
     folder |= {stage: mixture} if mixture else {}

@@ -28,8 +28,8 @@ def sections(
 
   Args:
     records: of metrics.jsonl.
-    folder: 'long_cot' -> its funnel.json, 'evaluate' -> the results by set;
-      a stage of pretraining -> its mixture.json.
+    folder: 'long_cot', 'rejection_sft' -> its funnel.json, 'evaluate' -> the
+      results by set; a stage of pretraining -> its mixture.json.
   """
   parts = []
   for stage in stages:
@@ -41,7 +41,8 @@ def sections(
       continue
     x, table = charts.columns(records, stage)
     found = charts.of_stage(row.curves, x, table)
-    intro = _long_cot(folder.get(stage, {})) if stage == 'long_cot' else ''
+    has_funnel = row.kind in ('long_cot', 'rejection_sft')
+    intro = _counts(folder.get(stage, {})) if has_funnel else ''
     parts.append(section(row.title, found, intro))
     if row.curves == 'text' and found:
       parts.append(_mixture(row.title, folder.get(stage, {})))
@@ -136,7 +137,7 @@ def _mixture(title, kinds):
   return markup.section(f'{title}: mixture', [markup.table(head, rows)])
 
 
-def _long_cot(funnel):
+def _counts(funnel):
   counts = {k: v for k, v in funnel.items() if isinstance(v, int)}
   return ', '.join(f'{v:,} {k.replace("_", " ")}' for k, v in counts.items())
 

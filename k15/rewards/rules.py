@@ -13,15 +13,6 @@ from k15.rewards import thinking
 from k15.rewards.answers import verify as verify_lib
 from k15.rewards.verdict import Verdict
 
-# DeepSeek-R1, table 1.
-R1_TEMPLATE = (
-  'A conversation between User and Assistant. The user asks a question, and '
-  'the Assistant solves it. The assistant first thinks about the reasoning '
-  'process in the mind and then provides the user with the answer. The '
-  'reasoning process and answer are enclosed within <think> </think> and '
-  '<answer> </answer> tags, respectively, i.e., <think> reasoning process '
-  'here </think> <answer> answer here </answer>. User: {prompt}. Assistant:'
-)
 TAGS = (thinking.OPENS, thinking.CLOSES, '<answer>', '</answer>')
 SCRIPTS = ('latin', 'cjk')
 
@@ -47,11 +38,6 @@ _NUMBER = re.compile(
   r'(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?'
   r'(?:(?P<decimals>\.[0-9]+)|/(?P<denominator>[0-9]+))?'
 )
-
-
-def r1_prompt(question: str) -> str:
-  """The R1 template around a question; braces in it stay as they are."""
-  return R1_TEMPLATE.replace('{prompt}', question)
 
 
 def format_fault(response: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from k15.config import routes as routes_lib
 from k15.data_types import Problem, StopReason
 from k15.rewards import rules
+from k15.rewards import thinking
 from k15.rewards import verdict as verdict_lib
 from k15.rewards.answers import verify
 from k15.rewards.code import programs
@@ -250,7 +251,14 @@ class Scorer:
 
   def _sum(self, terms, problem, response):
     """The verdict of the first term, with what all of them add up to."""
-    verdicts = [self._verdict(t.reward, problem, response) for t in terms]
+    verdicts = [
+      self._verdict(
+        term.reward,
+        problem,
+        thinking.said(response) or '' if term.of_summary else response,
+      )
+      for term in terms
+    ]
     first = verdicts[0]
     if first.kind == 'error':
       return dataclasses.replace(

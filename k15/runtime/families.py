@@ -10,6 +10,7 @@ from k15 import streams
 from k15.data import answer_pairs
 from k15.data import arithmetic
 from k15.data import arithmetic_traces
+from k15.data import solution_forms
 from k15.data import word_problems
 from k15.data import word_solutions
 from k15.data_types import Example, Problem
@@ -32,6 +33,7 @@ def _arithmetic(config):
   habits = arithmetic_traces.Habits(
     t.give_up_rate, t.guess_rate, t.slip_rate, t.check_rate
   )
+  form = _form(t)
   # Problems and traces are of one generator, in turns: with fewer examples, the
   # first of them stay what they were.
   rng = streams.rng(config.seed, 'warm-up solutions')
@@ -41,7 +43,7 @@ def _arithmetic(config):
     if len(examples) == config.sft.num_examples:
       break
     trace = arithmetic_traces.write_trace(problem, habits, rng)
-    examples.append(Example(problem, trace))
+    examples.append(Example(problem, form.write(trace, rng)))
   return train, held_out, examples
 
 
@@ -67,13 +69,11 @@ def _word_problems(config):
   worked = draw(
     config.sft.num_examples, word_problems.TRAINING, 'warm-up solutions'
   )
-  rng = streams.rng(config.seed, 'warm-up solutions')
-  examples = [
-    Example(
-      story.problem, word_solutions.write_solution(story, t.guess_rate, rng)
-    )
-    for story in worked
-  ]
+  rng, form = streams.rng(config.seed, 'warm-up solutions'), _form(t)
+  examples = []
+  for story in worked:
+    solution = word_solutions.write_solution(story, t.guess_rate, rng)
+    examples.append(Example(story.problem, form.write(solution, rng)))
   problems = ([story.problem for story in part] for part in (train, held_out))
   return *problems, examples
 
@@ -91,6 +91,10 @@ def _equal_answers(config):
     answer = answer_pairs.answer(problem, rng.random() >= t.guess_rate, rng)
     examples.append(Example(problem, f'{t.answer_marker} {answer}'))
   return train, held_out, examples
+
+
+def _form(t):
+  return solution_forms.Form(t.thinking, t.formless_rate, t.mixing_rate)
 
 
 MAKERS = {

@@ -35,6 +35,8 @@ class Task:
     tokenizer: of prompts and responses.
     prompt_suffix: text between a prompt and its response.
     system_prompt: that of a chat, if any.
+    template: instead of a chat, what a prompt is put into in the place of
+      '{prompt}'; '' leaves it as it is.
     is_chat: whether prompts go through the tokenizer's chat template.
     sets: what the stage 'evaluate' asks; prompts whole, without the suffix.
     kept_out: problems that no stage may train on, the held-out ones and those
@@ -52,6 +54,7 @@ class Task:
   held_out: list[Problem]
   examples: list[Example]
   system_prompt: str = ''
+  template: str = ''
   is_chat: bool = False
   sets: tuple[evaluation_sets.EvalSet, ...] = ()
   kept_out: near_duplicates.Known = near_duplicates.Known(())
@@ -79,6 +82,8 @@ class Task:
         text = tokenizer.render(self._chat(text))
         tokens = tokenizer.encode_rendered(text)
       else:
+        # Not by `format`: prompts have braces of their own.
+        text = (self.template or '{prompt}').replace('{prompt}', text)
         tokens = tokenizer.begin(text)
       tokens = np.array(tokens, np.int32)
       # One array stands for all responses to its prompt: whoever wrote into it
@@ -158,7 +163,10 @@ def build(config: Any, tokenizer: Any) -> Task:
     held_out=held_out,
     examples=examples,
     system_prompt=config.task.system_prompt,
-    is_chat=tokenizer.has_chat_template and config.task.use_chat_template,
+    template=config.task.template,
+    is_chat=tokenizer.has_chat_template
+    and config.task.use_chat_template
+    and not config.task.template,
   )
   if make is not _nothing:
     task = _without_kept_out(config, task)
@@ -300,7 +308,7 @@ def least_problems(config: Any) -> tuple[int, str]:
   stages, drawn = set(config.stages), config.rl.problems_per_iteration
   if stages & set(stages_lib.with_curves('rl')):
     return drawn, f'rl.problems_per_iteration = {drawn}'
-  asking = sorted(stages & {'long_cot', 'shortest', 'dpo'})
+  asking = sorted(stages & {'long_cot', 'rejection_sft', 'shortest', 'dpo'})
   return len(asking[:1]), f'the 1 that stage {"".join(asking[:1])} asks'
 
 

@@ -12,11 +12,11 @@ from k15.stages import dpo
 from k15.stages import judging
 from k15.stages import long_cot
 from k15.stages import merge
+from k15.stages import rejection_sft
 from k15.stages import sft
-from k15.stages import short_rl
 from k15.stages import shortest
 from k15.stages.pretraining import pretrain
-from k15.stages.rl import loop
+from k15.stages.rl import phases
 
 params_maker = made_models.params_maker
 # Kind of a stage -> (context, its name, directory of the model before or None)
@@ -29,10 +29,13 @@ TRAIN = {
   'classic_rm': judging.train,
   'cot_rm': judging.train,
   'long_cot': lambda c, _, model: long_cot.train(c, model),
-  'rl': lambda c, stage, model: loop.train(c, params_maker(c, model), stage),
+  'rl': lambda c, stage, model: phases.train(c, model, stage),
+  'rejection_sft': lambda c, _, model: rejection_sft.train(
+    phases.without_late_domains(c), model
+  ),
   'shortest': lambda c, _, model: shortest.train(c, model),
   'dpo': lambda c, _, model: dpo.train(c, model),
-  'short_rl': lambda c, _, model: short_rl.train(c, model),
+  'short_rl': lambda c, stage, model: phases.train(c, model, stage),
 }
 
 
@@ -63,6 +66,8 @@ def train(
 
 def _base(config, kind, source):
   """The model that a stage's adapters belong to, if it is known here."""
+  if kind == 'rejection_sft':
+    return rejection_sft.base_of(config, source)
   chooses = kind == 'short_rl' and config.short_rl.candidates
   # Which candidate was taken is known to the stage alone, and peft would put
   # the adapters on a model that they do not belong to.

@@ -37,6 +37,34 @@ def test_defaults_are_valid():
   ('changes', 'sentence'),
   [
     (dict(loss__tau=-1.0), 'loss.tau is -1.0, and has to be >= 0'),
+    (
+      dict(task__template='User:'),
+      "task.template is 'User:', and has to hold '{prompt}' once",
+    ),
+    (
+      dict(
+        task__template='{prompt}',
+        sft__files=(__file__,),
+        sft__packing='first_fit',
+      ),
+      'sft.files are conversations, which task.template does not put: let them'
+      ' have its words',
+    ),
+    (
+      dict(task__template='{prompt}', stages=('sft', 'rejection_sft')),
+      "stage 'rejection_sft' learns conversations, which task.template does not"
+      ' put: a model of R1-Zero is sampled as it is',
+    ),
+    (
+      dict(
+        stages=('sft', 'rejection_sft'), rejection_sft__from_checkpoint=True
+      ),
+      "checkpoint is '', and rejection_sft.from_checkpoint begins with it",
+    ),
+    (
+      dict(rl_all__late_domains=('chat',)),
+      "rl_all.late_domains: 'chat' is not 'domain:iteration'",
+    ),
     (dict(loss__tau=float('nan')), 'loss.tau is nan, and has to be >= 0'),
     (
       dict(optimizer__learning_rate=float('inf')),

@@ -21,8 +21,7 @@ def test_domains_are_routed_and_the_rest_takes_the_default():
     ('r1_format+math_answers', (), "'math_answers' cannot be added"),
     ('math_answers+r1_latin+r1_cjk', (), "'r1_cjk' cannot be added"),
     ('math_answers+', (), "'' cannot be added in 'math_answers"),
-    ('math_answers+0*r1_format', (), "'0' in .* is no weight, a number abo"),
-    ('math_answers+-1*r1_format', (), "'-1' in .* is no weight"),
+    ('math_answers+-1*r1_format', (), "'-1' in .* is no weight, a number"),
     ('math_answers+nan*r1_format', (), "'nan' in .* is no weight"),
     ('math_answers+x*r1_format', (), "'x' in .* is no weight"),
     ('exact_answer', ('exact_answer',), "is not 'domain:reward'"),
@@ -64,6 +63,7 @@ def test_a_route_may_be_a_sum():
   assert (form.reward, form.weight, form.part) == ('r1_format', 0.5, 'format')
   made = routes.routes_of('exact_answer', ('math:math_answers+r1_format',))
   assert made == {'': 'exact_answer', 'math': 'math_answers+r1_format'}
+  assert routes.terms_of('exact_answer+0*r1_latin')[1].weight == 0
   # What is alone says itself what is right.
   assert routes.terms_of('r1_format')[0].part == 'accuracy'
 
@@ -75,8 +75,11 @@ def test_lengths_by_domain():
   for pair in ('math', ':12', 'math:0', 'math:-1', 'math:'):
     with pytest.raises(ValueError, match="is not 'domain:tokens'"):
       routes.lengths_of((pair,))
-  with pytest.raises(ValueError, match="'math' has two lengths"):
+  with pytest.raises(ValueError, match="'math' is there twice"):
     routes.lengths_of(('math:1', 'math:2'))
+  assert routes.starts_of(('chat:0',)) == {'chat': 0}
+  with pytest.raises(ValueError, match="is not 'domain:iteration'"):
+    routes.starts_of(('chat:-1',))
 
 
 def test_weights_by_name():

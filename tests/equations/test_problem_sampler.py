@@ -267,6 +267,30 @@ def test_epochs_pass_over_what_is_left_out():
 
 
 @pytest.mark.parametrize('strategy', problem_sampler.STRATEGIES)
+def test_some_problems_start_later(strategy):
+  sampler = make(6, strategy=strategy, starts=[0, 0, 0, 0, 2, 2])
+  with pytest.raises(ValueError, match='cannot draw 5 of 4 problems'):
+    sampler.draw(5, 1)
+  for iteration in (0, 1):
+    assert set(sampler.draw(4, iteration)) == {0, 1, 2, 3}
+  sampler.draw(3, 1)  # In the middle of an epoch, which is over then.
+  assert sorted(sampler.draw(6, 2)) == [*range(6)]
+
+
+def test_a_sampler_is_restored_after_a_start():
+  starts = [0, 0, 0, 0, 2, 2]
+  left, right = make(6, starts=starts), make(6, starts=starts)
+  left.draw(2, 0)
+  left.draw(2, 2)
+  right.set_state(left.get_state())
+  # It does not begin the epoch once more.
+  for iteration in (3, 4):
+    np.testing.assert_array_equal(
+      left.draw(2, iteration), right.draw(2, iteration)
+    )
+
+
+@pytest.mark.parametrize('strategy', problem_sampler.STRATEGIES)
 def test_a_restored_sampler_draws_the_same(strategy):
   options = dict(strategy=strategy, leave_out_after=1, retry_after=3)
   sampler = make(30, **options)

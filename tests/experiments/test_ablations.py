@@ -9,7 +9,7 @@ from k15.config import checks
 from k15.data import arithmetic
 from launch.units import sweep
 
-WARM_UPS = ['warm_up', 'warm_up_checks']
+WARM_UPS = ['warm_up', 'warm_up_checks', 'warm_up_teacher']
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'experiments/ablations'
 FIGURES = sorted(
   path.stem
@@ -53,6 +53,7 @@ def test_configs_are_valid(name, variant, tmp_path):
   for config in _configs(name, variant):
     # Files of the user's, and models of other runs.
     config.task.train_path = __file__ if config.task.name == 'file' else ''
+    config.sft.files = (__file__,) * len(config.sft.files)
     if 'merge' in config.stages:
       config.checkpoint = 'some/model'
       config.long2short.short_model = str(tmp_path)

@@ -12,15 +12,6 @@ from k15.rewards.verdict import Verdict
 GOOD = '<think> 3 + 4 </think> <answer> 7 </answer>'
 
 
-def test_template_is_that_of_the_paper():
-  prompt = rules.r1_prompt('What is {3} + 4?')
-  assert prompt.startswith('A conversation between User and Assistant. The ')
-  assert prompt.endswith(
-    'i.e., <think> reasoning process here </think> <answer> answer here '
-    '</answer>. User: What is {3} + 4?. Assistant:'
-  )
-
-
 @pytest.mark.parametrize(
   ('response', 'fault'),
   [

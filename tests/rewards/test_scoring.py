@@ -175,6 +175,29 @@ def test_what_is_added_may_be_a_share():
   assert (verdict.kind, scoring.reward_of(verdict)) == ('correct', 1.5)
 
 
+def test_a_reward_may_see_the_summary_alone():
+  # R1 judges by it whether an answer helps, and by all whether it harms.
+  seen = []
+
+  def judge(name, response, reference):
+    seen.append((name, response))
+    return Verdict('correct', reward=0.5)
+
+  judges = {
+    name: functools.partial(judge, name)
+    for name in ('math_answers', 'r1_format', 'r1_latin')
+  }
+  route = 'summary(math_answers)+2*summary( r1_format )+r1_latin'
+  scorer = scoring.Scorer(judges, {'': route}, 1)
+  text = '<think>so</think>7'
+  verdict = scorer.submit(problem(), text, EOS).result()
+  assert seen == [('math_answers', '7'), ('r1_format', '7'), ('r1_latin', text)]
+  assert scoring.reward_of(verdict) == 1 + 2 * 0.5 + 0.5
+  scorer.submit(problem(), '<think>never closed', EOS).result()
+  assert seen[3:5] == [('math_answers', ''), ('r1_format', '')]
+  scorer.close()
+
+
 def test_an_answer_nobody_could_judge_earns_nothing_for_its_form():
   judges = dict(math_answers=times_out, r1_format=rules.verify_format)
   scorer = scoring.Scorer(judges, {'': 'math_answers+r1_format'}, 1)

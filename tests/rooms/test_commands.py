@@ -58,7 +58,9 @@ def folder(tmp_path_factory):
   small_checkpoint.write_problems(folder / 'math500.json', first=100)
   for name in ('mixed', 'measured', 'math500', 'problems', 'own'):
     _jsonl(folder / f'{name}.jsonl', 24, _problem(name))
-  for name in ('general.jsonl', 'runs/gsm8k.jsonl', 'code.parquet'):
+  for name in (
+    'general.jsonl', 'cold_start.jsonl', 'runs/gsm8k.jsonl', 'code.parquet',
+  ):  # fmt: skip
     _jsonl(folder / name, 24, _problem(name))
   _jsonl(folder / 'mbpp.jsonl', 4, _mbpp)
   return folder

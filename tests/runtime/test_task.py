@@ -12,8 +12,10 @@ import small_run
 
 from benchmarks.quality import public_data
 from experiments import base
+from experiments import r1_zero
 from k15.checkpoints import hf_tokenizer
 from k15.data_types import Example
+from k15.rewards import rules
 from k15.runtime import context
 from k15.runtime import task as task_lib
 
@@ -52,6 +54,37 @@ def test_the_same_config_builds_the_same_task():
   config = _arithmetic()
   config.seed = 1
   assert _build(config).train != first.train
+
+
+def test_a_template_is_put_around_a_prompt_and_its_suffix():
+  config = _arithmetic(
+    task__template=r1_zero.TEMPLATE,
+    task__prompt_suffix=' {y}',
+    rollout__max_prompt_length=640,
+  )
+  task = _build(config)
+  put = task.prompt_text('What is {x}?')
+  # DeepSeek-R1, table 1.
+  assert put.startswith('A conversation between User and Assistant. The ')
+  assert put.endswith(
+    'i.e., <think> reasoning process here </think> <answer> answer here '
+    '</answer>. User: What is {x}? {y}. Assistant:'
+  )
+  assert task.tokenizer.decode(task.encode_prompt('What is {x}?')) == put
+  assert not task.is_chat and not task.opening('What?')
+
+
+def test_worked_solutions_have_the_form_that_is_asked_for():
+  for name in ('arithmetic', 'word_problems'):
+    config = _arithmetic(
+      task__name=name,
+      task__thinking='answer',
+      task__guess_rate=0.0,
+      rollout__max_prompt_length=640,
+    )
+    task = _build(config)
+    faults = {rules.format_fault(e.response) for e in task.examples}
+    assert faults == {''}
 
 
 def test_word_problems_are_held_out_by_numbers_and_by_templates():

@@ -11,12 +11,12 @@ import jax
 
 from k15.devices import host_memory
 from k15.devices import hosts
-from k15.equations import problem_sampler
 from k15.rollout import timeline as timeline_lib
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages.rl import methods
+from k15.stages.rl import problems
 from k15.stages.rl import updates
 from k15.stages.rl.stage import Stage
 from k15.training import logs
@@ -93,13 +93,7 @@ def _make(context, name, state, kl_params):
     rollout=rollouts.make_rollout(context, name, record),
     handover=rollouts.make_handover(context),
     shelf=host_memory.Shelf(),
-    sampler=problem_sampler.ProblemSampler(
-      len(train),
-      **config.problem_sampler,
-      difficulty=[problem.difficulty for problem in train],
-      seed=config.seed,
-      stage=name,
-    ),
+    sampler=problems.make_sampler(context, name),
     buffer=replay.ReplayBuffer(),
     state=state,
     kl_params=kl_params,
