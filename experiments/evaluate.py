@@ -1,4 +1,4 @@
-"""A model on MATH-500, GSM8K, HumanEval, MBPP, or problems of your own.
+"""A model on MATH-500, GSM8K, HumanEval, contests, or problems of your own.
 
     python -m k15.main --config=experiments/evaluate.py --workdir=runs/eval \\
         --config.checkpoint=Qwen2.5-7B-Instruct \\

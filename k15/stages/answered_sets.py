@@ -123,13 +123,17 @@ def answered(
 
 def written(
   context: Context,
-  source: pathlib.Path,
+  source: pathlib.Path | None,
   asks: dict[str, list[Ask]],
   facts: dict[str, Any],
   folder: pathlib.Path,
   label: str,
+  writer: contextlib.AbstractContextManager[Any] | None = None,
 ) -> Journal:
   """The journal of responses that nothing judges; others as in `answered`.
+
+  Args:
+    writer: in place of the model at `source`.
 
   Raises:
     Interrupted: see `responses.drawn`.
@@ -137,7 +141,8 @@ def written(
   path = folder / f'unjudged-{asks_lib.digest(facts)[:12]}.jsonl'
   journal = Journal(path, writes=hosts.is_first())
   asks = [ask for of_set in asks.values() for ask in of_set]
-  with responses.by_model(context, source, 'evaluate') as write:
+  writer = writer or responses.by_model(context, source, 'evaluate')
+  with writer as write:
     responses.drawn(context, asks, write, lambda *_: None, journal, label)
   return journal
 

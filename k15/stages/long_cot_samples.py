@@ -38,11 +38,7 @@ def caller(
 ) -> Callable[[int, Sequence[Problem], int], list[dict[str, Any]]]:
   """Number of a call, its problems and their turn -> the records."""
   config, task = context.config, context.task
-  facts = asks_lib.facts_of(
-    config,
-    _name(config, model),
-    temperature=config.long_cot_examples.temperature,
-  )
+  facts = facts_of(config, model)
   name_of = functools.partial(asks_lib.judge_of, config)
   is_stopping = context.stop_poll()
 
@@ -98,6 +94,14 @@ def askable(context: Context, asking: Asking) -> list[Problem]:
   if len(kept) < len(problems):
     print(sentence, flush=True)
   return kept
+
+
+def facts_of(config: Any, model: pathlib.Path | None) -> dict[str, Any]:
+  """What decides the responses of whoever writes, beside the question."""
+  temperature = config.long_cot_examples.temperature
+  return asks_lib.facts_of(
+    config, _name(config, model), temperature=temperature
+  )
 
 
 def _name(config, model):

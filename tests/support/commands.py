@@ -126,6 +126,9 @@ SHORT = {
     "--config.evaluation.sets=('math500:math500.json',"
     "'gsm8k:gsm8k/test.jsonl')", _TINY_ROWS,
   ),
+  'k15.stages.contest_tests': (
+    'tests/stages/test_contest_tests.py::test_the_command'
+  ),
   **{
     f'k15.main long2short/{name}.py': 'tests/runs/test_long2short_stages.py'
     for name in ('dpo', 'merge', 'rl', 'shortest')

@@ -90,7 +90,7 @@ def livecodebench(row: rows_lib.Row) -> dict[str, Any]:
   difficulty = rows_lib.optional_text(row, 'difficulty')
   return dict(
     id=rows_lib.text(row, 'question_id'),
-    prompt=f'{statement}\n\n{task or _STDIN.format(tag="python")}',
+    prompt=f'{statement}\n\n{task}' if task else ask(statement),
     answer=programs.to_text(tests, preamble=_PREAMBLE),
     domain=f'code {difficulty}'.rstrip(),
   )
@@ -210,8 +210,13 @@ def _statement(row, language):
     )
   if note := rows_lib.optional_text(row, 'note'):
     parts.append(f'Note\n{note}')
-  parts.append(_STDIN.format(tag=language))
-  return '\n\n'.join(part.strip() for part in parts if part.strip())
+  text = '\n\n'.join(part.strip() for part in parts if part.strip())
+  return ask(text, language)
+
+
+def ask(statement: str, language: str = 'python') -> str:
+  """The prompt of a problem whose programs read standard input."""
+  return f'{statement.strip()}\n\n{_STDIN.format(tag=language)}'
 
 
 def _pairs(row, field):
