@@ -28,6 +28,8 @@ class Dialect:
     braces: at the end of the tests, in front of which it stands.
     before: text in front of a program.
     wrap: what takes the place of the brace that closes the function.
+  drop: lines that begin so are taken out: of a library, in whose place stands
+    `library`, or of what would end the program.
   """
 
   language: str
@@ -36,6 +38,27 @@ class Dialect:
   braces: int = 0
   before: str = ''
   wrap: str = ''
+  drop: str = ''
+  library: str = ''
+
+
+# What MultiPL-E's Java has of org.javatuples, which machines rarely do.
+_TUPLES = ('Unit', 'Pair', 'Triplet', 'Quartet', 'Quintet')
+
+
+def _tuple(name, size):
+  letters = 'ABCDE'[:size]
+  kinds = f'<{", ".join(letters)}>'
+  values = ', '.join(f'{letter} value{i}' for i, letter in enumerate(letters))
+  names = ', '.join(f'value{i}' for i in range(size))
+  getters = ' '.join(
+    f'public {letter} getValue{i}() {{ return value{i}; }}'
+    for i, letter in enumerate(letters)
+  )
+  return (
+    f'record {name}{kinds}({values}) {{ {getters} public static {kinds}'
+    f' {name}{kinds} with({values}) {{ return new {name}<>({names}); }} }}'
+  )
 
 
 # A class of its own inherits the function, and so leaves the program whole,
@@ -51,6 +74,8 @@ DIALECTS = {
   'java': Dialect(
     'java', 'Java', f'System.out.println("\\n{programs.DONE}");', 2,
     wrap=f'{_TESTS} extends {programs.CLASS} {{',
+    drop='import org.javatuples.',
+    library='\n'.join(_tuple(name, i) for i, name in enumerate(_TUPLES, 1)),
   ),
   'cs': Dialect(
     'csharp', 'C#', f'Console.WriteLine("\\n{programs.DONE}");', 2,
@@ -62,7 +87,10 @@ DIALECTS = {
   'ts': Dialect(
     'typescript', 'TypeScript', f'console.log("\\n{programs.DONE}");'
   ),
-  'php': Dialect('php', 'PHP', f'echo "\\n{programs.DONE}\\n";'),
+  # Behind a closing tag the tests would be text.
+  'php': Dialect(
+    'php', 'PHP', f'echo "\\n{programs.DONE}\\n";', drop='?>'
+  ),
   'sh': Dialect('bash', 'Bash', f'echo; echo {programs.DONE}'),
 }  # fmt: skip
 # Lines of a prompt that a program needs, and models leave out.
@@ -90,6 +118,7 @@ def record_of(row: rows_lib.Row) -> dict[str, Any]:
     head=tuple(line for line in prompt.split('\n') if _HEAD.match(line)),
     before=dialect.before,
     after=_tests(rows_lib.text(row, 'tests'), dialect),
+    drop=dialect.drop,
   )
   return dict(
     id=rows_lib.text(row, 'name'),
@@ -110,4 +139,5 @@ def _tests(text, dialect):
     place = text.rfind('}', 0, place)
     if place < 0:
       raise ValueError(f"'tests' end without {dialect.braces} braces")
-  return '\n'.join([dialect.wrap, text[:place], dialect.done, text[place:]])
+  parts = [dialect.wrap, text[:place], dialect.done, text[place:]]
+  return '\n'.join([*parts, dialect.library])

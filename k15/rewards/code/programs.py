@@ -92,6 +92,7 @@ class UnitTest:
   """Attributes:
   head: lines that a program gets where it lacks them, such as imports.
   before: text in front of the program.
+  drop: what lines begin with that are taken out of both; '' none.
   after: the tests, behind it.  `CLASS` in them becomes the program's first
     class, and `DONE` a word that has to be the last that is printed: who ends
     before the tests do, with whatever exit code, has not passed them.
@@ -100,6 +101,7 @@ class UnitTest:
   head: tuple[str, ...]
   before: str
   after: str
+  drop: str = ''
 
 
 DONE, CLASS = 'K15_DONE', 'K15_CLASS'
@@ -298,8 +300,15 @@ def _unit(pool, job, test):
 
 def with_tests(source: str, test: UnitTest, word: str) -> str:
   """A program and its tests as one; at the end it prints the word."""
-  lines = {line.strip() for line in source.splitlines()}
-  head = [line for line in test.head if line.strip() not in lines]
+  lines = source.splitlines()
+  known = {line.strip() for line in lines}
+  head = [line for line in test.head if line.strip() not in known]
+  if test.drop:
+    lines, head = (
+      [line for line in part if not line.lstrip().startswith(test.drop)]
+      for part in (lines, head)
+    )
+    source = '\n'.join(lines)
   name = _CLASS.search(source)
   after = test.after.replace(CLASS, name[1] if name else CLASS)
   after = after.replace(DONE, word)

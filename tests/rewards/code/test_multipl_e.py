@@ -136,6 +136,27 @@ def test_what_models_leave_out_or_add_does_no_harm(pool):
     assert judge(pool, 'java', java).kind == 'correct'
 
 
+def test_java_has_the_tuples_that_its_rows_import(pool):
+  if lacking := languages.missing(languages.LANGUAGES['java']):
+    pytest.skip(f'no {", ".join(lacking)}')
+  prompt = (
+    'import java.util.*;\nimport org.javatuples.*;\nclass Problem {\n'
+    '    public static Pair<Long, Long> both(long x) {\n'
+  )
+  tests = (
+    '    }\n    public static void main(String[] args) {\n'
+    '    assert(both((3l)).equals((Pair.with(3l, 4l))));\n    }\n\n}\n'
+  )
+  record = record_of('java', prompt=prompt, tests=tests)
+  for value, kind in (('x + 1', 'correct'), ('x', 'wrong')):
+    body = f'        return new Pair<>(x, {value});\n    }}\n}}\n'
+    response = f'```java\n{prompt}{body}```'
+    verdict = programs.verify(pool, response, record['answer'], PATIENT)
+    assert (verdict.kind, verdict.reason[:7]) in (
+      ('correct', ''), ('wrong', 'crash: '),
+    ) and verdict.kind == kind, verdict  # fmt: skip
+
+
 def test_a_prompt_and_its_domain():
   record = record_of('cs')
   assert record['domain'] == 'code csharp'
