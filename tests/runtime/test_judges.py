@@ -21,7 +21,8 @@ from k15.runtime import task as task_lib
 
 
 def test_every_reward_has_what_makes_it():
-  assert judges._MAKERS.keys() == routes.REWARDS.keys()
+  rules = routes.REWARDS.keys() - set(routes.MODELS)
+  assert judges._MAKERS.keys() == rules
 
 
 def test_a_new_reward_is_a_page_and_its_rows(monkeypatch):
@@ -54,7 +55,8 @@ def test_every_reward_judges_its_kind_of_answer():
     r1_latin=('<think>so it is</think>七', '', '<think>so 七</think>'),
     r1_cjk=('<think>七</think>seven', '', '<think>so 七</think>'),
   )
-  assert set(asked) == set(routes.REWARDS)
+  # Those that are models have their own: test_model_judges.
+  assert set(asked) == set(routes.REWARDS) - set(routes.MODELS)
   with contextlib.ExitStack() as resources:
     try:
       made = judges.make_judges(base.get_config(), list(asked), resources)
