@@ -18,13 +18,14 @@ and after, too.  The second command is
         --config.evaluation.sets="('gsm8k:gsm8k/test.jsonl',)"
 
 where the checkpoint may be any of a chat model.  The model as it comes is right
-in 2 to 6 % at temperature 1, hence the SFT; it ends before the numbers are all
-known, so that RL has something to do.  `summary.json` has the accuracies;
+in 2 to 6 % at temperature 1, hence the SFT; it ends where the form is known and
+little else, so that RL has something to do.  `summary.json` has the accuracies;
 parts_after_sft and parts_after_rl those of both sorts of held-out problem.
 
-Cost: about 40 minutes of two cores and 10 GB.  Expected so far: 28 % right
-after SFT, and no more after RL (docs/log.md says what was tried).  Problems of
-your own or of GSM8K, with worked solutions in the file:
+Cost: 20 minutes of two cores and 9 GB, and 10 more with GSM8K.  Expected: 26 to
+32 % right after SFT, 45 to 51 % after RL (docs/checkpoints.md).  Of several
+steps: --config.task.max_steps=2, which is too hard here (docs/log.md).
+Problems of your own or of GSM8K, with worked solutions in the file:
 
     python -m k15.main --config=experiments/smollm.py --workdir=runs/own \\
         --config.checkpoint=DIRECTORY --config.task.name=file \\
