@@ -171,7 +171,7 @@ def main():
   # As a run does before it computes anything.
   host_memory.keep_freed()
   k15_side.watch_compilations()
-  judges.make_judges = lambda config, names, resources: {
+  judges.make_judges = lambda config, names, resources, workdir: {
     names[0]: odd_distinct_tokens
   }
   with k15_side.make_context([], {}).layout.use_mesh():

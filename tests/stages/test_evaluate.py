@@ -227,7 +227,7 @@ def test_verdicts_of_a_judge_that_is_down_are_not_kept(done, monkeypatch):
   down = lambda *_: Verdict('error', 'service: away')  # noqa: E731
   make = judges.make_judges
   monkeypatch.setattr(
-    judges, 'make_judges', lambda c, names, r: dict.fromkeys(names, down)
+    judges, 'make_judges', lambda c, names, *_: dict.fromkeys(names, down)
   )
   with pytest.raises(scoring.Failed, match='evaluate: all 66 verdicts are'):
     evaluate.run(context, folder / 'run')

@@ -29,7 +29,7 @@ def _odd(response, reference):
 
 
 def _judges(judge):
-  return lambda config, names, resources: dict.fromkeys(names, judge)
+  return lambda config, names, *_: dict.fromkeys(names, judge)
 
 
 @pytest.fixture
