@@ -45,7 +45,7 @@ LONG = dict(
 
 
 def _judged_by(judge):
-  return lambda config, names, resources: dict.fromkeys(names, judge)
+  return lambda config, names, *_: dict.fromkeys(names, judge)
 
 
 @pytest.fixture
