@@ -218,9 +218,9 @@ def test_what_is_too_old_is_cut(all_correct, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, state, resumed)
 
 
-def _sum_judges(config, names, resources):
+def _sum_judges(config, names, resources, workdir):
   """Right is an odd number of bytes; the form is kept by every second byte."""
-  del config, resources
+  del config, resources, workdir
   odd = lambda text, _: Verdict('correct' if len(text) % 2 else 'wrong')  # noqa: E731
   form = lambda text, _: Verdict('correct' if len(text) % 4 < 2 else 'wrong')  # noqa: E731
   known = dict(exact_answer=odd, r1_format=form)

@@ -59,7 +59,8 @@ def folder(tmp_path_factory):
   for name in ('mixed', 'measured', 'math500', 'problems', 'own'):
     _jsonl(folder / f'{name}.jsonl', 24, _problem(name))
   for name in (
-    'general.jsonl', 'cold_start.jsonl', 'runs/gsm8k.jsonl', 'code.parquet',
+    'general.jsonl', 'cold_start.jsonl', 'codeforces.jsonl',
+    'runs/gsm8k.jsonl', 'code.parquet',
   ):  # fmt: skip
     _jsonl(folder / name, 24, _problem(name))
   _jsonl(folder / 'mbpp.jsonl', 4, _mbpp)

@@ -88,7 +88,8 @@ SHORT = {
     'tests/stages/test_long_cot.py::test_the_stages_of_a_recipe'
   ),
   'k15.main r1_zero.py': _main(
-    'r1_zero.py:smoke', '--config.sft.steps=3', '--config.rl.iterations=1',
+    'r1_zero.py:smoke', '--config.sft.steps=3', '--config.sft.warmup_steps=1',
+    '--config.rl.iterations=1',
   ),
   'k15.main r1.py': (
     'tests/stages/test_rejection_sft.py::test_the_recipe_samples_judges_and_goes_on'
