@@ -22,7 +22,7 @@ from k15.devices import hosts
 from k15.runtime import context as context_lib
 from k15.runtime import failures
 from k15.runtime import preparation
-from k15.stages import curation_steps
+from k15.stages.prompt_set import curation_steps
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')

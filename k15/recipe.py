@@ -21,10 +21,10 @@ from k15.config import stages
 from k15.devices import hosts
 from k15.report import run_page
 from k15.runtime.context import Context
-from k15.stages import curate
 from k15.stages import evaluate
 from k15.stages import held_out
 from k15.stages import kinds
+from k15.stages.prompt_set import curate
 
 
 def run(context: Context) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The stages of a run: a page each, and rooms for RL and for pretraining.
+"""The stages of a run: a page each; RL, pretraining, the prompt set: rooms.
 
 Read `rl/loop` first: an iteration from top to bottom.
 """

@@ -26,8 +26,8 @@ from k15.runtime import judges
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.stages import collection
-from k15.stages import curation_steps
 from k15.stages import long_cot
+from k15.stages.prompt_set import curation_steps
 from k15.stages.rl import loop
 from k15.stages.rl import setup
 

@@ -15,7 +15,7 @@ from k15.generation.asks import Written
 from k15.generation.journal import Journal
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
-from k15.stages import curation_steps
+from k15.stages.prompt_set import curation_steps
 
 PROBLEMS = [Problem(f'p{i}', f'{i}+1?', str(i + 1), 'd') for i in range(4)]
 

@@ -25,8 +25,8 @@ from k15.generation.writers import Writer
 from k15.runtime import rollouts
 from k15.runtime import task as task_lib
 from k15.runtime.context import Context
-from k15.stages import curation_files
-from k15.stages import curation_steps
+from k15.stages.prompt_set import curation_files
+from k15.stages.prompt_set import curation_steps
 
 
 def curate(

@@ -1,4 +1,4 @@
-"""Tests of k15/stages/curate.py: the stage, its files, and what it refuses."""
+"""Tests of k15/stages/prompt_set/curate.py: the stage, its files, and what it refuses."""
 
 import collections
 import dataclasses
@@ -16,8 +16,8 @@ from k15.generation.asks import Written
 from k15.runtime import context as context_lib
 from k15.runtime import rollouts
 from k15.runtime import weights
-from k15.stages import curate
-from k15.stages import curation_steps
+from k15.stages.prompt_set import curate
+from k15.stages.prompt_set import curation_steps
 
 # The small run's answers end with '#### i', and i + 1 is right.
 SAMPLED = dict(
