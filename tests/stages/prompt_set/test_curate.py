@@ -1,4 +1,4 @@
-"""Tests of k15/stages/prompt_set/curate.py: the stage, its files, and what it refuses."""
+"""The stage that makes the prompt set: its files, and what it refuses."""
 
 import collections
 import dataclasses
