@@ -4,7 +4,6 @@ Records are in `evaluation_STAGE.jsonl` of the workdir, what is under way in a
 journal in `evaluation/held_out`.
 """
 
-import json
 import pathlib
 from typing import Any
 
@@ -104,7 +103,6 @@ def _evaluation(context, stage, model):
     return records if hosts.is_first() else []
   records = held_out(context, stage, model)
   records = [facts | record for record in records]
-  lines = ''.join(json.dumps(record) + '\n' for record in records)
   if hosts.is_first():
-    files.replace_file(path, lines.encode())
+    files.replace_jsonl(path, records)
   return records

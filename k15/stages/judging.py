@@ -5,9 +5,7 @@ on about 800,000 examples each.  Here both begin with the model before, an SFT
 model as InstructGPT's does; no later stage goes on from what they leave.
 """
 
-import functools
 import itertools
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +20,8 @@ from k15.data.answer_pairs import Pair
 from k15.data_types import TrainState
 from k15.devices import hosts
 from k15.rewards import reward_model
+from k15.runtime import made_models
 from k15.runtime import model_judges
-from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages import reward_models
 from k15.stages import sft
@@ -37,7 +35,7 @@ def train(
   Raises:
     ValueError: there is nothing to learn from.
   """
-  make_params = functools.partial(weights.load_params, context, model)
+  make_params = made_models.params_maker(context, model)
   pairs, _ = pairs_of(context.config)
   if stage == reward_models.STAGE:
     examples = labelled(context, pairs)
@@ -132,8 +130,7 @@ def measured(
       )
       for pair, verdict in zip(pairs, verdicts, strict=True)
     ]
-    lines = ''.join(json.dumps(record) + '\n' for record in records)
-    files.replace_file(path, lines.encode())
+    files.replace_jsonl(path, records)
   shares = shares_of(records)
   print(
     f'after {stage}: {len(records)} held-out pairs, accuracy'

@@ -16,8 +16,8 @@ from k15.data import conversations
 from k15.data_types import Example, TrainState
 from k15.devices import hosts
 from k15.generation.journal import Journal
+from k15.runtime import made_models
 from k15.runtime import task as task_lib
-from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages import long_cot_asking
 from k15.stages import long_cot_samples
@@ -43,7 +43,7 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
     context.config.rollout.max_length,
     sft.row_tokens(context.config, 'long_cot'),
   )
-  make_params = functools.partial(weights.load_params, context, model)
+  make_params = made_models.params_maker(context, model)
   return sft.train(context, make_params, 'long_cot', make_pairs)
 
 

@@ -9,7 +9,7 @@ import pathlib
 
 from k15.data_types import TrainState
 from k15.equations import long2short
-from k15.runtime import weights
+from k15.runtime import made_models
 from k15.runtime.context import Context
 from k15.stages import collection
 from k15.stages import sft
@@ -23,7 +23,7 @@ def train(context: Context, model: pathlib.Path | None) -> TrainState:
   """
   return sft.train(
     context,
-    functools.partial(weights.load_params, context, model),
+    made_models.params_maker(context, model),
     'shortest',
     functools.partial(_pairs, context, model),
   )

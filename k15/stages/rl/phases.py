@@ -8,12 +8,11 @@ iterations only, for more of them are hacked.  `short_rl` has its page.
 
 import copy
 import dataclasses
-import functools
 import pathlib
 
 from k15.config import routes
 from k15.data_types import TrainState
-from k15.runtime import weights
+from k15.runtime import made_models
 from k15.runtime.context import Context
 from k15.stages import short_rl
 from k15.stages.rl import loop
@@ -31,7 +30,7 @@ def train(
   if stage == 'short_rl':
     return short_rl.train(context, model)
   own = for_all if stage == 'rl_all' else without_late_domains
-  make_params = functools.partial(weights.load_params, context, model)
+  make_params = made_models.params_maker(context, model)
   return loop.train(own(context), make_params, stage)
 
 
