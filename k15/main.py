@@ -24,15 +24,19 @@ from k15.runtime import failures
 from k15.runtime import preparation
 from k15.stages.prompt_set import curation_steps
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
+
+def define_flags() -> None:
+  """Not at import: other commands have flags of the same names."""
+  config_flags.DEFINE_config_file('config', None, 'Experiment file.')
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
 
 
 def main(argv: list[str]) -> None:
   del argv
+  options = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
   try:
-    workdir, config = preparation.prepare(_WORKDIR.value, _CONFIG.value)
+    workdir, config = preparation.prepare(options.workdir, options.config)
     context = context_lib.make(config, workdir, _stop_on_signal())
     hosts.meet(context.layout.mesh)
     if context.rollout_layout.mesh != context.layout.mesh:
@@ -78,4 +82,5 @@ def _stop_on_signal():
 
 
 if __name__ == '__main__':
+  define_flags()
   app.run(main, flags_parser=command_line.parse_flags)

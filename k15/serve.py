@@ -25,36 +25,40 @@ from k15.rollout import timeline
 from k15.runtime import worker
 from k15.serving import prometheus
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
-_CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Model to begin with.')
-_HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
-_PORT = flags.DEFINE_integer('port', 0, 'Port; 0: any that is free.')
-_METRICS_PORT = flags.DEFINE_integer(
-  'metrics_port', None, 'Port for Prometheus; 0: any that is free; none: off.'
-)
-_TIMELINE = flags.DEFINE_string(
-  'timeline', '', "What slots do: a path such as 'WORKDIR/timeline-9100.jsonl'."
-)
+
+def define_flags() -> None:
+  """Not at import: other commands have flags of the same names."""
+  config_flags.DEFINE_config_file('config', None, 'Experiment file.')
+  flags.DEFINE_string('checkpoint', '', 'Model to begin with.')
+  flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
+  flags.DEFINE_integer('port', 0, 'Port; 0: any that is free.')
+  flags.DEFINE_integer(
+    'metrics_port', None, 'Port for Prometheus; 0: any that is free; none: off.'
+  )
+  flags.DEFINE_string(
+    'timeline', '', 'What slots do: such as WORKDIR/timeline-9100.jsonl.'
+  )
 
 
 def main(argv: list[str]) -> None:
   del argv
+  options = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
   stop = threading.Event()
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: stop.set())
-  slots = timeline.Timeline(_TIMELINE.value) if _TIMELINE.value else None
+  slots = timeline.Timeline(options.timeline) if options.timeline else None
   server = exporter = None
   try:
-    checkpoint, record = _CHECKPOINT.value, slots and slots.record
+    checkpoint, record = options.checkpoint, slots and slots.record
     if checkpoint:  # Once: another stage of a run may end meanwhile.
       checkpoint = str(models.directory_of(checkpoint))
-    keys.refuse(_CONFIG.value is None, '--config is needed')
+    keys.refuse(options.config is None, '--config is needed')
     server = worker.make(
-      _CONFIG.value, _HOST.value, _PORT.value, record, checkpoint
+      options.config, options.host, options.port, record, checkpoint
     )
-    if _METRICS_PORT.value is not None:
-      exporter = prometheus.Exporter(server.numbers, _METRICS_PORT.value)
+    if options.metrics_port is not None:
+      exporter = prometheus.Exporter(server.numbers, options.metrics_port)
     version = server.prepare(checkpoint)
     server.start()
   except (ValueError, OSError) as error:
@@ -62,7 +66,7 @@ def main(argv: list[str]) -> None:
       server.stop()  # Its threads would go on without this one.
     command_line.exit_with(str(error))
   has = f'{checkpoint}, step {version}' if checkpoint else 'no weights yet'
-  print(f'rollout worker on {_HOST.value}:{server.port}, {has}', flush=True)
+  print(f'rollout worker on {options.host}:{server.port}, {has}', flush=True)
   if exporter:
     print(f'metrics on http://127.0.0.1:{exporter.port}/metrics', flush=True)
   while server.driver.is_alive and not stop.wait(1.0):
@@ -79,4 +83,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
+  define_flags()
   app.run(main, flags_parser=command_line.parse_flags)

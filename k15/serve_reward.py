@@ -20,38 +20,43 @@ from k15.rewards import reward_model
 from k15.rewards import service as service_lib
 from k15.runtime import model_judges
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
-_CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'The reward model.')
-_HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
-_PORT = flags.DEFINE_integer('port', 0, 'Port; 0: any that is free.')
-_TOKEN_FILE = flags.DEFINE_string('token_file', '', 'Made if missing.')
-_WITHOUT_TOKEN = flags.DEFINE_bool('without_token', False, 'On the loopback.')
-_QUEUE = flags.DEFINE_integer('queue', 256, 'Cases that may wait.')
-
 
 def _parse(body):
   return (reward_model.from_request(body),)
 
 
+def define_flags() -> None:
+  """Not at import: other commands have flags of the same names."""
+  config_flags.DEFINE_config_file('config', None, 'Experiment file.')
+  flags.DEFINE_string('checkpoint', '', 'The reward model.')
+  flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
+  flags.DEFINE_integer('port', 0, 'Port; 0: any that is free.')
+  flags.DEFINE_string('token_file', '', 'Made if missing.')
+  flags.DEFINE_bool('without_token', False, 'On the loopback.')
+  flags.DEFINE_integer('queue', 256, 'Cases that may wait.')
+
+
 def main(argv: list[str]) -> None:
   del argv
+  options = flags.FLAGS
   try:
-    keys.refuse(_CONFIG.value is None, '--config is needed')
-    keys.refuse(not _CHECKPOINT.value, '--checkpoint is needed')
-    config = _CONFIG.value
+    keys.refuse(options.config is None, '--config is needed')
+    keys.refuse(not options.checkpoint, '--checkpoint is needed')
+    config = options.config
     token = service_lib.read_token(
-      _TOKEN_FILE.value, _HOST.value, _WITHOUT_TOKEN.value
+      options.token_file, options.host, options.without_token
     )
-    judge = model_judges.load(config, _CHECKPOINT.value)
+    judge = model_judges.load(config, options.checkpoint)
   except (ValueError, OSError) as error:
     command_line.exit_with(str(error))
   threads = config.reward.threads
   verify = reward_model.asked_by_many(judge, threads)
   service = service_lib.Service(
-    verify, token, threads, _QUEUE.value, parse_request=_parse
+    verify, token, threads, options.queue, parse_request=_parse
   )
-  service_lib.run(service, _HOST.value, _PORT.value, _CHECKPOINT.value)
+  service_lib.run(service, options.host, options.port, options.checkpoint)
 
 
 if __name__ == '__main__':
+  define_flags()
   app.run(main, flags_parser=command_line.parse_flags)

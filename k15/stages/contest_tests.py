@@ -33,10 +33,6 @@ from k15.stages import answered_sets
 from k15.stages import long_cot_asking
 from k15.stages import long_cot_samples
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of what is made.')
-_PROBLEMS = flags.DEFINE_string('problems', None, 'JSON of contest problems.')
-_LANGUAGE = flags.DEFINE_string('language', 'python', 'Programs are asked for.')
 _RULES = test_cases.Rules()  # The paper's numbers.
 _ONCE = long_cot_asking.Asking(
   'plain', samples=1, most_per_problem=1, least_processes=0, call_size=1
@@ -111,15 +107,25 @@ def make(
     )
 
 
+def define_flags() -> None:
+  """Not at import: other commands have flags of the same names."""
+  config_flags.DEFINE_config_file('config', None, 'Experiment file.')
+  flags.DEFINE_string('workdir', None, 'Folder of what is made.')
+  flags.DEFINE_string('problems', None, 'JSON of contest problems.')
+  flags.DEFINE_string('language', 'python', 'Programs are asked for.')
+
+
 def main(argv: list[str]) -> None:
   del argv
+  options = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
   try:
-    workdir, config = preparation.prepare(_WORKDIR.value, _CONFIG.value)
-    print(make(workdir, config, _PROBLEMS.value or '', _LANGUAGE.value))
+    workdir, config = preparation.prepare(options.workdir, options.config)
+    print(make(workdir, config, options.problems or '', options.language))
   except (ValueError, OSError, *failures.SENTENCES) as error:
     command_line.exit_with(str(error))
 
 
 if __name__ == '__main__':
+  define_flags()
   app.run(main, flags_parser=command_line.parse_flags)

@@ -65,6 +65,15 @@ def test_no_device_work_while_importing(page):
       )
 
 
+@pytest.mark.parametrize('page', PAGES, ids=str)
+def test_no_flags_while_importing(page):
+  # Two commands whose flags have one name could not be imported together.
+  for node in _at_import(TREES[page]):
+    assert not (isinstance(node, ast.Attribute) and 'DEFINE_' in node.attr), (
+      f'{page}:{node.lineno} defines a flag when imported'
+    )
+
+
 def test_the_walk_sees_what_runs_at_import():
   tree = ast.parse(
     'a = jnp.a()\n'

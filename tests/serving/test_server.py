@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import grpc
 import jax
@@ -232,7 +233,8 @@ def test_what_is_refused_at_the_start(config):
 
 def test_a_config_is_needed(monkeypatch, capsys):
   monkeypatch.setattr(serve.signal, 'signal', lambda number, handler: None)
-  flags.FLAGS(['serve'])
+  given = types.SimpleNamespace(config=None, checkpoint='', timeline='')
+  monkeypatch.setattr(flags, 'FLAGS', given)
   with pytest.raises(SystemExit) as ended:
     serve.main([])
   assert ended.value.code == 2
