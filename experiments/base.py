@@ -352,6 +352,7 @@ def _other_stages():
       # themselves; in the others, of `files`, documents are apart.
       full_attention_share=0.4, long_files=(),
       needles=64,  # asked for at each length, NP
+      measured_lengths=(),  # more than those of `lengths`, at each measure
       steps=1500, learning_rate=3e-5, end_learning_rate=3e-6,
     ),
     # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.

@@ -22,7 +22,7 @@ from k15.equations import statistics
 from k15.report import figures
 
 _LABELS = {
-  'iteration': 'RL iteration',
+  'iteration': 'iteration',
   'seconds_total': 'seconds of RL, compilation included',
   'seconds': 'seconds of an iteration',
   'decode_steps': 'decode steps of an iteration',
@@ -34,6 +34,15 @@ _LABELS = {
   'rl/length_mean': 'mean response, training problems, tokens',
   'rl/log_ratio_rms': 'log-ratio of a response, rms, nats',
   'rl/entropy': 'entropy, nats a token',
+  **{
+    f'text/held_out_domain_{name}': f'{name}, held out, nats a token'
+    for name in ('equations', 'prose', 'tables')
+  },
+  **{
+    f'text/held_out_at_{n}': f'rows of {n}, held out, nats a token'
+    for n in (64, 256, 512)
+  },
+  'text/needle_at_256': 'notes found in rows of 256',
 }
 _INK, _GRAY = '#39424e', '#8a94a3'
 _OVER_TIME = 'iteration', 'seconds_total'

@@ -31,7 +31,8 @@ class Run:
     unit: its name.
     seed: of its config.
     config: all values by dotted key.
-    records: of its RL iterations, in order; may be none.
+    records: of the claim's stage, such as RL's iterations, in order; may be
+      none.
     summary: its summary.json.
     record: its unit.json.
     before: accuracy and so on of the model that RL began with, if known.
@@ -60,7 +61,9 @@ def read_arms(
   Raises:
     DataError: a unit is of no arm or of two; two units are one arm and seed.
   """
-  table = runpy.run_path(config.partition(':')[0]).get('ARMS')
+  page = runpy.run_path(config.partition(':')[0])
+  table = page.get('ARMS')
+  stage = page['CLAIM'].stage if 'CLAIM' in page else 'rl'
   if not table:
     raise DataError(f'{config}: there is no table ARMS')
   arms = {label: {} for label in table}
@@ -74,7 +77,7 @@ def read_arms(
       missing += 1
       continue
     leaves = keys.leaves(whole)
-    arms[label][whole.seed] = read_run(root / unit.name, leaves)
+    arms[label][whole.seed] = read_run(root / unit.name, leaves, stage)
   return arms, missing
 
 
@@ -99,17 +102,20 @@ def arm_of(unit: sweep.Unit, table: Mapping[str, Mapping[str, Any]]) -> str:
   return found[0]
 
 
-def read_run(workdir: pathlib.Path, config: dict[str, Any]) -> Run:
+def read_run(
+  workdir: pathlib.Path, config: dict[str, Any], stage: str = 'rl'
+) -> Run:
   """What a unit that is done has left.
 
   Args:
     config: all its values by dotted key.
+    stage: whose records are read.
   """
   records = {}
   for record in files.read_jsonl(workdir / 'metrics.jsonl'):
-    if record.get('stage') == 'rl':
-      # Of a step that was logged twice, the last record counts.
-      records[record['step']] = record
+    if record.get('stage') == stage:
+      # Of a step that was logged twice, the last value counts.
+      records.setdefault(record['step'], {}).update(record)
   summary = files.read_json(workdir / 'summary.json')
   return Run(
     unit=workdir.name,

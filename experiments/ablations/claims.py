@@ -5,8 +5,8 @@ the paper saw and by which comparisons `make reproduce` judges it; and OUTCOME,
 why it came out so in the eyes of the authors.  A claim is written before its
 runs, margins included, and the outcome after them.
 
-A metric is a key of metrics.jsonl, stage 'rl', or one of these: 'seconds' and
-'decode_steps' of an iteration, 'seconds_total' since the start;
+A metric is a key of metrics.jsonl, of `Claim.stage`, or one of these: 'seconds'
+and 'decode_steps' of an iteration, 'seconds_total' since the start;
 'summary/accuracy' and 'summary/mean_tokens' after the last stage of a run.
 """
 
@@ -17,6 +17,7 @@ FIGURES = (
   'context_length', 'long2short', 'model_size', 'curriculum',
   'negative_gradients', 'length_penalty', 'prioritized', 'partial_rollouts',
   'loss_segments', 'tau', 'baseline', 'optimizer_reset', 'grpo', 'distill',
+  'mixture', 'long_context',
 )  # fmt: skip
 # Of ARMS, in the file's order: instead of a label.
 FIRST, LAST, EACH = '<first>', '<last>', '<each>'
@@ -88,6 +89,7 @@ class Claim:
     measures: those with an expectation give the verdict.
     points: of a curve's end that 'final' is the mean of.
     untestable: why it cannot be tested at this scale; empty: it can.
+    stage: whose metrics count; of another than RL an iteration is a step.
   """
 
   figure: str
@@ -97,6 +99,7 @@ class Claim:
   measures: tuple[Measure, ...]
   points: int = 3
   untestable: str = ''
+  stage: str = 'rl'
 
 
 BOTH = Panel(ACCURACY), Panel(TOKENS)

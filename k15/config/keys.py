@@ -332,6 +332,7 @@ KEYS = {
     full_attention_share=_SHARE,
     rope_theta='> 0',
     needles='>= 0',
+    measured_lengths=ANY,
   ),
   **supervised('sft', num_examples='>= 1'),
   **supervised('sft_long'),

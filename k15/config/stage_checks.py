@@ -149,6 +149,8 @@ def _check_long_context(get):
   lengths, steps = get('long_context.lengths'), get('long_context.steps')
   for length in lengths:
     keys.check_number('long_context.lengths', length, '>= 2')
+  for length in get('long_context.measured_lengths'):
+    keys.check_number('long_context.measured_lengths', length, '>= 2')
   keys.refuse(
     not lengths or list(lengths) != sorted({int(n) for n in lengths}),
     f'long_context.lengths is {lengths}, and has to hold whole numbers that'

@@ -53,6 +53,19 @@ def lengths_of(config: Any, stage: str) -> tuple[int, ...]:
   return tuple(group.lengths) if 'lengths' in group else (group.row_tokens,)
 
 
+def measured_at(config: Any, stage: str) -> list[tuple[int, int]]:
+  """(row tokens, rows at once) at which held-out documents are read."""
+  more = config[stage].get('measured_lengths', ())
+  lengths = sorted({*lengths_of(config, stage), *more})
+  return [(n, rows_at_once(config, stage, n)) for n in lengths]
+
+
+def rows_at_once(config: Any, stage: str, length: int) -> int:
+  """Of longer rows fewer are computed at once, for the memory they take."""
+  shortest = lengths_of(config, stage)[0]
+  return max(1, config.optimizer.micro_batch_rows * shortest // length)
+
+
 def open_store(context: Context, stage: str, is_new: bool) -> DocumentStore:
   """The stage's documents as tokens, made by the first process.
 
@@ -123,13 +136,12 @@ def phases_of(
     DataError: weights of domains that there are not, or no long documents.
   """
   config, lengths = context.config, lengths_of(context.config, stage)
-  group, micro = config[stage], config.optimizer.micro_batch_rows
+  group = config[stage]
   bounds = [group.steps * i // len(lengths) for i in range(len(lengths) + 1)]
   sizes = []
   parts = zip(lengths, itertools.pairwise(bounds), strict=True)
   for length, (first, last) in parts:
-    # Of longer rows fewer are computed at once, for the memory they take.
-    at_once = max(1, micro * lengths[0] // length)
+    at_once = rows_at_once(config, stage, length)
     rows = -(-max(1, group.batch_tokens // length) // at_once) * at_once
     sizes.append((first, length, rows, at_once, rows * (last - first)))
   plans = _plans(context, stage, store, [(s[1], s[4]) for s in sizes])

@@ -87,7 +87,7 @@ def _loop(context, stage, start):
     make_step=functools.partial(_make_step, context, phases, len(store.names)),
     name_metrics=functools.partial(_metrics, store),
     measure=text_measures.make_measure(
-      context, stage, store, [(p.row_tokens, p.micro_rows) for p in phases]
+      context, stage, store, document_rows.measured_at(context.config, stage)
     ),
     measure_every=context.config.documents.held_out_every,
   )

@@ -52,7 +52,7 @@ def make_measure(
 
   Returns:
     A function that returns `text/held_out_loss`, `text/held_out_domain_NAME`
-    of rows of the first length, and, where there are several lengths,
+    of rows of the shortest length, and, where there are several lengths,
     `text/held_out_at_LENGTH` and `text/needle_at_LENGTH`, the share of notes of
     whose number every token has a probability above one half.  How deep those
     lay that were found is in `<stage>/needles.json`.
