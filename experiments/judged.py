@@ -42,7 +42,7 @@ def get_config(variant='cot_rm'):
     max_prompt_length=24, max_length=16, token_budget=16, num_slots=128,
     tokens_per_call=8,
   )  # fmt: skip
-  config.sft.update(num_examples=20000, steps=400, batch_tokens=2048)
+  config.sft.update(num_examples=20000, steps=1200, batch_tokens=2048)
   config.rl.iterations = 40
   config.optimizer.update(learning_rate=1e-4, micro_batch_rows=32)
   config.evaluation.samples = 4
@@ -56,7 +56,8 @@ def _judge(config, name):
   """The reward model of the run: what it learns from, and that it judges."""
   config.reward.update(truth='exact_answer', threads=32)
   config.reward_model.update(
-    kinds=('fraction', 'decimal'), max_prompt_length=56, max_length=64
+    kinds=('fraction', 'decimal'), max_prompt_length=56, max_length=64,
+    pairs=3200, held_out=160,  # of right decimals there are not many more
   )
   config.cot_rm.update(
     packing='best_fit', row_tokens=120, steps=800, batch_tokens=1920

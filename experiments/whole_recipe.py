@@ -34,10 +34,10 @@ def get_config(variant=''):
   config.pretrain.update(
     **shared, row_tokens=64, steps=800, learning_rate=1e-2,
     end_learning_rate=3e-3,
-    weights=('equations:2', 'prose:1', 'tables:1'),
+    weights=('equations:2', 'prose:1', 'tables:1', 'notes:1'),
   )  # fmt: skip
-  # Questions are a quarter of what there is, and half of what is learnt.
-  weights = 'qa:3', 'equations:1', 'prose:1', 'tables:1'
+  # Questions are a quarter of what there is, and more of what is learnt.
+  weights = 'qa:3', 'equations:1', 'prose:1', 'tables:1', 'notes:1'
   config.cooldown.update(
     **shared, row_tokens=64, steps=400, learning_rate=3e-3,
     end_learning_rate=1e-3, weights=weights,

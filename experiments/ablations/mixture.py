@@ -9,11 +9,10 @@ your own documents, --config.pretrain.files, and weights of their domains.
 Cost: 10 runs of half a minute.
 """
 
-from experiments import pod
 from experiments import sweeps
-from experiments import whole_recipe
 from experiments.ablations import claims
 from experiments.ablations import scales
+from experiments.ablations import warm_up_documents
 
 ARMS = {
   'equal': {'pretrain.weights': ('equations:1', 'prose:1', 'tables:1')},
@@ -43,25 +42,18 @@ CLAIM = claims.Claim(
 OUTCOME = 'Not run yet'
 
 
-def get_config(variant='cpu', stages=('pretrain',)):
-  if variant == 'paper':
-    config = pod.get_config('qwen25_7b_128k')
-  else:
-    config = whole_recipe.get_config('smoke' if variant == 'smoke' else '')
+def get_config(variant='cpu'):
+  config = warm_up_documents.get_config(variant, ('pretrain',))
   if variant in scales.CPU:
     config.policy.update(
       num_layers=2, d_model=64, num_heads=2, num_kv_heads=2, d_ff=160
     )
     config.documents.update(number=8000, held_out_every=50)
-    config.task.update(train_problems=64, held_out_problems=64)
-    config.evaluation.samples = 1
-    for stage in stages:
-      config[stage].update(steps=300, optimizer='muon')
-  config.stages = stages
+    config.pretrain.steps = 300
   return config
 
 
-def sweep(variant='cpu', arms=None):
+def sweep(variant='cpu'):
   first = scales.SEEDS if variant == 'tune' else 0
   count = {'cpu': scales.SEEDS, 'smoke': 2}.get(variant, 1)
-  return sweeps.product(sweeps.arms(arms or ARMS), sweeps.seeds(count, first))
+  return sweeps.product(sweeps.arms(ARMS), sweeps.seeds(count, first))

@@ -1,15 +1,17 @@
 """Documents without end from the family of `arithmetic`: no download, no limit.
 
-Four sorts of document for pretraining and cooldown, each a domain of its own:
+Five sorts of document for pretraining and cooldown, each a domain of its own:
 
   equations   problems and their answers, a line each
   prose       facts of small numbers, in sentences
   tables      sums and products of a number, a line each
+  notes       lines of those sorts, and a note that comes again and again, as
+              `needles` asks for it: what is said has to be remembered
   qa          a problem and a worked solution that was verified: the synthetic
               questions and answers of 2.5.1, made by rejection sampling
 
-and `notes` for long context: lines of all sorts, and notes among them that come
-again later, as `needles` asks for them.  No held-out problem is in any of them.
+For long context there are notes of many lines.  No held-out problem is in any
+of them.
 """
 
 import dataclasses
@@ -25,9 +27,12 @@ from k15.data.documents import Document
 from k15.data_types import Problem
 from k15.rewards import rules
 
-DOMAINS = ('equations', 'prose', 'tables')
+DOMAINS = ('equations', 'prose', 'tables', 'notes')
 VERIFIED = 'qa'
 LONG = 'notes'
+_NOTE_LINES = 6, 10  # of a short document with a note
+# Of a note in a document, however long: what comes back soon needs no memory.
+_MENTIONS = 4
 _TRIES = 4  # solutions of a problem that are written at most
 
 
@@ -88,22 +93,9 @@ def verified(
 def long(
   problems: Iterator[Problem], lines: int, rng: np.random.Generator
 ) -> Iterator[Document]:
-  """Documents of so many lines, a quarter of them notes, one repetitions."""
+  """Documents of so many lines, four of them one note."""
   while True:
-    found, known = [], {}
-    for draw in rng.random(lines):
-      if draw < 0.5:
-        domain = DOMAINS[int(2 * draw * len(DOMAINS))]
-        found.append(_LINES[domain](problems, rng) + '\n')
-      elif draw < 0.75 or not known:
-        name = str(rng.choice([*needles.NAMES]))
-        # A name has one number in a document: else none could be asked for.
-        known.setdefault(name, int(rng.integers(needles.MOST)))
-        found.append(needles.note(name, known[name]))
-      else:
-        name = str(rng.choice(sorted(known)))
-        found.append(needles.note(name, known[name]))
-    yield Document(''.join(found), LONG, is_long=True)
+    yield Document(_notes_among(lines, problems, rng), LONG, is_long=True)
 
 
 def _joined(line: Callable[..., str], least: int, most: int):
@@ -114,6 +106,22 @@ def _joined(line: Callable[..., str], least: int, most: int):
     return '\n'.join(line(problems, rng) for _ in range(count))
 
   return make
+
+
+def _notes(problems, rng):
+  return _notes_among(int(rng.integers(*_NOTE_LINES)), problems, rng)
+
+
+def _notes_among(lines, problems, rng):
+  note = needles.note(
+    str(rng.choice([*needles.NAMES])), int(rng.integers(needles.MOST))
+  )
+  others = [*_LINES.values()]
+  draws = rng.integers(len(others), size=lines)
+  found = [others[draw](problems, rng) for draw in draws]
+  for place in rng.choice(lines, _MENTIONS, replace=False):
+    found[place] = note
+  return '\n'.join(found)
 
 
 def _equation(problems, rng):
@@ -156,6 +164,7 @@ _MAKERS = {
   'equations': _joined(_equation, 2, 4),
   'prose': _joined(_fact, 3, 7),
   'tables': _table,
+  'notes': _notes,
 }
 
 

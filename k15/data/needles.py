@@ -1,7 +1,7 @@
 """Needles in a haystack: is something said long ago still found?
 
-A note, `note k: 42`, lies at some depth of a row of other text, and at its end
-the note is asked for: `note k:`.  Kimi k1.5 does not say how its long context
+A note, `note k42`, lies at some depth of a row of other text, and at its end
+the note is asked for: `note k`.  Kimi k1.5 does not say how its long context
 is tested, NP.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+BEGINNING = 'note '
 NAMES = string.ascii_lowercase
 MOST = 100  # Numbers below it.
 DEPTHS = 4  # Parts of the row that are told apart.
@@ -17,7 +18,7 @@ DEPTHS = 4  # Parts of the row that are told apart.
 
 def note(name: str, number: int) -> str:
   """A line that a later one may ask for."""
-  return f'note {name}: {number}\n'
+  return f'{BEGINNING}{name}{number}'
 
 
 def make(
@@ -48,8 +49,8 @@ def make(
   depths = (np.arange(count) + 0.5) / count
   for row, depth in enumerate(depths):
     name, number = rng.choice([*NAMES]), int(rng.integers(MOST))
-    needle = encode(note(name, number))
-    asked, answer = encode(f'note {name}:'), encode(f' {number}')
+    needle = encode(note(name, number) + '\n')
+    asked, answer = encode(BEGINNING + name), encode(f'{number}')
     room = length - len(needle) - len(asked) - len(answer)
     if room < 0:
       raise ValueError(

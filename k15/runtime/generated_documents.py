@@ -60,12 +60,13 @@ def make(config: Any, stage: str) -> Iterator[Document]:
   lines = _lines(config, stage)
   if lines:
     long = arithmetic_documents.long(problems, lines, rng)
-    # As many lines in all as there are documents.
-    yield from itertools.islice(long, max(8, number // lines))
+    yield from itertools.islice(long, max(8, number // 4))
 
 
 def _lines(config, stage):
   """Of a long document; 0: there are none."""
   if stage != 'long_context':
     return 0
-  return -(-config.long_context.lengths[-1] // _LINE_TOKENS)
+  group = config.long_context
+  longest = max((*group.lengths, *group.measured_lengths))
+  return -(-longest // _LINE_TOKENS)

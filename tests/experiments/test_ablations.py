@@ -9,7 +9,9 @@ from k15.config import checks
 from k15.data import arithmetic
 from launch.units import sweep
 
-WARM_UPS = ['warm_up', 'warm_up_checks', 'warm_up_teacher']
+WARM_UPS = [
+  'warm_up', 'warm_up_checks', 'warm_up_documents', 'warm_up_teacher',
+]  # fmt: skip
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'experiments/ablations'
 FIGURES = sorted(
   path.stem

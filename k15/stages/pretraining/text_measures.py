@@ -138,11 +138,15 @@ def _measured(context, store):
 def _needles_of(context, store, length, micro, count):
   """What returns which notes are found, bool [count], and how deep they lay."""
   config, tokenizer = context.config, context.task.tokenizer
-  # Long documents have notes of their own, which would be found instead.
-  hay = np.flatnonzero(store.is_held_out & ~store.is_long)
-  if not len(hay):
-    hay = np.flatnonzero(store.is_held_out)
-  hay = np.concatenate([store[i] for i in hay[:length]])
+  # Notes that documents have of their own would be found instead.
+  hay = [
+    store[i]
+    for i in np.flatnonzero(store.is_held_out)
+    if needles.BEGINNING not in tokenizer.decode(store[i])
+  ]
+  if not hay:
+    raise DataError('long_context.needles: all held-out documents have notes')
+  hay = np.concatenate(hay[:length])
   rng = streams.rng(config.seed, 'needles', length)
   try:
     tokens, is_answer, part = needles.make(
