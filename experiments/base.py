@@ -183,6 +183,10 @@ def _experiment():
       keep_zero_variance_groups=True,  # they still anchor to the reference
       # Of negative advantage: 'keep', 'drop', or 'discard' at Kimina's omega.
       negative_gradients='keep', negative_discard_rate=0.5,
+      # A token of which n more follow has gamma^n of its response's policy
+      # gradient: Kimi-Researcher's decay of rewards by step, of tokens here;
+      # 1: it is off; NP.
+      gamma=1.0,
       # What a response's `r1_format` has to earn, or it leaves the loss, as by
       # Kimina's format filter, whose form is that of proofs; 0: all stay.
       least_format=0.0,

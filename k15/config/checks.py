@@ -227,6 +227,14 @@ def _check_loss(get):
     f' with loss.rollout_correction {correction!r} has ratios to what sampled,'
     ' which worked solutions do not have',
   )
+  decays, weighs_none = get('loss.gamma') < 1, method == 'token_clip'
+  weighs_none |= method == 'grpo' and ratio != 'token'
+  keys.refuse(
+    decays and (weighs_none or get('loss.ptx_weight')),
+    f'loss.gamma is {get("loss.gamma")}, which weighs tokens by how many follow'
+    f' them, and loss.method {method!r}, loss.grpo_ratio {ratio!r} and'
+    f' loss.ptx_weight {get("loss.ptx_weight")} take only 1',
+  )
   keys.refuse(
     method == 'token_clip' and correction != 'none',
     f'loss.rollout_correction is {correction!r}, and loss.method {method!r} has'

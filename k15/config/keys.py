@@ -255,6 +255,7 @@ _LOSS = dict(
   ),
   tau='>= 0',
   baseline=('mean', 'tau_log_z', 'leave_one_out', 'none'),
+  gamma=Key('> 0 and <= 1', program=True),
   pg_norm=_NORMS, reg_norm=_NORMS, keep_zero_variance_groups=ANY,
   negative_gradients=('keep', 'drop', 'discard'),
   negative_discard_rate=_SHARE, least_format=_SHARE,

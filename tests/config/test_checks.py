@@ -218,6 +218,12 @@ def test_texts_and_tuples(changes, parts):
       "loss.rollout_correction_level has to be 'sequence'",
     ),
     (
+      dict(loss__gamma=0.99, loss__method='token_clip'),
+      'loss.gamma is 0.99, which weighs tokens by how many follow them, and'
+      " loss.method 'token_clip', loss.grpo_ratio 'token' and loss.ptx_weight"
+      ' 0.0 take only 1',
+    ),
+    (
       dict(loss__method='token_clip', loss__rollout_correction='mask'),
       "loss.rollout_correction is 'mask', and loss.method 'token_clip' has the"
       ' ratio to what sampled in it',

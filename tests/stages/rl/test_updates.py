@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_run
@@ -411,6 +412,7 @@ def test_room_for_responses_that_share_a_prompt(tmp_path, changes, expected):
       loss__rollout_correction_level='sequence',
     ),
     dict(loss__rollout_correction='truncate'),
+    dict(loss__gamma=0.9),
   ],
   ids=str,
 )
@@ -444,3 +446,43 @@ def test_a_shared_prompt_changes_no_loss(tmp_path, changes):
       )
   # Whole groups in rows of 15 + 4 * 17 tokens are fewest.
   assert results[3][1] < results[0][1]
+
+
+def _gradient(context, batch, **loss):
+  """Of the configured loss, by log-probability: float32 [B, T]."""
+  context.config.loss.update(loss)
+  rows = jax.tree.map(jnp.asarray, batch)
+  logprobs = jax.random.normal(jax.random.key(0), batch.tokens.shape) - 3
+  loss_of = methods.make_loss(context.config)
+  return jax.grad(lambda x: loss_of(x, rows)[0])(logprobs)
+
+
+@pytest.mark.parametrize('method', ['reinforce', 'grpo'])
+def test_gamma_weighs_tokens_by_how_many_follow(tmp_path, method):
+  context = small_run.make_context(tmp_path, loss__rollout_correction_cap=5.0)
+  group = small_run.make_group(0, (1.0, 0.0), (4, 6))
+  (batch,) = updates.make_batches(context, [group], 0)
+  # What sampled was e times less likely: the weight of every token.
+  batch = batch.replace(behavior_logprobs=-batch.loss_mask)
+  changes = dict(method=method, grpo_clip=1e9, grpo_beta=0.0)
+  plain = _gradient(context, batch, **changes)
+  decayed = _gradient(context, batch, gamma=0.5, **changes)
+  both = _gradient(context, batch, rollout_correction='truncate')
+  for tokens in (t.tokens for t in group.trajectories):
+    row, start = _find(batch, tokens)
+    own = row, slice(start, start + len(tokens))
+    expected = 0.5 ** np.arange(len(tokens))[::-1] * plain[own]
+    np.testing.assert_allclose(decayed[own], expected, rtol=1e-6)
+    np.testing.assert_allclose(both[own], np.e * expected, rtol=1e-6)
+
+
+def test_a_gamma_of_1_is_the_program_without_it(tmp_path):
+  context = small_run.make_context(tmp_path)
+  group = small_run.make_group(0, (1.0, 0.0), (4, 6))
+  (batch,) = updates.make_batches(context, [group], 0)
+  programs = []
+  for gamma in (1.0, 0.5):
+    context.config.loss.gamma = gamma
+    loss = methods.make_loss(context.config)
+    programs.append(str(jax.make_jaxpr(loss)(batch.ref_logprobs, batch)))
+  assert 'cummin' in programs[1] and 'cummin' not in programs[0]
