@@ -126,7 +126,10 @@ def _experiment():
       # their group, are trained on again, from the iteration `start` on: the
       # positive examples of Kimi-Dev; NP; 0: none.
       positive_replay=0, positive_replay_start=0,
-      max_group_age=8,  # iterations; older ones count as cut
+      # False: a response is trained on in the iteration in which it ends, and
+      # its baseline is of the rewards that its group has by then.
+      waits_for_group=True,
+      max_group_age=8,  # iterations; what older ones lack counts as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
       overlong_penalty=0.0,  # the same of what is cut at its longest; K2, NP
       # Last tokens of the longest response over which that penalty grows from
