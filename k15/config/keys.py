@@ -165,14 +165,21 @@ _MESH = dict(
   num_processes=Key('>= -1', ours=True),
   process_id=Key('>= -1', ours=True),
 )  # fmt: skip
-_LONG_COT_EXAMPLES = dict(
-  prompt=('engineered', 'plain'),
-  samples='>= 1', most_per_problem='>= 1', least_processes='>= 0 and <= 4',
-  problems='>= 1', temperature='> 0', call_size='>= 1', server=ANY,
+_ASKED = dict(
+  samples='>= 1', most_per_problem='>= 1', temperature='> 0', call_size='>= 1',
+  server=ANY,
   server_model=Key(free=True),
   server_threads=Key('>= 1', free=True),
   server_seconds=Key('> 0', free=True),
 )  # fmt: skip
+_LONG_COT_EXAMPLES = _ASKED | dict(
+  prompt=('engineered', 'plain'),
+  least_processes='>= 0 and <= 4',
+  problems='>= 1',
+)
+_COOLDOWN_QUESTIONS = _ASKED | dict(
+  problems='>= 0', model=Key(free=True, path=INPUT, readers=('cooldown',))
+)
 _RL = dict(
   iterations=Key('>= 0', free=True),
   problems_per_iteration=Key('>= 1', program=True),
@@ -327,6 +334,7 @@ KEYS = {
   ),
   **documents('pretrain', row_tokens='>= 2'),
   **documents('cooldown', row_tokens='>= 2'),
+  **_group('cooldown_questions', _COOLDOWN_QUESTIONS),
   **documents(
     'long_context',
     long_files=Key(free=True, path=INPUT, readers=('long_context',)),

@@ -24,6 +24,7 @@ from k15.data.documents import DocumentStore
 from k15.devices import hosts
 from k15.runtime import generated_documents
 from k15.runtime.context import Context
+from k15.stages.pretraining import questions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,11 +65,13 @@ def open_store(context: Context, stage: str, is_new: bool) -> DocumentStore:
   """
   config, task = context.config, context.task
   group, directory = config[stage], context.workdir / f'{stage}_tokens'
-  paths = [*group.files, *group.get('long_files', ())]
+  asked = questions.files_of(config, stage, context.workdir)
+  long_files = group.get('long_files', ())
+  paths = [*group.files, *asked, *long_files]
   settings = dict(
     documents=documents.FORMAT,
     held_out_share=config.documents.held_out_share,
-    num_long=len(paths) - len(group.files),
+    num_long=len(long_files),
     evaluated=sorted(p.prompt for p in task.kept_out.problems),
     tokenizer=stage_inputs.tokenizer_of(config),
     generated=[]
@@ -101,7 +104,8 @@ def _documents(context, stage) -> Iterator[documents.Document]:
   group = context.config[stage]
   if not group.files:
     yield from generated_documents.make(context.config, stage)
-  for path in group.files:
+  asked = questions.files_of(context.config, stage, context.workdir)
+  for path in [*group.files, *asked]:
     yield from documents.read(path)
   for path in group.get('long_files', ()):
     yield from documents.read(path, is_long=True)
