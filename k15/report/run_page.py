@@ -79,6 +79,7 @@ def write_report(workdir: str | os.PathLike) -> str:
     markup.settings(config),
     stage_charts.way(stages, all_scores),
     funnel_chart.section(files.read_json(workdir / 'curation' / 'funnel.json')),
+    *_cleaned_documents(workdir, stages),
     *stage_charts.sections(stages, records, folder, funnels),
     stage_charts.section('Held-out problems', charts.score_charts(scores)),
     markup.section('Rollout', [markup.cards(_slots(workdir))]),
@@ -92,6 +93,16 @@ def write_report(workdir: str | os.PathLike) -> str:
     png = figures.to_png(figures.learning_curve(iterations, *curve))
     files.replace_file(workdir / 'learning_curve.png', png)
   return str(workdir / 'report.html')
+
+
+def _cleaned_documents(workdir, stages):
+  """A section for each file of documents that was cleaned before the run."""
+  return [
+    funnel_chart.of_documents(
+      stage, files.read_json(workdir / f'{stage}_tokens' / 'cleaned.json')
+    )
+    for stage in stages
+  ]
 
 
 def _header(name, config, summary, records):

@@ -3,12 +3,13 @@
 Kimi k1.5, section 2.5.1.  The documents of a stage are tokens in a mapped file
 of the workdir.  Which rows it learns from, at each row length, is planned
 before its first step; the plan's shares, measured beside those asked for, are
-in `<stage>_tokens/mixture.json`.
+in `<stage>_tokens/mixture.json`, and how files were cleaned in `cleaned.json`.
 """
 
 import dataclasses
 import functools
 import itertools
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,8 +96,19 @@ def open_store(context: Context, stage: str, is_new: bool) -> DocumentStore:
         config.documents.held_out_share,
         task.kept_out.find,
       )
+      files.replace_json(directory / 'cleaned.json', _cleaned(paths))
   hosts.wait(f'{stage} tokens')
   return DocumentStore(directory)
+
+
+def _cleaned(paths):
+  """Funnels of the files that `clean_documents` has left, for the report."""
+  funnels = {
+    str(path): files.read_json(pathlib.Path(path).with_name('funnel.json'))
+    for path in paths
+    if pathlib.Path(path).name == 'documents.jsonl'
+  }
+  return {path: funnel for path, funnel in funnels.items() if funnel}
 
 
 def _documents(context, stage) -> Iterator[documents.Document]:
