@@ -37,33 +37,6 @@ def sequence_sums(values, segment_ids, mask, num_sequences):
   return jnp.sum(jnp.where(member, values, 0.0), axis=1)
 
 
-def token_discounts(segment_ids, gamma):
-  """What each token's policy gradient weighs: less, the more come after it.
-
-  Kimi-Researcher (Moonshot AI, 2025; no paper) gives step i of a trajectory of
-  T steps the reward r gamma^(T - i), so that of two right trajectories the
-  shorter one earns more for its first steps; its steps are turns with tools,
-  and its gamma is not published.  Our reading, for a response of N tokens and
-  one turn: a step is a token, and what is weighed is its advantage,
-  A_t = gamma^(N - 1 - t) A with t from 0.  So the last token keeps A, nothing
-  changes its sign, and early tokens of long responses, of wrong ones too, move
-  the policy less.  The pull to the reference is that of eq. 3 as it was.
-
-  Args:
-    segment_ids: int32 [B, T]; a response is the end of its sequence.
-    gamma: in (0, 1].
-
-  Returns:
-    float32 [B, T].
-  """
-  columns = jnp.arange(segment_ids.shape[1])
-  next_ids = jnp.pad(segment_ids[:, 1:], ((0, 0), (0, 1)), constant_values=-1)
-  ends = jnp.where(segment_ids != next_ids, columns, columns.size)
-  # The nearest end at or after each token is that of its own sequence.
-  last = jax.lax.cummin(ends, axis=1, reverse=True)
-  return jnp.float32(gamma) ** (last - columns)
-
-
 def policy_mirror_descent(
   logprobs,
   ref_logprobs,

@@ -16,21 +16,15 @@ from k15.stages import rejection_sft
 from k15.stages import sft
 from k15.stages import shortest
 from k15.stages.pretraining import pretrain
-from k15.stages.pretraining import questions
 from k15.stages.rl import phases
 
 params_maker = made_models.params_maker
 
 
-def _train_on_documents(context, stage, model):
-  questions.make(context, stage, model)
-  return pretrain.train(context, params_maker(context, model), stage)
-
-
 # Kind of a stage -> (context, its name, directory of the model before or None)
 # -> its last state.
 TRAIN = {
-  'text': _train_on_documents,
+  'text': lambda c, stage, model: pretrain.train(c, model, stage),
   'sft': lambda c, stage, model: sft.train(c, params_maker(c, model), stage),
   'classic_rm': judging.train,
   'cot_rm': judging.train,

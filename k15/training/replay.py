@@ -28,8 +28,7 @@ class ReplayBuffer:
     self._groups: dict[int, Group] = {}
     self._next_group_id = 0
     self._remembered: list[tuple[int, Group]] = []
-    # Of groups that stay for the others, the sample indices of the responses
-    # that were handed over, in the order in which they came.
+    # Sample indices that were handed over, of groups that stay for the others.
     self._arrived: dict[int, list[int]] = {}
 
   @property
@@ -131,31 +130,19 @@ class ReplayBuffer:
   def pop_arrived(self) -> list[Group]:
     """Hands over what has finished since the last call, each response once.
 
-    Returns:
-      Groups, in order of group id, of the new responses alone, in order of
-      sample index; `earlier` are those of the calls before.  A group whose last
-      response is handed over is here no more.
-
-    Raises:
-      ValueError: if one of the responses has no reward yet.
+    Groups are of the new responses; `earlier` are those of calls before.  One
+    leaves with its last response.  Raises as `pop_complete` does.
     """
     _check_scored(t for _, t in self._pairs() if t.is_finished)
     found = []
     for group in self.groups:
+      members = group.trajectories
       before = self._arrived.get(group.group_id, [])
-      new = [
-        t.sample_index
-        for t in group.trajectories
-        if t.is_finished and t.sample_index not in before
-      ]
-      if not new:
-        continue
-      earlier, now = (
-        tuple(group.trajectories[i] for i in which) for which in (before, new)
-      )
-      found.append(
-        dataclasses.replace(group, trajectories=now, earlier=earlier)
-      )
+      ended = [t.sample_index for t in members if t.is_finished]
+      new = [index for index in ended if index not in before]
+      earlier, now = (tuple(members[i] for i in part) for part in (before, new))
+      if now:
+        found += [dataclasses.replace(group, trajectories=now, earlier=earlier)]
       self._arrived[group.group_id] = before + new
       if group.is_complete:
         del self._groups[group.group_id], self._arrived[group.group_id]
@@ -199,10 +186,7 @@ class ReplayBuffer:
           raise ValueError(f'{_name(trajectory)} is stored as {expected}')
         _check_trajectory(trajectory)
     for group_id, samples in self._arrived.items():
-      if group_id not in self._groups:
-        raise ValueError(f'group {group_id} has arrivals, and is not here')
-      members = self._groups[group_id].trajectories
-      _check_scored(members[index] for index in samples)
+      _check_scored(self._groups[group_id].trajectories[i] for i in samples)
 
   def copy(self) -> 'ReplayBuffer':
     """A buffer that stays as this one is now; they share what never changes."""

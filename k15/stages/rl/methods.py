@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from k15.equations import gamma_decay
 from k15.equations import grpo
 from k15.equations import losses
 from k15.equations import rollout_correction
@@ -75,7 +76,7 @@ def make_loss(config: Any) -> update.Loss:
   def loss(logprobs, rows):
     token_weight = None
     if c.gamma < 1:
-      token_weight = losses.token_discounts(rows.segment_ids, c.gamma)
+      token_weight = gamma_decay.token_weights(rows.segment_ids, c.gamma)
     measured = rollout_correction.drift(
       rows.ref_logprobs,
       rows.behavior_logprobs,

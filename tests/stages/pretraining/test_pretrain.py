@@ -78,8 +78,7 @@ def _context(folder, stage='pretrain', **changes):
 
 def _train(context, stage='pretrain'):
   context = pretrain.activated(context, stage)
-  make_params = lambda: weights.init_params(context.layout, 0)  # noqa: E731
-  return pretrain.train(context, make_params, stage)
+  return pretrain.train(context, None, stage)
 
 
 def _rows(context):
