@@ -94,6 +94,7 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   for name, mask in (('correct', is_right), ('wrong', ~is_right)):
     if mask.any():
       values[f'rl/length_{name}'] = lengths[mask].mean()
+      values[f'rl/length_p95_{name}'] = np.percentile(lengths[mask], 95)
   return values | _of_parts(trained)
 
 
