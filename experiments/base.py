@@ -126,7 +126,10 @@ def _experiment():
       # their group, are trained on again, from the iteration `start` on: the
       # positive examples of Kimi-Dev; NP; 0: none.
       positive_replay=0, positive_replay_start=0,
-      max_group_age=8,  # iterations; older ones count as cut
+      # False: a response is trained on in the iteration in which it ends, and
+      # its baseline is of the rewards that its group has by then.
+      waits_for_group=True,
+      max_group_age=8,  # iterations; what older ones lack counts as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
       overlong_penalty=0.0,  # the same of what is cut at its longest; K2, NP
       # Last tokens of the longest response over which that penalty grows from
@@ -183,6 +186,10 @@ def _experiment():
       keep_zero_variance_groups=True,  # they still anchor to the reference
       # Of negative advantage: 'keep', 'drop', or 'discard' at Kimina's omega.
       negative_gradients='keep', negative_discard_rate=0.5,
+      # A token of which n more follow has gamma^n of its response's policy
+      # gradient: Kimi-Researcher's decay of rewards by step, of tokens here;
+      # 1: it is off; NP.
+      gamma=1.0,
       # What a response's `r1_format` has to earn, or it leaves the loss, as by
       # Kimina's format filter, whose form is that of proofs; 0: all stay.
       least_format=0.0,
@@ -304,6 +311,20 @@ def _supervised():
   )  # fmt: skip
 
 
+def _asked():
+  """Keys of problems that are asked until right answers to them are kept."""
+  return dict(
+    samples=8,  # of a problem, until `most_per_problem` are kept; NP
+    most_per_problem=2,  # NP
+    temperature=1.0,  # NP
+    call_size=256,  # responses between two saves
+    # Who writes: the model before this stage, or an OpenAI-compatible server,
+    # 'http://host:port/v1', and its model; its key is in $K15_SERVER_KEY.
+    server='', server_model='',
+    server_threads=16, server_seconds=600.0,  # requests at once, and each
+  )  # fmt: skip
+
+
 # -- 2. Other stages -----------------------------------------------------------
 
 
@@ -343,6 +364,14 @@ def _other_stages():
     # High-quality documents and verified questions and answers.
     cooldown=_documents() | dict(
       row_tokens=4096, steps=2000, learning_rate=3e-5, end_learning_rate=3e-6,
+    ),
+    # Documents of the domain 'qa' that cooldown has beside others, by rejection
+    # sampling: answers to training problems that their reward says are right.
+    # Generated documents then have no questions of their own.
+    cooldown_questions=_asked() | dict(
+      problems=0,  # that are asked, the first ones; 0: none; NP
+      # Who writes instead: a model's directory or the workdir that made it.
+      model='',
     ),
     # Long-context activation.  Steps are shared evenly by the row lengths.
     long_context=_documents() | dict(
@@ -387,20 +416,12 @@ def _other_stages():
     long_cot=_supervised() | falling | dict(
       packing='first_fit', epochs=2, batch_tokens=1 << 18, warmup_steps=5,
     ),
-    long_cot_examples=dict(  # Sample, verify, keep.
+    long_cot_examples=_asked() | dict(  # Sample, verify, keep.
       # 'engineered': the problem in a prompt that asks for planning,
       # evaluation, reflection and exploration; 'plain': as RL asks it.
       prompt='engineered',
-      samples=8,  # of a problem, until `most_per_problem` are kept; NP
-      most_per_problem=2,  # examples; NP
       least_processes=4,  # of the four, shown by a response that is kept
       problems=4096,  # of the RL prompt set, the first ones; NP
-      temperature=1.0,  # NP
-      call_size=256,  # responses between two saves
-      # Who writes: the model before this stage, or an OpenAI-compatible server,
-      # 'http://host:port/v1', and its model; its key is in $K15_SERVER_KEY.
-      server='', server_model='',
-      server_threads=16, server_seconds=600.0,  # requests at once, and each
     ),
     # DeepSeek-R1's third stage (its 2.3.3): SFT on right responses that read
     # well, `samples` to each of the first `problems`, and on the conversations

@@ -145,12 +145,20 @@ class Group:
   """One draw of a problem and its k responses, in order of sample_index.
 
   `opened_at` is the iteration of the draw; with it, a group's age is known.
+  Where responses are trained on as they arrive, `trajectories` are those of an
+  iteration, and `earlier` those before them, which are compared with alone.
   """
 
   group_id: int
   problem: Problem
   trajectories: tuple[Trajectory, ...]
   opened_at: int = 0
+  earlier: tuple[Trajectory, ...] = ()
+
+  @property
+  def known(self) -> tuple[Trajectory, ...]:
+    """All whose rewards make a baseline, in the order in which they came."""
+    return *self.earlier, *self.trajectories
 
   @property
   def is_complete(self) -> bool:

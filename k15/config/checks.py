@@ -227,6 +227,14 @@ def _check_loss(get):
     f' with loss.rollout_correction {correction!r} has ratios to what sampled,'
     ' which worked solutions do not have',
   )
+  decays, weighs_none = get('loss.gamma') < 1, method == 'token_clip'
+  weighs_none |= method == 'grpo' and ratio != 'token'
+  keys.refuse(
+    decays and (weighs_none or get('loss.ptx_weight')),
+    f'loss.gamma is {get("loss.gamma")}, which weighs tokens by how many follow'
+    f' them, and loss.method {method!r}, loss.grpo_ratio {ratio!r} and'
+    f' loss.ptx_weight {get("loss.ptx_weight")} take only 1',
+  )
   keys.refuse(
     method == 'token_clip' and correction != 'none',
     f'loss.rollout_correction is {correction!r}, and loss.method {method!r} has'
@@ -242,6 +250,8 @@ def _check_rl(get):
     " 'all', 'last', or 'last:m' with a whole m >= 1",
   )
   keys.refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
+  if not get('rl.waits_for_group'):
+    _check_arrivals(get)
   overlong = get('rl.overlong_tokens')
   keys.refuse(
     overlong and not get('rl.overlong_penalty'),
@@ -259,3 +269,21 @@ def _check_rl(get):
   keys.refuse_above(
     get, 'rl.updates_per_iteration', 'rl.problems_per_iteration'
   )
+
+
+def _check_arrivals(get):
+  """What needs whole groups, and cannot be where responses arrive alone."""
+  baseline = get('loss.baseline')
+  needs_group = {
+    'rl.refill_rounds': get('rl.refill_rounds'),
+    'rl.positive_replay': get('rl.positive_replay'),
+    'rl.row_responses': get('rl.row_responses') > 1,
+    'loss.baseline': baseline == 'leave_one_out'
+    and get('loss.method') not in ('rest', 'grpo'),
+  }
+  for key, needs in needs_group.items():
+    keys.refuse(
+      needs,
+      f'rl.waits_for_group is False, and {key}, {get(key)!r}, needs whole'
+      ' groups',
+    )

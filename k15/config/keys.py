@@ -165,14 +165,21 @@ _MESH = dict(
   num_processes=Key('>= -1', ours=True),
   process_id=Key('>= -1', ours=True),
 )  # fmt: skip
-_LONG_COT_EXAMPLES = dict(
-  prompt=('engineered', 'plain'),
-  samples='>= 1', most_per_problem='>= 1', least_processes='>= 0 and <= 4',
-  problems='>= 1', temperature='> 0', call_size='>= 1', server=ANY,
+_ASKED = dict(
+  samples='>= 1', most_per_problem='>= 1', temperature='> 0', call_size='>= 1',
+  server=ANY,
   server_model=Key(free=True),
   server_threads=Key('>= 1', free=True),
   server_seconds=Key('> 0', free=True),
 )  # fmt: skip
+_LONG_COT_EXAMPLES = _ASKED | dict(
+  prompt=('engineered', 'plain'),
+  least_processes='>= 0 and <= 4',
+  problems='>= 1',
+)
+_COOLDOWN_QUESTIONS = _ASKED | dict(
+  problems='>= 0', model=Key(free=True, path=INPUT, readers=('cooldown',))
+)
 _RL = dict(
   iterations=Key('>= 0', free=True),
   problems_per_iteration=Key('>= 1', program=True),
@@ -181,6 +188,7 @@ _RL = dict(
   epochs=Key('>= 1', program=True),
   row_responses=Key('>= 0', free=True, program=True),
   loss_segments=ANY, refill_rounds='>= 0', max_group_age='>= 1',
+  waits_for_group=ANY,
   positive_replay='>= 0', positive_replay_start='>= 0',
   repetition_penalty='>= 0', overlong_penalty='>= 0', overlong_tokens='>= 0',
   log_trajectories=Key('>= 0', free=True),
@@ -255,6 +263,7 @@ _LOSS = dict(
   ),
   tau='>= 0',
   baseline=('mean', 'tau_log_z', 'leave_one_out', 'none'),
+  gamma=Key('> 0 and <= 1', program=True),
   pg_norm=_NORMS, reg_norm=_NORMS, keep_zero_variance_groups=ANY,
   negative_gradients=('keep', 'drop', 'discard'),
   negative_discard_rate=_SHARE, least_format=_SHARE,
@@ -325,6 +334,7 @@ KEYS = {
   ),
   **documents('pretrain', row_tokens='>= 2'),
   **documents('cooldown', row_tokens='>= 2'),
+  **_group('cooldown_questions', _COOLDOWN_QUESTIONS),
   **documents(
     'long_context',
     long_files=Key(free=True, path=INPUT, readers=('long_context',)),

@@ -48,6 +48,9 @@ def check(get: Callable[[str], Any]) -> None:
   _check_long_context(get)
   for stage in stages_lib.with_curves('sft'):
     _check_supervised(get, stage)
+  for group in ('long_cot_examples', 'cooldown_questions'):
+    _check_asked(get, group)
+  _check_questions(get)
   _check_long_cot(get)
   _check_r1(get)
   _check_long2short(get)
@@ -234,23 +237,56 @@ def _check_schedule(get, stage, has_epochs=False):
   )
 
 
-def _check_long_cot(get):
-  server = get('long_cot_examples.server')
+def _check_asked(get, group):
+  server = get(f'{group}.server')
   keys.refuse(
     server and not re.fullmatch(r'https?://[^/]+(/[^?#]*)?', server),
-    f'long_cot_examples.server is {server!r}, and has to be'
-    " 'http://host:port/v1'",
+    f"{group}.server is {server!r}, and has to be 'http://host:port/v1'",
   )
   keys.refuse(
-    bool(server) != bool(get('long_cot_examples.server_model')),
-    "long_cot_examples.server and server_model belong together, and one is ''",
+    bool(server) != bool(get(f'{group}.server_model')),
+    f"{group}.server and server_model belong together, and one is ''",
   )
   processes = get('mesh.num_processes')
   keys.refuse(
     server and processes != 1,
-    f'long_cot_examples.server is {server!r}, which one process asks, and'
+    f'{group}.server is {server!r}, which one process asks, and'
     f' mesh.num_processes is {processes}: make the examples first',
   )
+
+
+def _check_questions(get):
+  name, stages = 'cooldown_questions', get('stages')
+  problems, model = get(f'{name}.problems'), get(f'{name}.model')
+  keys.refuse(
+    model and get(f'{name}.server'),
+    f'{name}.model and server are both set, and one of them writes',
+  )
+  if 'cooldown' not in stages or not problems:
+    return
+  keys.refuse(
+    not (model or get(f'{name}.server') or get('checkpoint'))
+    and 'pretrain' not in stages,
+    f'{name}.problems is {problems}, and there is no model to ask: name a'
+    f' checkpoint, {name}.model or {name}.server',
+  )
+  keys.refuse(
+    model and not os.path.isdir(model), f'{name}.model: no directory {model!r}'
+  )
+  keys.refuse(
+    model and get('rollout.workers'),
+    f'{name}.model is {model!r}, and rollout.workers decode only models of the'
+    ' shape of the run',
+  )
+  later = [reward for reward in _models_asked(get) if reward in stages]
+  keys.refuse(
+    later,
+    f'{name}.problems is {problems}, and reward {later} is made by a stage'
+    ' after cooldown',
+  )
+
+
+def _check_long_cot(get):
   keys.refuse(
     'long_cot' in get('stages') and get('long_cot.files'),
     'long_cot.files is set, and stage long_cot makes its own examples',

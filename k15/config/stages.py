@@ -53,7 +53,8 @@ STAGES = {
     'text', 'text', 'Pretraining', ('steps',), ('documents', 'pretrain'), 120
   ),
   'cooldown': Stage(
-    'text', 'text', 'Cooldown', ('steps',), ('documents', 'cooldown'), 121
+    'text', 'text', 'Cooldown', ('steps',),
+    ('documents', 'cooldown', 'cooldown_questions'), 121,
   ),
   'long_context': Stage(
     'text', 'text', 'Long-context activation', ('steps',),

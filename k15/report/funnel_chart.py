@@ -1,4 +1,4 @@
-"""The prompt set in the report: the funnel, its tags, and what it removed."""
+"""Funnels in the report, of problems or documents, and what they removed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,31 +15,56 @@ _INTRO = (
   'How the RL prompt set was made, step by step (Kimi k1.5, section 2.1). '
   'Every removed problem, with its reason, is in curation/removed.jsonl.'
 )
+_DOCUMENTS = (
+  'How documents were cleaned before the stage, step by step (Kimi k1.5, '
+  'section 2.5.1). Every removed one is in removed.jsonl beside the file.'
+)
 _CAPTION = (
-  'Blue: problems that stay after the step; red: those it removed. A step in '
-  'grey was left out.'
+  'Blue: {} that stay after the step; red: those it removed. A step in grey '
+  'was left out.'
 )
 
 
 def section(funnel: Mapping[str, Any]) -> str:
-  """Markup of a funnel.json; '' for an empty one."""
+  """Markup of the prompt set's funnel.json; '' for an empty one."""
+  caption = 'Problems of each domain and discipline before and after.'
+  balance = 'Balance of tags', caption
+  return _section(funnel, 'Prompt set', _INTRO, 'problems', balance)
+
+
+def of_documents(title: str, cleaned: Mapping[str, Mapping[str, Any]]) -> str:
+  """The same of the files that a stage reads, each with its funnel.json.
+
+  Args:
+    title: of the stage.
+    cleaned: path of a file -> its funnel.
+  """
+  balance = 'Domains', 'Documents of each domain before and after.'
+  return '\n'.join(
+    _section(f, f'{title}: {path}', _DOCUMENTS, 'documents', balance)
+    for path, f in cleaned.items()
+  )
+
+
+def _section(funnel, title, intro, unit, balance):
+  """`unit` is what is counted, `balance` title and caption of the tags."""
   steps, tags = funnel.get('steps', ()), funnel.get('tags', {})
   if not steps:
     return ''
-  cards = [markup.card('Funnel', figures.to_png(draw(steps)), _CAPTION)]
+  picture = figures.to_png(draw(steps, unit))
+  cards = [markup.card('Funnel', picture, _CAPTION.format(unit))]
   if tags:
-    caption = 'Problems of each domain and discipline before and after.'
-    picture = figures.to_png(draw_tags(tags))
-    cards.append(markup.card('Balance of tags', picture, caption))
-  parts = [markup.cards(cards), *_examples(steps)]
-  return markup.section('Prompt set', parts, _INTRO)
+    name, caption = balance
+    cards.append(markup.card(name, figures.to_png(draw_tags(tags)), caption))
+  return markup.section(title, [markup.cards(cards), *_examples(steps)], intro)
 
 
-def draw(steps: Sequence[Mapping[str, Any]]) -> Figure:
+def draw(steps: Sequence[Mapping[str, Any]], unit: str = 'problems') -> Figure:
   """A bar a step: how many stay and how many it removed.
 
   Args:
     steps: records of `funnel.records_of`, at least one.
+    unit: what is counted.
   """
   figure = Figure(figsize=(6.4, 0.9 + 0.36 * len(steps)), layout='constrained')
   axes = figure.subplots()
@@ -57,7 +82,7 @@ def draw(steps: Sequence[Mapping[str, Any]]) -> Figure:
   _style(axes)
   # Room for the numbers behind the longest bar.
   axes.set_xlim(0, 1.22 * widest)
-  axes.set_xlabel('problems', color=_INK, fontsize=9)
+  axes.set_xlabel(unit, color=_INK, fontsize=9)
   return figure
 
 
@@ -117,6 +142,7 @@ def _example(example):
   other = []
   if 'other_prompt' in example:
     label = f'repeats {example["other_id"]}'
-    facts = f'answer {example["other_answer"]}'
+    answer = example['other_answer']
+    facts = f'answer {answer}' if answer else ''  # Documents have none.
     other = [markup.quotation(label, facts, example['other_prompt'])]
   return markup.sample(problem, other)

@@ -191,11 +191,12 @@ def sample(problem: Mapping[str, Any], responses: Iterable[str]) -> str:
   labels = [str(problem.get(key) or '') for key in ('problem_id', 'domain')]
   if problem.get('difficulty') is not None:
     labels.append(f'difficulty {problem["difficulty"]:.2f}')
+  answer = problem.get('answer', '')
+  answer = f'<span>answer <b>{text(answer)}</b></span>' if answer else ''
   return (
     f'<div class="sample"><div class="problem">'
     f'<pre>{_passage(problem.get("prompt", ""))}</pre>'
-    f'<span>answer <b>{text(problem.get("answer", ""))}</b></span>'
-    f'<small>{text(" · ".join(filter(None, labels)))}</small></div>'
+    f'{answer}<small>{text(" · ".join(filter(None, labels)))}</small></div>'
     f'<div class="row">{"".join(responses)}</div></div>'
   )
 

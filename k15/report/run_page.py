@@ -7,7 +7,7 @@ Several runs are compared on a page of their own (comparison_page.py); the page
 of one, report.html, is in its workdir.  Reads what a run leaves there, in
 whatever state it is: config.json, summary.json, metrics.jsonl,
 trajectories.jsonl, timeline*.jsonl, evaluation_<stage>.jsonl, and the funnels
-of curation and long_cot.  What is missing is left out.
+of stages.  What is missing is left out.
 """
 
 import argparse
@@ -67,10 +67,8 @@ def write_report(workdir: str | os.PathLike) -> str:
     for stage in (*charts.STAGES, *stages)
   }
   scores = {s: all_scores[s] for s in charts.STAGES if all_scores[s]}
-  folder = {
-    stage: files.read_json(workdir / stage / 'funnel.json')
-    for stage in ('long_cot', 'rejection_sft')
-  } | dict(evaluate=summary.get('evaluation', {}))
+  funnels = {s: files.read_json(workdir / s / 'funnel.json') for s in stages}
+  folder = dict(evaluate=summary.get('evaluation', {}))
   for stage in stages:
     mixture = files.read_json(workdir / f'{stage}_tokens' / 'mixture.json')
     folder |= {stage: mixture} if mixture else {}
@@ -81,7 +79,8 @@ def write_report(workdir: str | os.PathLike) -> str:
     markup.settings(config),
     stage_charts.way(stages, all_scores),
     funnel_chart.section(files.read_json(workdir / 'curation' / 'funnel.json')),
-    *stage_charts.sections(stages, records, folder),
+    *_cleaned_documents(workdir, stages),
+    *stage_charts.sections(stages, records, folder, funnels),
     stage_charts.section('Held-out problems', charts.score_charts(scores)),
     markup.section('Rollout', [markup.cards(_slots(workdir))]),
     _held_out_responses(scores),
@@ -94,6 +93,16 @@ def write_report(workdir: str | os.PathLike) -> str:
     png = figures.to_png(figures.learning_curve(iterations, *curve))
     files.replace_file(workdir / 'learning_curve.png', png)
   return str(workdir / 'report.html')
+
+
+def _cleaned_documents(workdir, stages):
+  """A section for each file of documents that was cleaned before the run."""
+  return [
+    funnel_chart.of_documents(
+      stage, files.read_json(workdir / f'{stage}_tokens' / 'cleaned.json')
+    )
+    for stage in stages
+  ]
 
 
 def _header(name, config, summary, records):

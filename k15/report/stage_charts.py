@@ -23,13 +23,15 @@ def sections(
   stages: Sequence[str],
   records: Sequence[charts.Record],
   folder: Mapping[str, Mapping[str, Any]],
+  funnels: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
   """Markup of each stage that has left numbers, in the order of the run.
 
   Args:
     records: of metrics.jsonl.
-    folder: 'long_cot', 'rejection_sft' -> its funnel.json, 'evaluate' -> the
-      results by set; a stage of pretraining -> its mixture.json.
+    folder: 'evaluate' -> the results by set; a stage of pretraining -> its
+      mixture.json.
+    funnels: a stage that makes its examples -> its funnel.json.
   """
   parts = []
   for stage in stages:
@@ -41,9 +43,7 @@ def sections(
       continue
     x, table = charts.columns(records, stage)
     found = charts.of_stage(row.curves, x, table)
-    has_funnel = row.kind in ('long_cot', 'rejection_sft')
-    intro = _counts(folder.get(stage, {})) if has_funnel else ''
-    parts.append(section(row.title, found, intro))
+    parts.append(section(row.title, found, _counts(funnels.get(stage, {}))))
     if row.curves == 'text' and found:
       parts.append(_mixture(row.title, folder.get(stage, {})))
   return parts

@@ -42,6 +42,8 @@ def make(config: Any, stage: str) -> Iterator[Document]:
     yield from itertools.islice(plain, number)
     return
   yield from itertools.islice(plain, number - number // 4)
+  if stage == 'cooldown' and config.cooldown_questions.problems:
+    return  # A model's answers are in the place of these.
   habits = arithmetic_traces.Habits(
     t.give_up_rate, t.guess_rate, t.slip_rate, t.check_rate
   )

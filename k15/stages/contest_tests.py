@@ -34,9 +34,7 @@ from k15.stages import long_cot_asking
 from k15.stages import long_cot_samples
 
 _RULES = test_cases.Rules()  # The paper's numbers.
-_ONCE = long_cot_asking.Asking(
-  'plain', samples=1, most_per_problem=1, least_processes=0, call_size=1
-)
+_ONCE = long_cot_asking.Asking(samples=1, most_per_problem=1, call_size=1)
 
 
 def generators(
@@ -66,7 +64,7 @@ def generators(
   if not e.server:
     found = evaluation_sets.EvalSet(name, '', tuple(asked))
     evaluation_sets.check_lengths(config, task.encode_prompt, [found])
-  facts = long_cot_samples.facts_of(config, model)
+  facts = long_cot_samples.facts_of(config, e, model)
   asks = long_cot_asking.asks_of(
     0, asked, 0, _ONCE, task, facts, lambda problem: ''
   )
@@ -77,7 +75,7 @@ def generators(
     facts,
     context.workdir,
     name,
-    long_cot_samples.writer(context, model),
+    long_cot_samples.writer(context, e, 'long_cot', model),
   )
   return {ask.problem.id: journal.response(ask).text for ask in asks}
 

@@ -19,12 +19,12 @@ from k15.stages.pretraining import pretrain
 from k15.stages.rl import phases
 
 params_maker = made_models.params_maker
+
+
 # Kind of a stage -> (context, its name, directory of the model before or None)
 # -> its last state.
 TRAIN = {
-  'text': lambda c, stage, model: pretrain.train(
-    c, params_maker(c, model), stage
-  ),
+  'text': lambda c, stage, model: pretrain.train(c, model, stage),
   'sft': lambda c, stage, model: sft.train(c, params_maker(c, model), stage),
   'classic_rm': judging.train,
   'cot_rm': judging.train,

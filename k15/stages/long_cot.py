@@ -15,14 +15,12 @@ from k15 import files
 from k15.data import conversations
 from k15.data_types import Example, TrainState
 from k15.devices import hosts
-from k15.generation.journal import Journal
 from k15.runtime import made_models
 from k15.runtime import task as task_lib
 from k15.runtime.context import Context
 from k15.stages import long_cot_asking
 from k15.stages import long_cot_samples
 from k15.stages import sft
-from k15.training import logs
 
 
 def train(context: Context, model: pathlib.Path | None) -> TrainState:
@@ -51,27 +49,10 @@ def make_examples(
   context: Context, model: pathlib.Path | None
 ) -> list[Example]:
   """Goes on sampling where it stopped; writes examples and funnel."""
-  config = context.config.long_cot_examples
-  folder = context.workdir / 'long_cot'
-  asking = long_cot_asking.Asking(
-    **{
-      field.name: config[field.name]
-      for field in dataclasses.fields(long_cot_asking.Asking)
-    }
+  drawn = long_cot_samples.drawn(
+    context, model, 'long_cot', 'long_cot_examples'
   )
-  problems = long_cot_samples.askable(context, asking)
-  journal = Journal(folder / 'samples.jsonl', writes=hosts.is_first())
-  with (
-    long_cot_samples.writer(context, model) as write,
-    logs.Progress(
-      len(problems) * config.samples, 0, 'long_cot samples'
-    ) as progress,
-  ):
-    draw_call = long_cot_samples.caller(
-      context, model, asking, journal, write, progress.update
-    )
-    records = long_cot_asking.sample(problems, draw_call, asking)
-  return _write(folder, problems, records, asking)
+  return _write(context.workdir / 'long_cot', *drawn)
 
 
 def _write(folder, problems, records, asking):

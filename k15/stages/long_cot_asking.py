@@ -30,11 +30,11 @@ _KINDS = (*verdict.KINDS, 'unfinished')
 class Asking:
   """How problems are asked, and what is kept; see `long_cot_examples`."""
 
-  prompt: str
   samples: int
   most_per_problem: int
-  least_processes: int
   call_size: int
+  prompt: str = 'plain'
+  least_processes: int = 0
 
 
 def sample(

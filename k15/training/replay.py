@@ -2,12 +2,13 @@
 
 Kimi k1.5, section 2.6: a response cut by the iteration's token budget waits
 here and is resumed in the next iteration.  The baseline needs all responses
-of a problem, so a group waits until its last one is finished and scored.
+of a problem, so a group waits until its last one is finished and scored; or
+each response leaves as it arrives, to be compared with those known so far.
 Groups that were trained on may be remembered for a while, to be used again.
 The life of a response, every step checked:
 
   open -> pending -> update (as often as it takes to finish) -> set_rewards
-       -> pop_complete, together with its group
+       -> pop_complete, together with its group, or pop_arrived
 """
 
 import dataclasses
@@ -27,6 +28,8 @@ class ReplayBuffer:
     self._groups: dict[int, Group] = {}
     self._next_group_id = 0
     self._remembered: list[tuple[int, Group]] = []
+    # Sample indices that were handed over, of groups that stay for the others.
+    self._arrived: dict[int, list[int]] = {}
 
   @property
   def groups(self) -> list[Group]:
@@ -119,12 +122,31 @@ class ReplayBuffer:
       ValueError: if one of their responses has no reward yet.
     """
     complete = [group for group in self.groups if group.is_complete]
-    for trajectory in (t for group in complete for t in group.trajectories):
-      if trajectory.reward is None:
-        raise ValueError(f'{_name(trajectory)} has no reward')
+    _check_scored(t for group in complete for t in group.trajectories)
     for group in complete:
       del self._groups[group.group_id]
     return complete
+
+  def pop_arrived(self) -> list[Group]:
+    """Hands over what has finished since the last call, each response once.
+
+    Groups are of the new responses; `earlier` are those of calls before.  One
+    leaves with its last response.  Raises as `pop_complete` does.
+    """
+    _check_scored(t for _, t in self._pairs() if t.is_finished)
+    found = []
+    for group in self.groups:
+      members = group.trajectories
+      before = self._arrived.get(group.group_id, [])
+      ended = [t.sample_index for t in members if t.is_finished]
+      new = [index for index in ended if index not in before]
+      earlier, now = (tuple(members[i] for i in part) for part in (before, new))
+      if now:
+        found += [dataclasses.replace(group, trajectories=now, earlier=earlier)]
+      self._arrived[group.group_id] = before + new
+      if group.is_complete:
+        del self._groups[group.group_id], self._arrived[group.group_id]
+    return found
 
   def expire(self, iteration: int, max_age: int) -> list[Trajectory]:
     """Finishes, as they are, the responses of groups older than max_age.
@@ -163,6 +185,8 @@ class ReplayBuffer:
         if _name(trajectory) != expected:
           raise ValueError(f'{_name(trajectory)} is stored as {expected}')
         _check_trajectory(trajectory)
+    for group_id, samples in self._arrived.items():
+      _check_scored(self._groups[group_id].trajectories[i] for i in samples)
 
   def copy(self) -> 'ReplayBuffer':
     """A buffer that stays as this one is now; they share what never changes."""
@@ -170,6 +194,7 @@ class ReplayBuffer:
     other._groups = dict(self._groups)
     other._next_group_id = self._next_group_id
     other._remembered = list(self._remembered)
+    other._arrived = dict(self._arrived)
     return other
 
   def get_state(self) -> dict[str, np.ndarray]:
@@ -189,6 +214,7 @@ class ReplayBuffer:
       'remembered': [
         [int(since), _group_index(group)] for since, group in self._remembered
       ],
+      'arrived': list(self._arrived.items()),
     }
     return {
       'tokens': np.concatenate([*tokens, np.zeros(1, np.int32)]),
@@ -212,6 +238,7 @@ class ReplayBuffer:
       (since, _group_from_index(entry, pieces))
       for since, entry in index.get('remembered', [])
     ]
+    self._arrived = dict(index.get('arrived', []))
     self._next_group_id = index['next_group_id']
     self.check_valid()
 
@@ -239,6 +266,12 @@ class ReplayBuffer:
 def _name(trajectory):
   """What names a response: (group id, problem id, sample index)."""
   return trajectory.group_id, trajectory.problem_id, trajectory.sample_index
+
+
+def _check_scored(trajectories):
+  for trajectory in trajectories:
+    if trajectory.reward is None:
+      raise ValueError(f'{_name(trajectory)} has no reward')
 
 
 def _history(trajectory):

@@ -218,6 +218,22 @@ def test_texts_and_tuples(changes, parts):
       "loss.rollout_correction_level has to be 'sequence'",
     ),
     (
+      dict(loss__gamma=0.99, loss__method='token_clip'),
+      'loss.gamma is 0.99, which weighs tokens by how many follow them, and'
+      " loss.method 'token_clip', loss.grpo_ratio 'token' and loss.ptx_weight"
+      ' 0.0 take only 1',
+    ),
+    (
+      dict(rl__waits_for_group=False, rl__refill_rounds=2),
+      'rl.waits_for_group is False, and rl.refill_rounds, 2, needs whole'
+      ' groups',
+    ),
+    (
+      dict(rl__waits_for_group=False, loss__baseline='leave_one_out'),
+      "rl.waits_for_group is False, and loss.baseline, 'leave_one_out', needs"
+      ' whole groups',
+    ),
+    (
       dict(loss__method='token_clip', loss__rollout_correction='mask'),
       "loss.rollout_correction is 'mask', and loss.method 'token_clip' has the"
       ' ratio to what sampled in it',

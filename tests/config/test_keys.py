@@ -27,6 +27,7 @@ def test_what_a_row_says_fits_the_type(key):
 # Empty by default, as paths are, and yet they name no file.
 NO_PATHS = {
   'long_cot_examples.server', 'long_cot_examples.server_model',
+  'cooldown_questions.server', 'cooldown_questions.server_model',
   'mesh.coordinator', 'reward.routes', 'reward.services', 'reward.truth',
   'reward_model.classic_services', 'reward_model.cot_services',
   'reward_model.cot_server', 'reward_model.cot_server_model', 'cot_rm.weights',

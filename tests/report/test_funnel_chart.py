@@ -62,3 +62,17 @@ def test_the_section_shows_two_examples_of_a_reason_escaped():
 
 def test_without_a_funnel_there_is_no_section():
   assert funnel_chart.section({}) == ''
+
+
+def test_documents_have_sections_of_their_own():
+  funnel = dict(steps=STEPS, tags={'books': [7, 7]})
+  files = {'<a>/documents.jsonl': funnel, 'b': {}}
+  markup = funnel_chart.of_documents('pretrain', files)
+  assert markup.count('<h2>') == 1
+  assert 'pretrain: &lt;a&gt;/documents.jsonl' in markup
+  assert 'documents that stay' in markup and 'problems' not in markup
+  axes = funnel_chart.draw(STEPS, 'documents').axes[0]
+  assert axes.get_xlabel() == 'documents'
+  # 'yes' and 'no'; what has no answer says nothing of one.
+  assert markup.count('&lt;Prove&gt;') == markup.count('<span>answer') == 2
+  assert funnel_chart.of_documents('pretrain', {}) == ''

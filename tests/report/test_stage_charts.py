@@ -48,9 +48,10 @@ def test_a_section_for_each_stage_that_left_numbers():
     {'stage': 'dpo', 'step': i, 'dpo/loss': 0.6, 'dpo/margin': 0.1}
     for i in range(3)
   ]
-  folder = dict(long_cot=dict(problems=8, sampled=16, kept=3, examples=[]))
+  funnels = dict(long_cot=dict(problems=8, sampled=16, kept=3, examples=[]))
   stages = ('sft', 'long_cot', 'dpo', 'evaluate')
-  sections = [s for s in stage_charts.sections(stages, records, folder) if s]
+  found = stage_charts.sections(stages, records, {}, funnels)
+  sections = [section for section in found if section]
   assert len(sections) == 2
   assert 'Long-CoT warm-up' in sections[0]
   assert '8 problems, 16 sampled, 3 kept' in sections[0]
@@ -70,11 +71,11 @@ def test_a_stage_on_documents_shows_its_mixture():
   qa = dict(there=0.1, asked=0.5, share=0.498, turns=5.0)
   mixture = dict(partial=dict(rows=[3, 4], domains=dict(qa=qa)))
   sections = stage_charts.sections(
-    ('long_context',), records, dict(long_context=mixture)
+    ('long_context',), records, dict(long_context=mixture), {}
   )
   assert 'Held-out loss by row length' in sections[0]
   assert 'Notes found by row length' in sections[0]
   assert 'Long-context activation: mixture' in sections[1]
   assert '<td>49.8</td><td>5.00</td>' in sections[1]
   # Of a run that has only begun there may be none.
-  assert stage_charts.sections(('long_context',), records, {})[1] == ''
+  assert stage_charts.sections(('long_context',), records, {}, {})[1] == ''

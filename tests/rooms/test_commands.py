@@ -44,8 +44,8 @@ def folder(tmp_path_factory):
   for name in ('experiments', 'launch', 'docs'):
     (folder / name).symlink_to(ROOT / name)
   for name in (
-    'Qwen2.5-7B-Instruct', 'Qwen2.5-7B', 'runs/tiny', 'runs/seed0/models/rl',
-    'runs/seed0_short/models/shortest',
+    'Qwen2.5-7B-Instruct', 'Qwen2.5-7B', 'runs/tiny', 'runs/recipe',
+    'runs/seed0/models/rl', 'runs/seed0_short/models/shortest',
   ):  # fmt: skip
     (folder / name).parent.mkdir(exist_ok=True, parents=True)
     small_checkpoint.write(folder / name)

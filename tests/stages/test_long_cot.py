@@ -377,7 +377,7 @@ def test_random_ids_are_calls_and_places():
 
 
 def test_engineered_prompts_hold_the_problem(tmp_path):
-  asking = long_cot_asking.Asking('engineered', 1, 1, 0, 5)
+  asking = long_cot_asking.Asking(1, 1, 5, 'engineered')
   seen = []
 
   def model(asks):

@@ -99,6 +99,47 @@ def test_groups_are_popped_in_order_of_group_id():
   buffer.check_valid()
 
 
+def test_each_response_is_popped_once_as_it_arrives():
+  buffer = example()
+  (group,) = buffer.pop_arrived()
+  assert names(group.trajectories) == [(0, 0)] and group.earlier == ()
+  assert buffer.pop_arrived() == []
+  # The others of the group have it as their sibling, after a resume too.
+  resumed = replay.ReplayBuffer()
+  resumed.set_state(buffer.get_state())
+  for other in (buffer.copy(), resumed, buffer):
+    finish(other, [t for t in pending(other) if t.length == 2], reward=0.5)
+    (group,) = other.pop_arrived()
+    assert names(group.trajectories) == [(1, 0)] and group.earlier == ()
+    finish(other, pending(other), reward=0.0)
+    first, second = other.pop_arrived()
+    assert names(first.known) == [(0, 0), (0, 1)]
+    assert names(second.known) == [(1, 0), (1, 1)]
+    assert names(second.trajectories) == [(1, 1)]
+    assert [t.reward for t in second.earlier] == [0.5]
+    assert other.groups == other.pop_arrived() == []
+    other.check_valid()
+
+
+def test_arrivals_are_known_in_the_order_in_which_they_came():
+  buffer = replay.ReplayBuffer()
+  buffer.open(PROBLEMS[:1], iteration=0, group_size=4)
+  for index in (2, 0, 3):
+    (chosen,) = [t for t in pending(buffer) if t.sample_index == index]
+    finish(buffer, [chosen], reward=float(index))
+    (group,) = buffer.pop_arrived()
+  assert [t.reward for t in group.known] == [2, 0, 3]
+  # One that never ends is closed by its age, and its group goes.
+  (closed,) = buffer.expire(iteration=4, max_age=3)
+  with pytest.raises(ValueError, match='no reward'):
+    buffer.pop_arrived()
+  buffer.set_rewards([closed], [0.0])
+  (group,) = buffer.pop_arrived()
+  assert names(group.known) == [(0, 2), (0, 0), (0, 3), (0, 1)]
+  assert group.trajectories[0].stop is StopReason.AGE
+  assert buffer.groups == []
+
+
 def test_responses_are_scored_before_they_leave():
   buffer = replay.ReplayBuffer()
   buffer.open(PROBLEMS[:1], iteration=0, group_size=1)

@@ -3,12 +3,13 @@
 Kimi k1.5, section 2.5.1.  The documents of a stage are tokens in a mapped file
 of the workdir.  Which rows it learns from, at each row length, is planned
 before its first step; the plan's shares, measured beside those asked for, are
-in `<stage>_tokens/mixture.json`.
+in `<stage>_tokens/mixture.json`, and how files were cleaned in `cleaned.json`.
 """
 
 import dataclasses
 import functools
 import itertools
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ from k15.data.documents import DocumentStore
 from k15.devices import hosts
 from k15.runtime import generated_documents
 from k15.runtime.context import Context
+from k15.stages.pretraining import questions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,11 +79,13 @@ def open_store(context: Context, stage: str, is_new: bool) -> DocumentStore:
   """
   config, task = context.config, context.task
   group, directory = config[stage], context.workdir / f'{stage}_tokens'
-  paths = [*group.files, *group.get('long_files', ())]
+  asked = questions.files_of(config, stage, context.workdir)
+  long_files = group.get('long_files', ())
+  paths = [*group.files, *asked, *long_files]
   settings = dict(
     documents=documents.FORMAT,
     held_out_share=config.documents.held_out_share,
-    num_long=len(paths) - len(group.files),
+    num_long=len(long_files),
     evaluated=sorted(p.prompt for p in task.kept_out.problems),
     tokenizer=stage_inputs.tokenizer_of(config),
     generated=[]
@@ -105,8 +109,19 @@ def open_store(context: Context, stage: str, is_new: bool) -> DocumentStore:
         config.documents.held_out_share,
         task.kept_out.find,
       )
+      files.replace_json(directory / 'cleaned.json', _cleaned(paths))
   hosts.wait(f'{stage} tokens')
   return DocumentStore(directory)
+
+
+def _cleaned(paths):
+  """Funnels of the files that `clean_documents` has left, for the report."""
+  funnels = {
+    str(path): files.read_json(pathlib.Path(path).with_name('funnel.json'))
+    for path in paths
+    if pathlib.Path(path).name == 'documents.jsonl'
+  }
+  return {path: funnel for path, funnel in funnels.items() if funnel}
 
 
 def _documents(context, stage) -> Iterator[documents.Document]:
@@ -114,7 +129,8 @@ def _documents(context, stage) -> Iterator[documents.Document]:
   group = context.config[stage]
   if not group.files:
     yield from generated_documents.make(context.config, stage)
-  for path in group.files:
+  asked = questions.files_of(context.config, stage, context.workdir)
+  for path in [*group.files, *asked]:
     yield from documents.read(path)
   for path in group.get('long_files', ()):
     yield from documents.read(path, is_long=True)

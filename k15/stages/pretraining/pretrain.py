@@ -10,17 +10,19 @@ model.  (Vision, which the paper trains in the first stage, is left out.)
 import bisect
 import dataclasses
 import functools
-from collections.abc import Callable
+import pathlib
 from typing import Any
 
 import jax
 import numpy as np
 
 from k15.data_types import TrainState
+from k15.runtime import made_models
 from k15.runtime import steps as steps_lib
 from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages.pretraining import document_rows
+from k15.stages.pretraining import questions
 from k15.stages.pretraining import text_measures
 from k15.training import batching
 
@@ -45,19 +47,21 @@ def activated(context: Context, stage: str) -> Context:
 
 
 def train(
-  context: Context, make_params: Callable[[], Any], stage: str
+  context: Context, model: pathlib.Path | None, stage: str
 ) -> TrainState:
   """Runs a stage, or what is left of it; returns its last state.
 
   Args:
     context: of `activated`.
-    make_params: the weights to start from, consumed; called by a first run.
+    model: directory of the model to start from; None: random weights.
     stage: its name, a group of the config.
 
   Raises:
     DataError: something is wrong with the documents of the stage.
   """
+  questions.make(context, stage, model)
   group = context.config[stage]
+  make_params = made_models.params_maker(context, model)
   optimizer = weights.make_optimizer(
     context.config, context.shape, group.optimizer
   )

@@ -6,6 +6,7 @@ Everything that outlives an iteration is in `Stage` (stage.py) and in the
 checkpoint.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -132,12 +133,13 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     if grown is None:
       return None
     sampled += grown
-    complete = buffer.pop_complete()
-    _record_success(stage, complete)
-    groups += complete
-    teaching = chosen_groups.teaching(stage, complete, iteration)
+    waits = config.rl.waits_for_group
+    popped = buffer.pop_complete() if waits else buffer.pop_arrived()
+    _record_success(stage, popped)
+    groups += popped
+    teaching = chosen_groups.teaching(stage, popped, iteration)
     chosen += teaching
-    wanted = len(complete) - len(teaching)
+    wanted = len(popped) - len(teaching)
     if not wanted:
       break
   values = metrics.of_rollout(sampled, expired, stage.rollout.pop_stats())
@@ -184,8 +186,14 @@ def _evaluate(stage, version):
   return {f'evaluation/{k}': v for k, v in values.items()}
 
 
-def _record_success(stage, groups):
-  """Success is accuracy, whatever else a response earned."""
+def _record_success(stage, popped):
+  """Success is accuracy, whatever else a response earned, of a whole draw."""
+  k = stage.context.config.rl.group_size
+  groups = [
+    dataclasses.replace(group, trajectories=group.known)
+    for group in popped
+    if len(group.known) == k
+  ]
   stage.sampler.record(
     [stage.problem_index[group.problem.id] for group in groups],
     [np.mean([t.accuracy for t in group.trajectories]) for group in groups],

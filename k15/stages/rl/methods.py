@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from k15.equations import gamma_decay
 from k15.equations import grpo
 from k15.equations import losses
 from k15.equations import rollout_correction
@@ -74,18 +75,28 @@ def make_loss(config: Any) -> update.Loss:
 
   def loss(logprobs, rows):
     token_weight = None
+    if c.gamma < 1:
+      token_weight = gamma_decay.token_weights(rows.segment_ids, c.gamma)
     measured = rollout_correction.drift(
       rows.ref_logprobs,
       rows.behavior_logprobs,
       rows.loss_mask * rows.current_mask,
     )
     if c.rollout_correction != 'none':
-      rows, token_weight, weights = _corrected(c, rows)
+      rows, corrected, weights = _corrected(c, rows)
       measured |= weights
+      token_weight = _times(token_weight, corrected)
     value, values = method(logprobs, rows, token_weight)
     return value, values | measured
 
   return loss
+
+
+def _times(left, right):
+  """The product of weights of tokens, of which None stands for 1."""
+  if left is None or right is None:
+    return right if left is None else left
+  return left * right
 
 
 def _corrected(c, rows):

@@ -62,20 +62,26 @@ def of_verdicts(judged: dict[str, float], waited: float) -> dict[str, float]:
 
 
 def of_groups(groups: list[Group]) -> dict[str, float]:
-  """Raw rewards of the groups trained on, and lengths.
+  """Raw rewards of what is trained on, whole groups or arrivals, and lengths.
 
   Rewards are whole, by kind of problem, and by part (`reward/accuracy`, before
   weights); `rl/accuracy` is the share of right responses.  Problems without a
   label of difficulty are in no level.
   """
-  rewards = np.array([[t.reward for t in g.trajectories] for g in groups])
-  is_right = correctness.of_groups(groups)
-  lengths = np.array([[t.length for t in g.trajectories] for g in groups])
-  per_group = rewards.mean(axis=1)
+  trained = [t for g in groups for t in g.trajectories]
+  is_right = np.array([correctness.is_right(t) for t in trained])
+  lengths = np.array([t.length for t in trained])
+  per_group = np.array(
+    [np.mean([t.reward for t in g.trajectories]) for g in groups]
+  )
+  # Of arrivals, those equal so far: there are more.
+  are_equal = [
+    advantages.are_equal([[t.reward for t in g.known]]) for g in groups
+  ]
   values = {
-    'rl/reward': rewards.mean(),
+    'rl/reward': np.mean([t.reward for t in trained]),
     'rl/accuracy': is_right.mean(),
-    'rl/zero_variance_groups': np.mean(advantages.are_equal(rewards)),
+    'rl/zero_variance_groups': np.mean(are_equal),
     'rl/groups': len(groups),
   }
   levels = np.array([_level(g.problem.difficulty) for g in groups])
@@ -88,7 +94,8 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   for name, mask in (('correct', is_right), ('wrong', ~is_right)):
     if mask.any():
       values[f'rl/length_{name}'] = lengths[mask].mean()
-  return values | _of_parts([t for g in groups for t in g.trajectories])
+      values[f'rl/length_p95_{name}'] = np.percentile(lengths[mask], 95)
+  return values | _of_parts(trained)
 
 
 def _of_parts(trajectories):
@@ -143,8 +150,9 @@ def of_ages(groups: list[Group], iteration: int) -> dict[str, float]:
 def group_records(groups: list[Group]) -> list[dict[str, Any]]:
   """What was trained on, one record per group: the lines of groups.jsonl.
 
-  Lists are in order of sample_index; a (group_id, sample_index) is trained on
-  in one iteration and in no other.  `truths` is what a rule says beside a
+  Lists are in order of sample_index, and of arrivals a group has a record for
+  each iteration in which some came; a (group_id, sample_index) is trained on in
+  one iteration and in no other.  `truths` is what a rule says beside a
   reward model, where one does.  `crc32` is that of the tokens as
   little-endian int32: equal in runs that sampled the same.
   """

@@ -1,5 +1,6 @@
 """From scored groups to updates: advantages, batches, the step."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,15 +60,20 @@ def decayed_temperature(config: Any, iteration: int) -> float | None:
   return r.temperature + done * (r.end_temperature - r.temperature)
 
 
-def updates_of(config: Any, num_groups: int) -> int:
-  """Optimizer steps of an epoch over the groups that an iteration completed.
+def updates_of(config: Any, num_picks: int) -> int:
+  """Optimizer steps of an epoch over what an iteration completed.
 
-  As many as the config says when all that it opened are complete, and in
-  proportion, rounded up, when these are fewer or more: minibatches, and with
-  them the noise of a gradient, stay as large as they are.
+  As many as the config says when all that it opened is complete, and in
+  proportion, rounded up, when that is less or more: minibatches, and with them
+  the noise of a gradient, stay as large as they are.
+
+  Args:
+    num_picks: groups, or responses where these are trained on as they arrive.
   """
-  share = num_groups * config.rl.updates_per_iteration
-  return -(-share // config.rl.problems_per_iteration)
+  r = config.rl
+  opened = r.problems_per_iteration
+  opened *= 1 if r.waits_for_group else r.group_size
+  return -(-num_picks * r.updates_per_iteration // opened)
 
 
 def groups_per_update(config: Any) -> int:
@@ -123,7 +129,10 @@ def make_batches(
   replayed: Sequence[Group] = (),
   budgets_P: np.ndarray | None = None,
 ) -> list[Batch]:
-  """Packs the groups of an iteration, a batch per update, all of one shape.
+  """Packs what an iteration trains on, a batch per update, all of one shape.
+
+  Minibatches are of whole groups or, where responses are trained on as they
+  arrive, of responses.
 
   Of `replayed` groups, of earlier iterations, only right responses that are
   better than their group enter the loss, with the weights they would have
@@ -133,27 +142,58 @@ def make_batches(
   Groups none of whose responses can move the policy make no batch: an update
   by nothing would still follow old moments and decay weights.
   """
-  config, num_new = context.config, len(groups)
-  groups = [*groups, *replayed]
+  config, picks = context.config, []
   rng = streams.rng(config.seed, 'updates', stage, iteration)
-  is_correct = correctness.of_groups(groups)
-  rewards = rewards_lib.total_rewards(
-    config, groups, is_correct, iteration, budgets_P
-  )
-  values, keep = group_advantages(config, rewards, is_correct, rng)
-  keep &= _are_well_formed(config, groups)
-  keep[num_new:] &= is_correct[num_new:] & (values[num_new:] > 0)
+  for place, group in enumerate([*groups, *replayed]):
+    budget_1 = None if budgets_P is None else budgets_P[place : place + 1]
+    values, keep = _entering(config, group, iteration, budget_1, rng)
+    if place >= len(groups):
+      keep &= correctness.of_groups([group])[0] & (values > 0)
+    picks += _picks(config, group, values, keep)
   examples = streams.rng(config.seed, 'kept examples', stage, iteration)
   batches = []
   for _ in range(config.rl.epochs):
-    order = list(rng.permutation(len(groups)))
-    num_updates = updates_of(config, len(groups))
+    order = list(rng.permutation(len(picks)))
+    num_updates = updates_of(config, len(picks))
     for part in batching.split_minibatches(order, num_updates):
-      if _moves(config, values[part], keep[part]):
-        picked = [(groups[i], values[i], keep[i]) for i in part]
+      picked = [picks[i] for i in part]
+      if any(_moves(config, values, keep) for _, values, keep in picked):
         kept = _kept_examples(context, examples)
         batches.append(_pack(context, picked, iteration, kept))
   return batches
+
+
+def _entering(config, group, iteration, budget_1, rng):
+  """Advantages of a group's responses, and which enter the loss: [K] each.
+
+  They are compared with all that is known of the group.  So of responses that
+  are trained on as they arrive the baseline is the running mean of the rewards
+  so far, their own among them; of k1.5's whole groups it is equation 3's.  The
+  first to arrive alone is its own mean, and has the advantage 0.
+  """
+  known = [dataclasses.replace(group, trajectories=group.known)]
+  is_correct = correctness.of_groups(known)
+  rewards = rewards_lib.total_rewards(
+    config, known, is_correct, iteration, budget_1
+  )
+  values, keep = group_advantages(config, rewards, is_correct, rng)
+  keep &= _are_well_formed(config, known)
+  new = slice(len(group.earlier), None)
+  return values[0, new], keep[0, new]
+
+
+def _picks(config, group, values, keep):
+  """What a minibatch takes or leaves whole: the group, or each response."""
+  if config.rl.waits_for_group:
+    return [(group, values, keep)]
+  return [
+    (
+      dataclasses.replace(group, trajectories=(trajectory,)),
+      values[i : i + 1],
+      keep[i : i + 1],
+    )
+    for i, trajectory in enumerate(group.trajectories)
+  ]
 
 
 def _kept_examples(context, rng):
@@ -206,7 +246,7 @@ def _pack(context, picked, iteration, examples):
   """Packs some groups with their advantages [K] and keep masks [K], and
   examples beside them."""
   config = context.config
-  sequences, kept = [], []
+  sequences, kept, ids = [], [], []
   for group, advantages_K, keep_K in picked:
     prompt = context.task.encode_prompt(group.problem.prompt)
     for trajectory, advantage, keep in zip(
@@ -218,6 +258,7 @@ def _pack(context, picked, iteration, examples):
         )
       )
       kept.append(bool(keep) and trajectory.length > 0)
+      ids.append(group.group_id)
   lengths, in_loss = [s.loss_tokens for s in sequences], np.array(kept)
   c, longest = config.loss, config.rollout.max_length
   sequences = batching.with_weights(
@@ -231,10 +272,11 @@ def _pack(context, picked, iteration, examples):
   shape = batch_shape(config, context.layout)
   if not shares_prompts(config, context.layout):
     return batching.pack([s for s in kept if s] + examples, *shape)
-  k = config.rl.group_size
-  by_group = [kept[i : i + k] for i in range(0, len(kept), k)]
-  by_group = [[s for s in g if s] for g in by_group]
-  return batching.pack_groups(by_group + [[e] for e in examples], *shape)
+  by_group = {}
+  for group_id, sequence in zip(ids, kept, strict=True):
+    by_group.setdefault(group_id, []).extend([sequence] * bool(sequence))
+  parts = [*by_group.values(), *([e] for e in examples)]
+  return batching.pack_groups(parts, *shape)
 
 
 def make_updates(

@@ -18,8 +18,10 @@ from k15 import files
 from k15 import recipe
 from k15.checkpoints import models
 from k15.config import checks
+from k15.curation import clean_documents
 from k15.data import arithmetic
 from k15.data import conversations
+from k15.report import run_page
 from k15.runtime import context as context_lib
 from k15.runtime import preparation
 from k15.runtime import steps as steps_lib
@@ -76,8 +78,7 @@ def _context(folder, stage='pretrain', **changes):
 
 def _train(context, stage='pretrain'):
   context = pretrain.activated(context, stage)
-  make_params = lambda: weights.init_params(context.layout, 0)  # noqa: E731
-  return pretrain.train(context, make_params, stage)
+  return pretrain.train(context, None, stage)
 
 
 def _rows(context):
@@ -161,6 +162,21 @@ def test_documents_do_not_change_under_a_stage(whole, tmp_path):
   path.write_text(path.read_text().replace('abc', 'abd'))
   with pytest.raises(conversations.DataError, match='pretrain.files, the tok'):
     _train(again)
+
+
+def test_the_report_shows_how_files_were_cleaned(tmp_path):
+  raw = _write(tmp_path / 'raw.jsonl', 60, 6)
+  out = tmp_path / 'cleaned'
+  clean_documents.main([raw, f'--out={out}', '--least-words=1'])
+  path = str(out / 'documents.jsonl')
+  context = _context(tmp_path, files=(raw, path))
+  document_rows.open_store(context, 'pretrain', True)
+  preparation.write_config(context.workdir, context.config)
+  run_page.write_report(context.workdir)
+  html = (context.workdir / 'report.html').read_text()
+  assert f'<h2>pretrain: {path}</h2>' in html
+  assert 'rules: one word again and again' in html
+  assert f'<h2>pretrain: {raw}</h2>' not in html
 
 
 def test_rows_grow_and_a_share_attends_to_all(long):

@@ -10,7 +10,8 @@ import small_run
 from experiments import base
 from k15 import files
 from k15.checkpoints import state as state_lib
-from k15.data_types import Batch
+from k15.data_types import Batch, StopReason
+from k15.equations import problem_sampler
 from k15.rewards.verdict import Verdict
 from k15.rollout import partial
 from k15.runtime import context as context_lib
@@ -289,6 +290,69 @@ def test_refills_and_replays_cut_in_two_are_the_same_bit_for_bit(
   _same(state, late[1])
   for name in ('metrics.jsonl', 'groups.jsonl'):
     assert _rows(context.workdir, name) == _rows(late[0].workdir, name)
+
+
+# Of each group a response ends in its first iteration, one in its second, one
+# in its third, and one never.
+ARRIVALS = dict(
+  rl__waits_for_group=False,
+  rl__group_size=4,
+  rl__problems_per_iteration=2,
+  rl__iterations=6,
+  rl__max_group_age=3,
+  rollout__max_length=64,
+  reward__cut_is_wrong=True,
+)
+
+
+def _ending_by_index(monkeypatch):
+  monkeypatch.setattr(judges, 'make_judges', _judges(_odd))
+  original = partial.run
+
+  def run(*args):
+    for trajectory in original(*args):
+      ends = len(trajectory.segments) == trajectory.sample_index + 1 < 4
+      stop = StopReason.EOS if ends else StopReason.BUDGET
+      yield dataclasses.replace(trajectory, stop=stop)
+
+  monkeypatch.setattr(partial, 'run', run)
+
+
+def test_responses_are_trained_on_once_as_they_arrive(monkeypatch, tmp_path):
+  _ending_by_index(monkeypatch)
+  recorded = []
+  record = problem_sampler.ProblemSampler.record
+  monkeypatch.setattr(
+    problem_sampler.ProblemSampler,
+    'record',
+    lambda self, *found: (recorded.extend(found[1]), record(self, *found)),
+  )
+  context, state = _train(tmp_path / 'whole', **ARRIVALS)
+  groups = _rows(context.workdir, 'groups.jsonl')
+  # The last of a group is closed by its age, and counts as wrong.
+  first = [g for g in groups if g['group_id'] == 0]
+  assert [(g['iteration'], g['samples']) for g in first] == [
+    (0, [0]), (1, [1]), (2, [2]), (4, [3]),
+  ]  # fmt: skip
+  assert first[3]['stops'] == ['age'] and first[3]['rewards'] == [0.0]
+  names = [(g['group_id'], i) for g in groups for i in g['samples']]
+  assert len(names) == len(set(names))
+  rows = _rows(context.workdir)
+  for row in rows:
+    own = [g for g in groups if g['iteration'] == row['step']]
+    assert row['rl/responses_trained'] == sum(len(g['samples']) for g in own)
+  # Success rates are of whole groups: those of iterations 0 and 1, once each.
+  by_group = [
+    np.mean([a for g in groups if g['group_id'] == i for a in g['accuracies']])
+    for i in range(4)
+  ]
+  assert recorded == pytest.approx(by_group)
+  # With siblings in the buffer, cut in two, it is the same bit for bit.
+  _train(tmp_path / 'cut', **ARRIVALS | dict(rl__iterations=3))
+  again, resumed = _train(tmp_path / 'cut', **ARRIVALS)
+  _same(state, resumed)
+  for name in ('metrics.jsonl', 'groups.jsonl'):
+    assert _rows(again.workdir, name) == _rows(context.workdir, name)
 
 
 def test_drift_is_that_of_the_precision_and_of_nothing_else(rewarded, tmp_path):

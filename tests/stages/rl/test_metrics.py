@@ -109,6 +109,22 @@ def test_groups_by_level_domain_and_verdict():
   assert values['rl/reward_domain_pay'] == 1.0
   assert values['rl/length_correct'] == 30  # (10 + 30 + 50) / 3
   assert values['rl/length_wrong'] == 10  # (20 + 4 + 6) / 3
+  assert values['rl/length_p95_correct'] == 48  # 30 + 0.9 * (50 - 30)
+  assert values['rl/length_p95_wrong'] == pytest.approx(18.6)
+
+
+def test_arrivals_count_alone_and_are_compared_with_those_before():
+  whole = _group(0, (1.0, 0.0, 1.0), (10, 20, 30), 'add', 0.1)
+  first, *later = whole.trajectories
+  arrived = dataclasses.replace(
+    whole, trajectories=(later[0],), earlier=(first,)
+  )
+  values = metrics.of_groups([arrived, _group(1, (1.0, 1.0), (4, 6), '', 0.1)])
+  assert values['rl/reward'] == pytest.approx(2 / 3)  # 0, 1, 1
+  assert values['rl/zero_variance_groups'] == 0.5  # 1 and 0 differ
+  assert values['rl/length_wrong'] == 20
+  (record,) = metrics.group_records([arrived])
+  assert record['samples'] == [1] and record['rewards'] == [0.0]
 
 
 def test_what_is_absent_has_no_number():

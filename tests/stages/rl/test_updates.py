@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_run
@@ -297,6 +298,59 @@ def test_advantages_in_the_loss_add_up_to_0(tmp_path, loss_segments):
   assert batch.current_mask.sum() == 4
 
 
+def _arrived(group, earlier, now):
+  """The group as it leaves the buffer: by sample indices."""
+  members = group.trajectories
+  earlier, now = (tuple(members[i] for i in part) for part in (earlier, now))
+  return dataclasses.replace(group, trajectories=now, earlier=earlier)
+
+
+def test_baselines_in_order_of_arrival_by_hand(tmp_path):
+  changes = dict(rl__waits_for_group=False, rl__group_size=4)
+  context = small_run.make_context(tmp_path, **changes)
+  group = small_run.make_group(0, (1.0, 0.0, 1.0, 1.0), (4, 6, 8, 10))
+  # Means of 1; 1, 0; 1, 0, 1, 1.
+  for earlier, now, expected in (
+    ((), (0,), [0.0]),
+    ((0,), (1,), [-0.5]),
+    ((0, 1), (2, 3), [0.25, 0.25]),
+    ((), (0, 1, 2, 3), [0.25, -0.75, 0.25, 0.25]),
+  ):
+    arrived = _arrived(group, earlier, now)
+    (batch,) = updates.make_batches(context, [arrived], 0)
+    assert (batch.pg_weight > 0).sum() == len(now)
+    for trajectory, advantage in zip(
+      arrived.trajectories, expected, strict=True
+    ):
+      row, start = _find(batch, trajectory.tokens)
+      place = batch.segment_ids[row, start] - 1
+      assert batch.advantage[row, place] == advantage
+  # The length reward, too, is of lengths known so far: 4 to 6, of all 4 to 10.
+  context.config.length_reward.weight = 1.0
+  (batch,) = updates.make_batches(context, [_arrived(group, (0,), (1,))], 0)
+  # 1 + 0.5 and 0 - 0.5: the mean is 0.5.
+  assert batch.advantage[batch.pg_weight > 0] == [-1.0]
+
+
+def test_arrivals_fill_minibatches_by_responses(tmp_path):
+  changes = dict(rl__waits_for_group=False, rl__group_size=4)
+  context = small_run.make_context(tmp_path, **changes)
+  whole = [
+    small_run.make_group(i, (1, 0, 0, 1), (4, 6, 2, 8)) for i in range(9)
+  ]
+  groups = [_arrived(group, (0, 1, 2), (3,)) for group in whole]
+  # 4 problems of 4 make 2 updates of 8 responses; 9 of as many groups make 2.
+  batches = updates.make_batches(context, groups, 0)
+  assert sorted(int((b.pg_weight > 0).sum()) for b in batches) == [4, 5]
+  assert {b.tokens.shape for b in batches} == {
+    updates.batch_shape(context.config, context.layout)[:2]
+  }
+  # Whole groups at once fit in as well, and those of one share their prompt.
+  batches = updates.make_batches(context, whole, 0)
+  assert sum(int((b.pg_weight > 0).sum()) for b in batches) == 36
+  assert len(batches) == 5
+
+
 def test_groups_that_leave_do_not_rescale_the_others(tmp_path):
   # 10 tokens of the first group and 10 of the second: 1 / 20, there or not.
   groups = [
@@ -411,6 +465,7 @@ def test_room_for_responses_that_share_a_prompt(tmp_path, changes, expected):
       loss__rollout_correction_level='sequence',
     ),
     dict(loss__rollout_correction='truncate'),
+    dict(loss__gamma=0.9),
   ],
   ids=str,
 )
@@ -444,3 +499,43 @@ def test_a_shared_prompt_changes_no_loss(tmp_path, changes):
       )
   # Whole groups in rows of 15 + 4 * 17 tokens are fewest.
   assert results[3][1] < results[0][1]
+
+
+def _gradient(context, batch, **loss):
+  """Of the configured loss, by log-probability: float32 [B, T]."""
+  context.config.loss.update(loss)
+  rows = jax.tree.map(jnp.asarray, batch)
+  logprobs = jax.random.normal(jax.random.key(0), batch.tokens.shape) - 3
+  loss_of = methods.make_loss(context.config)
+  return jax.grad(lambda x: loss_of(x, rows)[0])(logprobs)
+
+
+@pytest.mark.parametrize('method', ['reinforce', 'grpo'])
+def test_gamma_weighs_tokens_by_how_many_follow(tmp_path, method):
+  context = small_run.make_context(tmp_path, loss__rollout_correction_cap=5.0)
+  group = small_run.make_group(0, (1.0, 0.0), (4, 6))
+  (batch,) = updates.make_batches(context, [group], 0)
+  # What sampled was e times less likely: the weight of every token.
+  batch = batch.replace(behavior_logprobs=-batch.loss_mask)
+  changes = dict(method=method, grpo_clip=1e9, grpo_beta=0.0)
+  plain = _gradient(context, batch, **changes)
+  decayed = _gradient(context, batch, gamma=0.5, **changes)
+  both = _gradient(context, batch, rollout_correction='truncate')
+  for tokens in (t.tokens for t in group.trajectories):
+    row, start = _find(batch, tokens)
+    own = row, slice(start, start + len(tokens))
+    expected = 0.5 ** np.arange(len(tokens))[::-1] * plain[own]
+    np.testing.assert_allclose(decayed[own], expected, rtol=1e-6)
+    np.testing.assert_allclose(both[own], np.e * expected, rtol=1e-6)
+
+
+def test_a_gamma_of_1_is_the_program_without_it(tmp_path):
+  context = small_run.make_context(tmp_path)
+  group = small_run.make_group(0, (1.0, 0.0), (4, 6))
+  (batch,) = updates.make_batches(context, [group], 0)
+  programs = []
+  for gamma in (1.0, 0.5):
+    context.config.loss.gamma = gamma
+    loss = methods.make_loss(context.config)
+    programs.append(str(jax.make_jaxpr(loss)(batch.ref_logprobs, batch)))
+  assert 'cummin' in programs[1] and 'cummin' not in programs[0]
