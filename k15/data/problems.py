@@ -286,7 +286,8 @@ def _difficulty(row, field, most, where):
 
 
 def _prompt_key(example):
-  return ' '.join(example.problem.prompt.split())
+  problem = example.problem
+  return ' '.join(problem.prompt.split()), problem.digests
 
 
 def _loose_text(record, field, where):

@@ -200,7 +200,8 @@ def _without_kept_out(config, task):
   )
 
   def without(label, entries, problem_of):
-    found = [kept_out.find(problem_of(entry).prompt) for entry in entries]
+    problems = map(problem_of, entries)
+    found = [kept_out.find(p.prompt, p.digests) for p in problems]
     counts = collections.Counter(names[id(f.other)] for f in found if f)
     if counts:
       print(
@@ -386,7 +387,8 @@ def _ordered(config, examples):
   def draw(problem):
     # By its own hash each problem keeps its place among the others when rows
     # are added to the file or taken out of it.
-    text = f'{config.seed}\n{problem.prompt}'
+    parts = str(config.seed), problem.prompt, *problem.digests
+    text = '\n'.join(parts)
     return hashlib.sha256(text.encode()).digest()
 
   return sorted(problems, key=draw)

@@ -272,7 +272,7 @@ def _check_trajectory(trajectory):
 def _group_index(group):
   return {
     'group_id': group.group_id,
-    'problem': dataclasses.asdict(group.problem),
+    'problem': group.problem.to_record(),
     'opened_at': int(group.opened_at),
     'trajectories': [
       {
@@ -288,7 +288,8 @@ def _group_index(group):
 
 def _group_from_index(entry, pieces):
   """Rebuilds a group; `pieces` yields (tokens, logprobs) of its segments."""
-  group_id, problem = entry['group_id'], Problem(**entry['problem'])
+  group_id = entry['group_id']
+  problem = Problem.from_record(entry['problem'])
   trajectories = tuple(
     Trajectory(
       group_id,

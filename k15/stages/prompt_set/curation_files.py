@@ -1,6 +1,5 @@
 """What the stage 'curate' leaves on disk, and what that was made of."""
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
@@ -59,7 +58,7 @@ def name_model(context: Context, params: Any) -> str:
 
 
 def _plain(problems):
-  return [dataclasses.astuple(problem) for problem in problems]
+  return [tuple(problem.to_record().values()) for problem in problems]
 
 
 def recorded(folder: pathlib.Path) -> dict[str, str]:
@@ -88,7 +87,7 @@ def write(
   inputs: dict[str, str],
 ) -> None:
   """funnel.json last: with it, the stage is done."""
-  rows = [dataclasses.asdict(problem) for problem in problems]
+  rows = [problem.to_record() for problem in problems]
   files.replace_jsonl(folder / 'prompts.jsonl', rows)
   removed = [
     dict(step=step.name) | funnel.removal_record(removal)
