@@ -66,7 +66,8 @@ def _experiment():
     task=dict(
       # Problems without end of whole numbers, 'arithmetic', or in words,
       # 'word_problems'; some that have several right forms of their answer,
-      # 'equal_answers'; 'file' reads them.
+      # 'equal_answers'; pictures beside arithmetic, 'pictures', see `vision`;
+      # 'file' reads them.
       name='arithmetic',
       # -- name='file': JSONL, JSON (an array) or Parquet.  A problem may lack
       # domain, discipline, difficulty, `id` and the solution that SFT needs.
@@ -353,6 +354,20 @@ def _other_stages():
       full_attention_share=0.4, long_files=(),
       needles=64,  # asked for at each length, NP
       steps=1500, learning_rate=3e-5, end_learning_rate=3e-6,
+    ),
+    vision=dict(  # Of name='pictures'.
+      # Of the problems, training, held-out and warm-up ones alike; NP.  The
+      # others are arithmetic of `task.kinds`.
+      image_share=0.5,
+      # In turns; also 'digits', 'photographs', 'coins' of the extra `images`.
+      domains=(
+        'count', 'relation', 'chart', 'pattern', 'interaction', 'text', 'code',
+        'table', 'stocks',
+      ),
+      levels=(0, 1, 2),  # of scenes, and of how badly texts are to be read
+      # Warm-up: chances to answer at once, else to say first what is seen, and
+      # then of a slip of the eye, noticed at once.  NP.
+      at_once_rate=0.5, read_rate=1.0, misread_rate=0.03,
     ),
     # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
     curation=dict(

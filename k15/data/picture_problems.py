@@ -51,8 +51,8 @@ def make_problems(
     kinds: of the arithmetic that the domain 'text' shows.
 
   Raises:
-    ValueError: too few different problems.
-    ModuleNotFoundError: a domain needs what is not installed.
+    ValueError: too few different problems, or a domain needs what is not
+      installed.
   """
   draws = [draw_of(domain, kinds) for domain in domains]
   rng = streams.rng(seed, stream)

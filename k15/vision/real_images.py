@@ -87,7 +87,7 @@ def draw(
     level: 0, 1 or 2.
 
   Raises:
-    ModuleNotFoundError: the extra `images` is not installed.
+    ValueError: the extra `images` is not installed.
   """
   return _MAKERS[domain](level, held_out, rng)
 
@@ -257,7 +257,7 @@ def _file(path):
 
 def _require():
   if not is_installed():
-    raise ModuleNotFoundError(
+    raise ValueError(
       'handwritten digits and photographs come with scikit-learn and'
       " scikit-image, which are not installed: pip install 'k15[images]'"
     )

@@ -22,7 +22,9 @@ from k15.vision import rendering
 from k15.vision.drawn import Drawn
 
 PREFIX = 'image:'  # before the id of the text problem
+_DOMAIN = 'image '  # before its domain
 QUESTION = 'solve the picture'
+SOURCE = 'rendered text, level '  # of its pictures, before the level
 _NAMES = ('fig', 'pear', 'plum', 'kiwi', 'lime', 'nut', 'date', 'pea')
 _CODE_WIDTH = 108  # pixels: a line of code is never broken
 
@@ -56,15 +58,29 @@ def as_picture(
   longest = _CODE_WIDTH if '\n' in text else rendering.TEXT_WIDTH
   style = rendering.STYLES[level]
   pixels = rendering.text_picture(text, style, rng, longest)
-  image = images.reference(pixels, 'rendered_text')
+  image = images.reference(pixels, f'{SOURCE}{level}')
   seen = dataclasses.replace(
     problem,
     id=PREFIX + problem.id,
     prompt=question,
-    domain=f'image {problem.domain}'.strip(),
+    domain=_DOMAIN + problem.domain,
     images=(image,),
   )
   return Drawn(seen, (pixels,), text.replace('\n', ' / '), tuple(work))
+
+
+def text_of(problem: Problem) -> Problem:
+  """The text problem that a picture shows, of a family whose ids are texts."""
+  text = problem.id.removeprefix(PREFIX)
+  domain = problem.domain.removeprefix(_DOMAIN)
+  return dataclasses.replace(
+    problem, id=text, prompt=text, domain=domain, images=()
+  )
+
+
+def is_rendered(problem: Problem) -> bool:
+  """Whether it is a picture of a text problem."""
+  return problem.id.startswith(PREFIX)
 
 
 def draw(

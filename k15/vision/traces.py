@@ -36,13 +36,18 @@ class Habits:
 
 
 def write_trace(
-  drawn: Drawn, habits: Habits, rng: np.random.Generator, marker: str = '####'
+  drawn: Drawn, habits: Habits, rng: np.random.Generator, solution: str = ''
 ) -> str:
-  """Writes a response; `drawn.work` is what stands before the answer."""
-  end = f'{marker} {drawn.problem.answer}'
+  """Writes a response.
+
+  Args:
+    solution: what follows the reading, as the text's own family writes it; '':
+      the work and the answer of the problem.
+  """
+  end = f'#### {drawn.problem.answer}'
   if rng.random() < habits.at_once_rate:
     return end
-  lines = [*drawn.work, end]
+  lines = [solution] if solution else [*drawn.work, end]
   if rng.random() < habits.read_rate:
     seen = f'{SEES} {drawn.seen}'
     slip = misread(drawn.seen, rng)

@@ -38,7 +38,7 @@ def test_charts_of_prices_ask_what_scenes_ask(level):
 def test_what_is_missing_is_named(monkeypatch):
   monkeypatch.setattr(real_images, 'is_installed', lambda: False)
   real_images._handwriting.cache_clear()
-  with pytest.raises(ModuleNotFoundError, match=r"pip install 'k15\[images\]'"):
+  with pytest.raises(ValueError, match=r"pip install 'k15\[images\]'"):
     draw('digits', 0)
 
 
