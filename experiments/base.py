@@ -357,7 +357,7 @@ def _other_stages():
     ),
     vision=dict(  # Of name='pictures'.
       # Of the problems, training, held-out and warm-up ones alike; NP.  The
-      # others are arithmetic of `task.kinds`.
+      # others are texts that pictures show, and arithmetic of `task.kinds`.
       image_share=0.5,
       # In turns; also 'digits', 'photographs', 'coins' of the extra `images`.
       domains=(

@@ -80,19 +80,6 @@ class Problem:
     """With the prompt, what is asked: two prompts may be of two pictures."""
     return tuple(image.digest for image in self.images)
 
-  def to_record(self) -> dict[str, Any]:
-    """The fields as JSON holds them; where there are none, not `images`."""
-    record = dataclasses.asdict(self)
-    if not self.images:
-      del record['images']
-    return record
-
-  @classmethod
-  def from_record(cls, record: Mapping[str, Any]) -> 'Problem':
-    """What `to_record` was made of."""
-    images = tuple(ImageRef(**image) for image in record.get('images', ()))
-    return cls(**{**record, 'images': images})
-
 
 @dataclasses.dataclass(frozen=True)
 class Example:

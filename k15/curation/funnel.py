@@ -298,6 +298,8 @@ def removal_record(removal: Removal) -> dict[str, Any]:
     reason=removal.reason,
     detail=removal.detail,
   )
+  if removal.problem.images:
+    record['images'] = removal.problem.digests
   if removal.other is not None:
     record |= dict(
       other_id=removal.other.id,

@@ -65,35 +65,46 @@ def _habits(t):
 
 
 def _pictures(config, keep):
-  """`vision.image_share` of everything has pictures; the others are sums."""
+  """`vision.image_share` of everything has pictures; the others are texts.
+
+  Texts that the pictures show come first, so that a model can learn both and
+  its answers to both can be compared; the rest is arithmetic.
+  """
+  t = config.task
+
+  def side(count, held_out, stream):
+    drawn = _drawn(config, keep, count, held_out, stream)
+    problems = [each.problem for each in drawn]
+    texts = map(rendered_text.text_of, _rendered(problems))
+    sums = _sums(config, count - len(problems), held_out)
+    texts = {problem.id: problem for problem in [*texts, *sums]}
+    return [*problems, *list(texts.values())[: len(sums)]]
+
+  train = side(t.train_problems, False, 'training pictures')
+  held_out = side(t.held_out_problems, True, 'held-out pictures')
+  count = config.sft.num_examples
+  drawn = _drawn(config, keep, count, False, 'warm-up pictures')
+  examples = [_worked_picture(config, each, i) for i, each in enumerate(drawn)]
+  texts = _worked_texts(config, drawn)[: count - len(drawn)]
+  rest = count - len(drawn) - len(texts)
+  return train, held_out, [*examples, *texts, *_worked_sums(config, rest)]
+
+
+def _drawn(config, keep, count, held_out, stream):
+  """The share of `count` problems that has pictures, which are handed over."""
   v, t = config.vision, config.task
+  drawn = picture_problems.make_problems(
+    round(v.image_share * count), v.domains, v.levels, held_out, config.seed,
+    stream, t.kinds,
+  )  # fmt: skip
+  for each in drawn:
+    for image, pixels in zip(each.problem.images, each.pictures, strict=True):
+      keep(image, pixels)
+  return drawn
 
-  def split(count):
-    seen = round(v.image_share * count)
-    return seen, count - seen
 
-  def draw(count, held_out, stream):
-    drawn = picture_problems.make_problems(
-      count, v.domains, v.levels, held_out, config.seed, stream, t.kinds
-    )
-    for each in drawn:
-      for image, pixels in zip(each.problem.images, each.pictures, strict=True):
-        keep(image, pixels)
-    return drawn
-
-  seen, read = split(t.train_problems)
-  train = [each.problem for each in draw(seen, False, 'training pictures')]
-  train += _sums(config, read, False)
-  seen, read = split(t.held_out_problems)
-  shown = [each.problem for each in draw(seen, True, 'held-out pictures')]
-  # Texts whose pictures are asked come first, so that answers can be compared.
-  texts = map(rendered_text.text_of, filter(rendered_text.is_rendered, shown))
-  held_out = {p.id: p for p in [*texts, *_sums(config, read, True)]}
-  held_out = [*shown, *list(held_out.values())[:read]]
-  seen, read = split(config.sft.num_examples)
-  worked = draw(seen, False, 'warm-up pictures')
-  examples = [_worked_picture(config, each, i) for i, each in enumerate(worked)]
-  return train, held_out, [*examples, *_worked_sums(config, read)]
+def _rendered(problems):
+  return filter(rendered_text.is_rendered, problems)
 
 
 def _worked_picture(config, drawn, number):
@@ -108,6 +119,19 @@ def _worked_picture(config, drawn, number):
   habits = traces.Habits(v.at_once_rate, v.read_rate, v.misread_rate)
   trace = traces.write_trace(drawn, habits, rng, solution)
   return Example(drawn.problem, _form(t).write(trace, rng))
+
+
+def _worked_texts(config, drawn):
+  """Programs and tables as texts; arithmetic has worked solutions already."""
+  rng = streams.rng(config.seed, 'warm-up pictures', 0, 0)
+  found = {}
+  for each in drawn:
+    text = rendered_text.text_of(each.problem)
+    is_new = text.domain not in arithmetic.KINDS and text.id not in found
+    if rendered_text.is_rendered(each.problem) and is_new:
+      solution = '\n'.join([*each.work, f'#### {text.answer}'])
+      found[text.id] = Example(text, _form(config.task).write(solution, rng))
+  return list(found.values())
 
 
 def _word_problems(config, keep):

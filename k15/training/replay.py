@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from k15.data import problem_records
 from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
 
 
@@ -272,7 +273,7 @@ def _check_trajectory(trajectory):
 def _group_index(group):
   return {
     'group_id': group.group_id,
-    'problem': group.problem.to_record(),
+    'problem': problem_records.to_record(group.problem),
     'opened_at': int(group.opened_at),
     'trajectories': [
       {
@@ -289,7 +290,7 @@ def _group_index(group):
 def _group_from_index(entry, pieces):
   """Rebuilds a group; `pieces` yields (tokens, logprobs) of its segments."""
   group_id = entry['group_id']
-  problem = Problem.from_record(entry['problem'])
+  problem = problem_records.from_record(entry['problem'])
   trajectories = tuple(
     Trajectory(
       group_id,

@@ -26,7 +26,7 @@ _DOMAIN = 'image '  # before its domain
 QUESTION = 'solve the picture'
 SOURCE = 'rendered text, level '  # of its pictures, before the level
 _NAMES = ('fig', 'pear', 'plum', 'kiwi', 'lime', 'nut', 'date', 'pea')
-_CODE_WIDTH = 108  # pixels: a line of code is never broken
+_CODE_WIDTH = 96  # pixels: a line of code is never broken
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

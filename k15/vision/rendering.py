@@ -33,7 +33,7 @@ DIRECTIONS = {'up': (-1, 0), 'right': (0, 1), 'down': (1, 0), 'left': (0, -1)}
 _FONT = 'DejaVuSansMono'
 _SCALE = 4  # Drawn so much larger, and averaged: smooth edges.
 _PATCH = 8  # Sides of text pictures are multiples of it.
-_MARGIN = 4  # pixels around text
+_MARGIN = 2  # pixels around text, at least
 TEXT_WIDTH = 72  # pixels of a line: 12 letters of 10 pixels
 
 
@@ -162,11 +162,12 @@ class Style:
 _FONTS = (
   _FONT, 'DejaVuSans', 'DejaVuSerif', 'DejaVuSansMono-Bold', 'DejaVuSans-Bold',
 )  # fmt: skip
-# Clean; other fonts and places; as a bad photograph of it.
+# Clean; other fonts and places; as a bad photograph of it.  Letters are small:
+# the longest text takes 70 patches of 8 x 8, most take 20 to 50.
 STYLES = (
   Style(),
-  Style(_FONTS, (9, 12), jitter=2),
-  Style(_FONTS, (10, 12), jitter=2, degrees=5.0, noise=12.0, contrast=0.5),
+  Style(_FONTS, (8, 10), jitter=1),
+  Style(_FONTS, (9, 9), jitter=1, degrees=5.0, noise=10.0, contrast=0.6),
 )
 
 
@@ -194,7 +195,7 @@ def text_picture(
   height = (size + 2) * len(lines)
   sine = math.sin(math.radians(style.degrees))
   sides = [
-    _in_patches(a + b * sine + 2 * (_MARGIN + style.jitter // 2))
+    _in_patches(a + b * sine + 2 * _MARGIN)
     for a, b in ((width, height), (height, width))
   ]
   image = PIL.Image.new('L', sides, 0)

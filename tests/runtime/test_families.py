@@ -71,6 +71,19 @@ def test_texts_stand_beside_their_pictures():
   assert sorted(parts.values()) == ['pictures'] * 30 + ['texts'] * 30
 
 
+def test_programs_and_tables_are_learnt_as_texts_too():
+  train, _, examples = make(config_of(domains=('table', 'code', 'count')))
+  for problems in (train, [e.problem for e in examples]):
+    texts = [p for p in problems if not p.images]
+    domains = {p.domain for p in texts}
+    assert domains >= {'table', 'printed', 'add'}
+  for example in examples:
+    if example.problem.domain == 'table':
+      total = example.response.split('=')[-1].split('\n')[0]
+      assert total == example.problem.answer
+      assert example.problem.prompt.endswith('sum of the column')
+
+
 @pytest.mark.parametrize('share', [0.0, 1.0])
 def test_all_or_none(share):
   train, held_out, examples = make(config_of(image_share=share))

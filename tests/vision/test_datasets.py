@@ -13,6 +13,7 @@ import pytest
 
 from experiments import evaluate as experiment
 from k15.data import evaluation_sets
+from k15.data import problem_records
 from k15.data import problems as problems_lib
 from k15.data import rows
 from k15.data_types import Problem
@@ -298,7 +299,7 @@ def test_trls_layout(tmp_path):
 def test_references_come_back_from_a_prompt_set(tmp_path):
   reference = images.reference(RED, 'somewhere')
   problem = Problem('a', 'what', '1', images=(reference,))
-  assert own(tmp_path, problem.to_record()) == [problem]
+  assert own(tmp_path, problem_records.to_record(problem)) == [problem]
 
 
 def test_a_parquet_file_of_structs_is_read_row_by_row(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 from k15 import files
 from k15.checkpoints import stage_inputs
 from k15.curation import funnel
+from k15.data import problem_records
 from k15.data import problems as problems_lib
 from k15.data_types import Problem
 from k15.devices import fingerprints
@@ -58,7 +59,7 @@ def name_model(context: Context, params: Any) -> str:
 
 
 def _plain(problems):
-  return [tuple(problem.to_record().values()) for problem in problems]
+  return [tuple(problem_records.to_record(p).values()) for p in problems]
 
 
 def recorded(folder: pathlib.Path) -> dict[str, str]:
@@ -87,7 +88,7 @@ def write(
   inputs: dict[str, str],
 ) -> None:
   """funnel.json last: with it, the stage is done."""
-  rows = [problem.to_record() for problem in problems]
+  rows = [problem_records.to_record(problem) for problem in problems]
   files.replace_jsonl(folder / 'prompts.jsonl', rows)
   removed = [
     dict(step=step.name) | funnel.removal_record(removal)

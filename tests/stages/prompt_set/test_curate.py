@@ -10,6 +10,7 @@ import small_run
 from k15 import files
 from k15 import recipe
 from k15.curation import labels
+from k15.data import problem_records
 from k15.data_types import ImageRef, Problem, StopReason
 from k15.generation import writers as writers_lib
 from k15.generation.asks import Written
@@ -107,7 +108,7 @@ def test_what_is_written_accounts_for_every_problem(tmp_path):
   folder = tmp_path / 'run/curation'
   kept = files.read_jsonl(folder / 'prompts.jsonl')
   removed = files.read_jsonl(folder / 'removed.jsonl')
-  assert kept == [problem.to_record() for problem in problems]
+  assert kept == [problem_records.to_record(problem) for problem in problems]
   context = small_run.make_context(tmp_path, **SAMPLED)
   ids = [record['id'] for record in kept + removed]
   assert sorted(ids) == sorted(p.id for p in context.task.train)

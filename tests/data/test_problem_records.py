@@ -2,6 +2,7 @@
 
 import json
 
+from k15.data import problem_records
 from k15.data_types import ImageRef, Problem
 
 PLAIN = Problem('a', '1 + 1', '2', 'add', 0.5, 'sums')
@@ -12,13 +13,13 @@ SEEN = Problem(
 
 def test_a_problem_comes_back_from_json():
   for problem in (PLAIN, SEEN):
-    record = json.loads(json.dumps(problem.to_record()))
-    assert Problem.from_record(record) == problem
+    record = json.loads(json.dumps(problem_records.to_record(problem)))
+    assert problem_records.from_record(record) == problem
   assert SEEN.digests == ('d1',) and PLAIN.digests == ()
 
 
 def test_a_problem_of_text_is_written_as_it_always_was():
-  assert json.dumps(PLAIN.to_record()) == (
+  assert json.dumps(problem_records.to_record(PLAIN)) == (
     '{"id": "a", "prompt": "1 + 1", "answer": "2", "domain": "add",'
     ' "difficulty": 0.5, "discipline": "sums"}'
   )
