@@ -26,7 +26,7 @@ from k15.rewards.code import multipl_e
 from k15.rewards.code import programs
 from k15.rewards.sandbox import languages
 from k15.vision import datasets as picture_sets
-from k15.vision import images
+from k15.vision import references
 
 _MATH = (
   '{prompt}\n\nReason step by step, and put the final answer in \\boxed{}.'
@@ -123,7 +123,7 @@ class EvalSet:
 
 
 def read(
-  config: Any, is_chat: bool, keep: images.Keep = images.forget
+  config: Any, is_chat: bool, keep: references.Keep = references.forget
 ) -> list[EvalSet]:
   """The sets of `config.evaluation`, in its order.
 
@@ -252,7 +252,7 @@ def _prompts(path, fields) -> list[Problem]:
   return problems
 
 
-def _read_pictured(config, path, kind, keep=images.forget) -> list[Problem]:
+def _read_pictured(config, path, kind, keep=references.forget) -> list[Problem]:
   folder = pathlib.Path(path).parent
   return [
     picture_sets.read_row(kind, row, where, folder, config.seed, keep)
@@ -323,7 +323,7 @@ def gpqa(row: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _read_texts(
-  config, path, kind, may_lack_answers=False, keep=images.forget
+  config, path, kind, may_lack_answers=False, keep=references.forget
 ) -> list[Problem]:
   """Problems whose answers are texts."""
   if kind == 'own':

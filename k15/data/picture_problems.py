@@ -1,6 +1,6 @@
 """Problems with pictures by domain, and a sheet that shows some of each.
 
-Three kinds, after Kimi k1.5, section 2.5: synthetic scenes, pictures of text,
+Three kinds, after Kimi k1.5, section 2.3.5: synthetic scenes, pictures of text,
 and pictures of the world.  To look at what a model will see:
 
   python -m k15.data.picture_problems sheet.png

@@ -24,7 +24,7 @@ from k15.data import rows
 from k15.data_types import Example, Problem
 from k15.rewards.answers import verify
 from k15.vision import datasets
-from k15.vision import images
+from k15.vision import references
 
 _MATHEMATICS = 'mathematics'
 
@@ -77,7 +77,7 @@ def read_problems(
   fields: Fields = Fields(),
   may_lack_answers: bool = False,
   answer_of: Callable[[dict[str, Any], str], str] | None = None,
-  keep: images.Keep = images.forget,
+  keep: references.Keep = references.forget,
 ) -> list[Example]:
   """Reads a JSONL, JSON or Parquet file, in its order.
 
@@ -102,7 +102,7 @@ def read_problems(
   for number, where, row in rows.read_rows(path):
     row = _flattened(row, fields, where)
     prompt = _text(row, fields.prompt, where)
-    pictures = datasets.references_of(row.get('images'), where, folder, keep)
+    pictures = datasets.pictures_of(row.get('images'), where, folder, keep)
     if pictures:
       datasets.check_marks(prompt, len(pictures), where)
     example = Example(

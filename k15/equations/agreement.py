@@ -1,6 +1,6 @@
 """Whether a model answers a text and a picture of it alike.
 
-Kimi k1.5, section 2.5, wants "consistent responses" from both; how that is
+Kimi k1.5, section 2.3.5, wants "consistent responses" to both; how that is
 measured is not published.  Three numbers over P problems, with bootstrap
 intervals over problems:
 

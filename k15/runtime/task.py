@@ -21,7 +21,7 @@ from k15.data import problems as problems_lib
 from k15.data_types import Example, Problem
 from k15.rewards import thinking
 from k15.runtime import families
-from k15.vision import images
+from k15.vision import references
 
 # The k responses to a prompt ask for its tokens k times in an iteration, and
 # once more to learn from: encoded texts that are kept.
@@ -144,7 +144,7 @@ class Task:
 
 
 def build(
-  config: Any, tokenizer: Any, keep: images.Keep = images.forget
+  config: Any, tokenizer: Any, keep: references.Keep = references.forget
 ) -> Task:
   """Makes the task of a config; the same for the same config and seed.
 

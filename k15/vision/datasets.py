@@ -27,9 +27,11 @@ from k15 import streams
 from k15.data_types import ImageRef, Problem
 from k15.rewards import choices
 from k15.vision import images
+from k15.vision import references
 
 MARK = '<image>'  # in a prompt, where a picture stands
 MAX_PICTURES = 64  # of a row
+_MAX_BYTES = 64 << 20  # of a file that a row names, or holds as text
 _NUMBERED = re.compile(r'<image ?(\d{1,3})>')  # MMMU's, and MathVision's
 _DATA_URL = re.compile(r'data:image/[a-z.+-]{1,20};base64,')
 _LONGEST_LIST = 20000  # characters of options that are a text
@@ -55,7 +57,7 @@ def read_row(
   where: str,
   folder: pathlib.Path,
   seed: int,
-  keep: images.Keep = images.forget,
+  keep: references.Keep = references.forget,
 ) -> Problem:
   """The problem of a row of a public set.
 
@@ -78,8 +80,8 @@ def read_row(
     raise ValueError(f'{where}: {error}') from None
   if not found.pictures:
     raise ValueError(f'{where}: no picture')
-  references = references_of(found.pictures, where, folder, keep)
-  check_marks(found.prompt, len(references), where)
+  pictures = pictures_of(found.pictures, where, folder, keep)
+  check_marks(found.prompt, len(pictures), where)
   return Problem(
     id=found.id or where,
     prompt=found.prompt,
@@ -87,15 +89,15 @@ def read_row(
     domain=found.domain,
     difficulty=found.difficulty,
     discipline=found.discipline,
-    images=references,
+    images=pictures,
   )
 
 
-def references_of(
+def pictures_of(
   values: Any,
   where: str,
   folder: pathlib.Path,
-  keep: images.Keep = images.forget,
+  keep: references.Keep = references.forget,
 ) -> tuple[ImageRef, ...]:
   """The pictures of a row, opened, named and handed over one by one.
 
@@ -120,7 +122,7 @@ def references_of(
       pixels = images.decode(_data(value, folder))
     except ValueError as error:
       raise ValueError(f'{name}: {error}') from None
-    found.append(images.reference(pixels, name))
+    found.append(references.of_pixels(pixels, name))
     keep(found[-1], pixels)
   return tuple(found)
 
@@ -156,7 +158,7 @@ def _data(value, folder):
     raise ValueError(f'a {type(value).__name__}, not a picture')
   url = _DATA_URL.match(value)
   if url:
-    if len(value) > 4 * images.MAX_BYTES // 3 + 100:
+    if len(value) > 4 * _MAX_BYTES // 3 + 100:
       raise ValueError(f'{len(value)} letters, more than a picture may have')
     return base64.b64decode(value[url.end() :], validate=True)
   return _file(value, folder)
@@ -173,8 +175,8 @@ def _file(name, folder):
       raise ValueError(f'{name[:80]!r} is not in {folder}')
     if not path.is_file():
       raise ValueError(f'no file {name[:80]!r} in {folder}')
-    if path.stat().st_size > images.MAX_BYTES:
-      raise ValueError(f'{name[:80]!r} has more than {images.MAX_BYTES} bytes')
+    if path.stat().st_size > _MAX_BYTES:
+      raise ValueError(f'{name[:80]!r} has more than {_MAX_BYTES} bytes')
     return path.read_bytes()
   except (OSError, RuntimeError) as error:  # Its text repeats the name.
     reason = getattr(error, 'strerror', None) or type(error).__name__

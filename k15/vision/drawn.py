@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from k15.data_types import Problem
-from k15.vision import images
+from k15.vision import references
 
 LEVELS = 3
 _HELD_OUT_SHARE = 16  # as of arithmetic's texts, by the same hash
@@ -56,7 +56,7 @@ def of_picture(
   work: Sequence[str] = (),
 ) -> Drawn:
   """A problem about one picture; it stands in front of the question."""
-  image = images.reference(pixels, domain)
+  image = references.of_pixels(pixels, domain)
   problem = Problem(
     # Equal questions about two pictures are two problems.
     id=f'{domain}:{image.digest[:16]}:{question}',

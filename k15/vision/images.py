@@ -7,20 +7,14 @@ common formats are opened, and none that would grow beyond a bound.
 import hashlib
 import io
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from k15.data_types import ImageRef
-
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'TIFF')
 MAX_BYTES = 64 << 20  # of a file
 MAX_PIXELS = 64 << 20  # 8192 x 8192: 192 MiB of pixels
-
-# What keeps pixels: a store, or nothing.
-Keep = Callable[[ImageRef, np.ndarray], None]
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -68,13 +62,3 @@ def digest(pixels: np.ndarray) -> str:
   height, width, _ = pixels.shape
   head = f'k15 image 1|RGB|{height}x{width}|'.encode()
   return hashlib.sha256(head + pixels.tobytes()).hexdigest()
-
-
-def reference(pixels: np.ndarray, source: str) -> ImageRef:
-  """By which a problem names its picture."""
-  return ImageRef(digest(pixels), pixels.shape[0], pixels.shape[1], source)
-
-
-def forget(image: ImageRef, pixels: np.ndarray) -> None:
-  """A `Keep` that keeps nothing: the reference alone is of use."""
-  del image, pixels

@@ -1,8 +1,9 @@
 """Problems about pictures of the world, as small packages bring them.
 
-Kimi k1.5, section 2.5: real-world data "across varying grades that require
-graphic comprehension and reasoning, location guessing tasks, and data analysis
-that involves understanding complex charts".  What fits a small machine:
+Kimi k1.5, section 2.3.5: real-world data of "science questions across various
+grade levels that require graphical comprehension", "location guessing tasks",
+and "data analysis that involves understanding complex charts".  What fits a
+small machine:
 
   digits       numbers in 1,797 handwritten digits: read one, the larger of two,
                their sum (scikit-learn)

@@ -1,9 +1,9 @@
 """Text as a picture: the same problem, to be read before it is solved.
 
-Kimi k1.5, section 2.5: text-rendered data turns "textual content, including
-documents, code snippets, and structured data", into images, so that a model
-answers alike "whether the inputs are pure text or text rendered as images".
-The picture of a problem is on the side, held out or not, on which its text is.
+Kimi k1.5, section 2.3.5: "text documents, code snippets, and structured data"
+become images, so that a model "provides consistent responses regardless of
+whether the input is pure text or text rendered as images".  The picture of a
+problem is on the side, held out or not, on which its text is.
 
 Levels 0 to 2 are `rendering.STYLES`: clean; other fonts and places; turned,
 noisy and pale.  Besides any text problem there are small programs, whose output
@@ -17,7 +17,7 @@ import numpy as np
 
 from k15.data_types import Problem
 from k15.vision import drawn
-from k15.vision import images
+from k15.vision import references
 from k15.vision import rendering
 from k15.vision.drawn import Drawn
 
@@ -58,7 +58,7 @@ def as_picture(
   longest = _CODE_WIDTH if '\n' in text else rendering.TEXT_WIDTH
   style = rendering.STYLES[level]
   pixels = rendering.text_picture(text, style, rng, longest)
-  image = images.reference(pixels, f'{SOURCE}{level}')
+  image = references.of_pixels(pixels, f'{SOURCE}{level}')
   seen = dataclasses.replace(
     problem,
     id=PREFIX + problem.id,

@@ -140,7 +140,7 @@ def _font(name, size):
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-  """How text may look: k1.5's augmentations of OCR, whose numbers are NP.
+  """How text may look, as k1.5 augments its OCR data (appendix B); numbers NP.
 
   Attributes:
     fonts: some of matplotlib's.

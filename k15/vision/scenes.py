@@ -1,8 +1,9 @@
 """Problems without end about small scenes, each with one answer that is exact.
 
-Kimi k1.5, section 2.5 and appendix A: synthetic data of "spatial relationships,
-geometric patterns, and object interactions", a "controlled environment" with an
-"endless supply".  Which scenes is not published, and these are ours:
+Kimi k1.5, section 2.3.5: "procedurally created images and scenes" that train
+"understanding spatial relationships, geometric patterns, and object
+interactions", in a "controlled environment" with an "endless supply".  Which
+scenes is not published, and these are ours:
 
   count        how many circles there are, of a colour at the hardest level
   relation     what is left of, right of, above, below or between others

@@ -12,6 +12,7 @@ from k15.runtime import context
 from k15.runtime import families
 from k15.runtime import task as task_lib
 from k15.vision import images
+from k15.vision import references
 from k15.vision import rendered_text
 from k15.vision import scenes
 
@@ -27,7 +28,7 @@ def config_of(**changes):
   return config
 
 
-def make(config, keep=images.forget):
+def make(config, keep=references.forget):
   return families.MAKERS['pictures'](config, keep)
 
 

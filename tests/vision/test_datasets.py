@@ -19,6 +19,7 @@ from k15.data import rows
 from k15.data_types import Problem
 from k15.vision import datasets
 from k15.vision import images
+from k15.vision import references
 
 RNG = np.random.default_rng(0)
 RED, BLUE = (
@@ -104,12 +105,12 @@ PUBLISHED = dict(
 HERE = pathlib.Path('.')
 
 
-def read(kind, row, seed=0, keep=images.forget, folder=HERE):
+def read(kind, row, seed=0, keep=references.forget, folder=HERE):
   return datasets.read_row(kind, row, 'rows, row 3', folder, seed, keep)
 
 
-def references(values, folder=HERE):
-  return datasets.references_of(values, 'rows, row 3', folder)
+def pictures(values, folder=HERE):
+  return datasets.pictures_of(values, 'rows, row 3', folder)
 
 
 def digests(*pixels):
@@ -266,6 +267,13 @@ def test_a_picture_is_a_file_below_the_row_or_a_data_url(tmp_path):
   assert problem == Problem('own.jsonl:1', '<image>', '1')
 
 
+def test_geometry3k_is_a_file_to_train_on_too(tmp_path):
+  path = write(tmp_path, 'geometry3k', GEOMETRY3K)
+  fields = problems_lib.Fields(prompt='problem')
+  ((problem,)) = [e.problem for e in problems_lib.read_problems(path, fields)]
+  assert problem.digests == digests(RED) and problem.answer == '7.5'
+
+
 def test_verls_layout(tmp_path):
   row = dict(
     data_source='hiyouga/geometry3k',
@@ -297,7 +305,7 @@ def test_trls_layout(tmp_path):
 
 
 def test_references_come_back_from_a_prompt_set(tmp_path):
-  reference = images.reference(RED, 'somewhere')
+  reference = references.of_pixels(RED, 'somewhere')
   problem = Problem('a', 'what', '1', images=(reference,))
   assert own(tmp_path, problem_records.to_record(problem)) == [problem]
 
@@ -343,7 +351,7 @@ def test_a_parquet_file_of_structs_is_read_row_by_row(tmp_path):
 def test_broken_pictures_are_named(values, reason, tmp_path):
   (tmp_path.parent / 'secret.png').write_bytes(to_png(RED))
   with pytest.raises(ValueError, match=reason) as error:
-    references(values, tmp_path)
+    pictures(values, tmp_path)
   text = str(error.value)
   assert text.startswith('rows, row 3') and len(text) < 500
 
@@ -354,7 +362,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
   (tmp_path / 'secret.png').write_bytes(to_png(RED))
   (folder / 'link.png').symlink_to(tmp_path / 'secret.png')
   with pytest.raises(ValueError, match='is not in'):
-    references(['link.png'], folder)
+    pictures(['link.png'], folder)
 
 
 @pytest.mark.parametrize(

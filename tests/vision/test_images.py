@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 from k15.vision import images
+from k15.vision import references
 
 PIXELS = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
 
@@ -54,7 +55,7 @@ def test_the_digest_is_of_sides_and_bytes():
   turned = PIXELS.reshape(4, 6, 3)
   assert turned.tobytes() == PIXELS.tobytes()
   assert images.digest(turned) != expected
-  found = images.reference(PIXELS, 'here')
+  found = references.of_pixels(PIXELS, 'here')
   assert (found.height, found.width, found.source) == (6, 4, 'here')
   with pytest.raises(ValueError, match=r'float64 \(6, 4, 3\), not uint8'):
     images.digest(PIXELS / 255)
