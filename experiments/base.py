@@ -252,8 +252,8 @@ def _experiment():
       temperature=1.0, top_p=1.0,  # 0 takes the likeliest token; 1: of all
       # -- the stage 'evaluate': files, 'name:path' or a path, of MATH-500,
       # GSM8K, AIME, GPQA, HumanEval, MBPP, MultiPL-E, LiveCodeBench, Codeforces
-      # or your own with the fields of `task`; none: the held-out problems.  No
-      # stage trains on what is in them.
+      # MathVista, MMMU, MATH-Vision, Geometry3K, or your own with the fields of
+      # `task`; none: the held-out problems.  No stage trains on them.
       sets=(),
       # 'set:reward' and 'set:text with {prompt}' each, instead of the format's.
       rewards=(), templates=(),
