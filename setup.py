@@ -37,6 +37,7 @@ setuptools.setup(
     'numpy>=2.3,<3',
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.12,<0.13',
+    'pillow>=11.3,<14',
     'protobuf>=6.31,<8',
     'safetensors>=0.6,<1',
     'sympy>=1.14,<2',
@@ -47,6 +48,8 @@ setuptools.setup(
   extras_require={
     # Of use to those whose model is in such a file.
     'gguf': ['gguf>=0.19,<0.20'],
+    # Handwritten digits and photographs, as they come in these packages.
+    'images': ['scikit-image>=0.26,<0.27', 'scikit-learn>=1.7,<2'],
     # A sixth of all that is installed, for those whose files are Parquet.
     'parquet': ['pyarrow>=21'],
     # The reward service, and the generators of test cases.

@@ -66,7 +66,8 @@ def _experiment():
     task=dict(
       # Problems without end of whole numbers, 'arithmetic', or in words,
       # 'word_problems'; some that have several right forms of their answer,
-      # 'equal_answers'; 'file' reads them.
+      # 'equal_answers'; pictures beside arithmetic, 'pictures', see `vision`;
+      # 'file' reads them.
       name='arithmetic',
       # -- name='file': JSONL, JSON (an array) or Parquet.  A problem may lack
       # domain, discipline, difficulty, `id` and the solution that SFT needs.
@@ -258,8 +259,8 @@ def _experiment():
       temperature=1.0, top_p=1.0,  # 0 takes the likeliest token; 1: of all
       # -- the stage 'evaluate': files, 'name:path' or a path, of MATH-500,
       # GSM8K, AIME, GPQA, HumanEval, MBPP, MultiPL-E, LiveCodeBench, Codeforces
-      # or your own with the fields of `task`; none: the held-out problems.  No
-      # stage trains on what is in them.
+      # MathVista, MMMU, MATH-Vision, Geometry3K, or your own with the fields of
+      # `task`; none: the held-out problems.  No stage trains on them.
       sets=(),
       # 'set:reward' and 'set:text with {prompt}' each, instead of the format's.
       rewards=(), templates=(),
@@ -383,6 +384,20 @@ def _other_stages():
       needles=64,  # asked for at each length, NP
       measured_lengths=(),  # more than those of `lengths`, at each measure
       steps=1500, learning_rate=3e-5, end_learning_rate=3e-6,
+    ),
+    vision=dict(  # Of name='pictures'.
+      # Of the problems, training, held-out and warm-up ones alike; NP.  The
+      # others are texts that pictures show, and arithmetic of `task.kinds`.
+      image_share=0.5,
+      # In turns; also 'digits', 'photographs', 'coins' of the extra `images`.
+      domains=(
+        'count', 'relation', 'chart', 'pattern', 'interaction', 'text', 'code',
+        'table', 'stocks',
+      ),
+      levels=(0, 1, 2),  # of scenes, and of how badly texts are to be read
+      # Warm-up: chances to answer at once, else to say first what is seen, and
+      # then of a slip of the eye, noticed at once.  NP.
+      at_once_rate=0.5, read_rate=1.0, misread_rate=0.03,
     ),
     # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
     curation=dict(

@@ -45,12 +45,26 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
+class ImageRef:
+  """A picture by the hash of its pixels, which `vision.images` makes.
+
+  Height and width are in pixels; `source` says where it came from.
+  """
+
+  digest: str
+  height: int
+  width: int
+  source: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Problem:
   """A question with a checkable answer.
 
   `difficulty` is a static label in [0, 1], or None: there is none.  `domain`
   routes the reward and splits the curves of the report; `discipline` is the
-  subject within it.
+  subject within it.  `images` are its pictures, in the order of the '<image>'
+  in the prompt that say where they stand; without any, they stand in front.
   """
 
   id: str
@@ -59,6 +73,12 @@ class Problem:
   domain: str = ''
   difficulty: float | None = None
   discipline: str = ''
+  images: tuple[ImageRef, ...] = ()
+
+  @property
+  def digests(self) -> tuple[str, ...]:
+    """With the prompt, what is asked: two prompts may be of two pictures."""
+    return tuple(image.digest for image in self.images)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,9 @@ NUMBERS = {
   'training answer pairs': 14,
   'held-out answer pairs': 15,
   'options': 16,  # by question: the order of a multiple choice
+  'training pictures': 17,
+  'held-out pictures': 18,
+  'warm-up pictures': 19,  # problems and their worked solutions
   'problem sampler': 20,  # for a stage
   'updates': 21,  # for a stage, by iteration: what is left out, and the order
   'kept examples': 22,  # for a stage, by iteration: worked solutions, in RL

@@ -58,6 +58,10 @@ def _check_task(get):
     )
   keys.refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
   keys.refuse_above(get, 'task.min_steps', 'task.max_steps')
+  keys.check_members(
+    'vision.domains', get('vision.domains'), keys.PICTURE_DOMAINS
+  )
+  keys.check_members('vision.levels', get('vision.levels'), (0, 1, 2))
   template = get('task.template')
   keys.refuse(
     template and template.count('{prompt}') != 1,

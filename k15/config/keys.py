@@ -22,6 +22,11 @@ LIVE_REQUESTS = ('interrupt', 'drain', 'in_flight')
 QUESTION_TYPES = ('multiple choice', 'true/false', 'proof')
 # Kinds of pairs that reward models learn from: see `data/answer_pairs.py`.
 PAIR_KINDS = ('fraction', 'decimal', 'expression', 'unit', 'ordering')
+# Problems with pictures: see `data/picture_problems.py`.
+PICTURE_DOMAINS = (
+  'count', 'relation', 'chart', 'pattern', 'interaction', 'text', 'code',
+  'table', 'digits', 'photographs', 'coins', 'stocks',
+)  # fmt: skip
 # Kinds of paths.  Of what a run learns from, a fingerprint is kept, and other
 # content refused; what is kept out of training may change as long as the same
 # problems remain; tokens, certificates and outputs are nobody's input.
@@ -119,7 +124,7 @@ def documents(name: str, **more: Any) -> dict[str, Key]:
 # too.  Curation refuses by itself once RL has drawn from its prompts.
 FREE_GROUPS = ('curation', 'evaluation', 'mesh', 'saving')
 _TASK = dict(
-  name=('arithmetic', 'word_problems', 'equal_answers', 'file'),
+  name=('arithmetic', 'word_problems', 'equal_answers', 'pictures', 'file'),
   train_path=Key(free=True, path=INPUT),
   held_out_path=Key(free=True, path=INPUT),
   prompt_field=TEXT, answer_field=TEXT, response_field=TEXT, domain_field=TEXT,
@@ -132,6 +137,10 @@ _TASK = dict(
   train_problems='>= 1', held_out_problems='>= 1', answer_marker=TEXT,
   min_steps='>= 1 and <= 4', max_steps='>= 1 and <= 4',
   max_distractors='>= 0 and <= 2', new_templates_share=_SHARE,
+)  # fmt: skip
+_VISION = dict(
+  image_share=_SHARE, domains=ANY, levels=ANY,
+  at_once_rate=_SHARE, read_rate=_SHARE, misread_rate=_SHARE,
 )  # fmt: skip
 _CURATION = dict(
   evaluation_paths=Key(path=KEPT_OUT),
@@ -312,6 +321,7 @@ KEYS = {
   'checkpoint': Key(free=True, path=INPUT, program=True),
   'stages': Key(),
   **_group('task', _TASK),
+  **_group('vision', _VISION),
   **_group('tokenizer', dict(words=ANY), program=True),
   **_group('policy', _POLICY, program=True),
   **_group('rl', _RL),

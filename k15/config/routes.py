@@ -27,6 +27,8 @@ REWARDS = {
   'r1_latin': 'language',
   'r1_cjk': 'language',
 }
+# Rules by which benchmarks alone are judged: their answers can be guessed.
+FOR_EVALUATION = ('choice',)
 # Rewards that are models; the others are rules.
 MODELS = ('classic_rm', 'cot_rm')
 # What a rule says beside a model is a part that earns nothing.

@@ -92,7 +92,8 @@ def _check_evaluated_sets(get):
     )
   keys.refuse_missing('evaluation.sets', named['sets'].values())
   for reward in named['rewards'].values():
-    keys.check_members('evaluation.rewards', (reward,), routes.REWARDS)
+    known = (*routes.REWARDS, *routes.FOR_EVALUATION)
+    keys.check_members('evaluation.rewards', (reward,), known)
   for text in named['templates'].values():
     keys.refuse(
       '{prompt}' not in text,

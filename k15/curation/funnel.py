@@ -10,7 +10,8 @@ removes, and why; nothing here samples, reads or writes.  The steps, in order:
   question type       multiple choice, true/false, proof
   near duplicate      the same problem in nearly the same words
   trivial             solved nearly always: pass rate of 10 samples
-  guessable           right at least once in 8 answers without reasoning
+  guessable           right at least once in 8 answers without reasoning, or
+                      without the picture
   balance             tags of which there is too much
 """
 
@@ -86,13 +87,16 @@ def too_long(
 def exact_duplicates(problems: Sequence[Problem]) -> list[Removal]:
   """All but the first of equal prompts; all, where the answers disagree.
 
+  Prompts about other pictures are not equal.
+
   Texts that differ in case, white space or typeface are equal, and so are
   answers: of two answers to one question at least one is wrong, and nothing
   here knows which.
   """
   groups = collections.defaultdict(list)
   for problem in problems:
-    groups[near_duplicates.normal_form(problem.prompt)].append(problem)
+    form = near_duplicates.normal_form(problem.prompt)
+    groups[form, problem.digests].append(problem)
   removals = []
   for first, *others in groups.values():
     answers = {
@@ -171,14 +175,16 @@ def trivial(
 
 
 def guessable(
-  problems: Sequence[Problem], right: Sequence[Sequence[bool]]
+  problems: Sequence[Problem],
+  right: Sequence[Sequence[bool]],
+  reason: str = 'guessed right',
 ) -> list[Removal]:
   """Problems of which one guess, an answer without reasoning, is right.
 
   A guess that is right with probability p removes with 1 - (1 - p)^N.
   """
   return [
-    Removal(p, 'guessed right', f'{sum(row)} of {len(row)} guesses right')
+    Removal(p, reason, f'{sum(row)} of {len(row)} guesses right')
     for p, row in zip(problems, right, strict=True)
     if any(row)
   ]
@@ -205,7 +211,7 @@ def over_represented(
   """
   sizes = collections.Counter(tag_of(p) for p in problems)
   cap = cap_of(list(sizes.values()), max_per_tag, max_tag_share)
-  drawn = sorted(problems, key=lambda p: _draw(seed, p.prompt))
+  drawn = sorted(problems, key=lambda p: _draw(seed, p))
   turns, ranked = collections.Counter(), []
   for place, problem in enumerate(drawn):
     fifth = tag_of(problem), _fifth_of(problem.difficulty)
@@ -250,8 +256,9 @@ def cap_of(sizes: Sequence[int], max_per_tag: int, max_share: float) -> int:
   return cap
 
 
-def _draw(seed, prompt):
-  return hashlib.sha256(f'{seed} {prompt}'.encode()).digest()
+def _draw(seed, problem):
+  text = ' '.join([str(seed), problem.prompt, *problem.digests])
+  return hashlib.sha256(text.encode()).digest()
 
 
 def records_of(
@@ -291,6 +298,8 @@ def removal_record(removal: Removal) -> dict[str, Any]:
     reason=removal.reason,
     detail=removal.detail,
   )
+  if removal.problem.images:
+    record['images'] = removal.problem.digests
   if removal.other is not None:
     record |= dict(
       other_id=removal.other.id,

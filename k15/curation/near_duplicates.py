@@ -8,12 +8,16 @@ benchmarks; how copies are found is not published and this project's choice:
   duplicate  alike, with the same numbers and the same answer
   variant    alike, whatever the numbers and the answer: a template filled anew
 
+Of problems with pictures, only those of the same pictures are compared: "how
+many circles are there?" is another problem for each.
+
 "Alike" is the Jaccard similarity of the sets of word pairs.  MinHash LSH
 (datasketch) proposes candidates and the exact similarity decides, so the only
 error of the hashing is to miss a pair: at similarity s, one of 42 bands of 3
 hashes agrees with probability 1 - (1 - s^3)^42, which is 0.9995 at 0.55.
 """
 
+import collections
 import dataclasses
 import re
 import unicodedata
@@ -102,16 +106,35 @@ def similarity(a: frozenset[str], b: frozenset[str]) -> float:
 
 
 class Known:
-  """Problems that a text may repeat word for word.
+  """Problems that a text, with the same pictures or none, may repeat.
 
-  A text does so if it has the same normal form, or holds that of a problem:
-  with an instruction before or after it, say.  A problem of less than 32
+  It does so if it has the same normal form, or holds that of a problem word for
+  word: with an instruction before or after it, say.  A problem of less than 32
   letters has to be a line or a sentence of the text, and one of less than 12
   all of it.  Where digits go on before or after it, it is another problem.
   """
 
   def __init__(self, problems: Sequence[Problem]):
     self.problems = tuple(problems)
+    by_pictures = collections.defaultdict(list)
+    for problem in problems:
+      by_pictures[problem.digests].append(problem)
+    self._texts = {k: _Texts(found) for k, found in by_pictures.items()}
+
+  def find(self, text: str, digests: tuple[str, ...] = ()) -> Match | None:
+    """The problem that a text is or holds; a look-up for each letter.
+
+    Args:
+      digests: of the pictures beside the text, in their order.
+    """
+    texts = self._texts.get(digests)
+    return texts.find(text) if texts else None
+
+
+class _Texts:
+  """The problems of the same pictures."""
+
+  def __init__(self, problems):
     self._whole: dict[str, Problem] = {}
     self._anchored: dict[str, list[str]] = {}
     for problem in problems:
@@ -122,8 +145,7 @@ class Known:
       if len(form) >= _ANCHOR:
         self._anchored.setdefault(form[:_ANCHOR], []).append(form)
 
-  def find(self, text: str) -> Match | None:
-    """The problem that a text is or holds; a look-up for each letter."""
+  def find(self, text):
     if not self._whole:
       return None
     form = normal_form(text)
@@ -176,7 +198,7 @@ def find(
   for item in _items(against):
     index.add(item)
   for i, item in enumerate(_items(problems)):
-    match = known.find(item.problem.prompt)
+    match = known.find(item.problem.prompt, item.problem.digests)
     if not match or match.kind != 'exact':
       best = index.best(item, duplicate_similarity, variant_similarity)
       match = best or match
@@ -211,19 +233,29 @@ class _Index:
     self._hashes = _datasketch().MinHashLSH(
       num_perm=_PERMUTATIONS, params=(BANDS, ROWS)
     )
+    # Few are asked about the same pictures: these are compared without hashes,
+    # of which thousands of the same question would all be candidates.
+    self._of_pictures = collections.defaultdict(list)
 
   def add(self, item):
-    if item.shingles:
+    digests = item.problem.digests
+    if item.shingles and digests:
+      self._of_pictures[digests].append(item)
+    elif item.shingles:
       self._hashes.insert(len(self._items), item.hashes)
       self._items.append(item)
+
+  def _candidates(self, item):
+    if item.problem.images:
+      return self._of_pictures[item.problem.digests]
+    return [self._items[i] for i in sorted(self._hashes.query(item.hashes))]
 
   def best(self, item, duplicate_similarity, variant_similarity):
     """The most similar match, or None."""
     if not item.shingles:
       return None
     best = None
-    for i in sorted(self._hashes.query(item.hashes)):
-      other = self._items[i]
+    for other in self._candidates(item):
       score = similarity(item.shingles, other.shingles)
       kind = None
       if score >= duplicate_similarity and _is_same(item, other):

@@ -1,8 +1,9 @@
 """Sets of problems to evaluate on, each with its prompt and its reward.
 
 The format of a file is known by its fields: MATH-500's, GSM8K's, AIME's,
-GPQA's, HumanEval's, MBPP's, MultiPL-E's, LiveCodeBench's, Codeforces', or that
-of the user's own problems, as `config.task` names its fields.
+GPQA's, HumanEval's, MBPP's, MultiPL-E's, LiveCodeBench's, Codeforces', with
+pictures MathVista's, MMMU's, MATH-Vision's, Geometry3K's, or that of the user's
+own problems, as `config.task` names its fields.
 """
 
 import dataclasses
@@ -24,6 +25,8 @@ from k15.rewards.code import datasets
 from k15.rewards.code import multipl_e
 from k15.rewards.code import programs
 from k15.rewards.sandbox import languages
+from k15.vision import datasets as picture_sets
+from k15.vision import references
 
 _MATH = (
   '{prompt}\n\nReason step by step, and put the final answer in \\boxed{}.'
@@ -34,6 +37,10 @@ _HUMANEVAL = (
 )
 _MBPP = '{prompt} Answer with the whole program in one ```python block.'
 _GPQA = '{prompt}\n\nReason step by step, and put the letter in \\boxed{}.'
+_PICTURE = (
+  '{prompt}\n\nReason step by step, and put the final answer, or the letter of'
+  ' the option, in \\boxed{}.'
+)
 _OPTIONS = (
   'Correct Answer', 'Incorrect Answer 1', 'Incorrect Answer 2',
   'Incorrect Answer 3',
@@ -79,6 +86,19 @@ FORMATS = {
   'mbpp': Format(
     ('task_id', 'code', 'test_list'), ('text', 'prompt'), 'code_tests', _MBPP
   ),
+  # Those with pictures have fields of others too, and come first.
+  'mathvista': Format(
+    ('pid', 'question_type', 'answer_type'), ('question',), 'choice', _PICTURE
+  ),
+  'mmmu': Format(
+    ('options', 'question_type', 'image_1'), ('question',), 'choice', _PICTURE
+  ),
+  'mathvision': Format(
+    ('options', 'decoded_image', 'level'), ('question',), 'choice', _PICTURE
+  ),
+  'geometry3k': Format(
+    ('images', 'problem', 'answer'), ('problem',), 'math_answers', _MATH
+  ),
   'gsm8k': Format(('question', 'answer'), ('question',), 'math_answers', _MATH),
   'math': Format(('problem',), ('problem',), 'math_answers', _MATH),
   'own': Format((), (), '', '{prompt}'),
@@ -89,7 +109,8 @@ FORMATS = {
 class EvalSet:
   """Attributes:
   name: of the set.
-  reward: a name of `routes.REWARDS`; '' is by domain, as in training.
+  reward: a name of `routes.REWARDS` or `routes.FOR_EVALUATION`; '' is by
+    domain, as in training.
   problems: their prompts are what the template makes of them.
   absent: languages of which this machine has no interpreter; their problems
     are left out.
@@ -101,13 +122,16 @@ class EvalSet:
   absent: tuple[str, ...] = ()
 
 
-def read(config: Any, is_chat: bool) -> list[EvalSet]:
+def read(
+  config: Any, is_chat: bool, keep: references.Keep = references.forget
+) -> list[EvalSet]:
   """The sets of `config.evaluation`, in its order.
 
   Args:
     config: the whole.
     is_chat: whether prompts become turns of a chat; otherwise a line break
       ends those of a known format.
+    keep: gets the pictures.
 
   Raises:
     ValueError: a malformed file; says which and where.
@@ -122,7 +146,10 @@ def read(config: Any, is_chat: bool) -> list[EvalSet]:
     end = config.task.prompt_suffix if kind == 'own' else end
     template = FORMATS[kind].template + end
     template = templates.get(name, template)
-    problems = _read_problems(config, path, kind)
+    problems = _read_problems(config, path, kind, keep)
+    unknown = sum(not problem.answer for problem in problems)
+    if unknown:
+      raise ValueError(f'{path}: {unknown} problems have no answer')
     # Services have interpreters of their own.
     absent = () if config.reward.services else _absent(problems, kind)
     asked = [p for p in problems if p.domain not in absent]
@@ -199,14 +226,17 @@ def kept_out(config: Any) -> dict[str, list[Problem]]:
     # of reading could make two texts of one problem, and one would not be
     # found.
     kinds.setdefault(path, 'own' if is_own else format_of(path))
-  return {
-    path: _prompts(path, FORMATS[kind].prompts)
+  return {path: _kept_out(config, path, kind) for path, kind in kinds.items()}
+
+
+def _kept_out(config, path, kind) -> list[Problem]:
+  if kind in picture_sets.READERS:
+    return _read_pictured(config, path, kind)
+  if FORMATS[kind].reward == 'code_tests' or kind == 'gpqa':
     # Texts alone are compared; the tests of a set need not even be readable
     # here.
-    if FORMATS[kind].reward == 'code_tests' or kind == 'gpqa'
-    else _read_texts(config, path, kind, may_lack_answers=True)
-    for path, kind in kinds.items()
-  }
+    return _prompts(path, FORMATS[kind].prompts)
+  return _read_texts(config, path, kind, may_lack_answers=True)
 
 
 def _prompts(path, fields) -> list[Problem]:
@@ -222,7 +252,17 @@ def _prompts(path, fields) -> list[Problem]:
   return problems
 
 
-def _read_problems(config, path, kind) -> list[Problem]:
+def _read_pictured(config, path, kind, keep=references.forget) -> list[Problem]:
+  folder = pathlib.Path(path).parent
+  return [
+    picture_sets.read_row(kind, row, where, folder, config.seed, keep)
+    for _, where, row in rows.read_rows(path)
+  ]
+
+
+def _read_problems(config, path, kind, keep) -> list[Problem]:
+  if kind in picture_sets.READERS:
+    return _read_pictured(config, path, kind, keep)
   makers = {
     'livecodebench': contests.livecodebench,
     'codeforces': contests.codeforces,
@@ -242,7 +282,7 @@ def _read_problems(config, path, kind) -> list[Problem]:
     records = [datasets.to_record(p) for p in problems]
     names = ('id', 'prompt', 'answer', 'domain')
     return [Problem(**{name: r[name] for name in names}) for r in records]
-  return _read_texts(config, path, kind)
+  return _read_texts(config, path, kind, keep=keep)
 
 
 def _read_records(path, make) -> list[Problem]:
@@ -282,7 +322,9 @@ def gpqa(row: dict[str, Any], seed: int) -> dict[str, Any]:
   )
 
 
-def _read_texts(config, path, kind, may_lack_answers=False) -> list[Problem]:
+def _read_texts(
+  config, path, kind, may_lack_answers=False, keep=references.forget
+) -> list[Problem]:
   """Problems whose answers are texts."""
   if kind == 'own':
     fields, answer_of = problems_lib.Fields.of(config.task), None
@@ -298,7 +340,7 @@ def _read_texts(config, path, kind, may_lack_answers=False) -> list[Problem]:
     fields = dataclasses.replace(fields, domain='subject')
     answer_of = functools.partial(_math_answer, may_lack_answers)
   examples = problems_lib.read_problems(
-    path, fields, may_lack_answers, answer_of
+    path, fields, may_lack_answers, answer_of, keep
   )
   return [example.problem for example in examples]
 

@@ -23,6 +23,8 @@ from k15 import streams
 from k15.data import rows
 from k15.data_types import Example, Problem
 from k15.rewards.answers import verify
+from k15.vision import datasets
+from k15.vision import references
 
 _MATHEMATICS = 'mathematics'
 
@@ -75,11 +77,13 @@ def read_problems(
   fields: Fields = Fields(),
   may_lack_answers: bool = False,
   answer_of: Callable[[dict[str, Any], str], str] | None = None,
+  keep: references.Keep = references.forget,
 ) -> list[Example]:
   """Reads a JSONL, JSON or Parquet file, in its order.
 
   A row may have an `id`; by default it is the name of the file and the number
-  of the line.
+  of the line.  It may have `images`, or be laid out as verl and TRL do: see
+  `k15.vision.datasets`.
 
   Args:
     path: ends with .jsonl, .json (an array of objects) or .parquet; JSONL may
@@ -88,23 +92,30 @@ def read_problems(
     may_lack_answers: whether a row may have no answer, an empty one, or a
       number that is not finite; the answer then is ''.
     answer_of: (row, place) -> answer, where no single field has it.
+    keep: gets the pictures.
 
   Raises:
     FileNotFoundError: no such file.
     ValueError: a row is not what it should be; says which and why.
   """
-  examples, seen = [], {}
+  examples, seen, folder = [], {}, pathlib.Path(path).parent
   for number, where, row in rows.read_rows(path):
+    row = _flattened(row, fields, where)
+    prompt = _text(row, fields.prompt, where)
+    pictures = datasets.pictures_of(row.get('images'), where, folder, keep)
+    if pictures:
+      datasets.check_marks(prompt, len(pictures), where)
     example = Example(
       Problem(
         id=_label(row, 'id') or f'{pathlib.Path(path).name}:{number}',
-        prompt=_text(row, fields.prompt, where),
+        prompt=prompt,
         answer=answer_of(row, where)
         if answer_of
         else _answer(row, fields, where, may_lack_answers),
         domain=_label(row, fields.domain),
         difficulty=_difficulty(row, fields.difficulty, fields.hardest, where),
         discipline=_label(row, fields.discipline),
+        images=pictures,
       ),
       response=_response(row, fields.response, where),
     )
@@ -117,6 +128,13 @@ def read_problems(
   if not examples:
     raise ValueError(f'{path}: no problems in it')
   return examples
+
+
+def _flattened(row, fields, where):
+  try:
+    return datasets.flattened(row, fields.prompt, fields.answer)
+  except ValueError as error:
+    raise ValueError(f'{where}: {error}') from None
 
 
 def split_held_out(
@@ -286,7 +304,8 @@ def _difficulty(row, field, most, where):
 
 
 def _prompt_key(example):
-  return ' '.join(example.problem.prompt.split())
+  problem = example.problem
+  return ' '.join(problem.prompt.split()), problem.digests
 
 
 def _loose_text(record, field, where):

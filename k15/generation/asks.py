@@ -86,7 +86,10 @@ def of_problem(
   Args:
     tokens: what becomes of it, chat template and all.
   """
-  key = digest(facts, group_id, [int(token) for token in tokens])
+  # Two pictures may be asked the same.
+  key = digest(
+    facts, group_id, [int(token) for token in tokens], *problem.digests
+  )
   return [
     Ask(
       problem=problem,

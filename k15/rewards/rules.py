@@ -151,6 +151,12 @@ def is_correct(response_text: str, reference: str, marker: str) -> bool:
   return number is not None and number == _rational(reference)
 
 
+def verify_exact(response: str, reference: str, *, marker: str) -> Verdict:
+  """`is_correct` as a verdict."""
+  right = is_correct(response, reference, marker)
+  return Verdict('correct' if right else 'wrong')
+
+
 def _rational(text):
   """The plain number a text is, or None."""
   if len(text) > MAX_NUMBER_LENGTH:

@@ -299,7 +299,7 @@ def answer_of(response: str, reward: str, marker: str) -> str | None:
     reward: what judges it, a name of `routes.REWARDS`.
     marker: of exact_answer.
   """
-  if reward == 'math_answers':
+  if reward in ('math_answers', 'choice'):
     return verify.final_answer(response) or None
   if reward == 'exact_answer':
     return rules.final_answer(response, marker) or None
@@ -310,7 +310,8 @@ def answer_of(response: str, reward: str, marker: str) -> str | None:
 
 def equal_by(reward: str) -> Callable[[str, str], bool]:
   """Whether two answers are one: as mathematics, or letter by letter."""
-  return _same_mathematics if reward == 'math_answers' else operator.eq
+  is_mathematics = reward in ('math_answers', 'choice')
+  return _same_mathematics if is_mathematics else operator.eq
 
 
 def _same_mathematics(answer, other):

@@ -80,6 +80,7 @@ def record_of(ask: Ask, journal: Journal) -> Record:
     stop=written.stop.value,
     domain=problem.domain,
     difficulty=problem.difficulty,
+    **(dict(images=problem.digests) if problem.images else {}),
   )
 
 

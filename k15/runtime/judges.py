@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k15.config import routes as routes_lib
+from k15.rewards import choices
 from k15.rewards import client as client_lib
 from k15.rewards import rules
 from k15.rewards import scoring
@@ -22,7 +23,6 @@ from k15.rewards.answers import verify
 from k15.rewards.code import programs
 from k15.rewards.sandbox import pool as pool_lib
 from k15.rewards.sandbox import walls
-from k15.rewards.verdict import Verdict
 from k15.runtime import model_rewards
 from k15.runtime import task as task_lib
 
@@ -61,7 +61,7 @@ def make_judges(
   """The named rewards of a config.
 
   Args:
-    names: of routes.REWARDS.
+    names: of routes.REWARDS, or of routes.FOR_EVALUATION.
     resources: gets what has to be closed: sandboxes, worker processes.
     workdir: see `make_scorer`.
 
@@ -81,19 +81,14 @@ def make_judges(
 def _exact_answer(config, resources):
   del resources
   marker = config.task.answer_marker
-
-  def judge(response, reference):
-    right = rules.is_correct(response, reference, marker)
-    return Verdict('correct' if right else 'wrong')
-
-  return judge
+  return functools.partial(rules.verify_exact, marker=marker)
 
 
-def _math_answers(config, resources):
+def _by_answers(verify, config, resources):
   # As many workers as threads that may ask: none waits for another's.
   pool = fallback.Pool(config.reward.threads)
   resources.callback(pool.close)
-  return functools.partial(verify.verify, pool=pool)
+  return functools.partial(verify, pool=pool)
 
 
 def _code_tests(config, resources):
@@ -126,7 +121,8 @@ def _r1_language(script, config, resources):
 # their own.
 _MAKERS = {
   'exact_answer': _exact_answer,
-  'math_answers': _math_answers,
+  'math_answers': functools.partial(_by_answers, verify.verify),
+  'choice': functools.partial(_by_answers, choices.verify),
   'code_tests': _code_tests,
   'r1_format': _r1_format,
   'r1_latin': functools.partial(_r1_language, 'latin'),

@@ -21,6 +21,7 @@ from k15.data import problems as problems_lib
 from k15.data_types import Example, Problem
 from k15.rewards import thinking
 from k15.runtime import families
+from k15.vision import references
 
 # The k responses to a prompt ask for its tokens k times in an iteration, and
 # once more to learn from: encoded texts that are kept.
@@ -142,8 +143,13 @@ class Task:
     return messages
 
 
-def build(config: Any, tokenizer: Any) -> Task:
+def build(
+  config: Any, tokenizer: Any, keep: references.Keep = references.forget
+) -> Task:
   """Makes the task of a config; the same for the same config and seed.
+
+  Args:
+    keep: gets the pixels of all pictures, of those that are evaluated too.
 
   Raises:
     ValueError: a malformed file, with the line's number; a prompt longer than
@@ -155,7 +161,7 @@ def build(config: Any, tokenizer: Any) -> Task:
   # No file of problems is needed, or read, that nothing asks.
   if set(config.stages) == {'evaluate'} and config.evaluation.sets:
     make = _nothing
-  train, held_out, examples = make(config)
+  train, held_out, examples = make(config, keep)
   task = Task(
     tokenizer=tokenizer,
     prompt_suffix=config.task.prompt_suffix,
@@ -183,7 +189,8 @@ def build(config: Any, tokenizer: Any) -> Task:
   parts = families.parts_of(config.task.name, task.held_out)
   task = dataclasses.replace(task, parts=parts)
   if 'evaluate' in config.stages:
-    task = dataclasses.replace(task, sets=_sets(config, task))
+    task = dataclasses.replace(task, sets=_sets(config, task, keep))
+  _refuse_pictures(task)
   return task
 
 
@@ -200,7 +207,8 @@ def _without_kept_out(config, task):
   )
 
   def without(label, entries, problem_of):
-    found = [kept_out.find(problem_of(entry).prompt) for entry in entries]
+    problems = map(problem_of, entries)
+    found = [kept_out.find(p.prompt, p.digests) for p in problems]
     counts = collections.Counter(names[id(f.other)] for f in found if f)
     if counts:
       print(
@@ -224,9 +232,21 @@ def _without_kept_out(config, task):
   )
 
 
-def _sets(config, task):
+def _refuse_pictures(task):
+  """No policy reads them: text alone would be asked, and nobody would know."""
+  problems = [*task.train, *task.held_out, *(e.problem for e in task.examples)]
+  problems += [problem for found in task.sets for problem in found.problems]
+  for problem in problems:
+    if problem.images:
+      raise ValueError(
+        f'{problem.id!r} has {len(problem.images)} pictures, and the policy'
+        ' reads none'
+      )
+
+
+def _sets(config, task, keep):
   """What the stage 'evaluate' asks; the held-out problems, if nothing else."""
-  sets = evaluation_sets.read(config, task.is_chat)
+  sets = evaluation_sets.read(config, task.is_chat, keep)
   if not config.evaluation.sets:
     sets = [task.held_out_set()]
   encode = dataclasses.replace(task, prompt_suffix='').encode_prompt
@@ -341,17 +361,18 @@ def sft_pairs(
   return kept, len(pairs) - len(kept)
 
 
-def _nothing(config):
+def _nothing(config, keep):
   """Of a run that only evaluates, on sets of its own."""
-  del config
+  del config, keep
   return [], [], []
 
 
-def _file(config):
+def _file(config, keep):
   """All problems of the files, in the order in which they are taken."""
-  everything = _read(config, 'train_path')
+  everything = _read(config, 'train_path', keep)
   if config.task.held_out_path:
-    examples, held_out = everything, _read(config, 'held_out_path')
+    examples = everything
+    held_out = _read(config, 'held_out_path', keep)
   else:
     # Curation alone needs none, and would take them from the prompt set.
     is_alone = tuple(config.stages) == ('curate',)
@@ -363,12 +384,12 @@ def _file(config):
   return _ordered(config, examples), _ordered(config, held_out), worked
 
 
-def _read(config, key):
+def _read(config, key, keep):
   """The examples of a user's file."""
   may_lack = config.task.drop_unusable or 'curate' in config.stages
   path = config.task[key]
   fields = problems_lib.Fields.of(config.task)
-  examples = problems_lib.read_problems(path, fields, may_lack)
+  examples = problems_lib.read_problems(path, fields, may_lack, keep=keep)
   if not any(example.problem.answer for example in examples):
     raise ValueError(
       f'{path}: no problem has an answer in task.answer_field,'
@@ -386,7 +407,8 @@ def _ordered(config, examples):
   def draw(problem):
     # By its own hash each problem keeps its place among the others when rows
     # are added to the file or taken out of it.
-    text = f'{config.seed}\n{problem.prompt}'
+    parts = str(config.seed), problem.prompt, *problem.digests
+    text = '\n'.join(parts)
     return hashlib.sha256(text.encode()).digest()
 
   return sorted(problems, key=draw)

@@ -14,6 +14,7 @@ from k15.checkpoints import models
 from k15.config import stages
 from k15.data.evaluation_sets import EvalSet
 from k15.devices import hosts
+from k15.runtime import agreement
 from k15.runtime import evaluation
 from k15.runtime.context import Context
 from k15.stages import answered_sets
@@ -63,6 +64,9 @@ def measured(
   found = {f'{key}_after_{stage}': result[key] for key in keys}
   if context.task.parts:
     found[f'parts_after_{stage}'] = _parts(context, stage, records)
+  pairs = agreement.of_records(context, records)
+  if pairs:
+    found[f'agreement_after_{stage}'] = pairs
   return found | dict(
     held_out_problems=len(context.task.held_out), seed=context.config.seed
   )

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from k15.data import problem_records
 from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
 
 
@@ -305,7 +306,7 @@ def _check_trajectory(trajectory):
 def _group_index(group):
   return {
     'group_id': group.group_id,
-    'problem': dataclasses.asdict(group.problem),
+    'problem': problem_records.to_record(group.problem),
     'opened_at': int(group.opened_at),
     'trajectories': [
       {
@@ -321,7 +322,8 @@ def _group_index(group):
 
 def _group_from_index(entry, pieces):
   """Rebuilds a group; `pieces` yields (tokens, logprobs) of its segments."""
-  group_id, problem = entry['group_id'], Problem(**entry['problem'])
+  group_id = entry['group_id']
+  problem = problem_records.from_record(entry['problem'])
   trajectories = tuple(
     Trajectory(
       group_id,

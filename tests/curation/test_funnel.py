@@ -11,7 +11,7 @@ import pytest
 from benchmarks.quality import public_data
 from k15.curation import funnel
 from k15.data import problems as problems_lib
-from k15.data_types import Problem
+from k15.data_types import ImageRef, Problem
 
 
 def _problem(name, prompt=None, answer='1', **fields):
@@ -264,3 +264,16 @@ def test_the_table_has_a_line_a_step_and_a_reason():
 def test_tags_are_counted_before_and_after_the_balance():
   kept = PROBLEMS[4:]
   assert funnel.tag_counts(kept, _steps()) == {'m / x': [3, 2]}
+
+
+def test_of_two_pictures_the_same_is_asked_twice():
+  a, b = (
+    (ImageRef('a', 8, 8, ''),),
+    (ImageRef('b', 8, 8, ''),),
+  )
+  problems = [
+    _problem('1', 'How many?', '2', images=a),
+    _problem('2', 'How many?', '3', images=b),
+    _problem('3', 'how many', '3', images=b),
+  ]
+  assert _ids(funnel.exact_duplicates(problems)) == ['3']

@@ -3,7 +3,7 @@
 import pytest
 
 from k15.curation import near_duplicates
-from k15.data_types import Problem
+from k15.data_types import ImageRef, Problem
 
 STORY = (
   'Josie received $50 as a gift. She plans to buy two tapes that cost $9 each'
@@ -150,3 +150,25 @@ def test_hashing_finds_what_its_numbers_promise():
   # At similarity s a pair is found with 1 - (1 - s^3)^42: 0.9995 at 0.55.
   promise = 1 - (1 - 0.55**3) ** near_duplicates.BANDS
   assert near_duplicates.ROWS == 3 and promise > 0.999
+
+
+def _seen(prompt, answer, *digests):
+  images = tuple(ImageRef(digest, 8, 8, '') for digest in digests)
+  return Problem(f'{prompt} {digests}', prompt, answer, images=images)
+
+
+ASKED = 'How many red circles are there in this picture of shapes?'
+
+
+def test_other_pictures_are_other_problems():
+  problems = [
+    _seen(ASKED, '2', 'a'), _seen(ASKED, '2', 'b'), _seen(ASKED, '2'),
+    _seen(ASKED, '2', 'a', 'b'), _seen(f'Now: {ASKED}', '2', 'a'),
+  ]  # fmt: skip
+  assert list(near_duplicates.find_within(problems, 0.55)) == [4]
+  evaluated = [_seen(ASKED, '9', 'b')]
+  found = near_duplicates.find(problems, evaluated, 0.55, 0.8)
+  assert {i: match.kind for i, match in found.items()} == {1: 'exact'}
+  known = near_duplicates.Known(evaluated)
+  assert known.find(ASKED) is None and known.find(ASKED, ('a',)) is None
+  assert known.find(f'{ASKED} Think first.', ('b',)).kind == 'extension'

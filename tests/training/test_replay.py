@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from k15.data_types import Problem, Segment, StopReason
+from k15.data_types import ImageRef, Problem, Segment, StopReason
 from k15.training import replay
 
 PROBLEMS = [
@@ -322,3 +322,14 @@ def test_states_from_before_there_were_parts_are_read():
   buffer.set_state(state | dict(index=index))
   first = buffer.groups[0].trajectories[0]
   assert (first.reward, first.parts, first.accuracy) == (0.1, {}, 0.1)
+
+
+def test_pictures_are_restored_by_their_hashes(tmp_path):
+  images = (ImageRef('d' * 64, 32, 48, 'scenes'),)
+  seen = dataclasses.replace(PROBLEMS[0], id='seen', images=images)
+  buffer = replay.ReplayBuffer()
+  buffer.open([seen, *PROBLEMS], iteration=0, group_size=1)
+  state = buffer.get_state()
+  other = replay.ReplayBuffer()
+  other.set_state(state)
+  assert [group.problem for group in other.groups] == [seen, *PROBLEMS]

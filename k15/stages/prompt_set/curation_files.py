@@ -1,6 +1,5 @@
 """What the stage 'curate' leaves on disk, and what that was made of."""
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import Any
 from k15 import files
 from k15.checkpoints import stage_inputs
 from k15.curation import funnel
+from k15.data import problem_records
 from k15.data import problems as problems_lib
 from k15.data_types import Problem
 from k15.devices import fingerprints
@@ -59,7 +59,7 @@ def name_model(context: Context, params: Any) -> str:
 
 
 def _plain(problems):
-  return [dataclasses.astuple(problem) for problem in problems]
+  return [tuple(problem_records.to_record(p).values()) for p in problems]
 
 
 def recorded(folder: pathlib.Path) -> dict[str, str]:
@@ -88,7 +88,7 @@ def write(
   inputs: dict[str, str],
 ) -> None:
   """funnel.json last: with it, the stage is done."""
-  rows = [dataclasses.asdict(problem) for problem in problems]
+  rows = [problem_records.to_record(problem) for problem in problems]
   files.replace_jsonl(folder / 'prompts.jsonl', rows)
   removed = [
     dict(step=step.name) | funnel.removal_record(removal)

@@ -178,9 +178,24 @@ def _by_guesses(config, task, found, draw):
   # for an answer with a word after it.
   def guessed():
     values = draw('guesses', found.problems, c.guesses, form, has_ended=True)
-    return funnel.guessable(found.problems, values > 0)
+    removals = funnel.guessable(found.problems, values > 0)
+    left = funnel.without(found.problems, removals)
+    seen = [p for p in left if p.images]
+    if not seen:
+      return removals
+    # Who answers without the picture has not read it.
+    blind = list(map(without_pictures, seen))
+    values = draw('blind guesses', blind, c.guesses, form, has_ended=True)
+    reason = 'guessed right without the picture'
+    return removals + funnel.guessable(seen, values > 0, reason)
 
   found.apply(guessed, '' if c.guesses else 'left out: curation.guesses is 0')
+
+
+def without_pictures(problem: Problem) -> Problem:
+  """The problem as text alone, without the marks of its pictures."""
+  prompt = problem.prompt.replace('<image>', '').strip()
+  return dataclasses.replace(problem, prompt=prompt, images=())
 
 
 def _draw(
@@ -241,7 +256,8 @@ def asks_of(
   suffix, prefix, max_tokens = form
   for problem in problems:
     text = problem.prompt + suffix
-    key = asks_lib.digest(text, prefix, max_tokens, temperature, model, seed)
+    facts = text, prefix, max_tokens, temperature, model, seed
+    key = asks_lib.digest(*facts, *problem.digests)
     # 28 bits: two keys that begin alike share their random numbers.
     group_id, judge = ids[int(key[:7], 16)], judge_of(problem)
     asks += [

@@ -204,6 +204,7 @@ def trajectory_records(
       stop=t.stop.value,
       versions=[s.policy_version for s in t.segments],
       segments=[len(s.tokens) for s in t.segments],
+      **(dict(images=problem.digests) if problem.images else {}),
     )
     for problem, t in chosen
   ]

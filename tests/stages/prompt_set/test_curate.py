@@ -10,7 +10,8 @@ import small_run
 from k15 import files
 from k15 import recipe
 from k15.curation import labels
-from k15.data_types import StopReason
+from k15.data import problem_records
+from k15.data_types import ImageRef, Problem, StopReason
 from k15.generation import writers as writers_lib
 from k15.generation.asks import Written
 from k15.runtime import context as context_lib
@@ -107,7 +108,7 @@ def test_what_is_written_accounts_for_every_problem(tmp_path):
   folder = tmp_path / 'run/curation'
   kept = files.read_jsonl(folder / 'prompts.jsonl')
   removed = files.read_jsonl(folder / 'removed.jsonl')
-  assert kept == [dataclasses.asdict(problem) for problem in problems]
+  assert kept == [problem_records.to_record(problem) for problem in problems]
   context = small_run.make_context(tmp_path, **SAMPLED)
   ids = [record['id'] for record in kept + removed]
   assert sorted(ids) == sorted(p.id for p in context.task.train)
@@ -327,3 +328,45 @@ def test_rollout_samples_do_not_hang_on_their_neighbours(tmp_path):
   assert len(together) == 10 and alone.items() <= together.items()
   assert len(set(together.values())) > 5
   context.scorer.close()
+
+
+def _images(digest):
+  return (ImageRef(digest * 64, 8, 8, ''),)
+
+
+def test_what_is_solved_without_its_picture_goes(tmp_path):
+  context = small_run.make_context(tmp_path, **SAMPLED)
+  problems = [
+    Problem('a', 'how <image>many', '2', images=_images('a')),
+    Problem('b', 'how <image>many', '3', images=_images('b')),
+    Problem('c', '<image>tall', '4', images=_images('c')),
+    Problem('d', 'as text', '5'),
+  ]
+  asked = collections.Counter()
+
+  class Blind(Writer):
+    def __call__(self, asks):
+      for ask in asks:
+        asked[ask.problem.prompt, bool(ask.problem.images)] += 1
+      return super().__call__(asks)
+
+  # Who sees none, guesses what is tall; who sees the others, guesses none.
+  writer = Blind(lambda prompt, is_guess, k: prompt == 'tall')
+  task = dataclasses.replace(context.task, train=problems)
+  context = dataclasses.replace(context, task=task)
+  try:
+    kept = curate.curate_with(context, writer, 'm')
+  finally:
+    context.scorer.close()
+  assert [p.id for p in kept] == ['a', 'b', 'd']
+  steps = {step['step']: step for step in _funnel(tmp_path)['steps']}
+  (removed,) = steps['guessable']['examples']
+  assert removed['reason'] == 'guessed right without the picture'
+  # Two pictures are asked the same, four times whole and thrice as a guess; and
+  # without either there is one question.
+  assert asked['how <image>many', True] == 2 * (4 + 3)
+  assert asked['how many', False] == 3 and asked['as text', False] == 7
+  # What it leaves is read again with its pictures.
+  folder = tmp_path / 'run/curation'
+  read = curate.curation_files.read_prompts(folder)
+  assert [(p.id, p.images) for p in read] == [(p.id, p.images) for p in kept]
