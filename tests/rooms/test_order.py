@@ -8,9 +8,9 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ORDER = (
   'config', 'files', 'quiet_imports', 'streams', 'data_types', 'equations',
-  'report', 'rewards', 'data', 'curation', 'devices', 'model', 'checkpoints',
-  'training', 'rollout', 'serving', 'generation', 'runtime', 'stages',
-  'recipe', 'serve', 'serve_reward', 'main',
+  'report', 'rewards', 'data', 'vision', 'curation', 'devices', 'model',
+  'checkpoints', 'training', 'rollout', 'serving', 'generation', 'runtime',
+  'stages', 'recipe', 'serve', 'serve_reward', 'main',
 )  # fmt: skip
 # Where a name starts with the first, none starts with the second.
 NEVER = (
