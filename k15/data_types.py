@@ -172,32 +172,6 @@ class Group:
 
 
 @flax.struct.dataclass
-class Images:
-  """The pictures of rows of tokens, laid out as the rows are.
-
-  A row has room for N patches of p x p pixels, picture after picture, each
-  block by block as `k15.vision.images.patches` cuts it; the merge x merge
-  patches of a block make one feature: M = N / merge^2 of them.
-
-  Attributes:
-    patches: uint8 [B, N, 3 p p].
-    places: int32 [B, N, 2], row and column of a patch in its picture.
-    sizes: int32 [B, N, 2], rows and columns of its picture.
-    numbers: int32 [B, N], which picture of the row it is of, from 1; 0 is
-      padding.
-    index: int32 [B, T], the feature in [0, M) that stands for a token, or -1.
-    positions: int32 [B, T, 3], what a token is rotated by: time, row, column.
-  """
-
-  patches: jax.Array
-  places: jax.Array
-  sizes: jax.Array
-  numbers: jax.Array
-  index: jax.Array
-  positions: jax.Array
-
-
-@flax.struct.dataclass
 class Batch:
   """Packed sequences for one optimizer step.
 

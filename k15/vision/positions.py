@@ -1,4 +1,4 @@
-"""Where pictures are among tokens: placeholders, positions, rows of patches.
+"""Where pictures are among tokens: placeholders, and positions to rotate by.
 
 A prompt holds one placeholder a picture; `expand` makes it as many as the
 picture has tokens, once, and from then on rollout and training see these very
@@ -6,14 +6,13 @@ tokens.  A token is rotated by three positions, time, row and column (M-RoPE,
 Qwen2-VL, arXiv 2409.12191, section 2.1): a text's are equal, and a picture's
 rows and columns are counted from where it begins.
 
-Axes: T tokens, N patches a row of tokens has room for, n patches of a picture.
+Axis: T tokens.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from k15.data_types import Images
 from k15.vision import images as images_lib
 
 Grid = tuple[int, int]  # rows and columns of a picture
@@ -118,63 +117,3 @@ def rotary(
       current += max(rows, columns)
     at += count
   return out, current - len(tokens)
-
-
-def places(grid: Grid, merge_size: int) -> np.ndarray:
-  """int32 [n, 2]: row and column of each patch, block by block."""
-  rows, columns = grid
-  m = merge_size
-  each = np.indices((rows, columns), np.int32)
-  each = each.reshape(2, rows // m, m, columns // m, m)
-  return each.transpose(1, 3, 2, 4, 0).reshape(-1, 2)
-
-
-def row_of(
-  processor: images_lib.Processor,
-  tokens: np.ndarray,
-  image_id: int,
-  pictures: Sequence[np.ndarray],
-  num_patches: int,
-) -> Images:
-  """A row of one sequence as `Images`, without the axis of rows.
-
-  Args:
-    processor: how pixels become patches.
-    tokens: int32 [T], expanded.
-    image_id: the placeholder.
-    pictures: pixels uint8 [h, w, 3] of each, in order.
-    num_patches: N, a multiple of merge_size^2.
-
-  Raises:
-    images.BadImage: the pictures have more patches than N, or another number
-      of tokens than the row has placeholders.
-  """
-  m = processor.merge_size
-  cut = [images_lib.patches(processor, pixels) for pixels in pictures]
-  used = sum(len(patches) for patches, _ in cut)
-  if used > num_patches or num_patches % m**2:
-    raise images_lib.BadImage(
-      f'{used} patches of {len(cut)} pictures, and a row has room for'
-      f' {num_patches}, in blocks of {m**2}'
-    )
-  positions, _ = rotary(
-    tokens, image_id, [(rows // m, columns // m) for _, (rows, columns) in cut]
-  )
-  row = Images(
-    patches=np.zeros((num_patches, 3 * processor.patch_size**2), np.uint8),
-    places=np.zeros((num_patches, 2), np.int32),
-    # 1: what is divided by it.
-    sizes=np.ones((num_patches, 2), np.int32),
-    numbers=np.zeros(num_patches, np.int32),
-    index=feature_index(tokens, image_id),
-    positions=positions,
-  )
-  start = 0
-  for number, (patches, grid) in enumerate(cut, 1):
-    here = slice(start, start + len(patches))
-    row.patches[here] = patches
-    row.places[here] = places(grid, m)
-    row.sizes[here] = grid
-    row.numbers[here] = number
-    start += len(patches)
-  return row

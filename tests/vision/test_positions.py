@@ -1,4 +1,4 @@
-"""Placeholders, M-RoPE positions and rows of patches.
+"""Placeholders and M-RoPE positions.
 
 `make_vision_golden.py` wrote what transformers says of the same grids.
 """
@@ -14,7 +14,6 @@ from k15.vision import positions
 GOLDEN = np.load(pathlib.Path(__file__).with_name('vision_golden.npz'))
 GRIDS = ((2, 3), (1, 1), (4, 2))  # those of make_vision_golden.py, merged
 IMAGE = 9
-PROCESSOR = images.Processor(2, 2, 16, 4096)
 
 
 def tokens_of(*counts):
@@ -79,26 +78,3 @@ def test_tokens_that_do_not_fit_their_pictures_are_refused(counts, message):
   tokens = tokens_of(1, 2, 1, 2)
   with pytest.raises(images.BadImage, match=message):
     positions.check(tokens, IMAGE, counts)
-
-
-def test_places_go_block_by_block():
-  expected = [[0, 0], [0, 1], [1, 0], [1, 1], [0, 2], [0, 3], [1, 2], [1, 3]]
-  np.testing.assert_array_equal(positions.places((2, 4), 2), expected)
-  raster = np.indices((2, 3)).reshape(2, -1).T
-  np.testing.assert_array_equal(positions.places((2, 3), 1), raster)
-
-
-def test_a_row_holds_its_pictures_in_order():
-  first, second = np.zeros((4, 8, 3), np.uint8), np.ones((4, 4, 3), np.uint8)
-  tokens = tokens_of(1, 2, 1, 1, 2)
-  row = positions.row_of(PROCESSOR, tokens, IMAGE, [first, second], 16)
-  np.testing.assert_array_equal(row.numbers, [1] * 8 + [2] * 4 + [0] * 4)
-  np.testing.assert_array_equal(row.index, [-1, 0, 1, -1, 2, -1, -1])
-  np.testing.assert_array_equal(row.sizes[:8], [[2, 4]] * 8)
-  np.testing.assert_array_equal(row.sizes[12:], 1)
-  np.testing.assert_array_equal(row.patches[8:12], 1)
-  np.testing.assert_array_equal(row.places[8:12], positions.places((2, 2), 2))
-  expected, _ = positions.rotary(tokens, IMAGE, [(1, 2), (1, 1)])
-  np.testing.assert_array_equal(row.positions, expected)
-  with pytest.raises(images.BadImage, match='12 patches of 2 pictures.* 8'):
-    positions.row_of(PROCESSOR, tokens, IMAGE, [first, second], 8)
