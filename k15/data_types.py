@@ -202,6 +202,7 @@ class Batch:
       shared; None: no prompt is.
     domain_ids: int32 [B, T], the domain of the document that a token is of,
       from 0; None: documents are no part of it.
+    images: the rows' pictures, `k15.vision.rows.Images`; None: none are seen.
   """
 
   tokens: jax.Array
@@ -218,6 +219,7 @@ class Batch:
   num_rows: jax.Array
   prompt_ids: jax.Array | None = None
   domain_ids: jax.Array | None = None
+  images: Any = None
 
 
 @flax.struct.dataclass
