@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 import vlm_checkpoints
+from PIL import Image
 from safetensors.numpy import load_file
 
 from k15.checkpoints import hf
@@ -339,3 +340,22 @@ def test_a_missing_tensor_of_the_tower_is_named(tmp_path):
     tensor_files.BadWeights, match='visual.blocks.1.attn.qkv.bias missing'
   ):
     load(directory)
+
+
+def test_the_example_of_the_docs(tmp_path):
+  directory = vlm_checkpoints.write(tmp_path / 'in', CASES['qwen3_vl'])
+  pixels = vlm_checkpoints.pictures(CASES['qwen3_vl'])[0]
+  Image.fromarray(pixels).save(tmp_path / 'photo.png')
+  text = (HERE.parents[2] / 'docs' / 'vision.md').read_text()
+  code = text.split('```python\n')[1].split('```')[0]
+  for name, own in (
+    ("'Qwen3-VL-2B-Instruct'", repr(str(directory))),
+    ("'photo.jpg'", repr(str(tmp_path / 'photo.png'))),
+    ('151655', str(vlm_checkpoints.IMAGE)),
+  ):
+    assert name in code
+    code = code.replace(name, own)
+  found = {}
+  exec(compile(code, 'docs/vision.md', 'exec'), found)  # Our own text.
+  rows, columns = vlm_checkpoints.BLOCKS[0]
+  assert found['logits'].shape == (rows * columns + 2, vlm_checkpoints.VOCAB)
