@@ -272,4 +272,20 @@ def to_json(
     raw['attention_bias'] = False
   if shape.vision is not None:
     raw = hf_vision.to_json(shape, raw)
+    _check_sight(shape_of(Fields('config.json', raw)), shape)
   return raw, {key: value for key, value in ids.items() if value is not None}
+
+
+def _check_sight(again, shape):
+  """Whether what is written is read as what it was."""
+  stats = dict(mean=shape.vision.mean, std=shape.vision.std)
+  again = dataclasses.replace(
+    again, vision=dataclasses.replace(again.vision, **stats)
+  )
+  for field in ('vision', 'mrope_section', 'mrope_interleaved', 'banned_ids',
+                'qkv_bias', 'qk_norm'):  # fmt: skip
+    if getattr(again, field) != getattr(shape, field):
+      raise ValueError(
+        f'no architecture has the {field} of this policy:'
+        f' {getattr(shape, field)}'
+      )

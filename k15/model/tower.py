@@ -1,10 +1,11 @@
 """The tower: patches of pictures in, features of the policy's width out.
 
-One definition, of which the towers of Qwen2-VL, Qwen2.5-VL and Qwen3-VL are
-configurations: patches are embedded, turned by their rows and columns (2D RoPE)
-and mixed by Transformer blocks without causality; a merger makes one feature of
-merge x merge patches.  Pictures of a row lie behind each other, and segment ids
-keep them apart, as do windows within a picture where a block has them.
+One definition, of which the towers of Qwen2-VL, 2.5-VL and 3-VL and of Kimi-VL
+are configurations: patches are embedded, turned by their rows and columns (2D
+RoPE) and mixed by Transformer blocks without causality; a merger makes one
+feature of merge x merge patches.  Pictures of a row lie behind each other, and
+segment ids keep them apart, as do windows within a picture where a block has
+them.
 
 Axes: B rows, N patches a row has room for, M = N / merge^2 features, D width of
 the tower, F of its MLP, H heads, h head width, E width of the policy.
@@ -25,8 +26,7 @@ from k15.model import layers
 from k15.model import rope
 from k15.vision.rows import Images
 
-EPS = 1e-6  # of all norms of the towers we know
-THETA = 10000.0  # of their 2D RoPE
+THETA = 10000.0  # of the 2D RoPE of the towers we know
 
 _ACTIVATIONS = {
   'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
@@ -51,10 +51,16 @@ class VisionConfig:
     mlp: one of MLPS; 'swiglu' has a gate.
     grid: side of a learned table of positions, read between its points; patches
       then have a bias too.  0: 2D RoPE alone says where a patch is.
+    between: how: 'bilinear', the table's corners on the picture's (Qwen3-VL),
+      or 'bicubic', its edges on the picture's (MoonViT, arXiv 2504.07491).
+    alternates: whether columns and rows take turns in the frequencies of 2D
+      RoPE, as in MoonViT; otherwise rows come first.
     window: side of a block's window, in features; 0: blocks see whole pictures.
     full_layers: blocks that do so although there are windows.
     deepstack: blocks behind which a merger of their own feeds the first layers
       of the policy, one each (DeepStack, arXiv 2406.04334).
+    final_norm: whether there is one behind the blocks, before the merger's.
+    eps: of all norms.
     mean, std: of red, green and blue in [0, 1], by which pixels are normalized.
     image_id: the token for which features stand.
     video_id: another placeholder of the tokenizer, never fed; -1: none.
@@ -75,9 +81,13 @@ class VisionConfig:
   start_id: int = -1
   end_id: int = -1
   grid: int = 0
+  between: str = 'bilinear'
+  alternates: bool = False
   window: int = 0
   full_layers: tuple[int, ...] = ()
   deepstack: tuple[int, ...] = ()
+  final_norm: bool = False
+  eps: float = 1e-6
   mean: tuple[float, ...] = (0.5, 0.5, 0.5)
   std: tuple[float, ...] = (0.5, 0.5, 0.5)
 
@@ -131,6 +141,8 @@ class Tower(nn.Module):
     v = self.shape.vision
     x = self._embed(images)
     x, seen = self._blocks(x, images)
+    if v.final_norm:
+      x = _norm(self.shape, 'norm')(x)
     merged = Merger(self.shape, name='merger')(x)
     deep = tuple(
       # These have their norm behind the joining: Qwen3-VL has it so.
@@ -171,7 +183,7 @@ class Tower(nn.Module):
       (v.grid**2, v.width),
       jnp.dtype(c.param_dtype),
     )
-    between = _between(table, v.grid, images.places, images.sizes)
+    between = _between(table, v, images.places, images.sizes)
     return x + bias.astype(x.dtype) + between.astype(x.dtype)
 
   def _blocks(self, x, images):
@@ -257,8 +269,11 @@ class Block(nn.Module):
       for i in range(3)
     )  # fmt: skip
     # Half of the frequencies count rows, and the same ones count columns.
-    frequencies = np.tile(rope.base_frequencies(h // 2, THETA), 2)
-    axes = np.repeat([0, 1], h // 4)
+    frequencies = rope.base_frequencies(h // 2, THETA)
+    if v.alternates:
+      frequencies, axes = np.repeat(frequencies, 2), np.tile([1, 0], h // 4)
+    else:
+      frequencies, axes = np.tile(frequencies, 2), np.repeat([0, 1], h // 4)
     query, key = (
       rope.rotate(y, places, frequencies, axes=axes) for y in (query, key)
     )
@@ -295,6 +310,7 @@ class Merger(nn.Module):
 class LayerNorm(nn.Module):
   """(x - mean) / std * scale + bias over the last axis, in float32."""
 
+  eps: float
   param_dtype: str
 
   @nn.compact
@@ -303,14 +319,14 @@ class LayerNorm(nn.Module):
     bias = _vector(self, 'bias', x.shape[-1], 'norm')
     x32 = x.astype(jnp.float32)
     x32 -= jnp.mean(x32, axis=-1, keepdims=True)
-    x32 *= jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + EPS)
+    square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
+    x32 *= jax.lax.rsqrt(square + self.eps)
     return (x32 * scale + bias).astype(x.dtype)
 
 
 def _norm(c, name):
-  if c.vision.norm == 'rms':
-    return layers.RMSNorm(EPS, c.param_dtype, name=name)
-  return LayerNorm(c.param_dtype, name=name)
+  kind = layers.RMSNorm if c.vision.norm == 'rms' else LayerNorm
+  return kind(c.vision.eps, c.param_dtype, name=name)
 
 
 def _linear(module, name, x, width, axes):
@@ -336,23 +352,38 @@ def _vector(module, name, width, axis, start=nn.initializers.zeros):
   )
 
 
-def _between(table, side, places, sizes):
-  """A table [side^2, D] read between its points, its corners on a picture's.
+def _between(table, v, places, sizes):
+  """A table [side^2, D] of VisionConfig v read between its points.
 
-  Place i of n lies at i (side - 1) / (n - 1), and what is there is mixed from
-  the two points beside it, by row and by column: float32 [B, N, D].
+  Of a side of n patches, place i lies at i (side - 1) / (n - 1) in the table
+  where corners meet, and at (i + 1 / 2) side / n - 1 / 2 where edges do.  What
+  is there is mixed from the two or four points around it, by row and by column:
+  float32 [B, N, D].
   """
-  at = places * np.float32(side - 1) / jnp.maximum(sizes - 1, 1)
-  low = jnp.floor(at)
-  share, low = at - low, low.astype(jnp.int32)
-  high = jnp.minimum(low + 1, side - 1)
+  side = np.float32(v.grid)
+  if v.between == 'bilinear':
+    at, offsets = places * (side - 1) / jnp.maximum(sizes - 1, 1), np.arange(2)
+  else:
+    at, offsets = (places + 0.5) * side / sizes - 0.5, np.arange(-1, 3)
+  low = jnp.floor(at)[..., None]
+  far = jnp.abs(at[..., None] - low - offsets)
+  weights = jnp.maximum(1 - far, 0)
+  if v.between == 'bicubic':
+    weights = _keys(far)
+  index = jnp.clip(low.astype(jnp.int32) + offsets, 0, v.grid - 1)
   total = 0
-  for row, row_share in ((low, 1 - share), (high, share)):
-    for column, column_share in ((low, 1 - share), (high, share)):
-      point = table[row[..., 0] * side + column[..., 1]].astype(jnp.float32)
-      weight = row_share[..., 0] * column_share[..., 1]
-      total += point * weight[..., None]
+  for i in range(len(offsets)):
+    for j in range(len(offsets)):
+      point = table[index[..., 0, i] * v.grid + index[..., 1, j]]
+      weight = weights[..., 0, i] * weights[..., 1, j]
+      total += point.astype(jnp.float32) * weight[..., None]
   return total
+
+
+def _keys(x, a=-0.75):
+  """Keys' cubic kernel at distances x in [0, 2], with the a of torch."""
+  near = ((a + 2) * x - (a + 3)) * x * x + 1
+  return jnp.where(x <= 1, near, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a)
 
 
 def _windows(v, images):
