@@ -37,7 +37,7 @@ setuptools.setup(
     'numpy>=2.3,<3',
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.12,<0.13',
-    'pillow>=11.3,<14',
+    'pillow>=12,<14',
     'protobuf>=6.31,<8',
     'safetensors>=0.6,<1',
     'sympy>=1.14,<2',

@@ -537,7 +537,8 @@ def _machines():
       rules=(
         'batch:data+fsdp', 'slots:data+fsdp', 'embed:fsdp', 'vocab:tensor',
         'heads:tensor', 'kv_heads:tensor', 'mlp:tensor', 'head_dim:',
-        'sequence:context', 'layers:', 'norm:',
+        'sequence:context', 'layers:', 'norm:', 'vision_heads:tensor', 'qkv:',
+        'pixels:', 'places:',
       ),
       # Processes, one a host, run one command over one mesh and workdir.
       coordinator='',  # 'host:port' of the first, where nothing listens

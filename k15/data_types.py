@@ -46,9 +46,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class ImageRef:
-  """A picture by the hash of its pixels, which `vision.images` makes.
+  """A picture by what it shows; its pixels are in `k15.vision.store`.
 
-  Height and width are in pixels; `source` says where it came from.
+  `digest` is that of `k15.vision.images`; `height` and `width` count pixels,
+  and `source` says where it is from.
   """
 
   digest: str
@@ -216,6 +217,7 @@ class Batch:
       shared; None: no prompt is.
     domain_ids: int32 [B, T], the domain of the document that a token is of,
       from 0; None: documents are no part of it.
+    images: the rows' pictures, `k15.vision.rows.Images`; None: none are seen.
   """
 
   tokens: jax.Array
@@ -232,6 +234,7 @@ class Batch:
   num_rows: jax.Array
   prompt_ids: jax.Array | None = None
   domain_ids: jax.Array | None = None
+  images: Any = None
 
 
 @flax.struct.dataclass

@@ -13,6 +13,7 @@ import jax
 
 from k15.checkpoints import hf
 from k15.checkpoints import tensor_files
+from k15.model import layers
 from k15.model import policy
 
 DIRECTORY = 'adapters'  # Of a model's.
@@ -60,7 +61,7 @@ def _place(path_and_array):
   """((tensors of the kernel, 'a' or 'b'), (matrix, its Leaf))."""
   path, x = path_and_array
   *outer, name, which = path
-  kernel = jax.tree_util.DictKey(name.key.removesuffix(policy.LORA))
+  kernel = jax.tree_util.DictKey(name.key.removesuffix(layers.LORA))
   leaf = hf.leaf_of((*outer, kernel), x)
   return (leaf.names, which.key), (x, leaf)
 

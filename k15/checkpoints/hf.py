@@ -22,8 +22,10 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
 from k15.checkpoints import hf_config
+from k15.checkpoints import hf_vision
 from k15.checkpoints import tensor_files
 from k15.model import policy
+from k15.vision import images
 
 # Parameter -> (tensor, transposed): kernels are [in, out] here, there the other
 # way round.
@@ -60,33 +62,59 @@ class Leaf:
     shape: of each of them, in the files.
     is_transposed: whether the files hold it the other way round.
     is_stacked: whether the parameter has a leading axis of layers.
+    parts: matrices that lie above each other in a tensor, and along an axis of
+      their own, behind that of layers, in the parameter; 1: there is none.
   """
 
   names: tuple[str, ...]
   shape: tuple[int, ...]
   is_transposed: bool
   is_stacked: bool
+  parts: int = 1
+
+  @property
+  def leading(self) -> int:
+    """Axes of the parameter in front of those of one part of a tensor."""
+    return self.is_stacked + (self.parts > 1)
 
 
-def leaf_of(path: Any, x: Any) -> Leaf:
+def leaf_of(
+  path: Any,
+  x: Any,
+  prefixes: tuple[str, str] = hf_vision.OLD,
+  mlp: str = '',
+) -> Leaf:
   """The tensors of one parameter.
 
   Args:
     path: of `jax.tree_util`, from the root of the parameters.
     x: anything with its shape.
+    prefixes: of the tensors of text and tower.
+    mlp: of the tower, if there is one.
   """
-  keys = tuple(entry.key for entry in path)
-  is_stacked = keys[0] == 'layers'
-  if keys in OUTER:
-    name, is_transposed = OUTER[keys]
-    names = (name,)
+  keys, parts = tuple(entry.key for entry in path), 1
+  if keys[0] == policy.VISION:
+    keys = keys[1:]
+    parts = hf_vision.PARTS.get(keys[-1], 1)
+    name, is_transposed = hf_vision.tensor_of(keys, mlp)
+    name = prefixes[1] + name
   else:
-    end, is_transposed = INNER[keys[1:]]
+    if keys in OUTER:
+      name, is_transposed = OUTER[keys]
+    else:
+      name, is_transposed = INNER[keys[1:]]
+      name = 'model.layers.{}.' + name
+    if name.startswith('model.'):
+      name = prefixes[0] + name.removeprefix('model.')
+  is_stacked = keys[0] == 'layers'
+  names = (name,)
+  if '{}' in name:
     layers = range(x.shape[0]) if is_stacked else [keys[0].split('_')[1]]
-    names = tuple(f'model.layers.{layer}.{end}' for layer in layers)
-  shape = tuple(x.shape[1:] if is_stacked else x.shape)
+    names = tuple(name.format(layer) for layer in layers)
+  shape = tuple(x.shape[is_stacked + (parts > 1) :])
   shape = shape[::-1] if is_transposed else shape
-  return Leaf(names, shape, is_transposed, is_stacked)
+  shape = (parts * shape[0], *shape[1:])
+  return Leaf(names, shape, is_transposed, is_stacked, parts)
 
 
 def load(
@@ -111,10 +139,15 @@ def load(
       file, tied embeddings that differ; before any device work.  And values
       that are not finite, once they are met.
   """
-  leaves = jax.tree_util.tree_map_with_path(leaf_of, layout)
-  flat = jax.tree.leaves(leaves, is_leaf=lambda x: isinstance(x, Leaf))
   files = tensor_files.Files(directory)
   try:
+    prefixes, mlp = hf_vision.OLD, ''
+    if shape.vision is not None:
+      prefixes, mlp = hf_vision.prefixes_of(files.shapes()), shape.vision.mlp
+    leaves = jax.tree_util.tree_map_with_path(
+      functools.partial(leaf_of, prefixes=prefixes, mlp=mlp), layout
+    )
+    flat = jax.tree.leaves(leaves, is_leaf=lambda x: isinstance(x, Leaf))
     expected = {name: leaf.shape for leaf in flat for name in leaf.names}
     head = OUTER['lm_head',][0]
     is_spare = shape.tie_embeddings and head in files.shapes()
@@ -122,14 +155,14 @@ def load(
       expected[head] = shape.vocab_size, shape.d_model
     tensor_files.check(files, expected, IGNORED)
     if is_spare:
-      _check_tied(files, shape.vocab_size)
+      _check_tied(files, f'{prefixes[0]}embed_tokens.weight', shape.vocab_size)
     return jax.tree.map(functools.partial(_load_leaf, files), layout, leaves)
   finally:
     files.close()
 
 
-def _check_tied(files, vocab_size, rows=4096):
-  embedding, head = OUTER['embedding',][0], OUTER['lm_head',][0]
+def _check_tied(files, embedding, vocab_size, rows=4096):
+  head = OUTER['lm_head',][0]
   for start in range(0, vocab_size, rows):
     index = slice(start, min(start + rows, vocab_size)), slice(None)
     if not np.array_equal(
@@ -142,44 +175,49 @@ def _check_tied(files, vocab_size, rows=4096):
 
 
 def _load_leaf(files, like, leaf):
-  if not leaf.is_stacked:
+  if not leaf.leading:
     x = _read(files, leaf.names[0], leaf, like.sharding)
     x = _finish(leaf.is_transposed, like.dtype, like.sharding)(x)
     return x.block_until_ready()  # The host lets go of the tensor.
   own = NamedSharding(
     like.sharding.mesh,
-    PartitionSpec(*_spec(like.sharding, len(like.shape))[1:]),
+    PartitionSpec(*_spec(like.sharding, len(like.shape))[leaf.leading :]),
   )
   finish = _finish(leaf.is_transposed, like.dtype, own)
   # Layer by layer into one donated array: joined in the end, all layers would
   # lie on the devices twice.
   stacked = _zeros(like.shape, like.dtype, like.sharding)()
+  put = _put_matrix(like.sharding)
   for i, name in enumerate(leaf.names):
-    layer = finish(_read(files, name, leaf, own))
-    stacked = _put_layer(like.sharding)(stacked, layer, np.int32(i))
-    stacked.block_until_ready()
+    for part in range(leaf.parts):
+      matrix = finish(_read(files, name, leaf, own, part))
+      place = (i,) * leaf.is_stacked + (part,) * (leaf.parts > 1)
+      stacked = put(stacked, matrix, np.array(place, np.int32))
+      stacked.block_until_ready()
   return stacked
 
 
-def _read(files, name, leaf, sharding):
-  """One tensor as the files hold it, split as the parameter will be."""
-  spec = _spec(sharding, len(leaf.shape))
+def _read(files, name, leaf, sharding, part=0):
+  """A part of a tensor as the files hold it, split as the parameter will be."""
+  rows = leaf.shape[0] // leaf.parts
+  shape = (rows, *leaf.shape[1:])
+  spec = _spec(sharding, len(shape))
   spec = spec[::-1] if leaf.is_transposed else spec
   sharding = NamedSharding(sharding.mesh, PartitionSpec(*spec))
   devices = {}  # By slice: those that hold the same one share a reading.
-  for device, index in sharding.addressable_devices_indices_map(
-    leaf.shape
-  ).items():
+  for device, index in sharding.addressable_devices_indices_map(shape).items():
     devices.setdefault(str(index), (index, []))[1].append(device)
   shards = []
   for index, holders in devices.values():
     gc.collect(0)  # jax lets go of what it was given before.
-    part = files.read(name, index)
+    start, stop, _ = index[0].indices(rows)
+    own = slice(part * rows + start, part * rows + stop)
+    read = files.read(name, (own, *index[1:]))
     # Copies, for an alias would keep the slice on the host.
-    shards += [jax.device_put(part, d, may_alias=False) for d in holders]
+    shards += [jax.device_put(read, d, may_alias=False) for d in holders]
     jax.block_until_ready(shards)
-    del part
-  return jax.make_array_from_single_device_arrays(leaf.shape, sharding, shards)
+    del read
+  return jax.make_array_from_single_device_arrays(shape, sharding, shards)
 
 
 def _spec(sharding, ndim):
@@ -203,9 +241,11 @@ def _zeros(shape, dtype, sharding):
 
 
 @functools.cache
-def _put_layer(sharding):
-  def put(stacked, layer, i):
-    return jax.lax.dynamic_update_index_in_dim(stacked, layer, i, 0)
+def _put_matrix(sharding):
+  def put(stacked, matrix, place):
+    starts = [*place, *(0 for _ in matrix.shape)]
+    one = matrix.reshape((1,) * len(place) + matrix.shape)
+    return jax.lax.dynamic_update_slice(stacked, one, starts)
 
   return jax.jit(put, out_shardings=sharding, donate_argnums=0)
 
@@ -226,6 +266,7 @@ def export(
   dtype: str = 'bfloat16',
   tokenizer_from: str | pathlib.Path | None = None,
   max_file_bytes: int = MAX_FILE_BYTES,
+  processor: images.Processor | None = None,
 ) -> None:
   """Writes a directory in the Hugging Face layout, whole or not at all.
 
@@ -237,8 +278,10 @@ def export(
     params: parameters, unboxed.
     generation: special ids and length.
     dtype: of the tensors: 'float32', 'bfloat16' or 'float16'.
-    tokenizer_from: directory whose tokenizer files are copied.
+    tokenizer_from: directory whose tokenizer files are copied, and those of
+      its processor of pictures.
     max_file_bytes: of one file, unless a single tensor is larger.
+    processor: of pictures, of a policy that sees and comes from no directory.
 
   Raises:
     ValueError: a directory that is not empty, an unknown dtype, or no
@@ -251,7 +294,7 @@ def export(
   if jax.process_index() == 0:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-  places = dict(_places(params))
+  places = dict(_places(shape, params))
   write_weights(
     partial,
     {
@@ -264,6 +307,9 @@ def export(
   if jax.process_index() == 0:
     _write_json(partial / 'config.json', texts[0])
     _write_json(partial / 'generation_config.json', texts[1])
+    if processor is not None:
+      text = hf_vision.processor_json(shape.vision, processor)
+      _write_json(partial / hf_vision.PROCESSOR, text)
     if tokenizer_from:
       _copy_tokenizer(pathlib.Path(tokenizer_from), partial)
     # A rename takes the place of an empty directory, and of no other; until
@@ -316,10 +362,14 @@ def write_weights(
     _write_json(directory / tensor_files.INDEX, index)
 
 
-def _places(params) -> Iterator:
+def _places(shape, params) -> Iterator:
   """(tensor name, (parameter, its Leaf, layer)) of all tensors."""
+  prefixes, mlp = hf_vision.OLD, ''
+  if shape.vision is not None:
+    mlp = shape.vision.mlp
+    prefixes = hf_vision.FAMILIES[hf_vision.BY_MLP[mlp]].prefixes
   for path, x in jax.tree_util.tree_leaves_with_path(params):
-    leaf = leaf_of(path, x)
+    leaf = leaf_of(path, x, prefixes, mlp)
     for i, name in enumerate(leaf.names):
       yield name, (x, leaf, i)
 
@@ -331,22 +381,24 @@ def gather(x: jax.Array, leaf: Leaf, layer: int, dtype: Any) -> np.ndarray:
   whole = None
   if isinstance(x.sharding, NamedSharding):
     whole = NamedSharding(x.sharding.mesh, PartitionSpec())
-  take = _take(leaf.is_stacked, leaf.is_transposed, dtype, whole)
+  kind = leaf.is_stacked, leaf.is_transposed, leaf.shape
+  take = _take(*kind, dtype, whole)
   return np.asarray(take(x, np.int32(layer)))
 
 
 @functools.cache
-def _take(is_stacked, is_transposed, dtype, sharding):
+def _take(is_stacked, is_transposed, shape, dtype, sharding):
   def take(x, layer):
     if is_stacked:
       x = jax.lax.dynamic_index_in_dim(x, layer, 0, keepdims=False)
-    return (x.T if is_transposed else x).astype(dtype)
+    x = x.swapaxes(-1, -2) if is_transposed else x
+    return x.reshape(shape).astype(dtype)
 
   return jax.jit(take, out_shardings=sharding)
 
 
 def _copy_tokenizer(source, directory):
-  for name in TOKENIZER_FILES:
+  for name in (*TOKENIZER_FILES, *hf_vision.PROCESSOR_FILES):
     if (source / name).is_file():
       shutil.copyfile(source / name, directory / name)
 

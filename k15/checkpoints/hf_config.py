@@ -1,7 +1,8 @@
 """config.json and generation_config.json of the Hugging Face layout.
 
-Qwen2 and 2.5, Qwen3 and Llama 3.x are read into a `PolicyConfig` and written
-from one.  Whatever `policy` would compute differently is refused by name.
+Qwen2 and 2.5, Qwen3 and Llama 3.x, and with `hf_vision` Qwen2-VL, 2.5-VL and
+3-VL, are read into a `PolicyConfig` and written from one.  Whatever `policy`
+would compute differently is refused by name.
 """
 
 import dataclasses
@@ -10,14 +11,20 @@ import pathlib
 from typing import Any
 
 from k15.checkpoints import hf_rope
+from k15.checkpoints import hf_vision
 from k15.checkpoints.hf_fields import Fields
 from k15.model import policy
+from k15.vision.images import Processor
 
 # Architecture -> (model_type, has QKV bias, has QK-norm).
 ARCHITECTURES = {
   'Qwen2ForCausalLM': ('qwen2', True, False),
   'Qwen3ForCausalLM': ('qwen3', False, True),
   'LlamaForCausalLM': ('llama', False, False),
+}
+_KINDS = ARCHITECTURES | {
+  name: (family.model_type, family.qkv_bias, family.qk_norm)
+  for name, family in hf_vision.FAMILIES.items()
 }
 # Key of config.json -> field of PolicyConfig.
 SIZES = {
@@ -85,23 +92,58 @@ def read_config(directory: str | pathlib.Path) -> policy.PolicyConfig:
     ValueError: an architecture or a setting that `policy` does not compute, or
       a field that is missing or of a wrong type.
   """
-  return shape_of(read_fields(pathlib.Path(directory) / 'config.json'))
+  shape = shape_of(read_fields(pathlib.Path(directory) / 'config.json'))
+  if shape.vision is None:
+    return shape
+  _, vision = hf_vision.processor_of(_processor(directory), shape.vision)
+  return dataclasses.replace(shape, vision=vision)
+
+
+def read_processor(directory: str | pathlib.Path) -> Processor:
+  """How the pictures of a model that sees become patches.
+
+  Raises:
+    ValueError: it sees none, or a setting that `k15.vision.images` does not do.
+  """
+  shape = read_config(directory)
+  if shape.vision is None:
+    raise ValueError(f'{directory} is of a model that sees no pictures')
+  return hf_vision.processor_of(_processor(directory), shape.vision)[0]
+
+
+def _processor(directory):
+  """What is said of pictures; {} where nothing is."""
+  path = pathlib.Path(directory) / hf_vision.PROCESSOR
+  if path.exists():
+    return read_fields(path)
+  path = path.with_name('processor_config.json')  # transformers 5's
+  if path.exists():
+    return read_fields(path).group('image_processor')
+  return Fields(str(path), {})
 
 
 def shape_of(config: Fields) -> policy.PolicyConfig:
   """The same of what config.json holds, wherever it comes from."""
-  _, qkv_bias, qk_norm = ARCHITECTURES[_architecture(config)]
+  name, whole = _architecture(config), config
+  if name in hf_vision.FAMILIES:
+    text = hf_vision.text_of(config)
+    config = hf_vision.plain_rope(text)
+  _, qkv_bias, qk_norm = _KINDS[name]
   for key, allowed in REFUSED_UNLESS.items():
     value = config.values.get(key)
     if value is not None and value not in allowed:
       raise ValueError(f'{config.where}: {key} {value!r} is not supported')
   sizes = {field: config.size(key) for key, field in SIZES.items()}
   _refuse_windows(config, sizes['num_layers'])
+  # What a file leaves out has the default of transformers: heads of 128 in
+  # Qwen3, and d_model over the number of heads in the others.
+  sizes |= _heads(config, sizes, 128 if qk_norm else None)
+  sees = {}
+  if name in hf_vision.FAMILIES:
+    sees = hf_vision.read(whole, text, name, sizes)
   return policy.PolicyConfig(
     **sizes,
-    # What a file leaves out has the default of transformers: heads of 128 in
-    # Qwen3, and d_model over the number of heads in the others.
-    **_heads(config, sizes, 128 if qk_norm else None),
+    **sees,
     rms_norm_eps=config.positive('rms_norm_eps', 1e-6),
     qkv_bias=qkv_bias,
     qk_norm=qk_norm,
@@ -115,15 +157,14 @@ def _architecture(config):
   names = config.texts('architectures')
   if not names:
     kind = config.text('model_type')
-    names = [name for name in ARCHITECTURES if ARCHITECTURES[name][0] == kind]
+    names = [name for name in _KINDS if _KINDS[name][0] == kind]
     names = names or [kind]
-  if len(names) != 1 or names[0] not in ARCHITECTURES:
+  if len(names) != 1 or names[0] not in _KINDS:
     raise ValueError(
-      f'{config.where}: the architecture is {names}, not one of'
-      f' {list(ARCHITECTURES)}'
+      f'{config.where}: the architecture is {names}, not one of {list(_KINDS)}'
     )
   # Others go by it, and what they compute may differ: Mistral has windows.
-  expected = ARCHITECTURES[names[0]][0]
+  expected = _KINDS[names[0]][0]
   if config.text('model_type') not in (None, expected):
     raise config.refuse('model_type', f'{expected!r}, as {names[0]} has it')
   return names[0]
@@ -174,7 +215,8 @@ def read_generation(directory: str | pathlib.Path) -> Generation:
       wrong type.
   """
   path = pathlib.Path(directory) / 'config.json'
-  config, own = read_fields(path), path.with_name('generation_config.json')
+  config = hf_vision.text_of(read_fields(path))
+  own = path.with_name('generation_config.json')
   files = [read_fields(own), config] if own.exists() else [config]
   eos_ids = [i for file in files for i in file.ids('eos_token_id')]
   bos, pad = (
@@ -228,4 +270,22 @@ def to_json(
   )
   if not shape.qkv_bias:  # Qwen2 has it without saying so.
     raw['attention_bias'] = False
+  if shape.vision is not None:
+    raw = hf_vision.to_json(shape, raw)
+    _check_sight(shape_of(Fields('config.json', raw)), shape)
   return raw, {key: value for key, value in ids.items() if value is not None}
+
+
+def _check_sight(again, shape):
+  """Whether what is written is read as what it was."""
+  stats = dict(mean=shape.vision.mean, std=shape.vision.std)
+  again = dataclasses.replace(
+    again, vision=dataclasses.replace(again.vision, **stats)
+  )
+  for field in ('vision', 'mrope_section', 'mrope_interleaved', 'banned_ids',
+                'qkv_bias', 'qk_norm'):  # fmt: skip
+    if getattr(again, field) != getattr(shape, field):
+      raise ValueError(
+        f'no architecture has the {field} of this policy:'
+        f' {getattr(shape, field)}'
+      )

@@ -37,6 +37,8 @@ HOW = (
   'dtype', 'param_dtype', 'scan_layers', 'remat', 'logprob_chunk', 'attention',
   'cache_block', 'lora_rank', 'lora_alpha', 'lora_targets',
 )  # fmt: skip
+# What only one that sees has, and no key of `config.policy`.
+SIGHT = ('vision', 'mrope_section', 'mrope_interleaved', 'banned_ids')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,13 +114,19 @@ def read_shape(directory: pathlib.Path) -> dict[str, Any]:
   """The keys of `config.policy` that a model determines.
 
   Raises:
-    ValueError: an architecture that `k15.model.policy` does not compute.
+    ValueError: an architecture that `k15.model.policy` does not compute, or
+      one that sees: no stage gives it pictures yet.
   """
-  shape = dataclasses.asdict(hf_config.read_config(directory))
+  found = hf_config.read_config(directory)
+  if found.vision is not None:
+    raise ValueError(
+      f'{directory} is of a model that sees, and no stage of k15 gives it'
+      ' pictures; k15.checkpoints.hf reads and writes it'
+    )
   return {
     key: value
-    for key, value in shape.items()
-    if key not in HOW and key != 'vocab_size'
+    for key, value in dataclasses.asdict(found).items()
+    if key not in (*HOW, *SIGHT) and key != 'vocab_size'
   }
 
 

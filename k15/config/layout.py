@@ -27,6 +27,11 @@ RULES = (
   ('sequence', 'context'),  # whole where it does not divide
   ('layers', None),
   ('norm', None),
+  # Of the tower that looks at pictures; the rest of it is named as above.
+  ('vision_heads', 'tensor'),  # whole where it does not divide
+  ('qkv', None),
+  ('pixels', None),
+  ('places', None),
 )
 
 

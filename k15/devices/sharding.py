@@ -24,7 +24,7 @@ from k15.config import layout
 
 AXES, RULES = layout.AXES, layout.RULES
 # Where the devices do not divide them, all devices hold all of them.
-MAY_STAY_WHOLE = ('kv_heads', 'sequence', 'slots')
+MAY_STAY_WHOLE = ('kv_heads', 'vision_heads', 'sequence', 'slots')
 
 LogicalAxes = Sequence[str | None]
 Rules = layout.Rules

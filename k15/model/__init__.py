@@ -1,4 +1,4 @@
-"""The policy: tokens in, logits or values out.
+"""The policy: tokens, and pictures, in, logits or values out.
 
 Read `policy` first: a decoder-only Transformer, one definition for every use.
 """

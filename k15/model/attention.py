@@ -1,4 +1,4 @@
-"""Attention of whole rows: causal within segments, picked by platform.
+"""Attention of whole rows: within segments, causal or not, by platform.
 
 All take query [B, N, G, T, h] (not scaled), key [B, N, h, T], value
 [B, N, T, h] and segment_ids int32 [B, T], 0 for padding, and return
@@ -51,9 +51,9 @@ _HALF = (jnp.bfloat16, jnp.float16)
 
 
 def attend(
-  query, key, value, segment_ids, kind='auto', prompt_ids=None
+  query, key, value, segment_ids, kind='auto', prompt_ids=None, causal=True
 ) -> jax.Array:
-  """Causal attention within segments, in the way of `kind`.
+  """Attention within segments, in the way of `kind`.
 
   Under a mesh, heads and rows stay on their devices.  If the rules split
   'sequence', every device mixes for its own queries the keys and values of
@@ -63,6 +63,8 @@ def attend(
     query, key, value, segment_ids: see the page.
     kind: one of `KINDS`; 'auto' asks `pick`.
     prompt_ids: see the page; None: a query sees its own segment alone.
+    causal: whether a query sees no later token; otherwise, as of the patches of
+      a picture, it sees all of its segment, and columns are never split.
 
   Returns:
     [B, N, G, T, h].
@@ -79,12 +81,14 @@ def attend(
     )
   ids = (segment_ids,) if prompt_ids is None else (segment_ids, prompt_ids)
   mesh = jax.sharding.get_abstract_mesh()
+  local = functools.partial(_LOCAL[kind], causal=causal)
   if mesh.empty or mesh.size == 1:
-    return _LOCAL[kind](query, key, value, *ids)
+    return local(query, key, value, *ids)
   rows, heads, columns = (
     sharding.axes_of(name, size)
     for name, size in (('batch', B), ('kv_heads', N), ('sequence', T))
   )
+  columns = columns if causal else None
   operands, spec = (query, key, value, *ids), PartitionSpec
   specs = (
     spec(rows, heads, None, columns),
@@ -104,10 +108,8 @@ def attend(
   elif columns:
     # Only this way knows of queries that begin in the middle of the keys.
     local = functools.partial(_attend_gathered, axes=columns)
-  elif kind in ('splash', 'cudnn'):
-    local = _LOCAL[kind]  # The compiler cannot split a kernel.
-  else:
-    return _LOCAL[kind](query, key, value, *ids)
+  elif kind not in ('splash', 'cudnn'):  # The compiler splits no kernel.
+    return local(query, key, value, *ids)
   return jax.shard_map(
     local,
     mesh=mesh,
@@ -145,7 +147,9 @@ def pick(kind: str, length: int, dtype: jnp.dtype) -> str:
   return 'chunked' if length >= CHUNKED_FROM else 'plain'
 
 
-def plain(query, key, value, segment_ids, prompt_ids=None) -> jax.Array:
+def plain(
+  query, key, value, segment_ids, prompt_ids=None, causal=True
+) -> jax.Array:
   """Queries in blocks that see only the keys before their end.
 
   That halves the work of a causal mask.
@@ -155,23 +159,28 @@ def plain(query, key, value, segment_ids, prompt_ids=None) -> jax.Array:
   outs = []
   for start in range(0, T, _QUERY_BLOCK):
     end = min(start + _QUERY_BLOCK, T)
+    last = end if causal else T
     scores = jnp.einsum(
       'bngth,bnhs->bngts',
       query[:, :, :, start:end] * scale,
-      key[..., :end],
+      key[..., :last],
       preferred_element_type=jnp.float32,
     )
-    seen = segment_ids[:, start:end, None] == segment_ids[:, None, :end]
+    seen = segment_ids[:, start:end, None] == segment_ids[:, None, :last]
     if prompt_ids is not None:
-      seen |= prompt_ids[:, start:end, None] == segment_ids[:, None, :end]
-    causal = jnp.arange(start, end)[:, None] >= jnp.arange(end)[None]
-    scores = jnp.where((seen & causal[None])[:, None, None], scores, -1e30)
+      seen |= prompt_ids[:, start:end, None] == segment_ids[:, None, :last]
+    if causal:
+      earlier = jnp.arange(start, end)[:, None] >= jnp.arange(end)[None]
+      seen &= earlier[None]
+    scores = jnp.where(seen[:, None, None], scores, -1e30)
     probs = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    outs.append(jnp.einsum('bngts,bnsh->bngth', probs, value[:, :, :end]))
+    outs.append(jnp.einsum('bngts,bnsh->bngth', probs, value[:, :, :last]))
   return jnp.concatenate(outs, axis=3)
 
 
-def splash(query, key, value, segment_ids, interpret=False) -> jax.Array:
+def splash(
+  query, key, value, segment_ids, interpret=False, causal=True
+) -> jax.Array:
   """jax's Pallas kernel for TPU; `interpret` runs it on any platform."""
   _, N, G, T, _ = query.shape
   block = min(_SPLASH_BLOCK, T + -T % _LANES)
@@ -179,11 +188,15 @@ def splash(query, key, value, segment_ids, interpret=False) -> jax.Array:
     jnp.pad(x, [(0, -T % block if i == axis else 0) for i in range(x.ndim)])
     for x, axis in ((query, 3), (key, 3), (value, 2), (segment_ids, 1))
   )
-  kernel = _splash_kernel(T + -T % block, N * G, block, interpret=interpret)
+  kernel = _splash_kernel(
+    T + -T % block, N * G, block, interpret=interpret, causal=causal
+  )
   return _splash_rows(kernel, query, key, value, ids, ids)[:, :, :, :T]
 
 
-def cudnn(query, key, value, segment_ids, prompt_ids=None) -> jax.Array:
+def cudnn(
+  query, key, value, segment_ids, prompt_ids=None, causal=True
+) -> jax.Array:
   """cuDNN's flash attention, which knows lengths of rows but no segments.
 
   Rows of one sequence and padding go to it as they are.  If one row of the
@@ -196,7 +209,7 @@ def cudnn(query, key, value, segment_ids, prompt_ids=None) -> jax.Array:
       query.transpose(0, 3, 1, 2, 4).reshape(B, T, N * G, h),
       key.transpose(0, 3, 1, 2),
       value.swapaxes(1, 2),
-      is_causal=True,
+      is_causal=causal,
       implementation='cudnn',
       **options,
     )
@@ -212,7 +225,7 @@ def cudnn(query, key, value, segment_ids, prompt_ids=None) -> jax.Array:
   def packed(*operands):
     if T > _CUDNN_MASK_UP_TO:
       return chunked_attention.attend(
-        *operands, prompt_ids=prompt_ids, chunk=_GPU_CHUNK
+        *operands, prompt_ids=prompt_ids, chunk=_GPU_CHUNK, causal=causal
       )
     ids = operands[3]
     seen = ids[:, :, None] == ids[:, None]
@@ -246,10 +259,11 @@ class _CausalMask(masks.CausalMask):
     return super().__getitem__(index)
 
 
-def _splash_kernel(length, heads, block, parts=1, interpret=False):
+def _splash_kernel(length, heads, block, parts=1, interpret=False, causal=True):
   """The kernel for rows whose queries are `parts` parts on as many devices."""
+  mask = _CausalMask if causal else masks.FullMask
   return kernels.make_splash_mha(
-    masks.MultiHeadMask([_CausalMask((length, length))] * heads),
+    masks.MultiHeadMask([mask((length, length))] * heads),
     block_sizes=kernels.BlockSizes(*(block,) * 8),
     head_shards=1,
     q_seq_shards=parts,
@@ -313,9 +327,9 @@ def target_platform() -> str:
   return platform or jax.default_backend()
 
 
-def _chunked(query, key, value, segment_ids, prompt_ids=None):
+def _chunked(query, key, value, segment_ids, prompt_ids=None, causal=True):
   return chunked_attention.attend(
-    query, key, value, segment_ids, prompt_ids=prompt_ids
+    query, key, value, segment_ids, prompt_ids=prompt_ids, causal=causal
   )
 
 

@@ -1,4 +1,4 @@
-"""Causal attention within segments whose memory is linear in length.
+"""Attention within segments whose memory is linear in length.
 
 Keys pass by in chunks; each query keeps its maximum score, its sum of
 exponentials and its mixed value (online softmax).  The backward pass computes
@@ -33,6 +33,7 @@ def attend(
   first_column: jax.Array | int = 0,
   chunk: int = CHUNK,
   prompt_ids: jax.Array | None = None,
+  causal: bool = True,
 ) -> jax.Array:
   """Mixes the values of earlier tokens of the own segment, and of its prompt.
 
@@ -45,6 +46,7 @@ def attend(
     first_column: int32 scalar, the column among the keys of the first query.
     chunk: C, tokens of a chunk, >= 1.
     prompt_ids: int32 [B, T], a second segment that a query sees; None: none.
+    causal: False: later tokens are mixed too.
 
   Returns:
     [B, N, G, T, h].
@@ -63,24 +65,27 @@ def attend(
     None if prompt_ids is None else _padded(prompt_ids, 1, chunk),
     jnp.asarray(first_column, jnp.int32),
     chunk,
+    causal,
   )
   return out[:, :, :, :T]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(7,))
-def _attend(query, key, value, ids, key_ids, prompt_ids, first, chunk):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(7, 8))
+def _attend(query, key, value, ids, key_ids, prompt_ids, first, chunk, causal):
   """`attend` of scaled queries and whole chunks."""
-  return _forward(query, key, value, ids, key_ids, prompt_ids, first, chunk)[0]
+  return _forward(
+    query, key, value, ids, key_ids, prompt_ids, first, chunk, causal
+  )[0]
 
 
-def _forward(query, key, value, ids, key_ids, prompt_ids, first, chunk):
+def _forward(query, key, value, ids, key_ids, prompt_ids, first, chunk, causal):
   B, N, G, _, h = query.shape
   queries, keys = _query_chunks(query, chunk), _key_chunks(key, chunk)
   values = _value_chunks(value, chunk).swapaxes(-1, -2)  # [n, B, N, h, C]
   ones = jnp.ones((*values.shape[:-2], 1, chunk), values.dtype)
   # A line of ones makes the product with the values sum the weights too.
   values = jnp.concatenate([values, ones], axis=-2)
-  pairs = _Pairs(ids, key_ids, prompt_ids, first, chunk, G)
+  pairs = _Pairs(ids, key_ids, prompt_ids, first, chunk, G, causal)
 
   def of_queries(i):
     def add_keys(j, carry, drop):
@@ -104,7 +109,7 @@ def _forward(query, key, value, ids, key_ids, prompt_ids, first, chunk):
   )  # fmt: skip
 
 
-def _backward(chunk, residuals, d_out):
+def _backward(chunk, causal, residuals, d_out):
   query, key, value, *ids, first, out, log_totals = residuals
   G, h = query.shape[2], query.shape[4]
   queries, keys = _query_chunks(query, chunk), _key_chunks(key, chunk)
@@ -114,7 +119,7 @@ def _backward(chunk, residuals, d_out):
   dots = jnp.sum(
     d_outs.astype(jnp.float32) * outs, axis=-2, keepdims=True
   )  # [n, B, N, 1, Q]
-  pairs = _Pairs(*ids, first, chunk, G)
+  pairs = _Pairs(*ids, first, chunk, G, causal)
 
   def of_queries(totals, i):
     query_rows, d_rows = queries[i].swapaxes(-1, -2), d_outs[i].swapaxes(-1, -2)
@@ -153,8 +158,9 @@ _attend.defvjp(_forward, _backward)
 class _Pairs:
   """Which pairs of a query and a key count, by chunks."""
 
-  def __init__(self, ids, key_ids, prompt_ids, first, chunk, group):
+  def __init__(self, ids, key_ids, prompt_ids, first, chunk, group, causal):
     self._first, self._chunk, self._group = first, chunk, group
+    self._causal = causal
     self._key_ids = _id_chunks(key_ids, chunk)  # [n, B, C]
     # What a query sees: its own segment, and that of its prompt.
     seen = (ids,) if prompt_ids is None else (ids, prompt_ids)
@@ -182,9 +188,11 @@ class _Pairs:
 
   def _chunks(self, i):
     """Chunks of keys seen in part, and those seen whole; -1 fills both up."""
-    start = self._first + i * self._chunk
-    end = (start + self._chunk - 1) // self._chunk + 1
-    end = jnp.minimum(end, len(self._key_ids))
+    end = len(self._key_ids)
+    if self._causal:
+      start = self._first + i * self._chunk
+      end = (start + self._chunk - 1) // self._chunk + 1
+      end = jnp.minimum(end, len(self._key_ids))
     chunks = jnp.arange(len(self._key_ids))
     low, high = self._key_ids.min(-1), self._key_ids.max(-1)
     is_met, is_one = False, False
@@ -194,7 +202,9 @@ class _Pairs:
       # the segments come.
       is_met |= jnp.any((low <= own_high) & (own_low <= high), axis=-1)
       is_one |= (low == high) & (own_low == own_high) & (low == own_low)
-    is_whole = jnp.all(is_one, axis=-1) & ((chunks + 1) * self._chunk <= start)
+    is_whole = jnp.all(is_one, axis=-1)
+    if self._causal:
+      is_whole &= (chunks + 1) * self._chunk <= start
     # One at least, or queries of padding would have nothing to mix.
     is_met = (is_met | (chunks == end - 1)) & (chunks < end)
     return tuple(
@@ -206,11 +216,12 @@ class _Pairs:
     """bool [B, 1, C, Q]: whether a pair counts; keys first."""
     columns = jnp.arange(self._chunk)
     query_columns = self._first + i * self._chunk + columns
-    causal = (j * self._chunk + columns)[:, None] <= query_columns
+    earlier = (j * self._chunk + columns)[:, None] <= query_columns
     seen = False
     for ids in self._seen_ids:
       seen |= self._key_ids[j][:, :, None] == ids[i][:, None, :]
-    return jnp.tile(seen & causal, (1, 1, self._group))[:, None]
+    seen = seen & earlier if self._causal else seen
+    return jnp.tile(seen, (1, 1, self._group))[:, None]
 
 
 def _dot(a, b):

@@ -16,6 +16,10 @@ import numpy as np
 from k15.data_types import TrainState
 from k15.devices import sharding
 from k15.model import policy
+from k15.model import tower
+from k15.vision.rows import Images
+
+_NEVER = -1e30  # the logit of a token that cannot be
 
 
 def logits_of(shape: policy.PolicyConfig, params: Any, hidden: jax.Array):
@@ -29,9 +33,14 @@ def _head(shape, params):
 
 def _logits(shape, head, hidden):
   kernel = head.T if shape.tie_embeddings else head
-  return jnp.dot(
+  logits = jnp.dot(
     hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32
   )
+  if shape.banned_ids:
+    # Here, where sampling and training meet: both normalize over the others.
+    banned = np.isin(np.arange(logits.shape[-1]), shape.banned_ids)
+    logits = jnp.where(banned, _NEVER, logits)
+  return logits
 
 
 def token_logprobs(
@@ -43,6 +52,8 @@ def token_logprobs(
   temperature: float = 1.0,
   prompt_ids: jax.Array | None = None,
   mask: jax.Array | None = None,
+  images: Images | None = None,
+  features: tower.Features | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """Log-probability of every token given those before it, and the entropy.
 
@@ -58,6 +69,7 @@ def token_logprobs(
     temperature: of the distribution, above 0.
     prompt_ids: int32 [B, T], see `policy.forward`.
     mask: float32 [B, T], 0 where no log-probability is wanted; None: all are.
+    images, features: see `policy.forward`.
 
   Returns:
     float32 [B, T] log-probabilities in nats and float32 [B, T] entropies of
@@ -66,7 +78,7 @@ def token_logprobs(
     prediction: mask them.
   """
   hidden, _ = policy.forward(
-    shape, params, tokens, positions, segment_ids, prompt_ids
+    shape, params, tokens, positions, segment_ids, prompt_ids, images, features
   )
   head, targets = _head(shape, params), jnp.roll(tokens, -1, axis=1)
   mesh = jax.sharding.get_abstract_mesh()

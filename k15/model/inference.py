@@ -65,7 +65,9 @@ def fits(shape: policy.PolicyConfig) -> bool:
   mesh = jax.sharding.get_abstract_mesh()
   is_alone = mesh.empty or mesh.size == 1
   is_wide = shape.d_model >= FROM_WIDTH and not shape.scan_layers
-  return is_alone and is_wide and attention.target_platform() == 'cpu'
+  is_plain = shape.vision is None and not shape.banned_ids
+  on_cpu = attention.target_platform() == 'cpu'
+  return is_alone and is_wide and is_plain and on_cpu
 
 
 def weights_of(shape: policy.PolicyConfig, params: Any) -> Weights:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from k15 import streams
+from k15.model import layers
 from k15.model import policy
 
 
@@ -73,15 +74,15 @@ def merged(shape: policy.PolicyConfig, frozen: Any, trained: Any) -> Any:
     shape: of the policy.
     frozen, trained: as of `joined`.
   """
-  scale = policy.lora_scale(shape)
+  scale = layers.lora_scale(shape)
 
   def merge(tree):
     if not isinstance(tree, dict):
       return tree
-    pairs = {key: x for key, x in tree.items() if key.endswith(policy.LORA)}
+    pairs = {key: x for key, x in tree.items() if key.endswith(layers.LORA)}
     rest = {key: merge(x) for key, x in tree.items() if key not in pairs}
     for key, pair in pairs.items():
-      name = key.removesuffix(policy.LORA)
+      name = key.removesuffix(layers.LORA)
       add = _adder(rest[name].sharding)
       rest[name] = add(rest[name], pair['a'], pair['b'], scale)
     return rest
@@ -95,11 +96,11 @@ def _pairs(shape, params):
     if isinstance(x, dict):
       pairs |= {name: inner} if (inner := _pairs(shape, x)) else {}
     elif name in shape.lora_targets:
-      *layers, rows, columns = x.value.shape
+      *stacked, rows, columns = x.value.shape
       *outer, first, last = x.names
-      pairs[name + policy.LORA] = dict(
-        a=_box((*layers, rows, shape.lora_rank), (*outer, first, None)),
-        b=_box((*layers, shape.lora_rank, columns), (*outer, None, last)),
+      pairs[name + layers.LORA] = dict(
+        a=_box((*stacked, rows, shape.lora_rank), (*outer, first, None)),
+        b=_box((*stacked, shape.lora_rank, columns), (*outer, None, last)),
       )
   return pairs
 

@@ -12,19 +12,20 @@ N key-value heads, G = H / N, h head width, V vocabulary.
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from k15 import streams
 from k15.devices import sharding
 from k15.model import attention as attention_lib
-from k15.model import chunked_attention
 from k15.model import kv_cache
+from k15.model import layers
 from k15.model import rope
+from k15.model import tower
+from k15.vision.rows import Images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,23 +63,40 @@ class PolicyConfig:
   lora_rank: int = 0
   lora_alpha: float = 32.0
   lora_targets: tuple[str, ...] = ()
+  # Of a policy that sees; without a tower all four are empty.
+  vision: tower.VisionConfig | None = None
+  mrope_section: tuple[int, ...] = ()  # frequencies of time, row and column
+  mrope_interleaved: bool = False
+  banned_ids: tuple[int, ...] = ()  # never sampled, nor counted in training
 
 
-# Behind the name of a kernel: its adapter, a pair of matrices.
-LORA = '_lora'
+# The name of the tower's parameters.
+VISION = 'vision'
 
 
-def lora_scale(shape: PolicyConfig) -> float:
-  """Of the product that an adapter adds; see `k15.model.lora`."""
-  return shape.lora_alpha / max(shape.lora_rank, 1)
+class Marks(NamedTuple):
+  """What tokens are told apart by, int32.
+
+  Attributes:
+    segment_ids: [B, T]; a token attends to earlier tokens of its own segment.
+    prompt_ids: [B, T], a second segment it attends to; None: none.
+    rotary: [B, T] or [B, T, 3], what it is rotated by; None: its position.
+  """
+
+  segment_ids: jax.Array | None = None
+  prompt_ids: jax.Array | None = None
+  rotary: jax.Array | None = None
 
 
 def init(shape: PolicyConfig, key: jax.Array) -> Any:
   """Random parameters as boxed leaves that carry their logical axes."""
   tokens = jnp.zeros((1, 2), jnp.int32)
   positions = jnp.zeros((1, 2), jnp.int32)
-  variables = Decoder(shape).init(key, tokens, positions, (tokens + 1, None))
-  return variables['params']
+  marks = Marks(segment_ids=tokens + 1)
+  params = Decoder(shape).init(key, tokens, positions, marks)['params']
+  if shape.vision is None:
+    return params
+  return params | {VISION: tower.init(shape, jax.random.fold_in(key, 1))}
 
 
 def logical_axes(shape: PolicyConfig) -> Any:
@@ -103,6 +121,8 @@ def forward(
   positions: jax.Array,
   segment_ids: jax.Array,
   prompt_ids: jax.Array | None = None,
+  images: Images | None = None,
+  features: tower.Features | None = None,
 ) -> tuple[jax.Array, kv_cache.KVCache]:
   """Runs whole rows, for training and prefill.
 
@@ -114,13 +134,46 @@ def forward(
     segment_ids: int32 [B, T]; a token attends to earlier tokens of its own
       segment.
     prompt_ids: int32 [B, T], a second segment it attends to; None: none.
+    images: the pictures of the rows; None: there are none.
+    features: of `encode`, where the pictures have been looked at before; the
+      patches are then not read.
 
   Returns:
     Hidden states [B, T, D], and the keys and values of the T columns.
   """
+  marks, seen = Marks(segment_ids, prompt_ids), None
+  if images is not None:
+    marks = marks._replace(rotary=images.positions)
+    features = encode(shape, params, images) if features is None else features
+    seen = _at_tokens(features, images.index)
   return Decoder(shape).apply(
-    {'params': params}, tokens, positions, (segment_ids, prompt_ids)
+    {'params': params}, tokens, positions, marks, None, seen
   )
+
+
+def encode(shape: PolicyConfig, params: Any, images: Images) -> tower.Features:
+  """What the policy's tower sees in the pictures of rows; see `tower.encode`.
+
+  Args:
+    shape: of a policy with vision.
+    params: of the policy, unboxed.
+    images: the rows'.
+  """
+  return tower.encode(shape, params[VISION], images)
+
+
+def _at_tokens(features, index):
+  """Which tokens are of pictures, bool [B, T, 1], and features [B, T, D].
+
+  Those that are added behind layers are 0 elsewhere.
+  """
+  is_image, places = index[..., None] >= 0, jnp.maximum(index, 0)[..., None]
+
+  def of(x):
+    return jnp.take_along_axis(x, places, axis=1)
+
+  deep = tuple(jnp.where(is_image, of(x), 0) for x in features.deep)
+  return is_image, of(features.merged), deep
 
 
 def decode(
@@ -129,6 +182,7 @@ def decode(
   tokens: jax.Array,
   positions: jax.Array,
   cache: kv_cache.KVCache,
+  deltas: jax.Array | None = None,
 ) -> tuple[jax.Array, kv_cache.KVCache]:
   """Runs one more token of every row against the cache.
 
@@ -139,12 +193,19 @@ def decode(
     positions: int32 [B], also the cache columns written; a token attends to
       columns up to its own.
     cache: what the earlier tokens left.
+    deltas: int32 [B], what is added to a position to rotate by it, where the
+      row has pictures (`k15.vision.positions.rotary`); None: nothing.
 
   Returns:
     Hidden states [B, D], and the cache with the new columns.
   """
+  rotary = None if deltas is None else (positions + deltas)[:, None]
   hidden, cache = Decoder(shape).apply(
-    {'params': params}, tokens[:, None], positions[:, None], None, cache
+    {'params': params},
+    tokens[:, None],
+    positions[:, None],
+    Marks(rotary=rotary),
+    cache,
   )
   return hidden[:, 0], cache
 
@@ -157,32 +218,16 @@ def fuse_projections(params: Any) -> Any:
   """
   if not isinstance(params, dict):
     return params
-  joined = {name: fuse_projections(value) for name, value in params.items()}
+  joined = {
+    # The tower is for whole pictures, and its kernels stay what they are.
+    name: value if name == VISION else fuse_projections(value)
+    for name, value in params.items()
+  }
   for names in (('q', 'k', 'v'), ('gate', 'up')):
     if all(name in joined for name in names):
       kernels = [joined.pop(name) for name in names]
       joined['_'.join(names)] = jnp.concatenate(kernels, axis=-1)
   return joined
-
-
-class RMSNorm(nn.Module):
-  """x / rms(x) * scale over the last axis, computed in float32."""
-
-  eps: float
-  param_dtype: str
-  axis_name: str = 'norm'
-
-  @nn.compact
-  def __call__(self, x):
-    scale = self.param(
-      'scale',
-      nn.with_logical_partitioning(nn.initializers.ones, (self.axis_name,)),
-      (x.shape[-1],),
-      jnp.dtype(self.param_dtype),
-    )
-    x32 = x.astype(jnp.float32)
-    x32 *= jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.eps)
-    return (x32 * jnp.broadcast_to(scale, x.shape)).astype(x.dtype)
 
 
 class Attention(nn.Module):
@@ -191,10 +236,10 @@ class Attention(nn.Module):
   shape: PolicyConfig
 
   @nn.compact
-  def __call__(self, x, positions, ids, cache):
+  def __call__(self, x, positions, marks, cache):
     c = self.shape
     wide, narrow = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
-    query, key, value = _projections(
+    query, key, value = layers.projections(
       self,
       x,
       dict(q=(wide, 'heads'), k=(narrow, 'kv_heads'), v=(narrow, 'kv_heads')),
@@ -204,20 +249,20 @@ class Attention(nn.Module):
       y.reshape(*y.shape[:-1], -1, c.head_dim) for y in (query, key, value)
     )
     if c.qk_norm:
-      query = RMSNorm(c.rms_norm_eps, c.param_dtype, name='q_norm')(query)
-      key = RMSNorm(c.rms_norm_eps, c.param_dtype, name='k_norm')(key)
-    turns = rope.turns_of(c)
-    query = rope.rotate(query, positions, *turns)
-    key = rope.rotate(key, positions, *turns)
+      norm = functools.partial(layers.RMSNorm, c.rms_norm_eps, c.param_dtype)
+      query, key = norm(name='q_norm')(query), norm(name='k_norm')(key)
+    turns = (*rope.turns_of(c), rope.axes_of(c))
+    rotary = positions if marks.rotary is None else marks.rotary
+    query = rope.rotate(query, rotary, *turns)
+    key = rope.rotate(key, rotary, *turns)
     B, T = positions.shape
     query = query.reshape(B, T, c.num_kv_heads, -1, c.head_dim)
     query = query.transpose(0, 2, 3, 1, 4)  # [B, N, G, T, h]
     key, value = key.transpose(0, 2, 3, 1), value.transpose(0, 2, 1, 3)
     if cache is None:
       cache = (key, value)
-      segment_ids, prompt_ids = ids
       out = attention_lib.attend(
-        query, key, value, segment_ids, c.attention, prompt_ids
+        query, key, value, marks.segment_ids, c.attention, marks.prompt_ids
       )
     else:
       keys, values, layer = cache
@@ -230,11 +275,11 @@ class Attention(nn.Module):
     out = out.transpose(0, 3, 1, 2, 4).reshape(B, T, c.num_heads * c.head_dim)
     kernel = self.param(
       'o',
-      nn.with_logical_partitioning(_initializer(), ('heads', 'embed')),
+      nn.with_logical_partitioning(layers.initializer(), ('heads', 'embed')),
       (c.num_heads * c.head_dim, c.d_model),
       jnp.dtype(c.param_dtype),
     )
-    return _product(self, out, 'o', kernel), cache
+    return layers.product(self, out, 'o', kernel), cache
 
 
 class Block(nn.Module):
@@ -243,36 +288,36 @@ class Block(nn.Module):
   shape: PolicyConfig
 
   @nn.compact
-  def __call__(self, x, positions, ids, cache):
+  def __call__(self, x, positions, marks, cache):
     c = self.shape
-    y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='attention_norm')(x)
-    y, cache = Attention(c, name='attention')(y, positions, ids, cache)
+    y = layers.RMSNorm(c.rms_norm_eps, c.param_dtype, name='attention_norm')(x)
+    y, cache = Attention(c, name='attention')(y, positions, marks, cache)
     x = sharding.constrain(x + y, ('batch', 'sequence', None))
-    y = RMSNorm(c.rms_norm_eps, c.param_dtype, name='mlp_norm')(x)
-    gate, up = _projections(
+    y = layers.RMSNorm(c.rms_norm_eps, c.param_dtype, name='mlp_norm')(x)
+    gate, up = layers.projections(
       self, y, dict(gate=(c.d_ff, 'mlp'), up=(c.d_ff, 'mlp'))
     )
     y = sharding.constrain(jax.nn.silu(gate) * up, ('batch', 'sequence', 'mlp'))
     kernel = self.param(
       'down',
-      nn.with_logical_partitioning(_initializer(), ('mlp', 'embed')),
+      nn.with_logical_partitioning(layers.initializer(), ('mlp', 'embed')),
       (c.d_ff, c.d_model),
       jnp.dtype(c.param_dtype),
     )
-    x = x + _product(self, y, 'down', kernel)
+    x = x + layers.product(self, y, 'down', kernel)
     return sharding.constrain(x, ('batch', 'sequence', None)), cache
 
 
 class Decoder(nn.Module):
   """Embedding, the layers, and the last norm; `logits_of` is the head.
 
-  `ids` are a row's segment_ids and prompt_ids or None; of decoding, None.
+  `seen` is what `_at_tokens` makes of pictures, or None.
   """
 
   shape: PolicyConfig
 
   @nn.compact
-  def __call__(self, tokens, positions, ids, cache=None):
+  def __call__(self, tokens, positions, marks, cache=None, seen=None):
     c = self.shape
     embedding = self.param(
       'embedding',
@@ -285,23 +330,28 @@ class Decoder(nn.Module):
     if not c.tie_embeddings:
       self.param(
         'lm_head',
-        nn.with_logical_partitioning(_initializer(), ('embed', 'vocab')),
+        nn.with_logical_partitioning(layers.initializer(), ('embed', 'vocab')),
         (c.d_model, c.vocab_size),
         jnp.dtype(c.param_dtype),
       )
-    x = embedding[tokens].astype(jnp.dtype(c.dtype))
+    x, deep = embedding[tokens].astype(jnp.dtype(c.dtype)), ()
+    if seen is not None:
+      is_image, features, deep = seen
+      x = jnp.where(is_image, features.astype(x.dtype), x)
     x = sharding.constrain(x, ('batch', 'sequence', None))
-    x, cache = self._layers(x, positions, ids, cache)
-    x = RMSNorm(c.rms_norm_eps, c.param_dtype, name='norm')(x)
+    x, cache = self._layers(x, positions, marks, cache, deep)
+    x = layers.RMSNorm(c.rms_norm_eps, c.param_dtype, name='norm')(x)
     return x, cache
 
-  def _layers(self, x, positions, ids, cache):
+  def _layers(self, x, positions, marks, cache, deep):
     c = self.shape
-    block = _remat(Block, c.remat)
+    block = layers.remat(Block, c.remat)
     if c.scan_layers and cache is not None:
-      return self._decode_layers(x, positions, cache)
+      return self._decode_layers(x, positions, marks, cache)
+    if c.scan_layers and deep:
+      return self._deep_layers(block, x, positions, marks, deep)
     if c.scan_layers:
-      layers = nn.scan(
+      stack = nn.scan(
         block,
         variable_axes={'params': 0},
         split_rngs={'params': True},
@@ -310,17 +360,35 @@ class Decoder(nn.Module):
         length=c.num_layers,
         metadata_params={nn.PARTITION_NAME: 'layers'},
       )(c, name='layers')
-      x, (keys, values) = layers(x, positions, ids, None)
+      x, (keys, values) = stack(x, positions, marks, None)
       return x, kv_cache.KVCache(keys, values)
     pairs = []
     for i in range(c.num_layers):
       pair = None if cache is None else (cache.keys[i], cache.values[i], None)
-      x, pair = block(c, name=f'layer_{i}')(x, positions, ids, pair)
+      x, pair = block(c, name=f'layer_{i}')(x, positions, marks, pair)
+      x = x + deep[i].astype(x.dtype) if i < len(deep) else x
       pairs.append(pair)
     keys, values = zip(*pairs, strict=True)
     return x, kv_cache.KVCache(keys, values)
 
-  def _decode_layers(self, x, positions, cache):
+  def _deep_layers(self, block, x, positions, marks, deep):
+    """Scanned layers, behind the first of which features are added."""
+    stacked, count = jnp.stack(deep).astype(x.dtype), len(deep)
+
+    def one_layer(x, params_and_layer):
+      params, layer = params_and_layer
+      x, pair = block(self.shape, parent=None).apply(
+        {'params': params}, x, positions, marks, None
+      )
+      added = stacked[jnp.minimum(layer, count - 1)]
+      return x + jnp.where(layer < count, added, 0), pair
+
+    numbers = jnp.arange(self.shape.num_layers)
+    own = self.get_variable('params', 'layers')
+    x, (keys, values) = jax.lax.scan(one_layer, x, (own, numbers))
+    return x, kv_cache.KVCache(keys, values)
+
+  def _decode_layers(self, x, positions, marks, cache):
     """Scanned layers, the cache carried and changed in place.
 
     As what is scanned over and comes out, it would be there twice, and all of
@@ -332,7 +400,7 @@ class Decoder(nn.Module):
       x, keys, values = carry
       params, layer = params_and_layer
       x, pair = block.apply(
-        {'params': params}, x, positions, None, (keys, values, layer)
+        {'params': params}, x, positions, marks, (keys, values, layer)
       )
       return (x, *pair), None
 
@@ -343,83 +411,3 @@ class Decoder(nn.Module):
       (stacked, jnp.arange(self.shape.num_layers)),
     )
     return x, kv_cache.KVCache(keys, values)
-
-
-@jax.custom_vjp
-def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """x @ kernel, [..., D] and [D, F] -> [..., F].
-
-  The gradients are written out because XLA derives that of the kernel as a
-  transpose, for which it rereads x by columns: a sixth of a training step on
-  CPU.
-  """
-  return jnp.dot(x, kernel)
-
-
-def _matmul_forward(x, kernel):
-  return matmul(x, kernel), (x, kernel)
-
-
-def _matmul_backward(residuals, dy):
-  x, kernel = residuals
-  axes = tuple(range(x.ndim - 1))
-  return jnp.dot(dy, kernel.T), jnp.tensordot(x, dy, (axes, axes))
-
-
-matmul.defvjp(_matmul_forward, _matmul_backward)
-
-
-def _initializer():
-  return nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
-
-
-def _product(module, x, name, kernel):
-  """x @ kernel, and what the adapter of this name adds, if there is one."""
-  y = matmul(x, kernel.astype(x.dtype))
-  if not module.has_variable('params', name + LORA):
-    return y
-  pair = module.get_variable('params', name + LORA)
-  a, b = pair['a'].astype(x.dtype), pair['b'].astype(x.dtype)
-  return y + matmul(matmul(x, a) * lora_scale(module.shape), b)
-
-
-def _projections(module, x, widths, use_bias=False):
-  """x @ kernel for every name -> (width, logical axis), as one if fused."""
-  c = module.shape
-  fused = '_'.join(widths)
-  if module.has_variable('params', fused):
-    y = jnp.dot(x, module.get_variable('params', fused).astype(x.dtype))
-    ends = np.cumsum([width for width, _ in widths.values()])
-    ys = jnp.split(y, ends[:-1], axis=-1)
-  else:
-    ys = []
-    for name, (width, axis) in widths.items():
-      kernel = module.param(
-        name,
-        nn.with_logical_partitioning(_initializer(), ('embed', axis)),
-        (x.shape[-1], width),
-        jnp.dtype(c.param_dtype),
-      )
-      ys.append(_product(module, x, name, kernel))
-  if use_bias:
-    for i, (name, (width, axis)) in enumerate(widths.items()):
-      bias = module.param(
-        f'{name}_bias',
-        nn.with_logical_partitioning(nn.initializers.zeros, (axis,)),
-        (width,),
-        jnp.dtype(c.param_dtype),
-      )
-      ys[i] += bias.astype(x.dtype)
-  return ys
-
-
-def _remat(block, mode):
-  if mode == 'none':
-    return block
-  policies = jax.checkpoint_policies
-  policy = policies.save_only_these_names(chunked_attention.SAVED)
-  if mode == 'dots':
-    policy = policies.save_from_both_policies(
-      policy, policies.dots_with_no_batch_dims_saveable
-    )
-  return nn.remat(block, policy=policy, prevent_cse=False)

@@ -129,23 +129,53 @@ def turns_of(config: Any) -> tuple[np.ndarray, float]:
   )
 
 
+def axes_of(config: Any) -> np.ndarray | None:
+  """Which of time, row and column turns each frequency: M-RoPE.
+
+  Qwen2-VL (arXiv 2409.12191, section 2.1) gives the slowest frequencies to the
+  columns, `mrope_section` [t, h, w] of them one kind after the other; Qwen3-VL
+  mixes them, t h w t h w ..., as far as there are so many of each kind.
+
+  Args:
+    config: a `PolicyConfig`.
+
+  Returns:
+    int [h / 2], or None: a token has one position.
+  """
+  sections = config.mrope_section
+  if not sections:
+    return None
+  if not config.mrope_interleaved:
+    return np.repeat(np.arange(3), sections)
+  axes = np.zeros(config.head_dim // 2, np.int64)
+  for axis in (1, 2):
+    axes[axis : 3 * sections[axis] : 3] = axis
+  return axes
+
+
 def rotate(
   x: jax.Array,
   positions: jax.Array,
   frequencies: np.ndarray,
   magnitude: float = 1.0,
+  axes: np.ndarray | None = None,
 ) -> jax.Array:
   """Turns halves of each head, not neighbours, by position * frequency.
 
   Args:
     x: [B, T, heads, h].
-    positions: int32 [B, T].
+    positions: int32 [B, T]; or [B, T, A], several of each token.
     frequencies: [h / 2], radians per position.
     magnitude: of the result, relative to x.
+    axes: int [h / 2], which of several positions turns each frequency.
 
   Returns:
     The type and shape of x.
   """
+  if positions.ndim == 3:
+    angles = positions.astype(jnp.float32)[..., axes]
+    angles = (angles * jnp.asarray(frequencies, jnp.float32))[..., None, :]
+    return turn(x, jnp.sin(angles) * magnitude, jnp.cos(angles) * magnitude)
   sin, cos = sines(positions[..., None], frequencies, magnitude)
   return turn(x, sin, cos)
 

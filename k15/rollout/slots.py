@@ -30,9 +30,11 @@ from k15.model import inference
 from k15.model import kv_cache
 from k15.model import policy
 from k15.model import precision
+from k15.model import tower
 from k15.rollout import repetition
 from k15.rollout import sampling
 from k15.rollout.requests import MAX_STOP_IDS, Stop
+from k15.vision.rows import Images
 
 # Why a slot stopped, as `DecodedTokens.stop` says it; plain numbers for jax.
 RUNNING, ENDED = int(Stop.RUNNING), int(Stop.ENDED)
@@ -43,12 +45,16 @@ EXHAUSTED, REPEATED = int(Stop.EXHAUSTED), int(Stop.REPEATED)
 class Prefix:
   """Prefilled prompts; P rows.
 
-  `tokens` [P] is each prompt's last token, `positions` [P] its position.
+  `tokens` [P] is each prompt's last token, `positions` [P] its position, and
+  `deltas` int32 [P] what is added to it, and to those that follow, to rotate by
+  it: prompts with pictures are shorter than they are long (M-RoPE).  None: the
+  policy sees none.
   """
 
   cache: kv_cache.KVCache
   tokens: jax.Array
   positions: jax.Array
+  deltas: jax.Array | None = None
 
 
 @flax.struct.dataclass
@@ -84,7 +90,7 @@ class DecodeState:
   """All slots; S rows.
 
   `tokens` [S] were sampled last, or end the prompt, and `positions` [S] are
-  theirs: the cache holds the columns before.
+  theirs: the cache holds the columns before.  `deltas` [S] are as in `Prefix`.
   """
 
   cache: kv_cache.KVCache
@@ -98,6 +104,7 @@ class DecodeState:
   is_live: jax.Array
   runs: jax.Array
   recent: jax.Array
+  deltas: jax.Array | None = None
 
 
 @flax.struct.dataclass
@@ -183,7 +190,12 @@ class SlotDecoder:
 
   @functools.partial(jax.jit, static_argnums=0)
   def prefill(
-    self, params: Any, padded_tokens: jax.Array, true_lengths: jax.Array
+    self,
+    params: Any,
+    padded_tokens: jax.Array,
+    true_lengths: jax.Array,
+    images: Images | None = None,
+    features: tower.Features | None = None,
   ) -> Prefix:
     """Computes the keys and values of prompts.
 
@@ -191,6 +203,8 @@ class SlotDecoder:
       params: of the policy, or what `prepare` made of them.
       padded_tokens: int32 [prefill_batch, bucket].
       true_lengths: int32 [prefill_batch], at least 1.
+      images, features: see `policy.forward`; a prompt ends in a text, which is
+        fed again.
     """
     last = true_lengths - 1
     if isinstance(params, inference.Weights):
@@ -200,10 +214,26 @@ class SlotDecoder:
       positions = jnp.broadcast_to(columns, padded_tokens.shape)
       inside = (columns < true_lengths[:, None]).astype(jnp.int32)
       _, cache = policy.forward(
-        self.config, params, padded_tokens, positions, inside
-      )
+        self.config, params, padded_tokens, positions, inside, None, images,
+        features,
+      )  # fmt: skip
     tokens = jnp.take_along_axis(padded_tokens, last[:, None], axis=1)[:, 0]
-    return Prefix(cache=cache, tokens=tokens, positions=last)
+    return Prefix(
+      cache=cache,
+      tokens=tokens,
+      positions=last,
+      deltas=self._deltas(last, images),
+    )
+
+  def _deltas(self, last, images):
+    """How far behind its column the last token of each prompt is rotated."""
+    if self.config.vision is None:
+      return None
+    if images is None:
+      return jnp.zeros_like(last)
+    # Of a text all three positions are equal.
+    rotary = images.positions[:, :, 0]
+    return jnp.take_along_axis(rotary, last[:, None], axis=1)[:, 0] - last
 
   @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
   def insert(
@@ -254,6 +284,9 @@ class SlotDecoder:
       is_live=put(state.is_live, True),
       runs=put(state.runs, request.runs),
       recent=put(state.recent, request.recent),
+      deltas=(
+        None if state.deltas is None else put(state.deltas, prefix.deltas[rows])
+      ),
     )
 
   @functools.partial(jax.jit, static_argnums=(0, 4), donate_argnums=2)
@@ -311,7 +344,7 @@ class SlotDecoder:
       hidden, cache = inference.decode(self.config, params, *last)
       logits = inference.logits_of(params, hidden)
     else:
-      hidden, cache = policy.decode(self.config, params, *last)
+      hidden, cache = policy.decode(self.config, params, *last, state.deltas)
       logits = heads.logits_of(self.config, params, hidden)
     live = state.is_live
     positions = jnp.where(live, state.positions + 1, state.positions)
@@ -385,4 +418,5 @@ class SlotDecoder:
       is_live=jnp.zeros(S, bool),
       runs=jnp.zeros((S, P), jnp.int32),
       recent=jnp.full((S, P), repetition.NO_TOKEN, jnp.int32),
+      deltas=None if self.config.vision is None else jnp.zeros(S, jnp.int32),
     )

@@ -19,6 +19,10 @@ from k15.data_types import TrainState
 
 # Axes of what is looked up or read out: tokens, and a value head's value.
 _VOCAB, _VALUE = 'vocab', 'value'
+# Of the input of a tower: pixels, and a table of places.  No hidden matrices.
+_SEEN = {'pixels', 'places'}
+# Matrices lie beside each other along these.
+_STACKED = ('layers', 'qkv')
 
 Schedule = Callable[[jax.Array], jax.Array]
 
@@ -191,14 +195,14 @@ def _muon_axes(with_embeddings, names):
   """
   places = _places(names)
   is_embedding = _VOCAB in names and not with_embeddings
-  if len(places) < 2 or _VALUE in names or is_embedding:
+  if len(places) < 2 or _VALUE in names or is_embedding or _SEEN & {*names}:
     return None
   return optax.contrib.MuonDimensionNumbers(*places)
 
 
 def _places(names):
-  """Where the axes of one layer are."""
-  return [i for i, name in enumerate(names) if name != 'layers']
+  """Where the axes of one matrix are."""
+  return [i for i, name in enumerate(names) if name not in _STACKED]
 
 
 def _of_each(function, axes):

@@ -157,6 +157,7 @@ def _logprobs_of(config, params, rows, temperature):
     temperature,
     rows.prompt_ids,
     rows.loss_mask,
+    rows.images,
   )
 
 
@@ -176,11 +177,18 @@ def save_batch(workdir: pathlib.Path, name: str, batch: Any) -> pathlib.Path:
   """
   path = workdir / f'failed-{name}.npz'
   whole = hosts.to_host(batch)
-  fields = dataclasses.fields(whole)
   if hosts.is_first():
-    arrays = {f.name: getattr(whole, f.name) for f in fields}
+    arrays = _named(whole)
+    if arrays.get('images') is not None:
+      images = _named(arrays.pop('images'))
+      arrays |= {f'images.{name}': x for name, x in images.items()}
     np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
   return path
+
+
+def _named(value):
+  """Fields of a dataclass by name."""
+  return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
 
 
 def refuse_non_finite(

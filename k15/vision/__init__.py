@@ -1,4 +1,4 @@
-"""Pictures: how they are read, drawn, asked about and described.
+"""Pictures: decoded, stored, laid out; drawn, asked about and described.
 
-Read `scenes` first: problems without end about pictures.
+Read `images` first: bytes of a file to patches.
 """

@@ -1,64 +1,198 @@
-"""Pictures from files to pixels, and the hash by which they are known.
+"""Pictures as arrays: bytes of a file to pixels, and pixels to patches.
 
-Pixels are uint8 [H, W, 3], red, green, blue.  Files come from anywhere: only
-common formats are opened, and none that would grow beyond a bound.
+The rules are those of Qwen2-VL's processor (transformers,
+image_processing_pil_qwen2_vl.py), which Qwen2.5-VL and Qwen3-VL share: a
+picture is resized so that whole blocks of merge x merge patches cover it, and
+its patches come block by block.  They stay bytes; the tower normalizes them, so
+that a batch holds a quarter of what float32 would take, and no frame twice.
+
+Axes: h, w pixels of a picture; n patches, each of 3 p p numbers (channel, row,
+column), p pixels wide.
 """
 
+import dataclasses
 import hashlib
 import io
+import math
 import warnings
 
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
+import PIL
+from PIL import Image
+from PIL import ImageOps
 
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'TIFF')
-MAX_BYTES = 64 << 20  # of a file
-MAX_PIXELS = 64 << 20  # 8192 x 8192: 192 MiB of pixels
+MOST_BYTES = 64 << 20  # of a file
+# A file of some kilobytes may claim any size; Pillow alone would only warn.
+MOST_PIXELS = 1 << 26
+MOST_ASPECT = 200  # longer side over shorter one, as the processors have it
+
+
+class BadImage(ValueError):
+  """A picture that cannot be read or used: a sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Processor:
+  """How pixels become patches.
+
+  Attributes:
+    patch_size: p, pixels of a patch's side.
+    merge_size: patches of a block's side; a block makes one token.
+    min_pixels, max_pixels: of a picture once it is resized.
+  """
+
+  patch_size: int
+  merge_size: int
+  min_pixels: int
+  max_pixels: int
+
+  @property
+  def block(self) -> int:
+    """Pixels of a block's side."""
+    return self.patch_size * self.merge_size
 
 
 def decode(data: bytes) -> np.ndarray:
-  """uint8 [H, W, 3] of a file: turned as its EXIF says, transparency on white.
+  """Pixels of a file: turned as EXIF says, what is transparent over white.
 
-  Of a moving picture, the first frame.
+  Of several frames the first is taken.
+
+  Args:
+    data: a file of one of FORMATS.
+
+  Returns:
+    uint8 [h, w, 3], RGB.
 
   Raises:
-    ValueError: too large, in another format, or broken.
+    BadImage: it is no such file, or has over MOST_BYTES or MOST_PIXELS.
   """
-  if len(data) > MAX_BYTES:
-    raise ValueError(f'{len(data)} bytes, more than {MAX_BYTES}')
+  if len(data) > MOST_BYTES:
+    raise BadImage(f'no picture: {len(data)} bytes, more than {MOST_BYTES}')
   try:
     with warnings.catch_warnings():
       # The bound is below; and what else Pillow wonders at is no news here.
       warnings.simplefilter('ignore')
-      with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        height, width = image.height, image.width
-        if height * width > MAX_PIXELS:
-          raise ValueError(
-            f'{height} x {width} pixels, more than {MAX_PIXELS} in all'
+      # Only these: other readers of Pillow start programs or follow paths.
+      with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.width * image.height > MOST_PIXELS:
+          raise BadImage(
+            f'{image.height} x {image.width} pixels, more than {MOST_PIXELS} in'
+            ' all'
           )
-        return _on_white(PIL.ImageOps.exif_transpose(image))
-  except ValueError as error:
-    raise ValueError(f'no picture: {error}') from None
+        return _over_white(ImageOps.exif_transpose(image))
+  except BadImage as error:
+    raise BadImage(f'no picture: {error}') from None
   except Exception as error:  # Whatever a hostile file makes a decoder raise.
-    raise ValueError(f'no picture: {type(error).__name__}: {error}') from None
+    raise BadImage(f'no picture: {type(error).__name__}: {error}') from None
 
 
-def _on_white(image):
+def _over_white(image):
   if image.has_transparency_data:
     image = image.convert('RGBA')
-    white = PIL.Image.new('RGBA', image.size, 'white')
-    image = PIL.Image.alpha_composite(white, image)
+    white = Image.new('RGBA', image.size, 'white')
+    image = Image.alpha_composite(white, image)
   return np.array(image.convert('RGB'))
 
 
 def digest(pixels: np.ndarray) -> str:
-  """64 hexadecimal digits, of uint8 [H, W, 3].
+  """SHA-256 of what a picture shows: its size and its pixels.
 
-  The sides belong to it: the bytes of 6 x 4 and of 4 x 6 may be the same.
+  Without the size, six by four pixels would be four by six.
+
+  Args:
+    pixels: uint8 [h, w, 3].
   """
-  if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-    raise ValueError(f'{pixels.dtype} {pixels.shape}, not uint8 [H, W, 3]')
-  height, width, _ = pixels.shape
-  head = f'k15 image 1|RGB|{height}x{width}|'.encode()
-  return hashlib.sha256(head + pixels.tobytes()).hexdigest()
+  height, width = _size(pixels)
+  header = f'k15 image 1|RGB|{height}x{width}|'.encode()
+  return hashlib.sha256(header + pixels.tobytes()).hexdigest()
+
+
+def resized_size(
+  processor: Processor, height: int, width: int
+) -> tuple[int, int]:
+  """Pixels of the sides once resized: whole blocks, as near as they can be.
+
+  Each side is rounded to blocks, halves to even; where that has too many or too
+  few pixels, both are scaled by one factor and rounded down or up.
+
+  Args:
+    processor: says of what size.
+    height, width: of the picture, in pixels.
+
+  Raises:
+    BadImage: one side is over MOST_ASPECT times the other.
+  """
+  if not (height > 0 and width > 0):
+    raise BadImage(f'a picture of {height} x {width} pixels has none')
+  if max(height, width) > MOST_ASPECT * min(height, width):
+    raise BadImage(
+      f'a picture of {height} x {width} pixels: one side is over'
+      f' {MOST_ASPECT} times the other'
+    )
+  block = processor.block
+  least, most = processor.min_pixels, processor.max_pixels
+  sides = [round(side / block) * block for side in (height, width)]
+  if sides[0] * sides[1] > most:
+    beta = math.sqrt(height * width / most)
+    sides = [
+      max(block, math.floor(side / beta / block) * block)
+      for side in (height, width)
+    ]
+  elif sides[0] * sides[1] < least:
+    beta = math.sqrt(least / (height * width))
+    sides = [math.ceil(side * beta / block) * block for side in (height, width)]
+  return sides[0], sides[1]
+
+
+def grid(processor: Processor, height: int, width: int) -> tuple[int, int]:
+  """Rows and columns of patches of a picture of so many pixels."""
+  sides = resized_size(processor, height, width)
+  return sides[0] // processor.patch_size, sides[1] // processor.patch_size
+
+
+def num_tokens(processor: Processor, height: int, width: int) -> int:
+  """Tokens that such a picture takes in a prompt, one a block."""
+  rows, columns = grid(processor, height, width)
+  return rows * columns // processor.merge_size**2
+
+
+def patches(
+  processor: Processor, pixels: np.ndarray
+) -> tuple[np.ndarray, tuple[int, int]]:
+  """Resizes a picture and cuts it up, block by block.
+
+  Args:
+    processor: says how.
+    pixels: uint8 [h, w, 3].
+
+  Returns:
+    uint8 [n, 3 p p], and the rows and columns of patches.
+  """
+  height, width = resized_size(processor, *_size(pixels))
+  if (height, width) != pixels.shape[:2]:
+    image = Image.fromarray(pixels)
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    pixels = np.asarray(image)
+  p, m = processor.patch_size, processor.merge_size
+  rows, columns = height // p, width // p
+  cut = pixels.reshape(rows // m, m, p, columns // m, m, p, 3)
+  # Block row, block column, row and column in it; channel, pixels.
+  cut = cut.transpose(0, 3, 1, 4, 6, 2, 5)
+  return cut.reshape(rows * columns, 3 * p * p), (rows, columns)
+
+
+def feature_key(processor: Processor, image_digest: str) -> str:
+  """Names what a tower makes of a picture: settings that change it, and Pillow.
+
+  They belong here and not to the digest: one picture has many features.
+  """
+  return f'{image_digest}|{processor}|Pillow {PIL.__version__}'
+
+
+def _size(pixels):
+  if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
+    raise BadImage(
+      f'pixels are uint8 [h, w, 3], not {pixels.dtype} {list(pixels.shape)}'
+    )
+  return pixels.shape[:2]

@@ -90,6 +90,46 @@ def test_kinds_agree_on_shared_prompts(expected):
     assert_close(outputs(chunked, **shared), plain)
 
 
+def test_all_of_a_segment_by_hand():
+  # As above, without causality: token 0 sees token 1 too, not token 2.
+  query = jnp.ones((1, 1, 1, 3, 1))
+  key = jnp.log(jnp.array([1.0, 3.0, 5.0])).reshape(1, 1, 1, 3)
+  value = jnp.array([10.0, 20.0, 30.0]).reshape(1, 1, 3, 1)
+  ids = jnp.array([[1, 1, 2]])
+  for kind in ('plain', 'chunked'):
+    out = attention.attend(query, key, value, ids, kind, causal=False)
+    np.testing.assert_allclose(out.ravel(), [17.5, 17.5, 30], rtol=1e-6)
+
+
+def test_kinds_agree_without_causality():
+  # Segments that take turns, as the windows of a picture do.
+  windows = np.where(IDS, IDS * 2 + np.arange(T) // 16 % 2, 0)
+  ids = jnp.asarray(windows.astype(np.int32))
+
+  def outputs_of(attend, **options):
+    return outputs(lambda q, k, v, _: attend(q, k, v, ids, **options))
+
+  plain = outputs_of(attention.plain, causal=False)
+  for chunk in (16, 64, 256):
+    chunked = functools.partial(chunked_attention.attend, chunk=chunk)
+    assert_close(outputs_of(chunked, causal=False), plain)
+  assert_close(
+    outputs_of(attention.splash, interpret=True, causal=False), plain
+  )
+  causal = outputs_of(attention.plain)
+  assert np.abs(causal[0] - plain[0])[0, :, :, :70].max() > 0.1
+
+
+def test_columns_are_not_split_without_causality():
+  mesh = sharding.make_mesh(1, 2, 2, 2)
+  attend = functools.partial(attention.attend, causal=False)
+  expected = attend(*OPERANDS, jnp.asarray(IDS))
+  with sharding.use_mesh(mesh):
+    found = jax.jit(attend)(*OPERANDS, jnp.asarray(IDS))
+  found, expected = (jnp.where(IS_TOKEN, x, 0) for x in (found, expected))
+  np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
 def test_splash_knows_no_shared_prompts():
   with pytest.raises(ValueError, match="'splash' knows no prompts"):
     attention.attend(*OPERANDS, IDS, 'splash', PROMPT_IDS)

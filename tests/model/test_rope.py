@@ -1,11 +1,13 @@
 """Rotary positions by hand."""
 
+import dataclasses
 import math
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from k15.model import policy
 from k15.model import rope
 
 
@@ -72,3 +74,26 @@ def test_yarn_magnitude_by_hand():
   assert rope.yarn_magnitude(4) == pytest.approx(1.1386294)
   assert rope.yarn_magnitude(1) == 1
   assert rope.yarn_magnitude(0.5) == 1
+
+
+def test_time_row_and_column_take_turns_or_parts():
+  # Qwen2-VL: 2 frequencies of time, then 3 and 3; Qwen3-VL: t h w t h w ...
+  # as far as there are 3 rows and 2 columns.
+  config = policy.PolicyConfig(8, 1, 16, 1, 1, 16, 8, mrope_section=(2, 3, 3))
+  np.testing.assert_array_equal(rope.axes_of(config), [0, 0, 1, 1, 1, 2, 2, 2])
+  mixed = dataclasses.replace(
+    config, mrope_section=(3, 3, 2), mrope_interleaved=True
+  )
+  np.testing.assert_array_equal(rope.axes_of(mixed), [0, 1, 2, 0, 1, 2, 0, 1])
+  assert rope.axes_of(dataclasses.replace(config, mrope_section=())) is None
+
+
+def test_each_frequency_turns_by_its_own_position():
+  x = np.random.default_rng(0).normal(size=(1, 1, 1, 4)).astype(np.float32)
+  frequencies, positions = np.array([1.0, 0.5]), np.array([[[2, 7]]])
+  found = rope.rotate(x, positions, frequencies, axes=np.array([1, 0]))
+  # 7 * 1 and 2 * 0.5 radians.
+  cos, sin = np.cos([7.0, 1.0]), np.sin([7.0, 1.0])
+  a, b = x[0, 0, 0, :2], x[0, 0, 0, 2:]
+  expected = np.concatenate([a * cos - b * sin, b * cos + a * sin])
+  np.testing.assert_allclose(found[0, 0, 0], expected, rtol=1e-5)

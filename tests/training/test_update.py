@@ -298,8 +298,8 @@ def test_a_failed_batch_is_written_whole(tmp_path):
   assert path == tmp_path / 'failed-rl-3.npz'
   with np.load(path) as saved:
     fields = {field.name for field in dataclasses.fields(Batch)}
-    # It has neither shared prompts nor documents.
-    assert set(saved) == fields - {'prompt_ids', 'domain_ids'}
+    # It has neither shared prompts nor documents nor pictures.
+    assert set(saved) == fields - {'prompt_ids', 'domain_ids', 'images'}
     for name in saved:
       np.testing.assert_array_equal(saved[name], getattr(batch, name))
 
