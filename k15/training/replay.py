@@ -12,14 +12,12 @@ The life of a response, every step checked:
 """
 
 import dataclasses
-import itertools
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from k15.data import problem_records
-from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
+from k15.data_types import Group, Problem, StopReason, Trajectory
+from k15.training import group_records
 
 
 class ReplayBuffer:
@@ -199,48 +197,21 @@ class ReplayBuffer:
     return other
 
   def get_state(self) -> dict[str, np.ndarray]:
-    """Returns the whole buffer as four numpy arrays.
-
-    `tokens` int32 and `behavior_logprobs` float32 hold all segments end to
-    end and one unused 0, as Orbax refuses arrays of size zero; `offsets`
-    int64 says where each segment starts; `index`, JSON in uint8, the rest.
-    """
-    groups = [*self.groups, *(group for _, group in self._remembered)]
-    segments = [s for g in groups for t in g.trajectories for s in t.segments]
-    tokens = [segment.tokens for segment in segments]
-    logprobs = [segment.behavior_logprobs for segment in segments]
-    index = {
-      'next_group_id': self._next_group_id,
-      'groups': [_group_index(group) for group in self.groups],
-      'remembered': [
-        [int(since), _group_index(group)] for since, group in self._remembered
-      ],
-      'arrived': list(self._arrived.items()),
-    }
-    return {
-      'tokens': np.concatenate([*tokens, np.zeros(1, np.int32)]),
-      'behavior_logprobs': np.concatenate([*logprobs, np.zeros(1, np.float32)]),
-      'offsets': np.cumsum([0, *map(len, tokens)], dtype=np.int64),
-      'index': np.frombuffer(json.dumps(index).encode(), np.uint8).copy(),
-    }
+    """Returns the whole buffer as numpy arrays, see `group_records`."""
+    return group_records.pack(
+      self.groups,
+      self._remembered,
+      dict(
+        next_group_id=self._next_group_id, arrived=list(self._arrived.items())
+      ),
+    )
 
   def set_state(self, state: dict[str, np.ndarray]) -> None:
     """Replaces the contents by those of `get_state`, bit for bit."""
-    tokens = np.array(state['tokens'])
-    logprobs = np.array(state['behavior_logprobs'])
-    pieces = (
-      (tokens[start:end], logprobs[start:end])
-      for start, end in itertools.pairwise(state['offsets'])
-    )
-    index = json.loads(np.asarray(state['index'], np.uint8).tobytes())
-    groups = [_group_from_index(entry, pieces) for entry in index['groups']]
+    groups, self._remembered, facts = group_records.unpack(state)
     self._groups = {group.group_id: group for group in groups}
-    self._remembered = [
-      (since, _group_from_index(entry, pieces))
-      for since, entry in index.get('remembered', [])
-    ]
-    self._arrived = dict(index.get('arrived', []))
-    self._next_group_id = index['next_group_id']
+    self._arrived = dict(facts.get('arrived', []))
+    self._next_group_id = facts['next_group_id']
     self.check_valid()
 
   def _pairs(self):
@@ -301,40 +272,3 @@ def _check_trajectory(trajectory):
       raise ValueError(f'{name}: shapes {tokens.shape}, {logprobs.shape}')
     if not np.isfinite(logprobs).all():
       raise ValueError(f'{name}: behavior_logprobs are not finite')
-
-
-def _group_index(group):
-  return {
-    'group_id': group.group_id,
-    'problem': problem_records.to_record(group.problem),
-    'opened_at': int(group.opened_at),
-    'trajectories': [
-      {
-        'versions': [int(segment.policy_version) for segment in t.segments],
-        'stop': t.stop and t.stop.value,
-        'reward': t.reward if t.reward is None else float(t.reward),
-        'parts': {name: float(value) for name, value in t.parts.items()},
-      }
-      for t in group.trajectories
-    ],
-  }
-
-
-def _group_from_index(entry, pieces):
-  """Rebuilds a group; `pieces` yields (tokens, logprobs) of its segments."""
-  group_id = entry['group_id']
-  problem = problem_records.from_record(entry['problem'])
-  trajectories = tuple(
-    Trajectory(
-      group_id,
-      problem.id,
-      sample_index,
-      tuple(Segment(*next(pieces), version) for version in t['versions']),
-      t['stop'] and StopReason(t['stop']),
-      t['reward'],
-      # Before there were parts, a reward was the accuracy.
-      t.get('parts', {}),
-    )
-    for sample_index, t in enumerate(entry['trajectories'])
-  )
-  return Group(group_id, problem, trajectories, entry['opened_at'])
