@@ -23,10 +23,9 @@ with rewards that are preferences in the places of the capitals.
 `:smollm` takes the cold start from worked word problems, for SmolLM2-135M or
 any small model.  `:arithmetic` needs no checkpoint: a small policy learns
 worked solutions, part of which lack the tags and whose lines are in one of two
-languages, and `add` problems stand for those that come late.  It has not run
-yet, perhaps 40 minutes of two cores; expected: `reward/language` rises in `rl`,
-and the examples of `rejection_sft` are in one language.  `:smoke` does the same
-in three minutes and learns nothing.
+languages, and `add` problems stand for those that come late: 23 minutes of one
+core, in which `reward/language` rises from 0.63 to 0.98 (docs/r1.md).  `:smoke`
+does the same in three minutes and learns nothing.
 """
 
 import pathlib

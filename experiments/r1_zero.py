@@ -13,7 +13,8 @@ steps responses may have twice the length: `:longer`, with the first run's
 workdir as checkpoint.  What it costs on chips that need not exist:
 
     python -m launch.plan --config=experiments/r1_zero.py \\
-        --topology=v5p:4x4x4
+        --topology=v5p:4x4x4 --config.task.train_path=math_train.json \\
+        --config.task.held_out_path=math500.json
 
 `:smollm` is for SmolLM2-135M, or any small model, on word problems.
 `:arithmetic` needs no checkpoint: a short warm-up stands for the base model,
