@@ -36,6 +36,7 @@ def run(context: Context) -> dict[str, Any]:
   source = models.directory_of(config.checkpoint) if config.checkpoint else None
   if 'curate' in config.stages:
     curate.check(context)
+  kinds.check(context)
   if config.evaluation.before and source and context.task.sets:
     summary |= _evaluated_before(context, source)
   for stage in config.stages:

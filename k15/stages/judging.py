@@ -49,7 +49,8 @@ def pairs_of(config: Any) -> tuple[list[Pair], list[Pair]]:
   """Pairs to learn from, and those that are held out.
 
   Raises:
-    ValueError: a file has a row that is no pair.
+    ValueError: a file has a row that is no pair, or the family has fewer
+      held-out pairs than are asked for.
   """
   r = config.reward_model
   if r.files:

@@ -39,6 +39,16 @@ TRAIN = {
 }
 
 
+def check(context: Context) -> None:
+  """Refuses what a later stage could not learn from, before the first.
+
+  Raises:
+    ValueError: of reward models, see `judging.pairs_of`.
+  """
+  if any(stages.STAGES[stage].makes_judge for stage in context.config.stages):
+    judging.pairs_of(context.config)
+
+
 def begun(context: Context, stage: str) -> Context:
   """The context of a stage and of those after it; see `pretrain.activated`."""
   return pretrain.activated(context, stage)

@@ -56,6 +56,14 @@ def test_the_reward_model_is_measured_and_the_policy_goes_on(run):
   assert last.name == 'rl'
 
 
+def test_too_few_pairs_are_told_before_the_first_stage(tmp_path):
+  changes = CHANGES | dict(reward_model__held_out=40000)
+  context = small_run.make_context(tmp_path, **changes)
+  with pytest.raises(ValueError, match=r'only \d+ of 40000 distinct pairs'):
+    recipe.run(context)
+  assert not (tmp_path / 'models').exists()
+
+
 def test_what_the_rule_says_is_beside_what_the_model_says(run):
   context, _ = run
   groups = files.read_jsonl(context.workdir / 'groups.jsonl')
