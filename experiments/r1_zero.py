@@ -18,10 +18,10 @@ workdir as checkpoint.  What it costs on chips that need not exist:
 
 `:smollm` is for SmolLM2-135M, or any small model, on word problems.
 `:arithmetic` needs no checkpoint: a short warm-up stands for the base model,
-which keeps the form in half of its responses and mixes two languages.  It has
-not run yet, perhaps half an hour of two cores; expected: `reward/format` goes
-to 1, `rl/accuracy` rises, and `reward/language` stays where it was, for nothing
-is paid for it.  `:smoke` does the same in a minute and learns nothing.
+which keeps the form in half of its responses and mixes two languages: 16
+minutes of one core, in which `reward/format` goes from 0.47 to 0.98, accuracy
+rises, and `reward/language` stays where it was, for nothing is paid for it
+(docs/r1.md).  `:smoke` does the same in a minute and learns nothing.
 """
 
 from experiments import arithmetic
