@@ -93,10 +93,7 @@ def init(shape: PolicyConfig, key: jax.Array) -> Any:
   tokens = jnp.zeros((1, 2), jnp.int32)
   positions = jnp.zeros((1, 2), jnp.int32)
   marks = Marks(segment_ids=tokens + 1)
-  params = Decoder(shape).init(key, tokens, positions, marks)['params']
-  if shape.vision is None:
-    return params
-  return params | {VISION: tower.init(shape, jax.random.fold_in(key, 1))}
+  return Decoder(shape).init(key, tokens, positions, marks)['params']
 
 
 def logical_axes(shape: PolicyConfig) -> Any:
@@ -334,6 +331,9 @@ class Decoder(nn.Module):
         (c.d_model, c.vocab_size),
         jnp.dtype(c.param_dtype),
       )
+    if c.vision is not None and self.is_initializing():
+      # Drawn by its name here, and used by `encode`.
+      tower.Tower(c, name=VISION)(tower.one_block(c.vision))
     x, deep = embedding[tokens].astype(jnp.dtype(c.dtype)), ()
     if seen is not None:
       is_image, features, deep = seen

@@ -105,11 +105,10 @@ class Features:
   deep: tuple[jax.Array, ...]
 
 
-def init(shape: Any, key: jax.Array) -> Any:
-  """Random parameters of the tower of a `PolicyConfig`, in boxes."""
-  v = shape.vision
+def one_block(v: VisionConfig) -> Images:
+  """A picture of one feature, black: what parameters are drawn for."""
   one, n = jnp.int32, v.merge_size**2
-  images = Images(
+  return Images(
     patches=jnp.zeros((1, n, 3 * v.patch_size**2), jnp.uint8),
     places=jnp.zeros((1, n, 2), one),
     sizes=jnp.ones((1, n, 2), one),
@@ -117,7 +116,6 @@ def init(shape: Any, key: jax.Array) -> Any:
     index=None,
     positions=None,
   )
-  return Tower(shape).init(key, images)['params']
 
 
 def encode(shape: Any, params: Any, images: Images) -> Features:

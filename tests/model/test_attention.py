@@ -148,13 +148,15 @@ def test_splash_agrees(expected):
   assert_close(outputs(interpreted), expected)
 
 
-def test_splash_lowers_for_tpu():
+@pytest.mark.parametrize('causal', [True, False])
+def test_splash_lowers_for_tpu(causal):
   shapes = [(1, 2, 2, 1024, 128), (1, 2, 128, 1024), (1, 2, 1024, 128)]
   arrays = [jax.ShapeDtypeStruct(s, jnp.bfloat16) for s in shapes]
   ids = jax.ShapeDtypeStruct((1, 1024), jnp.int32)
 
   def loss(*operands):
-    return attention.splash(*operands).astype(jnp.float32).sum()
+    out = attention.splash(*operands, causal=causal)
+    return out.astype(jnp.float32).sum()
 
   step = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
   exported = jax.export.export(
