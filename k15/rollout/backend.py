@@ -3,16 +3,18 @@
 A backend holds the weights and the decode state; a scheduler holds requests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
+from k15.rollout import features as features_lib
 from k15.rollout import repetition
 from k15.rollout import requests as requests_lib
 from k15.rollout import slots as slots_lib
-from k15.rollout.requests import MAX_STOP_IDS, Request, Stop
+from k15.rollout.features import Pictures
+from k15.rollout.requests import MAX_STOP_IDS, Context, Request, Stop
 
 
 class Backend(Protocol):
@@ -21,22 +23,24 @@ class Backend(Protocol):
   Attributes:
     num_slots: responses decoded at once.
     prefill_batch: contexts of one `prefill`, and requests of one `insert`.
+    counts: `images_encoded` and `image_tokens`, as of `FeatureCache`.
   """
 
   num_slots: int
   prefill_batch: int
+  counts: Mapping[str, int]
 
   def check(self, request: Request) -> None:
     """Raises ValueError for what cannot be decoded; any thread may call it."""
 
-  def bucket_of(self, length: int) -> int:
+  def bucket_of(self, context: Context) -> Hashable:
     """Contexts of one bucket may be prefilled together."""
 
   def set_params(self, params: Any) -> None:
     """Prefills and decodes with these weights from now on."""
 
-  def prefill(self, contexts: Sequence[np.ndarray]) -> Any:
-    """Keys and values of int32 [T] contexts of one bucket."""
+  def prefill(self, contexts: Sequence[Context]) -> Any:
+    """Keys and values of contexts of one bucket."""
 
   def insert(
     self,
@@ -60,10 +64,20 @@ class Backend(Protocol):
 class SlotBackend:
   """A `SlotDecoder` with weights and a decode state."""
 
-  def __init__(self, decoder: slots_lib.SlotDecoder):
-    """The decode state is made when the first request comes."""
+  def __init__(
+    self, decoder: slots_lib.SlotDecoder, pictures: Pictures | None = None
+  ):
+    """The decode state is made when the first request comes.
+
+    `pictures` has the pixels, where the decoder's policy sees.
+    """
     self.num_slots = decoder.num_slots
     self.prefill_batch = decoder.prefill_batch
+    self._features = None
+    if pictures is not None and decoder.sight is not None:
+      self._features = features_lib.FeatureCache(
+        decoder.config, decoder.sight, pictures
+      )
     self._decoder = decoder
     self._params = None
     self._state = None
@@ -71,26 +85,60 @@ class SlotBackend:
 
   def check(self, request: Request) -> None:
     """As in `Backend`."""
-    decoder = self._decoder
-    requests_lib.check(request, decoder.columns, decoder.config.vocab_size)
+    decoder, sight = self._decoder, self._decoder.sight
+    vocab_size = decoder.config.vocab_size
+    requests_lib.check(request, decoder.columns, vocab_size, sight)
+    if request.images:
+      if self._features is None:
+        raise ValueError('requests have pictures, and pixels are nowhere')
+      self._features.check(request.images)
 
-  def bucket_of(self, length: int) -> int:
+  @property
+  def counts(self) -> Mapping[str, int]:
     """As in `Backend`."""
-    return self._decoder.bucket_of(length)
+    found = self._features
+    return found.counts if found else features_lib.NO_COUNTS
+
+  def bucket_of(self, context: Context) -> tuple[int, int]:
+    """As in `Backend`: of its tokens, and of its patches."""
+    sight = self._decoder.sight
+    patches = sight.bucket_of(context.images) if sight else 0
+    return self._decoder.bucket_of(len(context.tokens)), patches
 
   def set_params(self, params: Any) -> None:
     """As in `Backend`; lays them out as `SlotDecoder.prepare` does."""
     self._params = self._decoder.prepare(params)
+    if self._features:
+      self._features.forget()
 
-  def prefill(self, contexts: Sequence[np.ndarray]) -> slots_lib.Prefix:
+  def prefill(self, contexts: Sequence[Context]) -> slots_lib.Prefix:
     """As in `Backend`; pads to `prefill_batch` rows of the bucket."""
-    bucket = self.bucket_of(max(map(len, contexts)))
+    bucket, patches = self.bucket_of(contexts[0])
     tokens = np.zeros((self.prefill_batch, bucket), np.int32)
     lengths = np.ones(self.prefill_batch, np.int32)
-    for row, context in enumerate(contexts):
+    for row, (context, _) in enumerate(contexts):
       tokens[row, : len(context)] = context
       lengths[row] = len(context)
-    return self._decoder.prefill(self._params, tokens, lengths)
+    seen = ()
+    if patches:
+      seen = self._features.rows_of(
+        self._params, contexts, self.prefill_batch, bucket
+      )
+    return self._decoder.prefill(self._params, tokens, lengths, *seen)
+
+  def prefill_blank(self, columns: int) -> slots_lib.Prefix:
+    """Every `prefill` of contexts of so many tokens, once; the last of them."""
+    P, sight = self.prefill_batch, self._decoder.sight
+    tokens, lengths = np.zeros((P, columns), np.int32), np.ones(P, np.int32)
+    prefix = self._decoder.prefill(self._params, tokens, lengths)
+    smaller = 0
+    for bucket in sight.patch_buckets if self._features else ():
+      # A context has more tokens than its pictures have.
+      if smaller // sight.processor.merge_size**2 < columns - 1:
+        seen = self._features.blank(self._params, P, columns, bucket)
+        prefix = self._decoder.prefill(self._params, tokens, lengths, *seen)
+      smaller = bucket
+    return prefix
 
   def insert(
     self,
@@ -138,17 +186,19 @@ def warm_up(
   decoder: slots_lib.SlotDecoder,
   params: Any,
   longest_context: int | None = None,
+  pictures: Pictures | None = None,
 ) -> None:
   """Compiles every shape, so that nothing compiles later.
 
   On the thread that will decode, which knows the mesh.  Shapes of contexts
-  beyond `longest_context`, if given, are left out.
+  beyond `longest_context`, if given, are left out; those of pictures are there
+  where `pictures` are.
   """
-  slots = SlotBackend(decoder)
+  slots = SlotBackend(decoder, pictures)
   slots.set_params(params)
-  longest = slots.bucket_of(longest_context or decoder.columns)
+  longest = decoder.bucket_of(longest_context or decoder.columns)
   for bucket in (b for b in decoder.buckets if b <= longest):
-    prefix = slots.prefill([np.zeros(bucket, np.int32)])
+    prefix = slots.prefill_blank(bucket)
     slots.insert(prefix, [], [], [])
   slots.free([])
   slots.generate(1)

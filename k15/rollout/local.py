@@ -12,6 +12,7 @@ from k15.rollout import backend
 from k15.rollout import requests as requests_lib
 from k15.rollout import scheduler as scheduler_lib
 from k15.rollout import slots as slots_lib
+from k15.rollout.features import Pictures
 from k15.rollout.requests import Completion, Request, SlotEvent
 
 
@@ -23,12 +24,14 @@ class LocalRollout:
     slots: slots_lib.SlotDecoder,
     key: jax.Array,
     record: Callable[[SlotEvent], None] | None = None,
+    pictures: Pictures | None = None,
   ):
     """Takes what decodes, and the key that, with ids, seeds every response.
 
-    `record`, if given, is told what every slot does.
+    `record`, if given, is told what every slot does; `pictures` has pixels.
     """
     self._slots = slots
+    self._pictures = pictures
     self._seed = seed_of(key)
     self._record = record
     self._params = None
@@ -50,7 +53,7 @@ class LocalRollout:
 
   def warm_up(self, longest_context: int | None = None) -> None:
     """As in `Rollout`."""
-    backend.warm_up(self._slots, self._params, longest_context)
+    backend.warm_up(self._slots, self._params, longest_context, self._pictures)
 
   def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
     """As in `Rollout`."""
@@ -58,7 +61,7 @@ class LocalRollout:
       raise ValueError('generate before set_params: there are no weights')
     # A scheduler of its own: what it decodes with, and the weights laid out for
     # that, live as long as this call.
-    slots = backend.SlotBackend(self._slots)
+    slots = backend.SlotBackend(self._slots, self._pictures)
     scheduler = scheduler_lib.Scheduler(slots, self._record)
     scheduler.set_params(self._params, max(self._version, 0))
     asked = {}

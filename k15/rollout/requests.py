@@ -8,17 +8,18 @@ what every stage asks, `LocalRollout` and `RemoteRollout` are the two there are.
 import dataclasses
 import enum
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from k15.data_types import Segment, StopReason
+from k15.data_types import ImageRef, Segment, StopReason
+from k15.vision.sight import Sight
 
 MAX_STOP_IDS = 4
 # What every rollout counts.
 COUNTS = (
   'tokens', 'decode_steps', 'generate_calls', 'prefill_calls',
-  'prefill_tokens',
+  'prefill_tokens', 'images_encoded', 'image_tokens',
 )  # fmt: skip
 
 
@@ -60,6 +61,8 @@ class Request:
       this probability, are sampled from; 1 is all.
     seed: uint64, the two words of the run's threefry key, high word first.
     stop_ids: tokens that end it, four at most; empty: the end of sequence.
+    images: for which the placeholders of the prompt stand, in order; pixels are
+      wherever the policy decodes.
   """
 
   group_id: int
@@ -71,6 +74,7 @@ class Request:
   top_p: float = 1.0
   seed: int = 0
   stop_ids: tuple[int, ...] = ()
+  images: tuple[ImageRef, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -284,9 +288,25 @@ def join(parts: list[np.ndarray], dtype: type) -> np.ndarray:
   return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
 
 
-def context_of(request: Request) -> np.ndarray:
-  """int32 [T]: prompt and response, what is prefilled before it grows."""
-  return join([request.prompt, request.response], np.int32)
+class Context(NamedTuple):
+  """What is prefilled before a request grows: prompt and response.
+
+  `tokens` int32 [T], and the pictures for which its placeholders stand.
+  """
+
+  tokens: np.ndarray
+  images: tuple[ImageRef, ...] = ()
+
+  @property
+  def key(self) -> tuple[bytes, tuple[str, ...]]:
+    """Equal for equal contexts: two of equal tokens may show other pictures."""
+    return self.tokens.tobytes(), tuple(image.digest for image in self.images)
+
+
+def context_of(request: Request) -> Context:
+  """Of a request, with whatever its response holds already."""
+  tokens = join([request.prompt, request.response], np.int32)
+  return Context(tokens, request.images)
 
 
 def name_of(request: Request) -> str:
@@ -294,13 +314,16 @@ def name_of(request: Request) -> str:
   return f'response {request.group_id}/{request.sample_index}'
 
 
-def check(request: Request, columns: int, vocab_size: int) -> None:
+def check(
+  request: Request, columns: int, vocab_size: int, sight: Sight | None = None
+) -> None:
   """Refuses what cannot be decoded, before anything is computed.
 
   Args:
     request: of any content.
     columns: longest prompt, response and budget together, in tokens.
     vocab_size: ids are below it.
+    sight: how the policy sees pictures; None: it sees none.
 
   Raises:
     ValueError: naming the response and the numbers.
@@ -330,6 +353,26 @@ def check(request: Request, columns: int, vocab_size: int) -> None:
     raise ValueError(
       f'{name}: {length} tokens and a budget of {request.budget} do not fit in'
       f' {columns} columns'
+    )
+  _check_images(name, request, sight)
+
+
+def _check_images(name, request, sight):
+  if sight is None:
+    if request.images:
+      raise ValueError(
+        f'{name} has {len(request.images)} pictures, and the policy sees none'
+      )
+    return
+  try:
+    sight.check(np.asarray(request.prompt), request.images)
+  except ValueError as error:
+    raise ValueError(f'{name}: {error}') from None
+  # None was sampled: they are banned in the logits.
+  found = np.isin(request.response, sight.banned_ids)
+  if found.any():
+    raise ValueError(
+      f'{name}: the response has {int(found.sum())} placeholders of pictures'
     )
 
 

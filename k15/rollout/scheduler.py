@@ -138,11 +138,16 @@ class Scheduler:
       ' interrupted renewed prefill_seconds decode_seconds'
     )
     live = sum(work is not None for work in self._slots)
-    return {name: self._counts[name] for name in names.split()} | dict(
-      slots=len(self._slots),
-      live=live,
-      queued=len(self._works) - live,
-      version=self.version,
+    counts = {name: self._counts[name] for name in names.split()}
+    return (
+      counts
+      | dict(self.backend.counts)
+      | dict(
+        slots=len(self._slots),
+        live=live,
+        queued=len(self._works) - live,
+        version=self.version,
+      )
     )
 
   def step(self) -> list[Chunk]:
@@ -184,7 +189,7 @@ class Scheduler:
     if self._record:
       for slot in placed:
         rest = self._slots[slot].rest()
-        tokens = len(requests_lib.context_of(rest))
+        tokens = len(rest.prompt) + len(rest.response)
         self._note(slot, 'prefill', start, end, tokens, Stop.RUNNING)
 
   def _collect(self, made, start, end):
@@ -275,10 +280,10 @@ class _Queue:
 
   def __init__(self, backend: Backend):
     self._backend = backend
-    self._waiting = {}  # context bytes -> (context, its works)
+    self._waiting = {}  # key of a context -> (context, its works)
     self._ready = collections.deque()  # (row of self._prefix, work)
     self._prefix = None
-    self._rows = {}  # context bytes -> row of self._prefix
+    self._rows = {}  # key of a context -> row of self._prefix
 
   def __bool__(self) -> bool:
     return bool(self._ready or self._waiting)
@@ -286,7 +291,7 @@ class _Queue:
   def push(self, work: Work) -> None:
     """Adds a work at the end, or to the latest prefill if it is in it."""
     context = requests_lib.context_of(work.rest())
-    key = context.tobytes()
+    key = context.key
     if key in self._rows:
       self._ready.append((self._rows[key], work))
     else:
@@ -335,7 +340,7 @@ class _Queue:
     """Prefills the first context, and those behind it of the same bucket."""
     bucket, batch = None, []
     for key, (context, _) in self._waiting.items():
-      own = self._backend.bucket_of(len(context))
+      own = self._backend.bucket_of(context)
       bucket = own if bucket is None else bucket
       if own == bucket:
         batch.append(key)
@@ -350,7 +355,7 @@ class _Queue:
       self._ready.extend((row, work) for work in works)
     self._prefix = self._backend.prefill(contexts)
     counts['prefill_calls'] += 1
-    counts['prefill_tokens'] += sum(map(len, contexts))
+    counts['prefill_tokens'] += sum(len(c.tokens) for c in contexts)
 
   def _drop_prefix(self):
     self._ready.clear()

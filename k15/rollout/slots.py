@@ -35,6 +35,7 @@ from k15.rollout import repetition
 from k15.rollout import sampling
 from k15.rollout.requests import MAX_STOP_IDS, Stop
 from k15.vision.rows import Images
+from k15.vision.sight import Sight
 
 # Why a slot stopped, as `DecodedTokens.stop` says it; plain numbers for jax.
 RUNNING, ENDED = int(Stop.RUNNING), int(Stop.ENDED)
@@ -143,6 +144,7 @@ class SlotDecoder:
     fuse_projections: see `policy.fuse_projections`; not under a tensor axis.
     cache_dtype: of keys and values, or 'int8'; '': that of activations, which
       `k15.model.inference` has in float32.
+    sight: how the policy is shown pictures; None: it is shown none.
   """
 
   config: policy.PolicyConfig
@@ -156,6 +158,7 @@ class SlotDecoder:
   repetition_min_tokens: int = 0
   fuse_projections: bool = True
   cache_dtype: str = ''
+  sight: Sight | None = None
 
   @property
   def buckets(self) -> tuple[int, ...]:

@@ -22,7 +22,15 @@ from k15.rollout import backend as backend_lib
 from k15.rollout import driver as driver_lib
 from k15.rollout import requests as requests_lib
 from k15.rollout import scheduler as scheduler_lib
-from k15.rollout.requests import MAX_STOP_IDS, Chunk, Request, SlotEvent, Stop
+from k15.rollout.features import NO_COUNTS
+from k15.rollout.requests import (
+  MAX_STOP_IDS,
+  Chunk,
+  Context,
+  Request,
+  SlotEvent,
+  Stop,
+)
 from k15.rollout.slots import DecodedTokens
 from k15.serving import engine as engine_lib
 from k15.serving import jetstream_adapter
@@ -293,6 +301,7 @@ class StockBackend:
   """
 
   prefill_batch = 1
+  counts = NO_COUNTS
 
   def __init__(
     self,
@@ -334,19 +343,19 @@ class StockBackend:
         f' prefills {longest}'
       )
 
-  def bucket_of(self, length: int) -> int:
+  def bucket_of(self, context: Context) -> int:
     """As in `Backend`; contexts are prefilled one at a time."""
-    return length
+    return len(context.tokens)
 
   def set_params(self, params: tuple[Any, Any]) -> None:
     """As in `Backend`: weights to prefill and to generate with."""
     self._params = params
 
-  def prefill(self, contexts: Sequence[np.ndarray]) -> Any:
+  def prefill(self, contexts: Sequence[Context]) -> Any:
     """As in `Backend`."""
     (context,) = contexts
     padded, length = jetstream_adapter.token_utils.pad_tokens(
-      context,
+      context.tokens,
       bos_id=self._pad_id,
       pad_id=self._pad_id,
       is_bos=False,

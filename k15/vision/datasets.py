@@ -29,7 +29,6 @@ from k15.rewards import choices
 from k15.vision import images
 from k15.vision import references
 
-MARK = '<image>'  # in a prompt, where a picture stands
 MAX_PICTURES = 64  # of a row
 _MAX_BYTES = 64 << 20  # of a file that a row names, or holds as text
 _NUMBERED = re.compile(r'<image ?(\d{1,3})>')  # MMMU's, and MathVision's
@@ -129,9 +128,11 @@ def pictures_of(
 
 def check_marks(prompt: str, pictures: int, where: str) -> None:
   """Refuses marks that are not as many as the pictures; none is in front."""
-  marks = prompt.count(MARK)
+  marks = prompt.count(references.MARK)
   if marks not in (0, pictures):
-    raise ValueError(f'{where}: {marks} {MARK} and {pictures} pictures')
+    raise ValueError(
+      f'{where}: {marks} {references.MARK} and {pictures} pictures'
+    )
 
 
 def _reference(value):
@@ -317,7 +318,7 @@ def _part(part):
   if isinstance(part, str):
     return part
   if isinstance(part, Mapping) and part.get('type') == 'image':
-    return MARK
+    return references.MARK
   if isinstance(part, Mapping) and isinstance(part.get('text'), str):
     return part['text']
   raise ValueError(f'a part of a message is {str(part)[:80]}')
@@ -363,7 +364,7 @@ def _in_order(text, pictures):
   if missing:
     raise ValueError(f'pictures {missing} are named and not there')
   rest = [number for number in pictures if number not in named]
-  text = MARK * len(rest) + _NUMBERED.sub(MARK, text)
+  text = references.MARK * len(rest) + _NUMBERED.sub(references.MARK, text)
   return text, [pictures[number] for number in [*rest, *named]]
 
 

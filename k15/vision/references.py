@@ -7,6 +7,8 @@ import numpy as np
 from k15.data_types import ImageRef
 from k15.vision import images
 
+MARK = '<image>'  # in a prompt, where a picture stands
+
 # What keeps pixels, uint8 [H, W, 3]: a store, or nothing.
 Keep = Callable[[ImageRef, np.ndarray], None]
 

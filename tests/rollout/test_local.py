@@ -15,7 +15,7 @@ from k15.model import policy
 from k15.rollout import backend
 from k15.rollout import local
 from k15.rollout import slots as slots_lib
-from k15.rollout.requests import Request, Stop
+from k15.rollout.requests import Context, Request, Stop
 
 CONFIG = policy.PolicyConfig(
   vocab_size=64,
@@ -313,12 +313,12 @@ def test_slots_leave_the_program_of_parts_when_they_are_done(params):
   slots.set_params(params)
   asked = [request(0, 0, budget=3, temperature=0.0), request(1, 0, budget=9)]
   for i, r in enumerate(asked):
-    slots.insert(slots.prefill([r.prompt]), [0], [r], [i])
+    slots.insert(slots.prefill([Context(r.prompt)]), [0], [r], [i])
   assert slots._of_parts == {0}
   slots.generate(9)
   assert not slots._of_parts
   again = dataclasses.replace(asked[0], top_p=0.5, temperature=1.0)
-  slots.insert(slots.prefill([again.prompt]), [0], [again], [0])
+  slots.insert(slots.prefill([Context(again.prompt)]), [0], [again], [0])
   slots.free([0])
   assert not slots._of_parts
 

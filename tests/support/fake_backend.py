@@ -5,6 +5,7 @@ import types
 import numpy as np
 
 from k15.rollout import requests as requests_lib
+from k15.rollout.features import NO_COUNTS
 from k15.rollout.requests import Stop
 
 COLUMNS, VOCAB, EOS = 64, 97, 1
@@ -29,6 +30,7 @@ class FakeBackend:
     self._weight = None
     self._live = {}  # slot -> [request, tokens made]
     self.kv = {}
+    self.counts = NO_COUNTS
     self.calls = []  # steps of every generate
     self.prefills = []  # lengths of the contexts of every prefill
     self.error = None
@@ -37,17 +39,17 @@ class FakeBackend:
   def check(self, request):
     requests_lib.check(request, COLUMNS, VOCAB)
 
-  def bucket_of(self, length):
-    return 16 if length <= 16 else COLUMNS
+  def bucket_of(self, context):
+    return 16 if len(context.tokens) <= 16 else COLUMNS
 
   def set_params(self, params):
     self._weight = params
 
   def prefill(self, contexts):
     assert 1 <= len(contexts) <= self.prefill_batch
-    assert len({self.bucket_of(len(c)) for c in contexts}) == 1
-    self.prefills.append([len(c) for c in contexts])
-    return [(c.tolist(), self._weight) for c in contexts]
+    assert len({self.bucket_of(c) for c in contexts}) == 1
+    self.prefills.append([len(c.tokens) for c in contexts])
+    return [(c.tokens.tolist(), self._weight) for c in contexts]
 
   def insert(self, prefix, rows, requests, slots):
     for row, request, slot in zip(rows, requests, slots, strict=True):
