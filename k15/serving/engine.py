@@ -22,6 +22,7 @@ from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Request
 from k15.serving import jetstream_adapter
 from k15.serving import text_stream as text_stream_lib
+from k15.serving.sent_pictures import SentPictures
 
 # Prompt lengths that JetStream pads to.
 _PREFILL_LENGTHS = tuple(2**i for i in range(4, 16))
@@ -111,6 +112,7 @@ class PolicyEngine(jetstream_adapter.Engine):
     slots: what decodes.
     temperature, seed: of requests that name none.
     rules: over which axes of the mesh what is split.
+    pictures: that trainers have sent; None: the policy sees none.
   """
 
   def __init__(
@@ -129,6 +131,7 @@ class PolicyEngine(jetstream_adapter.Engine):
     """
     self.rules = rules
     self.slots = slots
+    self.pictures = SentPictures() if slots.sight else None
     self.temperature = temperature
     self.seed = seed
     self._tokenizer = tokenizer

@@ -82,7 +82,7 @@ class JetStreamDriver(driver_lib.RolloutDriver):
     if is_ours:
       within = functools.partial(sharding.use_mesh, engine.mesh, engine.rules)
     if is_ours and first is engine:
-      backend = backend_lib.SlotBackend(engine.slots)
+      backend = backend_lib.SlotBackend(engine.slots, engine.pictures)
     else:
       backend = StockBackend(first, engine, transfer=not interleaved_mode)
       params = (prefill_params[0], params)

@@ -325,7 +325,8 @@ class Run:
     rest = work.rest()
     # Works of one context stay together, so that whoever gets them prefills
     # once.
-    key = rest.prompt.tobytes() + b'|' + rest.response.tobytes()
+    digests = tuple(image.digest for image in rest.images)
+    key = rest.prompt.tobytes(), rest.response.tobytes(), digests
     works = self._waiting.setdefault(key, collections.deque())
     works.append(work)
     if in_front:

@@ -24,6 +24,7 @@ from k15.serving import keeper
 from k15.serving import service
 from k15.serving import weights
 from k15.serving.access import Access
+from k15.serving.sent_pictures import SentPictures
 from k15.serving.streams import Limits
 
 AddCalls = Callable[[grpc.aio.Server, Callable[[], bool]], None]
@@ -50,6 +51,7 @@ class RolloutServer:
     access: Access = Access(),  # noqa: B008  (it is frozen)
     limits: Limits = Limits(),  # noqa: B008
     add_calls: AddCalls | None = None,
+    pictures: SentPictures | None = None,
   ):
     """Listens once it is started.
 
@@ -60,6 +62,7 @@ class RolloutServer:
       host, port: to listen on; port 0 is any that is free.
       add_calls: given the gRPC server and whether there are weights; what it
         adds there is answered, too.
+      pictures: where the driver looks for them; None: its policy sees none.
 
     Raises:
       ValueError: others could reach it, and need no token and no certificate.
@@ -72,7 +75,10 @@ class RolloutServer:
     # The driver counts requests of JetStream's calls too, which know no
     # `Limits`.
     driver.max_requests = limits.requests
-    self._service = service.RolloutService(driver, self.keeper, shape, limits)
+    self._pictures = pictures
+    self._service = service.RolloutService(
+      driver, self.keeper, shape, limits, pictures
+    )
     # The handlers' loop has a thread: this one may wait for a signal.
     self._executor = concurrent.futures.ThreadPoolExecutor(8)
     self._loop = asyncio.new_event_loop()
@@ -112,7 +118,10 @@ class RolloutServer:
       # that a trainer will send.
       zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._layout)
       params = weights.place(zeros, self._layout)
-    self.driver.command(lambda _: backend.warm_up(slots, params)).result()
+    pictures = self._pictures
+    self.driver.command(
+      lambda _: backend.warm_up(slots, params, pictures=pictures)
+    ).result()
     if checkpoint:
       self.keeper.begin_with(params, version)
     return version

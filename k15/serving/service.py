@@ -18,20 +18,26 @@ from k15.rollout.slots import SlotDecoder
 from k15.serving import rollout_pb2 as pb
 from k15.serving import wire
 from k15.serving.keeper import WeightsKeeper
+from k15.serving.sent_pictures import SentPictures
 from k15.serving.streams import Limits
 from k15.serving.streams import Load
 from k15.serving.streams import Stream
 from k15.serving.wire import Refused
+from k15.vision.sight import Sight
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-  """What requests have to fit; `settings` as of `wire.settings_of`."""
+  """What requests have to fit; `settings` as of `wire.settings_of`.
+
+  `sight` is of a policy that sees.
+  """
 
   slots: int
   columns: int
   vocab_size: int
   settings: str
+  sight: Sight | None = None
 
 
 def shape_of(slots: SlotDecoder) -> Shape:
@@ -41,6 +47,7 @@ def shape_of(slots: SlotDecoder) -> Shape:
     slots.columns,
     slots.config.vocab_size,
     wire.settings_of(slots),
+    slots.sight,
   )
 
 
@@ -62,10 +69,15 @@ class RolloutService:
     keeper: WeightsKeeper,
     shape: Shape,
     limits: Limits,
+    pictures: SentPictures | None = None,
   ):
-    """Serves what a driver decodes with the weights of a keeper."""
+    """Serves what a driver decodes with the weights of a keeper.
+
+    `pictures` is where the driver finds what it shows, if its policy sees.
+    """
     self._driver, self._keeper = driver, keeper
     self._shape, self._limits = shape, limits
+    self._pictures = pictures
     self._load = Load(limits)
     self._streams = set()
     self._values = {}
@@ -116,6 +128,15 @@ class RolloutService:
   async def UpdateWeights(self, messages, context):
     """Takes in new weights, whole."""
     return await self._keeper.update(messages)
+
+  async def PutImages(self, messages, context):
+    """Takes in pictures, each checked against its digest."""
+    if self._pictures is None:
+      raise Refused(
+        grpc.StatusCode.INVALID_ARGUMENT, 'the policy of this worker sees none'
+      )
+    await self._pictures.receive(messages, self._load.digests)
+    return pb.Nothing()
 
   async def GetPartials(self, request, context):
     """Writes what each sample has got in this submission."""
@@ -182,10 +203,12 @@ class RolloutService:
     try:
       parsed = []
       for group in message.groups:
-        requests = wire.requests_of(group)
+        refs = self._pictures.refs if self._pictures else None
+        requests = wire.requests_of(group, refs)
+        shape = self._shape
         for request in requests:
           requests_lib.check(
-            request, self._shape.columns, self._shape.vocab_size
+            request, shape.columns, shape.vocab_size, shape.sight
           )
         # The budget was cut to what is left up to `max_length`; if that
         # decided, the end of the budget is the end of the response.
@@ -197,6 +220,13 @@ class RolloutService:
 
   def _submit(self, parsed, stream):
     requests = [request for request, _ in parsed]
+    # Again: while weights were waited for, others may have taken their room.
+    # From here on they are in use.
+    for digest in {i.digest for r in requests for i in r.images}:
+      if digest not in self._pictures.refs:
+        raise Refused(
+          grpc.StatusCode.FAILED_PRECONDITION, f'the picture {digest} is gone'
+        )
     self._load.add(requests)
     deliver = stream.add(parsed)
     try:

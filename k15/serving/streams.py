@@ -63,6 +63,11 @@ class Load:
       self.requests += len(requests)
       self.tokens += tokens
 
+  def digests(self) -> set[str]:
+    """Of the pictures that any of them shows."""
+    with self._lock:
+      return {image.digest for r in self._sizes for image in r.images}
+
   def remove(self, requests: list[Request]) -> None:
     """Counts them no more; for the second time, nothing happens."""
     with self._lock:

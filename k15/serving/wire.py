@@ -7,7 +7,7 @@ from its descriptor, so that no code depends on the version of gRPC.
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -15,6 +15,7 @@ import numpy as np
 from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
 
+from k15.data_types import ImageRef
 from k15.rollout.requests import Chunk, Request, Stop
 from k15.rollout.slots import SlotDecoder
 from k15.serving import rollout_pb2 as pb
@@ -22,6 +23,7 @@ from k15.serving import rollout_pb2 as pb
 _SERVICE = pb.DESCRIPTOR.services_by_name['Rollout']
 # Little-endian whatever the host is, as `rollout.proto` says.
 _INT32, _FLOAT32 = np.dtype('<i4'), np.dtype('<f4')
+_PIECE_BYTES = 1 << 20  # of a picture; with its name below any message limit
 
 
 class Refused(Exception):
@@ -87,16 +89,23 @@ def groups_of(requests: Sequence[Request]) -> list[pb.Group]:
         top_p=top_p,
         seed=seed,
         stop_ids=stop_ids,
+        images=[bytes.fromhex(image.digest) for image in run[0].images],
       )
     )
   return groups
 
 
-def requests_of(group: pb.Group) -> list[Request]:
+def requests_of(
+  group: pb.Group, refs: Mapping[str, ImageRef] | None = None
+) -> list[Request]:
   """The inverse; the budget ends at `max_length`.
+
+  Args:
+    refs: the pictures that are here, by digest.
 
   Raises:
     ValueError: it asks for nothing, or for more of a response that is whole.
+    Refused: a picture is not here; names it.
   """
   name = f'group {group.group_id}'
   if not group.sample_indices:
@@ -112,6 +121,7 @@ def requests_of(group: pb.Group) -> list[Request]:
         f' of {group.max_length}'
       )
     budget = min(budget, left) if budget else left
+  images = tuple(_ref_of(digest, refs or {}, name) for digest in group.images)
   return [
     Request(
       group_id=group.group_id,
@@ -123,9 +133,33 @@ def requests_of(group: pb.Group) -> list[Request]:
       top_p=group.top_p if group.HasField('top_p') else 1.0,
       seed=group.seed,
       stop_ids=tuple(group.stop_ids),
+      images=images,
     )
     for index in group.sample_indices
   ]
+
+
+def _ref_of(digest, refs, name):
+  if digest.hex() not in refs:
+    raise Refused(
+      grpc.StatusCode.FAILED_PRECONDITION,
+      f'{name}: the picture {digest.hex()} is not here: put it, and send the'
+      ' group again',
+    )
+  return refs[digest.hex()]
+
+
+def images_of(pictures: Mapping[str, np.ndarray]) -> Iterator[pb.Image]:
+  """Messages that put pixels uint8 [h, w, 3], by digest."""
+  for digest, pixels in pictures.items():
+    data = np.ascontiguousarray(pixels).tobytes()
+    for start in range(0, len(data), _PIECE_BYTES):
+      yield pb.Image(
+        digest=bytes.fromhex(digest),
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        data=data[start : start + _PIECE_BYTES],
+      )
 
 
 def message_of(chunk: Chunk, sample: int, at_maximum: bool) -> pb.Chunk:
@@ -195,6 +229,8 @@ def settings_of(slots: SlotDecoder) -> str:
     slots.cache_dtype,
     'top_p',  # A worker that does not know it would ignore it.
   )
+  if slots.sight is not None:
+    settings += (slots.sight.processor,)
   return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
 
 

@@ -21,6 +21,7 @@ import grpc
 
 from k15.rollout import backend
 from k15.rollout.driver import RolloutDriver
+from k15.rollout.features import Pictures
 from k15.rollout.requests import COUNTS, SlotEvent
 from k15.rollout.scheduler import Scheduler
 from k15.rollout.slots import SlotDecoder
@@ -35,6 +36,7 @@ from k15.serving.weights import Snapshot
 
 _TICK_SECONDS = 0.1  # between two looks at a worker
 _RETRY_SECONDS = (0.2, 2.0)  # between attempts: first, longest
+_FINAL = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def connect(
@@ -44,6 +46,7 @@ def connect(
   access: Access,
   silence_seconds: float,
   record: Callable[[SlotEvent], None] | None,
+  pictures: Pictures | None = None,
 ) -> list[Worker]:
   """The workers of these names: addresses 'host:port', and 'local'.
 
@@ -53,12 +56,13 @@ def connect(
     within: what is entered around it, such as the mesh of its devices.
     access, silence_seconds: see `RemoteWorker`.
     record: told what the slots of this process do.
+    pictures: pixels of what requests show, if the policy sees.
   """
   settings = wire.settings_of(slots)
   return [
-    LocalWorker(slots, within, record)
+    LocalWorker(slots, within, record, pictures)
     if name == 'local'
-    else RemoteWorker(name, settings, access, silence_seconds)
+    else RemoteWorker(name, settings, access, silence_seconds, pictures)
     for name in names
   ]
 
@@ -72,6 +76,7 @@ class RemoteWorker:
     settings: str,
     access: Access = Access(),  # noqa: B008  (it is frozen)
     silence_seconds: float = 20.0,
+    pictures: Pictures | None = None,
   ):
     """Connects once it is given weights.
 
@@ -81,11 +86,13 @@ class RemoteWorker:
         tokens; a worker with another is not used.
       access: token or certificates.
       silence_seconds: how long a worker with samples may say nothing.
+      pictures: pixels of what requests show, sent before they are.
     """
     self.name, self.state, self.slots = address, 'not tried yet', 1
     self.is_ready = self.is_settled = False
     self._settings, self._access = settings, access
-    self._silence = silence_seconds
+    self._silence, self._pictures = silence_seconds, pictures
+    self._sent = set()  # digests of pictures, over this connection
     self._channel = self._stub = self._snapshot = None
     self._calls = {}  # run -> its stream
     self._quiet = collections.Counter()  # run -> seconds since a reply
@@ -177,7 +184,7 @@ class RemoteWorker:
       with self._lock:
         if self._stub is None:
           self._channel = access_lib.open_channel(self.name, self._access)
-          self._stub = wire.Stub(self._channel)
+          self._stub, self._sent = wire.Stub(self._channel), set()
         stub = self._stub
       stats = self._get_stats(stub)
       if stats.settings != self._settings:
@@ -275,7 +282,8 @@ class RemoteWorker:
       if self._stub is None:
         return
       call = self._stub.Submit(
-        self._messages(run, share, sent), metadata=self._access.metadata
+        self._messages(self._stub, run, share, sent),
+        metadata=self._access.metadata,
       )
       self._calls[run], self._quiet[run] = call, 0.0
     try:
@@ -289,7 +297,7 @@ class RemoteWorker:
       with self._lock:
         del self._calls[run], self._quiet[run]
 
-  def _messages(self, run, share, sent) -> Iterator[pb.SubmitRequest]:
+  def _messages(self, stub, run, share, sent) -> Iterator[pb.SubmitRequest]:
     """Requests as the run hands them out, until it is over."""
     header = self._snapshot.header
     promise = dict(
@@ -299,6 +307,8 @@ class RemoteWorker:
       heartbeat_seconds=self._silence / 4,
     )
     while works := run.take(share):
+      if not self._put_pictures(stub, run, works):
+        return
       message = pb.SubmitRequest(**promise)
       size = 0
       for context in works:
@@ -314,6 +324,23 @@ class RemoteWorker:
         size += added
       yield message
 
+  def _put_pictures(self, stub, run, works):
+    """Sends what it was not sent yet; whether to go on."""
+    images = (image for context in works for image in context[0].request.images)
+    digests = {image.digest for image in images} - self._sent
+    if digests:
+      pixels = {digest: self._pictures[digest] for digest in digests}
+      try:
+        stub.PutImages(wire.images_of(pixels), metadata=self._access.metadata)
+      except grpc.RpcError as error:
+        # As with requests; nor will there be room for the same ones later.
+        if error.code() not in _FINAL:
+          raise
+        run.fail(ValueError(f'{self.name}: {error.details()}'))
+        return False
+    self._sent |= digests
+    return True
+
 
 class LocalWorker:
   """A `remote.Worker` in this process: a driver, and no copies."""
@@ -323,11 +350,13 @@ class LocalWorker:
     slots: SlotDecoder,
     within: Callable[[], contextlib.AbstractContextManager],
     record: Callable[[SlotEvent], None] | None = None,
+    pictures: Pictures | None = None,
   ):
     """`within` is entered on the driver's thread, such as the mesh of `slots`;
-    `record`, if given, is told what every slot does."""
+    `record`, if given, is told what every slot does; `pictures` has pixels."""
+    self._pictures = pictures
     self.name, self.slots, self._slots = 'local', slots.num_slots, slots
-    scheduler = Scheduler(backend.SlotBackend(slots), record)
+    scheduler = Scheduler(backend.SlotBackend(slots, pictures), record)
     self._driver, self._swap = RolloutDriver(scheduler, within), None
     self._runs, self._seen = {}, collections.Counter()
 
@@ -351,7 +380,7 @@ class LocalWorker:
 
     def swap(scheduler):
       if is_first:
-        backend.warm_up(self._slots, params)
+        backend.warm_up(self._slots, params, pictures=self._pictures)
       scheduler.set_params(params, header.version, header.live_requests)
 
     with contextlib.suppress(RuntimeError):  # Over: `state` says so.
