@@ -385,7 +385,7 @@ def _other_stages():
       measured_lengths=(),  # more than those of `lengths`, at each measure
       steps=1500, learning_rate=3e-5, end_learning_rate=3e-6,
     ),
-    vision=dict(  # Of name='pictures'.
+    vision=dict(  # Of name='pictures', and of how a policy is shown them.
       # Of the problems, training, held-out and warm-up ones alike; NP.  The
       # others are texts that pictures show, and arithmetic of `task.kinds`.
       image_share=0.5,
@@ -398,6 +398,12 @@ def _other_stages():
       # Warm-up: chances to answer at once, else to say first what is seen, and
       # then of a slip of the eye, noticed at once.  NP.
       at_once_rate=0.5, read_rate=1.0, misread_rate=0.03,
+      # Of a picture after it is resized, unless a checkpoint brings its own.
+      min_pixels=256, max_pixels=4096,
+      # A context is computed with the fewest of these that hold its patches;
+      # a prompt whose pictures have more than the last is refused.
+      patch_buckets=(16, 32, 64, 128),
+      cache_bytes=64 << 20,  # of features, in every process that decodes
     ),
     # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
     curation=dict(

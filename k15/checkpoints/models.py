@@ -11,7 +11,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -160,6 +160,13 @@ def read_tokenizer(directory: pathlib.Path) -> Any:
     size = hf_config.read_config(directory).vocab_size
     return tokenizer_lib.ByteTokenizer(read_words(directory), size)
   return hf_tokenizer.HfTokenizer(directory)
+
+
+def make_tokenizer(checkpoint: str, words: Sequence[str]) -> Any:
+  """That of a checkpoint; of '', one of bytes and words."""
+  if checkpoint:
+    return read_tokenizer(directory_of(checkpoint))
+  return tokenizer_lib.ByteTokenizer(words)
 
 
 def read_origin(directory: pathlib.Path) -> Origin | None:

@@ -62,6 +62,13 @@ def _check_task(get):
     'vision.domains', get('vision.domains'), keys.PICTURE_DOMAINS
   )
   keys.check_members('vision.levels', get('vision.levels'), (0, 1, 2))
+  keys.refuse_above(get, 'vision.min_pixels', 'vision.max_pixels')
+  buckets = get('vision.patch_buckets')
+  keys.refuse(
+    not buckets or buckets[0] < 1 or sorted(set(buckets)) != list(buckets),
+    f'vision.patch_buckets is {buckets}, and has to be numbers of patches that'
+    ' rise',
+  )
   template = get('task.template')
   keys.refuse(
     template and template.count('{prompt}') != 1,

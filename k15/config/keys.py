@@ -141,6 +141,7 @@ _TASK = dict(
 _VISION = dict(
   image_share=_SHARE, domains=ANY, levels=ANY,
   at_once_rate=_SHARE, read_rate=_SHARE, misread_rate=_SHARE,
+  min_pixels='>= 1', max_pixels='>= 1', patch_buckets=ANY, cache_bytes='>= 0',
 )  # fmt: skip
 _CURATION = dict(
   evaluation_paths=Key(path=KEPT_OUT),

@@ -181,16 +181,18 @@ def _absent(problems, kind):
 
 
 def check_lengths(
-  config: Any, encode: Callable[[str], np.ndarray], sets: Sequence[EvalSet]
+  config: Any, encode: Callable[..., np.ndarray], sets: Sequence[EvalSet]
 ) -> None:
   """Refuses prompts that are too long: a set is asked whole or not at all.
+
+  `encode` makes tokens of a text and its pictures.
 
   Raises:
     ValueError: how many, and how long they are.
   """
   most = config.rollout.max_prompt_length
   for found in sets:
-    lengths = [len(encode(problem.prompt)) for problem in found.problems]
+    lengths = [len(encode(p.prompt, p.images)) for p in found.problems]
     longer = sum(length > most for length in lengths)
     if longer:
       raise ValueError(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from k15 import streams
-from k15.data_types import StopReason
+from k15.data_types import ImageRef, StopReason
 from k15.generation.asks import Ask
 from k15.generation.asks import Written
 from k15.rollout.requests import Request, Rollout
@@ -30,7 +30,9 @@ class ServerError(Exception):
 
 
 def by_rollout(
-  rollout: Rollout, encode_turn: Callable[[str], np.ndarray], tokenizer: Any
+  rollout: Rollout,
+  encode_turn: Callable[[str, Sequence[ImageRef]], np.ndarray],
+  tokenizer: Any,
 ) -> Writer:
   """Responses of a rollout with weights; the same for the same ids.
 
@@ -38,7 +40,7 @@ def by_rollout(
   prefix is encoded by itself, as worked solutions are in training.
 
   Args:
-    encode_turn: text put to the model -> int32 tokens.
+    encode_turn: text put to the model and its pictures -> int32 tokens.
   """
 
   def write(asks):
@@ -66,7 +68,8 @@ def by_rollout(
 
 
 def _request(ask, encode_turn, tokenizer):
-  prompt = [encode_turn(ask.question), tokenizer.encode(ask.prefix)]
+  images = ask.problem.images
+  prompt = [encode_turn(ask.question, images), tokenizer.encode(ask.prefix)]
   return Request(
     group_id=ask.group_id,
     sample_index=ask.sample,
@@ -75,6 +78,7 @@ def _request(ask, encode_turn, tokenizer):
     budget=ask.max_tokens,
     temperature=ask.temperature,
     top_p=ask.top_p,
+    images=images,
   )
 
 
@@ -99,9 +103,9 @@ def by_server(
     seed: of the numbers that are sent, one for the ids of each ask.
 
   Returns:
-    A writer that raises ServerError where a request is refused, or has been
-    given up again and again.  Group ids of the asks are of
-    'texts', and their samples numbers of calls.
+    A writer that raises ServerError where a request is refused, has pictures,
+    which are not sent, or has been given up again and again.  Group ids of the
+    asks are of 'texts', and their samples numbers of calls.
   """
 
   def request(ask):
@@ -119,6 +123,9 @@ def by_server(
     return Written(text, StopReason.EOS if text else StopReason.MAX_LENGTH)
 
   def write(asks):
+    seen = [ask.problem for ask in asks if ask.problem.images]
+    if seen:
+      raise ServerError(f'{url}: {seen[0].id!r} has pictures, and none is sent')
     with futures.ThreadPoolExecutor(threads, 'server') as pool:
       waiting = {pool.submit(request, ask): ask for ask in asks}
       try:

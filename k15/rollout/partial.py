@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from k15.data_types import Problem, StopReason, Trajectory
+from k15.data_types import ImageRef, Problem, StopReason, Trajectory
 from k15.rollout.requests import Completion, Request, Rollout
 
 
 def run(
   rollout: Rollout,
   pending: Sequence[tuple[Problem, Trajectory]],
-  encode: Callable[[str], np.ndarray],
+  encode: Callable[[str, Sequence[ImageRef]], np.ndarray],
   token_budget: int,
   max_length: int,
   temperature: float,
@@ -28,7 +28,7 @@ def run(
   Args:
     rollout: with weights.
     pending: responses to start or continue, in this order.
-    encode: problem text -> int32 prompt tokens.
+    encode: problem text and its pictures -> int32 prompt tokens.
     token_budget: tokens a response may grow in this iteration.
     max_length: tokens of a whole response.
     temperature: of the sampling.
@@ -49,10 +49,11 @@ def run(
       Request(
         group_id=trajectory.group_id,
         sample_index=trajectory.sample_index,
-        prompt=encode(problem.prompt),
+        prompt=encode(problem.prompt, problem.images),
         response=trajectory.tokens,
         budget=min(token_budget, left),
         temperature=temperature,
+        images=problem.images,
       )
     )
     key = (trajectory.group_id, trajectory.sample_index)

@@ -11,14 +11,13 @@ import dataclasses
 import functools
 import pathlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
 import jax
 
 from k15.checkpoints import models
-from k15.checkpoints.tokenizer import ByteTokenizer
 from k15.config import layout as layout_lib
 from k15.data_types import Problem, StopReason
 from k15.devices import hosts
@@ -27,6 +26,7 @@ from k15.model import policy
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.runtime import judges
+from k15.runtime import pictures as pictures_lib
 from k15.runtime import task as task_lib
 from k15.training import logs
 
@@ -82,6 +82,7 @@ class Context:
   scorer: judges responses.
   logger: of metrics and trajectories.
   stop: set when the run was asked to stop.
+  pictures: pixels by digest; None: the policy sees none.
   """
 
   config: Any
@@ -91,6 +92,7 @@ class Context:
   scorer: scoring.Scorer
   logger: logs.Logger
   stop: threading.Event
+  pictures: pictures_lib.ImageStore | None = None
 
   @property
   def shape(self) -> policy.PolicyConfig:
@@ -119,6 +121,10 @@ class Context:
     elsewhere.set_result(Verdict('wrong', 'judged by the first process'))
     return elsewhere
 
+  def check_pictures(self, buffer: Mapping[str, Any]) -> None:
+    """Asks for all pictures of a checkpoint's replay buffer; see `check`."""
+    pictures_lib.check(self.pictures, buffer)
+
   def is_stopping(self) -> bool:
     """Whether any process was asked to stop; all of them have to ask."""
     return hosts.any_of(self.stop.is_set())
@@ -131,15 +137,21 @@ class Context:
 def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
   """Builds task and mesh; opens the logs of the workdir."""
   tokenizer = make_tokenizer(config)
-  task = task_lib.build(config, tokenizer)
+  layout = make_layout(config, tokenizer)
+  sight = pictures_lib.sight_of(config, layout.shape)
+  task, pictures = pictures_lib.stored(
+    workdir if sight else None,
+    lambda keep: task_lib.build(config, tokenizer, keep, sight),
+  )
   return Context(
     config=config,
     workdir=workdir,
-    layout=make_layout(config, tokenizer),
+    layout=layout,
     task=task,
     scorer=judges.make_scorer(config, task, workdir=workdir),
     logger=logs.Logger(workdir, enabled=hosts.is_first()),
     stop=stop,
+    pictures=pictures,
   )
 
 
@@ -157,9 +169,7 @@ def adopt_checkpoint(config: Any) -> None:
 
 def make_tokenizer(config: Any) -> Any:
   """The checkpoint's, or one of bytes and the config's words."""
-  if config.checkpoint:
-    return models.read_tokenizer(models.directory_of(config.checkpoint))
-  return ByteTokenizer(config.tokenizer.words)
+  return models.make_tokenizer(config.checkpoint, config.tokenizer.words)
 
 
 def make_layout(

@@ -119,7 +119,12 @@ def by_reasoning(
     streams.key(config.seed, 'rollout', 'cot_rm'),
   )
   rollout.set_params(params, version=0)
-  write = writers.by_rollout(rollout, tokenizer.begin, tokenizer)
+
+  def encode(text, images):
+    del images  # What is judged is text.
+    return tokenizer.begin(text)
+
+  write = writers.by_rollout(rollout, encode, tokenizer)
 
   def fits(prompt):
     return len(tokenizer.begin(prompt)) <= r.max_prompt_length

@@ -17,6 +17,7 @@ from k15.rollout import backend
 from k15.rollout import local
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Rollout, SlotEvent
+from k15.runtime import pictures as pictures_lib
 from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.runtime.context import Layout
@@ -70,9 +71,10 @@ def make_rollout(
   config, r = context.config, context.config.rollout
   layout, tokenizer = context.rollout_layout, context.task.tokenizer
   slots = make_slots(config, layout, tokenizer, columns)
+  pictures = context.pictures
   key = streams.key(config.seed, 'rollout', stage)
   if not r.workers:
-    return local.LocalRollout(slots, key, record)
+    return local.LocalRollout(slots, key, record, pictures)
   access, workers = worker_pages()
   files = r.token_file, r.tls_authority, r.tls_certificate, r.tls_key
   return remote.RemoteRollout(
@@ -83,10 +85,11 @@ def make_rollout(
       access.make(*files),
       r.silence_seconds,
       record,
+      pictures,
     ),
     key,
     # Here, so that a wrong request ends before anything is sent.
-    backend.SlotBackend(slots).check,
+    backend.SlotBackend(slots, pictures).check,
     r.patience_seconds,
     r.live_requests,
     r.dtype,
@@ -165,4 +168,5 @@ def make_slots(
       for axis in ('heads', 'kv_heads', 'mlp')
     ),
     cache_dtype=r.cache_dtype,
+    sight=pictures_lib.sight_of(config, layout.shape),
   )

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ from k15.curation import near_duplicates
 from k15.data import conversations
 from k15.data import evaluation_sets
 from k15.data import problems as problems_lib
-from k15.data_types import Example, Problem
+from k15.data_types import Example, ImageRef, Problem
 from k15.rewards import thinking
 from k15.runtime import families
+from k15.vision import images as images_lib
 from k15.vision import references
+from k15.vision.sight import Sight
 
 # The k responses to a prompt ask for its tokens k times in an iteration, and
 # once more to learn from: encoded texts that are kept.
@@ -47,6 +49,7 @@ class Task:
     examples: warm-up solutions of training problems, perhaps none.
     parts: id of a held-out problem -> the part of them that it is counted in
       beside the whole; {} has none.
+    sight: how the policy is shown pictures; None: it sees none.
   """
 
   tokenizer: Any
@@ -60,33 +63,49 @@ class Task:
   sets: tuple[evaluation_sets.EvalSet, ...] = ()
   kept_out: near_duplicates.Known = near_duplicates.Known(())
   parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  sight: Sight | None = None
 
-  def encode_prompt(self, prompt: str) -> np.ndarray:
+  def encode_prompt(
+    self, prompt: str, images: Sequence[ImageRef] = ()
+  ) -> np.ndarray:
     """int32 [T]; in a chat, the user's turn is the prompt and its suffix."""
-    return self.encode_turn(prompt + self.prompt_suffix)
+    return self.encode_turn(prompt + self.prompt_suffix, images)
 
-  def encode_turn(self, text: str) -> np.ndarray:
-    """int32 [T], of any text put to the policy; not to be written to."""
-    return self._put(text)[1]
+  def encode_turn(
+    self, text: str, images: Sequence[ImageRef] = ()
+  ) -> np.ndarray:
+    """int32 [T], of any text put to the policy; not to be written to.
+
+    Where it sees, each picture has its tokens here, once and for all.
+
+    Raises:
+      images.BadImage: the pictures do not fit the text, see `Sight.encode`.
+    """
+    return self._put(text, tuple(images))[1]
 
   def prompt_text(self, prompt: str) -> str:
     """What `encode_prompt` encodes, special tokens by their names."""
     return self._put(prompt + self.prompt_suffix)[0]
 
   @functools.cached_property
-  def _put(self) -> Callable[[str], tuple[str, np.ndarray]]:
+  def _put(self) -> Callable[..., tuple[str, np.ndarray]]:
     """Of any text put to the policy: the whole of it, and its tokens."""
 
-    def put(text):
+    def put(text, images=()):
       tokenizer = self.tokenizer
+      if references.MARK not in text:
+        text = references.MARK * len(images) + text
       if self.is_chat:
         text = tokenizer.render(self._chat(text))
-        tokens = tokenizer.encode_rendered(text)
+        begin = go_on = tokenizer.encode_rendered
       else:
         # Not by `format`: prompts have braces of their own.
         text = (self.template or '{prompt}').replace('{prompt}', text)
-        tokens = tokenizer.begin(text)
-      tokens = np.array(tokens, np.int32)
+        begin, go_on = tokenizer.begin, tokenizer.encode
+      if self.sight:
+        tokens = self.sight.encode(text, images, begin, go_on)
+      else:
+        tokens = np.array(begin(text), np.int32)
       # One array stands for all responses to its prompt: whoever wrote into it
       # would change the prompt of the others.
       tokens.flags.writeable = False
@@ -144,12 +163,16 @@ class Task:
 
 
 def build(
-  config: Any, tokenizer: Any, keep: references.Keep = references.forget
+  config: Any,
+  tokenizer: Any,
+  keep: references.Keep = references.forget,
+  sight: Sight | None = None,
 ) -> Task:
   """Makes the task of a config; the same for the same config and seed.
 
   Args:
     keep: gets the pixels of all pictures, of those that are evaluated too.
+    sight: how the policy is shown pictures; None: it sees none.
 
   Raises:
     ValueError: a malformed file, with the line's number; a prompt longer than
@@ -173,6 +196,7 @@ def build(
     is_chat=tokenizer.has_chat_template
     and config.task.use_chat_template
     and not config.task.template,
+    sight=sight,
   )
   if make is not _nothing:
     task = _without_kept_out(config, task)
@@ -190,7 +214,8 @@ def build(
   task = dataclasses.replace(task, parts=parts)
   if 'evaluate' in config.stages:
     task = dataclasses.replace(task, sets=_sets(config, task, keep))
-  _refuse_pictures(task)
+  if sight is None:
+    _refuse_pictures(task)
   return task
 
 
@@ -233,14 +258,14 @@ def _without_kept_out(config, task):
 
 
 def _refuse_pictures(task):
-  """No policy reads them: text alone would be asked, and nobody would know."""
+  """It sees none: text alone would be asked, and nobody would know."""
   problems = [*task.train, *task.held_out, *(e.problem for e in task.examples)]
   problems += [problem for found in task.sets for problem in found.problems]
   for problem in problems:
     if problem.images:
       raise ValueError(
         f'{problem.id!r} has {len(problem.images)} pictures, and the policy'
-        ' reads none'
+        ' sees none'
       )
 
 
@@ -258,10 +283,11 @@ def _refusal(config, task, problem):
   """Why a problem cannot be used, or None."""
   if not problem.answer:
     return f'{problem.id!r} has no answer'
-  length, most = (
-    len(task.encode_prompt(problem.prompt)),
-    config.rollout.max_prompt_length,
-  )
+  most = config.rollout.max_prompt_length
+  try:
+    length = len(task.encode_prompt(problem.prompt, problem.images))
+  except images_lib.BadImage as error:
+    return f'{problem.id!r}: {error}'
   if length > most:
     return (
       f'the prompt of {problem.id!r} has {length} tokens, more than'
@@ -281,7 +307,8 @@ def _usable(config, task, parts):
       print(
         f'task.{part}: {dropped} of {len(problems)} problems are left out:'
         ' no answer, or a prompt longer than rollout.max_prompt_length ='
-        f' {config.rollout.max_prompt_length} tokens',
+        f' {config.rollout.max_prompt_length} tokens'
+        f'{", or pictures that do not fit it" if task.sight else ""}',
         flush=True,
       )
   return dataclasses.replace(task, **kept)
@@ -344,14 +371,15 @@ def sft_pairs(
   """
   eos = np.array([task.end_id], np.int32)
 
-  def pair(prompt, response):
+  def pair(problem, response):
+    prompt = problem.prompt
     response = conversations.continued(task.prompt_text(prompt), response)
     # Prompt and response become tokens apart, as when sampling: a token across
     # the border could never be sampled there.
     response = np.concatenate([task.tokenizer.encode(response), eos])
-    return task.encode_prompt(prompt), response
+    return task.encode_prompt(prompt, problem.images), response
 
-  pairs = [pair(e.problem.prompt, e.response) for e in task.examples]
+  pairs = [pair(e.problem, e.response) for e in task.examples]
   kept = [
     (prompt, response)
     for prompt, response in pairs

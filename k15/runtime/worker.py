@@ -56,4 +56,5 @@ def make(
     allowed,
     Limits(r.max_requests, r.max_tokens, r.max_message_bytes),
     driver.add_calls,
+    engine.pictures,
   )

@@ -59,7 +59,7 @@ def asks_of(
       asks[found.name] += asks_lib.of_problem(
         problem,
         question,
-        context.task.encode_turn(question),
+        context.task.encode_turn(question, problem.images),
         ids[place],
         range(samples or config.evaluation.samples),
         facts,

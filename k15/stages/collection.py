@@ -100,7 +100,7 @@ def asks_of(
     asks += asks_lib.of_problem(
       problem,
       problem.prompt + task.prompt_suffix,
-      task.encode_prompt(problem.prompt),
+      task.encode_prompt(problem.prompt, problem.images),
       group_id,
       range(samples),
       facts,

@@ -90,7 +90,7 @@ def _pairs(context, model, is_first_run):
     context, model, config.problems, config.samples
   )
   for problem, sampled in collected:
-    prompt = context.task.encode_prompt(problem.prompt)
+    prompt = context.task.encode_prompt(problem.prompt, problem.images)
     for pair in long2short.preference_pairs(
       [r.length for r in sampled], [r.is_correct for r in sampled],
       config.longer,

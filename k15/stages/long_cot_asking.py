@@ -81,7 +81,7 @@ def asks_of(
   asks = []
   for problem, group_id in zip(asked, streams.IDS['texts'], strict=False):
     question = prompt_of(problem, turn, asking) + task.prompt_suffix
-    tokens = task.encode_turn(question)
+    tokens = task.encode_turn(question, problem.images)
     asks += asks_lib.of_problem(
       problem, question, tokens, group_id, [call], facts, judge_of(problem)
     )

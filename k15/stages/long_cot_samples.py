@@ -121,7 +121,8 @@ def askable(
       long_cot_asking.prompt_of(problem, turn, asking)
       for turn in range(asking.samples)
     }
-    return max(len(task.encode_prompt(prompt)) for prompt in prompts)
+    seen = problem.images
+    return max(len(task.encode_prompt(prompt, seen)) for prompt in prompts)
 
   kept = [problem for problem in problems if longest(problem) <= most]
   sentence = (

@@ -40,6 +40,6 @@ def _pairs(context, model):
       [r.length for r in sampled], [r.is_correct for r in sampled]
     )
     if best is not None:
-      prompt = context.task.encode_prompt(problem.prompt)
+      prompt = context.task.encode_prompt(problem.prompt, problem.images)
       pairs.append((prompt, sampled[best].tokens))
   return pairs, len(collected) - len(pairs)

@@ -9,11 +9,12 @@ is written whole or not at all, and mapped: nothing is read but what is asked
 for.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -109,25 +110,40 @@ def write(
     The reference of each, in order.  Of equal pictures the first one's source
     is kept.
   """
+  with writing(directory) as add:
+    return [add(pixels, source) for pixels, source in pictures]
+
+
+@contextlib.contextmanager
+def writing(
+  directory: str | pathlib.Path,
+) -> Iterator[Callable[[np.ndarray, str], ImageRef]]:
+  """A store of whatever is added until the end, as `write` makes it.
+
+  Yields:
+    What takes pixels and where they are from, and returns their reference.
+  """
   directory = pathlib.Path(directory)
   new = directory.with_name(directory.name + '.new')
   shutil.rmtree(new, ignore_errors=True)
   new.mkdir(parents=True)
-  refs, known = [], {}
+  known = {}
   with (new / _PIXELS).open('wb') as out:
-    for pixels, source in pictures:
+
+    def add(pixels, source):
       digest = images.digest(pixels)
       if digest not in known:
         out.write(np.ascontiguousarray(pixels).tobytes())
         known[digest] = ImageRef(digest, *pixels.shape[:2], source)
-      refs.append(known[digest])
+      return known[digest]
+
+    yield add
   rows = [dataclasses.asdict(ref) for ref in known.values()]
   text = json.dumps(dict(format=_FORMAT, images=rows))
   (new / _INDEX).write_text(text + '\n')
   files.sync(new)
   shutil.rmtree(directory, ignore_errors=True)
   new.rename(directory)
-  return refs
 
 
 def check_same(ref: ImageRef, pixels: np.ndarray) -> None:

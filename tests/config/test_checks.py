@@ -201,6 +201,15 @@ def test_texts_and_tuples(changes, parts):
       'task.min_difficulty is 0.5, above task.max_difficulty, 0.25',
     ),
     (
+      dict(vision__min_pixels=9000),
+      'vision.min_pixels is 9000, above vision.max_pixels, 4096',
+    ),
+    (
+      dict(vision__patch_buckets=(16, 8)),
+      'vision.patch_buckets is (16, 8), and has to be numbers of patches that'
+      ' rise',
+    ),
+    (
       dict(task__min_steps=3, task__max_steps=2),
       'task.min_steps is 3, above task.max_steps, 2',
     ),

@@ -176,7 +176,7 @@ def test_a_prompt_that_is_too_long_refuses_the_set(tmp_path):
     ValueError, match='own: 1 of 1 prompts .*max_prompt_length = 4: up to 5'
   ):
     evaluation_sets.check_lengths(
-      config, lambda text: np.zeros(len(text)), sets
+      config, lambda text, images: np.zeros(len(text)), sets
     )
 
 

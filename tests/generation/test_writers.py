@@ -1,5 +1,6 @@
 """A rollout and a server that speaks the protocol, and what is made of both."""
 
+import dataclasses
 import http.server
 import json
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from k15 import streams
 from k15.checkpoints.tokenizer import ByteTokenizer
-from k15.data_types import Problem, StopReason
+from k15.data_types import ImageRef, Problem, StopReason
 from k15.generation import writers
 from k15.generation.asks import Ask
 from k15.rollout import requests
@@ -42,7 +43,10 @@ class Echo:
 
 
 def _by_rollout(rollout):
-  return writers.by_rollout(rollout, TOKENIZER.begin, TOKENIZER)
+  def encode(text, images):
+    return TOKENIZER.begin(text)
+
+  return writers.by_rollout(rollout, encode, TOKENIZER)
 
 
 def test_a_rollout_is_asked_as_the_asks_say():
@@ -181,3 +185,15 @@ def test_nobody_there(monkeypatch):
   monkeypatch.setattr(writers, '_WAIT_SECONDS', 0.01)
   with pytest.raises(writers.ServerError, match='127.0.0.1:9'):
     _write('http://127.0.0.1:9/v1', _call('a'))
+
+
+def test_a_rollout_is_shown_pictures_and_a_server_is_not():
+  image = ImageRef('ab' * 32, 8, 8, 'drawn')
+  ask = _ask('ab')
+  seen = dataclasses.replace(ask.problem, images=(image,))
+  rollout = Echo()
+  list(_by_rollout(rollout)([dataclasses.replace(ask, problem=seen)]))
+  assert rollout.seen[0].images == (image,)
+  write = writers.by_server('http://nowhere/v1', 'm', '', str, 1, 1.0, 0)
+  with pytest.raises(writers.ServerError, match="'p' has pictures"):
+    list(write([dataclasses.replace(ask, problem=seen)]))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from k15.data_types import Problem, Segment, StopReason, Trajectory
+from k15.data_types import ImageRef, Problem, Segment, StopReason, Trajectory
 from k15.rollout import partial
 from k15.rollout.requests import Completion, Stop
 from k15.training import replay
@@ -34,7 +34,8 @@ class _Writer:
       yield Completion(request, (segment,), stop)
 
 
-def _encode(text):
+def _encode(text, images):
+  text += '.' * len(images)
   return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
 
 
@@ -114,3 +115,22 @@ def test_a_domain_may_have_a_lower_maximum():
   found = [(t.length, t.stop) for t in grown]
   cut = StopReason.MAX_LENGTH
   assert found == [(10, cut), (4, cut), (10, cut)]
+
+
+def test_pictures_go_with_the_prompt_however_often_it_is_resumed():
+  image = ImageRef('ab' * 32, 8, 8, 'drawn')
+  problem = dataclasses.replace(PROBLEM, images=(image,))
+  seen = []
+
+  class Watched(_Writer):
+    def generate(self, requests):
+      seen.extend(requests)
+      return super().generate(requests)
+
+  rollout = Watched([6])
+  (cut,) = _run(rollout, [(problem, Trajectory(0, 'p', 0))])
+  (whole,) = _run(rollout, [(problem, cut)])
+  assert whole.stop is StopReason.EOS
+  assert [request.images for request in seen] == [(image,)] * 2
+  assert bytes(seen[1].prompt.astype(np.uint8)) == b'ab.'
+  assert len(seen[1].response) == 4

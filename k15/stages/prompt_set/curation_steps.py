@@ -80,7 +80,7 @@ def run(
   alike, variant = c.duplicate_similarity, c.variant_similarity
   apply = found.apply
   apply(lambda: funnel.without_answer(found.problems))
-  lengths = [len(encode(problem.prompt)) for problem in found.problems]
+  lengths = [len(encode(p.prompt, p.images)) for p in found.problems]
   apply(lambda: funnel.too_long(found.problems, lengths, longest))
   apply(lambda: funnel.exact_duplicates(found.problems))
   apply(
@@ -124,15 +124,15 @@ def columns_of(config: Any, task: Task) -> int:
     forms.append((lambda prompt: prompt + c.guess_suffix, rest))
   if c.tagger == 'model':
     forms.append((labels.question, _TAG_TOKENS))
-  prompts = [
-    problem.prompt
-    for problem in (task.train if forms else ())
-    if len(task.encode_prompt(problem.prompt)) <= r.max_prompt_length
+  problems = [
+    p
+    for p in (task.train if forms else ())
+    if len(task.encode_prompt(p.prompt, p.images)) <= r.max_prompt_length
   ]
   lengths = [
-    len(task.encode_turn(text_of(prompt))) + rest
+    len(task.encode_turn(text_of(p.prompt), p.images)) + rest
     for text_of, rest in forms
-    for prompt in prompts
+    for p in problems
   ]
   return max([r.max_prompt_length + r.max_length, *lengths])
 

@@ -248,7 +248,8 @@ def _pack(context, picked, iteration, examples):
   config = context.config
   sequences, kept, ids = [], [], []
   for group, advantages_K, keep_K in picked:
-    prompt = context.task.encode_prompt(group.problem.prompt)
+    problem = group.problem
+    prompt = context.task.encode_prompt(problem.prompt, problem.images)
     for trajectory, advantage, keep in zip(
       group.trajectories, advantages_K, keep_K, strict=True
     ):
