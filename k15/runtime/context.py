@@ -43,11 +43,13 @@ class Layout:
     shape: of the policy.
     mesh: of devices.
     rules: over which axes of the mesh arrays are split.
+    sight: how the policy is shown pictures; None: it sees none.
   """
 
   shape: policy.PolicyConfig
   mesh: jax.sharding.Mesh
   rules: sharding.Rules = sharding.RULES
+  sight: pictures_lib.Sight | None = None
 
   def row_sharding(self, shape: Sequence[int]) -> jax.sharding.NamedSharding:
     """Where an array of a batch lies, whose first axis, if any, is its rows."""
@@ -138,7 +140,7 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
   """Builds task and mesh; opens the logs of the workdir."""
   tokenizer = make_tokenizer(config)
   layout = make_layout(config, tokenizer)
-  sight = pictures_lib.sight_of(config, layout.shape)
+  sight = layout.sight
   task, pictures = pictures_lib.stored(
     workdir if sight else None,
     lambda keep: task_lib.build(config, tokenizer, keep, sight),
@@ -194,6 +196,7 @@ def make_layout(
     dataclasses.replace(shape, vocab_size=shape.vocab_size or known),
     sharding.make_mesh(m.data, m.fsdp, m.tensor, m.context, devices),
     layout_lib.parse_rules(m.rules),
+    pictures_lib.sight_of(config, shape),
   )
 
 
@@ -209,4 +212,4 @@ def make_rollout_layout(config: Any, layout: Layout) -> Layout:
     mesh = sharding.make_mesh(*r.mesh, devices=mesh.devices.flat)
   key = 'rollout.mesh_rules'
   rules = layout_lib.parse_rules(r.mesh_rules, layout.rules, key)
-  return Layout(shape, mesh, rules)
+  return Layout(shape, mesh, rules, layout.sight)

@@ -17,7 +17,6 @@ from k15.rollout import backend
 from k15.rollout import local
 from k15.rollout import slots as slots_lib
 from k15.rollout.requests import Rollout, SlotEvent
-from k15.runtime import pictures as pictures_lib
 from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.runtime.context import Layout
@@ -168,5 +167,5 @@ def make_slots(
       for axis in ('heads', 'kv_heads', 'mlp')
     ),
     cache_dtype=r.cache_dtype,
-    sight=pictures_lib.sight_of(config, layout.shape),
+    sight=layout.sight,
   )
