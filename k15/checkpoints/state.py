@@ -66,6 +66,16 @@ class Checkpoints:
     )
     self._manager.wait_until_finished()
 
+  def host(self, step: int) -> dict[str, Any]:
+    """What the host remembers of a step, without anything of the devices."""
+    # Without shapes to restore to: how much there is shows once it is read.
+    # Hence one array, of however many bytes.
+    asked = quiet.ocp.args.StandardRestore()
+    restored = self._manager.restore(
+      step, args=quiet.ocp.args.Composite(host=asked)
+    )
+    return unpack(np.asarray(restored.host['npz']))
+
   def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
     """Reads a step.
 
@@ -85,13 +95,10 @@ class Checkpoints:
     restored = self._manager.restore(
       step,
       args=quiet.ocp.args.Composite(
-        state=quiet.ocp.args.StandardRestore(abstract),
-        # Without shapes to restore to: how much the host remembers is known
-        # only once it is read.  Hence one array, of however many bytes.
-        host=quiet.ocp.args.StandardRestore(),
+        state=quiet.ocp.args.StandardRestore(abstract)
       ),
     )
-    return restored.state, unpack(np.asarray(restored.host['npz']))
+    return restored.state, self.host(step)
 
   def close(self) -> None:
     self._manager.close()

@@ -152,3 +152,13 @@ def test_a_state_comes_back_in_the_layout_asked_for(tmp_path):
   assert state['w'].sharding == layout
   np.testing.assert_array_equal(state['w'], value)
   checkpoints.close()
+
+
+def test_what_the_host_remembers_is_read_without_the_devices(tmp_path):
+  host = dict(buffer=dict(tokens=np.arange(3, dtype=np.int32), digest='ab'))
+  checkpoints = state_lib.Checkpoints(tmp_path, 1)
+  checkpoints.save(2, _state(1.0), host)
+  assert _bits(checkpoints.host(2)) == _bits(host)
+  _, again = checkpoints.restore(2, _state(0.0))
+  assert _bits(again) == _bits(host)
+  checkpoints.close()

@@ -47,6 +47,7 @@ def train(
   )
   start = checkpoints.latest_step() or 0
   if start:
+    context.check_pictures(checkpoints.host(start)['buffer'])
     saved = checkpoints.restore(start, setup.device_layout(context))
     stage = setup.resume(context, *saved, make_params, name)
   else:
