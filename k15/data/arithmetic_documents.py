@@ -119,7 +119,7 @@ def _notes_among(lines, problems, rng):
   others = [*_LINES.values()]
   draws = rng.integers(len(others), size=lines)
   found = [others[draw](problems, rng) for draw in draws]
-  for place in rng.choice(lines, _MENTIONS, replace=False):
+  for place in rng.choice(lines, min(_MENTIONS, lines), replace=False):
     found[place] = note
   return '\n'.join(found)
 
