@@ -103,7 +103,7 @@ def test_stock_clients_are_served(driver):
 
 def test_readers_whose_loop_is_closed_are_dropped(monkeypatch):
   # A backend that is only arithmetic: no response ends with its first token.
-  monkeypatch.setattr(backend, 'SlotBackend', lambda slots: FakeBackend())
+  monkeypatch.setattr(backend, 'SlotBackend', lambda *_: FakeBackend())
   engine = stock_engine.make_engine()
   driver = JetStreamDriver([engine], [engine], [0], [0])
 

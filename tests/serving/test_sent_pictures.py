@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import hashlib
 
@@ -251,3 +252,14 @@ def test_text_has_the_bytes_it_had_before_there_were_pictures():
   (group,) = wire.groups_of(asked)
   found = hashlib.sha256(group.SerializeToString(deterministic=True))
   assert found.hexdigest()[:16] == '93052f71d00b34bb'
+
+
+def test_workers_of_another_processor_are_other_workers():
+  sight = small_pictures.sight_of(CONFIG)
+  smaller = dataclasses.replace(sight.processor, max_pixels=64)
+  other = dataclasses.replace(sight, processor=smaller)
+  names = [
+    wire.settings_of(small_pictures.make_decoder(sight=s))
+    for s in (sight, other, None, dataclasses.replace(sight, cache_bytes=9))
+  ]
+  assert len(set(names)) == 3 and names[3] == names[0]
