@@ -5,8 +5,8 @@
 
 SmolLM2-135M-Instruct is fetched (93 MB, Apache-2.0) and learns word problems of
 one step, some with a sentence that does not matter
-(`k15/data/word_problems.py`): a very short SFT on worked solutions, then RL
-with nothing but the right answer in the reward.  Both train adapters of rank
+(`k15/data/words/word_problems.py`): a very short SFT on worked solutions, then
+RL with nothing but the right answer in the reward.  Both train adapters of rank
 16.  It is measured after each on held-out problems, sampled as in training:
 most have templates of training and other numbers, a quarter has templates it
 never learnt from.  With a file of GSM8K's, 256 of its problems are asked before

@@ -14,8 +14,8 @@ from k15.data import arithmetic
 from k15.data import arithmetic_traces
 from k15.data import picture_problems
 from k15.data import solution_forms
-from k15.data import word_problems
-from k15.data import word_solutions
+from k15.data.words import word_problems
+from k15.data.words import word_solutions
 from k15.data_types import Example, Problem
 from k15.vision import rendered_text
 from k15.vision import traces

@@ -37,7 +37,8 @@ NO_PATHS = {
   'evaluation.rewards', 'evaluation.templates', 'task.system_prompt',
   'tokenizer.words', 'sft.weights', 'sft_long.weights', 'long_cot.weights',
   'shortest.weights', 'pretrain.weights', 'cooldown.weights',
-  'long_context.weights', 'task.template', 'problem_sampler.late_domains',
+  'long_context.weights', 'long_context.measured_lengths', 'task.template',
+  'problem_sampler.late_domains',
   'rl_all.late_domains', 'rejection_sft.weights', 'rejection_sft.script',
 }  # fmt: skip
 

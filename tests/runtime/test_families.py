@@ -135,5 +135,5 @@ def test_what_cannot_be_is_refused(changes, reason):
 def test_a_policy_that_reads_no_pictures_is_not_asked_about_them():
   config = config_of()
   config.rollout.max_prompt_length = 200
-  with pytest.raises(ValueError, match='has 1 pictures, and the policy sees none'):
+  with pytest.raises(ValueError, match='1 pictures, and the policy sees none'):
     task_lib.build(config, context.make_tokenizer(config))

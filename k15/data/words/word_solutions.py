@@ -8,8 +8,8 @@ to write so.
 
 import numpy as np
 
-from k15.data.word_problems import Step
-from k15.data.word_problems import Story
+from k15.data.words.word_problems import Step
+from k15.data.words.word_problems import Story
 
 
 def write_solution(

@@ -5,10 +5,10 @@ and the other columns of `word_stories.Template`.  A quarter of the rows is held
 out: no problem to be trained on has them.
 """
 
-from k15.data.word_stories import END
-from k15.data.word_stories import GO_ON
-from k15.data.word_stories import OPEN
-from k15.data.word_stories import Template
+from k15.data.words.word_stories import END
+from k15.data.words.word_stories import GO_ON
+from k15.data.words.word_stories import OPEN
+from k15.data.words.word_stories import Template
 
 
 def _rows(world, place, *rows):

@@ -7,11 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from k15.data import word_problems
-from k15.data import word_solutions
-from k15.data import word_stories
-from k15.data import word_templates
-from k15.data.word_problems import Step
+from k15.data.words import word_problems
+from k15.data.words import word_solutions
+from k15.data.words import word_stories
+from k15.data.words import word_templates
+from k15.data.words.word_problems import Step
 from k15.rewards.answers import verify
 
 TEMPLATES = word_templates.TEMPLATES

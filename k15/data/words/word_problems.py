@@ -1,6 +1,6 @@
 """Word problems in natural language, without end: one to four steps each.
 
-A problem is a story of templates (`k15.data.word_templates`), one after the
+A problem is a story of templates (`word_templates`), one after the
 other, of which each computes with the value that the one before left; sentences
 with numbers that do not matter may stand between.  Its answer is a whole
 number, known by construction, and never a number of the statement.
@@ -13,7 +13,7 @@ are three sides:
   seen_templates templates of training, at least one computation held out
   new_templates  at least one template held out, and one computation
 
-`k15.data.word_solutions` writes the worked solutions.
+`word_solutions` writes the worked solutions.
 """
 
 import dataclasses
@@ -24,11 +24,11 @@ import re
 import numpy as np
 
 from k15 import streams
-from k15.data import word_stories
-from k15.data import word_templates
-from k15.data.word_stories import END
-from k15.data.word_stories import GO_ON
-from k15.data.word_stories import OPEN
+from k15.data.words import word_stories
+from k15.data.words import word_templates
+from k15.data.words.word_stories import END
+from k15.data.words.word_stories import GO_ON
+from k15.data.words.word_stories import OPEN
 from k15.data_types import Problem
 
 TRAINING = 'training'
