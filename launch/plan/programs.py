@@ -193,7 +193,8 @@ def batch(run: Run) -> Batch:
   def field(name):
     if name == 'num_rows':
       return array(jnp.int32)
-    if name == 'domain_ids' or (name == 'prompt_ids' and not is_shared):
+    absent = ('domain_ids', 'images', *([] if is_shared else ['prompt_ids']))
+    if name in absent:
       return None
     if name in ('tokens', 'positions', 'segment_ids', 'prompt_ids'):
       return array(jnp.int32, B, T)
