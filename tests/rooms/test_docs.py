@@ -45,6 +45,12 @@ def test_a_page_of_docs_is_read_in_one_sitting(page):
     assert 60 <= len(page.read_text().splitlines()) <= 180
 
 
+def test_the_readme_has_every_room():
+  text = (ROOT / 'README.md').read_text()
+  rooms = {path.parent.name for path in (ROOT / 'k15').glob('*/__init__.py')}
+  assert {room for room in rooms if f'| `k15/{room}/` |' not in text} == set()
+
+
 @pytest.mark.parametrize('page', DOCS, ids=lambda page: page.name)
 def test_the_readme_leads_to_every_page(page):
   assert f'(docs/{page.name}' in (ROOT / 'README.md').read_text()
