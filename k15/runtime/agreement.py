@@ -1,5 +1,6 @@
 """How alike a model answers held-out texts and pictures of them, by level."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ def _measures(context, answers, pairs):
     *(list(map(right, names)) for names in (texts, pictures)),
     scoring.equal_by(reward),
   )
-  make_rng = lambda: streams.rng(config.seed, 'bootstrap')  # noqa: E731
+  make_rng = functools.partial(streams.rng, config.seed, 'bootstrap')
   return dict(pairs=len(pairs)) | agreement.measures(
     found, e.interval, e.resamples, make_rng
   )

@@ -45,8 +45,15 @@ def check(context: Context) -> None:
   Raises:
     ValueError: of reward models, see `judging.pairs_of`.
   """
-  if any(stages.STAGES[stage].makes_judge for stage in context.config.stages):
-    judging.pairs_of(context.config)
+  config = context.config
+  if any(
+    stages.STAGES[stage].makes_judge
+    and not made_models.is_made(
+      context.workdir / 'models' / stage, stages.total(config, stage)
+    )
+    for stage in config.stages
+  ):
+    judging.pairs_of(config)
 
 
 def begun(context: Context, stage: str) -> Context:

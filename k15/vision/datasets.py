@@ -30,7 +30,6 @@ from k15.vision import images
 from k15.vision import references
 
 MAX_PICTURES = 64  # of a row
-_MAX_BYTES = 64 << 20  # of a file that a row names, or holds as text
 _NUMBERED = re.compile(r'<image ?(\d{1,3})>')  # MMMU's, and MathVision's
 _DATA_URL = re.compile(r'data:image/[a-z.+-]{1,20};base64,')
 _LONGEST_LIST = 20000  # characters of options that are a text
@@ -159,7 +158,7 @@ def _data(value, folder):
     raise ValueError(f'a {type(value).__name__}, not a picture')
   url = _DATA_URL.match(value)
   if url:
-    if len(value) > 4 * _MAX_BYTES // 3 + 100:
+    if len(value) > 4 * images.MOST_BYTES // 3 + 100:
       raise ValueError(f'{len(value)} letters, more than a picture may have')
     return base64.b64decode(value[url.end() :], validate=True)
   return _file(value, folder)
@@ -176,8 +175,8 @@ def _file(name, folder):
       raise ValueError(f'{name[:80]!r} is not in {folder}')
     if not path.is_file():
       raise ValueError(f'no file {name[:80]!r} in {folder}')
-    if path.stat().st_size > _MAX_BYTES:
-      raise ValueError(f'{name[:80]!r} has more than {_MAX_BYTES} bytes')
+    if path.stat().st_size > images.MOST_BYTES:
+      raise ValueError(f'{name[:80]!r} has more than {images.MOST_BYTES} bytes')
     return path.read_bytes()
   except (OSError, RuntimeError) as error:  # Its text repeats the name.
     reason = getattr(error, 'strerror', None) or type(error).__name__

@@ -15,6 +15,7 @@ from typing import Any
 
 from k15 import files
 from k15.checkpoints import models
+from k15.data import arithmetic_documents
 from k15.data import conversations
 from k15.devices import hosts
 from k15.runtime import context as context_lib
@@ -22,7 +23,6 @@ from k15.runtime.context import Context
 from k15.stages import long_cot_asking
 from k15.stages import long_cot_samples
 
-DOMAIN = 'qa'
 _GROUP = 'cooldown_questions'
 
 
@@ -92,7 +92,8 @@ def _document(task, by_id, record, server):
   problem = by_id[record['problem_id']]
   opening = '' if server else task.opening(problem.prompt)
   text = problem.prompt + task.prompt_suffix + opening + record['response']
-  return dict(text=text, domain=DOMAIN, problem_id=problem.id)
+  domain = arithmetic_documents.VERIFIED
+  return dict(text=text, domain=domain, problem_id=problem.id)
 
 
 def _funnel(problems, records, kept, most_per_problem):

@@ -4,6 +4,7 @@ The loss of each domain at each row length, and whether notes are found: numbers
 that are logged before, while and after a stage of pretraining trains.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -139,14 +140,16 @@ def _needles_of(context, store, length, micro, count):
   """What returns which notes are found, bool [count], and how deep they lay."""
   config, tokenizer = context.config, context.task.tokenizer
   # Notes that documents have of their own would be found instead.
-  hay = [
-    store[i]
-    for i in np.flatnonzero(store.is_held_out)
-    if needles.BEGINNING not in tokenizer.decode(store[i])
-  ]
+  documents = (store[i] for i in np.flatnonzero(store.is_held_out))
+  without = (
+    document
+    for document in documents
+    if needles.BEGINNING not in tokenizer.decode(document)
+  )
+  hay = list(itertools.islice(without, length))
   if not hay:
     raise DataError('long_context.needles: all held-out documents have notes')
-  hay = np.concatenate(hay[:length])
+  hay = np.concatenate(hay)
   rng = streams.rng(config.seed, 'needles', length)
   try:
     tokens, is_answer, part = needles.make(
