@@ -57,8 +57,8 @@ def _experiment():
     # shape, `policy` up to the embeddings, and its tokenizer take the place of
     # those below.
     checkpoint='',  # empty: random weights
-    # In the order of `k15/config/stages.py`: 'pretrain', 'cooldown',
-    # 'long_context', 'curate' (if it samples, with a checkpoint or after
+    # In the order of `k15/config/stages.py`: 'pretrain', 'pretrain_text',
+    # 'pretrain_tower', 'pretrain_joint', 'cooldown', 'long_context', 'curate' (if it samples, with a checkpoint or after
     # 'sft'), 'sft', 'sft_long', 'classic_rm', 'cot_rm', 'long_cot', 'rl',
     # 'rejection_sft', 'rl_all', 'merge', 'shortest', 'dpo', 'short_rl',
     # 'evaluate'.
@@ -130,6 +130,9 @@ def _experiment():
       # False: a response is trained on in the iteration in which it ends, and
       # its baseline is of the rewards that its group has by then.
       waits_for_group=True,
+      # Of a policy that sees: 'all', the 'vision' tower alone, or the 'text',
+      # all but it; which of them k1.5 trains in RL is NP.
+      trains='all',
       max_group_age=8,  # iterations; what older ones lack counts as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
       overlong_penalty=0.0,  # the same of what is cut at its longest; K2, NP
@@ -306,6 +309,7 @@ def _supervised():
     row_tokens=0,  # of a packed row; 0: rollout.max_prompt_length + max_length
     steps=1500, epochs=0,  # passes over the examples instead; 0: `steps`
     batch_tokens=8192,  # packed tokens per step
+    trains='all',  # or the 'vision' tower alone, or the 'text', all but it
     optimizer='muon',  # 'adam', 'sgd' or 'muon': hidden matrices by Muon
     learning_rate=1e-2, end_learning_rate=3e-4,  # by a cosine; NP
     warmup_steps=50, log_every=25,  # steps
@@ -385,7 +389,29 @@ def _other_stages():
       measured_lengths=(),  # more than those of `lengths`, at each measure
       steps=1500, learning_rate=3e-5, end_learning_rate=3e-6,
     ),
+    # What the three stages of pretraining with pictures share, and a row each:
+    # 'pretrain_text' learns texts alone, 'pretrain_tower' trains the tower in
+    # isolation, 'pretrain_joint' all, and pictures become 30 % of its tokens
+    # (k1.5 appendix B.4).  Without files they read and describe: NP.
+    pretrain_text=_supervised() | dict(packing='first_fit', num_examples=20000),
+    pretrain_tower=_supervised() | dict(
+      packing='first_fit', num_examples=20000, trains='vision',
+    ),
+    pretrain_joint=_supervised() | dict(
+      packing='first_fit', num_examples=20000,
+      image_share=0.3,  # of the tokens, those of examples with pictures
+      image_ramp=0.5,  # of the steps, in which it rises from 0; NP
+    ),
     vision=dict(  # Of name='pictures', and of how a policy is shown them.
+      # -- the tower, NP, of a policy that begins with random weights: a
+      # checkpoint has its own.  An 8 x 8 patch is a token of `merge_size` 1.
+      enabled=False,
+      num_layers=3, width=64, num_heads=2, d_ff=256,
+      patch_size=8, merge_size=1,
+      grid=8,  # side of the learned table of places
+      # Frequencies of time, row and column, interleaved; policy.head_dim / 2.
+      mrope_section=(6, 5, 5),
+      # -- the problems
       # Of the problems, training, held-out and warm-up ones alike; NP.  The
       # others are texts that pictures show, and arithmetic of `task.kinds`.
       image_share=0.5,
@@ -404,6 +430,8 @@ def _other_stages():
       # a prompt whose pictures have more than the last is refused.
       patch_buckets=(16, 32, 64, 128),
       cache_bytes=64 << 20,  # of features, in every process that decodes
+      # Of a packed row in training; pictures that come twice in it count once.
+      row_patches=128,
     ),
     # Stage 'curate', k1.5 2.1: makes the RL prompt set of what task has.
     curation=dict(

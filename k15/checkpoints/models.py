@@ -27,6 +27,7 @@ from k15.checkpoints import value_heads
 from k15.config import stages as stages_lib
 from k15.devices import hosts
 from k15.model import policy
+from k15.vision import images
 
 BYTE_TOKENIZER = 'byte_tokenizer.json'  # Instead of tokenizer.json.
 ORIGIN = 'k15.json'
@@ -114,20 +115,21 @@ def read_shape(directory: pathlib.Path) -> dict[str, Any]:
   """The keys of `config.policy` that a model determines.
 
   Raises:
-    ValueError: an architecture that `k15.model.policy` does not compute, or
-      one that sees: no stage gives it pictures yet.
+    ValueError: an architecture that `k15.model.policy` does not compute.
   """
   found = hf_config.read_config(directory)
-  if found.vision is not None:
-    raise ValueError(
-      f'{directory} is of a model that sees, and no stage of k15 gives it'
-      ' pictures; k15.checkpoints.hf reads and writes it'
-    )
+  names = [field.name for field in dataclasses.fields(found)]
   return {
-    key: value
-    for key, value in dataclasses.asdict(found).items()
-    if key not in (*HOW, *SIGHT) and key != 'vocab_size'
+    name: getattr(found, name)
+    for name in names
+    if name not in (*HOW, *SIGHT, 'vocab_size')
   }
+
+
+def read_sight(directory: pathlib.Path) -> dict[str, Any]:
+  """The fields of SIGHT of a model; empty ones where it sees nothing."""
+  found = hf_config.read_config(directory)
+  return {name: getattr(found, name) for name in SIGHT}
 
 
 def read_policy(
@@ -157,16 +159,20 @@ def read_tokenizer(directory: pathlib.Path) -> Any:
     ValueError: there is none, or it is malformed.
   """
   if (directory / BYTE_TOKENIZER).exists():
-    size = hf_config.read_config(directory).vocab_size
-    return tokenizer_lib.ByteTokenizer(read_words(directory), size)
+    shape = hf_config.read_config(directory)
+    return tokenizer_lib.ByteTokenizer(
+      read_words(directory), shape.vocab_size, shape.vision is not None
+    )
   return hf_tokenizer.HfTokenizer(directory)
 
 
-def make_tokenizer(checkpoint: str, words: Sequence[str]) -> Any:
-  """That of a checkpoint; of '', one of bytes and words."""
+def make_tokenizer(
+  checkpoint: str, words: Sequence[str], sees: bool = False
+) -> Any:
+  """That of a checkpoint; of '', one of bytes and words, which may see."""
   if checkpoint:
     return read_tokenizer(directory_of(checkpoint))
-  return tokenizer_lib.ByteTokenizer(words)
+  return tokenizer_lib.ByteTokenizer(words, sees=sees)
 
 
 def read_origin(directory: pathlib.Path) -> Origin | None:
@@ -230,6 +236,7 @@ def save(
   adapters: Any = None,
   base: pathlib.Path | None = None,
   head: Any = None,
+  processor: images.Processor | None = None,
 ) -> None:
   """Writes a model in place of an earlier one, whole or not at all.
 
@@ -247,6 +254,7 @@ def save(
       none.
     base: directory of the model that they belong to, if any.
     head: of values, of a reward model; None: it is none.
+    processor: of pictures; None: it sees none.
   """
   is_bytes = isinstance(tokenizer, tokenizer_lib.ByteTokenizer)
   if made_from is not None and not is_bytes:
@@ -269,6 +277,7 @@ def save(
   hf.export(
     new, shape, params, generation, shape.param_dtype,
     None if is_bytes else made_from,
+    processor=processor if is_bytes else None,
   )  # fmt: skip
   if adapters is not None:
     adapters_lib.export(new / adapters_lib.DIRECTORY, shape, adapters, base)

@@ -123,8 +123,9 @@ def tokenizer_of(config: Any) -> str:
   """A fingerprint of a config's tokenizer, its chat template with it."""
   if config.checkpoint:
     return _tokenizer_print(config.checkpoint)['sha256']
-  words = json.dumps(list(config.tokenizer.words)).encode()
-  return hashlib.sha256(words).hexdigest()
+  words = list(config.tokenizer.words)
+  found = [*words, dict(sees=True)] if config.vision.enabled else words
+  return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def _path(workdir, stage):

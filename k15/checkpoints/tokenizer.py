@@ -13,24 +13,30 @@ VOCAB_MULTIPLE = 64  # Vocabularies of such sizes divide among devices.
 
 
 class ByteTokenizer:
-  """Ids 0 to 255 are bytes, then come the words, `pad_id` and `eos_id`.
+  """Ids 0 to 255 are bytes, then the words, `pad_id`, `eos_id`, `image_id`.
 
   `vocab_size` is rounded up to a multiple of 64, or what a model has above it;
-  the ids this adds are never produced by `encode`.  No text encodes to `pad_id`
-  or `eos_id`.
+  the ids this adds are never produced by `encode`.  No text encodes to `pad_id`,
+  `eos_id` or `image_id`.
 
   Attributes:
     words: the strings of one token each, in order of their ids from 256 on.
     pad_id: fills what is not text.
     eos_id, turn_end_id: ends a response.
     eos_ids: the same as a tuple.
+    image_id: stands for a picture, of a policy that sees; -1: it sees none.
     vocab_size: number of ids, those never produced included.
     has_chat_template: False.
   """
 
   has_chat_template = False
 
-  def __init__(self, words: Sequence[str] = (), least_vocab_size: int = 0):
+  def __init__(
+    self,
+    words: Sequence[str] = (),
+    least_vocab_size: int = 0,
+    sees: bool = False,
+  ):
     """Raises ValueError for an empty or a repeated word."""
     words = tuple(words)
     for word in words:
@@ -43,7 +49,9 @@ class ByteTokenizer:
     self.eos_id = self.pad_id + 1
     self.turn_end_id = self.eos_id
     self.eos_ids = (self.eos_id,)
-    known = -(-(self.eos_id + 1) // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+    self.image_id = self.eos_id + 1 if sees else -1
+    used = max(self.eos_id, self.image_id) + 1
+    known = -(-used // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
     self.vocab_size = max(known, least_vocab_size)
     self._pieces = [bytes([i]) for i in range(256)]
     self._pieces += [_utf8(word) for word in words]

@@ -13,6 +13,7 @@ from k15.config import keys
 from k15.config import layout
 from k15.config import routes
 from k15.config import stage_checks
+from k15.config import vision_checks
 
 
 def validate(
@@ -42,6 +43,7 @@ def validate(
   _check_loss(get)
   _check_rl(get)
   stage_checks.check(get)
+  vision_checks.check(get)
 
 
 def validate_processes(config: ConfigDict) -> None:
@@ -58,17 +60,6 @@ def _check_task(get):
     )
   keys.refuse_above(get, 'task.min_difficulty', 'task.max_difficulty')
   keys.refuse_above(get, 'task.min_steps', 'task.max_steps')
-  keys.check_members(
-    'vision.domains', get('vision.domains'), keys.PICTURE_DOMAINS
-  )
-  keys.check_members('vision.levels', get('vision.levels'), (0, 1, 2))
-  keys.refuse_above(get, 'vision.min_pixels', 'vision.max_pixels')
-  buckets = get('vision.patch_buckets')
-  keys.refuse(
-    not buckets or buckets[0] < 1 or sorted(set(buckets)) != list(buckets),
-    f'vision.patch_buckets is {buckets}, and has to be numbers of patches that'
-    ' rise',
-  )
   template = get('task.template')
   keys.refuse(
     template and template.count('{prompt}') != 1,

@@ -27,6 +27,8 @@ PICTURE_DOMAINS = (
   'count', 'relation', 'chart', 'pattern', 'interaction', 'text', 'code',
   'table', 'digits', 'photographs', 'coins', 'stocks',
 )  # fmt: skip
+# What a stage trains of a policy: see `model/parts.py`.
+PARTS = ('all', 'vision', 'text')
 # Kinds of paths.  Of what a run learns from, a fingerprint is kept, and other
 # content refused; what is kept out of training may change as long as the same
 # problems remain; tokens, certificates and outputs are nobody's input.
@@ -103,6 +105,7 @@ def supervised(name: str, **more: Any) -> dict[str, Key]:
     row_tokens='>= 0',
     epochs='>= 0',
     batch_tokens='>= 1',
+    trains=Key(PARTS, program=True),
     **more,
   )
   return _group(name, rows)
@@ -139,9 +142,12 @@ _TASK = dict(
   max_distractors='>= 0 and <= 2', new_templates_share=_SHARE,
 )  # fmt: skip
 _VISION = dict(
+  enabled=ANY, num_layers='>= 1', width='>= 1', num_heads='>= 1', d_ff='>= 1',
+  patch_size='>= 1', merge_size='>= 1', grid='>= 1', mrope_section=ANY,
   image_share=_SHARE, domains=ANY, levels=ANY,
   at_once_rate=_SHARE, read_rate=_SHARE, misread_rate=_SHARE,
   min_pixels='>= 1', max_pixels='>= 1', patch_buckets=ANY, cache_bytes='>= 0',
+  row_patches='>= 1',
 )  # fmt: skip
 _CURATION = dict(
   evaluation_paths=Key(path=KEPT_OUT),
@@ -197,6 +203,7 @@ _RL = dict(
   updates_per_iteration=Key('>= 1', program=True),
   epochs=Key('>= 1', program=True),
   row_responses=Key('>= 0', free=True, program=True),
+  trains=Key(PARTS, program=True),
   loss_segments=ANY, refill_rounds='>= 0', max_group_age='>= 1',
   waits_for_group=ANY,
   positive_replay='>= 0', positive_replay_start='>= 0',
@@ -322,7 +329,7 @@ KEYS = {
   'checkpoint': Key(free=True, path=INPUT, program=True),
   'stages': Key(),
   **_group('task', _TASK),
-  **_group('vision', _VISION),
+  **_group('vision', _VISION, program=True),
   **_group('tokenizer', dict(words=ANY), program=True),
   **_group('policy', _POLICY, program=True),
   **_group('rl', _RL),
@@ -354,6 +361,11 @@ KEYS = {
     rope_theta='> 0',
     needles='>= 0',
     measured_lengths=ANY,
+  ),
+  **supervised('pretrain_text', num_examples='>= 1'),
+  **supervised('pretrain_tower', num_examples='>= 1'),
+  **supervised(
+    'pretrain_joint', num_examples='>= 1', image_share=_SHARE, image_ramp=_SHARE
   ),
   **supervised('sft', num_examples='>= 1'),
   **supervised('sft_long'),

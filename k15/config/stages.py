@@ -52,6 +52,18 @@ STAGES = {
   'pretrain': Stage(
     'text', 'text', 'Pretraining', ('steps',), ('documents', 'pretrain'), 120
   ),
+  'pretrain_text': Stage(
+    'reading', 'sft', 'Pretraining on texts that are read', _EPOCHS_OR_STEPS,
+    ('pretrain_text',), 124,
+  ),
+  'pretrain_tower': Stage(
+    'reading', 'sft', 'Pretraining of the vision tower', _EPOCHS_OR_STEPS,
+    ('pretrain_tower',), 125,
+  ),
+  'pretrain_joint': Stage(
+    'reading', 'sft', 'Joint pretraining with pictures', _EPOCHS_OR_STEPS,
+    ('pretrain_joint',), 126,
+  ),
   'cooldown': Stage(
     'text', 'text', 'Cooldown', ('steps',),
     ('documents', 'cooldown', 'cooldown_questions'), 121,

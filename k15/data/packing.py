@@ -8,16 +8,29 @@ state of a reader is one number.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from k15 import quiet_imports as quiet
 from k15 import streams
+from k15.data_types import ImageRef
+from k15.vision.shown_rows import Shown, Span
 
-# Prompt and response; the response ends with the end-of-sequence token.
-TokenPair = tuple[np.ndarray, np.ndarray]
+
+class TokenPair(NamedTuple):
+  """An example: int32 [T] each, and the pictures of the prompt.
+
+  The response ends with the end-of-sequence token.
+  """
+
+  prompt: np.ndarray
+  response: np.ndarray
+  images: tuple[ImageRef, ...] = ()
+
 
 # Rows that may still be filled; more find better places and cost more time.
 MAX_OPEN_ROWS = 256
@@ -47,7 +60,11 @@ class Plan:
 
 
 def first_fit(
-  lengths: np.ndarray, row_length: int, max_open: int = MAX_OPEN_ROWS
+  lengths: np.ndarray,
+  row_length: int,
+  max_open: int = MAX_OPEN_ROWS,
+  patches: np.ndarray | None = None,
+  row_patches: int = 0,
 ) -> np.ndarray:
   """The row of each sequence: the first one with room, else a new one.
 
@@ -55,12 +72,14 @@ def first_fit(
     lengths: int [N], tokens, in the order they come.
     row_length: tokens of a row.
     max_open: of the rows that are not full, only the newest ones are tried.
+    patches: int [N], of the pictures of each; None: there are none.
+    row_patches: patches of a row.
 
   Returns:
     int64 [N]; rows are numbered as they are opened.
 
   Raises:
-    ValueError: a sequence is longer than a row.
+    ValueError: a sequence is longer than a row, or has more patches.
   """
   lengths = np.asarray(lengths, np.int64)
   if len(lengths) and lengths.max() > row_length:
@@ -68,18 +87,28 @@ def first_fit(
       f'sequence {lengths.argmax()} of {lengths.max()} tokens is longer than'
       f' a row of {row_length}'
     )
+  if patches is None:
+    patches = np.zeros(len(lengths), np.int64)
+  if len(patches) and patches.max() > row_patches:
+    raise ValueError(
+      f'sequence {patches.argmax()} with {patches.max()} patches of pictures'
+      f' does not fit a row of {row_patches}'
+    )
   shortest = lengths.min(initial=row_length)
-  rows, room = np.zeros((2, len(lengths)), np.int64)
+  rows, room, unseen = np.zeros((3, len(lengths)), np.int64)
   first = end = 0  # of the open rows
   for i, length in enumerate(lengths.tolist()):
     fits = room[first:end] >= length
+    if patches[i]:
+      fits &= unseen[first:end] >= patches[i]
     row = first + int(fits.argmax()) if fits.any() else end
     if row == end:
-      room[end] = row_length
+      room[end], unseen[end] = row_length, row_patches
       end += 1
       first = max(first, end - max_open)
     rows[i] = row
     room[row] -= length
+    unseen[row] -= patches[i]
     while first < end and room[first] < shortest:
       first += 1
   return rows
@@ -134,13 +163,15 @@ def make_plan(
   epochs: int = 0,
   num_rows: int = 0,
   stage: str = 'sft',
+  patches: np.ndarray | None = None,
+  row_patches: int = 0,
 ) -> Plan:
   """Packs whole epochs, each for itself, its rows shuffled.
 
   Args:
     lengths: int [sum(sizes)], tokens of each example.
     sizes, weights, seed, stage: see `epoch_order`.
-    row_length: see `first_fit`.
+    row_length, patches, row_patches: see `first_fit`.
     epochs: how many; 0 asks for as many as fill `num_rows`.
     num_rows: with epochs = 0, at least so many.
 
@@ -152,7 +183,10 @@ def make_plan(
   orders, counts, epoch, made = [], [], 0, 0
   while epoch < epochs or made < num_rows:
     order = epoch_order(sizes, weights, epoch, seed, stage)
-    rows = first_fit(lengths[order], row_length)
+    own = None if patches is None else patches[order]
+    rows = first_fit(
+      lengths[order], row_length, MAX_OPEN_ROWS, own, row_patches
+    )
     # The rows opened last are the emptiest; shuffled, no step gets them all.
     rng = streams.rng(seed, 'row order', stage, epoch)
     shuffled = rng.permutation(rows.max() + 1)
@@ -166,20 +200,95 @@ def make_plan(
   return Plan(order, np.concatenate([[0], np.cumsum(counts)]))
 
 
+def make_mixed_plan(
+  lengths: np.ndarray,
+  has_images: np.ndarray,
+  row_length: int,
+  num_rows: int,
+  share: float,
+  ramp: float,
+  seed: int,
+  stage: str,
+  patches: np.ndarray,
+  row_patches: int,
+) -> tuple[Plan, float]:
+  """Rows in which the share of examples with pictures rises, by tokens.
+
+  Kimi k1.5, appendix B.4: the proportion of vision-text data increases to 30 %.
+  Both kinds of examples are gone through in orders of their own, again and
+  again.
+
+  Args:
+    lengths: int [N], tokens of each example.
+    has_images: bool [N].
+    row_length, patches, row_patches: see `first_fit`.
+    num_rows: of the plan.
+    share: of the tokens, in the end, in [0, 1].
+    ramp: of the rows, those in which it rises linearly from 0, in [0, 1].
+    seed, stage: of the orders; see `streams`.
+
+  Returns:
+    The plan, and the share of all its tokens.
+
+  Raises:
+    ValueError: a kind of which there is no example, and which has a share.
+  """
+  kinds = [np.flatnonzero(~has_images), np.flatnonzero(has_images)]
+  for kind, wanted, name in zip(
+    kinds, (1 - share, share), ('texts alone', 'pictures'), strict=True
+  ):
+    if wanted and not len(kind):
+      raise ValueError(f'0 examples of {name}, and their share is {wanted:g}')
+  streams_of = [
+    _endless(kind, seed, stage, place) for place, kind in enumerate(kinds)
+  ]
+  total, done, owed, order = num_rows * row_length, 0, 0.0, []
+  while done < total:
+    rising = min(1.0, done / (ramp * total)) if ramp else 1.0
+    # What pictures are behind by decides which kind comes next.
+    i = next(streams_of[int(owed > 0 or share == 1)])
+    owed += share * rising * lengths[i] - has_images[i] * lengths[i]
+    done += lengths[i]
+    order.append(i)
+  order = np.array(order, np.int64)
+  rows = first_fit(
+    lengths[order], row_length, MAX_OPEN_ROWS, patches[order], row_patches
+  )
+  kept = rows < num_rows
+  order, rows = order[kept], rows[kept]
+  seen = lengths[order][has_images[order]].sum() / lengths[order].sum()
+  starts = np.concatenate([[0], np.cumsum(np.bincount(rows))])
+  return Plan(order[np.argsort(rows, kind='stable')], starts), float(seen)
+
+
+def _endless(indices, seed, stage, kind):
+  """The examples of a kind, shuffled anew whenever they are through."""
+  for turn in itertools.count():
+    rng = streams.rng(seed, 'file order', stage, kind, turn)
+    yield from rng.permutation(indices).tolist()
+
+
 def make_row(
-  source: Any, indices: Sequence[int], row_length: int
-) -> dict[str, np.ndarray]:
+  source: Any,
+  indices: Sequence[int],
+  row_length: int,
+  shown: Shown | None = None,
+) -> dict[str, Any]:
   """One packed row.
 
   Args:
-    source: source[i] is (tokens int32 [T], mask bool [T]) of example i.
+    source: source[i] is (tokens int32 [T], mask bool [T]) of example i, and
+      source.images(i) are its pictures.
     indices: of the examples, in their order.
     row_length: tokens of a row.
+    shown: lays out pictures; None: there are none.
 
   Returns:
     Arrays [row_length]: int32 `tokens`, `positions` (from 0 in each example)
-    and `segment_ids` (from 1, 0 is padding), float32 `loss_mask`.
+    and `segment_ids` (from 1, 0 is padding), float32 `loss_mask`; and `images`,
+    of the row, where they are shown.
   """
+  spans = []
   tokens, positions, segment_ids = np.zeros((3, row_length), np.int32)
   loss_mask = np.zeros(row_length, np.float32)
   start = 0
@@ -189,22 +298,32 @@ def make_row(
     tokens[start:end], loss_mask[start:end] = own, mask
     positions[start:end] = np.arange(len(own))
     segment_ids[start:end] = number
+    if shown and source.images(index):
+      spans.append(Span(0, start, end, end, source.images(index)))
     start = end
-  return dict(
+  row = dict(
     tokens=tokens,
     positions=positions,
     segment_ids=segment_ids,
     loss_mask=loss_mask,
   )
+  if shown:
+    images = shown.rows(tokens[None], positions[None], spans)
+    row['images'] = jax.tree.map(lambda x: x[0], images)
+  return row
 
 
 def iterator(
-  source: Any, plan: Plan, row_length: int, rows: int
+  source: Any,
+  plan: Plan,
+  row_length: int,
+  rows: int,
+  shown: Shown | None = None,
 ) -> quiet.grain.DatasetIterator:
   """The batches of a plan, in order; the last one may end with empty rows.
 
   Args:
-    source, row_length: see `make_row`.
+    source, row_length, shown: see `make_row`.
     plan: of the rows.
     rows: of a batch.
 
@@ -214,7 +333,7 @@ def iterator(
   """
   batches = -(-plan.num_rows // rows)
   stream = quiet.grain.MapDataset.range(batches * rows).map(
-    lambda i: make_row(source, plan.row(i), row_length)
+    lambda i: make_row(source, plan.row(i), row_length, shown)
   )
   # Rows are copied from memory or from a mapped file: threads gain nothing.
   options = quiet.grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
@@ -248,7 +367,7 @@ def best_fit_iterator(
   """
   if not pairs:
     raise ValueError('0 examples to learn from')
-  for i, (prompt, response) in enumerate(pairs):
+  for i, (prompt, response, *_) in enumerate(pairs):
     length = len(prompt) + len(response)
     if not len(prompt) or length > row_length:
       raise ValueError(
@@ -279,10 +398,11 @@ def best_fit_iterator(
 
 
 def _example_row(pair):
-  prompt, response = pair
+  prompt, response, *_ = pair
   mask = np.zeros(len(prompt) + len(response), np.float32)
   mask[len(prompt) :] = 1.0
-  return dict(tokens=np.concatenate(pair).astype(np.int32), loss_mask=mask)
+  tokens = np.concatenate([prompt, response]).astype(np.int32)
+  return dict(tokens=tokens, loss_mask=mask)
 
 
 def _packed_row(row):

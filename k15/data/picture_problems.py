@@ -38,7 +38,7 @@ def make_problems(
   levels: Sequence[int],
   held_out: bool,
   seed: int,
-  stream: str,
+  stream: str | Sequence[str],
   kinds: Sequence[str] = arithmetic.KINDS,
 ) -> list[Drawn]:
   """`count` different problems; domains and levels take turns.
@@ -47,7 +47,7 @@ def make_problems(
     domains: some of DOMAINS.
     levels: some of 0, 1, 2.
     held_out: the side, which no seed and no level changes.
-    stream: a name of `streams.NUMBERS`.
+    stream: the name of a stream, whole; see `streams`.
     kinds: of the arithmetic that the domain 'text' shows.
 
   Raises:
@@ -55,7 +55,8 @@ def make_problems(
       installed.
   """
   draws = [draw_of(domain, kinds) for domain in domains]
-  rng = streams.rng(seed, stream)
+  name = [stream] if isinstance(stream, str) else stream
+  rng = streams.rng(seed, *name)
   return drawn.make_problems(count, draws, levels, held_out, rng)
 
 

@@ -102,6 +102,11 @@ class Context:
     return self.layout.shape
 
   @functools.cached_property
+  def shown(self) -> pictures_lib.Shown | None:
+    """What lays out the pictures of training; None: the policy sees none."""
+    return pictures_lib.shown_of(self.config, self.layout.sight, self.pictures)
+
+  @functools.cached_property
   def rollout_layout(self) -> Layout:
     """Of the rollout of this process, over the same devices."""
     return make_rollout_layout(self.config, self.layout)
@@ -171,7 +176,9 @@ def adopt_checkpoint(config: Any) -> None:
 
 def make_tokenizer(config: Any) -> Any:
   """The checkpoint's, or one of bytes and the config's words."""
-  return models.make_tokenizer(config.checkpoint, config.tokenizer.words)
+  return models.make_tokenizer(
+    config.checkpoint, config.tokenizer.words, config.vision.enabled
+  )
 
 
 def make_layout(
@@ -183,7 +190,9 @@ def make_layout(
     ValueError: the vocabulary lacks words of the tokenizer, or the sizes of
       the mesh do not fit the devices.
   """
-  shape, known = policy.PolicyConfig(**config.policy), tokenizer.vocab_size
+  shape = policy.PolicyConfig(**config.policy)
+  shape = pictures_lib.seeing(config, shape, tokenizer)
+  known = tokenizer.vocab_size
   # More rows than tokens are usual, as checkpoints pad to round numbers; with
   # fewer, a lookup would clamp the id and say nothing.
   if 0 < shape.vocab_size < known:

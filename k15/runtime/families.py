@@ -7,6 +7,7 @@ those that have pictures.
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from k15 import streams
 from k15.data import answer_pairs
@@ -17,6 +18,8 @@ from k15.data import solution_forms
 from k15.data.words import word_problems
 from k15.data.words import word_solutions
 from k15.data_types import Example, Problem
+from k15.runtime import lessons
+from k15.vision import references
 from k15.vision import rendered_text
 from k15.vision import traces
 
@@ -44,12 +47,12 @@ def _sums(config, count, held_out):
   return arithmetic.make_problems(count, *draw) if count else []
 
 
-def _worked_sums(config, count):
+def _worked_sums(config, count, *stream):
   t = config.task
   habits, form = _habits(t), _form(t)
   # Problems and traces are of one generator, in turns: with fewer examples, the
   # first of them stay what they were.
-  rng = streams.rng(config.seed, 'warm-up solutions')
+  rng = streams.rng(config.seed, *(stream or ['warm-up solutions']))
   problems = arithmetic.stream(t.kinds, t.min_difficulty, t.max_difficulty, rng)
   examples = []
   for problem in itertools.islice(problems, count):
@@ -90,13 +93,32 @@ def _pictures(config, keep):
   return train, held_out, [*examples, *texts, *_worked_sums(config, rest)]
 
 
+def lessons_of(
+  config: Any, keep: references.Keep
+) -> dict[str, list[Example]]:
+  """What the stages read that have no files; see `lessons`."""
+  if config.task.name != 'pictures':
+    return {}
+  return lessons.make(
+    config,
+    lambda count, stage: _pictures_of(
+      config, keep, count, False, 'lessons', stage
+    ),
+    lambda count, stage: _worked_sums(config, count, 'lessons', stage),
+  )
+
+
 def _drawn(config, keep, count, held_out, stream):
   """The share of `count` problems that has pictures, which are handed over."""
+  share = round(config.vision.image_share * count)
+  return _pictures_of(config, keep, share, held_out, stream)
+
+
+def _pictures_of(config, keep, count, held_out, *stream):
   v, t = config.vision, config.task
   drawn = picture_problems.make_problems(
-    round(v.image_share * count), v.domains, v.levels, held_out, config.seed,
-    stream, t.kinds,
-  )  # fmt: skip
+    count, v.domains, v.levels, held_out, config.seed, stream, t.kinds
+  )
   for each in drawn:
     for image, pixels in zip(each.problem.images, each.pictures, strict=True):
       keep(image, pixels)

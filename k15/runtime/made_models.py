@@ -58,4 +58,5 @@ def save(
     state.params if context.shape.lora_rank else None,
     base,
     head,
+    context.layout.sight and context.layout.sight.processor,
   )

@@ -6,6 +6,7 @@ again, and stops where one has become another: a new font, a new Pillow or a
 file that was changed would otherwise change what it trains on.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -14,15 +15,52 @@ from k15.checkpoints import hf_config
 from k15.checkpoints import models
 from k15.devices import hosts
 from k15.model import policy
+from k15.model import tower
 from k15.training import group_records
 from k15.vision import images as images_lib
 from k15.vision import references
 from k15.vision import store as store_lib
+from k15.vision.shown_rows import Shown
 from k15.vision.sight import Sight
 from k15.vision.store import ImageStore
 
 FOLDER = 'images'
 T = TypeVar('T')
+
+
+def seeing(
+  config: Any, shape: policy.PolicyConfig, tokenizer: Any
+) -> policy.PolicyConfig:
+  """The policy with the tower of its checkpoint, or of `config.vision`.
+
+  Raises:
+    ValueError: the config asks for a tower beside a checkpoint without one.
+  """
+  v = config.vision
+  if config.checkpoint:
+    found = models.read_sight(models.directory_of(config.checkpoint))
+    if v.enabled and found['vision'] is None:
+      raise ValueError(
+        f'vision.enabled is True, and {config.checkpoint} sees nothing: a tower'
+        ' is drawn with a policy of random weights, and for no other'
+      )
+    return dataclasses.replace(shape, **found)
+  if not v.enabled:
+    return shape
+  image_id = tokenizer.image_id
+  # Qwen3-VL without deepstack, of still pictures alone.
+  drawn = tower.VisionConfig(
+    v.num_layers, v.width, v.num_heads, v.d_ff, v.patch_size, v.merge_size,
+    temporal_size=1, norm='layer', mlp='gelu_tanh', image_id=image_id,
+    grid=v.grid,
+  )  # fmt: skip
+  return dataclasses.replace(
+    shape,
+    vision=drawn,
+    mrope_section=tuple(v.mrope_section),
+    mrope_interleaved=True,
+    banned_ids=(image_id,),
+  )
 
 
 def sight_of(config: Any, shape: policy.PolicyConfig) -> Sight | None:
@@ -56,6 +94,24 @@ def sight_of(config: Any, shape: policy.PolicyConfig) -> Sight | None:
     banned_ids=shape.banned_ids,
     cache_bytes=v.cache_bytes,
   )
+
+
+def shown_of(
+  config: Any, sight: Sight | None, pictures: ImageStore | None
+) -> Shown | None:
+  """What lays out the pictures of training; None: the policy sees none.
+
+  Raises:
+    ValueError: `vision.row_patches` is no whole number of tokens.
+  """
+  if sight is None:
+    return None
+  room, block = config.vision.row_patches, sight.processor.merge_size**2
+  if room % block:
+    raise ValueError(
+      f'vision.row_patches is {room}, and {block} patches make a token'
+    )
+  return Shown(sight, pictures, room)
 
 
 def stored(

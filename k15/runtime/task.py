@@ -17,6 +17,7 @@ from k15.config import stages as stages_lib
 from k15.curation import near_duplicates
 from k15.data import conversations
 from k15.data import evaluation_sets
+from k15.data import packing
 from k15.data import problems as problems_lib
 from k15.data_types import Example, ImageRef, Problem
 from k15.rewards import thinking
@@ -49,6 +50,7 @@ class Task:
     examples: warm-up solutions of training problems, perhaps none.
     parts: id of a held-out problem -> the part of them that it is counted in
       beside the whole; {} has none.
+    lessons: stage -> examples, of those that read and have no files.
     sight: how the policy is shown pictures; None: it sees none.
   """
 
@@ -63,6 +65,9 @@ class Task:
   sets: tuple[evaluation_sets.EvalSet, ...] = ()
   kept_out: near_duplicates.Known = near_duplicates.Known(())
   parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  lessons: Mapping[str, list[Example]] = dataclasses.field(
+    default_factory=dict
+  )
   sight: Sight | None = None
 
   def encode_prompt(
@@ -141,7 +146,7 @@ class Task:
 
   def draw_pairs(
     self, count: int, max_prompt: int, max_length: int, rng: np.random.Generator
-  ) -> list[tuple[np.ndarray, np.ndarray]]:
+  ) -> list[packing.TokenPair]:
     """Prompts and responses of examples that are drawn, less what is too long.
 
     Args:
@@ -153,7 +158,7 @@ class Task:
       self, examples=[self.examples[i] for i in drawn]
     )
     pairs, _ = sft_pairs(chosen, max_length)
-    return [pair for pair in pairs if len(pair[0]) <= max_prompt]
+    return [pair for pair in pairs if len(pair.prompt) <= max_prompt]
 
   def _chat(self, text):
     messages = [dict(role='user', content=text)]
@@ -185,6 +190,7 @@ def build(
   if set(config.stages) == {'evaluate'} and config.evaluation.sets:
     make = _nothing
   train, held_out, examples = make(config, keep)
+  lessons = families.lessons_of(config, keep)
   task = Task(
     tokenizer=tokenizer,
     prompt_suffix=config.task.prompt_suffix,
@@ -197,6 +203,7 @@ def build(
     and config.task.use_chat_template
     and not config.task.template,
     sight=sight,
+    lessons=lessons,
   )
   if make is not _nothing:
     task = _without_kept_out(config, task)
@@ -247,12 +254,17 @@ def _without_kept_out(config, task):
   if 'curate' not in config.stages:  # Curation finds and counts them itself.
     train = without('training problems', train, lambda problem: problem)
   examples = without('worked solutions', task.examples, lambda e: e.problem)
+  lessons = {
+    stage: without(f'examples of {stage}', found, lambda e: e.problem)
+    for stage, found in task.lessons.items()
+  }
   t = config.task
   return dataclasses.replace(
     task,
     train=train[: t.train_problems],
     held_out=task.held_out[: t.held_out_problems],
     examples=examples,
+    lessons=lessons,
     kept_out=kept_out,
   )
 
@@ -361,7 +373,7 @@ def least_problems(config: Any) -> tuple[int, str]:
 
 def sft_pairs(
   task: Task, max_length: int, row_tokens: int | None = None
-) -> tuple[list, int]:
+) -> tuple[list[packing.TokenPair], int]:
   """Token pairs (prompt, response) of the examples that fit, and the misses.
 
   Args:
@@ -377,14 +389,17 @@ def sft_pairs(
     # Prompt and response become tokens apart, as when sampling: a token across
     # the border could never be sampled there.
     response = np.concatenate([task.tokenizer.encode(response), eos])
-    return task.encode_prompt(prompt, problem.images), response
+    prompt = task.encode_prompt(prompt, problem.images)
+    return packing.TokenPair(prompt, response, problem.images)
 
   pairs = [pair(e.problem, e.response) for e in task.examples]
   kept = [
-    (prompt, response)
-    for prompt, response in pairs
-    if len(response) <= max_length
-    and (row_tokens is None or len(prompt) + len(response) <= row_tokens)
+    pair
+    for pair in pairs
+    if len(pair.response) <= max_length
+    and (
+      row_tokens is None or len(pair.prompt) + len(pair.response) <= row_tokens
+    )
   ]
   return kept, len(pairs) - len(kept)
 

@@ -18,6 +18,7 @@ from k15.checkpoints import hf
 from k15.data_types import TrainState
 from k15.devices import sharding
 from k15.model import lora
+from k15.model import parts
 from k15.model import policy
 from k15.model import precision
 from k15.runtime.context import Context
@@ -56,15 +57,20 @@ def load_params(context: Context, directory: pathlib.Path | None) -> Any:
 
 
 def make_optimizer(
-  config: Any, shape: policy.PolicyConfig, name: str, axes: Any = None
+  config: Any,
+  shape: policy.PolicyConfig,
+  name: str,
+  axes: Any = None,
+  trains: str = parts.ALL,
 ) -> optax.GradientTransformation:
   """The named optimizer with the settings all stages share.
 
-  `axes` names those of what is trained; None: the policy, or its adapters.
+  `axes` names those of what is trained; None: the part of the policy that is,
+  or its adapters.
   """
   o = config.optimizer
   if axes is None:
-    axes = trained_axes(shape)
+    axes = trained_axes(shape, trains)
   return optimizer_lib.make(
     name,
     o.beta1,
@@ -78,14 +84,19 @@ def make_optimizer(
   )
 
 
-def trained_axes(shape: policy.PolicyConfig) -> Any:
+def trained_axes(
+  shape: policy.PolicyConfig, trains: str = parts.ALL
+) -> Any:
   """What each axis of what is trained means; see `policy.logical_axes`."""
-  pages = lora if shape.lora_rank else policy
-  return pages.logical_axes(shape)
+  if shape.lora_rank:
+    return lora.logical_axes(shape)
+  return parts.split(policy.logical_axes(shape), trains)[0]
 
 
 def state_layout(
-  layout: Layout, optimizer: optax.GradientTransformation
+  layout: Layout,
+  optimizer: optax.GradientTransformation,
+  trains: str = parts.ALL,
 ) -> TrainState:
   """A state as `jax.ShapeDtypeStruct`s with their shardings."""
   # Shapes alone: a state of 72B, moments included, fits no host, and is not
@@ -93,11 +104,12 @@ def state_layout(
   boxed = jax.eval_shape(
     lambda key: policy.init(layout.shape, key), streams.key_shape()
   )
-  trained = lora.boxed(layout.shape) if layout.shape.lora_rank else boxed
+  trained, frozen = parts.split(boxed, trains)
+  if layout.shape.lora_rank:
+    trained, frozen = lora.boxed(layout.shape), boxed
   state = jax.eval_shape(
     lambda params: optimizer_lib.init_state(optimizer, params), trained
   )
-  frozen = boxed if layout.shape.lora_rank else None
   return _structs(state.replace(frozen=frozen), layout)
 
 
@@ -107,6 +119,7 @@ def init_state(
   params: Any,
   seed: int,
   stage: str,
+  trains: str = parts.ALL,
 ) -> TrainState:
   """A state at step 0, laid out over the mesh; it takes over the params.
 
@@ -115,13 +128,15 @@ def init_state(
     optimizer: of `make_optimizer`.
     params: the policy's.  They are trained, or frozen beside new adapters.
     seed, stage: of which adapters are drawn.
+    trains: the part of the policy that is trained.
   """
-  like = state_layout(layout, optimizer)
+  like = state_layout(layout, optimizer, trains)
   places = jax.tree.map(lambda x: x.sharding, like)
-  frozen = None
+  params, frozen = parts.split(params, trains)
   if layout.shape.lora_rank:
-    frozen = jax.device_put(params, places.frozen)
-    params = init_adapters(layout, seed, stage)
+    params, frozen = init_adapters(layout, seed, stage), params
+  if frozen is not None:
+    frozen = jax.device_put(frozen, places.frozen)
   params = jax.device_put(params, places.params)
   # Without the parameters, which as outputs of a jitted function would be
   # copied: for a moment the devices would hold them twice.
@@ -150,13 +165,17 @@ def init_adapters(layout: Layout, seed: int, stage: str) -> Any:
   return jax.tree.unflatten(tree, drawn)
 
 
-def frozen_of(layout: Layout, make_params: Callable[[], Any]) -> Any:
+def frozen_of(
+  layout: Layout, make_params: Callable[[], Any], trains: str = parts.ALL
+) -> Any:
   """What a state has frozen that goes on, for no checkpoint holds it.
 
   It is the model a stage began with, of which `stage_inputs` keeps path and
   fingerprint, made anew; None where all parameters are trained.
   """
-  return make_params() if layout.shape.lora_rank else None
+  if layout.shape.lora_rank:
+    return make_params()
+  return None if trains == parts.ALL else parts.split(make_params(), trains)[1]
 
 
 def joined(state: TrainState, trained: Any) -> Any:

@@ -78,7 +78,9 @@ def make_batches(context: Context, pairs: Sequence[Pair]) -> list[Batch]:
     batches.append(
       # A row holds the longest pair, and in the worst case each pair needs one:
       # so no draw can ask for another shape, and nothing compiles again.
-      batching.pack_pairs(picked, -(-size // micro) * micro, 2 * longest, size)
+      batching.pack_pairs(
+        picked, -(-size // micro) * micro, 2 * longest, size, context.shown
+      )
     )
   return batches
 
@@ -98,7 +100,10 @@ def _pairs(context, model, is_first_run):
       pairs.append(
         tuple(
           batching.Sequence(
-            prompt, sampled[i].tokens, np.ones(sampled[i].length, bool)
+            prompt,
+            sampled[i].tokens,
+            np.ones(sampled[i].length, bool),
+            images=problem.images,
           )
           for i in pair
         )

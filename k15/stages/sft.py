@@ -15,7 +15,7 @@ from k15.checkpoints import stage_inputs
 from k15.data import conversations
 from k15.data import packing
 from k15.data.packing import TokenPair
-from k15.data_types import TrainState
+from k15.data_types import ImageRef, TrainState
 from k15.devices import hosts
 from k15.runtime import steps as steps_lib
 from k15.runtime import task as task_lib
@@ -69,7 +69,7 @@ def make_stream(
     counts = {'sft/examples': len(store)}
     counts |= {'sft/examples_dropped': sum(store.dropped.values())}
     counts |= {f'sft/{why}_dropped': n for why, n in store.dropped.items()}
-    return _planned(context.config, stage, store, store.sizes, counts)
+    return _planned(context, stage, store, store.sizes, counts)
   if make_pairs is None:
     pairs, dropped = task_lib.sft_pairs(
       context.task,
@@ -79,8 +79,13 @@ def make_stream(
   else:
     pairs, dropped = make_pairs()
   counts = {'sft/examples': len(pairs), 'sft/examples_dropped': dropped}
+  if context.shown and config.packing != 'first_fit':
+    raise conversations.DataError(
+      f"{stage}.packing is {config.packing!r}, and the policy sees: rows with"
+      " pictures need 'first_fit'"
+    )
   if config.packing == 'first_fit':
-    return _planned(context.config, stage, Pairs(pairs), [len(pairs)], counts)
+    return _planned(context, stage, Pairs(pairs), [len(pairs)], counts)
   try:
     batches = packing.best_fit_iterator(
       pairs,
@@ -99,31 +104,53 @@ class Pairs:
 
   def __init__(self, pairs: Sequence[packing.TokenPair]):
     self._pairs = pairs
-    self.lengths = np.array([len(p) + len(r) for p, r in pairs], np.int64)
+    lengths = [len(pair.prompt) + len(pair.response) for pair in pairs]
+    self.lengths = np.array(lengths, np.int64)
 
   def __len__(self) -> int:
     return len(self._pairs)
 
   def __getitem__(self, i: int) -> conversations.Encoded:
-    prompt, response = self._pairs[i]
+    prompt, response, _ = self._pairs[i]
     mask = np.arange(self.lengths[i]) >= len(prompt)
     return np.concatenate([prompt, response]), mask
 
+  def images(self, i: int) -> tuple[ImageRef, ...]:
+    """The pictures of an example."""
+    return self._pairs[i].images
 
-def _planned(config, stage, source, sizes, counts):
+
+def _planned(context, stage, source, sizes, counts):
+  config, shown = context.config, context.shown
   group, row = config[stage], row_tokens(config, stage)
   rows = _rows(config, stage)
+  seen = [source.images(i) for i in range(len(source))] if shown else []
+  if not any(seen):
+    shown = None  # Texts alone run the program of texts.
   try:
-    plan = packing.make_plan(
-      source.lengths,
-      sizes,
-      group.weights,
-      row,
-      config.seed,
-      group.epochs,
-      0 if group.epochs else group.steps * rows,
-      stage,
-    )
+    patches, limit = None, 0
+    if shown:
+      patches = [sum(shown.patches_of(images).values()) for images in seen]
+      patches, limit = np.array(patches, np.int64), shown.row_patches
+    if shown and group.get('image_share'):
+      plan, share = packing.make_mixed_plan(
+        source.lengths, patches > 0, row, group.steps * rows,
+        group.image_share, group.image_ramp, config.seed, stage, patches, limit,
+      )  # fmt: skip
+      counts |= {'sft/image_share': share}
+    else:
+      plan = packing.make_plan(
+        source.lengths,
+        sizes,
+        group.weights,
+        row,
+        config.seed,
+        group.epochs,
+        0 if group.epochs else group.steps * rows,
+        stage,
+        patches,
+        limit,
+      )
   except ValueError as error:
     raise conversations.DataError(f'{stage}: {error}') from None
   steps = -(-plan.num_rows // rows) if group.epochs else group.steps
@@ -139,7 +166,8 @@ def _planned(config, stage, source, sizes, counts):
     'sft/steps': steps,
     'sft/filled': float(filled),
   }
-  return Stream(packing.iterator(source, plan, row, rows), steps, counts)
+  batches = packing.iterator(source, plan, row, rows, shown)
+  return Stream(batches, steps, counts)
 
 
 def _rows(config, stage):
@@ -216,8 +244,9 @@ def train(
     DataError: something is wrong with the files of the stage.
   """
   config = context.config[stage]
+  trains = config.trains
   optimizer = weights.make_optimizer(
-    context.config, context.shape, config.optimizer
+    context.config, context.shape, config.optimizer, trains=trains
   )
   return steps_lib.run(
     context,
@@ -225,11 +254,12 @@ def train(
     config,
     optimizer,
     lambda start: _loop(context, stage, make_pairs, start),
-    lambda: weights.state_layout(context.layout, optimizer),
+    lambda: weights.state_layout(context.layout, optimizer, trains),
     lambda: weights.init_state(
-      context.layout, optimizer, make_params(), context.config.seed, stage
+      context.layout, optimizer, make_params(), context.config.seed, stage,
+      trains,
     ),
-    lambda: weights.frozen_of(context.layout, make_params),
+    lambda: weights.frozen_of(context.layout, make_params, trains),
     config.epochs,
   )
 

@@ -1,7 +1,8 @@
 """Trajectories and examples -> packed batches of a fixed shape.
 
 Host side, numpy.  Sequences are packed first-fit-decreasing: taken longest
-first, each goes to the first row with room, and none is ever split.  With
+first, each goes to the first row with room, and none is ever split.  Where the
+policy sees, a row has room for so many patches of pictures, too.  With
 max_sequences = 1 every row holds one sequence: a padded batch.  Responses of a
 group may also share their prompt, which is then packed, and computed, once for
 all that lie in a row.
@@ -12,7 +13,8 @@ import re
 
 import numpy as np
 
-from k15.data_types import Batch, Trajectory
+from k15.data_types import Batch, ImageRef, Trajectory
+from k15.vision.shown_rows import Shown, Span
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +31,7 @@ class Sequence:
     reg_weight: of the regularizer.
     behavior_logprobs: float32 [T], nats, what the rollout computed.
     is_current: bool [T], response tokens that the current version sampled.
+    images: the pictures of the prompt, in order.
   """
 
   prompt_tokens: np.ndarray
@@ -39,6 +42,7 @@ class Sequence:
   reg_weight: float = 0.0
   behavior_logprobs: np.ndarray | float = 0.0
   is_current: np.ndarray | bool = False
+  images: tuple[ImageRef, ...] = ()
 
   def __post_init__(self):
     if not len(self.prompt_tokens):
@@ -66,6 +70,7 @@ def sequence_of(
   loss_segments: str,
   current_version: int,
   advantage: float = 0.0,
+  images: tuple[ImageRef, ...] = (),
 ) -> Sequence:
   """Makes a sequence of a response; its weights come by `with_weights`.
 
@@ -78,6 +83,7 @@ def sequence_of(
     loss_segments: 'all', 'last' or 'last:m', see `segments_in_loss`.
     current_version: the current iteration.
     advantage: of the response.
+    images: the pictures of the prompt.
 
   Raises:
     ValueError: if `loss_segments` is none of them.
@@ -92,6 +98,7 @@ def sequence_of(
     advantage,
     behavior_logprobs=trajectory.behavior_logprobs,
     is_current=versions == current_version,
+    images=images,
   )
 
 
@@ -135,7 +142,9 @@ def with_weights(sequences, pg_weights, reg_weights) -> list[Sequence]:
   ]
 
 
-def place(lengths, row_length: int, max_sequences: int):
+def place(
+  lengths, row_length: int, max_sequences: int, seen=None, row_patches: int = 0
+):
   """First-fit-decreasing: finds a place for every sequence.
 
   Also tells how many rows are needed, rows.max() + 1, and where sequence i
@@ -145,6 +154,9 @@ def place(lengths, row_length: int, max_sequences: int):
     lengths: int [N], tokens.
     row_length: tokens of a row, T.
     max_sequences: sequences of a row, S.
+    seen: N dicts, digest -> patches of each one's pictures; what a row has
+      already takes no room in it.  None: there are no pictures.
+    row_patches: patches of a row; no sequence has more.
 
   Returns:
     int64 [N] each: rows, columns (the place in a row) and starts (the first
@@ -162,11 +174,19 @@ def place(lengths, row_length: int, max_sequences: int):
   rows, columns, starts = np.zeros((3, len(lengths)), np.int64)
   used = np.zeros(len(lengths), np.int64)  # tokens of each row
   count = np.zeros(len(lengths), np.int64)  # sequences of each row
+  there = [{} for _ in lengths]  # digest -> patches, of each row
   # Longest first: short ones then fill what is left.  There are as many rows as
   # sequences, so one with room is always found.
   for i in np.argsort(-lengths, kind='stable'):
     fits = (used + lengths[i] <= row_length) & (count < max_sequences)
     row = fits.argmax()
+    if seen and seen[i]:
+      row = next(
+        row
+        for row in np.flatnonzero(fits)
+        if sum((there[row] | seen[i]).values()) <= row_patches
+      )
+      there[row] |= seen[i]
     rows[i], columns[i], starts[i] = row, count[row], used[row]
     used[row] += lengths[i]
     count[row] += 1
@@ -178,6 +198,7 @@ def pack(
   num_rows: int,
   row_length: int,
   max_sequences: int,
+  shown: Shown | None = None,
 ) -> Batch:
   """Packs sequences into a batch of [num_rows, row_length] numpy arrays.
 
@@ -186,16 +207,30 @@ def pack(
     num_rows: B.
     row_length: T, tokens.
     max_sequences: S, sequences of a row.
+    shown: lays out pictures; None: the policy sees none.
 
   Returns:
     A Batch; its ref_logprobs and kl_logprobs are 0, to be filled in.
 
   Raises:
     ValueError: if a sequence is longer than a row, or rows do not suffice.
+    images.BadImage: if one has more patches than a row has room for.
   """
   lengths = [sequence.length for sequence in sequences]
-  places = place(lengths, row_length, max_sequences)
-  return _fill(sequences, places, num_rows, row_length, max_sequences)
+  seen = shown and [shown.patches_of(s.images) for s in sequences]
+  limit = shown.row_patches if shown else 0
+  places = place(lengths, row_length, max_sequences, seen, limit)
+  batch = _fill(sequences, places, num_rows, row_length, max_sequences)
+  return _with_images(batch, shown, _spans(sequences, places))
+
+
+def _spans(sequences, places):
+  """Of sequences that each have their own prompt."""
+  return [
+    Span(row, start, start + s.length, start + s.length, s.images)
+    for s, row, _, start in zip(sequences, *places, strict=True)
+    if s.images
+  ]
 
 
 def pack_groups(
@@ -203,6 +238,7 @@ def pack_groups(
   num_rows: int,
   row_length: int,
   max_sequences: int,
+  shown: Shown | None = None,
 ) -> Batch:
   """The same for groups, whose responses share their prompt.
 
@@ -216,13 +252,19 @@ def pack_groups(
     num_rows: B.
     row_length: T, tokens.
     max_sequences: S, sequences of a row, shared prompts among them.
+    shown: lays out pictures; None: the policy sees none.
 
   Raises:
     ValueError: if a sequence is longer than a row, or rows do not suffice.
+    images.BadImage: if a prompt has more patches than a row has room for.
   """
   parts = [part for group in groups for part in _parts(group, row_length)]
   lengths = [sum(s.length for s in part) for part in parts]
-  rows, _, starts = place(lengths, row_length, max(1, len(parts)))
+  seen = shown and [shown.patches_of(part[0].images) for part in parts]
+  limit = shown.row_patches if shown else 0
+  rows, _, starts = place(
+    lengths, row_length, max(1, len(parts)), seen, limit
+  )
   places, counts = [], np.zeros(len(parts), int)  # sequences of each row
   for part, row, start in zip(parts, rows, starts, strict=True):
     ends = start + np.cumsum([0, *(sequence.length for sequence in part)])
@@ -246,7 +288,23 @@ def pack_groups(
       # Rotary positions of a response go on from its prompt, wherever both lie
       # in the row: it is computed as if it were alone.
       batch.positions[row, behind:end] += part[0].length
-  return batch.replace(prompt_ids=prompt_ids)
+  spans = [
+    Span(row, start, start + part[0].length, start + length, part[0].images)
+    for part, row, start, length in zip(
+      parts, rows, starts, lengths, strict=True
+    )
+    if part[0].images
+  ]
+  return _with_images(batch.replace(prompt_ids=prompt_ids), shown, spans)
+
+
+def _with_images(batch, shown, spans):
+  """The batch with its pictures; of a policy that sees, always with some
+  room for them: all its batches run one program."""
+  if shown is None:
+    return batch
+  images = shown.rows(batch.tokens, batch.positions, spans)
+  return batch.replace(images=images)
 
 
 def _parts(group, row_length):
@@ -260,7 +318,8 @@ def _parts(group, row_length):
   # so each response needs its own.
   shared = group[0].prompt_tokens[:-1]
   behind = [
-    dataclasses.replace(s, prompt_tokens=s.prompt_tokens[-1:]) for s in group
+    dataclasses.replace(s, prompt_tokens=s.prompt_tokens[-1:], images=())
+    for s in group
   ]
   lengths = [sequence.length for sequence in behind]
   which, _, _ = place(lengths, row_length - len(shared), len(group))
@@ -270,7 +329,9 @@ def _parts(group, row_length):
     if len(members) == 1 or not len(shared):
       parts += [[group[i]] for i in members]
     else:
-      prompt = Sequence(shared, shared[:0], np.zeros(0, bool))
+      prompt = Sequence(
+        shared, shared[:0], np.zeros(0, bool), images=group[0].images
+      )
       parts.append([prompt, *(behind[i] for i in members)])
   return parts
 
@@ -280,6 +341,7 @@ def pack_pairs(
   num_rows: int,
   row_length: int,
   max_pairs: int,
+  shown: Shown | None = None,
 ) -> Batch:
   """The same for pairs, which stay together: pair p has columns 2p, 2p + 1.
 
@@ -288,20 +350,27 @@ def pack_pairs(
     num_rows: B.
     row_length: T, tokens; a pair has to fit.
     max_pairs: pairs of a row; S is twice that.
+    shown: lays out pictures, those of both alike; None: it sees none.
 
   Raises:
     ValueError: if a pair is longer than a row, or rows do not suffice.
+    images.BadImage: if one has more patches than a row has room for.
   """
   first = np.array([pair[0].length for pair in pairs], np.int64)
   second = np.array([pair[1].length for pair in pairs], np.int64)
-  rows, columns, starts = place(first + second, row_length, max_pairs)
+  seen = shown and [shown.patches_of(pair[0].images) for pair in pairs]
+  limit = shown.row_patches if shown else 0
+  rows, columns, starts = place(
+    first + second, row_length, max_pairs, seen, limit
+  )
   places = (
     np.repeat(rows, 2),
     np.stack([2 * columns, 2 * columns + 1], 1).ravel(),
     np.stack([starts, starts + first], 1).ravel(),
   )
   sequences = [sequence for pair in pairs for sequence in pair]
-  return _fill(sequences, places, num_rows, row_length, 2 * max_pairs)
+  batch = _fill(sequences, places, num_rows, row_length, 2 * max_pairs)
+  return _with_images(batch, shown, _spans(sequences, places))
 
 
 def _fill(sequences, places, num_rows, row_length, max_sequences):
@@ -378,7 +447,8 @@ def supervised(arrays: dict[str, np.ndarray]) -> Batch:
   """Packed rows of a supervised stage; every target token weighs the same.
 
   Args:
-    arrays: [B, T] as of `packing.make_row`, or with `domain_ids` as well.
+    arrays: [B, T] as of `packing.make_row`, or with `domain_ids` or `images`
+      as well.
   """
   shape = (len(arrays['tokens']), 1)
   # A mean over the batch, not over each micro-batch: those with few targets
@@ -400,4 +470,5 @@ def supervised(arrays: dict[str, np.ndarray]) -> Batch:
     reg_weight=np.zeros(shape, np.float32),
     num_rows=np.array(used.sum(), np.int32),
     domain_ids=arrays.get('domain_ids'),
+    images=arrays.get('images'),
   )

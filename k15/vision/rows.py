@@ -72,29 +72,56 @@ def row_of(
       of tokens than the row has placeholders.
   """
   m = processor.merge_size
-  cut = [images_lib.patches(processor, pixels) for pixels in pictures]
-  used = sum(len(patches) for patches, _ in cut)
-  if used > num_patches or num_patches % m**2:
+  grids = [images_lib.grid(processor, *p.shape[:2]) for p in pictures]
+  counts = [rows * columns for rows, columns in grids]
+  if sum(counts) > num_patches or num_patches % m**2:
     raise images_lib.BadImage(
-      f'{used} patches of {len(cut)} pictures, and a row has room for'
+      f'{sum(counts)} patches of {len(counts)} pictures, and a row has room for'
       f' {num_patches}, in blocks of {m**2}'
     )
-  merged = [(rows // m, columns // m) for _, (rows, columns) in cut]
-  row = Images(
-    patches=np.zeros((num_patches, 3 * processor.patch_size**2), np.uint8),
-    places=np.zeros((num_patches, 2), np.int32),
+  batch = empty(processor, 1, len(tokens), num_patches)
+  starts = np.cumsum([0, *counts[:-1]])
+  for number, (pixels, start) in enumerate(
+    zip(pictures, starts, strict=False), 1
+  ):
+    put(batch, processor, pixels, 0, int(start), number)
+  merged = [(rows // m, columns // m) for rows, columns in grids]
+  batch.index[0] = positions.feature_index(tokens, image_id)
+  batch.positions[0] = positions.rotary(tokens, image_id, merged)[0]
+  return jax.tree.map(lambda x: x[0], batch)
+
+
+def empty(
+  processor: images_lib.Processor,
+  num_rows: int,
+  num_tokens: int,
+  num_patches: int,
+) -> Images:
+  """Rows [B, T] without pictures, numpy arrays to be filled in."""
+  shape = num_rows, num_patches
+  return Images(
+    patches=np.zeros((*shape, 3 * processor.patch_size**2), np.uint8),
+    places=np.zeros((*shape, 2), np.int32),
     # 1: what is divided by it.
-    sizes=np.ones((num_patches, 2), np.int32),
-    numbers=np.zeros(num_patches, np.int32),
-    index=positions.feature_index(tokens, image_id),
-    positions=positions.rotary(tokens, image_id, merged)[0],
+    sizes=np.ones((*shape, 2), np.int32),
+    numbers=np.zeros(shape, np.int32),
+    index=np.full((num_rows, num_tokens), -1, np.int32),
+    positions=np.zeros((num_rows, num_tokens, 3), np.int32),
   )
-  start = 0
-  for number, (patches, grid) in enumerate(cut, 1):
-    here = slice(start, start + len(patches))
-    row.patches[here] = patches
-    row.places[here] = places(grid, m)
-    row.sizes[here] = grid
-    row.numbers[here] = number
-    start += len(patches)
-  return row
+
+
+def put(
+  rows: Images,
+  processor: images_lib.Processor,
+  pixels: np.ndarray,
+  row: int,
+  start: int,
+  number: int,
+) -> None:
+  """Writes a picture into a row, from a patch on, as the row's number."""
+  patches, grid = images_lib.patches(processor, pixels)
+  here = row, slice(start, start + len(patches))
+  rows.patches[here] = patches
+  rows.places[here] = places(grid, processor.merge_size)
+  rows.sizes[here] = grid
+  rows.numbers[here] = number

@@ -31,8 +31,9 @@ def begin(context: Context, params: Any, name: str = 'rl') -> Stage:
   """
   optimizer = _make_optimizer(context)
   state = weights.init_state(
-    context.layout, optimizer, params, context.config.seed, name
-  )
+    context.layout, optimizer, params, context.config.seed, name,
+    context.config.rl.trains,
+  )  # fmt: skip
   kl_params = None
   if methods.uses_slow_reference(context.config):
     kl_params = jax.tree.map(lambda x: x.copy(), state.params)
@@ -54,7 +55,8 @@ def resume(
     make_params: the weights it began with.
     name: of the stage.
   """
-  frozen = weights.frozen_of(context.layout, make_params)
+  trains = context.config.rl.trains
+  frozen = weights.frozen_of(context.layout, make_params, trains)
   state = device['train'].replace(frozen=frozen)
   stage = _make(context, name, state, device['kl_params'])
   stage.sampler.set_state(host['sampler'])
@@ -65,7 +67,9 @@ def resume(
 def device_layout(context: Context) -> dict[str, Any]:
   """`Stage.device_state` as `jax.ShapeDtypeStruct`s with shardings."""
   optimizer = _make_optimizer(context)
-  layout = weights.state_layout(context.layout, optimizer).replace(frozen=None)
+  trains = context.config.rl.trains
+  layout = weights.state_layout(context.layout, optimizer, trains)
+  layout = layout.replace(frozen=None)
   has_slow = methods.uses_slow_reference(context.config)
   return dict(train=layout, kl_params=layout.params if has_slow else None)
 
@@ -112,5 +116,5 @@ def _make(context, name, state, kl_params):
 
 def _make_optimizer(context):
   config = context.config
-  name = config.optimizer.name
-  return weights.make_optimizer(config, context.shape, name)
+  name, trains = config.optimizer.name, config.rl.trains
+  return weights.make_optimizer(config, context.shape, name, trains=trains)

@@ -208,16 +208,17 @@ def _kept_examples(context, rng):
   pairs = context.task.draw_pairs(
     c.ptx_examples, r.max_prompt_length, r.max_length, rng
   )
-  weight = c.ptx_weight / max(1, sum(len(response) for _, response in pairs))
+  weight = c.ptx_weight / max(1, sum(len(pair.response) for pair in pairs))
   return [
     batching.Sequence(
-      prompt,
-      response,
-      np.ones(len(response), bool),
+      pair.prompt,
+      pair.response,
+      np.ones(len(pair.response), bool),
       advantage=1.0,
       pg_weight=weight,
+      images=pair.images,
     )
-    for prompt, response in pairs
+    for pair in pairs
   ]
 
 
@@ -255,8 +256,9 @@ def _pack(context, picked, iteration, examples):
     ):
       sequences.append(
         batching.sequence_of(
-          trajectory, prompt, config.rl.loss_segments, iteration, advantage
-        )
+          trajectory, prompt, config.rl.loss_segments, iteration, advantage,
+          problem.images,
+        )  # fmt: skip
       )
       kept.append(bool(keep) and trajectory.length > 0)
       ids.append(group.group_id)
@@ -272,12 +274,13 @@ def _pack(context, picked, iteration, examples):
   ]
   shape = batch_shape(config, context.layout)
   if not shares_prompts(config, context.layout):
-    return batching.pack([s for s in kept if s] + examples, *shape)
+    present = [s for s in kept if s]
+    return batching.pack(present + examples, *shape, context.shown)
   by_group = {}
   for group_id, sequence in zip(ids, kept, strict=True):
     by_group.setdefault(group_id, []).extend([sequence] * bool(sequence))
   parts = [*by_group.values(), *([e] for e in examples)]
-  return batching.pack_groups(parts, *shape)
+  return batching.pack_groups(parts, *shape, context.shown)
 
 
 def make_updates(

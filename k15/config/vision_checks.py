@@ -1,0 +1,88 @@
+"""Checks of what a policy sees, and of which part of it a stage trains."""
+
+from collections.abc import Callable
+from typing import Any
+
+from k15.config import keys
+from k15.config import stages as stages_lib
+
+
+def check(get: Callable[[str], Any]) -> None:
+  """Refuses pictures that no policy could be shown, and parts it has not.
+
+  Raises:
+    ConfigError: names the key, its value and what it has to be.
+  """
+  _check_problems(get)
+  _check_room(get)
+  if get('vision.enabled'):
+    _check_tower(get)
+  _check_parts(get)
+
+
+def _check_problems(get):
+  keys.check_members(
+    'vision.domains', get('vision.domains'), keys.PICTURE_DOMAINS
+  )
+  keys.check_members('vision.levels', get('vision.levels'), (0, 1, 2))
+  keys.refuse_above(get, 'vision.min_pixels', 'vision.max_pixels')
+
+
+def _check_room(get):
+  buckets, room = get('vision.patch_buckets'), get('vision.row_patches')
+  keys.refuse(
+    not buckets or buckets[0] < 1 or sorted(set(buckets)) != list(buckets),
+    f'vision.patch_buckets is {buckets}, and has to be numbers of patches that'
+    ' rise',
+  )
+  keys.refuse(
+    room < buckets[-1],
+    f'vision.row_patches is {room}, and a prompt may have {buckets[-1]}, the'
+    ' last of vision.patch_buckets',
+  )
+
+
+def _check_tower(get):
+  width, heads = get('vision.width'), get('vision.num_heads')
+  keys.refuse(
+    width % (4 * heads),
+    f'vision.width is {width}, and each of {heads} heads has to divide by 4,'
+    ' for rows and columns',
+  )
+  section, half = get('vision.mrope_section'), get('policy.head_dim') // 2
+  keys.refuse(
+    len(section) != 3 or min(section) < 0 or sum(section) != half
+    or 3 * max(section[1:]) > half + 2,
+    f'vision.mrope_section is {section}, and has to be three numbers that can'
+    f' take turns and make policy.head_dim / 2 = {half}',
+  )  # fmt: skip
+  for stage in stages_lib.with_curves('sft'):
+    keys.refuse(
+      stage in get('stages') and get(f'{stage}.packing') != 'first_fit',
+      f"{stage}.packing is 'best_fit', and rows with pictures need 'first_fit'",
+    )
+
+
+def _check_parts(get):
+  sees = get('vision.enabled') or get('checkpoint')
+  for stage in (*stages_lib.with_curves('sft'), 'rl'):
+    part = get(f'{stage}.trains')
+    if stage not in get('stages') or part == 'all':
+      continue
+    keys.refuse(
+      not sees,
+      f'{stage}.trains is {part!r}, and the policy sees nothing: set'
+      ' vision.enabled, or begin with a checkpoint that sees',
+    )
+    keys.refuse(
+      get('policy.lora_rank'),
+      f'{stage}.trains is {part!r}, and policy.lora_rank is'
+      f' {get("policy.lora_rank")}: adapters are trained alone',
+    )
+  read = [s for s in get('stages') if stages_lib.STAGES[s].kind == 'reading']
+  for stage in read:
+    keys.refuse(
+      not get(f'{stage}.files') and get('task.name') != 'pictures',
+      f'{stage}.files is empty, and task.name {get("task.name")!r} has nothing'
+      " to read, as 'pictures' has",
+    )

@@ -1,0 +1,93 @@
+"""What the stages of pretraining with pictures read, if they have no files.
+
+Kimi k1.5, appendix B, names captions, OCR and general questions; its data are
+not published.  Here pictures are described or transcribed, `see 12+5`, and
+texts teach what a tower alone could not: to write such a description, and to
+answer from one.  So a frozen language model knows already what it is to say
+once the tower shows it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from k15 import streams
+from k15.config import stages as stages_lib
+from k15.data_types import Example, Problem
+from k15.vision import traces
+from k15.vision.drawn import Drawn
+
+READ = 'read'
+# (number of problems, stage) -> problems with pictures, which it hands over.
+Draw = Callable[[int, str], list[Drawn]]
+
+
+def make(
+  config: Any, draw: Draw, sums: Callable[[int, str], list[Example]]
+) -> dict[str, list[Example]]:
+  """Examples of every stage that reads and has no files.
+
+  Args:
+    config: of the run.
+    draw: see `Draw`.
+    sums: number and stage -> worked arithmetic.
+
+  Returns:
+    By stage: of 'pretrain_tower' pictures alone, of 'pretrain_text' texts
+    alone, in equal parts descriptions, questions about them and arithmetic, and
+    of 'pretrain_joint' half of each.
+  """
+  found = {}
+  for stage in config.stages:
+    if stages_lib.STAGES[stage].kind != 'reading' or config[stage].files:
+      continue
+    count = config[stage].num_examples
+    seen = dict(pretrain_text=0, pretrain_tower=count)
+    seen = seen.get(stage, count // 2)
+    drawn = draw(max(seen, (count - seen + 2) // 3), stage)
+    examples = [picture(each) for each in drawn[:seen]]
+    found[stage] = examples + texts(
+      config, drawn, sums, count - len(examples), stage
+    )
+  return found
+
+
+def picture(drawn: Drawn) -> Example:
+  """A picture, and what is seen in it."""
+  problem = dataclasses.replace(
+    drawn.problem, id=f'{READ}:{drawn.problem.id}', prompt=READ
+  )
+  return Example(problem, f'{traces.SEES} {drawn.seen}')
+
+
+def texts(
+  config: Any,
+  drawn: Sequence[Drawn],
+  sums: Callable[[int, str], list[Example]],
+  count: int,
+  stage: str,
+) -> list[Example]:
+  """Texts that need no picture: descriptions, questions about them, sums."""
+  each = count // 3
+  found = [_description(one) for one in drawn[: count - 2 * each]]
+  asked = [one for one in drawn if one.work][:each]
+  found += [_question(config, one, i) for i, one in enumerate(asked)]
+  return found + sums(count - len(found), stage)
+
+
+def _description(drawn):
+  problem = _text(drawn, f'{drawn.seen}\n{READ}', READ)
+  return Example(problem, f'{traces.SEES} {drawn.seen}')
+
+
+def _question(config, drawn, number):
+  """The picture's own question, its description in the picture's place."""
+  rng = streams.rng(config.seed, 'described pictures', number)
+  habits = traces.Habits(config.vision.at_once_rate, read_rate=0.0)
+  problem = _text(drawn, f'{drawn.seen}\n{drawn.problem.prompt}', 'described')
+  return Example(problem, traces.write_trace(drawn, habits, rng))
+
+
+def _text(drawn, prompt, kind):
+  p = drawn.problem
+  return Problem(f'{kind}:text:{p.id}', prompt, p.answer, p.domain)
