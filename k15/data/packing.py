@@ -18,7 +18,8 @@ import numpy as np
 from k15 import quiet_imports as quiet
 from k15 import streams
 from k15.data_types import ImageRef
-from k15.vision.shown_rows import Shown, Span
+from k15.vision.shown_rows import Shown
+from k15.vision.shown_rows import Span
 
 
 class TokenPair(NamedTuple):

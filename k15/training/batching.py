@@ -14,7 +14,8 @@ import re
 import numpy as np
 
 from k15.data_types import Batch, ImageRef, Trajectory
-from k15.vision.shown_rows import Shown, Span
+from k15.vision.shown_rows import Shown
+from k15.vision.shown_rows import Span
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
