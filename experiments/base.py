@@ -58,10 +58,10 @@ def _experiment():
     # those below.
     checkpoint='',  # empty: random weights
     # In the order of `k15/config/stages.py`: 'pretrain', 'pretrain_text',
-    # 'pretrain_tower', 'pretrain_joint', 'cooldown', 'long_context', 'curate' (if it samples, with a checkpoint or after
-    # 'sft'), 'sft', 'sft_long', 'classic_rm', 'cot_rm', 'long_cot', 'rl',
-    # 'rejection_sft', 'rl_all', 'merge', 'shortest', 'dpo', 'short_rl',
-    # 'evaluate'.
+    # 'pretrain_tower', 'pretrain_joint', 'cooldown', 'long_context', 'curate'
+    # (if it samples, with a checkpoint or after 'sft'), 'sft', 'sft_long',
+    # 'classic_rm', 'cot_rm', 'long_cot', 'rl', 'rejection_sft', 'rl_all',
+    # 'merge', 'shortest', 'dpo', 'short_rl', 'evaluate'.
     stages=('sft', 'rl'),
     task=dict(
       # Problems without end of whole numbers, 'arithmetic', or in words,

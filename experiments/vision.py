@@ -13,14 +13,16 @@ minute and learns nothing.  Every number here is NP.
 from experiments import arithmetic
 from experiments import base
 
-# One token each: what pictures show, and what is asked and said of them.
+# One token each: a cell of a picture, and what is asked and said of it.
+_COLOURS = 'red', 'green', 'blue', 'orange', 'purple', 'black'
+_SHAPES = 'circle', 'square', 'triangle', 'star', 'cross', 'diamond', 'ring'
 _WORDS = (
-  'read', 'see ', 'how many ', 'what is ', 'left of ', 'right of ', 'above ',
-  'below ', 'between ', ' and ', 'the ', 'which is ', 'highest', 'difference of the ',
-  'largest two', 'solve the picture', 'rows ', 'row ', 'column ',
-  *(f' {colour} ' for colour in ()),
-  'red ', 'green ', 'blue ', 'orange ', 'purple ', 'black ',
-  'circle', 'square', 'triangle', 'star', 'cross', 'diamond', 'ring', ' / ',
+  *(f' {colour} {shape}' for colour in _COLOURS for shape in _SHAPES),
+  *(f' {shape}' for shape in _SHAPES), *_SHAPES, ' .', ' /',
+  *(f' {bar} ' for bar in 'abcdefg'), 'see', 'read', 'rows ', 'row', 'column',
+  'how many', 'what is ', 'left of the', 'right of the', 'above the',
+  'below the', 'between the', ' and the', 'which is highest',
+  'difference of the largest two', 'solve the picture',
 )  # fmt: skip
 _DOMAINS = ('count', 'relation', 'chart', 'text')
 
@@ -51,7 +53,8 @@ def get_config(variant=''):
   )
   # At the full rate, what the tower has learnt to show would be lost.
   config.pretrain_joint.update(
-    **shared, steps=400, learning_rate=2e-3, end_learning_rate=1e-3
+    **shared, num_examples=12000, steps=400, learning_rate=2e-3,
+    end_learning_rate=1e-3,
   )
   config.sft.update(
     **shared, num_examples=20000, steps=400, learning_rate=2e-3,

@@ -16,8 +16,8 @@ class ByteTokenizer:
   """Ids 0 to 255 are bytes, then the words, `pad_id`, `eos_id`, `image_id`.
 
   `vocab_size` is rounded up to a multiple of 64, or what a model has above it;
-  the ids this adds are never produced by `encode`.  No text encodes to `pad_id`,
-  `eos_id` or `image_id`.
+  the ids this adds are never produced by `encode`.  No text encodes to
+  `pad_id`, `eos_id` or `image_id`.
 
   Attributes:
     words: the strings of one token each, in order of their ids from 256 on.
