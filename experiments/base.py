@@ -157,7 +157,8 @@ def _experiment():
     ),
     reward=dict(
       # What judges a response, by the problem's domain: `default`, unless one
-      # of `routes`, 'domain:reward' each, names another.
+      # of `routes`, 'domain:reward' each, names another; '<image>:reward' is of
+      # problems with pictures whose domain has none.
       #   exact_answer  the answer after the last `task.answer_marker`
       #   math_answers  the boxed answer, equal as mathematics
       #   code_tests    the program passes the problem's tests, in a sandbox
@@ -412,9 +413,10 @@ def _other_stages():
       # Frequencies of time, row and column, interleaved; policy.head_dim / 2.
       mrope_section=(6, 5, 5),
       # -- the problems
-      # Of the problems, training, held-out and warm-up ones alike; NP.  The
-      # others are texts that pictures show, and arithmetic of `task.kinds`.
-      image_share=0.5,
+      # Of the held-out problems and the worked solutions, and of those that RL
+      # learns from; NP.  The others are texts that pictures show, and
+      # arithmetic of `task.kinds`.
+      image_share=0.5, rl_image_share=0.5,
       # In turns; also 'digits', 'photographs', 'coins' of the extra `images`.
       domains=(
         'count', 'relation', 'chart', 'pattern', 'interaction', 'text', 'code',

@@ -89,6 +89,8 @@ def _problems(context, stage):
   if kind == 'sft':
     has_files = context.config[stage].files
     return [] if has_files else _plain(context.task.examples)
+  if kind == 'reading':
+    return _plain(context.task.lessons.get(stage, ()))
   if kind in ('merge', 'text', 'classic_rm', 'cot_rm'):
     return []
   return _plain(context.task.train)

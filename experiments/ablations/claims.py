@@ -17,7 +17,7 @@ FIGURES = (
   'context_length', 'long2short', 'model_size', 'curriculum',
   'negative_gradients', 'length_penalty', 'prioritized', 'partial_rollouts',
   'loss_segments', 'tau', 'baseline', 'optimizer_reset', 'grpo', 'distill',
-  'mixture', 'long_context',
+  'mixture', 'long_context', 'vision',
 )  # fmt: skip
 # Of ARMS, in the file's order: instead of a label.
 FIRST, LAST, EACH = '<first>', '<last>', '<each>'

@@ -144,7 +144,7 @@ _TASK = dict(
 _VISION = dict(
   enabled=ANY, num_layers='>= 1', width='>= 1', num_heads='>= 1', d_ff='>= 1',
   patch_size='>= 1', merge_size='>= 1', grid='>= 1', mrope_section=ANY,
-  image_share=_SHARE, domains=ANY, levels=ANY,
+  image_share=_SHARE, rl_image_share=_SHARE, domains=ANY, levels=ANY,
   at_once_rate=_SHARE, read_rate=_SHARE, misread_rate=_SHARE,
   min_pixels='>= 1', max_pixels='>= 1', patch_buckets=ANY, cache_bytes='>= 0',
   row_patches='>= 1',

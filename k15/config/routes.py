@@ -13,7 +13,8 @@ import itertools
 import math
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # Name -> that of its part where it is added to another; '': it never is, for
 # it says by itself which answers are right.
@@ -31,6 +32,8 @@ REWARDS = {
 FOR_EVALUATION = ('choice',)
 # Rewards that are models; the others are rules.
 MODELS = ('classic_rm', 'cot_rm')
+# Instead of a domain: problems with pictures, whose own domain is not named.
+PICTURES = '<image>'
 # What a rule says beside a model is a part that earns nothing.
 TRUTH = 'truth'
 _SUMMARY = re.compile(r'summary\((.*)\)')
@@ -122,7 +125,7 @@ def routes_of(default: str, pairs: Sequence[str]) -> dict[str, str]:
 
   Args:
     default: a route, see `terms_of`.
-    pairs: 'domain:route' each.
+    pairs: 'domain:route' each; the domain may be PICTURES, see `key_of`.
 
   Raises:
     ValueError: a pair without a colon, a domain twice, a route that is none.
@@ -141,6 +144,17 @@ def routes_of(default: str, pairs: Sequence[str]) -> dict[str, str]:
         f'no reward {term.reward!r}; there are {", ".join(REWARDS)}'
       )
   return routes
+
+
+def key_of(routes: Mapping[str, Any], domain: str, has_images: bool) -> str:
+  """The key of `routes_of` by which a problem is judged.
+
+  Its domain goes first; then, if it has pictures, what is said of all such: one
+  of the four kinds of reward workers in Kimi k1.5's Figure 3a is for vision.
+  """
+  if domain and domain in routes:
+    return domain
+  return PICTURES if has_images and PICTURES in routes else ''
 
 
 def weights_of(texts: Sequence[str]) -> dict[str, float]:

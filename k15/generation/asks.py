@@ -114,9 +114,10 @@ def digest(*values: Any) -> str:
 
 
 def route_of(config: Any, problem: Problem) -> str:
-  """The rewards that judge a problem, by its domain, as in training."""
+  """The rewards that judge a problem, as in training."""
   routes = routes_lib.routes_of(config.reward.default, config.reward.routes)
-  return routes.get(problem.domain, routes[''])
+  domain, has_images = problem.domain, bool(problem.images)
+  return routes[routes_lib.key_of(routes, domain, has_images)]
 
 
 def judge_of(

@@ -197,7 +197,9 @@ class Scorer:
       if self._outstanding == 0:
         self._since = time.perf_counter()
       self._outstanding += 1
-    terms = self._terms.get(problem.domain, self._terms[''])
+    terms = self._terms[
+      routes_lib.key_of(self._terms, problem.domain, bool(problem.images))
+    ]
     if by_truth and self._truth:
       terms = routes_lib.terms_of(self._truth)
     return self._threads.submit(

@@ -68,25 +68,32 @@ def _habits(t):
 
 
 def _pictures(config, keep):
-  """`vision.image_share` of everything has pictures; the others are texts.
+  """A share of everything has pictures; the others are texts.
 
   Texts that the pictures show come first, so that a model can learn both and
   its answers to both can be compared; the rest is arithmetic.
   """
-  t = config.task
+  t, v = config.task, config.vision
 
-  def side(count, held_out, stream):
-    drawn = _drawn(config, keep, count, held_out, stream)
+  def side(count, share, held_out, stream):
+    seen = round(share * count)
+    drawn = _pictures_of(config, keep, seen, held_out, stream)
     problems = [each.problem for each in drawn]
     texts = map(rendered_text.text_of, _rendered(problems))
     sums = _sums(config, count - len(problems), held_out)
     texts = {problem.id: problem for problem in [*texts, *sums]}
     return [*problems, *list(texts.values())[: len(sums)]]
 
-  train = side(t.train_problems, False, 'training pictures')
-  held_out = side(t.held_out_problems, True, 'held-out pictures')
+  train = side(
+    t.train_problems, v.rl_image_share, False, 'training pictures'
+  )
+  held_out = side(
+    t.held_out_problems, v.image_share, True, 'held-out pictures'
+  )
   count = config.sft.num_examples
-  drawn = _drawn(config, keep, count, False, 'warm-up pictures')
+  drawn = _pictures_of(
+    config, keep, round(v.image_share * count), False, 'warm-up pictures'
+  )
   examples = [_worked_picture(config, each, i) for i, each in enumerate(drawn)]
   texts = _worked_texts(config, drawn)[: count - len(drawn)]
   rest = count - len(drawn) - len(texts)
@@ -106,12 +113,6 @@ def lessons_of(
     ),
     lambda count, stage: _worked_sums(config, count, 'lessons', stage),
   )
-
-
-def _drawn(config, keep, count, held_out, stream):
-  """The share of `count` problems that has pictures, which are handed over."""
-  share = round(config.vision.image_share * count)
-  return _pictures_of(config, keep, share, held_out, stream)
 
 
 def _pictures_of(config, keep, count, held_out, *stream):

@@ -63,10 +63,23 @@ def measured(
   keys = ('accuracy', 'mean_tokens', 'truncated')
   found = {f'{key}_after_{stage}': result[key] for key in keys}
   if context.task.parts:
-    found[f'parts_after_{stage}'] = _parts(context, stage, records)
+    parts = _parts(context, stage, records)
+    found[f'parts_after_{stage}'] = parts
+    found |= {
+      f'{one}_accuracy_after_{stage}': parts[many]['accuracy']
+      for one, many in (('image', 'pictures'), ('text', 'texts'))
+      if many in parts
+    }
   pairs = agreement.of_records(context, records)
   if pairs:
-    found[f'agreement_after_{stage}'] = pairs
+    found[f'agreement_of_pairs_after_{stage}'] = pairs
+    agreed = pairs['all']['agreement']['value']
+    found[f'agreement_after_{stage}'] = agreed
+    print(
+      f'after {stage}: {agreed:.3f} of {pairs["all"]["pairs"]} texts and their'
+      ' pictures have the same answer',
+      flush=True,
+    )
   return found | dict(
     held_out_problems=len(context.task.held_out), seed=context.config.seed
   )

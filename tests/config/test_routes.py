@@ -95,3 +95,14 @@ def test_weights_by_name():
   ):
     with pytest.raises(ValueError, match=sentence):
       routes.weights_of(texts)
+
+
+def test_pictures_have_a_route_of_their_own_behind_that_of_a_domain():
+  made = routes.routes_of(
+    'exact_answer', ('chart:math_answers', '<image>:r1_format')
+  )
+  assert made[routes.key_of(made, 'chart', True)] == 'math_answers'
+  assert made[routes.key_of(made, 'count', True)] == 'r1_format'
+  assert made[routes.key_of(made, 'count', False)] == 'exact_answer'
+  plain = routes.routes_of('exact_answer', ())
+  assert routes.key_of(plain, 'count', True) == ''

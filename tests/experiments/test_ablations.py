@@ -11,6 +11,7 @@ from launch.units import sweep
 
 WARM_UPS = [
   'warm_up', 'warm_up_checks', 'warm_up_documents', 'warm_up_teacher',
+  'warm_up_vision',
 ]  # fmt: skip
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'experiments/ablations'
 FIGURES = sorted(

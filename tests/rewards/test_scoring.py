@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from k15.data_types import Problem, StopReason
+from k15.data_types import ImageRef, Problem, StopReason
 from k15.rewards import rules
 from k15.rewards import scoring
 from k15.rewards.answers import verify
@@ -48,6 +48,15 @@ def test_every_domain_has_its_judge(scorer):
   assert (
     scorer.submit(problem('slow'), '7', EOS).result().reason == 'timeout: 1 s'
   )
+
+
+def test_pictures_go_to_the_judge_of_pictures():
+  judges = dict(equal=equal, slow=times_out)
+  scorer = scoring.Scorer(judges, {'': 'equal', '<image>': 'slow'}, threads=1)
+  seen = Problem('p', 'What?', '7', images=(ImageRef('d', 1, 1, ''),))
+  assert scorer.submit(problem(), '7', EOS).result().kind == 'correct'
+  assert scorer.submit(seen, '7', EOS).result().kind == 'error'
+  scorer.close()
 
 
 def test_what_the_prompt_has_opened_is_judged_with_the_response():

@@ -24,7 +24,8 @@ def config_of(**changes):
     give_up_rate=0.0,
   )  # fmt: skip
   config.sft.num_examples = 60
-  config.vision.update(changes)
+  share = changes.get('image_share', 0.5)
+  config.vision.update(dict(rl_image_share=share) | changes)
   return config
 
 
