@@ -15,13 +15,12 @@ from experiments import vision
 from experiments.ablations import claims
 from experiments.ablations import scales
 
-_LATE = 'problem_sampler.late_domains'
+_LATE = 'problem_sampler.late_domains'  # at an iteration that never comes
 ARMS = {
   'joint': {},
   'texts only': {'vision.rl_image_share': 0.0},
   'pictures only': {'vision.rl_image_share': 1.0},
   'joint, tower frozen': {'rl.trains': 'text'},
-  # Their iteration never comes.
   'joint, no rendered text': {_LATE: ('image add:9999', 'image subtract:9999')},
 }
 _IMAGES, _TEXTS = (f'evaluation/accuracy_{x}' for x in ('pictures', 'texts'))
