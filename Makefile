@@ -1,5 +1,6 @@
 # make run    the arithmetic experiment, from nothing to runs/arithmetic
 # make smollm SFT and RL of a pretrained model of 135 million weights, fetched
+# make vision  a small policy learns to see, and what seeing is good for
 # make extras  what reads Parquet and GGUF, serves rewards and writes test cases, added
 # make test   lint and all tests
 # make test-launch  launch/xm.py, with XManager and the clients of both clouds
@@ -55,7 +56,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv obeys the overrides of pyproject.toml, which leave TensorFlow out.
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
-.PHONY: run smollm extras test test-launch test-peers plan bench bench-real \
+.PHONY: run smollm vision extras test test-launch test-peers plan bench bench-real \
   bench-rollout bench-rewards bench-curation bench-long bench-gpu reproduce chaos kill
 .DELETE_ON_ERROR:
 
@@ -71,6 +72,11 @@ smollm: $(VENV)/.extras $(MODEL) | $(SCRATCH)
 	  --workdir=$(WORKDIR) --config.checkpoint=$(MODEL) $(if $(GSM8K), \
 	  --config.stages="('sft'$(COMMA)'rl'$(COMMA)'evaluate')" \
 	  --config.evaluation.sets="('gsm8k:$(GSM8K)'$(COMMA))") $(ARGS)
+
+vision: WORKDIR = runs/vision
+vision: $(VENV)/.core | $(SCRATCH)
+	$(BIN)/python -m k15.main --config=experiments/vision.py \
+	  --workdir=$(WORKDIR) $(ARGS)
 
 extras: $(VENV)/.extras
 

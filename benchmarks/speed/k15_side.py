@@ -32,6 +32,7 @@ from k15.stages.rl import loop
 from k15.stages.rl import setup
 from k15.training import batching
 from k15.training import logs
+from k15.training import sequences as sequences_lib
 from k15.training import update
 
 RANDOM = {
@@ -233,7 +234,7 @@ def logprob_differences(context, params, finished):
   """|behavior log-prob - that of the training forward| of each response."""
   config = context.config
   sequences = [
-    batching.sequence_of(
+    sequences_lib.sequence_of(
       t, context.task.encode_prompt(problem.prompt), 'all', 0
     )
     for problem, t in finished

@@ -44,6 +44,7 @@ from k15.runtime import context as context_lib
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.training import batching
+from k15.training import sequences as sequences_lib
 from k15.training import update
 
 PRECISIONS = (
@@ -102,7 +103,7 @@ def training_logprobs(context, params, done):
   """Of each response, by the training forward, in the order of `done`."""
   config = context.config
   sequences = [
-    batching.sequence_of(t, context.task.encode_prompt(p.prompt), 'all', 0)
+    sequences_lib.sequence_of(t, context.task.encode_prompt(p.prompt), 'all', 0)
     for p, t in done
   ]
   shape = config.rollout.max_prompt_length + config.rollout.max_length, 64

@@ -21,9 +21,11 @@ from k15.runtime import weights as weights_lib
 from k15.runtime.context import Context
 from k15.stages import collection
 from k15.training import batching
+from k15.training import sequences as sequences_lib
 from k15.training import update
 
-Pair = tuple[batching.Sequence, batching.Sequence]  # preferred, rejected
+# Preferred, rejected.
+Pair = tuple[sequences_lib.Sequence, sequences_lib.Sequence]
 
 
 def train(context: Context, model: pathlib.Path | None) -> TrainState:
@@ -73,7 +75,8 @@ def make_batches(context: Context, pairs: Sequence[Pair]) -> list[Batch]:
     # fewer.
     weights = np.full(2, 1 / len(part))
     picked = [
-      tuple(batching.with_weights(pairs[i], weights, weights)) for i in part
+      tuple(sequences_lib.with_weights(pairs[i], weights, weights))
+      for i in part
     ]
     batches.append(
       # A row holds the longest pair, and in the worst case each pair needs one:
@@ -99,7 +102,7 @@ def _pairs(context, model, is_first_run):
     ):  # fmt: skip
       pairs.append(
         tuple(
-          batching.Sequence(
+          sequences_lib.Sequence(
             prompt,
             sampled[i].tokens,
             np.ones(sampled[i].length, bool),

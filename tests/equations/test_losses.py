@@ -12,6 +12,8 @@ from k15.equations import grpo as grpo_lib
 from k15.equations import losses
 from k15.equations import token_clip as token_clip_lib
 from k15.training import batching
+from k15.training import sequences as sequences_lib
+from k15.training.sequences import Sequence
 
 VOCABULARY = 5
 
@@ -32,10 +34,10 @@ def random_batch(
   for length in rng.integers(1, 9, 7):
     tokens = rng.integers(0, VOCABULARY, length + 2).astype(np.int32)
     mask, advantage = rng.random(length) < 0.8, float(rng.normal())
-    sequences.append(batching.Sequence(tokens[:2], tokens[2:], mask, advantage))
+    sequences.append(Sequence(tokens[:2], tokens[2:], mask, advantage))
   lengths = [sequence.loss_tokens for sequence in sequences]
   weights = advantages_lib.sequence_weights(lengths, norm, 8)
-  sequences = batching.with_weights(sequences, weights, weights)
+  sequences = sequences_lib.with_weights(sequences, weights, weights)
   batch = batching.pack(sequences, num_rows, row_length, max_sequences)
   return batch.replace(
     ref_logprobs=bigram_logprobs(random_logits(seed + 1), batch),
@@ -89,10 +91,10 @@ def next_token(logprobs, batch):
 def one_token_batch(log_ratios, advantages, weights):
   """Row 0 holds one response of one token for each entry."""
   sequences = [
-    batching.Sequence(np.zeros(1, np.int32), np.ones(1, np.int32), [True], a)
+    Sequence(np.zeros(1, np.int32), np.ones(1, np.int32), [True], a)
     for a in advantages
   ]
-  sequences = batching.with_weights(sequences, weights, weights)
+  sequences = sequences_lib.with_weights(sequences, weights, weights)
   count = len(sequences)
   batch = batching.pack(sequences, 1, 2 * count, count)
   # Equal lengths keep their order: response j is token 2 j + 1.
@@ -421,7 +423,7 @@ def test_grpo_ratio_of_tokens_and_of_the_output():
   # Two tokens with rho = 1.1 and 1.3, A = 1, clip 0.2.  Per token:
   # 1.1 + 1.2 = 2.3, times 1 / |o| = 1/2: 1.15.  Whole output: 1.43 -> 1.2, and
   # its geometric mean, sqrt(1.43) = 1.195826.
-  sequence = batching.Sequence(
+  sequence = Sequence(
     np.zeros(1, np.int32), np.ones(2, np.int32), [True, True], 1.0
   )
   logprobs = jnp.log(jnp.array([[1.0, 1.1, 1.3]]))
@@ -431,7 +433,7 @@ def test_grpo_ratio_of_tokens_and_of_the_output():
     ('sequence_mean', 'seq_sum', 1.195826),
   ):
     weight = advantages_lib.sequence_weights([2], norm, 8)
-    packed = batching.with_weights([sequence], weight, weight)
+    packed = sequences_lib.with_weights([sequence], weight, weight)
     batch = batching.pack(packed, 1, 3, 1)
     loss, _ = grpo(logprobs, batch, ratio=ratio)
     np.testing.assert_allclose(-loss, gain, rtol=1e-6)

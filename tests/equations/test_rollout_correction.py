@@ -14,6 +14,7 @@ from k15.equations import rollout_correction
 from k15.stages.rl import methods as methods_lib
 from k15.training import batching
 from k15.training import update
+from k15.training.sequences import Sequence
 from tests.equations import test_losses
 
 LN2 = math.log(2)
@@ -281,7 +282,7 @@ def test_weights_undo_the_rollout():
 
 
 def test_packing_carries_what_the_rollout_said():
-  sequence = batching.Sequence(
+  sequence = Sequence(
     np.array([1, 2], np.int32),
     np.array([3, 4, 5], np.int32),
     np.array([True, False, True]),

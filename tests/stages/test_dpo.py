@@ -11,6 +11,7 @@ from k15.runtime import context as context_lib
 from k15.stages import collection
 from k15.stages import dpo
 from k15.training import batching
+from k15.training.sequences import Sequence
 
 CHANGES = dict(
   stages=('dpo',),
@@ -144,7 +145,7 @@ def test_pairs_are_packed_side_by_side():
 
   def sequence(start, length):
     tokens = np.arange(start, start + length, dtype=np.int32)
-    return batching.Sequence(tokens[:1], tokens[1:], np.ones(length - 1, bool))
+    return Sequence(tokens[:1], tokens[1:], np.ones(length - 1, bool))
 
   pairs = [
     (sequence(10, 3), sequence(20, 4)),

@@ -85,6 +85,8 @@ SHORT = {
     '--config.evaluation.problems=4',
   ),
   'k15.main smollm.py': 'make smollm',
+  'make vision': _main('vision.py:smoke', '--config.rl.iterations=1'),
+  'k15.main vision.py': 'make vision',
   'k15.main recipe.py': (
     'tests/stages/test_long_cot.py::test_the_stages_of_a_recipe'
   ),

@@ -3,13 +3,15 @@ import pytest
 
 from k15.data_types import Segment, Trajectory
 from k15.training import batching
+from k15.training import sequences as sequences_lib
+from k15.training.sequences import Sequence
 
 
 def sequence(prompt_length, response_length, start=1, **values):
   """Tokens count up from `start`; the whole response is in the loss."""
   tokens = np.arange(start, start + prompt_length + response_length)
   prompt, response = np.split(tokens.astype(np.int32), [prompt_length])
-  return batching.Sequence(
+  return Sequence(
     prompt, response, np.ones(response_length, bool), **values
   )
 
@@ -87,7 +89,7 @@ def test_no_sequences():
 def group(prompt, *responses):
   """Sequences with one prompt; every response is in the loss."""
   return [
-    batching.Sequence(
+    Sequence(
       np.array(prompt, np.int32),
       np.array(response, np.int32),
       np.ones(len(response), bool),
@@ -209,19 +211,19 @@ def test_what_does_not_fit():
   with pytest.raises(ValueError, match='prompt'):
     sequence(0, 3)
   with pytest.raises(ValueError, match='mask of 2 for a response of 3'):
-    batching.Sequence(np.zeros(1), np.zeros(3), np.ones(2))
+    Sequence(np.zeros(1), np.zeros(3), np.ones(2))
 
 
 def test_all_or_the_last_segments_enter_the_loss():
   prompt = np.array([1, 2], np.int32)
-  everything = batching.sequence_of(trajectory(), prompt, 'all', 5, 0.5)
+  everything = sequences_lib.sequence_of(trajectory(), prompt, 'all', 5, 0.5)
   np.testing.assert_array_equal(everything.response_tokens, range(5, 11))
   assert everything.loss_tokens == 6
   assert everything.length == 8
   assert everything.advantage == 0.5
   # The last segment is the response's own, in this iteration or a later one.
   for iteration in (5, 6):
-    last = batching.sequence_of(trajectory(), prompt, 'last', iteration)
+    last = sequences_lib.sequence_of(trajectory(), prompt, 'last', iteration)
     np.testing.assert_array_equal(last.loss_mask, [0, 0, 0, 1, 1, 1])
     np.testing.assert_array_equal(
       last.is_current, np.array([0, 0, 0, 1, 1, 1]) * (iteration == 5)
@@ -239,31 +241,31 @@ def test_all_or_the_last_segments_enter_the_loss():
 )
 def test_the_last_segments_by_their_number(loss_segments, expected):
   versions = np.array([3, 3, 4, 5, 5, 5])
-  mask = batching.segments_in_loss(versions, loss_segments)
+  mask = sequences_lib.segments_in_loss(versions, loss_segments)
   np.testing.assert_array_equal(mask, expected)
 
 
 def test_a_response_without_tokens_has_none_in_the_loss():
   empty = Trajectory(0, 'a', 0)
   for loss_segments in ('all', 'last', 'last:2'):
-    made = batching.sequence_of(empty, np.array([1]), loss_segments, 5)
+    made = sequences_lib.sequence_of(empty, np.array([1]), loss_segments, 5)
     assert made.loss_tokens == made.is_current.sum() == 0
 
 
 @pytest.mark.parametrize('value', ['first', '', 'last:0', 'last:', 'last:-1'])
 def test_other_segments_are_refused(value):
   with pytest.raises(ValueError, match="not 'all', 'last' or 'last:m'"):
-    batching.segments_in_loss(np.array([1]), value)
+    sequences_lib.segments_in_loss(np.array([1]), value)
 
 
 def test_with_weights():
-  sequences = batching.with_weights(
+  sequences = sequences_lib.with_weights(
     [sequence(1, 2), sequence(1, 3)], [0.1, 0.2], [0.3, 0.4]
   )
   assert [s.pg_weight for s in sequences] == [0.1, 0.2]
   assert [s.reg_weight for s in sequences] == [0.3, 0.4]
   with pytest.raises(ValueError):
-    batching.with_weights(sequences, [0.1], [0.3, 0.4])
+    sequences_lib.with_weights(sequences, [0.1], [0.3, 0.4])
 
 
 @pytest.mark.parametrize(

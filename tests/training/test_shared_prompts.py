@@ -14,6 +14,7 @@ from k15.model import policy
 from k15.training import batching
 from k15.training import optimizer
 from k15.training import update
+from k15.training.sequences import Sequence
 
 CONFIG = policy.PolicyConfig(
   vocab_size=64,
@@ -37,7 +38,7 @@ def groups(count=3):
     length = int(rng.integers(1, LONGEST + 1))
     mask = rng.random(length) < 0.7
     mask[-1] = True
-    return batching.Sequence(
+    return Sequence(
       prompt,
       rng.integers(0, 64, length, np.int32),
       mask,

@@ -17,6 +17,7 @@ from k15.model import policy
 from k15.training import batching
 from k15.training import optimizer
 from k15.training import update
+from k15.training.sequences import Sequence
 
 CONFIG = policy.PolicyConfig(
   vocab_size=64,
@@ -82,7 +83,7 @@ def sequences(count=4):
     mask[0] = True
     advantage, weight = float(rng.normal()), 1 / count
     out.append(
-      batching.Sequence(tokens[:3], tokens[3:], mask, advantage, weight, weight)
+      Sequence(tokens[:3], tokens[3:], mask, advantage, weight, weight)
     )
   return out
 

@@ -19,6 +19,7 @@ from k15.stages.rl import methods
 from k15.stages.rl import rewards as rewards_lib
 from k15.training import batching
 from k15.training import optimizer as optimizer_lib
+from k15.training import sequences as sequences_lib
 from k15.training import update
 
 
@@ -210,7 +211,7 @@ def _kept_examples(context, rng):
   )
   weight = c.ptx_weight / max(1, sum(len(pair.response) for pair in pairs))
   return [
-    batching.Sequence(
+    sequences_lib.Sequence(
       pair.prompt,
       pair.response,
       np.ones(len(pair.response), bool),
@@ -255,7 +256,7 @@ def _pack(context, picked, iteration, examples):
       group.trajectories, advantages_K, keep_K, strict=True
     ):
       sequences.append(
-        batching.sequence_of(
+        sequences_lib.sequence_of(
           trajectory, prompt, config.rl.loss_segments, iteration, advantage,
           problem.images,
         )  # fmt: skip
@@ -264,7 +265,7 @@ def _pack(context, picked, iteration, examples):
       ids.append(group.group_id)
   lengths, in_loss = [s.loss_tokens for s in sequences], np.array(kept)
   c, longest = config.loss, config.rollout.max_length
-  sequences = batching.with_weights(
+  sequences = sequences_lib.with_weights(
     sequences,
     advantages.sequence_weights(lengths, c.pg_norm, longest, in_loss),
     advantages.sequence_weights(lengths, c.reg_norm, longest, in_loss),
