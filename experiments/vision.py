@@ -33,31 +33,31 @@ def get_config(variant=''):
     'pretrain_text', 'pretrain_tower', 'pretrain_joint', 'sft', 'rl',
   )
   config.task.update(
-    name='pictures', kinds=('add', 'subtract'), max_difficulty=0.4,
+    name='pictures', kinds=('add', 'subtract'), max_difficulty=0.2,
     train_problems=4096, held_out_problems=512, guess_rate=0.3,
   )
   words = arithmetic.get_config().tokenizer.words
   config.tokenizer.words = (*words, *_WORDS)
   config.policy.update(num_layers=3, logprob_chunk=4096)
-  config.vision.update(enabled=True, domains=_DOMAINS, levels=(0, 1))
+  config.vision.update(enabled=True, domains=_DOMAINS, levels=(0,))
   config.vision.patch_buckets = (16, 32, 64)
   shared = dict(
     batch_tokens=2048, row_tokens=256, optimizer='muon', warmup_steps=30,
     log_every=25, packing='first_fit',
   )  # fmt: skip
   config.pretrain_text.update(
-    **shared, steps=700, learning_rate=1e-2, end_learning_rate=3e-3
+    **shared, steps=400, learning_rate=1e-2, end_learning_rate=3e-3
   )
   config.pretrain_tower.update(
-    **shared, steps=1000, learning_rate=1e-2, end_learning_rate=2e-3
+    **shared, steps=700, learning_rate=1e-2, end_learning_rate=2e-3
   )
   # At the full rate, what the tower has learnt to show would be lost.
   config.pretrain_joint.update(
-    **shared, num_examples=12000, steps=400, learning_rate=2e-3,
+    **shared, num_examples=12000, steps=250, learning_rate=2e-3,
     end_learning_rate=1e-3,
   )
   config.sft.update(
-    **shared, num_examples=20000, steps=400, learning_rate=2e-3,
+    **shared, num_examples=16000, steps=300, learning_rate=2e-3,
     end_learning_rate=3e-4,
   )  # fmt: skip
   config.rl.update(

@@ -87,10 +87,10 @@ def _problems(context, stage):
   """What a stage learns from, as far as files of the task decide it."""
   kind = stages.STAGES[stage].kind
   if kind == 'sft':
-    has_files = context.config[stage].files
-    return [] if has_files else _plain(context.task.examples)
-  if kind == 'reading':
-    return _plain(context.task.lessons.get(stage, ()))
+    if context.config[stage].files:
+      return []
+    lessons = context.task.lessons.get(stage)
+    return _plain(lessons.learnt if lessons else context.task.examples)
   if kind in ('merge', 'text', 'classic_rm', 'cot_rm'):
     return []
   return _plain(context.task.train)

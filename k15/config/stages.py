@@ -47,21 +47,23 @@ class Stage:
 
 _EPOCHS_OR_STEPS = ('epochs', 'steps')
 _RL = ('rl', 'loss', 'problem_sampler')
+# What an endless family has lessons for, with pictures and without.
+READING = ('pretrain_text', 'pretrain_tower', 'pretrain_joint')
 # In the order of a run; 'curate' may also come after 'sft' and 'sft_long'.
 STAGES = {
   'pretrain': Stage(
     'text', 'text', 'Pretraining', ('steps',), ('documents', 'pretrain'), 120
   ),
   'pretrain_text': Stage(
-    'reading', 'sft', 'Pretraining on texts that are read', _EPOCHS_OR_STEPS,
+    'sft', 'sft', 'Pretraining on texts that are read', _EPOCHS_OR_STEPS,
     ('pretrain_text',), 124,
   ),
   'pretrain_tower': Stage(
-    'reading', 'sft', 'Pretraining of the vision tower', _EPOCHS_OR_STEPS,
+    'sft', 'sft', 'Pretraining of the vision tower', _EPOCHS_OR_STEPS,
     ('pretrain_tower',), 125,
   ),
   'pretrain_joint': Stage(
-    'reading', 'sft', 'Joint pretraining with pictures', _EPOCHS_OR_STEPS,
+    'sft', 'sft', 'Joint pretraining with pictures', _EPOCHS_OR_STEPS,
     ('pretrain_joint',), 126,
   ),
   'cooldown': Stage(

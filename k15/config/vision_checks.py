@@ -79,8 +79,7 @@ def _check_parts(get):
       f'{stage}.trains is {part!r}, and policy.lora_rank is'
       f' {get("policy.lora_rank")}: adapters are trained alone',
     )
-  read = [s for s in get('stages') if stages_lib.STAGES[s].kind == 'reading']
-  for stage in read:
+  for stage in set(stages_lib.READING) & set(get('stages')):
     keys.refuse(
       not get(f'{stage}.files') and get('task.name') != 'pictures',
       f'{stage}.files is empty, and task.name {get("task.name")!r} has nothing'

@@ -21,7 +21,7 @@ from k15.data import packing
 from k15.data import problems as problems_lib
 from k15.data_types import Example, ImageRef, Problem
 from k15.rewards import thinking
-from k15.runtime import families
+from k15.runtime.families import makers
 from k15.vision import images as images_lib
 from k15.vision import references
 from k15.vision.sight import Sight
@@ -50,7 +50,7 @@ class Task:
     examples: warm-up solutions of training problems, perhaps none.
     parts: id of a held-out problem -> the part of them that it is counted in
       beside the whole; {} has none.
-    lessons: stage -> examples, of those that read and have no files.
+    lessons: stage -> what it reads, of those that have no files.
     sight: how the policy is shown pictures; None: it sees none.
   """
 
@@ -65,7 +65,7 @@ class Task:
   sets: tuple[evaluation_sets.EvalSet, ...] = ()
   kept_out: near_duplicates.Known = near_duplicates.Known(())
   parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
-  lessons: Mapping[str, list[Example]] = dataclasses.field(
+  lessons: Mapping[str, makers.Lessons] = dataclasses.field(
     default_factory=dict
   )
   sight: Sight | None = None
@@ -190,7 +190,7 @@ def build(
   if set(config.stages) == {'evaluate'} and config.evaluation.sets:
     make = _nothing
   train, held_out, examples = make(config, keep)
-  lessons = families.lessons_of(config, keep)
+  lessons = makers.lessons_of(config, keep)
   task = Task(
     tokenizer=tokenizer,
     prompt_suffix=config.task.prompt_suffix,
@@ -217,7 +217,7 @@ def build(
       if refusal:
         raise ValueError(refusal)
   _check_enough(config, task)
-  parts = families.parts_of(config.task.name, task.held_out)
+  parts = makers.parts_of(config.task.name, task.held_out)
   task = dataclasses.replace(task, parts=parts)
   if 'evaluate' in config.stages:
     task = dataclasses.replace(task, sets=_sets(config, task, keep))
@@ -255,7 +255,12 @@ def _without_kept_out(config, task):
     train = without('training problems', train, lambda problem: problem)
   examples = without('worked solutions', task.examples, lambda e: e.problem)
   lessons = {
-    stage: without(f'examples of {stage}', found, lambda e: e.problem)
+    stage: dataclasses.replace(
+      found,
+      learnt=without(
+        f'examples of {stage}', found.learnt, lambda e: e.problem
+      ),
+    )
     for stage, found in task.lessons.items()
   }
   t = config.task
@@ -353,6 +358,7 @@ def _check_enough(config, task):
     stage
     for stage, row in rows.items()
     if row.kind == 'sft' and not config[stage].files
+    and stage not in stages_lib.READING
   ]
   if stages and not any(n <= most for n in lengths):
     raise ValueError(
@@ -457,4 +463,4 @@ def _ordered(config, examples):
   return sorted(problems, key=draw)
 
 
-_MAKERS = families.MAKERS | {'file': _file}
+_MAKERS = makers.MAKERS | {'file': _file}

@@ -16,7 +16,6 @@ from k15 import files
 from k15 import streams
 from k15.checkpoints import models
 from k15.data import answer_pairs
-from k15.data import packing
 from k15.data.answer_pairs import Pair
 from k15.data_types import TrainState
 from k15.devices import hosts
@@ -99,8 +98,7 @@ def token_pairs(
     response = np.concatenate([tokenizer.encode(judgement), end])
     fits = len(prompt) <= r.max_prompt_length and len(response) <= r.max_length
     if pair.reasoning and fits:
-      prompt = np.asarray(prompt, np.int32)
-      kept.append(packing.TokenPair(prompt, response))
+      kept.append((np.asarray(prompt, np.int32), response))
   return kept, len(pairs) - len(kept)
 
 

@@ -16,7 +16,6 @@ from k15.stages import rejection_sft
 from k15.stages import sft
 from k15.stages import shortest
 from k15.stages.pretraining import pretrain
-from k15.stages.pretraining import reading
 from k15.stages.rl import phases
 
 params_maker = made_models.params_maker
@@ -27,7 +26,6 @@ params_maker = made_models.params_maker
 TRAIN = {
   'text': lambda c, stage, model: pretrain.train(c, model, stage),
   'sft': lambda c, stage, model: sft.train(c, params_maker(c, model), stage),
-  'reading': lambda c, stage, model: reading.train(c, model, stage),
   'classic_rm': judging.train,
   'cot_rm': judging.train,
   'long_cot': lambda c, _, model: long_cot.train(c, model),

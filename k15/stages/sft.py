@@ -21,6 +21,7 @@ from k15.runtime import steps as steps_lib
 from k15.runtime import task as task_lib
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.stages.pretraining import reading
 from k15.training import batching
 
 
@@ -71,8 +72,11 @@ def make_stream(
     counts |= {f'sft/{why}_dropped': n for why, n in store.dropped.items()}
     return _planned(context, stage, store, store.sizes, counts)
   if make_pairs is None:
+    task, lessons = context.task, context.task.lessons.get(stage)
+    if lessons:
+      task = dataclasses.replace(task, examples=lessons.learnt)
     pairs, dropped = task_lib.sft_pairs(
-      context.task,
+      task,
       context.config.rollout.max_length,
       row_tokens(context.config, stage),
     )
@@ -102,9 +106,9 @@ def make_stream(
 class Pairs:
   """Prompts and responses as a source of `packing`."""
 
-  def __init__(self, pairs: Sequence[packing.TokenPair]):
-    self._pairs = pairs
-    lengths = [len(pair.prompt) + len(pair.response) for pair in pairs]
+  def __init__(self, pairs: Sequence[Sequence[Any]]):
+    self._pairs = [packing.TokenPair(*pair) for pair in pairs]
+    lengths = [len(p.prompt) + len(p.response) for p in self._pairs]
     self.lengths = np.array(lengths, np.int64)
 
   def __len__(self) -> int:
@@ -279,6 +283,10 @@ def _loop(context, stage, make_pairs, start):
     ),
     name_metrics=_metrics,
     source=stream.batches,
+    measure=reading.make_measure(
+      context, stage, row_tokens(context.config, stage)
+    ),
+    measure_every=reading.EVERY,
   )
 
 

@@ -7,7 +7,6 @@ of it on the shortest correct ones.
 import functools
 import pathlib
 
-from k15.data import packing
 from k15.data_types import TrainState
 from k15.equations import long2short
 from k15.runtime import made_models
@@ -42,6 +41,5 @@ def _pairs(context, model):
     )
     if best is not None:
       prompt = context.task.encode_prompt(problem.prompt, problem.images)
-      response = sampled[best].tokens
-      pairs.append(packing.TokenPair(prompt, response, problem.images))
+      pairs.append((prompt, sampled[best].tokens, problem.images))
   return pairs, len(collected) - len(pairs)

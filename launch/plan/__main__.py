@@ -26,7 +26,7 @@ from k15.config import keys
 from k15.data import arithmetic
 from k15.runtime import context
 from k15.stages.rl import methods
-from k15.stages.rl import updates
+from k15.stages.rl import minibatches
 from launch.plan import chips
 from launch.plan import programs
 from launch.plan import table
@@ -230,7 +230,7 @@ def _searches(run, devices, uses) -> Iterator[Largest]:
   yield find_largest(
     key, compile_with(key, programs.compile_update), update,
     config.optimizer.micro_batch_rows, ways(run.layout.mesh),
-    updates.batch_shape(config, run.layout)[0],
+    minibatches.batch_shape(config, run.layout)[0],
   )  # fmt: skip
   key, generate = 'rollout.num_slots', by_name[programs.GENERATE]
   yield find_largest(

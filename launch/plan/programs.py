@@ -22,6 +22,7 @@ from k15.runtime import context
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.runtime.context import Layout
+from k15.stages.rl import minibatches
 from k15.stages.rl import updates
 from launch.plan import hlo
 
@@ -183,8 +184,8 @@ def slot_bytes(run: Run) -> int:
 
 def batch(run: Run) -> Batch:
   """A batch of `updates.make_batches`, its rows where they are computed."""
-  B, T, S = updates.batch_shape(run.config, run.layout)
-  is_shared = updates.shares_prompts(run.config, run.layout)
+  B, T, S = minibatches.batch_shape(run.config, run.layout)
+  is_shared = minibatches.shares_prompts(run.config, run.layout)
 
   def array(dtype, *shape):
     where = run.layout.row_sharding(shape)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from k15.stages.rl import updates
+from k15.stages.rl import minibatches
 from launch.plan import costs
 
 _WHAT_TO_CHANGE = {
@@ -42,7 +42,7 @@ def header(run: Any, topology: Any) -> str:
       f' {topology.num_chips} chips of {gib(chip.hbm_bytes)} GiB usable',
       f'mesh {sizes or "of one chip"}, rollout {rollout or "of one chip"};'
       f' {c.optimizer.micro_batch_rows} rows of'
-      f' {updates.batch_shape(c, run.layout)[1]} tokens a'
+      f' {minibatches.batch_shape(c, run.layout)[1]} tokens a'
       f' micro-batch, {c.rollout.num_slots} slots',
       '',
       'GiB of a chip    arguments  outputs  temporaries    code    peak'

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from k15.stages.rl import updates
+from k15.stages.rl import minibatches
 from launch.plan import chips
 from launch.plan import costs
 
@@ -49,7 +49,7 @@ def of_iteration(
     length=length or c.rollout.max_length / 2,
     prompt=c.rollout.max_prompt_length,
     budget=c.rollout.token_budget,
-    row_length=updates.batch_shape(c, run.layout)[1],
+    row_length=minibatches.batch_shape(c, run.layout)[1],
     updates=c.rl.updates_per_iteration,
   )
   a = costs.Assumptions()

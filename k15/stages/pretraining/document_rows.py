@@ -23,8 +23,8 @@ from k15.data import documents
 from k15.data import mixture
 from k15.data.documents import DocumentStore
 from k15.devices import hosts
-from k15.runtime import generated_documents
 from k15.runtime.context import Context
+from k15.runtime.families import documents as generated_documents
 from k15.stages.pretraining import questions
 
 

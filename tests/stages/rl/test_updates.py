@@ -10,6 +10,7 @@ import small_run
 
 from k15.data_types import StopReason
 from k15.stages.rl import methods
+from k15.stages.rl import minibatches
 from k15.stages.rl import rewards
 from k15.stages.rl import updates
 
@@ -343,7 +344,7 @@ def test_arrivals_fill_minibatches_by_responses(tmp_path):
   batches = updates.make_batches(context, groups, 0)
   assert sorted(int((b.pg_weight > 0).sum()) for b in batches) == [4, 5]
   assert {b.tokens.shape for b in batches} == {
-    updates.batch_shape(context.config, context.layout)[:2]
+    minibatches.batch_shape(context.config, context.layout)[:2]
   }
   # Whole groups at once fit in as well, and those of one share their prompt.
   batches = updates.make_batches(context, whole, 0)
@@ -444,7 +445,7 @@ def test_tokens_know_who_sampled_them(tmp_path):
 )
 def test_room_for_responses_that_share_a_prompt(tmp_path, changes, expected):
   context = small_run.make_context(tmp_path, **changes)
-  assert updates.batch_shape(context.config, context.layout) == expected
+  assert minibatches.batch_shape(context.config, context.layout) == expected
   groups = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
   for batch in updates.make_batches(context, groups, 0):
     assert (*batch.tokens.shape, batch.advantage.shape[1]) == expected

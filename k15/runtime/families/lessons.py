@@ -8,7 +8,7 @@ once the tower shows it.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from k15 import streams
@@ -18,13 +18,23 @@ from k15.vision import traces
 from k15.vision.drawn import Drawn
 
 READ = 'read'
-# (number of problems, stage) -> problems with pictures, which it hands over.
-Draw = Callable[[int, str], list[Drawn]]
+HELD_OUT = 192  # pictures, or texts, that are measured and never learnt
+# (number of problems, whether held out, stage) -> problems with pictures, which
+# it hands over.
+Draw = Callable[[int, bool, str], list[Drawn]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lessons:
+  """Examples of a stage, and held-out ones of what it has to read."""
+
+  learnt: list[Example]
+  held_out: list[Example]
 
 
 def make(
   config: Any, draw: Draw, sums: Callable[[int, str], list[Example]]
-) -> dict[str, list[Example]]:
+) -> dict[str, Lessons]:
   """Examples of every stage that reads and has no files.
 
   Args:
@@ -38,17 +48,18 @@ def make(
     of 'pretrain_joint' half of each.
   """
   found = {}
-  for stage in config.stages:
-    if stages_lib.STAGES[stage].kind != 'reading' or config[stage].files:
+  for stage in stages_lib.READING:
+    if stage not in config.stages or config[stage].files:
       continue
     count = config[stage].num_examples
-    seen = dict(pretrain_text=0, pretrain_tower=count)
-    seen = seen.get(stage, count // 2)
-    drawn = draw(max(seen, (count - seen + 2) // 3), stage)
-    examples = [picture(each) for each in drawn[:seen]]
-    found[stage] = examples + texts(
-      config, drawn, sums, count - len(examples), stage
-    )
+    shares = dict(pretrain_text=0.0, pretrain_tower=1.0, pretrain_joint=0.5)
+    seen = round(shares[stage] * count)
+    drawn = draw(max(seen, (count - seen + 2) // 3), False, stage)
+    learnt = [picture(each) for each in drawn[:seen]]
+    learnt += _texts(config, drawn, sums, count - seen, stage)
+    one = picture if seen else _description
+    unseen = [one(each) for each in draw(HELD_OUT, True, stage)]
+    found[stage] = Lessons(learnt, unseen)
   return found
 
 
@@ -60,13 +71,7 @@ def picture(drawn: Drawn) -> Example:
   return Example(problem, f'{traces.SEES} {drawn.seen}')
 
 
-def texts(
-  config: Any,
-  drawn: Sequence[Drawn],
-  sums: Callable[[int, str], list[Example]],
-  count: int,
-  stage: str,
-) -> list[Example]:
+def _texts(config, drawn, sums, count, stage):
   """Texts that need no picture: descriptions, questions about them, sums."""
   each = count // 3
   found = [_description(one) for one in drawn[: count - 2 * each]]

@@ -9,8 +9,8 @@ from k15.config import keys
 from k15.data import arithmetic
 from k15.data import picture_problems
 from k15.runtime import context
-from k15.runtime import families
 from k15.runtime import task as task_lib
+from k15.runtime.families import makers
 from k15.vision import images
 from k15.vision import references
 from k15.vision import rendered_text
@@ -30,7 +30,7 @@ def config_of(**changes):
 
 
 def make(config, keep=references.forget):
-  return families.MAKERS['pictures'](config, keep)
+  return makers.MAKERS['pictures'](config, keep)
 
 
 def test_as_many_have_pictures_as_asked_and_all_pixels_are_kept():
@@ -69,7 +69,7 @@ def test_texts_stand_beside_their_pictures():
   for picture in pictures:
     text = by_id[picture.id.removeprefix('image:')]
     assert text.answer == picture.answer and not text.images
-  parts = families.parts_of('pictures', held_out)
+  parts = makers.parts_of('pictures', held_out)
   assert sorted(parts.values()) == ['pictures'] * 30 + ['texts'] * 30
 
 
