@@ -13,6 +13,7 @@ first alone says little; one that reads nothing has a gap and no agreement.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -34,6 +35,12 @@ class Pairs:
   same_and_right: np.ndarray
   text_right: np.ndarray
   picture_right: np.ndarray
+
+  @property
+  def given_text(self) -> float:
+    """`agreement_given_text`; NaN where no answer to a text is right."""
+    right = self.text_right.mean()
+    return float(self.same_and_right.mean() / right) if right else math.nan
 
 
 def of_answers(
@@ -103,7 +110,6 @@ def measures(
     above, below = spread(pairs.same_and_right), spread(pairs.text_right)
     kept = below > 0
     found['agreement_given_text'] = estimate(
-      pairs.same_and_right.mean() / pairs.text_right.mean(),
-      above[kept] / below[kept],
+      pairs.given_text, above[kept] / below[kept]
     )
   return found

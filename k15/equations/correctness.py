@@ -5,7 +5,7 @@ response is right hangs on its accuracy alone.  So success rates, pass rates,
 charts, measures and the length reward ask here, and not how large a reward is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,26 @@ def accuracy_of(found: Any) -> float:
 def is_right(found: Any) -> bool:
   """Whether a response counts as right; see `accuracy_of`."""
   return accuracy_of(found) >= 0.5
+
+
+def of_pictures(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+  """Mean accuracies of an evaluation some of whose problems have pictures.
+
+  Returns:
+    'accuracy_pictures', 'accuracy_texts' if there are any, and 'pictures_X' of
+    the problems of domain X that have pictures; {} where none has.
+  """
+  parts: dict[str, list[float]] = {}
+  for record in records:
+    side = 'pictures' if record.get('images') else 'texts'
+    names = [f'accuracy_{side}']
+    if side == 'pictures':
+      names.append(f'pictures_{record.get("domain") or "all"}')
+    for name in names:
+      parts.setdefault(name, []).append(accuracy_of(record))
+  if 'accuracy_pictures' not in parts:
+    return {}
+  return {name: float(np.mean(found)) for name, found in parts.items()}
 
 
 def of_groups(groups: Any) -> np.ndarray:

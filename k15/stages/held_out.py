@@ -1,9 +1,10 @@
 """The held-out problems, answered by the model that a stage leaves.
 
 Records are in `evaluation_STAGE.jsonl` of the workdir, what is under way in a
-journal in `evaluation/held_out`.
+journal in `evaluation/held_out`.  RL on its way keeps their numbers alone.
 """
 
+import functools
 import pathlib
 from typing import Any
 
@@ -83,6 +84,24 @@ def measured(
   return found | dict(
     held_out_problems=len(context.task.held_out), seed=context.config.seed
   )
+
+
+def on_the_way(context: Context, rollout: Any) -> dict[str, float]:
+  """Accuracy, lengths and what is said of pictures, of a rollout's weights."""
+  config = context.config
+  with context.rollout_layout.use_mesh():
+    records = evaluation.evaluate(
+      rollout,
+      context.task,
+      functools.partial(context.submit, by_truth=True),
+      config.evaluation.samples,
+      config.rollout.max_length,
+      config.evaluation.temperature,
+      config.evaluation.top_p,
+    )
+  values = evaluation.summary(records) | agreement.on_the_way(context, records)
+  # short_rl has one of its own, and so no score to set beside that of `rl`.
+  return values | dict(max_length=config.rollout.max_length)
 
 
 def _parts(context, stage, records):

@@ -348,3 +348,17 @@ def test_one_process_asks_every_time():
   flags = iter([False, True])
   poll = hosts.Poll(lambda: next(flags))
   assert [poll(), poll()] == [False, True]
+
+
+def test_pictures_and_texts_are_counted_apart():
+  records = [
+    dict(accuracy=1.0, domain='add'),
+    dict(accuracy=1.0, domain='count', images=['a']),
+    dict(accuracy=0.0, domain='count', images=['b']),
+    dict(accuracy=1.0, domain='', images=['c']),
+  ]
+  assert correctness.of_pictures(records) == dict(
+    accuracy_texts=1.0, accuracy_pictures=2 / 3, pictures_count=0.5,
+    pictures_all=1.0,
+  )  # fmt: skip
+  assert correctness.of_pictures(records[:1]) == {}

@@ -1,5 +1,6 @@
 """Texts are found beside their pictures, and answers compared by level."""
 
+import math
 import types
 
 from experiments import base
@@ -58,6 +59,29 @@ def test_a_response_that_was_cut_has_no_answer():
   assert agreement.of_records(context, records)['all']['agreement'][
     'value'
   ] == 0  # fmt: skip
+
+
+def test_a_curve_has_accuracies_and_agreement():
+  held_out = (
+    problem('1+1'),
+    problem('1+1', 0),
+    problem('2+0'),
+    problem('2+0', 2),
+  )
+  picture = dict(images=['d'], domain='image add')
+  records = [
+    record('1+1', '#### 2'), record('image:1+1', '#### 2') | picture,
+    record('2+0', '#### 20'), record('image:2+0', '#### 20') | picture,
+  ]  # fmt: skip
+  context = context_of(*held_out)
+  assert agreement.on_the_way(context, records) == dict(
+    accuracy_texts=0.5, accuracy_pictures=0.5, agreement=1.0,
+    agreement_given_text=1.0, **{'pictures_image add': 0.5},
+  )  # fmt: skip
+  assert agreement.on_the_way(context, records[::2]) == {}
+  # Where no text is right, nothing can be said of those that are.
+  found = agreement.on_the_way(context_of(*held_out[2:]), records[2:])
+  assert found['agreement'] == 1 and math.isnan(found['agreement_given_text'])
 
 
 def test_without_pairs_there_is_nothing_to_say():

@@ -7,7 +7,6 @@ checkpoint.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +16,8 @@ from k15.checkpoints import state as state_lib
 from k15.data_types import TrainState
 from k15.rewards import scoring
 from k15.runtime import context as context_lib
-from k15.runtime import evaluation
 from k15.runtime.context import Context
+from k15.stages import held_out
 from k15.stages.rl import chosen_groups
 from k15.stages.rl import metrics
 from k15.stages.rl import rollout_phase
@@ -168,22 +167,10 @@ def _log_groups(stage, groups, iteration):
 
 def _evaluate(stage, version):
   """Held-out accuracy and length of the policy before iteration `version`."""
-  config = stage.context.config
   stage.hand_over(version, label=0)
-  with stage.timer('evaluation'), stage.context.rollout_layout.use_mesh():
-    records = evaluation.evaluate(
-      stage.rollout,
-      stage.context.task,
-      functools.partial(stage.context.submit, by_truth=True),
-      config.evaluation.samples,
-      config.rollout.max_length,
-      config.evaluation.temperature,
-      config.evaluation.top_p,
-    )
+  with stage.timer('evaluation'):
+    values = held_out.on_the_way(stage.context, stage.rollout)
   stage.rollout.pop_stats()
-  values = evaluation.summary(records)
-  # short_rl has one of its own, and so no score to set beside that of `rl`.
-  values['max_length'] = config.rollout.max_length
   return {f'evaluation/{k}': v for k, v in values.items()}
 
 
