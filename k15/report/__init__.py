@@ -1,4 +1,4 @@
 """What runs leave on disk, as pages for people: `python -m k15.report RUN...`.
 
-Never imports jax.  Read `runs` first: what a run leaves.
+Its pages never name jax.  Read `runs` first: what a run leaves.
 """

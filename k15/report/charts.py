@@ -248,6 +248,41 @@ def score_charts(scores: Mapping[str, Sequence[Record]]) -> list[Chart]:
   ]
 
 
+def of_pictures(x: np.ndarray, table: Table) -> list[Chart]:
+  """Held-out problems with pictures, beside those without; see `columns`.
+
+  Args:
+    x: float [N], iterations done.
+    table: the numbers of `evaluation` by their names.
+  """
+  panels = {
+    'accuracy': {'texts': 'accuracy_texts', 'pictures': 'accuracy_pictures'},
+    'agreement': {
+      'answers agree': 'agreement',
+      'where the text is right': 'agreement_given_text',
+    },
+  }
+  found = {
+    ylabel: {label: table[key] for label, key in keys.items() if key in table}
+    for ylabel, keys in panels.items()
+  }
+  found = {ylabel: lines for ylabel, lines in found.items() if lines}
+  if len(x) < 2 or not found:
+    return []
+  caption = (
+    'Held-out problems, at 0 before RL. Below: how often the answers to a text '
+    'and to a picture of it are equal, wrong ones too, and how often where the '
+    'text is answered right.'
+  )
+  charts = [('Texts and pictures', figures.shares(x, found), caption)]
+  domains = _family(table, 'pictures_')
+  if len(domains) > 1:
+    figure = figures.small_shares(x, domains)
+    caption = 'Accuracy of the same pictures, split by the kind of problem.'
+    charts.append(('Pictures by domain', figure, caption))
+  return charts
+
+
 def rights(records: Sequence[Record]) -> np.ndarray:
   """Verdicts of N records, float [N], 0 or 1."""
   return np.array([correctness.is_right(record) for record in records], float)

@@ -231,6 +231,24 @@ _RL = (
     'accuracy',
     dict(limits=(0, 1), is_sparse=True),
   ),
+  (
+    'Held-out pictures while training',
+    'evaluation/accuracy_pictures',
+    'accuracy',
+    dict(limits=(0, 1), is_sparse=True),
+  ),
+  (
+    'Held-out texts while training',
+    'evaluation/accuracy_texts',
+    'accuracy',
+    dict(limits=(0, 1), is_sparse=True),
+  ),
+  (
+    'Agreement of a text and its picture',
+    'evaluation/agreement',
+    'fraction of pairs',
+    dict(limits=(0, 1), is_sparse=True),
+  ),
   ('Response length', 'rl/length_mean', 'mean, tokens', {}),
   (
     'Response length, 95th percentile',

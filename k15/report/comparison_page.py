@@ -11,9 +11,9 @@ from k15.equations import correctness
 from k15.report import charts
 from k15.report import comparison_figures
 from k15.report import comparison_tables
-from k15.report import figures
 from k15.report import groups as groups_lib
 from k15.report import markup
+from k15.report import pictures
 from k15.report import runs as runs_lib
 from k15.report import scores as scores_lib
 from k15.report import stage_charts
@@ -123,9 +123,8 @@ def _final(groups, scores):
     if len(groups) > 1:
       picture = comparison_figures.ranges(accuracies)
       made.append(('Held-out accuracy', picture, _BARS))
-  cards = [markup.card(n, figures.to_png(f), text) for n, f, text in made]
   table = comparison_tables.final(groups, scores)
-  return markup.section('At the end', [table, markup.cards(cards)], intro)
+  return markup.section('At the end', [table, stage_charts.cards(made)], intro)
 
 
 def _curves(groups):
@@ -170,6 +169,7 @@ def _responses(groups: Sequence[Group], several: bool) -> str:
       kinds['All are right' if True in verdicts else 'All are wrong'].append(
         key
       )
+  stores = pictures.opened(run.workdir for g in groups for run in g.runs)
   parts = []
   for kind, keys in kinds.items():
     if keys:
@@ -177,7 +177,8 @@ def _responses(groups: Sequence[Group], several: bool) -> str:
       parts.append(markup.heading(kind, count))
     for key in charts.spread(keys, _KINDS[kind]):
       problem = next(own[key] for _, own in sides if key in own)
-      parts.append(markup.sample(problem, _answers(sides, key, several)))
+      answers = _answers(sides, key, several)
+      parts.append(pictures.sample(stores, problem, answers))
   if not shared:
     parts = [markup.heading('No problem was asked of two of them.', '')]
   intro = _RESPONSES
@@ -223,12 +224,13 @@ def _answers(sides, key, several):
 
 def _runs(groups):
   """Every run by itself, folded."""
-  rows = []
+  rows, seen = [], []
   for found in groups:
     stage = groups_lib.last_stage(found)
     for run in found.runs:
       own = scores_lib.run_scores(run, stage)
       done, total = runs_lib.progress(run)
+      seen.append({m: own[m] for m in comparison_tables.SEEN if m in own})
       is_finished = runs_lib.is_finished(run.config, run.summary)
       rows.append(
         (
@@ -243,7 +245,13 @@ def _runs(groups):
         )
       )
   head = 'run', 'group', 'seed', 'state', 'iterations', 'accuracy, %'
-  table = markup.table((*head, 'tokens', 'minutes'), rows)
+  shown = [m for m in comparison_tables.SEEN if any(m in own for own in seen)]
+  names = [comparison_tables.heading(metric) for metric in shown]
+  rows = [
+    (*row, *(f'{100 * own[m]:.1f}' if m in own else '–' for m in shown))
+    for row, own in zip(rows, seen, strict=True)
+  ]
+  table = markup.table((*head, 'tokens', 'minutes', *names), rows)
   if len(groups) > 1:
     return markup.folded(f'All {len(rows)} runs', table)
   return markup.section('Runs', [comparison_tables.scrolling(table)])

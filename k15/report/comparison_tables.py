@@ -47,11 +47,24 @@ td.other { background: #fdf6e3; }
 """
 _METRICS = {  # heading, factor, digits
   'accuracy': ('held-out accuracy,\u00a0%', 100, 1),
+  'texts': ('texts,\u00a0%', 100, 1),
+  'pictures': ('pictures,\u00a0%', 100, 1),
+  'agreement': ('text and picture agree,\u00a0%', 100, 1),
+  'agreement_given_text': ('the same, text right,\u00a0%', 100, 1),
   'tokens': ('held-out tokens', 1, 1),
   'reward': ('reward, last\u00a05', 1, 3),
   'length': ('length, last\u00a05', 1, 1),
   'minutes': ('minutes', 1, 1),
 }
+
+
+# Of runs that see.
+SEEN = 'texts', 'pictures', 'agreement', 'agreement_given_text'
+
+
+def heading(metric: str) -> str:
+  """Of its column, with the unit."""
+  return _METRICS[metric][0]
 
 
 def chip(label: str, color: str, note: str = '') -> str:

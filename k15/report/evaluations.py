@@ -23,8 +23,10 @@ from k15 import streams
 from k15.equations import correctness
 from k15.equations import statistics
 from k15.report import markup
+from k15.report import pictures
 from k15.report import runs
 from k15.report import tables
+from k15.vision.store import ImageStore
 
 # With so many the least p-value that can be told is 2 / 10,001.
 _LEVEL, _RESAMPLES = 0.95, 10000
@@ -148,15 +150,24 @@ def to_text(name: str, pairs: Sequence[Pair], shown: int) -> str:
   return '\n'.join(parts)
 
 
-def to_html(labels: Sequence[str], sets: Mapping[str, list[Pair]]) -> str:
-  """A page of its own: the numbers, then problems won and lost, in full."""
+def to_html(
+  labels: Sequence[str],
+  sets: Mapping[str, list[Pair]],
+  stores: Sequence[ImageStore] = (),
+) -> str:
+  """A page of its own: the numbers, then problems won and lost, in full.
+
+  Args:
+    labels: of A and B.
+    sets: the problems of each set.
+    stores: where their pictures are.
+  """
   a, b = labels
   body = [markup.title(f'{a} → {b}', 'Two evaluations, problem by problem')]
   for name, pairs in sets.items():
     m = measure(pairs)
-    body.append(
-      markup.section(name, [markup.tiles(_tiles(m)), *_samples(labels, pairs)])
-    )
+    samples = _samples(labels, pairs, stores)
+    body.append(markup.section(name, [markup.tiles(_tiles(m)), *samples]))
   return markup.document(f'k15: {a} → {b}', '\n'.join(body))
 
 
@@ -180,7 +191,7 @@ def _tiles(m):
   ]
 
 
-def _samples(labels, pairs):
+def _samples(labels, pairs, stores):
   parts = []
   for kind, found in of_kinds(pairs).items():
     count = f'{len(found)} of {len(pairs)} problems'
@@ -196,7 +207,7 @@ def _samples(labels, pairs):
           labels, (pair.a, pair.b), _telling(pair), strict=True
         )
       ]
-      parts.append(markup.sample(pair.a[0], responses))
+      parts.append(pictures.sample(stores, pair.a[0], responses))
   return parts
 
 
@@ -294,7 +305,11 @@ def main(argv: Sequence[str]) -> None:
   if left_out:
     print(f'on one side only, and left out: {", ".join(sorted(left_out))}')
   if args.html:
-    document = to_html(runs.short_paths([args.a, args.b]), sets)
+    # A file is in a workdir, or in a folder of one.
+    places = [pathlib.Path(path).resolve() for path in (args.a, args.b)]
+    places = [p for place in places for p in (place, *place.parents[:2])]
+    names = runs.short_paths([args.a, args.b])
+    document = to_html(names, sets, pictures.opened(places))
     files.replace_file(args.html, document.encode())
     print(f'page: {args.html}')
 

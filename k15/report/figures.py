@@ -5,6 +5,7 @@ display.  Points that are not finite are left out.
 """
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -126,6 +127,56 @@ def log_ratio(
     bottom.yaxis.set_major_formatter('{x:g}')
     bottom.yaxis.set_minor_formatter(ticker.NullFormatter())
   legend(figure, bottom)
+  return figure
+
+
+def shares(
+  x: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]]
+) -> Figure:
+  """Shares measured now and then: panels one below the other, points joined.
+
+  Args:
+    x: float [N], iteration.
+    panels: float [N] in [0, 1] by label, by the name of the y axis.
+  """
+  size = _SIZE[0], 1.2 + 1.6 * len(panels)
+  figure = Figure(figsize=size, layout='constrained')
+  rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+  colors = itertools.cycle(COLORS)
+  for axes, (ylabel, lines) in zip(rows, panels.items(), strict=True):
+    style(axes, '', ylabel)
+    axes.set_ylim(-0.03, 1.03)  # A point at an end is whole.
+    for label, y in lines.items():
+      _points(axes, x, y, label, next(colors))
+  rows[-1].set_xlabel('iteration')
+  legend(figure, *rows)
+  return figure
+
+
+def small_shares(x: np.ndarray, lines: Mapping[str, np.ndarray]) -> Figure:
+  """As `shares`, a small panel for each line: more than there are colours.
+
+  Args:
+    x: float [N], iteration.
+    lines: float [N] in [0, 1] by label.
+  """
+  width = 4  # panels
+  height = -(-len(lines) // width)
+  size = _SIZE[0], 0.4 + 1.1 * height
+  figure = Figure(figsize=size, layout='constrained')
+  grid = figure.subplots(height, width, sharex=True, sharey=True, squeeze=False)
+  panels = grid.ravel()
+  for axes, (label, y) in zip(panels, lines.items(), strict=False):
+    style(axes, '', '')
+    axes.set_ylim(-0.05, 1.05)
+    axes.set_title(label, color=_INK, fontsize=8.5)
+    keep = np.isfinite(y)
+    axes.plot(x[keep], y[keep], 'o-', color=AFTER, markersize=2.5, linewidth=1)
+  for axes in panels[len(lines) :]:
+    axes.set_axis_off()
+  for axes in panels[: len(lines)][-width:]:  # The lowest of each column.
+    axes.tick_params(labelbottom=True)
+  figure.supxlabel('iteration', color=_INK, fontsize=9)
   return figure
 
 
@@ -279,9 +330,10 @@ def window_of(count: int) -> int:
   return count // 10 | 1 if count >= 20 else 3 if count >= 10 else 1
 
 
-def legend(figure: Figure, axes: Axes) -> None:
-  """Above the axes; nothing where nothing has a label."""
-  handles, labels = axes.get_legend_handles_labels()
+def legend(figure: Figure, *parts: Axes) -> None:
+  """Above all axes; nothing where nothing has a label."""
+  found = [axes.get_legend_handles_labels() for axes in parts]
+  handles, labels = (sum(lists, []) for lists in zip(*found, strict=True))
   if handles:
     rows = -(-len(labels) // 5)
     figure.legend(handles, labels, ncols=-(-len(labels) // rows), **LEGEND)

@@ -181,12 +181,31 @@ def quotation(label: str, facts: str, passage: str) -> str:
   )
 
 
-def sample(problem: Mapping[str, Any], responses: Iterable[str]) -> str:
+def picture(png: bytes, size: tuple[int, int], name: str) -> str:
+  """A picture of a problem, as wide and high as it says, in pixels."""
+  data = base64.b64encode(png).decode()
+  width, height = size
+  return (
+    f'<img alt="{text(name)}" title="{text(name)}" width="{width}"'
+    f' height="{height}" style="{_PICTURE}"'
+    f' src="data:image/png;base64,{data}">'
+  )
+
+
+def no_picture(name: str) -> str:
+  """The place of a picture that is not there."""
+  return f'<span style="{_NO_PICTURE}">{text(name)}</span>'
+
+
+def sample(
+  problem: Mapping[str, Any], responses: Iterable[str], pictures: str = ''
+) -> str:
   """Responses side by side under the problem they answer.
 
   Args:
     problem: a record; uses `prompt`, `answer`, `problem_id`, `domain` and
       `difficulty`.
+    pictures: markup of its pictures.
   """
   labels = [str(problem.get(key) or '') for key in ('problem_id', 'domain')]
   if problem.get('difficulty') is not None:
@@ -194,7 +213,7 @@ def sample(problem: Mapping[str, Any], responses: Iterable[str]) -> str:
   answer = problem.get('answer', '')
   answer = f'<span>answer <b>{text(answer)}</b></span>' if answer else ''
   return (
-    f'<div class="sample"><div class="problem">'
+    f'<div class="sample"><div class="problem">{pictures}'
     f'<pre>{_passage(problem.get("prompt", ""))}</pre>'
     f'{answer}<small>{text(" · ".join(filter(None, labels)))}</small></div>'
     f'<div class="row">{"".join(responses)}</div></div>'
@@ -211,6 +230,12 @@ def _passage(passage):
   return f'{text(passage[:begin])}\n{gap}\n{text(passage[-end:])}'
 
 
+# In the element: pages without pictures have no rules for them.
+_PICTURE = (
+  'align-self: flex-start; max-width: 100%; image-rendering: pixelated; '
+  'border: 1px solid #e3e7ed'
+)
+_NO_PICTURE = 'border: 1px dashed #b93a32; padding: 18px 10px'
 _STYLE = """
 :root { --ink: #232b36; --soft: #66707f; --line: #e3e7ed; --blue: #2f6fde;
   --right: #1d7f54; --wrong: #b93a32; }

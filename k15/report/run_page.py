@@ -6,8 +6,8 @@
 Several runs are compared on a page of their own (comparison_page.py); the page
 of one, report.html, is in its workdir.  Reads what a run leaves there, in
 whatever state it is: config.json, summary.json, metrics.jsonl,
-trajectories.jsonl, timeline*.jsonl, evaluation_<stage>.jsonl, and the funnels
-of stages.  What is missing is left out.
+trajectories.jsonl, timeline*.jsonl, evaluation_<stage>.jsonl, the funnels of
+stages, and the pictures in images.  What is missing is left out.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from k15.report import comparison_page
 from k15.report import figures
 from k15.report import funnel_chart
 from k15.report import markup
+from k15.report import pictures
 from k15.report import runs
 from k15.report import slot_chart
 from k15.report import stage_charts
@@ -73,6 +74,7 @@ def write_report(workdir: str | os.PathLike) -> str:
     mixture = files.read_json(workdir / f'{stage}_tokens' / 'mixture.json')
     folder |= {stage: mixture} if mixture else {}
   iterations, rl = charts.columns(records, 'rl')
+  stores = pictures.opened([workdir])
   body = [
     _header(name, config, summary, records),
     markup.tiles(_tiles(config, summary, records, scores)),
@@ -82,9 +84,10 @@ def write_report(workdir: str | os.PathLike) -> str:
     *_cleaned_documents(workdir, stages),
     *stage_charts.sections(stages, records, folder, funnels),
     stage_charts.section('Held-out problems', charts.score_charts(scores)),
+    *pictures.sections(stores, stages, all_scores, summary, records),
     markup.section('Rollout', [markup.cards(_slots(workdir))]),
-    _held_out_responses(scores),
-    _training_responses(trained),
+    _held_out_responses(scores, stores),
+    _training_responses(trained, stores),
   ]
   document = markup.document(f'k15: {name}', '\n'.join(body))
   files.replace_file(workdir / 'report.html', document.encode())
@@ -135,6 +138,11 @@ def _tiles(config, summary, records, scores):
     note = f'{len(found)} responses each time'
     tiles.append(markup.tile('Held-out problems', str(problems), note))
   tiles += _part_tiles(summary) + _set_tiles(summary)
+  alike = {s: runs.agreement(summary, s) for s in charts.STAGES}
+  means = {s: 100 * v['agreement'] for s, v in alike.items() if v}
+  if means:
+    note = 'a text and its picture answered alike'
+    tiles.append(markup.tile('Agreement', _arrow(means, ' %'), note))
   times = [record['time'] for record in records if record.get('time')]
   seconds = summary.get('seconds')
   if seconds is None and times:
@@ -197,20 +205,20 @@ def _slots(workdir):
   return cards
 
 
-def _held_out_responses(scores):
+def _held_out_responses(scores, stores):
   """The same problems before and after; one evaluation while RL is going."""
   if len(scores) == len(charts.STAGES):
-    parts = _before_and_after(scores)
+    parts = _before_and_after(scores, stores)
   else:
     parts = [
       part
       for stage, found in scores.items()
-      for part in _by_verdict(found, charts.STAGES[stage])
+      for part in _by_verdict(found, stores, charts.STAGES[stage])
     ]
   return markup.section('Responses to held-out problems', parts, _CHOICE)
 
 
-def _before_and_after(scores):
+def _before_and_after(scores, stores):
   sft, rl = (
     {record.get('problem_id'): record for record in reversed(scores[stage])}
     for stage in charts.STAGES
@@ -231,11 +239,11 @@ def _before_and_after(scores):
         markup.response('after SFT', sft[name], was),
         markup.response('after RL', rl[name], now),
       ]
-      parts.append(markup.sample(sft[name], pair))
+      parts.append(pictures.sample(stores, sft[name], pair))
   return parts
 
 
-def _by_verdict(records, label=''):
+def _by_verdict(records, stores, label=''):
   """Some right and some wrong ones, with what share of all they are."""
   parts = []
   for title, verdict in _VERDICTS.items():
@@ -246,11 +254,11 @@ def _by_verdict(records, label=''):
     for record in charts.spread(chosen, _SHOWN):
       written_by = label or f'iteration {record.get("iteration")}'
       response = markup.response(written_by, record, verdict)
-      parts.append(markup.sample(record, [response]))
+      parts.append(pictures.sample(stores, record, [response]))
   return parts
 
 
-def _training_responses(records):
+def _training_responses(records, stores):
   """Early iterations on the left, late ones on the right."""
   scored = [r for r in records if r.get('reward') is not None]
   iterations = sorted({r.get('iteration', 0) for r in scored})
@@ -262,7 +270,7 @@ def _training_responses(records):
     if period:
       chosen = [r for r in scored if r.get('iteration', 0) in period]
       title = f'{name}: iterations {period[0]} to {period[-1]}'
-      sides.append((title, _by_verdict(chosen)))
+      sides.append((title, _by_verdict(chosen, stores)))
   parts = [markup.columns(sides)] if sides else []
   return markup.section('Responses from training', parts, _SEGMENTS)
 

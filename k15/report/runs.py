@@ -122,6 +122,17 @@ def responses(run: Run, stage: str | None) -> list[Record]:
   ]
 
 
+def agreement(summary: Record, stage: str | None) -> dict[str, float]:
+  """Of texts beside their pictures, after a stage; without intervals.
+
+  Returns:
+    'agreement' and 'agreement_given_text', as far as they are there.
+  """
+  found = summary.get(f'agreement_after_{stage}', {}).get('all', {})
+  names = 'agreement', 'agreement_given_text'
+  return {name: found[name]['value'] for name in names if found.get(name)}
+
+
 def is_finished(config: Record, summary: Record) -> bool:
   """Whether all stages have come to their ends."""
   planned = config.get('stages', ())

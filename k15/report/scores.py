@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from k15.equations import correctness
 from k15.equations import statistics
 from k15.report import charts
 from k15.report import groups
@@ -20,9 +21,16 @@ from k15.report.groups import Group
 from k15.report.runs import Run
 
 _LAST = 5  # iterations
-_MEASURED = {'accuracy': 0, 'tokens': 1}  # place in `problem_means`
+# Of held-out problems: place in `problem_means`, and of those with pictures, of
+# those without, or of all.
+_MEASURED = {
+  'accuracy': (0, None), 'tokens': (1, None),
+  'texts': (0, False), 'pictures': (0, True),
+}  # fmt: skip
+_ALIKE = 'agreement', 'agreement_given_text'
 
-Problems = Mapping[Any, tuple[float, float]]  # (share right, tokens) by problem
+# (share right, tokens, whether it has pictures) by problem
+Problems = Mapping[Any, tuple[float, float, bool]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +76,7 @@ def of_group(found: Group) -> Scores:
   done = [runs_lib.is_finished(run.config, run.summary) for run in found.runs]
   for run, is_done in zip(found.runs, done, strict=True):
     for metric, value in run_scores(run, stage).items():
-      if is_done or metric in _MEASURED or not any(done):
+      if is_done or metric in (*_MEASURED, *_ALIKE) or not any(done):
         values.setdefault(metric, {}).setdefault(run.seed, []).append(value)
   by_seed = {
     metric: {seed: float(np.mean(own)) for seed, own in seeds.items()}
@@ -84,18 +92,23 @@ def run_scores(run: Run, stage: str | None) -> dict[str, float]:
 
   Returns:
     'accuracy' in [0, 1] and 'tokens' on held-out problems, 'reward' and
-    'length' as means of the last 5 iterations of RL, 'minutes', 'iterations'.
+    'length' as means of the last 5 iterations of RL, 'minutes', 'iterations';
+    of a run that sees also 'texts' and 'pictures', in [0, 1] too, and what
+    `runs.agreement` has.
   """
+  found = runs_lib.responses(run, stage)
   values = {
     'accuracy': run.summary.get(f'accuracy_after_{stage}'),
     'tokens': run.summary.get(f'mean_tokens_after_{stage}'),
   }
   # The summary comes at the end of a stage; until then the records tell.
-  if not all(map(_is_number, values.values())):
-    found = runs_lib.responses(run, stage)
-    if found:
-      values['accuracy'] = charts.rights(found).mean()
-      values['tokens'] = charts.lengths(found).mean()
+  if found and not all(map(_is_number, values.values())):
+    values['accuracy'] = charts.rights(found).mean()
+    values['tokens'] = charts.lengths(found).mean()
+  seen = correctness.of_pictures(found)
+  for name in ('texts', 'pictures'):
+    values[name] = seen.get(f'accuracy_{name}')
+  values |= runs_lib.agreement(run.summary, stage)
   for stage in runs_lib.RL_STAGES:
     last = [r for r in run.records if r.get('stage') == stage]
     if last:
@@ -117,13 +130,20 @@ def minutes(run: Run) -> float | None:
 
 
 def problem_means(runs: Sequence[Run], stage: str | None) -> Problems:
-  """Mean verdict and tokens of each held-out problem, over all its samples."""
+  """Mean verdict and tokens of each held-out problem, over all its samples.
+
+  And whether it has pictures.
+  """
   found: dict[Any, list[runs_lib.Record]] = {}
   for run in runs:
     for record in runs_lib.responses(run, stage):
       found.setdefault(problem_key(record), []).append(record)
   return {
-    key: (charts.rights(own).mean(), charts.lengths(own).mean())
+    key: (
+      charts.rights(own).mean(),
+      charts.lengths(own).mean(),
+      bool(own[0].get('images')),
+    )
     for key, own in found.items()
   }
 
@@ -184,8 +204,12 @@ def _interval(a, b, over):
 def _of_problems(scores, metric):
   if metric not in _MEASURED:
     return {}
-  place = _MEASURED[metric]
-  return {key: means[place] for key, means in scores.problems.items()}
+  place, side = _MEASURED[metric]
+  return {
+    key: means[place]
+    for key, means in scores.problems.items()
+    if side in (None, means[2])
+  }
 
 
 def _end(values):

@@ -51,8 +51,14 @@ def sections(
 
 def section(title: str, found: Sequence[charts.Chart], intro: str = '') -> str:
   """Markup of some charts under a title."""
-  cards = [markup.card(n, figures.to_png(f), text) for n, f, text in found]
-  return markup.section(title, [markup.cards(cards)], intro)
+  return markup.section(title, [cards(found)], intro)
+
+
+def cards(found: Sequence[charts.Chart]) -> str:
+  """Markup of some charts, in as many columns as fit."""
+  return markup.cards(
+    [markup.card(n, figures.to_png(f), text) for n, f, text in found]
+  )
 
 
 def way(

@@ -54,6 +54,18 @@ def test_bars_stand_side_by_side():
   assert left.get_x() + left.get_width() <= right.get_x()
 
 
+def test_shares_have_a_panel_each_and_one_legend():
+  panels = {'accuracy': {'a': X / 24, 'b': HOLES}, 'agreement': {'c': X / 24}}
+  figure = figures.shares(X, panels)
+  assert [axes.get_ylabel() for axes in figure.axes] == [*panels]
+  (legend,) = figure.legends
+  assert [text.get_text() for text in legend.get_texts()] == ['a', 'b', 'c']
+  small = figures.small_shares(X, dict.fromkeys('abcde', HOLES))
+  assert [axes.get_title() for axes in small.axes] == [*'abcde', '', '', '']
+  for picture in (figure, small):
+    assert figures.to_png(picture, dpi=20).startswith(b'\x89PNG')
+
+
 def test_nothing_goes_through_pyplot():
   code = (
     'import sys, k15.report.figures;'

@@ -1,6 +1,7 @@
 """What groups came to, by hand."""
 
 import itertools
+import json
 import math
 
 import pytest
@@ -88,11 +89,33 @@ def test_the_samples_of_a_problem_are_averaged_first(tmp_path):
   files.append_jsonl(path, answers)
   (run,) = runs_lib.read([tmp_path / 'a'])
   assert scores_lib.problem_means([run], 'rl') == {
-    ('held_out', 'p0'): (0.5, 20), ('held_out', 'p1'): (1, 5),
+    ('held_out', 'p0'): (0.5, 20, False), ('held_out', 'p1'): (1, 5, False),
   }  # fmt: skip
   # No summary yet: the mean of its responses.
   found = scores_lib.run_scores(run, 'rl')
   assert found['accuracy'] == pytest.approx(2 / 3) and found['tokens'] == 15
+
+
+def test_pictures_and_texts_have_numbers_of_their_own(tmp_path):
+  run_dirs.write(tmp_path / 'a', right=[1, 1, 0, 1])
+  path = tmp_path / 'a' / 'evaluation_rl.jsonl'
+  records = files.read_jsonl(path)
+  for record in records[1:]:
+    record['images'] = ['d']
+  files.replace_jsonl(path, records)
+  alike = dict(agreement=dict(value=0.5), agreement_given_text=None)
+  summary = files.read_json(tmp_path / 'a' / 'summary.json')
+  summary['agreement_after_rl'] = dict(all=alike)
+  (tmp_path / 'a' / 'summary.json').write_text(json.dumps(summary))
+  (group,) = groups_lib.group(runs_lib.read([tmp_path / 'a']))
+  own = scores_lib.of_group(group)
+  assert own.by_seed['agreement'] == {0: 0.5}
+  assert 'agreement_given_text' not in own.by_seed
+  found = {m: scores_lib.estimate(own, m) for m in ('texts', 'pictures')}
+  # Of one text there is no interval; of the pictures 1, 0, 1 there is.
+  assert found['texts'].value == 1 and math.isnan(found['texts'].half_width)
+  assert found['pictures'].value == pytest.approx(2 / 3)
+  assert (found['pictures'].over, found['pictures'].count) == ('problems', 3)
 
 
 def test_differences_are_paired_by_seed(scores):

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ORDER = (
   'config', 'files', 'quiet_imports', 'streams', 'data_types', 'equations',
-  'report', 'rewards', 'vision', 'data', 'curation', 'devices', 'model',
+  'rewards', 'vision', 'report', 'data', 'curation', 'devices', 'model',
   'checkpoints',
   'training', 'rollout', 'serving', 'generation', 'runtime', 'stages',
   'recipe', 'serve', 'serve_reward', 'main',
