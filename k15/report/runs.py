@@ -128,7 +128,7 @@ def agreement(summary: Record, stage: str | None) -> dict[str, float]:
   Returns:
     'agreement' and 'agreement_given_text', as far as they are there.
   """
-  found = summary.get(f'agreement_after_{stage}', {}).get('all', {})
+  found = summary.get(f'agreement_of_pairs_after_{stage}', {}).get('all', {})
   names = 'agreement', 'agreement_given_text'
   return {name: found[name]['value'] for name in names if found.get(name)}
 

@@ -60,7 +60,7 @@ def write(workdir, before='0000', after='1010', text='', every=True):
   files.replace_jsonl(workdir / 'metrics.jsonl', metrics)
   shares = (('sft', 0.25), ('rl', 0.75)) if after else (('sft', 0.25),)
   summary = {
-    f'agreement_after_{stage}': dict(
+    f'agreement_of_pairs_after_{stage}': dict(
       all=dict(pairs=4, agreement=dict(value=v), agreement_given_text=None)
     )
     for stage, v in shares

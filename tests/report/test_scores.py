@@ -105,7 +105,7 @@ def test_pictures_and_texts_have_numbers_of_their_own(tmp_path):
   files.replace_jsonl(path, records)
   alike = dict(agreement=dict(value=0.5), agreement_given_text=None)
   summary = files.read_json(tmp_path / 'a' / 'summary.json')
-  summary['agreement_after_rl'] = dict(all=alike)
+  summary['agreement_of_pairs_after_rl'] = dict(all=alike)
   (tmp_path / 'a' / 'summary.json').write_text(json.dumps(summary))
   (group,) = groups_lib.group(runs_lib.read([tmp_path / 'a']))
   own = scores_lib.of_group(group)
