@@ -46,10 +46,10 @@ def get_config(variant=''):
     log_every=25, packing='first_fit',
   )  # fmt: skip
   config.pretrain_text.update(
-    **shared, steps=400, learning_rate=1e-2, end_learning_rate=3e-3
+    **shared, steps=600, learning_rate=1e-2, end_learning_rate=2e-3
   )
   config.pretrain_tower.update(
-    **shared, steps=700, learning_rate=1e-2, end_learning_rate=2e-3
+    **shared, steps=800, learning_rate=1e-2, end_learning_rate=1e-3
   )
   # At the full rate, what the tower has learnt to show would be lost.
   config.pretrain_joint.update(
@@ -57,11 +57,11 @@ def get_config(variant=''):
     end_learning_rate=1e-3,
   )
   config.sft.update(
-    **shared, num_examples=16000, steps=300, learning_rate=2e-3,
+    **shared, num_examples=24000, steps=1000, learning_rate=5e-3,
     end_learning_rate=3e-4,
   )  # fmt: skip
   config.rl.update(
-    iterations=30, problems_per_iteration=32, group_size=8,
+    iterations=40, problems_per_iteration=32, group_size=8,
     updates_per_iteration=4,
   )  # fmt: skip
   config.rollout.update(
@@ -69,7 +69,7 @@ def get_config(variant=''):
     prefill_batch=32, tokens_per_call=16,
   )  # fmt: skip
   config.optimizer.update(
-    learning_rate=1e-4, muon_embeddings=True, micro_batch_rows=8
+    learning_rate=2e-4, muon_embeddings=True, micro_batch_rows=8
   )
   if variant == 'smoke':
     _smoke(config)
