@@ -18,12 +18,12 @@ import jax
 
 from k15 import files
 from k15.checkpoints import adapters as adapters_lib
-from k15.checkpoints import from_gguf
 from k15.checkpoints import hf
 from k15.checkpoints import hf_config
 from k15.checkpoints import hf_tokenizer
 from k15.checkpoints import tokenizer as tokenizer_lib
 from k15.checkpoints import value_heads
+from k15.checkpoints.gguf import from_gguf
 from k15.config import stages as stages_lib
 from k15.devices import hosts
 from k15.model import policy

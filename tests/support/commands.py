@@ -146,8 +146,8 @@ SHORT = {
     'k15.data.problems', 'gsm8k/train.jsonl', 'math_train.json', 'out.jsonl',
   ),
   'k15.serve': 'tests/serving/test_server.py',
-  'k15.checkpoints.from_gguf': (
-    'tests/checkpoints/test_from_gguf.py::test_the_command'
+  'k15.checkpoints.gguf.from_gguf': (
+    'tests/checkpoints/gguf/test_from_gguf.py::test_the_command'
   ),
   'k15.rewards.service': 'tests/rewards/test_client.py',
   'k15.serve_reward': (

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from k15.checkpoints import gguf_file
 from k15.checkpoints import hf_config
 from k15.checkpoints import hf_rope
+from k15.checkpoints.gguf import gguf_file
 from k15.checkpoints.hf_fields import Fields
 from k15.model import rope
 

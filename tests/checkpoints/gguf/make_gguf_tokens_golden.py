@@ -1,7 +1,7 @@
 """Writes gguf_tokens_golden.json: what llama.cpp makes of texts.
 
 Run where xllamacpp is installed, with SmolLM2's file: python
-tests/checkpoints/make_gguf_tokens_golden.py MODEL.gguf
+tests/checkpoints/gguf/make_gguf_tokens_golden.py MODEL.gguf
 
 transformers reads such files too, but does not take the digits of this
 tokenizer one by one: spaces before a digit become other tokens.

@@ -1,6 +1,6 @@
 """A GGUF file into a directory of the hub's layout, tensor by tensor.
 
-  python -m k15.checkpoints.from_gguf MODEL.gguf DIRECTORY
+  python -m k15.checkpoints.gguf.from_gguf MODEL.gguf DIRECTORY
 
 Where a model is asked for and a file is named, the directory is made beside it,
 once: `MODEL.gguf.hub`.  All that comes after reads the directory.
@@ -22,12 +22,12 @@ import jax
 import numpy as np
 
 from k15 import streams
-from k15.checkpoints import gguf_config
-from k15.checkpoints import gguf_file
-from k15.checkpoints import gguf_tokenizer
 from k15.checkpoints import hf
 from k15.checkpoints import hf_config
 from k15.checkpoints import tensor_files
+from k15.checkpoints.gguf import gguf_config
+from k15.checkpoints.gguf import gguf_file
+from k15.checkpoints.gguf import gguf_tokenizer
 from k15.model import policy
 
 SUFFIX = '.gguf'
@@ -80,7 +80,7 @@ def _replace(path, directory, stamp):
   except OSError as error:
     raise ValueError(
       f'{directory} cannot be written ({error.strerror}): python -m'
-      f' k15.checkpoints.from_gguf {path} DIRECTORY makes one elsewhere'
+      f' k15.checkpoints.gguf.from_gguf {path} DIRECTORY makes one elsewhere'
     ) from None
   finally:
     shutil.rmtree(new, ignore_errors=True)

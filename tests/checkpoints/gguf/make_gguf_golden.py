@@ -2,7 +2,7 @@
 
 And what it writes after a chat, with SmolLM2.  Run where torch, transformers,
 gguf and pytest are installed: PYTHONPATH=tests/support K15_SMOLLM=FOLDER python
-tests/checkpoints/make_gguf_golden.py
+tests/checkpoints/gguf/make_gguf_golden.py
 """
 
 import pathlib

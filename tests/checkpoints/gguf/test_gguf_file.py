@@ -5,8 +5,8 @@ import hf_checkpoints
 import numpy as np
 import pytest
 
-from k15.checkpoints import gguf_file
 from k15.checkpoints import tensor_files
+from k15.checkpoints.gguf import gguf_file
 
 QWEN2 = hf_checkpoints.CASES['qwen2']
 

@@ -19,12 +19,12 @@ import small_checkpoint
 import small_run
 from safetensors.numpy import load_file
 
-from k15.checkpoints import from_gguf
-from k15.checkpoints import gguf_file
 from k15.checkpoints import hf
 from k15.checkpoints import hf_config
 from k15.checkpoints import models
 from k15.checkpoints import stage_inputs
+from k15.checkpoints.gguf import from_gguf
+from k15.checkpoints.gguf import gguf_file
 from k15.checkpoints.hf_tokenizer import HfTokenizer
 from k15.config import resume
 from k15.devices import fingerprints

@@ -15,11 +15,11 @@ import hf_tokenizers
 import pytest
 import tokenizers
 
-from k15.checkpoints import from_gguf
 from k15.checkpoints import models
+from k15.checkpoints.gguf import from_gguf
 from k15.checkpoints.hf_tokenizer import HfTokenizer
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 PACKAGES = pathlib.Path(
   os.environ.get('K15_TOKENIZERS', ROOT / '.cache' / 'tokenizers')
 )
