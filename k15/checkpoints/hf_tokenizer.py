@@ -22,8 +22,10 @@ import tokenizers
 
 from k15.checkpoints import hf_config
 from k15.checkpoints.hf_fields import Fields
+from k15.vision import references
 
 FILE = 'chat_template.jinja'
+_OLDER = 'chat_template.json'  # of a processor of pictures
 # What templates take for today.  The true day would change the prompts of a run
 # that is resumed on the next one, and whatever is kept under their tokens; this
 # is the day that Llama 3's own template falls back to.
@@ -34,7 +36,7 @@ def read(directory: pathlib.Path, settings: Fields) -> jinja2.Template | None:
   """The template of a directory, None if it has none.
 
   Args:
-    directory: of the checkpoint; its file goes before the settings.
+    directory: of the checkpoint; its files go before the settings.
     settings: of tokenizer_config.json.
 
   Raises:
@@ -44,6 +46,8 @@ def read(directory: pathlib.Path, settings: Fields) -> jinja2.Template | None:
   try:
     where, source = str(path), path.read_text(encoding='utf-8')
   except FileNotFoundError:
+    if (directory / _OLDER).is_file():
+      settings = hf_config.read_fields(directory / _OLDER)
     where, source = settings.where, _source(settings)
   except (OSError, ValueError) as error:
     raise ValueError(f'{path} cannot be read: {error}') from None
@@ -187,6 +191,7 @@ class HfTokenizer:
     )
     self._template = read(directory, settings)
     self.has_chat_template = self._template is not None
+    self._in_parts = self.has_chat_template and self._asks_for_parts()
     self.vocab_size = hf_config.read_config(directory).vocab_size
     self._read_ids(directory)
     self._start = _start(self._plain)
@@ -221,6 +226,19 @@ class HfTokenizer:
   def _id_of(self, name):
     text = self._special.get(f'{name}_token')
     return None if text is None else self._plain.token_to_id(text)
+
+  def _asks_for_parts(self):
+    """Whether the template writes no text but that of parts, as SmolVLM's."""
+    text = _QUESTION['content']
+
+    def is_written(content):
+      messages = [_QUESTION | dict(content=content)]
+      try:
+        return text in render(self._template, messages=messages)
+      except ValueError:
+        return False
+
+    return not is_written(text) and is_written(_parts(text))
 
   def _find_turn_end(self):
     """The first special token that the template writes after an answer."""
@@ -277,7 +295,8 @@ class HfTokenizer:
     """Text of the chat template, by default up to where a response begins.
 
     Args:
-      messages: each with 'role' and 'content'.
+      messages: each with 'role' and 'content', in which '<image>' stands for a
+        picture.
       add_generation_prompt: whether the assistant's turn is begun.
       **variables: others the template reads, such as enable_thinking.
 
@@ -286,6 +305,8 @@ class HfTokenizer:
     """
     if self._template is None:
       raise ValueError('the checkpoint has no chat template')
+    if self._in_parts:
+      messages = [{**m, 'content': _parts(m.get('content'))} for m in messages]
     return render(
       self._template,
       messages=list(messages),
@@ -316,6 +337,20 @@ class HfTokenizer:
     behind tokens that are skipped.
     """
     return bool(self._closed) and token not in self._closed
+
+
+def _parts(content):
+  """Texts and pictures of a message, in order; what is no text stays."""
+  if not isinstance(content, str):
+    return content
+  first, *others = content.split(references.MARK)
+  parts = [first] if first or not others else []
+  for text in others:
+    parts += [None, text] if text else [None]
+  return [
+    dict(type='image') if x is None else dict(type='text', text=x)
+    for x in parts
+  ]
 
 
 def _read_tokenizer(path, reads_special_tokens):

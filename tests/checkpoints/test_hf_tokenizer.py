@@ -149,6 +149,37 @@ def test_a_template_may_be_a_file_or_one_of_several(tmp_path):
   assert HfTokenizer(directory).render(QUESTION) == '<|im_end|>'
 
 
+# As SmolVLM's: of a content that is a text it writes nothing.
+PARTS = (
+  "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}"
+  "{% if message['content'][0]['type'] == 'image' %}{{ ':' }}{% else %}"
+  "{{ ': ' }}{% endif %}{% for line in message['content'] %}"
+  "{% if line['type'] == 'text' %}{{ line['text'] }}"
+  "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}"
+  '<|endoftext|>{% endfor %}'
+  "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+  'content, expected',
+  [
+    ('<image>what is it', ':<image>what is it'),
+    ('a <image><image> b<image>', ': a <image><image> b<image>'),
+    ('no picture', ': no picture'),
+    ('', ': '),
+  ],
+)
+def test_a_template_may_ask_for_parts(content, expected, tmp_path):
+  directory = hf_tokenizers.write(tmp_path, template=None)
+  text = json.dumps(dict(chat_template=PARTS))
+  (directory / 'chat_template.json').write_text(text)
+  tokenizer = HfTokenizer(directory)
+  text = tokenizer.render([dict(role='user', content=content)])
+  assert text == f'<|im_start|>User{expected}<|endoftext|>Assistant:'
+  assert tokenizer.turn_end_id == END
+
+
 GENERATION = hf_tokenizers.TEMPLATE.replace(
   "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] }}",
   "{{- '<|im_start|>' + message['role'] + '\\n' }}"
