@@ -22,6 +22,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
 from k15.checkpoints import hf_config
+from k15.checkpoints import hf_towers
 from k15.checkpoints import hf_vision
 from k15.checkpoints import tensor_files
 from k15.model import policy
@@ -58,31 +59,27 @@ class Leaf:
   """Where a parameter is in the files.
 
   Attributes:
-    names: of its tensors: one, or one per layer where layers are stacked.
+    names: of its tensors: one, or one per layer where layers are stacked; where
+      parts of a layer have tensors of their own, all of those.
     shape: of each of them, in the files.
     is_transposed: whether the files hold it the other way round.
-    is_stacked: whether the parameter has a leading axis of layers.
-    parts: matrices that lie above each other in a tensor, and along an axis of
-      their own, behind that of layers, in the parameter; 1: there is none.
+    leading: axes of the parameter in front of those of one part: of layers if
+      they are stacked, and of parts.
+    parts: that lie above each other in a tensor; 1: there is one.
   """
 
   names: tuple[str, ...]
   shape: tuple[int, ...]
   is_transposed: bool
-  is_stacked: bool
+  leading: int
   parts: int = 1
-
-  @property
-  def leading(self) -> int:
-    """Axes of the parameter in front of those of one part of a tensor."""
-    return self.is_stacked + (self.parts > 1)
 
 
 def leaf_of(
   path: Any,
   x: Any,
-  prefixes: tuple[str, str] = hf_vision.OLD,
-  mlp: str = '',
+  prefixes: tuple[str, str] = hf_towers.OLD,
+  kind: str = '',
 ) -> Leaf:
   """The tensors of one parameter.
 
@@ -90,14 +87,15 @@ def leaf_of(
     path: of `jax.tree_util`, from the root of the parameters.
     x: anything with its shape.
     prefixes: of the tensors of text and tower.
-    mlp: of the tower, if there is one.
+    kind: of the tower, see `hf_towers`.
   """
   keys, parts = tuple(entry.key for entry in path), 1
-  if keys[0] == policy.VISION:
+  in_tower = keys[0] == policy.VISION
+  if in_tower:
     keys = keys[1:]
-    parts = hf_vision.PARTS.get(keys[-1], 1)
-    name, is_transposed = hf_vision.tensor_of(keys, mlp)
-    name = prefixes[1] + name
+    parts = hf_towers.PARTS.get(keys[-1], 1)
+    names, is_transposed = hf_towers.tensors_of(keys, kind)
+    names = tuple(prefixes[1] + name for name in names)
   else:
     if keys in OUTER:
       name, is_transposed = OUTER[keys]
@@ -106,15 +104,19 @@ def leaf_of(
       name = 'model.layers.{}.' + name
     if name.startswith('model.'):
       name = prefixes[0] + name.removeprefix('model.')
+    names = (name,)
   is_stacked = keys[0] == 'layers'
-  names = (name,)
-  if '{}' in name:
+  leading = is_stacked + (parts > 1)
+  parts //= len(names)
+  if '{}' in names[0]:
     layers = range(x.shape[0]) if is_stacked else [keys[0].split('_')[1]]
-    names = tuple(name.format(layer) for layer in layers)
-  shape = tuple(x.shape[is_stacked + (parts > 1) :])
+    names = tuple(name.format(layer) for layer in layers for name in names)
+  shape = tuple(x.shape[leading:])
+  if in_tower:
+    shape = hf_towers.shape_of(keys, kind, shape)
   shape = shape[::-1] if is_transposed else shape
   shape = (parts * shape[0], *shape[1:])
-  return Leaf(names, shape, is_transposed, is_stacked, parts)
+  return Leaf(names, shape, is_transposed, leading, parts)
 
 
 def load(
@@ -141,11 +143,10 @@ def load(
   """
   files = tensor_files.Files(directory)
   try:
-    prefixes, mlp = hf_vision.OLD, ''
-    if shape.vision is not None:
-      prefixes, mlp = hf_vision.prefixes_of(files.shapes()), shape.vision.mlp
+    kind = hf_towers.kind_of(shape.vision)
+    prefixes = hf_towers.prefixes_of(files.shapes(), kind)
     leaves = jax.tree_util.tree_map_with_path(
-      functools.partial(leaf_of, prefixes=prefixes, mlp=mlp), layout
+      functools.partial(leaf_of, prefixes=prefixes, kind=kind), layout
     )
     flat = jax.tree.leaves(leaves, is_leaf=lambda x: isinstance(x, Leaf))
     expected = {name: leaf.shape for leaf in flat for name in leaf.names}
@@ -175,24 +176,26 @@ def _check_tied(files, embedding, vocab_size, rows=4096):
 
 
 def _load_leaf(files, like, leaf):
+  shape = like.shape[leaf.leading :]
+  kind = leaf.is_transposed, shape, like.dtype
   if not leaf.leading:
     x = _read(files, leaf.names[0], leaf, like.sharding)
-    x = _finish(leaf.is_transposed, like.dtype, like.sharding)(x)
+    x = _finish(*kind, like.sharding)(x)
     return x.block_until_ready()  # The host lets go of the tensor.
   own = NamedSharding(
     like.sharding.mesh,
     PartitionSpec(*_spec(like.sharding, len(like.shape))[leaf.leading :]),
   )
-  finish = _finish(leaf.is_transposed, like.dtype, own)
+  finish = _finish(*kind, own)
   # Layer by layer into one donated array: joined in the end, all layers would
   # lie on the devices twice.
   stacked = _zeros(like.shape, like.dtype, like.sharding)()
   put = _put_matrix(like.sharding)
-  for i, name in enumerate(leaf.names):
+  places = np.ndindex(*like.shape[: leaf.leading])
+  for name in leaf.names:
     for part in range(leaf.parts):
       matrix = finish(_read(files, name, leaf, own, part))
-      place = (i,) * leaf.is_stacked + (part,) * (leaf.parts > 1)
-      stacked = put(stacked, matrix, np.array(place, np.int32))
+      stacked = put(stacked, matrix, np.array(next(places), np.int32))
       stacked.block_until_ready()
   return stacked
 
@@ -222,15 +225,16 @@ def _read(files, name, leaf, sharding, part=0):
 
 def _spec(sharding, ndim):
   spec = tuple(sharding.spec)
-  return spec + (None,) * (ndim - len(spec))
+  # The axes that a file may lack are behind its own and never split.
+  return (spec + (None,) * (ndim - len(spec)))[:ndim]
 
 
 @functools.cache
-def _finish(is_transposed, dtype, sharding):
+def _finish(is_transposed, shape, dtype, sharding):
   """Turns and casts on the devices: the host needs no copy for it."""
 
   def finish(x):
-    return (x.T if is_transposed else x).astype(dtype)
+    return (x.T if is_transposed else x).reshape(shape).astype(dtype)
 
   return jax.jit(finish, out_shardings=sharding)
 
@@ -363,34 +367,32 @@ def write_weights(
 
 
 def _places(shape, params) -> Iterator:
-  """(tensor name, (parameter, its Leaf, layer)) of all tensors."""
-  prefixes, mlp = hf_vision.OLD, ''
-  if shape.vision is not None:
-    mlp = shape.vision.mlp
-    prefixes = hf_vision.FAMILIES[hf_vision.BY_MLP[mlp]].prefixes
+  """(tensor name, (parameter, its Leaf, place)) of all tensors."""
+  kind = hf_towers.kind_of(shape.vision)
+  prefixes = hf_towers.written(kind)
   for path, x in jax.tree_util.tree_leaves_with_path(params):
-    leaf = leaf_of(path, x, prefixes, mlp)
+    leaf = leaf_of(path, x, prefixes, kind)
     for i, name in enumerate(leaf.names):
       yield name, (x, leaf, i)
 
 
-def gather(x: jax.Array, leaf: Leaf, layer: int, dtype: Any) -> np.ndarray:
-  """One tensor as numpy, turned as the files have it; in every process."""
+def gather(x: jax.Array, leaf: Leaf, place: int, dtype: Any) -> np.ndarray:
+  """The tensor of a place in `leaf.names` as numpy; in every process."""
   # By a jitted function and not by `np.asarray`, which a process can do only of
   # what its own devices hold.
   whole = None
   if isinstance(x.sharding, NamedSharding):
     whole = NamedSharding(x.sharding.mesh, PartitionSpec())
-  kind = leaf.is_stacked, leaf.is_transposed, leaf.shape
+  kind = len(leaf.names), leaf.is_transposed, leaf.leading, leaf.shape
   take = _take(*kind, dtype, whole)
-  return np.asarray(take(x, np.int32(layer)))
+  return np.asarray(take(x, np.int32(place)))
 
 
 @functools.cache
-def _take(is_stacked, is_transposed, shape, dtype, sharding):
-  def take(x, layer):
-    if is_stacked:
-      x = jax.lax.dynamic_index_in_dim(x, layer, 0, keepdims=False)
+def _take(count, is_transposed, leading, shape, dtype, sharding):
+  def take(x, place):
+    x = x.reshape(count, -1, *x.shape[leading:])
+    x = jax.lax.dynamic_index_in_dim(x, place, 0, keepdims=False)
     x = x.swapaxes(-1, -2) if is_transposed else x
     return x.reshape(shape).astype(dtype)
 

@@ -1,8 +1,8 @@
 """config.json and generation_config.json of the Hugging Face layout.
 
-Qwen2 and 2.5, Qwen3 and Llama 3.x, and with `hf_vision` Qwen2-VL, 2.5-VL and
-3-VL, are read into a `PolicyConfig` and written from one.  Whatever `policy`
-would compute differently is refused by name.
+Qwen2 and 2.5, Qwen3 and Llama 3.x, and with `hf_vision` Qwen2-VL, 2.5-VL, 3-VL
+and SmolVLM, are read into a `PolicyConfig` and written from one.  Whatever
+`policy` would compute differently is refused by name.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import json
 import pathlib
 from typing import Any
 
+from k15.checkpoints import hf_idefics
 from k15.checkpoints import hf_rope
 from k15.checkpoints import hf_vision
 from k15.checkpoints.hf_fields import Fields
@@ -22,10 +23,7 @@ ARCHITECTURES = {
   'Qwen3ForCausalLM': ('qwen3', False, True),
   'LlamaForCausalLM': ('llama', False, False),
 }
-_KINDS = ARCHITECTURES | {
-  name: (family.model_type, family.qkv_bias, family.qk_norm)
-  for name, family in hf_vision.FAMILIES.items()
-}
+_KINDS = ARCHITECTURES | hf_vision.KINDS
 # Key of config.json -> field of PolicyConfig.
 SIZES = {
   'vocab_size': 'vocab_size',
@@ -96,6 +94,8 @@ def read_config(directory: str | pathlib.Path) -> policy.PolicyConfig:
   if shape.vision is None:
     return shape
   _, vision = hf_vision.processor_of(_processor(directory), shape.vision)
+  if not vision.merger_mlp:
+    vision = hf_idefics.with_marks(vision, directory)
   return dataclasses.replace(shape, vision=vision)
 
 
@@ -125,8 +125,8 @@ def _processor(directory):
 def shape_of(config: Fields) -> policy.PolicyConfig:
   """The same of what config.json holds, wherever it comes from."""
   name, whole = _architecture(config), config
-  if name in hf_vision.FAMILIES:
-    text = hf_vision.text_of(config)
+  if name in hf_vision.KINDS:
+    text = hf_vision.text_of(config, name)
     config = hf_vision.plain_rope(text)
   _, qkv_bias, qk_norm = _KINDS[name]
   for key, allowed in REFUSED_UNLESS.items():
@@ -139,7 +139,7 @@ def shape_of(config: Fields) -> policy.PolicyConfig:
   # Qwen3, and d_model over the number of heads in the others.
   sizes |= _heads(config, sizes, 128 if qk_norm else None)
   sees = {}
-  if name in hf_vision.FAMILIES:
+  if name in hf_vision.KINDS:
     sees = hf_vision.read(whole, text, name, sizes)
   return policy.PolicyConfig(
     **sizes,
@@ -278,9 +278,12 @@ def to_json(
 
 def _check_sight(again, shape):
   """Whether what is written is read as what it was."""
-  stats = dict(mean=shape.vision.mean, std=shape.vision.std)
+  elsewhere = ['mean', 'std']
+  if not shape.vision.merger_mlp:
+    elsewhere += ['start_ids', 'end_ids']
+  others = {field: getattr(shape.vision, field) for field in elsewhere}
   again = dataclasses.replace(
-    again, vision=dataclasses.replace(again.vision, **stats)
+    again, vision=dataclasses.replace(again.vision, **others)
   )
   for field in ('vision', 'mrope_section', 'mrope_interleaved', 'banned_ids',
                 'qkv_bias', 'qk_norm'):  # fmt: skip

@@ -1,8 +1,9 @@
-"""Vision-language models of the Hugging Face layout: what is theirs alone.
+"""Vision-language models of the Hugging Face layout: config and processor.
 
-Qwen3-VL, Qwen2.5-VL and Qwen2-VL: the tower's fields of config.json, the names
-of its tensors, and the settings of its processor.  config.json is flat on the
-hub for Qwen2 and 2.5, the text's fields at the top; newer files have them in
+The tower's fields of config.json and the settings of its processor: those of
+Qwen3-VL, Qwen2.5-VL and Qwen2-VL are here, those of SmolVLM and Idefics3 in
+`hf_idefics`, names of tensors in `hf_towers`.  config.json is flat on the hub
+for Qwen2 and 2.5, the text's fields at the top; newer files have them in
 `text_config`.  Both are read.  Whatever `k15.model.tower` would compute
 otherwise is refused by name.
 """
@@ -12,6 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from k15.checkpoints import hf_idefics
 from k15.checkpoints.hf_fields import Fields
 from k15.model import tower
 from k15.vision.images import Processor
@@ -28,7 +30,6 @@ class Family:
     act: the same as config.json names it.
     interleaved: how M-RoPE mixes time, rows and columns.
     is_nested: whether config.json is written with a `text_config`.
-    prefixes: of the tensors of text and tower, as they are written.
     defaults: of the tower's fields that files of the hub leave out.
     mean, std: of pixels, where no processor says.
   """
@@ -41,7 +42,6 @@ class Family:
   act: str
   interleaved: bool
   is_nested: bool
-  prefixes: tuple[str, str]
   defaults: Mapping[str, Any]
   mean: tuple[float, ...]
   std: tuple[float, ...]
@@ -52,7 +52,6 @@ _CLIP = (
   (0.48145466, 0.4578275, 0.40821073),
   (0.26862954, 0.26130258, 0.27577711),
 )
-NEW, OLD = ('model.language_model.', 'model.visual.'), ('model.', 'visual.')
 _OLD_SIZES = dict(
   depth=32, num_heads=16, patch_size=14, spatial_merge_size=2,
   temporal_patch_size=2,
@@ -60,10 +59,10 @@ _OLD_SIZES = dict(
 FAMILIES = {
   'Qwen3VLForConditionalGeneration': Family(
     'qwen3_vl', False, True, 'layer', 'gelu_tanh', 'gelu_pytorch_tanh',
-    True, True, NEW, {}, _HALF, _HALF,
+    True, True, {}, _HALF, _HALF,
   ),
   'Qwen2_5_VLForConditionalGeneration': Family(
-    'qwen2_5_vl', True, False, 'rms', 'swiglu', 'silu', False, False, OLD,
+    'qwen2_5_vl', True, False, 'rms', 'swiglu', 'silu', False, False,
     # But no width: that of the class is another than any model's.
     _OLD_SIZES
     | dict(
@@ -74,19 +73,25 @@ FAMILIES = {
   ),
   'Qwen2VLForConditionalGeneration': Family(
     'qwen2_vl', True, False, 'layer', 'quick_gelu', 'quick_gelu', False, False,
-    OLD, _OLD_SIZES | dict(mlp_ratio=4), *_CLIP,
+    _OLD_SIZES | dict(mlp_ratio=4), *_CLIP,
   ),
 }  # fmt: skip
 BY_MLP = {family.mlp: name for name, family in FAMILIES.items()}
-# Field of config.json -> field of VisionConfig; -1: there is no such token.
-_TOKENS = {
-  'image_token_id': 'image_id',
-  'video_token_id': 'video_id',
-  'vision_start_token_id': 'start_id',
-  'vision_end_token_id': 'end_id',
+# Architecture -> (model_type, has QKV bias, has QK-norm), as in `hf_config`.
+KINDS = {
+  name: (family.model_type, family.qkv_bias, family.qk_norm)
+  for name, family in FAMILIES.items()
+} | {name: (kind, False, False) for name, kind in hf_idefics.TYPES.items()}
+# Field of config.json -> field of VisionConfig.
+_TOKENS = {'image_token_id': 'image_id', 'video_token_id': 'video_id'}
+_AROUND = {
+  'vision_start_token_id': 'start_ids',
+  'vision_end_token_id': 'end_ids',
 }
+_TIES = 'tie_word_embeddings'
 _MROPE = ('mrope_section', 'mrope_interleaved')
 PROCESSOR = 'preprocessor_config.json'
+_STEPS = ('do_resize', 'do_rescale', 'do_normalize')
 # Copied beside the tokenizer; the second one is transformers 5's.
 PROCESSOR_FILES = (
   PROCESSOR, 'processor_config.json', 'video_preprocessor_config.json',
@@ -94,18 +99,25 @@ PROCESSOR_FILES = (
 )  # fmt: skip
 
 
-def text_of(config: Fields) -> Fields:
-  """The fields of the text, wherever config.json has them."""
+def text_of(config: Fields, name: str = '') -> Fields:
+  """The fields of the text, wherever config.json has them.
+
+  Args:
+    config: all of config.json.
+    name: of the architecture, if it matters whether embeddings are tied.
+  """
   values = {
     key: value
     for key, value in config.values.items()
     if key not in ('text_config', 'vision_config')
   }
   own = config.group('text_config').values
-  ties = [x.get('tie_word_embeddings') for x in (values, own)]
+  ties = [x.get(_TIES) for x in (values, own)]
   values |= {key: value for key, value in own.items() if value is not None}
-  if any(ties):  # Older files say so in one of the two.
-    values['tie_word_embeddings'] = True
+  if name in hf_idefics.TYPES:  # Whose class asks the first.
+    values[_TIES] = ties[0]
+  elif any(ties):  # Older files say so in one of the two.
+    values[_TIES] = True
   return Fields(config.where, values)
 
 
@@ -139,10 +151,11 @@ def read(
     ValueError: a setting that `tower` or `rope` does not compute, or a field
       that is missing or of a wrong type.
   """
-  family = FAMILIES[name]
   if 'vision_config' not in config.values:
     raise config.refuse('vision_config', f'a JSON object, as {name} has it')
-  own = config.group('vision_config')
+  if name in hf_idefics.TYPES:
+    return hf_idefics.read(config, text, sizes)
+  family, own = FAMILIES[name], config.group('vision_config')
   wide = sizes['num_heads'] * sizes['head_dim']
   if family.qkv_bias and wide != sizes['d_model']:
     raise text.refuse(
@@ -157,6 +170,9 @@ def read(
       'image_token_id', f'a token below vocab_size = {sizes["vocab_size"]}'
     )
   shape = dict(norm=family.norm, mlp=family.mlp, **ids)
+  for key, field in _AROUND.items():
+    found = config.id(key)
+    shape[field] = () if found is None else (found,)
   shape |= _tower(own, family, sizes)
   return dict(
     vision=tower.VisionConfig(mean=family.mean, std=family.std, **shape),
@@ -265,6 +281,8 @@ def to_json(shape: Any, text: dict[str, Any]) -> dict[str, Any]:
     shape: a `PolicyConfig` with vision.
     text: what it would be without.
   """
+  if not shape.vision.merger_mlp:
+    return hf_idefics.to_json(shape, text)
   v, name = shape.vision, BY_MLP[shape.vision.mlp]
   family = FAMILIES[name]
   settings = dict(text['rope_scaling'] or dict(rope_type='default'))
@@ -299,6 +317,8 @@ def to_json(shape: Any, text: dict[str, Any]) -> dict[str, Any]:
       deepstack_visual_indexes=list(v.deepstack),
     )
   tokens = {key: getattr(v, field) for key, field in _TOKENS.items()}
+  for key, field in _AROUND.items():
+    tokens[key] = next(iter(getattr(v, field)), -1)
   whole = dict(architectures=[name], model_type=family.model_type)
   if not family.is_nested:
     return text | whole | dict(vision_config=own) | tokens
@@ -320,33 +340,42 @@ def processor_of(
   Raises:
     ValueError: a setting that `k15.vision.images` does not do.
   """
-  same = {
-    'patch_size': vision.patch_size,
-    'merge_size': vision.merge_size,
-    'temporal_patch_size': vision.temporal_size,
-    'resample': 3,  # Pillow's BICUBIC
-    'do_resize': True,
-    'do_rescale': True,
-    'do_normalize': True,
-  }
-  for key, expected in same.items():
-    if fields.values.get(key) not in (None, expected):
-      raise fields.refuse(key, str(expected))
+  _refuse_others(fields, dict.fromkeys(_STEPS, True))
   factor = fields.positive('rescale_factor', 1 / 255)
   if not math.isclose(factor, 1 / 255):
     raise fields.refuse('rescale_factor', '1 / 255')
+  stats = {
+    key: _three(fields, f'image_{key}', getattr(vision, key))
+    for key in ('mean', 'std')
+  }
+  make = _blocks if vision.merger_mlp else hf_idefics.processor_of
+  return make(fields, vision), dataclasses.replace(vision, **stats)
+
+
+def _blocks(fields, vision):
+  """The Qwens' processor."""
+  _refuse_others(
+    fields,
+    {
+      'patch_size': vision.patch_size,
+      'merge_size': vision.merge_size,
+      'temporal_patch_size': vision.temporal_size,
+      'resample': 3,  # Pillow's BICUBIC
+    },
+  )
   # Counts of pixels, whatever they are called.
   size = fields.group('size')
   least = fields.size('min_pixels', size.size('shortest_edge', 3136))
   most = fields.size('max_pixels', size.size('longest_edge', 12845056))
   if most < least:
     raise fields.refuse('max_pixels', f'no less than min_pixels = {least}')
-  stats = {
-    key: _three(fields, f'image_{key}', getattr(vision, key))
-    for key in ('mean', 'std')
-  }
-  processor = Processor(vision.patch_size, vision.merge_size, least, most)
-  return processor, dataclasses.replace(vision, **stats)
+  return Processor(vision.patch_size, vision.merge_size, least, most)
+
+
+def _refuse_others(fields, same):
+  for key, expected in same.items():
+    if fields.values.get(key) not in (None, expected):
+      raise fields.refuse(key, str(expected))
 
 
 def _three(fields, key, default):
@@ -367,82 +396,18 @@ def processor_json(
   vision: tower.VisionConfig, processor: Processor
 ) -> dict[str, Any]:
   """Contents of preprocessor_config.json."""
-  p = processor
-  return dict(
-    image_processor_type='Qwen2VLImageProcessor',
-    patch_size=p.patch_size, merge_size=p.merge_size,
-    temporal_patch_size=vision.temporal_size,
-    size=dict(shortest_edge=p.min_pixels, longest_edge=p.max_pixels),
-    image_mean=list(vision.mean), image_std=list(vision.std), resample=3,
-    do_resize=True, do_rescale=True, do_normalize=True, rescale_factor=1 / 255,
+  if vision.merger_mlp:
+    own = dict(
+      image_processor_type='Qwen2VLImageProcessor', resample=3,
+      patch_size=processor.patch_size, merge_size=processor.merge_size,
+      temporal_patch_size=vision.temporal_size,
+      size=dict(
+        shortest_edge=processor.min_pixels, longest_edge=processor.max_pixels
+      ),
+    )  # fmt: skip
+  else:
+    own = hf_idefics.processor_json(processor)
+  return own | dict.fromkeys(_STEPS, True) | dict(
+    image_mean=list(vision.mean), image_std=list(vision.std),
+    rescale_factor=1 / 255,
   )  # fmt: skip
-
-
-# -- Names of tensors: parameter -> (tensor, transposed), as in `hf` -----------
-
-# Last entry of a parameter's path -> matrices above each other in its tensor.
-PARTS = {'qkv': 3, 'qkv_bias': 3}
-_OUTER = {
-  ('patch',): ('patch_embed.proj.weight', False),
-  ('patch_bias',): ('patch_embed.proj.bias', False),
-  ('places',): ('pos_embed.weight', False),
-}
-_BLOCK = {
-  ('qkv',): ('attn.qkv.weight', True),
-  ('qkv_bias',): ('attn.qkv.bias', False),
-  ('proj',): ('attn.proj.weight', True),
-  ('proj_bias',): ('attn.proj.bias', False),
-  **{
-    (norm, part): (f'{norm}.{theirs}', False)
-    for norm in ('norm1', 'norm2')
-    for part, theirs in (('scale', 'weight'), ('bias', 'bias'))
-  },
-}
-# Of an MLP's matrices in a block, of a merger's norm and of its matrices.
-_FC = dict(up_proj='linear_fc1', down_proj='linear_fc2')
-_GATED = {f'{x}_proj': f'{x}_proj' for x in ('gate', 'up', 'down')}
-_SEQUENCE = 'ln_q', dict(up_proj='mlp.0', down_proj='mlp.2')
-_LINEAR = {
-  'gelu_tanh': (_FC, 'norm', _FC),
-  'swiglu': (_GATED, *_SEQUENCE),
-  'quick_gelu': (dict(up_proj='fc1', down_proj='fc2'), *_SEQUENCE),
-}
-
-
-def tensor_of(keys: tuple[str, ...], mlp: str) -> tuple[str, bool]:
-  """The tensor of a parameter, behind the tower's prefix, and if it is turned.
-
-  Args:
-    keys: path of the parameter in the tower's.
-    mlp: of the `VisionConfig`.
-
-  Returns:
-    Its name, with '{}' for the number of a block.
-  """
-  block, norm, merger = _LINEAR[mlp]
-  if keys in _OUTER:
-    return _OUTER[keys]
-  first, rest = keys[0], keys[1:]
-  if first == 'merger' or first.startswith('deep_'):
-    where = 'merger'
-    if first != 'merger':
-      where = f'deepstack_merger_list.{first.removeprefix("deep_")}'
-    if rest[0] == 'norm':
-      end = 'weight' if rest[1] == 'scale' else 'bias'
-      return f'{where}.{norm}.{end}', False
-    return _linear(f'{where}.', merger, rest[0])
-  if rest in _BLOCK:
-    end, is_transposed = _BLOCK[rest]
-    return 'blocks.{}.' + end, is_transposed
-  return _linear('blocks.{}.mlp.', block, rest[0])
-
-
-def _linear(prefix, names, key):
-  if key.endswith('_bias'):
-    return f'{prefix}{names[key.removesuffix("_bias")]}.bias', False
-  return f'{prefix}{names[key]}.weight', True
-
-
-def prefixes_of(names: Any) -> tuple[str, str]:
-  """Prefixes of text and tower in files with these tensors."""
-  return NEW if any(name.startswith(NEW[1]) for name in names) else OLD

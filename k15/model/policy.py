@@ -140,7 +140,8 @@ def forward(
   """
   marks, seen = Marks(segment_ids, prompt_ids), None
   if images is not None:
-    marks = marks._replace(rotary=images.positions)
+    if shape.mrope_section:
+      marks = marks._replace(rotary=images.positions)
     features = encode(shape, params, images) if features is None else features
     seen = _at_tokens(features, images.index)
   return Decoder(shape).apply(

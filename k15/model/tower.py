@@ -1,11 +1,11 @@
 """The tower: patches of pictures in, features of the policy's width out.
 
-One definition, of which the towers of Qwen2-VL, 2.5-VL and 3-VL and of Kimi-VL
-are configurations: patches are embedded, turned by their rows and columns (2D
-RoPE) and mixed by Transformer blocks without causality; a merger makes one
-feature of merge x merge patches.  Pictures of a row lie behind each other, and
-segment ids keep them apart, as do windows within a picture where a block has
-them.
+One definition, of which the towers of Qwen2-VL, 2.5-VL and 3-VL, of Kimi-VL and
+of SmolVLM are configurations: patches are embedded, turned by their rows and
+columns (2D RoPE) or not, and mixed by Transformer blocks without causality; a
+merger makes one feature of merge x merge patches.  Pictures of a row lie behind
+each other, and segment ids keep them apart, as do windows within a picture
+where a block has them.
 
 Axes: B rows, N patches a row has room for, M = N / merge^2 features, D width of
 the tower, F of its MLP, H heads, h head width, E width of the policy.
@@ -41,7 +41,7 @@ class VisionConfig:
 
   Attributes:
     num_layers: blocks.
-    width: D; heads of it are divisible by 4, for rows and columns.
+    width: D; heads that are turned are divisible by 4, for rows and columns.
     num_heads: H.
     d_ff: F.
     patch_size: p, pixels of a patch's side.
@@ -51,6 +51,7 @@ class VisionConfig:
     mlp: one of MLPS; 'swiglu' has a gate.
     grid: side of a learned table of positions, read between its points; patches
       then have a bias too.  0: 2D RoPE alone says where a patch is.
+    rotates: whether 2D RoPE turns heads; otherwise the table alone says it.
     between: how: 'bilinear', the table's corners on the picture's (Qwen3-VL),
       or 'bicubic', its edges on the picture's (MoonViT, arXiv 2504.07491).
     alternates: whether columns and rows take turns in the frequencies of 2D
@@ -60,11 +61,13 @@ class VisionConfig:
     deepstack: blocks behind which a merger of their own feeds the first layers
       of the policy, one each (DeepStack, arXiv 2406.04334).
     final_norm: whether there is one behind the blocks, before the merger's.
+    merger_mlp: whether a merger is a norm and an MLP; otherwise it is one
+      matrix without a bias (Idefics3, arXiv 2408.12637, section 3.2).
     eps: of all norms.
     mean, std: of red, green and blue in [0, 1], by which pixels are normalized.
     image_id: the token for which features stand.
     video_id: another placeholder of the tokenizer, never fed; -1: none.
-    start_id, end_id: tokens around a picture; -1: none.
+    start_ids, end_ids: tokens in front of a picture and behind it.
   """
 
   num_layers: int
@@ -78,15 +81,17 @@ class VisionConfig:
   mlp: str
   image_id: int
   video_id: int = -1
-  start_id: int = -1
-  end_id: int = -1
+  start_ids: tuple[int, ...] = ()
+  end_ids: tuple[int, ...] = ()
   grid: int = 0
+  rotates: bool = True
   between: str = 'bilinear'
   alternates: bool = False
   window: int = 0
   full_layers: tuple[int, ...] = ()
   deepstack: tuple[int, ...] = ()
   final_norm: bool = False
+  merger_mlp: bool = True
   eps: float = 1e-6
   mean: tuple[float, ...] = (0.5, 0.5, 0.5)
   std: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -266,15 +271,8 @@ class Block(nn.Module):
       .reshape(B, N, v.num_heads, h)
       for i in range(3)
     )  # fmt: skip
-    # Half of the frequencies count rows, and the same ones count columns.
-    frequencies = rope.base_frequencies(h // 2, THETA)
-    if v.alternates:
-      frequencies, axes = np.repeat(frequencies, 2), np.tile([1, 0], h // 4)
-    else:
-      frequencies, axes = np.tile(frequencies, 2), np.repeat([0, 1], h // 4)
-    query, key = (
-      rope.rotate(y, places, frequencies, axes=axes) for y in (query, key)
-    )
+    if v.rotates:
+      query, key = (_turned(v, y, places) for y in (query, key))
     out = attention_lib.attend(
       query.transpose(0, 2, 1, 3)[:, :, None],
       key.transpose(0, 2, 3, 1),
@@ -297,6 +295,10 @@ class Merger(nn.Module):
   def __call__(self, x):
     c, v = self.shape, self.shape.vision
     joined = v.merge_size**2 * v.width
+    if not v.merger_mlp:
+      x = x.reshape(len(x), -1, joined)
+      axes = ('mlp', 'embed')
+      return _linear(self, 'down_proj', x, c.d_model, axes, use_bias=False)
     if self.joins_first:
       x = x.reshape(len(x), -1, joined)
     x = _norm(c, 'norm')(x).reshape(len(x), -1, joined)
@@ -327,7 +329,19 @@ def _norm(c, name):
   return kind(c.vision.eps, c.param_dtype, name=name)
 
 
-def _linear(module, name, x, width, axes):
+def _turned(v, x, places):
+  """Heads [B, N, H, h] by 2D RoPE."""
+  h = x.shape[-1]
+  # Half of the frequencies count rows, and the same ones count columns.
+  frequencies = rope.base_frequencies(h // 2, THETA)
+  if v.alternates:
+    frequencies, axes = np.repeat(frequencies, 2), np.tile([1, 0], h // 4)
+  else:
+    frequencies, axes = np.tile(frequencies, 2), np.repeat([0, 1], h // 4)
+  return rope.rotate(x, places, frequencies, axes=axes)
+
+
+def _linear(module, name, x, width, axes, use_bias=True):
   """x @ kernel + bias."""
   c = module.shape
   kernel = module.param(
@@ -336,8 +350,10 @@ def _linear(module, name, x, width, axes):
     (x.shape[-1], width),
     jnp.dtype(c.param_dtype),
   )
-  bias = _vector(module, f'{name}_bias', width, axes[1])
-  return layers.matmul(x, kernel.astype(x.dtype)) + bias.astype(x.dtype)
+  y = layers.matmul(x, kernel.astype(x.dtype))
+  if not use_bias:
+    return y
+  return y + _vector(module, f'{name}_bias', width, axes[1]).astype(x.dtype)
 
 
 def _vector(module, name, width, axis, start=nn.initializers.zeros):

@@ -232,7 +232,7 @@ class SlotDecoder:
     """How far behind its column the last token of each prompt is rotated."""
     if self.config.vision is None:
       return None
-    if images is None:
+    if images is None or not self.config.mrope_section:
       return jnp.zeros_like(last)
     # Of a text all three positions are equal.
     rotary = images.positions[:, :, 0]

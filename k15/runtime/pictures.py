@@ -89,8 +89,8 @@ def sight_of(config: Any, shape: policy.PolicyConfig) -> Sight | None:
     processor=processor,
     image_id=vision.image_id,
     patch_buckets=buckets,
-    start_id=vision.start_id,
-    end_id=vision.end_id,
+    start_ids=vision.start_ids,
+    end_ids=vision.end_ids,
     banned_ids=shape.banned_ids,
     cache_bytes=v.cache_bytes,
   )

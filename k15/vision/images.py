@@ -3,8 +3,10 @@
 The rules are those of Qwen2-VL's processor (transformers,
 image_processing_pil_qwen2_vl.py), which Qwen2.5-VL and Qwen3-VL share: a
 picture is resized so that whole blocks of merge x merge patches cover it, and
-its patches come block by block.  They stay bytes; the tower normalizes them, so
-that a batch holds a quarter of what float32 would take, and no frame twice.
+its patches come block by block.  Or every picture becomes one square, as with
+Idefics3's (image_processing_pil_idefics3.py).  Patches stay bytes; the tower
+normalizes them, so that a batch holds a quarter of what float32 would take, and
+no frame twice.
 
 Axes: h, w pixels of a picture; n patches, each of 3 p p numbers (channel, row,
 column), p pixels wide.
@@ -40,12 +42,17 @@ class Processor:
     patch_size: p, pixels of a patch's side.
     merge_size: patches of a block's side; a block makes one token.
     min_pixels, max_pixels: of a picture once it is resized.
+    square: pixels of the side of a square that every picture becomes, by
+      Lanczos and not by a bicubic filter; 0: its shape is kept.
+    longest: pixels of its longer side before it becomes that square.
   """
 
   patch_size: int
   merge_size: int
   min_pixels: int
   max_pixels: int
+  square: int = 0
+  longest: int = 0
 
   @property
   def block(self) -> int:
@@ -130,6 +137,8 @@ def resized_size(
       f'a picture of {height} x {width} pixels: one side is over'
       f' {MOST_ASPECT} times the other'
     )
+  if processor.square:
+    return processor.square, processor.square
   block = processor.block
   least, most = processor.min_pixels, processor.max_pixels
   sides = [round(side / block) * block for side in (height, width)]
@@ -170,16 +179,34 @@ def patches(
     uint8 [n, 3 p p], and the rows and columns of patches.
   """
   height, width = resized_size(processor, *_size(pixels))
-  if (height, width) != pixels.shape[:2]:
-    image = Image.fromarray(pixels)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(image)
+  by = Image.Resampling.BICUBIC
+  if processor.square:
+    by = Image.Resampling.LANCZOS
+    pixels = _resized(pixels, *_even(processor.longest, *pixels.shape[:2]), by)
+  pixels = _resized(pixels, height, width, by)
   p, m = processor.patch_size, processor.merge_size
   rows, columns = height // p, width // p
+  pixels = pixels[: rows * p, : columns * p]  # A square may have some over.
   cut = pixels.reshape(rows // m, m, p, columns // m, m, p, 3)
   # Block row, block column, row and column in it; channel, pixels.
   cut = cut.transpose(0, 3, 1, 4, 6, 2, 5)
   return cut.reshape(rows * columns, 3 * p * p), (rows, columns)
+
+
+def _resized(pixels, height, width, by):
+  if (height, width) == pixels.shape[:2]:
+    return pixels
+  return np.asarray(Image.fromarray(pixels).resize((width, height), by))
+
+
+def _even(longest, height, width):
+  """Sides of which the longer one is `longest`, and the other one is even."""
+  aspect = width / height
+  if width >= height:
+    other = int(longest / aspect)
+    return max(other + other % 2, 1), longest
+  other = int(longest * aspect)
+  return longest, max(other + other % 2, 1)
 
 
 def feature_key(processor: Processor, image_digest: str) -> str:

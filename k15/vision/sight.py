@@ -24,7 +24,7 @@ class Sight:
   Attributes:
     processor: how pixels become patches.
     image_id: the token for which features stand.
-    start_id, end_id: tokens around a picture; -1: none.
+    start_ids, end_ids: tokens in front of a picture and behind it.
     banned_ids: placeholders, which no response has.
     patch_buckets: patches that are computed for a context, ascending; one with
       more than the last is refused.
@@ -34,8 +34,8 @@ class Sight:
   processor: images_lib.Processor
   image_id: int
   patch_buckets: tuple[int, ...]
-  start_id: int = -1
-  end_id: int = -1
+  start_ids: tuple[int, ...] = ()
+  end_ids: tuple[int, ...] = ()
   banned_ids: tuple[int, ...] = ()
   cache_bytes: int = 64 << 20
 
@@ -94,7 +94,7 @@ class Sight:
         f'{len(others)} {references.MARK} in a prompt, and {len(images)}'
         ' pictures'
       )
-    marks = [i for i in (self.start_id, self.image_id, self.end_id) if i >= 0]
+    marks = [*self.start_ids, self.image_id, *self.end_ids]
     parts = [begin(first)]
     for other in others:
       parts += [marks, go_on(other)]

@@ -15,6 +15,9 @@ import numpy as np
 import torch
 import transformers
 import vlm_checkpoints
+from transformers.models.idefics3.image_processing_pil_idefics3 import (
+  Idefics3ImageProcessorPil,
+)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
   Qwen2VLImageProcessorPil,
 )
@@ -26,27 +29,20 @@ EXPORTED = HERE.with_name('hf_vision_exported.json')
 
 def reference(directory, config, exported=None):
   """Arrays of the golden file, for one checkpoint."""
-  processor = Qwen2VLImageProcessorPil.from_pretrained(directory)
+  is_square = vlm_checkpoints.is_square(config)
+  kind = Idefics3ImageProcessorPil if is_square else Qwen2VLImageProcessorPil
+  processor = kind.from_pretrained(directory)
   seen = processor(images=vlm_checkpoints.pictures(config), return_tensors='pt')
   if exported is not None:
     (directory / 'config.json').write_text(json.dumps(exported))
   model = transformers.AutoModelForImageTextToText.from_pretrained(
     directory, dtype=torch.float32, attn_implementation='eager'
   ).eval()
-  tokens = torch.tensor(vlm_checkpoints.prompt()[None].astype(np.int64))
-  kinds = (tokens == vlm_checkpoints.IMAGE).int()
-  grids = seen['image_grid_thw']
+  tokens = vlm_checkpoints.prompt(config)[None].astype(np.int64)
+  tokens = torch.tensor(tokens)
+  of = of_a_square if is_square else of_a_grid
   with torch.no_grad():
-    tower = model.model.visual(
-      seen['pixel_values'], grid_thw=grids, return_dict=True
-    )
-    positions, delta = model.model.get_rope_index(
-      tokens, mm_token_type_ids=kinds, image_grid_thw=grids
-    )
-    given = dict(
-      pixel_values=seen['pixel_values'], image_grid_thw=grids,
-      mm_token_type_ids=kinds,
-    )  # fmt: skip
+    found, given = of(model, tokens, seen)
     logits = model(input_ids=tokens, **given).logits[0].numpy()
     new = vlm_checkpoints.NEW
     # Placeholders are never sampled: k15 bans them in the logits.
@@ -54,8 +50,41 @@ def reference(directory, config, exported=None):
     out = model.generate(
       input_ids=tokens, attention_mask=torch.ones_like(tokens),
       max_new_tokens=new, min_new_tokens=new, do_sample=False,
-      eos_token_id=None, pad_token_id=0, bad_words_ids=banned, **given,
+      eos_token_id=None, pad_token_id=0,
+      bad_words_ids=banned[:1] if is_square else banned, **given,
     )  # fmt: skip
+  return found | dict(
+    # Of a square, those behind the first picture are enough.
+    logits=logits[-16:] if is_square else logits,
+    tokens=out[0, len(logits) :].numpy().astype(np.int32),
+  )
+
+
+def of_a_square(model, tokens, seen):
+  """Of SmolVLM: what is golden of the tower, and what the model is given."""
+  given = {key: seen[key] for key in ('pixel_values', 'pixel_attention_mask')}
+  features = model.model.get_image_features(**given, return_dict=True)
+  text = tokens[:, -vlm_checkpoints.TEXT :]
+  return dict(
+    features=torch.cat(list(features.pooler_output)).numpy(),
+    text_logits=model(input_ids=text).logits[0].numpy(),
+  ), given
+
+
+def of_a_grid(model, tokens, seen):
+  """Of the Qwens: the same."""
+  kinds = (tokens == vlm_checkpoints.IMAGE).int()
+  grids = seen['image_grid_thw']
+  tower = model.model.visual(
+    seen['pixel_values'], grid_thw=grids, return_dict=True
+  )
+  positions, delta = model.model.get_rope_index(
+    tokens, mm_token_type_ids=kinds, image_grid_thw=grids
+  )
+  given = dict(
+    pixel_values=seen['pixel_values'], image_grid_thw=grids,
+    mm_token_type_ids=kinds,
+  )  # fmt: skip
   deep = getattr(tower, 'deepstack_features', None) or []
   return dict(
     grids=grids.numpy()[:, 1:],
@@ -63,9 +92,7 @@ def reference(directory, config, exported=None):
     **{f'deep_{k}': x.numpy() for k, x in enumerate(deep)},
     positions=positions[:, 0].numpy().T,
     delta=delta[0].numpy(),
-    logits=logits,
-    tokens=out[0, len(logits) :].numpy().astype(np.int32),
-  )
+  ), given
 
 
 def main():

@@ -34,8 +34,10 @@ HERE = pathlib.Path(__file__)
 GOLDEN = np.load(HERE.with_name('hf_vision_golden.npz'))
 EXPORTED = json.loads(HERE.with_name('hf_vision_exported.json').read_text())
 CASES = vlm_checkpoints.CASES
-PROMPT = vlm_checkpoints.prompt()
-NUM_PATCHES = 80  # 17 blocks of 4 are 68
+PROMPTS = {
+  name: vlm_checkpoints.prompt(config) for name, config in CASES.items()
+}
+NUM_PATCHES = 108  # 17 blocks of 4 are 68, 8 of 9 are 72
 
 
 def load(directory, mesh=(1, 1, 1), **changes):
@@ -49,7 +51,7 @@ def load(directory, mesh=(1, 1, 1), **changes):
 def images_of(name, config, processor):
   row = rows.row_of(
     processor,
-    PROMPT,
+    PROMPTS[name],
     config.vision.image_id,
     vlm_checkpoints.pictures(CASES[name]),
     NUM_PATCHES,
@@ -59,14 +61,14 @@ def images_of(name, config, processor):
 
 def see(name, config, params, processor):
   """Features and logits [T, V] of the prompt."""
-  images = images_of(name, config, processor)
-  columns = np.arange(len(PROMPT), dtype=np.int32)[None]
+  images, prompt = images_of(name, config, processor), PROMPTS[name]
+  columns = np.arange(len(prompt), dtype=np.int32)[None]
 
   @jax.jit
   def run(params):
     features = policy.encode(config, params, images)
     hidden, _ = policy.forward(
-      config, params, PROMPT[None], columns, np.ones_like(columns), None,
+      config, params, prompt[None], columns, np.ones_like(columns), None,
       images, features,
     )  # fmt: skip
     return features, heads.logits_of(config, params, hidden)[0]
@@ -76,25 +78,26 @@ def see(name, config, params, processor):
 
 def greedy(name, config, params, processor):
   """The NEW tokens of a slot beside one whose prompt has no picture."""
-  columns = len(PROMPT) + vlm_checkpoints.NEW
+  prompt = PROMPTS[name]
+  columns = len(prompt) + vlm_checkpoints.NEW
   decoder = slots.SlotDecoder(
     config, num_slots=3, columns=columns, tokens_per_call=64, prefill_batch=2,
     eos_ids=(VOCAB_END,),
   )  # fmt: skip
   images = images_of(name, config, processor)
   wide = np.zeros((1, columns), np.int32)
-  wide[0, : len(PROMPT)] = PROMPT
+  wide[0, : len(prompt)] = prompt
   positions = np.zeros((1, columns, 3), np.int32)
-  positions[0, : len(PROMPT)] = images.positions[0]
+  positions[0, : len(prompt)] = images.positions[0]
   index = np.full((1, columns), -1, np.int32)
-  index[0, : len(PROMPT)] = images.index[0]
+  index[0, : len(prompt)] = images.index[0]
   images = images.replace(positions=positions, index=index)
   params = decoder.prepare(params)
-  length = np.array([len(PROMPT)])
+  length = np.array([len(prompt)])
   state = decoder.init_decode_state()
   requests = [
     Request(
-      group_id=0, sample_index=i, prompt=PROMPT, response=PROMPT[:0],
+      group_id=0, sample_index=i, prompt=prompt, response=prompt[:0],
       budget=vlm_checkpoints.NEW, seed=0, temperature=0.0,
     )
     for i in (0, 1)
@@ -122,9 +125,10 @@ def test_all_is_as_transformers_has_it(name, scan_layers, tmp_path):
     if key.startswith(f'{name}/')
   }
   images = images_of(name, config, processor)
-  np.testing.assert_array_equal(images.positions[0], golden['positions'])
-  delta = images.positions[0, -1, 0] + 1 - len(PROMPT)
-  assert delta == golden['delta']
+  if config.mrope_section:
+    np.testing.assert_array_equal(images.positions[0], golden['positions'])
+    delta = images.positions[0, -1, 0] + 1 - len(PROMPTS[name])
+    assert delta == golden['delta']
   features, logits = see(name, config, params, processor)
   used = len(golden['features'])
   tower = {'features': features.merged}
@@ -135,12 +139,25 @@ def test_all_is_as_transformers_has_it(name, scan_layers, tmp_path):
     np.testing.assert_allclose(x[0, :used], golden[key], atol=3e-5)
   banned = list(config.banned_ids)
   assert (logits[:, banned] < -1e29).all()
+  expected = golden['logits']
   logits, expected = (
-    np.delete(x, banned, axis=1) for x in (logits, golden['logits'])
+    np.delete(x, banned, axis=1) for x in (logits[-len(expected) :], expected)
   )
   worst['logits'] = np.abs(logits - expected).max()
   print(name, worst)
   np.testing.assert_allclose(logits, expected, atol=2e-5)
+  if 'text_logits' in golden:
+    text = PROMPTS[name][None, -vlm_checkpoints.TEXT :]
+    columns = np.arange(text.shape[1], dtype=np.int32)[None]
+    hidden, _ = policy.forward(
+      config, params, text, columns, np.ones_like(columns)
+    )
+    found = heads.logits_of(config, params, hidden)[0]
+    np.testing.assert_allclose(
+      np.delete(found, banned, axis=1),
+      np.delete(golden['text_logits'], banned, axis=1),
+      atol=2e-5,
+    )
   tokens, blind = greedy(name, config, params, processor)
   np.testing.assert_array_equal(tokens, golden['tokens'])
   assert (tokens != blind).any()
@@ -172,8 +189,9 @@ def test_exports_have_the_bits_they_came_from(name, tmp_path):
     np.testing.assert_array_equal(x, theirs[key])
 
 
-def test_a_processor_is_written_where_none_is_copied(tmp_path):
-  source = vlm_checkpoints.write(tmp_path / 'in', CASES['qwen3_vl'])
+@pytest.mark.parametrize('name', ['qwen3_vl', 'idefics3'])
+def test_a_processor_is_written_where_none_is_copied(name, tmp_path):
+  source = vlm_checkpoints.write(tmp_path / 'in', CASES[name])
   config, params, processor = load(source)
   directory = tmp_path / 'out'
   generation = hf_config.read_generation(source)
@@ -181,11 +199,37 @@ def test_a_processor_is_written_where_none_is_copied(tmp_path):
     directory, config, params, generation, 'float32', processor=processor
   )
   assert hf_config.read_processor(directory) == processor
+  if name == 'idefics3':  # Its tokenizer knows what is around a picture.
+    source.joinpath('tokenizer.json').rename(directory / 'tokenizer.json')
   assert hf_config.read_config(directory) == config
 
 
+@pytest.mark.parametrize('name', vlm_checkpoints.SQUARES)
+def test_a_tokenizer_says_what_is_around_a_square(name, tmp_path):
+  directory = vlm_checkpoints.write(tmp_path / 'in', CASES[name])
+  vision = hf_config.read_config(directory).vision
+  around = vision.start_ids, vision.end_ids
+  assert around == vlm_checkpoints.marks(CASES[name])
+  path = directory / 'tokenizer.json'
+  text = path.read_text()
+  for old, new in (('<image>', '<img>'), ('_around_image>', '>')):
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match='tokenizer.json: <fake_token_around'):
+      hf_config.read_config(directory)
+  path.unlink()
+  assert hf_config.read_config(directory).vision.start_ids == ()
+
+
+def test_embeddings_are_tied_as_the_class_has_it(tmp_path):
+  config = change(CASES['idefics3'], text_config__tie_word_embeddings=True)
+  directory = vlm_checkpoints.write(tmp_path / 'in', CASES['idefics3'])
+  (directory / 'config.json').write_text(json.dumps(config))
+  assert not hf_config.read_config(directory).tie_embeddings
+
+
 @pytest.mark.parametrize('mesh', [(1, 2, 2), (2, 1, 4)], ids=str)
-@pytest.mark.parametrize('name', ['qwen3_vl', 'qwen2_5_vl'])
+@pytest.mark.parametrize('name', ['qwen3_vl', 'qwen2_5_vl', 'idefics3'])
 def test_any_mesh_and_scanned_layers_hold_the_same(mesh, name, tmp_path):
   directory = vlm_checkpoints.write(tmp_path / 'in', CASES[name], files=3)
   expected, params, _ = load(directory)
@@ -198,7 +242,7 @@ def test_any_mesh_and_scanned_layers_hold_the_same(mesh, name, tmp_path):
     tree['layers'] = jax.tree.map(lambda *xs: np.stack(xs), *layers)
   jax.tree.map(np.testing.assert_array_equal, params, others)
   generation = hf_config.read_generation(directory)
-  hf.export(tmp_path / 'out', config, others, generation, 'float32')
+  hf.export(tmp_path / 'out', config, others, generation, 'float32', directory)
   ours, theirs = (
     tensor_files.Files(tmp_path / d).shapes() for d in ('out', 'in')
   )
@@ -257,6 +301,18 @@ def change(config, **changes):
       dict(text_config__rope_scaling__mrope_interleaved=False),
       'has to be true',
     ),
+    ('idefics3', dict(vision_config=None), 'vision_config is None'),
+    ('idefics3', dict(image_token_id=None), 'image_token_id is None'),
+    ('idefics3', dict(scale_factor=4), 'scale_factor is 4.*of 6 patches'),
+    ('idefics3', dict(vision_config__image_size=3), 'image_size is 3'),
+    ('idefics3', dict(vision_config__image_size=76), 'none of .19, 25'),
+    ('idefics3', dict(vision_config__hidden_act='gelu'), "act is 'gelu'"),
+    ('idefics3', dict(vision_config__num_channels=1), 'num_channels is 1'),
+    ('idefics3', dict(vision_config__num_attention_heads=5), 'of 32'),
+    ('idefics3', dict(text_config__model_type='mistral'), "be 'llama'"),
+    ('idefics3', dict(text_config__use_resampler=True), 'use_resampler is T'),
+    ('idefics3', dict(text_config__hidden_act='gelu'), "'gelu' is not"),
+    ('smolvlm', dict(model_type='idefics3'), "be 'smolvlm'"),
   ],
 )  # fmt: skip
 def test_what_would_be_computed_otherwise_is_refused(
@@ -288,18 +344,27 @@ def test_sizes_that_the_hub_leaves_out_are_those_of_the_class(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'changes, message',
+  'name, changes, message',
   [
-    (dict(resample=1), 'resample is 1'),
-    (dict(patch_size=14), 'patch_size is 14'),
-    (dict(do_normalize=False), 'do_normalize is False'),
-    (dict(rescale_factor=1.0), 'rescale_factor is 1.0'),
-    (dict(image_std=[0.5, 0, 0.5]), 'above 0'),
-    (dict(min_pixels=1 << 17), 'no less than min_pixels = 131072'),
+    ('qwen2_vl', dict(resample=1), 'resample is 1'),
+    ('qwen2_vl', dict(patch_size=14), 'patch_size is 14'),
+    ('qwen2_vl', dict(do_normalize=False), 'do_normalize is False'),
+    ('qwen2_vl', dict(rescale_factor=1.0), 'rescale_factor is 1.0'),
+    ('qwen2_vl', dict(image_std=[0.5, 0, 0.5]), 'above 0'),
+    ('qwen2_vl', dict(min_pixels=1 << 17), 'no less than min_pixels = 131072'),
+    ('smolvlm', dict(do_image_splitting=True), 'splitting is True.* be false'),
+    ('smolvlm', dict(do_image_splitting=None), 'splitting is None.* be false'),
+    ('smolvlm', dict(resample=3), 'resample is 3'),
+    ('smolvlm', dict(do_resize=False), 'do_resize is False'),
+    ('smolvlm', dict(size=dict(height=9, width=9)), 'longest_edge is None'),
+    ('smolvlm', dict(size=dict(longest_edge=5000)), 'of an edge up to 4096'),
+    ('smolvlm', dict(max_image_size=None), 'has to be of 6 patches'),
   ],
 )
-def test_a_processor_that_does_otherwise_is_refused(changes, message, tmp_path):
-  directory = vlm_checkpoints.write(tmp_path / 'in', CASES['qwen2_vl'])
+def test_a_processor_that_does_otherwise_is_refused(
+  name, changes, message, tmp_path
+):
+  directory = vlm_checkpoints.write(tmp_path / 'in', CASES[name])
   path = directory / 'preprocessor_config.json'
   path.write_text(json.dumps(json.loads(path.read_text()) | changes))
   with pytest.raises(ValueError, match=message):

@@ -18,8 +18,8 @@ from k15.vision.sight import Sight
 
 IMAGE, START, END = 300, 301, 302
 SIGHT = Sight(
-  processor=images.Processor(8, 1, 1, 4096), image_id=IMAGE, start_id=START,
-  end_id=END, banned_ids=(IMAGE,), patch_buckets=(4, 8),
+  processor=images.Processor(8, 1, 1, 4096), image_id=IMAGE,
+  start_ids=(START,), end_ids=(END,), banned_ids=(IMAGE,), patch_buckets=(4, 8),
 )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_a_buffer_holds_digests_and_no_pixels():
 
 def test_sight_is_that_of_the_config():
   tower = types.SimpleNamespace(
-    patch_size=8, merge_size=2, image_id=5, start_id=-1, end_id=-1
+    patch_size=8, merge_size=2, image_id=5, start_ids=(), end_ids=()
   )
   shape = types.SimpleNamespace(vision=tower, banned_ids=(5,))
   settings = types.SimpleNamespace(

@@ -10,7 +10,10 @@ import hf_checkpoints
 import numpy as np
 
 VOCAB, D, NEW = 96, 32, 24
+TEXT = 5  # tokens of the text behind the last picture
 IMAGE, VIDEO, START, END = 90, 91, 92, 93
+# Around a picture of SmolVLM; of the second, a tokenizer may make five.
+FAKE, GLOBAL, PARTS = 92, 93, (3, 4, 5, 6, 7)
 # Rows and columns of patches of two pictures, in units of a block.
 BLOCKS = (3, 5), (2, 1)
 WIDTH, MLP = 32, 40  # of the tower
@@ -62,6 +65,21 @@ _WINDOWS = dict(
   window_size=16, fullatt_block_indexes=[1], hidden_act='silu',
   tokens_per_second=2, **_OLD_TOWER,
 )  # fmt: skip
+
+
+def _square(model_type, architecture, tie, scale, **vision):
+  return dict(
+    architectures=[architecture], model_type=model_type, scale_factor=scale,
+    image_token_id=IMAGE, torch_dtype='float32', tie_word_embeddings=tie,
+    text_config=_text(2, model_type='llama', pad_token_id=0),
+    vision_config=dict(
+      model_type=f'{model_type}_vision', hidden_size=WIDTH,
+      intermediate_size=MLP, num_hidden_layers=3, num_attention_heads=2,
+      **vision,
+    ),
+  )  # fmt: skip
+
+
 CASES = {
   'qwen3_vl': _qwen3(
     16, [4, 2, 2], True,
@@ -105,28 +123,74 @@ CASES = {
     ),
     rope_scaling=_OLD_ROPE, tie_word_embeddings=True, **_text(2),
   ),
+  'idefics3': _square(
+    'idefics3', 'Idefics3ForConditionalGeneration', False, 2,
+    patch_size=4, image_size=24,
+  ),
+  # A pixel is left over at the sides of the square.
+  'smolvlm': _square(
+    'smolvlm', 'SmolVLMForConditionalGeneration', True, 3,
+    patch_size=2, image_size=13, layer_norm_eps=1e-5,
+  ),
 }  # fmt: skip
+SQUARES = ('idefics3', 'smolvlm')
+
+
+def is_square(config):
+  """Whether every picture becomes one square: SmolVLM and Idefics3."""
+  return 'scale_factor' in config
 
 
 def shapes(config):
   """Tensor name -> shape."""
-  is_new = config['model_type'] == 'qwen3_vl'
+  kind = config['model_type']
+  is_new = kind == 'qwen3_vl'
   text = config.get('text_config', config)
   ties = config.get('tie_word_embeddings', text.get('tie_word_embeddings'))
   plain = dict(
     head_dim=D // text['num_attention_heads'],
     **{k: x for k, x in text.items() if k != 'head_dim'},
-  ) | dict(model_type='qwen3' if is_new else 'qwen2', tie_word_embeddings=ties)
+  ) | dict(tie_word_embeddings=ties)
+  plain['model_type'] = dict.fromkeys(SQUARES, 'llama').get(kind, kind[:5])
   plain |= {k: text[k] for k in ('head_dim',) if k in text}
   named = hf_checkpoints.shapes(plain)
+  if is_square(config):
+    return _siglip(config) | {
+      name.replace('model.', 'model.text_model.', 1): shape
+      for name, shape in named.items()
+    }
   if is_new or 'text_config' in config:
     named = {
       name.replace('model.', 'model.language_model.', 1): shape
       for name, shape in named.items()
     }
   prefix = 'model.visual.' if is_new or 'text_config' in config else 'visual.'
-  tower = _tower(config['model_type'], config['vision_config'])
+  tower = _tower(kind, config['vision_config'])
   return named | {prefix + name: shape for name, shape in tower.items()}
+
+
+def _siglip(config):
+  v, d = config['vision_config'], WIDTH
+  p, whole = v['patch_size'], config['scale_factor'] ** 2 * d
+  named = {
+    'embeddings.patch_embedding.weight': (d, 3, p, p),
+    'embeddings.patch_embedding.bias': (d,),
+    'embeddings.position_embedding.weight': ((v['image_size'] // p) ** 2, d),
+    'post_layernorm.weight': (d,),
+    'post_layernorm.bias': (d,),
+  }
+  for i in range(v['num_hidden_layers']):
+    block = {
+      **{f'self_attn.{x}_proj': (d, d) for x in ('q', 'k', 'v', 'out')},
+      **{'mlp.fc1': (MLP, d), 'mlp.fc2': (d, MLP)},
+      **{'layer_norm1': (d,), 'layer_norm2': (d,)},
+    }
+    for name, shape in block.items():
+      named[f'encoder.layers.{i}.{name}.weight'] = shape
+      named[f'encoder.layers.{i}.{name}.bias'] = shape[:1]
+  return {f'model.vision_model.{name}': x for name, x in named.items()} | {
+    'model.connector.modality_projection.proj.weight': (D, whole)
+  }
 
 
 def _tower(kind, v):
@@ -193,22 +257,49 @@ def write(directory, config, files=1):
   """Writes the directory, and what says how pictures become patches."""
   hf_checkpoints.write(directory, config, tensors(config), files)
   v = config['vision_config']
-  text = json.dumps(
-    dict(
+  stats = dict(image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4])
+  if is_square(config):
+    own = dict(
+      do_image_splitting=False, size=dict(longest_edge=31),
+      max_image_size=dict(longest_edge=v['image_size']),
+    )  # fmt: skip
+    text = json.dumps(_tokenizer(config['model_type'] == 'idefics3'))
+    (directory / 'tokenizer.json').write_text(text)
+  else:
+    own = dict(
       patch_size=v['patch_size'], merge_size=v['spatial_merge_size'],
       temporal_patch_size=v['temporal_patch_size'],
       size=dict(shortest_edge=64, longest_edge=1 << 16),
-      image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4],
-    )
-  )  # fmt: skip
+    )  # fmt: skip
+  text = json.dumps(own | stats)
   (directory / 'preprocessor_config.json').write_text(text)
   return directory
+
+
+def _tokenizer(has_global):
+  words = dict(zip(['<', 'global', '-', 'img', '>'], PARTS, strict=True))
+  special = {'<image>': IMAGE, '<fake_token_around_image>': FAKE}
+  special |= {'<global-img>': GLOBAL} if has_global else {}
+  flags = dict.fromkeys(
+    ('single_word', 'lstrip', 'rstrip', 'normalized'), False
+  )
+  return dict(
+    version='1.0',
+    added_tokens=[
+      dict(id=i, content=x, special=True, **flags) for x, i in special.items()
+    ],
+    pre_tokenizer=dict(type='Whitespace'),
+    model=dict(
+      type='WordLevel', vocab=words | special | {'': 0}, unk_token=''
+    ),
+  )  # fmt: skip
 
 
 def pictures(config):
   """Pixels uint8 [h, w, 3] of each picture."""
   v = config['vision_config']
-  side = v['patch_size'] * v['spatial_merge_size']
+  merge = config.get('scale_factor') or v['spatial_merge_size']
+  side = v['patch_size'] * merge
   rng = np.random.default_rng(3)
   return [
     rng.integers(0, 256, (rows * side, columns * side, 3), np.uint8)
@@ -216,12 +307,25 @@ def pictures(config):
   ]
 
 
-def prompt():
+def marks(config):
+  """Tokens in front of a picture and behind it."""
+  if not is_square(config):
+    return (START,), (END,)
+  has_global = config['model_type'] == 'idefics3'
+  return (FAKE, *([GLOBAL] if has_global else PARTS)), (FAKE,)
+
+
+def prompt(config):
   """int32 [T], placeholders expanded; a text is last."""
   rng = np.random.default_rng(7)
   text = [rng.integers(2, 90, n).astype(np.int32) for n in (4, 3, 5)]
+  counts = [rows * columns for rows, columns in BLOCKS]
+  if is_square(config):
+    v = config['vision_config']
+    side = v['image_size'] // v['patch_size'] // config['scale_factor']
+    counts = [side**2] * len(counts)
+  start, end = marks(config)
   first, second = (
-    np.array([START, *[IMAGE] * (rows * columns), END], np.int32)
-    for rows, columns in BLOCKS
+    np.array([*start, *[IMAGE] * count, *end], np.int32) for count in counts
   )
   return np.concatenate([text[0], first, text[1], second, text[2]])

@@ -4,12 +4,16 @@ Run where torch, transformers and Pillow are installed: python
 tests/vision/make_vision_golden.py
 """
 
+import hashlib
 import pathlib
 
 import numpy as np
 import torch
 from transformers import Qwen3VLConfig
 from transformers import Qwen3VLModel
+from transformers.models.idefics3.image_processing_pil_idefics3 import (
+  Idefics3ImageProcessorPil,
+)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
   Qwen2VLImageProcessorPil,
 )
@@ -71,6 +75,28 @@ def cut(height, width, patch, merge, least, most):
   return whole, out['image_grid_thw'][0, 1:]
 
 
+def squared():
+  """int64 [60, 5]: height, width, longest, square; 7 bytes of a SHA-256.
+
+  It is that of the picture, channel, row and column, once it is the square.
+  """
+  rng, rows = np.random.default_rng(1), []
+  for _ in range(60):
+    height, width = np.exp(rng.uniform(2, 6, 2)).astype(int).tolist()
+    longest, square = int(rng.integers(20, 90)), int(rng.integers(8, 50))
+    processor = Idefics3ImageProcessorPil(
+      size=dict(longest_edge=longest), do_image_splitting=False,
+      max_image_size=dict(longest_edge=square),
+    )  # fmt: skip
+    out = processor(images=[pixels(height, width)], return_tensors='np')
+    values = (out['pixel_values'][0, 0].astype(np.float64) * 0.5 + 0.5) * 255
+    whole = np.round(values)
+    assert np.abs(values - whole).max() < 1e-3
+    digest = hashlib.sha256(whole.astype(np.uint8).tobytes()).digest()[:7]
+    rows.append((height, width, longest, square, int.from_bytes(digest)))
+  return np.array(rows)
+
+
 def positions():
   """int64 [T] types, int64 [T, 3] positions, delta."""
   vision = dict(
@@ -96,7 +122,7 @@ def positions():
 
 
 def main():
-  arrays = dict(resized=resized())
+  arrays = dict(resized=resized(), squared=squared())
   for i, picture in enumerate(PICTURES):
     arrays[f'patches/{i}'], arrays[f'grid/{i}'] = cut(*picture)
   arrays['kinds'], arrays['positions'], arrays['delta'] = positions()

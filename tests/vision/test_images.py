@@ -1,8 +1,9 @@
 """Files to pixels to patches, as Qwen2-VL's processor in transformers has them.
 
-`make_vision_golden.py` wrote what it makes of the same pixels.
+`make_vision_golden.py` wrote what it makes of the same pixels, and Idefics3's.
 """
 
+import hashlib
 import io
 import pathlib
 import struct
@@ -55,6 +56,23 @@ def test_patches_are_those_of_transformers(number):
   assert grid == images.grid(processor, height, width)
   tokens = images.num_tokens(processor, height, width)
   assert tokens == len(patches) // processor.merge_size**2
+
+
+def test_squares_are_those_of_transformers():
+  for height, width, longest, side, *expected in GOLDEN['squared'].tolist():
+    processor = images.Processor(side, 1, 1, 1, side, longest)
+    patches, grid = images.patches(processor, pixels_of(height, width))
+    assert (grid, images.num_tokens(processor, height, width)) == ((1, 1), 1)
+    digest = hashlib.sha256(patches.tobytes()).digest()
+    assert [int.from_bytes(digest[:7])] == expected, (height, width)
+
+
+def test_what_is_left_over_of_a_square_is_not_seen():
+  processor = images.Processor(4, 1, 1, 1, 10, 10)
+  whole, grid = images.patches(processor, pixels_of(10, 10))
+  assert grid == (2, 2)
+  expected = pixels_of(10, 10)[4:8, :4].transpose(2, 0, 1)
+  np.testing.assert_array_equal(whole[2].reshape(3, 4, 4), expected)
 
 
 def test_halves_are_rounded_to_even_blocks():
