@@ -16,10 +16,10 @@ from k15.vision import images
 from k15.vision import references
 from k15.vision.sight import Sight
 
-IMAGE, START, END = 300, 301, 302
+IMAGE, START, END = 300, (301, 303), 302
 SIGHT = Sight(
   processor=images.Processor(8, 1, 1, 4096), image_id=IMAGE,
-  start_ids=(START,), end_ids=(END,), banned_ids=(IMAGE,), patch_buckets=(4, 8),
+  start_ids=START, end_ids=(END,), banned_ids=(IMAGE,), patch_buckets=(4, 8),
 )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def ids(text):
 
 def test_each_placeholder_is_expanded_where_its_mark_stands():
   found = make_task().encode_prompt('a<image>b<image>', (WIDE[0], TALL[0]))
-  wide, tall = [START, *[IMAGE] * 3, END], [START, *[IMAGE] * 2, END]
+  wide, tall = [*START, *[IMAGE] * 3, END], [*START, *[IMAGE] * 2, END]
   assert found.tolist() == [*ids('a'), *wide, *ids('b'), *tall, *ids('=')]
   assert found.dtype == np.int32 and not found.flags.writeable
   # Without a mark they stand in front.
