@@ -232,14 +232,27 @@ def make_mixed_plan(
     The plan, and the share of all its tokens.
 
   Raises:
-    ValueError: a kind of which there is no example, and which has a share.
+    ValueError: a kind of which there is no example, and which has a share; or
+      more patches, on average, than rows have room for.
   """
   kinds = [np.flatnonzero(~has_images), np.flatnonzero(has_images)]
-  for kind, wanted, name in zip(
-    kinds, (1 - share, share), ('texts alone', 'pictures'), strict=True
+  for kind, is_wanted, name in zip(
+    kinds, (share < 1 or ramp, share), ('texts alone', 'pictures'), strict=True
   ):
-    if wanted and not len(kind):
-      raise ValueError(f'0 examples of {name}, and their share is {wanted:g}')
+    if is_wanted and not len(kind):
+      raise ValueError(
+        f'0 examples of {name}, and image_share {share:g} with image_ramp'
+        f' {ramp:g} asks for some'
+      )
+  # Where rows are full of patches before they are full of tokens, those left
+  # for texts alone would hide that the share is not reached.
+  each = patches.sum() / max(1, lengths[has_images].sum())
+  if share < 1 and share * row_length * each > row_patches:
+    raise ValueError(
+      f'image_share is {share:g}, and the pictures of so many of a row of'
+      f' {row_length} tokens have {share * row_length * each:.0f} patches on'
+      f' average: a row has room for {row_patches}'
+    )
   streams_of = [
     _endless(kind, seed, stage, place) for place, kind in enumerate(kinds)
   ]
@@ -247,7 +260,7 @@ def make_mixed_plan(
   while done < total:
     rising = min(1.0, done / (ramp * total)) if ramp else 1.0
     # What pictures are behind by decides which kind comes next.
-    i = next(streams_of[int(owed > 0 or share == 1)])
+    i = next(streams_of[int(owed > 0 or share * rising == 1)])
     owed += share * rising * lengths[i] - has_images[i] * lengths[i]
     done += lengths[i]
     order.append(i)

@@ -136,7 +136,7 @@ def _planned(context, stage, source, sizes, counts):
     if shown:
       patches = [sum(shown.patches_of(images).values()) for images in seen]
       patches, limit = np.array(patches, np.int64), shown.row_patches
-    if shown and group.get('image_share'):
+    if shown and 'image_share' in group:
       plan, share = packing.make_mixed_plan(
         source.lengths, patches > 0, row, group.steps * rows,
         group.image_share, group.image_ramp, config.seed, stage, patches, limit,
