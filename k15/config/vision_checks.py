@@ -65,9 +65,11 @@ def _check_tower(get):
 
 def _check_parts(get):
   sees = get('vision.enabled') or get('checkpoint')
-  for stage in (*stages_lib.with_curves('sft'), 'rl'):
+  of_rl = [s for s in stages_lib.with_curves('rl') if s in get('stages')]
+  # All phases of RL train what `rl.trains` names.
+  for stage in (*stages_lib.with_curves('sft'), *['rl'] * bool(of_rl)):
     part = get(f'{stage}.trains')
-    if stage not in get('stages') or part == 'all':
+    if stage not in (*get('stages'), 'rl') or part == 'all':
       continue
     keys.refuse(
       not sees,
@@ -79,7 +81,12 @@ def _check_parts(get):
       f'{stage}.trains is {part!r}, and policy.lora_rank is'
       f' {get("policy.lora_rank")}: adapters are trained alone',
     )
-  for stage in set(stages_lib.READING) & set(get('stages')):
+  keys.refuse(
+    'pretrain_joint' in get('stages') and get('pretrain_joint.epochs'),
+    f'pretrain_joint.epochs is {get("pretrain_joint.epochs")}, and its'
+    ' image_share mixes examples for so many steps: choose 0, and steps',
+  )
+  for stage in (s for s in stages_lib.READING if s in get('stages')):
     keys.refuse(
       not get(f'{stage}.files') and get('task.name') != 'pictures',
       f'{stage}.files is empty, and task.name {get("task.name")!r} has nothing'

@@ -26,6 +26,22 @@ def test_ids_of_bytes_words_and_specials():
   assert tokenizer.vocab_size == 320
 
 
+def test_one_that_sees_has_a_placeholder_that_no_text_encodes_to():
+  blind, sees = ByteTokenizer(('try ',)), ByteTokenizer(('try ',), sees=True)
+  assert (blind.image_id, sees.image_id) == (-1, 259)
+  assert (sees.pad_id, sees.eos_id) == (blind.pad_id, blind.eos_id)
+  assert sees.eos_ids == (258,) and sees.decode([259]) == ''
+  text = 'try <image> \u0103\x00'
+  np.testing.assert_array_equal(sees.encode(text), blind.encode(text))
+  # 256 + 1 word + pad, eos and picture; with 61 words they are 320, and with
+  # one more the picture needs 64 others.
+  assert sees.vocab_size == 320
+  words = [f'word{i:02} ' for i in range(62)]
+  assert ByteTokenizer(words[1:], sees=True).vocab_size == 320
+  assert ByteTokenizer(words, sees=True).vocab_size == 384
+  assert ByteTokenizer(words).vocab_size == 320
+
+
 def test_vocabulary_is_not_rounded_up_twice():
   # 256 bytes + 62 words + pad and eos = 320 = 5 * 64 already.
   words = [f'word{i:02} ' for i in range(62)]
