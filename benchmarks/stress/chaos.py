@@ -49,6 +49,7 @@ KINDS = (
   'kill worker', 'hang worker', 'kill trainer', 'cut', 'full disk', 'poison',
   'kill all',
 )  # fmt: skip
+EXPERIMENT = 'experiments/arithmetic.py:smoke'
 # Longer responses and more of them: there has to be something to break.
 OVERRIDES = kill_resume.OVERRIDES | {
   'rl.iterations': 12,
@@ -66,9 +67,15 @@ _SECONDS_TO_FLOW = 120.0  # until a trainer that was started samples
 class World:
   """The folder, the workers with a proxy each, and what was done to them."""
 
-  def __init__(self, folder: pathlib.Path, num_workers: int, overrides):
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    num_workers: int,
+    overrides,
+    experiment: str = EXPERIMENT,
+  ):
     self.folder = folder
-    self._overrides = overrides
+    self._overrides, self._experiment = overrides, experiment
     self.hits = collections.Counter()
     self._hangs = []
     write_problems(folder / 'problems.jsonl')
@@ -98,7 +105,7 @@ class World:
         sys.executable,
         '-m',
         module,
-        '--config=experiments/arithmetic.py:smoke',
+        f'--config={self._experiment}',
         *(f'--config.{key}={value}' for key, value in values.items()),
         *arguments,
       ],
@@ -307,10 +314,17 @@ def state_of(workdir: pathlib.Path) -> dict:
   return state
 
 
-def run(folder: pathlib.Path, kinds, num_workers, seed, overrides) -> dict:
+def run(
+  folder: pathlib.Path,
+  kinds,
+  num_workers,
+  seed,
+  overrides,
+  experiment: str = EXPERIMENT,
+) -> dict:
   """Everything; the result."""
   rng, kinds = random.Random(seed), list(kinds)
-  world = World(folder, num_workers, overrides)
+  world = World(folder, num_workers, overrides, experiment)
   try:
     start = time.monotonic()
     alone = world.trainer('undisturbed', is_remote=False)

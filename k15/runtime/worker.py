@@ -28,7 +28,8 @@ def make(
   config.checkpoint = checkpoint or config.checkpoint
   context.adopt_checkpoint(config)
   checked = config.copy_and_resolve_references()
-  checked.task.name = 'arithmetic'  # A worker needs no file of problems.
+  if checked.task.name == 'file':  # A worker needs no file of problems.
+    checked.task.name = 'arithmetic'
   checks.validate(checked, jax.device_count(), arithmetic.KINDS)
   r = config.rollout
   tokenizer = context.make_tokenizer(config)

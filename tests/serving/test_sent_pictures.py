@@ -15,10 +15,12 @@ import small_engine
 import small_pictures
 import small_tower
 
+from experiments import vision
 from k15.devices import sharding
 from k15.rollout import backend
 from k15.rollout import local as local_lib
 from k15.runtime import weights
+from k15.runtime import worker
 from k15.runtime.context import Layout
 from k15.serving import access as access_lib
 from k15.serving import engine as engine_lib
@@ -252,6 +254,13 @@ def test_text_has_the_bytes_it_had_before_there_were_pictures():
   (group,) = wire.groups_of(asked)
   found = hashlib.sha256(group.SerializeToString(deterministic=True))
   assert found.hexdigest()[:16] == '93052f71d00b34bb'
+
+
+def test_a_worker_is_made_of_an_experiment_that_reads():
+  """It needs no files of its stages, nor problems."""
+  server = worker.make(vision.get_config('smoke'), '127.0.0.1', 0)
+  assert server.port
+  server.stop()
 
 
 def test_workers_of_another_processor_are_other_workers():

@@ -175,6 +175,12 @@ SHORT = {
     '--seeds',
     '1',
   ),
+  'benchmarks.quality.shuffled_pictures': (
+    'tests/runs/test_killed_vision.py::test_a_run_is_asked_with_its_pictures_swapped'
+  ),
+  'k15.main vision.py': (
+    'tests/runs/test_killed_vision.py::test_a_run_killed_in_its_stages_ends_the_same'
+  ),
   'benchmarks.reproduce': 'tests/benchmarks/reproduce/test_learning_rates.py',
   'benchmarks.speed.gpu': 'make bench-gpu',
   'tensorboard': 'tests/training/test_logs.py',

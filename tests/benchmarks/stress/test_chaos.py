@@ -25,6 +25,22 @@ SHORT = chaos.OVERRIDES | {
   'rollout.max_length': 48,
   'rollout.token_budget': 16,
 }
+# The same with pictures: what a worker loses, it is sent again.
+PICTURES = {
+  'stages': "('rl',)",
+  'task.held_out_problems': 4,
+  'vision.image_share': 1.0,
+  'rl.iterations': 4,
+  'rl.problems_per_iteration': 4,
+  'rl.group_size': 2,
+  'rollout.max_length': 48,
+  'rollout.token_budget': 16,
+  'rollout.num_slots': 4,
+  'rollout.prefill_batch': 2,
+  'rollout.tokens_per_call': 1,
+  'rollout.repetition_count': 0,
+  'saving.every_iterations': 1,
+}
 SECONDS = 60  # to wait for what comes at once on a machine at rest
 
 
@@ -146,6 +162,16 @@ def test_a_short_run_ends_as_if_nothing_had_happened(tmp_path):
   kinds = ['cut', 'kill worker', 'kill trainer']
   result = chaos.run(tmp_path, kinds, 2, 0, SHORT)
   assert result['faults'] == 3 and result['responses'] > 0
+  assert result['lost'] == result['duplicated'] == result['mismatched'] == 0
+  assert result['resumed'] > 0
+  assert result['logprob_difference'] < 1e-4
+
+
+def test_a_short_run_with_pictures_ends_as_if_nothing_had_happened(tmp_path):
+  kinds = ['kill worker', 'kill trainer']
+  smoke = 'experiments/vision.py:smoke'
+  result = chaos.run(tmp_path, kinds, 2, 0, PICTURES, smoke)
+  assert result['faults'] == 2 and result['responses'] > 0
   assert result['lost'] == result['duplicated'] == result['mismatched'] == 0
   assert result['resumed'] > 0
   assert result['logprob_difference'] < 1e-4
