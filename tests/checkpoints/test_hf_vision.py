@@ -390,10 +390,13 @@ def test_settings_of_pictures_are_found_in_the_newer_file_too(tmp_path):
     hf_config.read_processor(text_only)
 
 
-def test_a_stage_says_that_it_shows_no_pictures(tmp_path):
+def test_a_run_may_begin_with_one(tmp_path):
+  """Its shape is keys of the config; what it sees with is read beside them."""
   directory = vlm_checkpoints.write(tmp_path / 'in', CASES['qwen2_vl'])
-  with pytest.raises(ValueError, match='no stage of k15 gives it pictures'):
-    models.read_shape(directory)
+  shape, sight = models.read_shape(directory), models.read_sight(directory)
+  whole = hf_config.read_config(directory)
+  assert shape['d_model'] == whole.d_model and not shape.keys() & sight.keys()
+  assert sight['vision'] == whole.vision and sight['banned_ids']
 
 
 def test_a_missing_tensor_of_the_tower_is_named(tmp_path):
