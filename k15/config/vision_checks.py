@@ -63,23 +63,39 @@ def _check_tower(get):
     )
 
 
+def refuse_parts(config: Any) -> None:
+  """Refuses to train a part of a checkpoint that sees nothing.
+
+  What it sees is known only when it is read.
+  """
+  get = keys.get_from(config)
+  for key, part in _parts(get):
+    keys.refuse(
+      True, f'{key} is {part!r}, and {get("checkpoint")} sees nothing'
+    )
+
+
+def _parts(get):
+  """Keys of the stages that train a part, and which; all of RL have one key."""
+  rl, stages = stages_lib.with_curves('rl'), get('stages')
+  groups = ['rl' if stage in rl else stage for stage in stages]
+  having = ('rl', *stages_lib.with_curves('sft'))
+  found = {f'{g}.trains': get(f'{g}.trains') for g in groups if g in having}
+  return [(key, part) for key, part in found.items() if part != 'all']
+
+
 def _check_parts(get):
-  sees = get('vision.enabled') or get('checkpoint')
-  of_rl = [s for s in stages_lib.with_curves('rl') if s in get('stages')]
-  # All phases of RL train what `rl.trains` names.
-  for stage in (*stages_lib.with_curves('sft'), *['rl'] * bool(of_rl)):
-    part = get(f'{stage}.trains')
-    if stage not in (*get('stages'), 'rl') or part == 'all':
-      continue
+  sees, rank = get('vision.enabled') or get('checkpoint'), 'policy.lora_rank'
+  for key, part in _parts(get):
     keys.refuse(
       not sees,
-      f'{stage}.trains is {part!r}, and the policy sees nothing: set'
-      ' vision.enabled, or begin with a checkpoint that sees',
+      f'{key} is {part!r}, and the policy sees nothing: set vision.enabled, or'
+      ' begin with a checkpoint that sees',
     )
     keys.refuse(
-      get('policy.lora_rank'),
-      f'{stage}.trains is {part!r}, and policy.lora_rank is'
-      f' {get("policy.lora_rank")}: adapters are trained alone',
+      get(rank),
+      f'{key} is {part!r}, and {rank} is {get(rank)}: adapters are trained'
+      ' alone',
     )
   keys.refuse(
     'pretrain_joint' in get('stages') and get('pretrain_joint.epochs'),

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 
 from k15.checkpoints import hf_config
 from k15.checkpoints import models
-from k15.config import stages as stages_lib
+from k15.config import vision_checks
 from k15.devices import hosts
-from k15.model import parts
 from k15.model import policy
 from k15.model import tower
 from k15.training import group_records
@@ -48,7 +47,7 @@ def seeing(
         ' is drawn with a policy of random weights, and for no other'
       )
     if found['vision'] is None:
-      _refuse_parts(config)
+      vision_checks.refuse_parts(config)
     return dataclasses.replace(shape, **found)
   if not v.enabled:
     return shape
@@ -66,18 +65,6 @@ def seeing(
     mrope_interleaved=True,
     banned_ids=(image_id,),
   )
-
-
-def _refuse_parts(config):
-  """Of a checkpoint that sees nothing."""
-  for stage in config.stages:
-    # All phases of RL train what `rl.trains` names.
-    group = 'rl' if stage in stages_lib.with_curves('rl') else stage
-    trains = config.get(group, {}).get('trains', parts.ALL)
-    if trains != parts.ALL:
-      raise ValueError(
-        f'{group}.trains is {trains!r}, and {config.checkpoint} sees nothing'
-      )
 
 
 def sight_of(config: Any, shape: policy.PolicyConfig) -> Sight | None:

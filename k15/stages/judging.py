@@ -98,7 +98,8 @@ def token_pairs(
     response = np.concatenate([tokenizer.encode(judgement), end])
     fits = len(prompt) <= r.max_prompt_length and len(response) <= r.max_length
     if pair.reasoning and fits:
-      kept.append((np.asarray(prompt, np.int32), response))
+      prompt = np.asarray(prompt, np.int32)
+      kept.append(sft.TokenPair(prompt, response))
   return kept, len(pairs) - len(kept)
 
 

@@ -34,7 +34,7 @@ def _all():
 
 def test_no_two_streams_are_equal():
   every = list(_all())
-  assert len(every) == len(set(every)) == len(SEEDS) * len(KINDS) * 19 * 6
+  assert len(every) == len(set(every)) == len(SEEDS) * len(KINDS) * 22 * 6
   draws = {streams.rng(*stream).bytes(16) for stream in every}
   assert len(draws) == len(every)
 

@@ -18,7 +18,7 @@ from k15.rewards.verdict import Verdict
 from k15.runtime import context as context_lib
 from k15.runtime import judges
 from k15.runtime import weights
-from k15.stages.pretraining import reading
+from k15.stages import sft
 from k15.stages.rl import loop
 from k15.stages.rl import setup
 
@@ -62,10 +62,10 @@ def context_of(folder, stage, part, **changes):
 
 def train(context, stage):
   """By the model that is drawn of the config's seed."""
-  if stage != 'rl':
-    return reading.train(context, None, stage)
   draw = functools.partial(weights.load_params, context, None)
-  return loop.train(context, draw)
+  if stage == 'rl':
+    return loop.train(context, draw)
+  return sft.train(context, draw, stage)
 
 
 def same(left, right):

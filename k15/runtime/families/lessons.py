@@ -1,10 +1,13 @@
 """What the stages of pretraining with pictures read, if they have no files.
 
-Kimi k1.5, appendix B, names captions, OCR and general questions; its data are
-not published.  Here pictures are described or transcribed, `see 12+5`, and
-texts teach what a tower alone could not: to write such a description, and to
-answer from one.  So a frozen language model knows already what it is to say
-once the tower shows it.
+Kimi k1.5, appendix B.4, has three: texts alone; the vision tower in isolation,
+the language model frozen; and both, while the share of pictures rises to 30 %.
+All are `k15.stages.sft`, and differ in their groups of the config alone.
+
+It names captions, OCR and general questions; its data are not published.  Here
+pictures are described or transcribed, `see 12+5`, and texts teach what a tower
+alone could not: to write such a description, and to answer from one.  So a
+frozen language model knows already what it is to say once the tower shows it.
 """
 
 import dataclasses
