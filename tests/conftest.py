@@ -50,6 +50,7 @@ LONG = (
   'test_commands.py', 'test_two_processes.py', 'test_main.py', 'test_loop.py',
   'test_chaos.py', 'test_rollout_correction.py', 'test_long2short_stages.py',
   'test_shared_prompts.py', 'test_models.py', 'test_meshes.py',
+  'test_killed_vision.py', 'test_parts.py',
 )  # fmt: skip
 # Where whole runs go in this process, and each would draw its report.
 RUNS = ('checkpoints', 'config', 'runs', 'stages')

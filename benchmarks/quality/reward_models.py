@@ -163,7 +163,7 @@ def run_seed(seed, args, workdir):
 def _steps_of_text(context, pairs):
   """Steps in which each example is seen once."""
   found, _ = judging.token_pairs(context, pairs)
-  tokens = sum(len(prompt) + len(response) for prompt, response in found)
+  tokens = sum(len(pair.prompt) + len(pair.response) for pair in found)
   return max(1, tokens // context.config.cot_rm.batch_tokens)
 
 

@@ -84,7 +84,7 @@ def labelled(
 
 def token_pairs(
   context: Context, pairs: Sequence[Pair]
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+) -> tuple[list[sft.TokenPair], int]:
   """Prompts and judgements that the other imitates, and how many are left out.
 
   Left out is what has no reasoning, or is longer than a case or judgement may

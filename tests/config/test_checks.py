@@ -179,7 +179,7 @@ def test_greedy_evaluation_and_sets_without_a_task():
       ('stages is empty', 'sft_long, classic_rm, cot_rm, long_cot, rl'),
     ),
     (dict(stages=('sft,rl',)), ("'sft,rl'", 'a tuple is written')),
-    (dict(stages=(1,)), ('stages: 1 is not one of pretrain, cooldown',)),
+    (dict(stages=(1,)), ('stages: 1 is not one of pretrain, pretrain_text',)),
     (dict(task__kinds=()), ('task.kinds is empty', 'add')),
     (dict(task__kinds=('add', 'cube')), ("'cube'", 'subtract')),
     (dict(task__answer_marker=''), ("task.answer_marker is ''",)),

@@ -320,8 +320,8 @@ def test_responses_end_and_those_too_long_are_counted(tmp_path):
   assert dropped == sum(
     e.problem.answer >= '11' for e in task.examples if len(e.response) > 6
   )
-  assert all(len(response) <= 7 for _, response in pairs)
-  assert all(r[-1] == task.tokenizer.eos_id for _, r in pairs)
+  assert all(len(pair.response) <= 7 for pair in pairs)
+  assert all(pair.response[-1] == task.tokenizer.eos_id for pair in pairs)
 
 
 @pytest.mark.parametrize(
@@ -493,7 +493,7 @@ def test_worked_solutions_end_and_begin_as_the_template_does(tmp_path):
   ]
   task = dataclasses.replace(task, examples=examples)
   pairs, _ = task_lib.sft_pairs(task, 100)
-  for prompt, response in pairs:
+  for prompt, response, _ in pairs:
     assert prompt.tolist() == tokenizer.encode_rendered(text).tolist()
     # <|im_end|>, by which the template ends turns.
     expected = [*tokenizer.encode('hm\n</think>\n2'), 2]

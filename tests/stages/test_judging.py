@@ -108,7 +108,7 @@ def test_a_row_of_tokens_by_hand(tmp_path):
   pair = answer_pairs.Pair('fraction', 'q', '3/4', '6/8', True, '2*4=8')
   long = answer_pairs.Pair('fraction', 'q', '3/4', '6/8', True, '2*4=8' * 50)
   bare = answer_pairs.Pair('fraction', 'q', '3/4', '6/8', True, '')
-  [(prompt, response)], left_out = judging.token_pairs(
+  [(prompt, response, _)], left_out = judging.token_pairs(
     context, [pair, long, bare]
   )
   decode = context.task.tokenizer.decode
