@@ -85,8 +85,9 @@ SHORT = {
     '--config.evaluation.problems=4',
   ),
   'k15.main smollm.py': 'make smollm',
-  'make vision': _main('vision.py:smoke', '--config.rl.iterations=1'),
-  'k15.main vision.py': 'make vision',
+  'make vision': (
+    'tests/runs/test_killed_vision.py::test_a_run_killed_in_its_stages_ends_the_same'
+  ),
   'k15.main recipe.py': (
     'tests/stages/test_long_cot.py::test_the_stages_of_a_recipe'
   ),

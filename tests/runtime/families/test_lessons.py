@@ -6,10 +6,10 @@ import pytest
 import small_run
 import small_sight
 
-from k15.config import stages as stages_lib
 from k15.data import arithmetic
 from k15.data_types import Problem
-from k15.runtime import families
+from k15.runtime.families import lessons
+from k15.runtime.families import makers
 from k15.vision import images
 from k15.vision import references
 
@@ -30,10 +30,11 @@ def config_of(folder, **changes):
 def made(tmp_path_factory):
   """Lessons by stage, the pixels handed over, and the config."""
   config, kept = config_of(tmp_path_factory.mktemp('lessons')), {}
-  found = families.lessons_of(
+  found = makers.lessons_of(
     config, lambda ref, pixels: kept.setdefault(ref.digest, pixels)
   )
-  return found, kept, config
+  learnt = {stage: each.learnt for stage, each in found.items()}
+  return learnt, kept, config
 
 
 def kinds_of(examples):
@@ -63,9 +64,9 @@ def test_each_stage_gets_its_kinds(made):
 @pytest.mark.parametrize('count', [1, 2, 3, 7, 101])
 def test_counts_add_up(count, tmp_path):
   changes = {f'{stage}__num_examples': count for stage in STAGES}
-  found = families.lessons_of(config_of(tmp_path, **changes), references.forget)
-  assert {len(examples) for examples in found.values()} == {count}
-  assert kinds_of(found['pretrain_joint'])[0] == count // 2
+  found = makers.lessons_of(config_of(tmp_path, **changes), references.forget)
+  assert {len(each.learnt) for each in found.values()} == {count}
+  assert kinds_of(found['pretrain_joint'].learnt)[0] == round(count / 2)
 
 
 def test_pixels_are_handed_over(made):
@@ -79,7 +80,7 @@ def test_pixels_are_handed_over(made):
 
 def test_nothing_held_out_is_read(made):
   found, _, config = made
-  _, held_out, _ = families.MAKERS['pictures'](config, references.forget)
+  _, held_out, _ = makers.MAKERS['pictures'](config, references.forget)
   examples = [e for each in found.values() for e in each]
   seen = {d for e in examples for d in e.problem.digests}
   assert not seen & {d for p in held_out for d in p.digests}
@@ -110,17 +111,30 @@ def test_descriptions_and_answers_are_true(made):
 
 def test_stages_draw_for_themselves_and_the_same_again(made, tmp_path):
   found, _, _ = made
-  again = families.lessons_of(config_of(tmp_path), references.forget)
-  assert again == found
+  again = makers.lessons_of(config_of(tmp_path), references.forget)
+  assert {stage: each.learnt for stage, each in again.items()} == found
   seen = [{d for e in found[s] for d in e.problem.digests} for s in STAGES[1:]]
   assert len(seen[0] & seen[1]) < len(seen[1]) / 2
 
 
 def test_stages_with_files_and_other_tasks_have_none(tmp_path):
   config = config_of(tmp_path, pretrain_tower__files=('a.jsonl',))
-  found = families.lessons_of(config, references.forget)
+  found = makers.lessons_of(config, references.forget)
   assert set(found) == {'pretrain_text', 'pretrain_joint'}
   config.task.name = 'arithmetic'
-  assert families.lessons_of(config, references.forget) == {}
-  kinds = {stages_lib.STAGES[stage].kind for stage in STAGES}
-  assert kinds == {'reading'}
+  assert makers.lessons_of(config, references.forget) == {}
+
+
+def test_what_is_measured_is_held_out(made, tmp_path):
+  learnt, kept, config = made
+  found = makers.lessons_of(config_of(tmp_path), references.forget)
+  examples = [e for each in learnt.values() for e in each]
+  known = {d for e in examples for d in e.problem.digests}
+  for stage, each in found.items():
+    assert len(each.held_out) == lessons.HELD_OUT
+    has_pictures = {bool(e.problem.images) for e in each.held_out}
+    assert has_pictures == {stage != 'pretrain_text'}
+    shown = {d for e in each.held_out for d in e.problem.digests}
+    assert not shown & known
+    if shown:
+      assert shown <= kept.keys()
