@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from k15.data_types import Problem
+from k15.vision import references
 
 BANDS, ROWS = 42, 3  # of the LSH
 # Letters of a normal form: from the first on it is looked for within a text,
@@ -119,7 +120,7 @@ class Known:
     by_pictures = collections.defaultdict(list)
     for problem in problems:
       by_pictures[problem.digests].append(problem)
-    self._texts = {k: _Texts(found) for k, found in by_pictures.items()}
+    self._texts = {k: _Texts(found, k) for k, found in by_pictures.items()}
 
   def find(self, text: str, digests: tuple[str, ...] = ()) -> Match | None:
     """The problem that a text is or holds; a look-up for each letter.
@@ -128,17 +129,17 @@ class Known:
       digests: of the pictures beside the text, in their order.
     """
     texts = self._texts.get(digests)
-    return texts.find(text) if texts else None
+    return texts.find(_unmarked(text, digests)) if texts else None
 
 
 class _Texts:
   """The problems of the same pictures."""
 
-  def __init__(self, problems):
+  def __init__(self, problems, digests):
     self._whole: dict[str, Problem] = {}
     self._anchored: dict[str, list[str]] = {}
     for problem in problems:
-      form = normal_form(problem.prompt)
+      form = normal_form(_unmarked(problem.prompt, digests))
       if not form or form in self._whole:
         continue
       self._whole[form] = problem
@@ -166,6 +167,11 @@ class _Texts:
         if form.startswith(known, start) and _is_apart(form, start, known):
           return known
     return None
+
+
+def _unmarked(text, digests):
+  """The text; beside pictures, wherever its marks say that they stand."""
+  return text.replace(references.MARK, '') if digests else text
 
 
 def _is_apart(form, start, known):

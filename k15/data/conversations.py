@@ -1,33 +1,48 @@
 """Conversations from files, and which of their tokens the assistant writes.
 
 Kimi k1.5, section 2.5.2.  A row has `messages`, each with 'role' and 'content',
-or a `prompt` and a `response`.  The loss is on what the assistant writes: its
-words and the token that ends its turn, in every turn or in the last.
+or a `prompt` and a `response`, or LLaVA's `conversations`.  The loss is on what
+the assistant writes: its words and the token that ends its turn, in every turn
+or in the last.
 
-A stage has its conversations as tokens, in one mapped file of the workdir:
-files are read once, row by row, whatever their size, and training then takes
-any example from the map without holding the others in memory.  A token that
-enters the loss is written as its complement, so that one file holds the mask
-too.
+Pictures are in `images` or `image` of the row, or in the parts that a content
+may be a list of.  '<image>' in what others than the assistant say, or a part
+that is a picture, tells where each stands; otherwise they stand in front of the
+first turn of the user.
 """
 
-import hashlib
-import json
 import pathlib
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from k15 import files
 from k15.data import rows
+from k15.data_types import ImageRef
 from k15.rewards.thinking import CLOSES
 from k15.rewards.thinking import OPENS
+from k15.vision import datasets
+from k15.vision import images as images_lib
+from k15.vision import references
+from k15.vision.sight import Sight
 
 # Tokens int32 [T], and bool [T]: those that the assistant writes.
 Encoded = tuple[np.ndarray, np.ndarray]
-Encode = Callable[[Sequence[dict[str, Any]]], Encoded]
+# Of messages and the pictures of their '<image>'.
+Encode = Callable[[Sequence[dict[str, Any]], Sequence[ImageRef]], Encoded]
+_ROLES = {'human': 'user', 'gpt': 'assistant'}  # LLaVA's names
+
+
+class Conversation(NamedTuple):
+  """Messages up to the last one of the assistant.
+
+  Where there are pictures, '<image>' in the contents stands for each in turn;
+  without any it is text.
+  """
+
+  where: str
+  messages: list[dict[str, Any]]
+  images: tuple[ImageRef, ...] = ()
 
 
 class DataError(ValueError):
@@ -41,48 +56,88 @@ class Unusable(DataError):
 def read(
   path: str | pathlib.Path,
   on_unusable: Callable[[Unusable], None] | None = None,
-) -> Iterator[tuple[str, list[dict]]]:
-  """Yields (where, messages) of a JSONL or Parquet file, row by row.
+  keep: references.Keep = references.forget,
+) -> Iterator[Conversation]:
+  """Yields the conversations of a JSONL or Parquet file, row by row.
 
   Args:
     path: of the file.
     on_unusable: is told of rows that are left out; None: they are errors.
+    keep: gets the pictures.
 
   Raises:
     DataError: a row that is no conversation; says which and why.
   """
+  folder = pathlib.Path(path).parent
   try:
     for _, where, row in rows.read_rows(path):
       try:
-        messages = messages_of(row, where)
+        talk = of_row(row, where, folder, keep)
       except Unusable as error:
         if on_unusable is None:
           raise
         on_unusable(error)
         continue
-      yield where, messages
+      yield talk
   except DataError:
     raise
   except (ValueError, OSError) as error:
     raise DataError(str(error)) from None
 
 
-def messages_of(row: dict[str, Any], where: str) -> list[dict[str, Any]]:
-  """The messages of a row, up to the last one of the assistant.
+def of_row(
+  row: dict[str, Any],
+  where: str,
+  folder: pathlib.Path = pathlib.Path(),
+  keep: references.Keep = references.forget,
+) -> Conversation:
+  """The conversation of a row.
 
-  Fields other than 'role' and 'content' are kept for the chat template, unless
-  they are null.
+  Fields of messages other than 'role' and 'content' are kept for the chat
+  template, unless they are null.
+
+  Args:
+    where: begins what is raised.
+    folder: that of the row's file, in which pictures may be files.
+    keep: gets the pictures.
 
   Raises:
-    DataError: begins with `where`; Unusable if it is about what is said.
+    DataError: Unusable if it is about what is said or shown.
   """
+  parts = []  # those of contents that are pictures
+  messages = [
+    _message(message, f'{where}, message {i}', parts)
+    for i, message in enumerate(_messages(row, where), 1)
+  ]
+  turns = [i for i, m in enumerate(messages) if m['role'] == 'assistant']
+  if not turns:
+    raise Unusable(f'{where}: no message is of the assistant')
+  try:
+    pictures = datasets.beside(row, parts)
+    images = datasets.pictures_of(pictures, where, folder, keep)
+  except images_lib.BadImage:  # What keeps them refused one.
+    raise
+  except ValueError as error:
+    place = '' if str(error).startswith(where) else f'{where}: '
+    raise Unusable(f'{place}{error}') from None
+  if images:
+    messages = _marked(messages, len(images), where)
+  messages = messages[: turns[-1] + 1]
+  return Conversation(where, messages, images[: _num_marks(messages)])
+
+
+def _messages(row, where):
   if 'messages' in row:
     messages = row['messages']
   elif 'prompt' in row and 'response' in row:
-    messages = [
-      dict(role='user', content=row['prompt']),
-      dict(role='assistant', content=row['response']),
-    ]
+    prompt = row['prompt']
+    if not isinstance(prompt, list):
+      prompt = [dict(role='user', content=prompt)]
+    messages = [*prompt, dict(role='assistant', content=row['response'])]
+  elif 'conversations' in row:
+    messages = row['conversations']
+    if isinstance(messages, list):
+      messages = list(map(_of_llava, messages))
   else:
     raise DataError(
       f"{where}: neither 'messages' nor 'prompt' and 'response'; it has"
@@ -90,20 +145,53 @@ def messages_of(row: dict[str, Any], where: str) -> list[dict[str, Any]]:
     )
   if not isinstance(messages, list):
     raise DataError(f"{where}: 'messages' is a {type(messages).__name__}")
-  messages = [
-    _message(message, f'{where}, message {i}')
-    for i, message in enumerate(messages, 1)
-  ]
-  turns = [i for i, m in enumerate(messages) if m['role'] == 'assistant']
-  if not turns:
-    raise Unusable(f'{where}: no message is of the assistant')
-  return messages[: turns[-1] + 1]
+  return messages
+
+
+def _of_llava(message):
+  if not isinstance(message, dict) or not {'from', 'value'} <= message.keys():
+    return message
+  role = message['from']
+  role = _ROLES.get(role, role) if isinstance(role, str) else role
+  return dict(role=role, content=message['value'])
+
+
+def _num_marks(messages):
+  """Of pictures, which nobody shows but those who ask."""
+  return sum(
+    m['content'].count(references.MARK)
+    for m in messages
+    if m['role'] != 'assistant'
+  )
+
+
+def _marked(messages, count, where):
+  """The messages with a mark where each of their pictures stands."""
+  users = [i for i, m in enumerate(messages) if m['role'] == 'user']
+  for i, message in enumerate(messages, 1):
+    if message['role'] == 'assistant' and references.MARK in message['content']:
+      raise Unusable(f'{where}, message {i}: the assistant shows a picture')
+  marks = _num_marks(messages)
+  if marks == count:
+    return messages
+  if marks or not users:
+    raise Unusable(
+      f'{where}: {marks} {references.MARK} and {count} pictures, of'
+      f' {len(users)} messages of the user'
+    )
+  first = messages[users[0]]
+  content = references.MARK * count + first['content']
+  return [m | dict(content=content) if m is first else m for m in messages]
 
 
 def make_encode(
-  tokenizer: Any, is_chat: bool, prompt_suffix: str, loss_turns: str
+  tokenizer: Any,
+  is_chat: bool,
+  prompt_suffix: str,
+  loss_turns: str,
+  sight: Sight | None = None,
 ) -> Encode:
-  """Returns messages -> (tokens, mask), up to the end of the last turn.
+  """Returns (messages, pictures) -> (tokens, mask), to the last turn's end.
 
   Args:
     tokenizer: `HfTokenizer` or `ByteTokenizer`.
@@ -112,22 +200,43 @@ def make_encode(
       end-of-sequence token.
     prompt_suffix: see there.
     loss_turns: 'all' turns of the assistant are learnt from, or the 'last'.
+    sight: how the policy is shown pictures; None: it sees none.
 
   Returns:
-    A function that raises Unusable for messages the template refuses, and for
-    one that does not write what it wrote before when a turn is added; DataError
-    for a template that ends no turn.
+    A function that raises Unusable for messages the template refuses, for one
+    that does not write what it wrote before when a turn is added, and for
+    placeholders that do not fit the pictures; DataError for a template that
+    ends no turn, and for pictures that nobody sees.
   """
 
-  def encode(messages):
+  def encode(messages, images=()):
+    if images and not sight:
+      raise DataError(
+        f'it has {len(images)} pictures, and the policy sees none'
+      )
+    waiting = list(images)
+
+    def put(text, go_on):
+      """Tokens of what others say, each mark as those of its picture."""
+      if not images:
+        return go_on(text)
+      own = waiting[: text.count(references.MARK)]
+      del waiting[: len(own)]
+      return sight.expanded(text, own, go_on, go_on)
+
     turns = [i for i, m in enumerate(messages) if m['role'] == 'assistant']
     if loss_turns == 'last':
       turns = turns[-1:]
-    if is_chat:
-      parts = _chat_parts(tokenizer, messages, turns)
-    else:
-      parts = _plain_parts(tokenizer, messages, turns, prompt_suffix)
-    tokens = np.concatenate([tokens for tokens, _ in parts])
+    try:
+      if is_chat:
+        parts = _chat_parts(tokenizer, messages, turns, put)
+      else:
+        parts = _plain_parts(tokenizer, messages, turns, prompt_suffix, put)
+      tokens = np.concatenate([tokens for tokens, _ in parts])
+      if sight:
+        sight.check_placeholders(tokens, images)
+    except images_lib.BadImage as error:
+      raise Unusable(str(error)) from None
     mask = np.concatenate([np.full(len(t), own) for t, own in parts])
     # The first token has nothing before it that could predict it.
     if mask[0]:
@@ -140,7 +249,7 @@ def make_encode(
   return encode
 
 
-def _plain_parts(tokenizer, messages, turns, prompt_suffix):
+def _plain_parts(tokenizer, messages, turns, prompt_suffix, put):
   # What begins a text comes once: in front of every message it would part the
   # conversation into texts.
   parts = [(tokenizer.begin(''), False)]
@@ -155,11 +264,11 @@ def _plain_parts(tokenizer, messages, turns, prompt_suffix):
       tokens = np.append(tokenizer.encode(content), tokenizer.eos_id)
       parts.append((tokens, i in turns))
     elif content:
-      parts.append((tokenizer.encode(content + prompt_suffix), False))
+      parts.append((put(content + prompt_suffix, tokenizer.encode), False))
   return parts
 
 
-def _chat_parts(tokenizer, messages, turns):
+def _chat_parts(tokenizer, messages, turns, put):
   """Pieces of the rendered text, each made into tokens by itself.
 
   At inference the prompt becomes tokens without the answer: a token that
@@ -180,7 +289,7 @@ def _chat_parts(tokenizer, messages, turns):
         " for the messages before; loss_turns 'last' asks it for the last turn"
         ' only'
       )
-    parts.append((tokenizer.encode_rendered(before[done:]), False))
+    parts.append((put(before[done:], tokenizer.encode_rendered), False))
     if goes_on:
       tokens = tokenizer.encode_rendered(words)
     else:
@@ -256,11 +365,20 @@ def _render(tokenizer, messages, add_generation_prompt):
     raise Unusable(str(error)) from None
 
 
-def _message(message, where):
-  """One of a row; without content only where something else is said."""
+def _message(message, where, pictures):
+  """One of a row; without content only where something else is said.
+
+  What of a content is a picture is added to `pictures`.
+  """
   if not isinstance(message, dict):
     raise Unusable(f'{where}: a {type(message).__name__}, not an object')
   message = {key: value for key, value in message.items() if value is not None}
+  if isinstance(message.get('content'), list):
+    try:
+      message['content'], found = datasets.said(message['content'])
+    except ValueError as error:
+      raise Unusable(f'{where}: {error}') from None
+    pictures += found
   may_be_empty = message.get('tool_calls') or (
     message.get('role') in ('system', 'tool')
   )
@@ -272,130 +390,3 @@ def _message(message, where):
     if not isinstance(value, str) or not (value.strip() or may_be_blank):
       raise Unusable(f'{where}: {field!r} is {value!r}, and has to be a text')
   return message
-
-
-_FORMAT = 3  # 3: what is evaluated is known within other words
-
-
-class TokenStore:
-  """Examples by number, file after file.
-
-  Attributes:
-    lengths: int64 [N], tokens of each example.
-    sizes: examples of each file.
-    dropped: reason -> how many were left out.
-  """
-
-  def __init__(self, directory: pathlib.Path):
-    index = json.loads((directory / 'index.json').read_text())
-    self.sizes, self.dropped = index['sizes'], index['dropped']
-    self._offsets = np.load(directory / 'offsets.npy')
-    self.lengths = np.diff(self._offsets)
-    self._tokens = np.memmap(directory / 'tokens.bin', np.int32, 'r')
-
-  def __len__(self) -> int:
-    return len(self.lengths)
-
-  def __getitem__(self, i: int) -> Encoded:
-    stored = np.array(self._tokens[self._offsets[i] : self._offsets[i + 1]])
-    mask = stored < 0
-    return np.where(mask, ~stored, stored), mask
-
-  def images(self, i: int) -> tuple[()]:
-    """The pictures of an example; files of conversations have none."""
-    del i
-    return ()
-
-
-def fingerprint(paths: Sequence[str], settings: Mapping[str, Any]) -> str:
-  """Digest of what is in the files and of how they are read."""
-  contents = [files.digest(path)['sha256'] for path in paths]
-  # By content, not by name or time: a file that was moved or copied is the
-  # same.
-  whole = dict(format=_FORMAT, files=contents, **settings)
-  text = json.dumps(whole, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
-
-
-def is_made(directory: pathlib.Path, key: str) -> bool:
-  """Whether the directory holds the store of a fingerprint."""
-  path = directory / 'index.json'
-  return path.exists() and json.loads(path.read_text())['key'] == key
-
-
-def make(
-  directory: pathlib.Path,
-  key: str,
-  paths: Sequence[str],
-  encode: Encode,
-  max_length: int,
-  drop_too_long: bool,
-  is_held_out: Callable[[str], Any] = lambda text: False,
-  drop_unusable: bool = False,
-) -> None:
-  """Writes a store in place of an earlier one, whole or not at all.
-
-  Args:
-    directory: of the store.
-    key: its fingerprint.
-    paths: of conversations.
-    encode: messages -> tokens and mask.
-    max_length: tokens of the longest example that a row can hold.
-    drop_too_long: whether longer ones are left out and counted.
-    is_held_out: whether a text asks what is evaluated; conversations in which
-      somebody does are left out and counted.
-    drop_unusable: whether conversations that say nothing, or that the encoding
-      refuses, are left out and counted too; the first is printed.
-
-  Raises:
-    DataError: a row that is no conversation, one that is too long, or a file
-      of which nothing is left.
-  """
-  new = directory.with_name(directory.name + '.new')
-  shutil.rmtree(new, ignore_errors=True)
-  new.mkdir(parents=True)
-  lengths, sizes = [], []
-  dropped = dict(too_long=0, held_out=0, unusable=0)
-
-  def leave_out(error):
-    if not dropped['unusable']:
-      print(f'left out, and others like it: {error}', flush=True)
-    dropped['unusable'] += 1
-
-  on_unusable = leave_out if drop_unusable else None
-  with (new / 'tokens.bin').open('wb') as out:
-    for path in paths:
-      first = len(lengths)
-      for where, messages in read(path, on_unusable):
-        asked = (m['content'] for m in messages if m['role'] != 'assistant')
-        if any(isinstance(a, str) and is_held_out(a) for a in asked):
-          dropped['held_out'] += 1
-          continue
-        try:
-          tokens, mask = encode(messages)
-        except DataError as error:
-          error = type(error)(f'{where}: {error}')
-          if not (drop_unusable and isinstance(error, Unusable)):
-            raise error from None
-          leave_out(error)
-          continue
-        if len(tokens) > max_length:
-          if not drop_too_long:
-            raise DataError(
-              f'{where}: {len(tokens)} tokens do not fit a row of {max_length}'
-            )
-          dropped['too_long'] += 1
-          continue
-        out.write(np.where(mask, ~tokens, tokens).astype(np.int32).tobytes())
-        lengths.append(len(tokens))
-      sizes.append(len(lengths) - first)
-      # Weights are of files: one without examples could not have its share.
-      if not sizes[-1]:
-        raise DataError(
-          f'{path}: no conversations in it, {dropped} left out so far'
-        )
-  np.save(new / 'offsets.npy', np.cumsum([0, *lengths], dtype=np.int64))
-  index = dict(key=key, sizes=sizes, dropped=dropped)
-  (new / 'index.json').write_text(json.dumps(index) + '\n')
-  shutil.rmtree(directory, ignore_errors=True)
-  new.rename(directory)

@@ -134,7 +134,7 @@ def make(
 
   Args:
     directory: of the store.
-    key: its fingerprint, see `conversations.is_made`.
+    key: its fingerprint, see `token_store.is_made`.
     documents: read once, one after the other.
     encode: a text -> int32 [T], with the token that ends it.
     held_out_share: of the texts, [0, 1].

@@ -10,9 +10,14 @@ from k15.data_types import ImageRef, Problem
 def to_record(problem: Problem) -> dict[str, Any]:
   """The fields of a problem; where there are none, not `images`."""
   record = dataclasses.asdict(problem)
-  if not problem.images:
-    del record['images']
-  return record
+  del record['images']
+  return record | images_of(problem)
+
+
+def images_of(problem: Problem) -> dict[str, Any]:
+  """`images` of a record of a problem; of one without, nothing."""
+  found = list(map(dataclasses.asdict, problem.images))
+  return dict(images=found) if found else {}
 
 
 def from_record(record: Mapping[str, Any]) -> Problem:

@@ -223,7 +223,20 @@ def build(
     task = dataclasses.replace(task, sets=_sets(config, task, keep))
   if sight is None:
     _refuse_pictures(task)
+  else:
+    _hand_over(config, keep)
   return task
+
+
+def _hand_over(config, keep):
+  """The pictures of all conversations that stages learn from, row by row."""
+  supervised = set(config.stages) & set(stages_lib.with_curves('sft'))
+  paths = {path for stage in supervised for path in config[stage].files}
+  # What is left out is counted when the stage begins.
+  leave_out = (lambda error: None) if config.task.drop_unusable else None
+  for path in sorted(paths):
+    for _ in conversations.read(path, leave_out, keep):
+      pass
 
 
 def _without_kept_out(config, task):

@@ -13,6 +13,7 @@ import pathlib
 
 from k15 import files
 from k15.data import conversations
+from k15.data import problem_records
 from k15.data_types import Example, TrainState
 from k15.devices import hosts
 from k15.runtime import made_models
@@ -69,6 +70,7 @@ def _write(folder, problems, records, asking):
       response=record['response'],
       processes=record['processes'],
     )
+    | problem_records.images_of(by_id[record['problem_id']])
     for record in kept
   ]
   if hosts.is_first():

@@ -22,6 +22,7 @@ from k15 import files
 from k15.checkpoints import models
 from k15.curation import readable
 from k15.data import conversations
+from k15.data import problem_records
 from k15.data_types import Problem, TrainState
 from k15.devices import hosts
 from k15.runtime import weights
@@ -88,9 +89,10 @@ def chosen(
         continue
       seen.add(text)
       answer = dict(role='assistant', content=text)
-      examples.append(
-        dict(problem_id=problem.id, messages=[*_asked(task, problem), answer])
+      example = dict(
+        problem_id=problem.id, messages=[*_asked(task, problem), answer]
       )
+      examples.append(example | problem_records.images_of(problem))
   sampled = sum(len(responses) for _, responses in collected)
   kept_of = len({example['problem_id'] for example in examples})
   funnel = dict(problems=len(collected), sampled=sampled, **counts)

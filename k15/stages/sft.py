@@ -14,6 +14,7 @@ import numpy as np
 from k15.checkpoints import stage_inputs
 from k15.data import conversations
 from k15.data import packing
+from k15.data import token_store
 from k15.data.packing import TokenPair
 from k15.data_types import ImageRef, TrainState
 from k15.devices import hosts
@@ -187,7 +188,11 @@ def _open_store(context, stage, is_new):
   """The stage's conversations as tokens, made by the first process."""
   config, task = context.config[stage], context.task
   directory = context.workdir / f'{stage}_tokens'
-  kept_out = [problem.prompt for problem in task.kept_out.problems]
+  sight, shown = context.layout.sight, context.shown
+  kept_out = [
+    '\n'.join((problem.prompt, *problem.digests))
+    for problem in task.kept_out.problems
+  ]
   settings = dict(
     loss_turns=config.loss_turns,
     row_tokens=row_tokens(context.config, stage),
@@ -199,9 +204,11 @@ def _open_store(context, stage, is_new):
     is_chat=task.is_chat,
     prompt_suffix=task.prompt_suffix,
   )
+  if shown:
+    settings['shown'] = repr(sight), shown.row_patches
   if hosts.is_first():
-    key = conversations.fingerprint(config.files, settings)
-    if not conversations.is_made(directory, key):
+    key = token_store.fingerprint(config.files, settings)
+    if not token_store.is_made(directory, key):
       if not is_new:
         raise conversations.DataError(
           f'{stage}.files, the tokenizer, or what is evaluated and therefore'
@@ -209,9 +216,13 @@ def _open_store(context, stage, is_new):
           ' another workdir'
         )
       encode = conversations.make_encode(
-        task.tokenizer, task.is_chat, task.prompt_suffix, config.loss_turns
+        task.tokenizer,
+        task.is_chat,
+        task.prompt_suffix,
+        config.loss_turns,
+        sight,
       )
-      conversations.make(
+      token_store.make(
         directory,
         key,
         config.files,
@@ -220,15 +231,22 @@ def _open_store(context, stage, is_new):
         config.drop_too_long,
         functools.partial(_is_evaluated, task),
         settings['drop_unusable'],
+        shown,
       )
   hosts.wait(f'{stage} tokens')
-  return conversations.TokenStore(directory)
+  store = token_store.TokenStore(directory)
+  try:
+    if context.pictures is not None:
+      context.pictures.check_sizes(store.references())
+  except ValueError as error:
+    raise conversations.DataError(f'{stage}.files: {error}') from None
+  return store
 
 
-def _is_evaluated(task, text):
+def _is_evaluated(task, text, digests):
   """Whether a turn asks, with the suffix or without, what is evaluated."""
   alone = text.strip().removesuffix(task.prompt_suffix.strip())
-  return task.kept_out.find(alone)
+  return task.kept_out.find(alone, digests)
 
 
 def train(

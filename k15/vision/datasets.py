@@ -34,6 +34,8 @@ _NUMBERED = re.compile(r'<image ?(\d{1,3})>')  # MMMU's, and MathVision's
 _DATA_URL = re.compile(r'data:image/[a-z.+-]{1,20};base64,')
 _LONGEST_LIST = 20000  # characters of options that are a text
 _LETTERS = choices.LETTERS
+# Fields that hold a picture: of Hugging Face's struct, verl's, and of parts.
+_HOLDERS = ('bytes', 'path', 'image', 'image_url', 'url')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,10 +150,8 @@ def _reference(value):
 
 def _data(value, folder):
   """The bytes of a picture's file."""
-  if isinstance(value, Mapping):
-    # Hugging Face's struct, or verl's, of the name of a file.
-    parts = (value.get(name) for name in ('bytes', 'path', 'image'))
-    value = next((part for part in parts if part), None)
+  while isinstance(value, Mapping):
+    value = next(filter(None, map(value.get, _HOLDERS)), None)
   if isinstance(value, bytes):
     return value
   if not isinstance(value, str):
@@ -287,40 +287,69 @@ def flattened(row: dict[str, Any], prompt: str, answer: str) -> dict[str, Any]:
     prompt, answer: the fields that these are in.
 
   Raises:
-    ValueError: messages of several turns, or parts that are neither text nor
-      a picture.
+    ValueError: messages of several turns, parts that are neither text nor a
+      picture, or what `beside` refuses.
   """
-  flat = dict(row)
-  if 'image' in row and 'images' not in row:
-    flat['images'] = row['image']
+  flat, parts = dict(row), []
   messages = row.get(prompt)
   if isinstance(messages, list) and all(map(_is_message, messages)):
     turns = [m for m in messages if m['role'] != 'system']
     if len(turns) != 1:
       raise ValueError(f'{len(turns)} turns in {prompt!r}, and one is asked')
-    flat[prompt] = ''.join(map(_part, _parts(turns[0].get('content'))))
+    content = turns[0].get('content')
+    content = content if isinstance(content, list) else [content]
+    flat[prompt], parts = said(content)
     reward = row.get('reward_model')
     if answer not in row and isinstance(reward, Mapping):
       flat[answer] = reward.get('ground_truth')
+  flat['images'] = beside(row, parts)
   return flat
+
+
+def said(content: Sequence[Any]) -> tuple[str, list[Mapping[str, Any]]]:
+  """The text of a message's parts, and those of them that are pictures.
+
+  A part is a text, {type: 'text', text: ...}, or {type: 'image'}, which may
+  hold its picture too; OpenAI's is {type: 'image_url', image_url: {url: ...}}.
+
+  Raises:
+    ValueError: a part is neither a text nor a picture.
+  """
+  texts, pictures = [], []
+  for part in content:
+    kind = part.get('type') if isinstance(part, Mapping) else ''
+    if isinstance(part, str):
+      texts.append(part)
+    elif kind in ('image', 'image_url'):
+      texts.append(references.MARK)
+      pictures.append(part)
+    elif isinstance(part, Mapping) and isinstance(part.get('text'), str):
+      texts.append(part['text'])
+    else:
+      raise ValueError(f'a part of a message is {str(part)[:80]}')
+  return ''.join(texts), pictures
+
+
+def beside(row: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Any:
+  """The pictures of a row, in its `images` or `image` or in its parts.
+
+  Raises:
+    ValueError: a part has no picture, and there are none beside the messages;
+      or they are in both.
+  """
+  values = row.get('images')
+  values = row.get('image') if values is None else values
+  own = [part for part in parts if any(map(part.get, _HOLDERS))]
+  if own and (values or len(own) < len(parts)) or parts and not (own or values):
+    raise ValueError(
+      f'{len(parts)} parts of messages are pictures, {len(own)} hold one, and'
+      f' there are {"some" if values else "none"} beside the messages'
+    )
+  return own or values or None
 
 
 def _is_message(value):
   return isinstance(value, Mapping) and isinstance(value.get('role'), str)
-
-
-def _parts(content):
-  return content if isinstance(content, list) else [content]
-
-
-def _part(part):
-  if isinstance(part, str):
-    return part
-  if isinstance(part, Mapping) and part.get('type') == 'image':
-    return references.MARK
-  if isinstance(part, Mapping) and isinstance(part.get('text'), str):
-    return part['text']
-  raise ValueError(f'a part of a message is {str(part)[:80]}')
 
 
 def _place_of(letter, options):

@@ -88,6 +88,18 @@ class Sight:
       images.BadImage: another number of marks than of pictures, or what
         `check` refuses: a placeholder that somebody wrote as text, too.
     """
+    tokens = self.expanded(text, images, begin, go_on)
+    self.check(tokens, images)
+    return tokens
+
+  def expanded(
+    self,
+    text: str,
+    images: Sequence[ImageRef],
+    begin: Callable[[str], np.ndarray],
+    go_on: Callable[[str], np.ndarray],
+  ) -> np.ndarray:
+    """`encode` of a text that may be a piece of a whole, which is checked."""
     first, *others = text.split(references.MARK) if images else [text]
     if len(others) != len(images):
       raise images_lib.BadImage(
@@ -100,9 +112,7 @@ class Sight:
       parts += [marks, go_on(other)]
     tokens = np.concatenate(parts).astype(np.int32)
     counts = list(map(self.num_tokens, images))
-    expanded = positions.expand(tokens, self.image_id, counts)
-    self.check(expanded, images)
-    return expanded
+    return positions.expand(tokens, self.image_id, counts)
 
   def check(self, prompt: np.ndarray, images: Sequence[ImageRef]) -> None:
     """Whether an expanded prompt fits its pictures.
@@ -112,15 +122,25 @@ class Sight:
         of what is never fed, none behind which a text follows, or too many
         patches; names the numbers.
     """
-    positions.check(prompt, self.image_id, list(map(self.num_tokens, images)))
+    self.check_placeholders(prompt, images)
+    # The last token is fed again to sample the first of the response.
+    if len(prompt) and prompt[-1] == self.image_id:
+      raise images_lib.BadImage('a prompt ends in a picture, and not in a text')
+    self.bucket_of(images)
+
+  def check_placeholders(
+    self, tokens: np.ndarray, images: Sequence[ImageRef]
+  ) -> None:
+    """Whether any expanded tokens have their pictures' placeholders alone.
+
+    Raises:
+      images.BadImage: see `check`.
+    """
+    positions.check(tokens, self.image_id, list(map(self.num_tokens, images)))
     others = [i for i in self.banned_ids if i != self.image_id]
-    found = prompt[np.isin(prompt, others)]
+    found = tokens[np.isin(tokens, others)]
     if len(found):
       raise images_lib.BadImage(
         f'the placeholder {found[0]} stands in a prompt, and nothing is fed'
         ' for it'
       )
-    # The last token is fed again to sample the first of the response.
-    if len(prompt) and prompt[-1] == self.image_id:
-      raise images_lib.BadImage('a prompt ends in a picture, and not in a text')
-    self.bucket_of(images)

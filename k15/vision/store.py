@@ -81,6 +81,21 @@ class ImageStore:
       if digest not in self.refs:
         raise images.BadImage(f'{self._directory} has no picture {digest}')
 
+  def check_sizes(self, refs: Iterable[ImageRef]) -> None:
+    """The same of references that somebody wrote, and may have made up.
+
+    Raises:
+      images.BadImage: a picture is not here, or has another size; names it.
+    """
+    for ref in refs:
+      self.check([ref.digest])
+      found = self.refs[ref.digest]
+      if (ref.height, ref.width) != (found.height, found.width):
+        raise images.BadImage(
+          f'picture {ref.digest} has {found.height} x {found.width} pixels, and'
+          f' not {ref.height} x {ref.width}'
+        )
+
   def verify(self) -> None:
     """Reads every picture and compares it with its digest.
 

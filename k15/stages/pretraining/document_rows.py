@@ -21,6 +21,7 @@ from k15.config import routes
 from k15.data import conversations
 from k15.data import documents
 from k15.data import mixture
+from k15.data import token_store
 from k15.data.documents import DocumentStore
 from k15.devices import hosts
 from k15.runtime.context import Context
@@ -93,8 +94,8 @@ def open_store(context: Context, stage: str, is_new: bool) -> DocumentStore:
     else generated_documents.facts_of(config, stage),
   )
   if hosts.is_first():
-    key = conversations.fingerprint(paths, settings)
-    if not conversations.is_made(directory, key):
+    key = token_store.fingerprint(paths, settings)
+    if not token_store.is_made(directory, key):
       if not is_new:
         raise conversations.DataError(
           f'{stage}.files, the tokenizer, or what is evaluated and therefore'
