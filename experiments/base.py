@@ -407,10 +407,19 @@ def _other_stages():
       # -- the tower, NP, of a policy that begins with random weights: a
       # checkpoint has its own.  An 8 x 8 patch is a token of `merge_size` 1.
       enabled=False,
+      # Whose tower it is: 'qwen3_vl', 'qwen2_5_vl' or 'qwen2_vl', beside whose
+      # texts policy.qkv_bias and qk_norm are those of Qwen3, or of Qwen2.
+      family='qwen3_vl',
       num_layers=3, width=64, num_heads=2, d_ff=256,
       patch_size=8, merge_size=1,
-      grid=8,  # side of the learned table of places
-      # Frequencies of time, row and column, interleaved; policy.head_dim / 2.
+      temporal_size=1,  # frames of a patch: a picture is shown so many times
+      # Qwen3-VL: side of the learned table of places, and blocks behind which
+      # the first layers of the policy are fed, one each.
+      grid=8, deepstack=(),
+      # Qwen2.5-VL: tokens of a window's side, and blocks that have none.
+      window=4, full_layers=(),
+      # Frequencies of time, row and column, which Qwen3-VL interleaves;
+      # policy.head_dim / 2 in all.
       mrope_section=(6, 5, 5),
       # -- the problems
       # Of the held-out problems and the worked solutions, and of those that RL
@@ -426,8 +435,8 @@ def _other_stages():
       # Warm-up: chances to answer at once, else to say first what is seen, and
       # then of a slip of the eye, noticed at once.  NP.
       at_once_rate=0.5, read_rate=1.0, misread_rate=0.03,
-      # Of a picture after it is resized, unless a checkpoint brings its own.
-      min_pixels=256, max_pixels=4096,
+      # Of a picture after it is resized; 0: as the checkpoint has it.
+      min_pixels=0, max_pixels=0,
       # A context is computed with the fewest of these that hold its patches;
       # a prompt whose pictures have more than the last is refused.
       patch_buckets=(16, 32, 64, 128),

@@ -39,7 +39,10 @@ def get_config(variant=''):
   words = arithmetic.get_config().tokenizer.words
   config.tokenizer.words = (*words, *_WORDS)
   config.policy.update(num_layers=3, logprob_chunk=4096)
-  config.vision.update(enabled=True, domains=_DOMAINS, levels=(0,))
+  config.vision.update(
+    enabled=True, domains=_DOMAINS, levels=(0,), min_pixels=256,
+    max_pixels=4096,
+  )
   config.vision.patch_buckets = (16, 32, 64)
   shared = dict(
     batch_tokens=2048, row_tokens=256, optimizer='muon', warmup_steps=30,

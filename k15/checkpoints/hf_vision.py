@@ -77,12 +77,13 @@ FAMILIES = {
   ),
 }  # fmt: skip
 BY_MLP = {family.mlp: name for name, family in FAMILIES.items()}
+BY_TYPE = {family.model_type: family for family in FAMILIES.values()}
 # Architecture -> (model_type, has QKV bias, has QK-norm), as in `hf_config`.
 KINDS = {
   name: (family.model_type, family.qkv_bias, family.qk_norm)
   for name, family in FAMILIES.items()
 } | {name: (kind, False, False) for name, kind in hf_idefics.TYPES.items()}
-# Field of config.json -> field of VisionConfig.
+# Field of config.json -> field of VisionConfig; -1: there is no such token.
 _TOKENS = {'image_token_id': 'image_id', 'video_token_id': 'video_id'}
 _AROUND = {
   'vision_start_token_id': 'start_ids',

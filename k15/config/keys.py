@@ -142,11 +142,13 @@ _TASK = dict(
   max_distractors='>= 0 and <= 2', new_templates_share=_SHARE,
 )  # fmt: skip
 _VISION = dict(
-  enabled=ANY, num_layers='>= 1', width='>= 1', num_heads='>= 1', d_ff='>= 1',
-  patch_size='>= 1', merge_size='>= 1', grid='>= 1', mrope_section=ANY,
+  enabled=ANY, family=('qwen3_vl', 'qwen2_5_vl', 'qwen2_vl'),
+  num_layers='>= 1', width='>= 1', num_heads='>= 1', d_ff='>= 1',
+  patch_size='>= 1', merge_size='>= 1', temporal_size='>= 1', grid='>= 1',
+  deepstack=ANY, window='>= 1', full_layers=ANY, mrope_section=ANY,
   image_share=_SHARE, rl_image_share=_SHARE, domains=ANY, levels=ANY,
   at_once_rate=_SHARE, read_rate=_SHARE, misread_rate=_SHARE,
-  min_pixels='>= 1', max_pixels='>= 1', patch_buckets=ANY, cache_bytes='>= 0',
+  min_pixels='>= 0', max_pixels='>= 0', patch_buckets=ANY, cache_bytes='>= 0',
   row_patches='>= 1',
 )  # fmt: skip
 _CURATION = dict(

@@ -16,7 +16,11 @@ def check(get: Callable[[str], Any]) -> None:
   _check_problems(get)
   _check_room(get)
   if get('vision.enabled'):
+    _check_packing(get)
+  # A checkpoint has a tower of its own, and none is drawn.
+  if get('vision.enabled') and not get('checkpoint'):
     _check_tower(get)
+    _check_family(get)
   _check_parts(get)
 
 
@@ -25,7 +29,8 @@ def _check_problems(get):
     'vision.domains', get('vision.domains'), keys.PICTURE_DOMAINS
   )
   keys.check_members('vision.levels', get('vision.levels'), (0, 1, 2))
-  keys.refuse_above(get, 'vision.min_pixels', 'vision.max_pixels')
+  if get('vision.max_pixels'):
+    keys.refuse_above(get, 'vision.min_pixels', 'vision.max_pixels')
 
 
 def _check_room(get):
@@ -50,12 +55,54 @@ def _check_tower(get):
     ' for rows and columns',
   )
   section, half = get('vision.mrope_section'), get('policy.head_dim') // 2
+  takes_turns = get('vision.family') == 'qwen3_vl'
   keys.refuse(
     len(section) != 3 or min(section) < 0 or sum(section) != half
-    or 3 * max(section[1:]) > half + 2,
-    f'vision.mrope_section is {section}, and has to be three numbers that can'
-    f' take turns and make policy.head_dim / 2 = {half}',
+    or takes_turns and 3 * max(section[1:]) > half + 2,
+    f'vision.mrope_section is {section}, and has to be three numbers that'
+    f'{" can take turns and" * takes_turns} make policy.head_dim / 2 = {half}',
   )  # fmt: skip
+  for key in ('vision.min_pixels', 'vision.max_pixels'):
+    keys.refuse(
+      not get(key), f"{key} is 0, and checkpoint is '', which could say it"
+    )
+
+
+def _check_family(get):
+  """What models are saved in: no family has another text or tower."""
+  family, layers = get('vision.family'), get('vision.num_layers')
+  text = get('policy.qkv_bias'), get('policy.qk_norm')
+  expected = (False, True) if family == 'qwen3_vl' else (True, False)
+  keys.refuse(
+    text != expected,
+    f'policy.qkv_bias and policy.qk_norm are {text}, and beside a tower of'
+    f' vision.family {family!r} have to be {expected}',
+  )
+  heads = get('policy.num_heads') * get('policy.head_dim')
+  keys.refuse(
+    family != 'qwen3_vl' and heads != get('policy.d_model'),
+    f'policy.d_model is {get("policy.d_model")}, and beside a tower of'
+    f' vision.family {family!r} has to be that of all heads, {heads}',
+  )
+  keys.refuse(
+    family == 'qwen2_vl' and get('vision.d_ff') % get('vision.width'),
+    f'vision.d_ff is {get("vision.d_ff")}, and of vision.family {family!r} has'
+    f' to be a multiple of vision.width, {get("vision.width")}',
+  )
+  deep = list(get('vision.deepstack'))
+  keys.refuse(
+    deep != sorted(set(deep)) or len(deep) > get('policy.num_layers'),
+    f'vision.deepstack is {deep}, and has to rise, for no more than the'
+    f' {get("policy.num_layers")} of policy.num_layers',
+  )
+  for key in ('vision.deepstack', 'vision.full_layers'):
+    keys.refuse(
+      any(not 0 <= i < layers for i in get(key)),
+      f'{key} is {get(key)}, and blocks are numbered from 0 to {layers - 1}',
+    )
+
+
+def _check_packing(get):
   for stage in stages_lib.with_curves('sft'):
     keys.refuse(
       stage in get('stages') and get(f'{stage}.packing') != 'first_fit',

@@ -83,7 +83,7 @@ class FeatureCache:
       [P, M, E].
     """
     sight = self._sight
-    images = _no_images(num_rows, columns)
+    images = blank_rows(num_rows, columns)
     features, bucket = None, sight.bucket_of(contexts[0].images)
     for row, (tokens, refs) in enumerate(contexts):
       here, grids = slice(len(tokens)), list(map(sight.grid, refs))
@@ -95,8 +95,8 @@ class FeatureCache:
       for image, (grid_rows, grid_columns) in zip(refs, grids, strict=True):
         own, count = self._features_of(params, image), grid_rows * grid_columns
         if features is None:
-          features = _empty(own, num_rows, self._merged(bucket))
-        features = _put(features, own, row, start, count)
+          features = empty(own, num_rows, self._merged(bucket))
+        features = put(features, own, row, start, count)
         start += count
       self.counts['image_tokens'] += start
     return images, features
@@ -105,23 +105,15 @@ class FeatureCache:
     self, params: Any, num_rows: int, columns: int, bucket: int
   ) -> tuple[Images, tower.Features]:
     """The same of a blank bucket; compiles whatever pictures in it need."""
-    features, p = None, self._sight.processor.patch_size
+    features = None
     for size in self._sight.patch_buckets:
       if size > bucket:
         break
-      seen = Images(
-        patches=np.zeros((1, size, 3 * p**2), np.uint8),
-        places=np.zeros((1, size, 2), np.int32),
-        sizes=np.ones((1, size, 2), np.int32),
-        numbers=np.zeros((1, size), np.int32),
-        index=None,
-        positions=None,
-      )
-      own = _encode(self._config, params, seen)
+      own = encode(self._config, params, blank_picture(self._sight, size))
       if features is None:
-        features = _empty(own, num_rows, self._merged(bucket))
-      features = _put(features, own, 0, 0, 0)
-    return _no_images(num_rows, columns), features
+        features = empty(own, num_rows, self._merged(bucket))
+      features = put(features, own, 0, 0, 0)
+    return blank_rows(num_rows, columns), features
 
   def _merged(self, bucket):
     return bucket // self._sight.processor.merge_size**2
@@ -153,10 +145,16 @@ class FeatureCache:
     self.counts['images_encoded'] += 1
     seen = row.replace(index=None, positions=None)
     seen = jax.tree.map(lambda x: x[None], seen)
-    return _encode(self._config, params, seen)
+    return encode(self._config, params, seen)
 
 
-def _no_images(num_rows, columns):
+def blank_picture(sight: Sight, bucket: int) -> Images:
+  """Host arrays of one picture of a bucket that is padding alone."""
+  seen = rows_lib.empty(sight.processor, 1, 0, bucket)
+  return seen.replace(index=None, positions=None)
+
+
+def blank_rows(num_rows: int, columns: int) -> Images:
   """Host arrays of rows in which no token is of a picture."""
   return Images(
     patches=None,
@@ -172,11 +170,14 @@ def _nbytes(features):
   return sum(x.nbytes for x in jax.tree.leaves(features))
 
 
-_encode = jax.jit(policy.encode, static_argnums=0)
+# What runs on devices: a picture becomes features, and these rows' features.
+encode = jax.jit(policy.encode, static_argnums=0)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def _empty(like, num_rows, num_features):
+def empty(
+  like: tower.Features, num_rows: int, num_features: int
+) -> tower.Features:
   """Features [P, M, E] that are all 0."""
   return jax.tree.map(
     lambda x: jnp.zeros((num_rows, num_features, x.shape[-1]), x.dtype), like
@@ -184,13 +185,19 @@ def _empty(like, num_rows, num_features):
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _put(features, own, row, start, count):
+def put(
+  features: tower.Features,
+  own: tower.Features,
+  row: jax.Array,
+  start: jax.Array,
+  count: jax.Array,
+) -> tower.Features:
   """The first `count` of `own` [1, m, E] into a row, from `start` on."""
 
-  def put(old, new):
+  def put_one(old, new):
     here = jnp.arange(new.shape[1])
     # What is beyond is the padding of the picture's own bucket.
     places = jnp.where(here < count, start + here, old.shape[1])
     return old.at[row, places].set(new[0], mode='drop')
 
-  return jax.tree.map(put, features, own)
+  return jax.tree.map(put_one, features, own)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from k15.checkpoints import hf_config
+from k15.checkpoints import hf_vision
 from k15.checkpoints import models
 from k15.config import vision_checks
 from k15.devices import hosts
@@ -51,18 +52,22 @@ def seeing(
     return dataclasses.replace(shape, **found)
   if not v.enabled:
     return shape
-  image_id = tokenizer.image_id
-  # Qwen3-VL without deepstack, of still pictures alone.
+  image_id, family = tokenizer.image_id, hf_vision.BY_TYPE[v.family]
+  own = {
+    'qwen3_vl': dict(grid=v.grid, deepstack=tuple(v.deepstack)),
+    'qwen2_5_vl': dict(window=v.window, full_layers=tuple(v.full_layers)),
+    'qwen2_vl': {},
+  }
   drawn = tower.VisionConfig(
     v.num_layers, v.width, v.num_heads, v.d_ff, v.patch_size, v.merge_size,
-    temporal_size=1, norm='layer', mlp='gelu_tanh', image_id=image_id,
-    grid=v.grid,
+    v.temporal_size, family.norm, family.mlp, image_id, mean=family.mean,
+    std=family.std, **own[v.family],
   )  # fmt: skip
   return dataclasses.replace(
     shape,
     vision=drawn,
     mrope_section=tuple(v.mrope_section),
-    mrope_interleaved=True,
+    mrope_interleaved=family.interleaved,
     banned_ids=(image_id,),
   )
 
@@ -71,18 +76,27 @@ def sight_of(config: Any, shape: policy.PolicyConfig) -> Sight | None:
   """How the policy of a config is shown pictures; None: it sees none.
 
   Raises:
-    ValueError: the processor of its checkpoint cannot be used, or a bucket of
-      patches is no whole number of tokens.
+    ValueError: the processor of its checkpoint cannot be used, or not with the
+      config's number of pixels, or a bucket of patches is no whole number of
+      tokens.
   """
   vision, v = shape.vision, config.vision
   if vision is None:
     return None
+  own = images_lib.Processor(vision.patch_size, vision.merge_size, 0, 0)
   if config.checkpoint:
     directory = models.directory_of(config.checkpoint)
-    processor = hf_config.read_processor(directory)
-  else:
-    processor = images_lib.Processor(
-      vision.patch_size, vision.merge_size, v.min_pixels, v.max_pixels
+    own = hf_config.read_processor(directory)
+  processor = dataclasses.replace(
+    own,
+    min_pixels=v.min_pixels or own.min_pixels,
+    max_pixels=v.max_pixels or own.max_pixels,
+  )
+  if processor.min_pixels > processor.max_pixels:
+    raise ValueError(
+      f'vision.min_pixels and max_pixels are {v.min_pixels} and {v.max_pixels},'
+      f' which with those of {config.checkpoint} leaves at least'
+      f' {processor.min_pixels} and at most {processor.max_pixels}'
     )
   buckets, block = tuple(v.patch_buckets), vision.merge_size**2
   if any(bucket % block for bucket in buckets):

@@ -137,10 +137,15 @@ def held_bytes(run: programs.Run, name: str, slot_bytes: int) -> int:
     batches = config.rl.updates_per_iteration * size(programs.batch(run))
     return kept + copy + moments + batches
   kept += 0 if config.optimizer.offload else moments
+  # Features are kept while responses are sampled, wherever they lie.
+  kept += run.shown.sight.cache_bytes if run.shown else 0
   if name == programs.INSERT:  # It takes no weights.
     return kept + params + copy
   kept += params if copy else 0
-  return kept + (slot_bytes if name == programs.PREFILL else 0)
+  # The tower works alone: no other program of the rollout takes its weights.
+  text, tower = run.rollout_parts
+  kept += size(text if name == programs.ENCODE else tower)
+  return kept + (0 if name == programs.GENERATE else slot_bytes)
 
 
 def find_largest(
@@ -195,7 +200,8 @@ def _checked(options):
     raise keys.ConfigError('--config and --topology are needed')
   topology = chips.parse(name)
   context.adopt_checkpoint(config)
-  config.task.name = 'arithmetic'  # A plan needs no problems.
+  if config.task.name == 'file':
+    config.task.name = 'arithmetic'  # A plan needs no problems.
   checks.validate(config, topology.num_chips, arithmetic.KINDS)
   return config, topology
 

@@ -3,7 +3,8 @@
 The compiler's own count takes the body of a loop once, so it is of no use
 here.  A product of [m, k] and [k, n] is 2 m k n.  Axes as in `k15.data_types`:
 T tokens of a row, L layers, D width, H query heads, N key-value heads, h head
-width, V vocabulary; F is the SwiGLU width.
+width, V vocabulary; F is the SwiGLU width.  D and F are the tower's where one
+is counted.
 
 Times are estimates from these counts and published numbers; nothing is
 measured.  Every time is the longest of three: products at a share of the peak,
@@ -32,7 +33,8 @@ def num_params(p: Any) -> int:
   vectors += p.qkv_bias * p.head_dim * (p.num_heads + 2 * p.num_kv_heads)
   embeddings = p.vocab_size * p.d_model * (1 if p.tie_embeddings else 2)
   layers = p.num_layers * (layer_weights(p) + vectors)
-  return layers + embeddings + p.d_model
+  tower = tower_params(p) if p.vision else 0
+  return layers + embeddings + p.d_model + tower
 
 
 def weight_flops(p: Any, tokens: float) -> float:
@@ -67,6 +69,45 @@ def prefill_flops(p: Any, rows: float, length: float) -> float:
 def decode_flops(p: Any, slots: float, context: float) -> float:
   """One token in every slot, which sees `context` columns."""
   return weight_flops(p, slots) + attention_flops(p, slots * context)
+
+
+def tower_params(p: Any) -> int:
+  """All parameters of the tower of a policy that sees, its mergers included."""
+  v, norm = p.vision, 1 if p.vision.norm == 'rms' else 2
+  D, F, joined = v.width, v.d_ff, v.merge_size**2 * v.width
+  biases = 4 * D + (2 * F if v.mlp == 'swiglu' else F) + D
+  total = v.num_layers * (_block_weights(v) + biases + 2 * norm * D)
+  total += 3 * v.temporal_size * v.patch_size**2 * D
+  total += (v.grid**2 + 1) * D if v.grid else 0
+  total += norm * D * v.final_norm
+  mergers = 1 + len(v.deepstack)
+  total += _merger_weights(p) + mergers * (joined + p.d_model)
+  return total + norm * (D + (mergers - 1) * joined)
+
+
+def tower_flops(p: Any, pictures: float, patches: int) -> float:
+  """Forward pass of pictures of so many patches n each, as they are padded.
+
+  2 a weight and patch, of the mergers a weight and feature; scores and mixing
+  are 4 n^2 D a block, and of a block with windows of w patches 4 n w D.
+  """
+  v, n = p.vision, patches
+  weights = v.num_layers * _block_weights(v) + 3 * v.patch_size**2 * v.width
+  products = 2.0 * (n * weights + n / v.merge_size**2 * _merger_weights(p))
+  whole = len(set(v.full_layers)) if v.window else v.num_layers
+  seen = min(n, (v.window * v.merge_size) ** 2)
+  pairs = n * (whole * n + (v.num_layers - whole) * seen)
+  return pictures * (products + 4.0 * v.width * pairs)
+
+
+def _block_weights(v):
+  """Of queries, keys, values and their mixing, and of the MLP."""
+  return 4 * v.width**2 + (3 if v.mlp == 'swiglu' else 2) * v.width * v.d_ff
+
+
+def _merger_weights(p):
+  joined = p.vision.merge_size**2 * p.vision.width
+  return (1 + len(p.vision.deepstack)) * joined * (joined + p.d_model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +171,8 @@ class Iteration:
     budget: tokens a response may grow in an iteration.
     row_length: tokens of a training row.
     updates: optimizer steps.
+    patches: of a prompt's pictures; 0: there are none.
+    row_patches: of a training row.
   """
 
   responses: int
@@ -138,6 +181,8 @@ class Iteration:
   budget: int
   row_length: int
   updates: int
+  patches: int = 0
+  row_patches: int = 0
 
   def rows(self, filling: float) -> int:
     """Training rows of which this share is in use."""
@@ -194,6 +239,15 @@ def whole_rows(
   weights = weight_flops(p, rows * length)
   attention = attention_flops(p, rows * causal_pairs(length))
   work = passes * (weights + attention * context_imbalance(ways))
+  return work / (chips * chip.peak_flops * mfu)
+
+
+def tower_seconds(
+  chip: Any, p: Any, pictures: float, patches: int, chips: float, passes: int,
+  mfu: float,
+) -> float:  # fmt: skip
+  """Seconds of `tower_flops`, in so many passes, on chips that share them."""
+  work = passes * tower_flops(p, pictures, patches)
   return work / (chips * chip.peak_flops * mfu)
 
 

@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from k15.data_types import Batch, TrainState
-from k15.model import lora
+from k15.model import parts
 from k15.rollout import backend
+from k15.rollout import features as features_lib
 from k15.rollout import slots as slots_lib
 from k15.runtime import context
+from k15.runtime import pictures
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.runtime.context import Layout
@@ -27,7 +29,7 @@ from k15.stages.rl import updates
 from launch.plan import hlo
 
 UPDATE, LOGPROBS, PREFILL = 'update', 'ref_logprobs', 'prefill'
-INSERT, GENERATE = 'insert', 'generate'
+INSERT, GENERATE, ENCODE = 'insert', 'generate', 'encode'
 _UNITS = {'': 1, 'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30, 'T': 1 << 40}
 
 
@@ -43,6 +45,7 @@ class Run:
     state: what an update changes.
     slots: what decodes.
     rollout_params: the weights it decodes with.
+    shown: how pictures are laid out in rows; None: the policy sees none.
   """
 
   config: Any
@@ -52,18 +55,29 @@ class Run:
   state: TrainState
   slots: slots_lib.SlotDecoder
   rollout_params: Any
+  shown: pictures.Shown | None = None
+
+  @property
+  def params(self) -> Any:
+    """What an update computes with: what is frozen and what is trained."""
+    return weights.joined(self.state, self.state.params)
 
   @property
   def shares_weights(self) -> bool:
-    """Whether the rollout reads the very arrays that are trained."""
-    if self.state.frozen is not None:  # It reads merged ones.
+    """Whether the rollout reads the very arrays that training has."""
+    if self.layout.shape.lora_rank:  # It reads merged ones.
       return False
     same = jax.tree.map(
       lambda a, b: a.sharding == b.sharding and a.dtype == b.dtype,
-      self.state.params,
+      self.params,
       self.rollout_params,
     )
     return all(jax.tree.leaves(same))
+
+  @property
+  def rollout_parts(self) -> tuple[Any, Any]:
+    """Of the weights it decodes with, the text's and the tower's, if any."""
+    return parts.split(self.rollout_params, parts.TEXT)
 
   @property
   def weight_bytes(self) -> int:
@@ -72,8 +86,11 @@ class Run:
 
   @property
   def weights_read(self) -> float:
-    """Bytes of weights a chip works with in a decode step, gathered or not."""
-    leaves = jax.tree.leaves(self.rollout_params)
+    """Bytes of weights a chip works with in a decode step, gathered or not.
+
+    The tower's are none of them.
+    """
+    leaves = jax.tree.leaves(self.rollout_parts[0])
     total = sum(x.size * x.dtype.itemsize for x in leaves)
     return total / self.rollout_layout.mesh.shape['tensor']
 
@@ -121,17 +138,19 @@ def make_run(config: Any, devices: Sequence[Any]) -> Run:
   tokenizer = context.make_tokenizer(config)
   layout = context.make_layout(config, tokenizer, devices)
   rollout_layout = context.make_rollout_layout(config, layout)
+  trains = config.rl.trains
   optimizer = weights.make_optimizer(
-    config, layout.shape, config.optimizer.name
+    config, layout.shape, config.optimizer.name, trains=trains
   )
   return Run(
     config=config,
     layout=layout,
     rollout_layout=rollout_layout,
     optimizer=optimizer,
-    state=weights.state_layout(layout, optimizer),
+    state=weights.state_layout(layout, optimizer, trains),
     slots=rollouts.make_slots(config, rollout_layout, tokenizer),
     rollout_params=weights.param_layout(rollout_layout),
+    shown=pictures.shown_of(config, layout.sight, None),
   )
 
 
@@ -146,17 +165,23 @@ def compile_update(run: Run) -> Iterator[Compiled]:
 def compile_logprobs(run: Run) -> Iterator[Compiled]:
   """Reference log-probabilities of one batch."""
   _, logprobs = _updates(run)
-  operands = lora.joined(run.state.frozen, run.state.params), batch(run)
+  operands = run.params, batch(run)
   yield _compile(run.layout.use_mesh(), LOGPROBS, logprobs, *operands)[0]
 
 
 def compile_rollout(run: Run) -> Iterator[Compiled]:
   """Prefill of the longest contexts, their insertion, and decoding.
 
-  Each takes what the one before makes, in the layout that it has then.
+  Each takes what the one before makes, in the layout that it has then: of a
+  policy that sees, prefill takes the features of the largest pictures.
   """
-  prefill, prefix = _prefill(run)
-  yield prefill
+  seen, prefix = (), None
+  if run.shown:
+    encode, seen = _encode(run)
+    yield encode
+  if seen is not None:
+    prefill, prefix = _prefill(run, seen)
+    yield prefill
   state = _empty_slots(run)
   if prefix is not None:
     request = backend.slot_request(
@@ -194,6 +219,10 @@ def batch(run: Run) -> Batch:
   def field(name):
     if name == 'num_rows':
       return array(jnp.int32)
+    if name == 'images' and run.shown:
+      row = np.zeros((1, T), np.int32)
+      one = run.shown.rows(row, row, ())
+      return jax.tree.map(lambda x: array(x.dtype, B, *x.shape[1:]), one)
     absent = ('domain_ids', 'images', *([] if is_shared else ['prompt_ids']))
     if name in absent:
       return None
@@ -229,21 +258,48 @@ def _updates(run):
   return updates.make_updates(run.config, run.layout, run.optimizer, places)
 
 
-def _prefill(run):
+def _encode(run):
+  """The tower's look at the largest picture, and what prefill then gets: the
+  rows' places and features; None if the compiler refuses it."""
+  sight, rows = run.shown.sight, run.slots.prefill_batch
+  size = sight.patch_buckets[-1]
+  program, own = _compile(
+    run.rollout_layout.use_mesh(), ENCODE, features_lib.encode,
+    run.slots.config, run.rollout_params,
+    features_lib.blank_picture(sight, size),
+  )  # fmt: skip
+  if own is None:
+    return program, None
+  count = size // sight.processor.merge_size**2
+  features = _made(run, features_lib.empty, own, rows, count)
+  features = _made(run, features_lib.put, features, own, 0, 0, 0)
+  return program, (features_lib.blank_rows(rows, _bucket(run)), features)
+
+
+def _bucket(run):
+  """Columns of the longest contexts that are prefilled."""
+  longest = rollouts.longest_context(run.config.rollout)
+  return run.slots.bucket_of(longest)
+
+
+def _prefill(run, seen):
   slots = run.slots
-  bucket = slots.bucket_of(rollouts.longest_context(run.config.rollout))
-  tokens = jax.ShapeDtypeStruct((slots.prefill_batch, bucket), jnp.int32)
+  tokens = jax.ShapeDtypeStruct((slots.prefill_batch, _bucket(run)), jnp.int32)
   lengths = jax.ShapeDtypeStruct((slots.prefill_batch,), jnp.int32)
   return _compile_slots(
     run, PREFILL, slots_lib.SlotDecoder.prefill, run.rollout_params, tokens,
-    lengths,
+    lengths, *seen,
   )  # fmt: skip
 
 
 def _empty_slots(run):
-  function = slots_lib.SlotDecoder.init_decode_state
+  return _made(run, slots_lib.SlotDecoder.init_decode_state, run.slots)
+
+
+def _made(run, function, *operands):
+  """What a small program of the rollout makes."""
   with run.rollout_layout.use_mesh():
-    lowered = function.lower(run.slots)
+    lowered = function.lower(*operands)
     return _outputs(lowered, lowered.compile())
 
 

@@ -14,6 +14,10 @@ _WHAT_TO_CHANGE = {
     ' policy.logprob_chunk'
   ),
   'ref_logprobs': 'as for update, and a smaller policy.logprob_chunk',
+  'encode': (
+    'a smaller last one of vision.patch_buckets, more tensor in rollout.mesh,'
+    ' fewer rollout.num_slots, optimizer.offload'
+  ),
   'prefill': (
     'a smaller rollout.prefill_batch, fewer rollout.num_slots, more tensor in'
     ' rollout.mesh, optimizer.offload'
@@ -32,6 +36,7 @@ _WHAT_TO_CHANGE = {
 def header(run: Any, topology: Any) -> str:
   """What is planned, and the columns of the programs."""
   p, chip, c = run.layout.shape, topology.chip, run.config
+  seen = f' and {run.shown.row_patches} patches' if run.shown else ''
   sizes, rollout = (
     {name: size for name, size in layout.mesh.shape.items() if size > 1}
     for layout in (run.layout, run.rollout_layout)
@@ -42,7 +47,7 @@ def header(run: Any, topology: Any) -> str:
       f' {topology.num_chips} chips of {gib(chip.hbm_bytes)} GiB usable',
       f'mesh {sizes or "of one chip"}, rollout {rollout or "of one chip"};'
       f' {c.optimizer.micro_batch_rows} rows of'
-      f' {minibatches.batch_shape(c, run.layout)[1]} tokens a'
+      f' {minibatches.batch_shape(c, run.layout)[1]} tokens{seen} a'
       f' micro-batch, {c.rollout.num_slots} slots',
       '',
       'GiB of a chip    arguments  outputs  temporaries    code    peak'
@@ -79,13 +84,19 @@ def _collective(c):
 
 def verdict(uses: Sequence[Any]) -> str:
   """Whether all fit, or by how many bytes not, and what to change."""
+  sees = any(use.program.name == 'encode' for use in uses)
   lines = [
     f'{use.program.name} does not fit: {use.over:,} bytes ({gib(use.over)} GiB)'
-    f' over. Change: {_WHAT_TO_CHANGE[use.program.name]}.'
+    f' over. Change: {_WHAT_TO_CHANGE[use.program.name]}'
+    f'{", a smaller vision.row_patches" * _is_of_rows(use, sees)}.'
     for use in uses
     if use.over > 0
   ]
   return '\n'.join(['', *(lines or ['All programs fit.'])])
+
+
+def _is_of_rows(use, sees):
+  return sees and use.program.name in ('update', 'ref_logprobs')
 
 
 def largest(found: Any) -> str:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from k15.model import parts
 from k15.stages.rl import minibatches
 from launch.plan import chips
 from launch.plan import costs
@@ -51,11 +52,14 @@ def of_iteration(
     budget=c.rollout.token_budget,
     row_length=minibatches.batch_shape(c, run.layout)[1],
     updates=c.rl.updates_per_iteration,
+    patches=run.shown.sight.patch_buckets[-1] if run.shown else 0,
+    row_patches=run.shown.row_patches if run.shown else 0,
   )
   a = costs.Assumptions()
   programs = {use.program.name: use.program for use in uses}
   phases = (
     _hand_over(run, topology, programs, a),
+    *([_encode(run, topology, work, a)] if run.shown else []),
     _prefill(run, topology, programs, work, a),
     _decode(run, topology, programs, work, a),
     _logprobs(run, topology, programs, work, a),
@@ -71,6 +75,21 @@ def _hand_over(run, topology, programs, a):
   seconds = costs.network_seconds(topology.chip, size, 0, a)
   how = f'{size / 1e9:.2f} GB arrive on every chip'
   return Phase('hand-over', seconds, 'ICI', how)
+
+
+def _encode(run, topology, work, a):
+  """The tower looks at one prompt's pictures after the other.
+
+  New weights look anew, at those of responses that go on.  The replicas of a
+  rollout all compute the same.
+  """
+  count = work.responses / run.config.rl.group_size * (1 + work.resumes)
+  seconds = costs.tower_seconds(
+    topology.chip, run.slots.config, count, work.patches,
+    run.rollout_layout.mesh.shape['tensor'], 1, a.forward_mfu,
+  )  # fmt: skip
+  how = f'{count:.0f} prompts of {work.patches} patches'
+  return Phase('encode', seconds, 'compute', how)
 
 
 def _prefill(run, topology, programs, work, a):
@@ -117,30 +136,52 @@ def _logprobs(run, topology, programs, work, a):
   share = 1 - 1 / work.updates  # The first batch needs none.
   rows = work.rows(a.row_filling) * share
   time, how = _rows(
-    run, topology, programs['ref_logprobs'], work, rows, 1, a.forward_mfu, a
-  )
+    run, topology, programs['ref_logprobs'], work, rows, (1, 1), a.forward_mfu,
+    a,
+  )  # fmt: skip
   return Phase('ref_logprobs', time.seconds, time.bound, how)
 
 
 def _update(run, topology, programs, work, a):
   rows = work.rows(a.row_filling) * run.config.rl.epochs
-  passes = 2 if run.state.frozen else 3  # Of what is frozen, no gradient.
+  passes = _passes(run)
   time, how = _rows(
     run, topology, programs['update'], work, rows, passes, a.training_mfu, a
   )
   return Phase('update', time.seconds, time.bound, how)
 
 
+def _passes(run):
+  """In forward passes, an update of the text and one of the tower.
+
+  Kernels that are frozen have no gradient, but one goes through the text to
+  its adapters and to the tower; none has to reach a tower that is frozen.
+  """
+  trains = run.config.rl.trains
+  if run.layout.shape.lora_rank:  # Of the text alone.
+    return 2, 1
+  return (2 if trains == parts.TOWER else 3), (1 if trains == parts.TEXT else 3)
+
+
 def _rows(run, topology, program, work, rows, passes, mfu, a):
-  """Time of whole rows, and in words how many."""
+  """Time of whole rows, and in words how many.
+
+  `passes` are those of the text and of the tower, for which a row is padded to
+  one picture; the devices that share a row all look at it.
+  """
   length = work.row_length
   micro = run.config.optimizer.micro_batch_rows
   turns = math.ceil(rows / micro)
   ways = run.layout.mesh.shape['context']
   compute = costs.whole_rows(
     topology.chip, run.layout.shape, rows, length, ways, topology.num_chips,
-    passes, mfu,
+    passes[0], mfu,
   )  # fmt: skip
+  if run.shown:
+    compute += costs.tower_seconds(
+      topology.chip, run.layout.shape, rows, work.row_patches,
+      topology.num_chips / ways, passes[1], mfu,
+    )  # fmt: skip
   sent, count = _collectives(program, turns, 1)
   network = costs.network_seconds(topology.chip, sent, count, a)
   how = f'{turns} micro-batches of {micro} rows'

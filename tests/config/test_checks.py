@@ -201,7 +201,7 @@ def test_texts_and_tuples(changes, parts):
       'task.min_difficulty is 0.5, above task.max_difficulty, 0.25',
     ),
     (
-      dict(vision__min_pixels=9000),
+      dict(vision__min_pixels=9000, vision__max_pixels=4096),
       'vision.min_pixels is 9000, above vision.max_pixels, 4096',
     ),
     (

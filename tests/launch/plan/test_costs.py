@@ -3,14 +3,16 @@
 Times from round numbers.
 """
 
-import types
-
 import jax
 import pytest
 from ml_collections import config_dict
 
+from experiments import base
 from experiments import shapes
+from k15.config import checks
+from k15.data import arithmetic
 from k15.model import policy
+from k15.runtime import context
 from launch.plan import chips
 from launch.plan import costs
 
@@ -67,8 +69,30 @@ def test_the_policy_has_so_many_parameters(changes, is_tied):
 def test_published_shapes_have_the_published_size(name, billions):
   p = config_dict.ConfigDict()
   shapes.SHAPES[name](p)
-  p = types.SimpleNamespace(**p)
+  p = policy.PolicyConfig(**p)
   assert costs.num_params(p) == pytest.approx(billions * 1e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+  'name, parameters',
+  [
+    # Half the `total_size` of each model.safetensors.index.json, of bfloat16;
+    # of 2B, which is one file, what transformers counts.
+    ('qwen3_vl_2b', 2127532032),
+    ('qwen3_vl_4b', 4437815808),
+    ('qwen25_vl_3b', 3754622976),
+    ('qwen25_vl_7b', 8292166656),
+  ],
+)
+def test_published_shapes_that_see_have_the_published_size(name, parameters):
+  config = base.get_config()
+  config.stages = ('rl',)
+  shapes.SEEING[name](config)
+  checks.validate(config, 1, arithmetic.KINDS)
+  p = context.make_layout(config, context.make_tokenizer(config)).shape
+  assert costs.num_params(p) == parameters
+  made = jax.eval_shape(lambda key: policy.init(p, key), jax.random.key(0))
+  assert costs.num_params(p) == sum(x.size for x in jax.tree.leaves(made))
 
 
 CHIP = chips.Chip('x', 1e12, 1, 1e9, 6e9, 3, (1, 1, 1), 8)
