@@ -19,6 +19,11 @@ def check(get: Callable[[str], Any]) -> None:
     _check_packing(get)
   # A checkpoint has a tower of its own, and none is drawn.
   if get('vision.enabled') and not get('checkpoint'):
+    keys.refuse(
+      get('stages')[0] == 'rl' and get('task.name') == 'file',
+      "checkpoint is '', and stage 'rl' would ask a policy about pictures whose"
+      ' tower is of random weights: name one, or let other stages go before',
+    )
     _check_tower(get)
     _check_family(get)
   _check_parts(get)

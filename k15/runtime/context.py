@@ -193,6 +193,8 @@ def make_layout(
   shape = policy.PolicyConfig(**config.policy)
   shape = pictures_lib.seeing(config, shape, tokenizer)
   known = tokenizer.vocab_size
+  if config.checkpoint:  # Which has as many rows as its tokenizer says.
+    shape = dataclasses.replace(shape, vocab_size=known)
   # More rows than tokens are usual, as checkpoints pad to round numbers; with
   # fewer, a lookup would clamp the id and say nothing.
   if 0 < shape.vocab_size < known:

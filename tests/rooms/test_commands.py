@@ -18,6 +18,7 @@ import sys
 import commands
 import pytest
 import small_checkpoint
+import small_geometry
 from absl import flags
 from ml_collections import config_flags
 
@@ -49,6 +50,9 @@ def folder(tmp_path_factory):
   ):  # fmt: skip
     (folder / name).parent.mkdir(exist_ok=True, parents=True)
     small_checkpoint.write(folder / name)
+  small_geometry.write(folder / 'Qwen2.5-VL-7B-Instruct')
+  for name in ('train', 'test'):
+    small_geometry.write_problems(folder / f'geometry3k/{name}.parquet')
   (folder / 'gsm8k').mkdir()
   (folder / 'math').mkdir()
   for name in ('train', 'test'):

@@ -78,6 +78,9 @@ SHORT = {
     '--config.task.held_out_path=math500.json', _TINY_ROWS,
     '--config.rl.iterations=1',
   ),
+  'k15.main geometry.py': (
+    'tests/runs/test_geometry.py::test_a_smoke_run_leaves_a_model_that_sees'
+  ),
   'make smollm': _main(
     'smollm.py:smoke', '--config.checkpoint=Qwen2.5-7B-Instruct',
     "--config.stages=('sft','rl','evaluate')",

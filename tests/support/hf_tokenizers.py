@@ -40,8 +40,9 @@ R1 = """{{- '<|endoftext|>' }}
 
 
 def write(
-  directory, template=TEMPLATE, vocab_size=320, begins_with=None, **settings
-):
+  directory, template=TEMPLATE, vocab_size=320, begins_with=None,
+  special=SPECIAL, **settings,
+):  # fmt: skip
   """A checkpoint without weights: tokenizer, template, config.json.
 
   Args:
@@ -49,6 +50,7 @@ def write(
     template: of chats.
     vocab_size: of config.json.
     begins_with: special token that the post-processor puts before a text.
+    special: tokens, from id 0 on.
     **settings: others of tokenizer_config.json.
   """
   directory.mkdir(parents=True, exist_ok=True)
@@ -58,7 +60,7 @@ def write(
   tokenizer.decoder = tokenizers.decoders.ByteLevel()
   trainer = tokenizers.trainers.BpeTrainer(
     vocab_size=300,
-    special_tokens=list(SPECIAL),
+    special_tokens=list(special),
     initial_alphabet=sorted(level.alphabet()),
     show_progress=False,
   )
