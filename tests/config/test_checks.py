@@ -7,6 +7,10 @@ from k15.config import checks
 from k15.config import keys
 
 KINDS = base.get_config().task.kinds
+SEES = dict(
+  stages=('rl',), vision__enabled=True, vision__min_pixels=256,
+  vision__max_pixels=4096,
+)  # fmt: skip
 
 
 def _config(**changes):
@@ -203,6 +207,29 @@ def test_texts_and_tuples(changes, parts):
     (
       dict(vision__min_pixels=9000, vision__max_pixels=4096),
       'vision.min_pixels is 9000, above vision.max_pixels, 4096',
+    ),
+    (
+      dict(vision__enabled=True, stages=('rl',)),
+      "vision.min_pixels is 0, and checkpoint is '', which could say it",
+    ),
+    (
+      dict(SEES, vision__family='qwen2_vl'),
+      'policy.qkv_bias and policy.qk_norm are (False, True), and beside a tower'
+      " of vision.family 'qwen2_vl' have to be (True, False)",
+    ),
+    (
+      dict(SEES, vision__deepstack=(1, 0)),
+      'vision.deepstack is [1, 0], and has to rise, for no more than the 4 of'
+      ' policy.num_layers',
+    ),
+    (
+      dict(SEES, vision__deepstack=(3,)),
+      'vision.deepstack is (3,), and blocks are numbered from 0 to 2',
+    ),
+    (
+      dict(SEES, vision__mrope_section=(2, 7, 7)),
+      'vision.mrope_section is (2, 7, 7), and has to be three numbers that can'
+      ' take turns and make policy.head_dim / 2 = 16',
     ),
     (
       dict(vision__patch_buckets=(16, 8)),

@@ -35,6 +35,8 @@ NO_PATHS = {
   'rollout.domain_max_lengths', 'rollout.dtype', 'rollout.mesh',
   'rollout.mesh_rules', 'rollout.workers',
   'evaluation.rewards', 'evaluation.templates', 'task.system_prompt',
+  'vision.deepstack', 'vision.full_layers', 'pretrain_text.weights',
+  'pretrain_tower.weights', 'pretrain_joint.weights',
   'tokenizer.words', 'sft.weights', 'sft_long.weights', 'long_cot.weights',
   'shortest.weights', 'pretrain.weights', 'cooldown.weights',
   'pretrain_text.weights', 'pretrain_tower.weights', 'pretrain_joint.weights',

@@ -7,8 +7,14 @@ import types
 import numpy as np
 import pytest
 
+from experiments import shapes
+from experiments import vision
+from k15.checkpoints import hf_config
 from k15.checkpoints.tokenizer import ByteTokenizer
+from k15.config import checks
+from k15.data import arithmetic
 from k15.data_types import Problem
+from k15.runtime import context
 from k15.runtime import pictures
 from k15.runtime.task import Task
 from k15.training import replay
@@ -176,3 +182,34 @@ def test_sight_is_that_of_the_config():
     pictures.sight_of(config, shape)
   shape.vision = None
   assert pictures.sight_of(config, shape) is None
+
+
+@pytest.mark.parametrize('family', ['qwen3_vl', 'qwen2_5_vl', 'qwen2_vl'])
+def test_a_drawn_policy_is_one_of_a_family(family):
+  """What a config draws is written as that family, and read as it was."""
+  config = vision.get_config('smoke')
+  config.vision.update(family=family, temporal_size=2, merge_size=2)
+  if family == 'qwen3_vl':
+    config.vision.deepstack = (0,)
+  else:
+    config.policy.update(qkv_bias=True, qk_norm=False)
+  checks.validate(config, 1, arithmetic.KINDS)
+  tokenizer = context.make_tokenizer(config)
+  shape = context.make_layout(config, tokenizer).shape
+  generation = hf_config.Generation(64)
+  written, _ = hf_config.to_json(shape, generation, 'float32')
+  assert written['model_type'] == family
+  assert written['vision_config'].get('temporal_patch_size') == 2
+
+
+@pytest.mark.parametrize('name', shapes.SEEING)
+def test_published_shapes_are_of_their_family(name):
+  config = vision.get_config()
+  shapes.SEEING[name](config)
+  checks.validate(config, 1, arithmetic.KINDS)
+  tokenizer = context.make_tokenizer(config)
+  layout = context.make_layout(config, tokenizer)
+  written, _ = hf_config.to_json(
+    layout.shape, hf_config.Generation(64), 'bfloat16'
+  )
+  assert written['model_type'] == config.vision.family
