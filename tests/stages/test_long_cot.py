@@ -123,7 +123,7 @@ def test_it_learns_the_plain_prompt(whole, tmp_path, monkeypatch):
   assert seen
   encode = context.task.encode_prompt
   train = {encode(problem.prompt).tobytes() for problem in context.task.train}
-  assert {prompt.tobytes() for prompt, _ in seen} <= train
+  assert {prompt.tobytes() for prompt, *_ in seen} <= train
 
 
 @pytest.mark.parametrize('calls', [1, 2])

@@ -36,7 +36,7 @@ def test_it_learns_from_the_shortest_correct(tmp_path, monkeypatch):
   context = small_run.make_context(tmp_path, **CHANGES)
   pairs, dropped = shortest._pairs(context, None)
   assert dropped == 1
-  assert [len(response) for _, response in pairs] == [4] * 4
+  assert [len(pair.response) for pair in pairs] == [4] * 4
   np.testing.assert_array_equal(
     pairs[0][0], context.task.encode_prompt(context.task.train[1].prompt)
   )
