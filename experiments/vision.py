@@ -49,10 +49,10 @@ def get_config(variant=''):
     log_every=25, packing='first_fit',
   )  # fmt: skip
   config.pretrain_text.update(
-    **shared, steps=600, learning_rate=1e-2, end_learning_rate=2e-3
+    **shared, steps=500, learning_rate=1e-2, end_learning_rate=3e-3
   )
   config.pretrain_tower.update(
-    **shared, steps=800, learning_rate=1e-2, end_learning_rate=1e-3
+    **shared, steps=900, learning_rate=1e-2, end_learning_rate=2e-3
   )
   # At the full rate, what the tower has learnt to show would be lost.
   config.pretrain_joint.update(
@@ -60,7 +60,7 @@ def get_config(variant=''):
     end_learning_rate=1e-3,
   )
   config.sft.update(
-    **shared, num_examples=24000, steps=1000, learning_rate=5e-3,
+    **shared, num_examples=16000, steps=500, learning_rate=5e-3,
     end_learning_rate=3e-4,
   )  # fmt: skip
   config.rl.update(

@@ -36,7 +36,6 @@ NUMBERS = {
   'training pictures': 17,
   'held-out pictures': 18,
   'warm-up pictures': 19,  # problems and their worked solutions
-  'described pictures': 23,  # by number: questions about them as texts
   'lessons': 24,  # for a stage: what it reads, with pictures and without
   'problem sampler': 20,  # for a stage
   'updates': 21,  # for a stage, by iteration: what is left out, and the order

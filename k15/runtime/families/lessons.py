@@ -14,7 +14,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from k15 import streams
 from k15.config import stages as stages_lib
 from k15.data_types import Example, Problem
 from k15.vision import traces
@@ -47,8 +46,8 @@ def make(
 
   Returns:
     By stage: of 'pretrain_tower' pictures alone, of 'pretrain_text' texts
-    alone, in equal parts descriptions, questions about them and arithmetic, and
-    of 'pretrain_joint' half of each.
+    alone, half of them questions about descriptions, a quarter descriptions
+    and a quarter arithmetic, and of 'pretrain_joint' half of each.
   """
   found = {}
   for stage in stages_lib.READING:
@@ -57,7 +56,7 @@ def make(
     count = config[stage].num_examples
     shares = dict(pretrain_text=0.0, pretrain_tower=1.0, pretrain_joint=0.5)
     seen = round(shares[stage] * count)
-    drawn = draw(max(seen, (count - seen + 2) // 3), False, stage)
+    drawn = draw(max(seen, (count - seen) * 3 // 4), False, stage)
     learnt = [picture(each) for each in drawn[:seen]]
     learnt += _texts(config, drawn, sums, count - seen, stage)
     one = picture if seen else _description
@@ -76,10 +75,10 @@ def picture(drawn: Drawn) -> Example:
 
 def _texts(config, drawn, sums, count, stage):
   """Texts that need no picture: descriptions, questions about them, sums."""
-  each = count // 3
-  found = [_description(one) for one in drawn[: count - 2 * each]]
-  asked = [one for one in drawn if one.work][:each]
-  found += [_question(config, one, i) for i, one in enumerate(asked)]
+  each = count // 4
+  found = [_description(one) for one in drawn[:each]]
+  asked = [one for one in drawn if one.work][: 2 * each]
+  found += [_question(one) for one in asked]
   return found + sums(count - len(found), stage)
 
 
@@ -88,12 +87,11 @@ def _description(drawn):
   return Example(problem, f'{traces.SEES} {drawn.seen}')
 
 
-def _question(config, drawn, number):
+def _question(drawn):
   """The picture's own question, its description in the picture's place."""
-  rng = streams.rng(config.seed, 'described pictures', number)
-  habits = traces.Habits(config.vision.at_once_rate, read_rate=0.0)
   problem = _text(drawn, f'{drawn.seen}\n{drawn.problem.prompt}', 'described')
-  return Example(problem, traces.write_trace(drawn, habits, rng))
+  work = '\n'.join([*drawn.work, f'#### {problem.answer}'])
+  return Example(problem, work)
 
 
 def _text(drawn, prompt, kind):
