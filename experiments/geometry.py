@@ -7,9 +7,11 @@
 
 The checkpoint is a directory from the hub, Qwen2.5-VL, Qwen2-VL or Qwen3-VL;
 the files are those of hiyouga/geometry3k, with rows of `images`, `problem` and
-`answer`.  Sizes are for 7B on 8 chips, v5p:2x2x2, or a node of 8 H100:
+`answer`.  Sizes are for 7B on 8 chips:
 
     python -m launch.plan --config=experiments/geometry.py --topology=v5p:2x2x2
+
+On a node of 8 GPUs of 80 GB, the layout is the same and nothing was tried.
 
 k1.5 publishes none of them.  From verl's example for this model and set
 (examples/grpo_trainer/run_qwen2_5_vl-7b.sh) are 512 problems of 5 responses,
