@@ -275,6 +275,32 @@ def _section(text, family, head_dim):
   return tuple(section)
 
 
+def drawn(v: Any, image_id: int) -> dict[str, Any]:
+  """Fields of a `PolicyConfig` whose tower a config describes.
+
+  Args:
+    v: `config.vision`.
+    image_id: the placeholder.
+  """
+  family = BY_TYPE[v.family]
+  own = dict(
+    qwen3_vl=dict(grid=v.grid, deepstack=tuple(v.deepstack)),
+    qwen2_5_vl=dict(window=v.window, full_layers=tuple(v.full_layers)),
+    qwen2_vl={},
+  )
+  vision = tower.VisionConfig(
+    v.num_layers, v.width, v.num_heads, v.d_ff, v.patch_size, v.merge_size,
+    v.temporal_size, family.norm, family.mlp, image_id, mean=family.mean,
+    std=family.std, **own[v.family],
+  )  # fmt: skip
+  return dict(
+    vision=vision,
+    mrope_section=tuple(v.mrope_section),
+    mrope_interleaved=family.interleaved,
+    banned_ids=(image_id,),
+  )
+
+
 def to_json(shape: Any, text: dict[str, Any]) -> dict[str, Any]:
   """Contents of config.json.
 

@@ -17,7 +17,6 @@ from k15.checkpoints import models
 from k15.config import vision_checks
 from k15.devices import hosts
 from k15.model import policy
-from k15.model import tower
 from k15.training import group_records
 from k15.vision import images as images_lib
 from k15.vision import references
@@ -52,24 +51,7 @@ def seeing(
     return dataclasses.replace(shape, **found)
   if not v.enabled:
     return shape
-  image_id, family = tokenizer.image_id, hf_vision.BY_TYPE[v.family]
-  own = {
-    'qwen3_vl': dict(grid=v.grid, deepstack=tuple(v.deepstack)),
-    'qwen2_5_vl': dict(window=v.window, full_layers=tuple(v.full_layers)),
-    'qwen2_vl': {},
-  }
-  drawn = tower.VisionConfig(
-    v.num_layers, v.width, v.num_heads, v.d_ff, v.patch_size, v.merge_size,
-    v.temporal_size, family.norm, family.mlp, image_id, mean=family.mean,
-    std=family.std, **own[v.family],
-  )  # fmt: skip
-  return dataclasses.replace(
-    shape,
-    vision=drawn,
-    mrope_section=tuple(v.mrope_section),
-    mrope_interleaved=family.interleaved,
-    banned_ids=(image_id,),
-  )
+  return dataclasses.replace(shape, **hf_vision.drawn(v, tokenizer.image_id))
 
 
 def sight_of(config: Any, shape: policy.PolicyConfig) -> Sight | None:
