@@ -300,7 +300,8 @@ def _supervised():
   """Keys of every stage that is supervised fine-tuning."""
   return dict(
     # Conversations, JSONL or Parquet, of `messages`, each with 'role' and
-    # 'content', or of `prompt` and `response`; none: the task's solutions.
+    # 'content', or of `prompt` and `response`, perhaps with `images`; none: the
+    # task's solutions.
     files=(),
     # How often each file is drawn from; none: every example once an epoch.
     weights=(),

@@ -25,7 +25,6 @@ from k15.vision.shown_rows import Shown
 from k15.vision.sight import Sight
 from k15.vision.store import ImageStore
 
-FOLDER = 'images'
 T = TypeVar('T')
 
 
@@ -127,7 +126,7 @@ def stored(
   """
   if workdir is None:
     return build(references.forget), None
-  directory = workdir / FOLDER
+  directory = workdir / store_lib.FOLDER
   if directory.exists():
     found = ImageStore(directory)
     return build(_checking(found, directory)), found

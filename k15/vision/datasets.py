@@ -28,6 +28,7 @@ from k15.data_types import ImageRef, Problem
 from k15.rewards import choices
 from k15.vision import images
 from k15.vision import references
+from k15.vision import store
 
 MAX_PICTURES = 64  # of a row
 _NUMBERED = re.compile(r'<image ?(\d{1,3})>')  # MMMU's, and MathVision's
@@ -102,7 +103,7 @@ def pictures_of(
   """The pictures of a row, opened, named and handed over one by one.
 
   Args:
-    values: a picture or a list of them; or references, which stay.
+    values: a picture or a list of them; or references, which a run wrote.
 
   Raises:
     ValueError: which picture is broken, too large, or not to be found.
@@ -117,13 +118,18 @@ def pictures_of(
     name = f'{where}, picture {number}'
     try:
       if isinstance(value, Mapping) and 'digest' in value:
-        found.append(_reference(value))
-        continue
-      pixels = images.decode(_data(value, folder))
+        # Its pixels, if the run that wrote it has kept them.
+        image, pixels = _reference(value), None
+        if keep is not references.forget:
+          pixels = store.of_run(folder, image.digest)
+      else:
+        pixels = images.decode(_data(value, folder))
+        image = references.of_pixels(pixels, name)
     except ValueError as error:
       raise ValueError(f'{name}: {error}') from None
-    found.append(references.of_pixels(pixels, name))
-    keep(found[-1], pixels)
+    if pixels is not None:
+      keep(image, pixels)
+    found.append(image)
   return tuple(found)
 
 

@@ -11,6 +11,7 @@ for.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import shutil
@@ -22,6 +23,7 @@ from k15 import files
 from k15.data_types import ImageRef
 from k15.vision import images
 
+FOLDER = 'images'  # in the workdir of a run
 _FORMAT = 1
 _PIXELS, _INDEX = 'pixels.bin', 'index.json'
 
@@ -159,6 +161,22 @@ def writing(
   files.sync(new)
   shutil.rmtree(directory, ignore_errors=True)
   new.rename(directory)
+
+
+def of_run(folder: pathlib.Path, digest: str) -> np.ndarray | None:
+  """A picture of the run that wrote into this folder of its workdir, if any."""
+  directory = folder.resolve().parent / FOLDER
+  if not (directory / _INDEX).is_file():
+    return None
+  written = (directory / _INDEX).stat().st_mtime_ns
+  found = _opened(directory, written)
+  return found[digest] if digest in found.refs else None
+
+
+@functools.lru_cache(1)
+def _opened(directory, written):
+  del written  # Another store may come to stand in its place.
+  return ImageStore(directory)
 
 
 def check_same(ref: ImageRef, pixels: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 The pixels are in the run's store before anything is trained.
 """
 
+import dataclasses
 import json
 
 import jax
@@ -163,3 +164,27 @@ def test_a_tower_learns_from_files_alone(tmp_path):
   changed = jax.tree.map(lambda x, y: (x != y).any(), before, after)
   assert any(jax.tree.leaves(changed))
   assert images.digest(small_talks.pixels_of(shade=1)) in context.pictures.refs
+
+
+def test_another_run_takes_pictures_from_the_run_that_wrote_their_names(
+  tmp_path,
+):
+  """As a smaller model learns the examples of `rejection_sft`."""
+  write(tmp_path)
+  first = make_context(tmp_path)
+  digest = small_talks.digest(shade=1)
+  folder = tmp_path / 'run/rejection_sft'
+  folder.mkdir()
+  found = first.pictures.refs[digest]
+  row = dict(prompt='a', response='b', images=[dataclasses.asdict(found)])
+  (folder / 'examples.jsonl').write_text(json.dumps(row))
+  again = make_context(
+    tmp_path,
+    workdir='smaller',
+    sft_long__files=(str(folder / 'examples.jsonl'),),
+  )
+  np.testing.assert_array_equal(
+    again.pictures[digest], small_talks.pixels_of(shade=1)
+  )
+  stream = sft.make_stream(again, 'sft_long', None, True)
+  assert stream.counts['sft/examples'] == 1
