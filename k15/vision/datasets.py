@@ -308,8 +308,8 @@ def flattened(row: dict[str, Any], prompt: str, answer: str) -> dict[str, Any]:
     reward = row.get('reward_model')
     if answer not in row and isinstance(reward, Mapping):
       flat[answer] = reward.get('ground_truth')
-  flat['images'] = beside(row, parts)
-  return flat
+  pictures = beside(row, parts)
+  return flat if pictures is None else flat | dict(images=pictures)
 
 
 def said(content: Sequence[Any]) -> tuple[str, list[Mapping[str, Any]]]:
