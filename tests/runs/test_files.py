@@ -1,8 +1,11 @@
 """JSON lines of any values, files that are torn, and digests."""
 
 import enum
+
 import numpy as np
+
 from k15 import files
+
 
 class _Color(enum.Enum):
   RED = 'red'

@@ -2,22 +2,24 @@
 
 import dataclasses
 import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax._src.cudnn import fused_attention_stablehlo
+
 from benchmarks.speed import gpu
 from benchmarks.speed import gpu_parts
 from experiments import base
 from k15.model import attention
-from k15.training import optimizer as optimizer_lib
 from k15.model import policy
-from k15.stages.rl import methods
-from k15.training import update
 from k15.rollout import backend
 from k15.rollout import slots
+from k15.stages.rl import methods
+from k15.training import optimizer as optimizer_lib
+from k15.training import update
 from launch.plan import costs
 
 LENGTH = 512

@@ -6,8 +6,10 @@ operands of different ranks hide an axis in the wrong place.
 
 import jax
 import small_run
+
 from k15 import recipe
 from k15.training import update
+
 
 def test_steps_send_nothing_and_promote_no_ranks(tmp_path, monkeypatch):
   """SFT and RL, every update and every reference log-probability of theirs."""

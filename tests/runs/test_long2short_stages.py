@@ -4,15 +4,16 @@ import jax
 import numpy as np
 import pytest
 import small_run
+
+from k15 import files
+from k15 import recipe
+from k15.checkpoints import models
 from k15.config import checks
 from k15.config import keys as keys_lib
 from k15.config import resume
-from k15 import files
-from k15.checkpoints import models
-from k15 import recipe
-from k15.stages import collection
-from k15.runtime import weights
 from k15.rewards.verdict import Verdict
+from k15.runtime import weights
+from k15.stages import collection
 
 STAGES = ('merge', 'shortest', 'dpo', 'short_rl')
 SHORT = dict(

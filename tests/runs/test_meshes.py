@@ -3,20 +3,22 @@
 import functools
 import itertools
 import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from k15.devices import handover
-from k15.model import heads
-from k15.equations import losses
-from k15.model import policy
 from k15.devices import sharding
-from k15.runtime.context import Layout
+from k15.equations import losses
+from k15.model import heads
+from k15.model import policy
 from k15.rollout import local
 from k15.rollout import slots
 from k15.rollout.requests import Request
+from k15.runtime.context import Layout
 
 # The smallest that eight devices can split along any axis, but for the two
 # key-value heads, which stay whole where they do not divide.

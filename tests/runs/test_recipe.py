@@ -1,13 +1,15 @@
 """Stages in order, none twice, and numbers of the state they are of."""
 
 import json
+
 import jax
 import numpy as np
 import pytest
 import small_run
-from k15.runtime import context as context_lib
+
 from k15 import files
 from k15 import recipe
+from k15.runtime import context as context_lib
 from k15.runtime import weights
 
 # One iteration, in which all responses finish.

@@ -11,10 +11,12 @@ import socket
 import subprocess
 import sys
 import time
+
 import numpy as np
 import pytest
 import small_run
 from safetensors import numpy as safetensors
+
 from k15 import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
