@@ -13,13 +13,13 @@ minute and learns nothing.  Every number here is NP.
 from experiments import arithmetic
 from experiments import base
 
-# One token each: a cell of a picture, and what is asked and said of it.
-_COLOURS = 'red', 'green', 'blue', 'orange', 'purple', 'black'
+# One token each: what pictures show, and what is asked and said of them.
 _SHAPES = 'circle', 'square', 'triangle', 'star', 'cross', 'diamond', 'ring'
 _WORDS = (
-  *(f' {colour} {shape}' for colour in _COLOURS for shape in _SHAPES),
-  *(f' {shape}' for shape in _SHAPES), *_SHAPES, ' .', ' /',
-  *(f' {bar} ' for bar in 'abcdefg'), 'see', 'read', 'rows ', 'row', 'column',
+  ' red', ' green', ' blue', ' orange', ' purple', ' black', ' .', ' /',
+  *(f' {shape}' for shape in _SHAPES), *_SHAPES, 'see', 'read',
+  'red', 'green', 'blue', 'orange', 'purple', 'black',
+  *(f' {bar} ' for bar in 'abcdefg'), 'rows ', 'row', 'column',
   'how many', 'what is ', 'left of the', 'right of the', 'above the',
   'below the', 'between the', ' and the', 'which is highest',
   'difference of the largest two', 'solve the picture',
@@ -49,7 +49,7 @@ def get_config(variant=''):
     log_every=25, packing='first_fit',
   )  # fmt: skip
   config.pretrain_text.update(
-    **shared, steps=500, learning_rate=1e-2, end_learning_rate=3e-3
+    **shared, steps=700, learning_rate=1e-2, end_learning_rate=3e-3
   )
   config.pretrain_tower.update(
     **shared, steps=900, learning_rate=1e-2, end_learning_rate=2e-3
@@ -60,19 +60,20 @@ def get_config(variant=''):
     end_learning_rate=1e-3,
   )
   config.sft.update(
-    **shared, num_examples=16000, steps=500, learning_rate=5e-3,
+    **shared, num_examples=20000, steps=600, learning_rate=5e-3,
     end_learning_rate=3e-4,
   )  # fmt: skip
   config.rl.update(
-    iterations=40, problems_per_iteration=32, group_size=8,
+    iterations=48, problems_per_iteration=32, group_size=8,
     updates_per_iteration=4,
   )  # fmt: skip
   config.rollout.update(
     max_prompt_length=96, max_length=96, token_budget=96, num_slots=64,
     prefill_batch=32, tokens_per_call=16,
   )  # fmt: skip
+  config.evaluation.every = 8
   config.optimizer.update(
-    learning_rate=2e-4, muon_embeddings=True, micro_batch_rows=8
+    learning_rate=1e-4, muon_embeddings=True, micro_batch_rows=8
   )
   if variant == 'smoke':
     _smoke(config)

@@ -48,6 +48,24 @@ def is_held_out(problem: Problem) -> bool:
   return digest[0] % _HELD_OUT_SHARE == 0
 
 
+def levels_of(min_difficulty: float, max_difficulty: float) -> list[int]:
+  """Levels whose difficulty is in a range of [0, 1], both ends included.
+
+  Raises:
+    ValueError: there is none.
+  """
+  levels = [
+    level
+    for level in range(LEVELS)
+    if min_difficulty <= level / (LEVELS - 1) <= max_difficulty
+  ]
+  if not levels:
+    raise ValueError(
+      f'no level has a difficulty in [{min_difficulty}, {max_difficulty}]'
+    )
+  return levels
+
+
 def stream(
   kinds: Sequence[str],
   min_difficulty: float,
@@ -69,15 +87,7 @@ def stream(
   Raises:
     ValueError: no level lies in the range.
   """
-  levels = [
-    level
-    for level in range(LEVELS)
-    if min_difficulty <= level / (LEVELS - 1) <= max_difficulty
-  ]
-  if not levels:
-    raise ValueError(
-      f'no level has a difficulty in [{min_difficulty}, {max_difficulty}]'
-    )
+  levels = levels_of(min_difficulty, max_difficulty)
   for level, kind in itertools.cycle(itertools.product(levels, kinds)):
     problem = make_problem(kind, level, rng)
     if is_held_out(problem) == held_out:

@@ -40,6 +40,7 @@ def make_problems(
   seed: int,
   stream: str | Sequence[str],
   kinds: Sequence[str] = arithmetic.KINDS,
+  difficulty: tuple[float, float] = (0.0, 1.0),
 ) -> list[Drawn]:
   """`count` different problems; domains and levels take turns.
 
@@ -49,24 +50,29 @@ def make_problems(
     held_out: the side, which no seed and no level changes.
     stream: the name of a stream, whole; see `streams`.
     kinds: of the arithmetic that the domain 'text' shows.
+    difficulty: of it, least and greatest.
 
   Raises:
     ValueError: too few different problems, or a domain needs what is not
       installed.
   """
-  draws = [draw_of(domain, kinds) for domain in domains]
+  draws = [draw_of(domain, kinds, difficulty) for domain in domains]
   name = [stream] if isinstance(stream, str) else stream
   rng = streams.rng(seed, *name)
   return drawn.make_problems(count, draws, levels, held_out, rng)
 
 
-def draw_of(domain: str, kinds: Sequence[str] = arithmetic.KINDS) -> Draw:
+def draw_of(
+  domain: str,
+  kinds: Sequence[str] = arithmetic.KINDS,
+  difficulty: tuple[float, float] = (0.0, 1.0),
+) -> Draw:
   """What draws a problem of a domain."""
   if domain in scenes.DOMAINS:
     return functools.partial(scenes.draw, domain)
   if domain in real_images.DOMAINS:
     return functools.partial(real_images.draw, domain)
-  return lambda *draw: draw_pair(domain, *draw, kinds).picture
+  return lambda *draw: draw_pair(domain, *draw, kinds, difficulty).picture
 
 
 def draw_pair(
@@ -75,13 +81,15 @@ def draw_pair(
   held_out: bool,
   rng: np.random.Generator,
   kinds: Sequence[str] = arithmetic.KINDS,
+  difficulty: tuple[float, float] = (0.0, 1.0),
 ) -> rendered_text.Pair:
   """A problem as text and as a picture of it, of a domain of TEXTS."""
   if domain != 'text':
     return rendered_text.draw(domain, level, held_out, rng)
+  depths = arithmetic.levels_of(*difficulty)
   while True:
     kind = kinds[int(rng.integers(len(kinds)))]
-    depth = int(rng.integers(arithmetic.LEVELS))
+    depth = depths[int(rng.integers(len(depths)))]
     problem = arithmetic.make_problem(kind, depth, rng)
     if arithmetic.is_held_out(problem) == held_out:
       break

@@ -69,8 +69,9 @@ def lessons_of(
 def _pictures_of(config, keep, count, held_out, *stream):
   v, t = config.vision, config.task
   drawn = picture_problems.make_problems(
-    count, v.domains, v.levels, held_out, config.seed, stream, t.kinds
-  )
+    count, v.domains, v.levels, held_out, config.seed, stream, t.kinds,
+    (t.min_difficulty, t.max_difficulty),
+  )  # fmt: skip
   for each in drawn:
     for image, pixels in zip(each.problem.images, each.pictures, strict=True):
       keep(image, pixels)
