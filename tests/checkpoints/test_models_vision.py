@@ -76,7 +76,7 @@ def test_another_run_begins_with_it(saved, enabled, tmp_path):
   context, params, directory = saved
   other = context_from(
     directory, tmp_path, vision__enabled=enabled, vision__width=32,
-    vision__min_pixels=1,
+    vision__min_pixels=0, vision__max_pixels=0,
   )  # fmt: skip
   assert other.shape == context.shape
   assert other.layout.sight == context.layout.sight

@@ -21,7 +21,10 @@ READS = dict(stages=('pretrain_tower', 'rl'), task__name='pictures')
 def refusal(**changes):
   """The sentence; 'group__key' stands for the dot."""
   config = base.get_config()
-  changes = dict(vision__enabled=True, sft__packing='first_fit') | changes
+  changes = dict(
+    vision__enabled=True, vision__min_pixels=256, vision__max_pixels=4096,
+    sft__packing='first_fit',
+  ) | changes  # fmt: skip
   for key, value in changes.items():
     group, _, name = key.partition('__')
     target = config[group] if name else config

@@ -18,6 +18,7 @@ SEEING = dict(
   vision__d_ff=16,
   vision__mrope_section=(2, 1, 1),
   vision__min_pixels=64,
+  vision__max_pixels=4096,
   vision__patch_buckets=(4, 16),
   vision__row_patches=32,
 )

@@ -21,6 +21,7 @@ from k15.vision import store as store_lib
 
 CHANGES = dict(
   stages=('rl',), rl__iterations=1, vision__image_share=1.0,
+  vision__rl_image_share=1.0,
   vision__domains=('count',), vision__patch_buckets=(64,),
 )  # fmt: skip
 
