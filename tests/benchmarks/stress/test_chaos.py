@@ -30,6 +30,7 @@ PICTURES = {
   'stages': "('rl',)",
   'task.held_out_problems': 4,
   'vision.image_share': 1.0,
+  'vision.rl_image_share': 1.0,
   'rl.iterations': 4,
   'rl.problems_per_iteration': 4,
   'rl.group_size': 2,
