@@ -19,7 +19,7 @@ _WORDS = (
   ' red', ' green', ' blue', ' orange', ' purple', ' black', ' .', ' /',
   *(f' {shape}' for shape in _SHAPES), *_SHAPES, 'see', 'read',
   'red', 'green', 'blue', 'orange', 'purple', 'black',
-  *(f' {bar} ' for bar in 'abcdefg'), 'rows ', 'row', 'column',
+  *(f' {bar} ' for bar in 'abcdefg'), 'row', 'column', 'none',
   'how many', 'what is ', 'left of the', 'right of the', 'above the',
   'below the', 'between the', ' and the', 'which is highest',
   'difference of the largest two', 'solve the picture',

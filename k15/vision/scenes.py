@@ -110,16 +110,15 @@ def _count(level, rng):
   cells = [_choice(rng, wanted) for _ in range(number)]
   cells += [_choice(rng, others) for _ in range(side**2 - number)]
   cells = tuple(cells[i] for i in rng.permutation(side**2))
-  rows = [
-    sum(cell in wanted for cell in cells[i : i + side])
-    for i in range(0, side**2, side)
-  ]
+  found = [' '.join(cell) for cell in cells if cell in wanted]
+  # Counted aloud: a sum of rows, each counted at once, is hard to learn.
+  aloud = ' '.join(f'{cell} {i}' for i, cell in enumerate(found, 1))
   return Scene(
     (side, cells),
     f'how many {" ".join(asked).strip()}s',
     str(number),
     _words(cells, side),
-    (f'rows {"+".join(map(str, rows))}={number}',),
+    (aloud or 'none',),
   )
 
 
