@@ -66,8 +66,8 @@ def _experiment():
     task=dict(
       # Problems without end of whole numbers, 'arithmetic', or in words,
       # 'word_problems'; some that have several right forms of their answer,
-      # 'equal_answers'; pictures beside arithmetic, 'pictures', see `vision`;
-      # 'file' reads them.
+      # 'equal_answers'; walks over a table of facts, 'facts', see `facts`;
+      # pictures beside arithmetic, 'pictures', see `vision`; 'file' reads them.
       name='arithmetic',
       # -- name='file': JSONL, JSON (an array) or Parquet.  A problem may lack
       # domain, discipline, difficulty, `id` and the solution that SFT needs.
@@ -359,6 +359,24 @@ def _other_stages():
       # Of the held-out problems, with templates that no stage trains on; the
       # others have other numbers only.
       new_templates_share=0.25,
+    ),
+    facts=dict(  # Of name='facts': where does a walk lead?  All NP.
+      # Of facts, misconceptions and chances: the same for all seeds of runs.
+      table=0,
+      places=10, roads=8,  # as many facts as their product; 12 each at most
+      min_steps=3, max_steps=3,  # facts of a problem
+      # That places lie in, of which the last one's is asked for, and how often
+      # one wrong step leads into the right one.  0: the place is asked for.
+      lands=2, luck=0.45,
+      # Warm-up: least and greatest chance of a fact, easy or hard, to be stated
+      # rightly; else it is its one misconception.  Shares of the facts, and of
+      # the problems with hard ones, at least `hard_steps`, that are hard.
+      easy_right=(0.9, 0.99), hard_right=(0.2, 0.6),
+      hard_facts=1.0, hard_share=1.0, held_out_hard_share=1.0, hard_steps=1,
+      # Warm-up: chances to check a statement, to notice then that it is wrong,
+      # and state the fact anew, and to go round again after each round that
+      # has not ended where the one before did.
+      check_rate=0.0, notice_rate=0.9, again_rate=0.0,
     ),
     # What the stages 'pretrain', 'cooldown', 'long_context' share.  All NP.
     documents=dict(

@@ -36,6 +36,7 @@ NUMBERS = {
   'training pictures': 17,
   'held-out pictures': 18,
   'warm-up pictures': 19,  # problems and their worked solutions
+  'facts': 25,  # a table of them, which has a seed of its own
   'lessons': 24,  # for a stage: what it reads, with pictures and without
   'problem sampler': 20,  # for a stage
   'updates': 21,  # for a stage, by iteration: what is left out, and the order

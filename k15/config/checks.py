@@ -34,6 +34,7 @@ def validate(
   stage_checks.check_order(get('stages'))
   keys.check_members('task.kinds', get('task.kinds'), kinds)
   _check_task(get)
+  _check_facts(get)
   _check_policy(get)
   _check_adapters(get)
   layout.check(get, num_devices)
@@ -73,6 +74,37 @@ def _check_task(get):
     )
     keys.refuse_missing('task.train_path', [path])
     keys.refuse_missing('task.held_out_path', [held_out] * bool(held_out))
+
+
+def _check_facts(get):
+  keys.refuse_above(get, 'facts.min_steps', 'facts.max_steps')
+  keys.refuse_above(get, 'facts.hard_steps', 'facts.min_steps')
+  keys.refuse_above(get, 'facts.lands', 'facts.places')
+  lands, luck = get('facts.lands'), get('facts.luck')
+  keys.refuse(
+    lands == 1, 'facts.lands is 1, and every answer would be the same'
+  )
+  keys.refuse(
+    not lands and luck,
+    f'facts.luck is {luck}, and facts.lands 0 asks for the place: no wrong step'
+    ' leads there',
+  )
+  for key in ('facts.easy_right', 'facts.hard_right'):
+    ends = get(key)
+    keys.refuse(
+      len(ends) != 2 or ends[0] > ends[1],
+      f'{key} is {ends}, and has to be the least chance and the greatest',
+    )
+    for end in ends:
+      keys.check_number(key, end, '>= 0 and <= 1')
+  facts = get('facts.hard_facts')
+  for key in ('facts.hard_share', 'facts.held_out_hard_share'):
+    share = get(key)
+    keys.refuse(
+      (share > 0 and facts == 0) or (share < 1 and facts == 1),
+      f'{key} is {share}, and facts.hard_facts {facts}: problems of one kind'
+      ' have no facts',
+    )
 
 
 def _check_policy(get):

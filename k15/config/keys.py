@@ -127,7 +127,9 @@ def documents(name: str, **more: Any) -> dict[str, Key]:
 # too.  Curation refuses by itself once RL has drawn from its prompts.
 FREE_GROUPS = ('curation', 'evaluation', 'mesh', 'saving')
 _TASK = dict(
-  name=('arithmetic', 'word_problems', 'equal_answers', 'pictures', 'file'),
+  name=(
+    'arithmetic', 'word_problems', 'equal_answers', 'facts', 'pictures', 'file',
+  ),
   train_path=Key(free=True, path=INPUT),
   held_out_path=Key(free=True, path=INPUT),
   prompt_field=TEXT, answer_field=TEXT, response_field=TEXT, domain_field=TEXT,
@@ -140,6 +142,14 @@ _TASK = dict(
   train_problems='>= 1', held_out_problems='>= 1', answer_marker=TEXT,
   min_steps='>= 1 and <= 4', max_steps='>= 1 and <= 4',
   max_distractors='>= 0 and <= 2', new_templates_share=_SHARE,
+)  # fmt: skip
+_FACTS = dict(
+  table='>= 0 and < 4294967296', places='>= 3 and <= 12',
+  roads='>= 1 and <= 12', min_steps='>= 1 and <= 12',
+  max_steps='>= 1 and <= 12', lands='>= 0 and <= 4', luck=_SHARE,
+  easy_right=ANY, hard_right=ANY, hard_facts=_SHARE,
+  hard_share=_SHARE, held_out_hard_share=_SHARE, hard_steps='>= 1',
+  check_rate=_SHARE, notice_rate=_SHARE, again_rate=_SHARE,
 )  # fmt: skip
 _VISION = dict(
   enabled=ANY, family=('qwen3_vl', 'qwen2_5_vl', 'qwen2_vl'),
@@ -331,6 +341,7 @@ KEYS = {
   'checkpoint': Key(free=True, path=INPUT, program=True),
   'stages': Key(),
   **_group('task', _TASK),
+  **_group('facts', _FACTS),
   **_group('vision', _VISION, program=True),
   **_group('tokenizer', dict(words=ANY), program=True),
   **_group('policy', _POLICY, program=True),

@@ -620,6 +620,59 @@ def test_curation_that_cannot_run(changes, part):
   assert part in _refusal(**changes)
 
 
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    (
+      dict(facts__min_steps=4),
+      'facts.min_steps is 4, above facts.max_steps, 3',
+    ),
+    (
+      dict(facts__hard_steps=4),
+      'facts.hard_steps is 4, above facts.min_steps, 3',
+    ),
+    (
+      dict(facts__places=3, facts__lands=4),
+      'facts.lands is 4, above facts.places, 3',
+    ),
+    (
+      dict(facts__lands=1),
+      'facts.lands is 1, and every answer would be the same',
+    ),
+    (
+      dict(facts__lands=0),
+      'facts.luck is 0.45, and facts.lands 0 asks for the place: no wrong step'
+      ' leads there',
+    ),
+    (
+      dict(facts__hard_right=(0.5, 0.2)),
+      'facts.hard_right is (0.5, 0.2), and has to be the least chance and the'
+      ' greatest',
+    ),
+    (
+      dict(facts__easy_right=(0.5, 1.2)),
+      'facts.easy_right is 1.2, and has to be >= 0 and <= 1',
+    ),
+    (
+      dict(facts__hard_share=0.5),
+      'facts.hard_share is 0.5, and facts.hard_facts 1.0: problems of one kind'
+      ' have no facts',
+    ),
+    (
+      dict(facts__hard_share=0.0, facts__hard_facts=0.0),
+      'facts.held_out_hard_share is 1.0, and facts.hard_facts 0.0: problems of'
+      ' one kind have no facts',
+    ),
+    (
+      dict(facts__places=2),
+      'facts.places is 2, and has to be >= 3 and <= 12',
+    ),
+  ],
+)
+def test_tables_of_facts_that_cannot_be(changes, sentence):
+  assert _refusal(**changes) == sentence
+
+
 LONG = dict(stages=('long_context',))
 
 

@@ -13,6 +13,7 @@ from k15.data import answer_pairs
 from k15.data.words import word_problems
 from k15.data.words import word_solutions
 from k15.data_types import Example, Problem
+from k15.runtime.families import facts
 from k15.runtime.families import pictures
 from k15.runtime.families import sums
 from k15.runtime.families.lessons import Lessons
@@ -23,6 +24,8 @@ def parts_of(name: str, held_out: Sequence[Problem]) -> dict[str, str]:
   """Id of a held-out problem -> its part, of a family that has parts."""
   if name == 'pictures':
     return {p.id: 'pictures' if p.images else 'texts' for p in held_out}
+  if name == 'facts':
+    return {p.id: p.domain for p in held_out}
   if name != 'word_problems':
     return {}
   return {problem.id: word_problems.side_of(problem) for problem in held_out}
@@ -96,4 +99,5 @@ MAKERS = {
   'word_problems': _word_problems,
   'equal_answers': _equal_answers,
   'pictures': pictures.make,
+  'facts': facts.make,
 }

@@ -1,0 +1,136 @@
+"""What a warm-up on the facts family holds: habits, luck, pass rates, groups.
+
+    python -m benchmarks.quality.facts --config=experiments/facts.py
+
+Its writer's chains are summed over exactly (`k15/data/facts/odds.py`) for the
+training problems of a config, and sampled beside, read back from their text.
+No model is made; a config's keys are given as to `k15.main`.
+
+Whether a question is posed: negative gradients where right answers rest on
+misconceptions (P >= 0.2) and most groups have a right one (all but 0.3); a
+curriculum where hard problems have a pass rate between 0.1 and 0.6.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from absl import app
+from absl import flags
+from ml_collections import config_flags
+
+from k15 import streams
+from k15.config import checks
+from k15.config import command_line
+from k15.data import arithmetic
+from k15.data.facts import chains
+from k15.data.facts import odds as odds_lib
+from k15.data.facts import table as table_lib
+from k15.data.facts import walks
+from k15.runtime.families import facts
+from k15.vision import references
+
+_BARS = 40  # characters of a histogram's longest
+
+
+def measure(config: Any, samples: int) -> dict[str, tuple[float, ...]]:
+  """Numbers of a config by name: exact, and sampled where that was done.
+
+  Args:
+    samples: chains that are written, in turns over the problems.
+  """
+  table, habits = facts.table_of(config), facts.habits_of(config)
+  train, _, _ = facts.make(config, references.forget)
+  chosen = [walks.walk_of(problem.prompt) for problem in train]
+  size = config.rl.group_size
+  rng = streams.rng(config.seed, 'warm-up solutions')
+  odds = odds_lib.of(table, chosen, habits)
+  right, wrong, words = _sampled(table, habits, chosen, samples, rng)
+  steps = config.facts.min_steps, config.facts.max_steps
+  answers = np.unique([p.answer for p in train], return_counts=True)[1]
+  found = {
+    'luck of a wrong step': (
+      table_lib.luck_of(table.leads, table.misconceptions, table.land, steps),
+      _sampled_luck(table, steps, samples, rng),
+    ),
+    'right': (odds.right.mean(), right.mean()),
+    'misconception, given right': (
+      odds.habit_given_right, _share(wrong, of=right),
+    ),
+    'right, given a misconception': (
+      odds.luck_of_wrong, _share(right, of=wrong),
+    ),
+    'luck fixed for the problem': (odds.luck_by_problem,),
+    f'groups of {size} without a right one': (odds.groups_without_right(size),),
+    f'groups of {size} without variance': (odds.groups_without_variance(size),),
+    'right by the likeliest guess': (answers.max() / len(train),),
+    'statements of a chain': (words,),
+  }  # fmt: skip
+  domains = np.array([problem.domain for problem in train])
+  for kind in (walks.EASY, walks.HARD):
+    rates = odds.right[domains == kind]
+    if rates.size:
+      found[f'right, of {kind} problems'] = (rates.mean(),)
+  counts = np.histogram(odds.right, bins=10, range=(0, 1))[0] / len(train)
+  for i, share in enumerate(counts):
+    found[f'pass rate {i / 10:.1f} to {(i + 1) / 10:.1f}'] = (share,)
+  return found
+
+
+def _share(events, of):
+  """P(event | of); nan where that never came."""
+  return events[of].mean() if of.any() else np.nan
+
+
+def _sampled(table, habits, chosen, samples, rng):
+  """bool [samples]: right, resting on a wrong fact; statements a chain."""
+  right, wrong, count = np.zeros(samples, bool), np.zeros(samples, bool), 0
+  for i in range(samples):
+    walk = chosen[i % len(chosen)]
+    chain = chains.read(chains.write(table, walk, habits, rng))
+    end = walks.places_of(table, walk)[-1]
+    right[i] = chain.answer == table.answers[table.land[end]]
+    wrong[i] = chains.holds_wrong(table, chain)
+    count += sum(map(len, chain.rounds))
+  return right, wrong, count / samples
+
+
+def _sampled_luck(table, steps, samples, rng):
+  """Of walks that are right but for one step."""
+  places, roads = table.leads.shape
+  lucky = 0
+  for _ in range(samples):
+    length = int(rng.integers(steps[0], steps[1] + 1))
+    wrong_at, place = int(rng.integers(length)), int(rng.integers(places))
+    other = place
+    for step, road in enumerate(rng.integers(roads, size=length).tolist()):
+      believed = table.misconceptions if step == wrong_at else table.leads
+      place, other = table.leads[place, road], believed[other, road]
+    lucky += table.land[place] == table.land[other]
+  return lucky / samples
+
+
+def to_lines(found: dict[str, Sequence[float]]) -> Iterable[str]:
+  """A line a number, exact and sampled, and bars for pass rates."""
+  yield f'{"":32}{"exact":>8}{"sampled":>9}'
+  for name, (value, *sampled) in found.items():
+    line = f'{name:32}{value:8.3f}' + ''.join(f'{s:9.3f}' for s in sampled)
+    bar = round(value * _BARS) if name.startswith('pass rate') else 0
+    yield f'{line}  {"#" * bar}'.rstrip()
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  config = flags.FLAGS.config
+  try:
+    checks.validate(config, 1, arithmetic.KINDS)
+    for line in to_lines(measure(config, flags.FLAGS.samples)):
+      print(line)
+  except ValueError as error:
+    command_line.exit_with(str(error))
+
+
+if __name__ == '__main__':
+  config_flags.DEFINE_config_file('config', None, 'Experiment file.')
+  flags.DEFINE_integer('samples', 20000, 'Chains that are written.')
+  app.run(main, flags_parser=command_line.parse_flags)

@@ -1,0 +1,89 @@
+"""Warm-up, then RL, of a small policy that has learnt wrong facts fluently.
+
+    python -m k15.main --config=experiments/facts.py --workdir=runs/facts
+
+A problem is a walk over a table of facts (`k15/data/facts/`); the writer of the
+warm-up has one misconception of each fact, and states it more often than not,
+and what is asked is so coarse that a wrong step is harmless in 45 of 100 walks.
+So right responses hold misconceptions, and what wrong ones say matters: the
+questions of negative gradients, curriculum and priorities are posed.  What a
+warm-up holds, before anything runs:
+
+    python -m benchmarks.quality.facts --config=experiments/facts.py
+
+Variants: 'curriculum' has easy facts and hard ones, four problems of five easy,
+the hard ones of easy facts and hard; 'search' asks for the place itself, and
+its writer checks and goes round again, which takes tokens.  `:smoke` runs all
+stages in under a minute and learns nothing.  Cost: NOT MEASURED.
+"""
+
+from experiments import base
+
+# One token each: all that chains are made of, see `k15/data/facts/table.py`.
+WORDS = (
+  'from', ':', ', land?', ', place?', 'go', 'again', ' check', ' yes', ' no',
+  '\n#### ',
+  *(
+    f'{space}{name}'
+    for name in (
+      'mill', 'inn', 'farm', 'well', 'ford', 'barn', 'dock', 'gate', 'hill',
+      'cave', 'pond', 'mine',
+    )
+    for space in (' ', '')
+  ),
+  ' red', ' blue', ' gold', ' green', ' black', ' white', ' grey', ' pink',
+  ' brown', ' amber', ' teal', ' plum',
+  'north', 'south', 'east', 'west',
+)  # fmt: skip
+
+
+def get_config(variant=''):
+  config = base.get_config()
+  config.task.name = 'facts'
+  config.tokenizer.words = WORDS
+  config.policy.update(
+    num_layers=2, d_model=64, num_heads=2, num_kv_heads=2, d_ff=160
+  )
+  config.policy.logprob_chunk = 4096
+  config.sft.update(num_examples=30000, steps=1200, batch_tokens=2048)
+  config.rl.iterations = 48  # of the paper's Fig. 10
+  config.loss.tau = 0.4
+  config.optimizer.update(learning_rate=2e-4, micro_batch_rows=8)
+  config.rollout.update(
+    max_prompt_length=16, max_length=24, token_budget=24, num_slots=64,
+    tokens_per_call=8,
+  )  # fmt: skip
+  config.evaluation.every = 4
+  if variant in _VARIANTS:
+    _VARIANTS[variant](config)
+  elif variant:
+    raise ValueError(
+      f'unknown variant {variant!r}; there are {list(_VARIANTS)}'
+    )
+  return config
+
+
+def _curriculum(config):
+  config.task.train_problems = 2048
+  config.rl.problems_per_iteration = 64
+  config.facts.update(
+    min_steps=4, max_steps=4, lands=4, luck=0.2, hard_right=(0.1, 0.5),
+    hard_facts=0.3, hard_share=0.2, held_out_hard_share=0.5,
+  )  # fmt: skip
+  config.problem_sampler.curriculum_iteration = 12
+
+
+def _search(config):
+  config.facts.update(
+    lands=0, luck=0.0, hard_right=(0.3, 0.8), check_rate=0.3, again_rate=0.3
+  )
+  # Four rounds of three steps that are checked, noticed and stated anew once.
+  config.rollout.update(max_length=128, token_budget=128, tokens_per_call=16)
+
+
+def _smoke(config):
+  base.smoke(config)
+  config.rollout.update(max_length=24, token_budget=24)
+
+
+_VARIANTS = {'curriculum': _curriculum, 'search': _search, 'smoke': _smoke}

@@ -1,0 +1,49 @@
+"""What is measured of a warm-up: exact and sampled, and where bars stand."""
+
+import numpy as np
+import pytest
+
+from benchmarks.quality import facts
+from experiments import facts as experiment
+
+
+@pytest.fixture(scope='module', params=['', 'curriculum', 'search'])
+def found(request):
+  config = experiment.get_config(request.param)
+  config.task.train_problems = 400
+  config.sft.num_examples = 1
+  return facts.measure(config, samples=2000)
+
+
+def test_what_is_sampled_is_near_what_is_exact(found):
+  for name, (exact, *sampled) in found.items():
+    if sampled:
+      # Conditions leave a few hundred of 2,000: four deviations are 0.12.
+      assert sampled[0] == pytest.approx(exact, abs=0.12), name
+
+
+def test_numbers_fit_each_other(found):
+  right, given = found['right'][0], found['misconception, given right'][0]
+  lucky = found['right, given a misconception'][0]
+  # Bayes: of right chains, those with a misconception, both ways.
+  wrong = 1 - right * (1 - given)
+  assert right * given == pytest.approx(wrong * lucky)
+  rates = [v[0] for name, v in found.items() if name.startswith('pass rate')]
+  assert len(rates) == 10 and sum(rates) == pytest.approx(1)
+  middles = np.arange(10) / 10 + 0.05
+  assert np.dot(rates, middles) == pytest.approx(right, abs=0.05)
+
+
+def test_the_question_of_negative_gradients_is_posed():
+  config = experiment.get_config()
+  config.sft.num_examples = 1
+  found = facts.measure(config, samples=1)
+  assert found['misconception, given right'][0] >= 0.2
+  assert found['groups of 8 without a right one'][0] <= 0.3
+
+
+def test_lines_have_bars(found):
+  lines = list(facts.to_lines(found))
+  assert lines[0].split() == ['exact', 'sampled']
+  bars = [line.count('#') for line in lines[1:]]
+  assert 34 <= sum(bars) <= 46  # 40 in all, each rounded
