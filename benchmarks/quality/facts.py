@@ -4,14 +4,18 @@
 
 Its writer's chains are summed over exactly (`k15/data/facts/odds.py`) for the
 training problems of a config, and sampled beside, read back from their text.
-No model is made; a config's keys are given as to `k15.main`.
+No model is made; a config's keys are given as to `k15.main`.  What a model has
+learnt of it is measured by
+
+    python -m benchmarks.quality.facts --config=experiments/facts.py \\
+        --responses=runs/facts/evaluation_sft.jsonl
 
 Whether a question is posed: negative gradients where right answers rest on
 misconceptions (P >= 0.2) and most groups have a right one (all but 0.3); a
 curriculum where hard problems have a pass rate between 0.1 and 0.6.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,7 @@ from absl import app
 from absl import flags
 from ml_collections import config_flags
 
+from k15 import files
 from k15 import streams
 from k15.config import checks
 from k15.config import command_line
@@ -110,11 +115,44 @@ def _sampled_luck(table, steps, samples, rng):
   return lucky / samples
 
 
+def measure_responses(
+  table: table_lib.Table, records: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[float, ...]]:
+  """The same of responses that a model has written, as far as they say it.
+
+  Args:
+    records: each with 'prompt', 'response' and 'accuracy', as of a run's
+      evaluations; none but of this family.
+  """
+  right, wrong, is_chain, beliefs = [], [], [], []
+  for record in records:
+    chain = chains.read(record['response'])
+    walk = walks.walk_of(record['prompt'])
+    is_chain.append(chain is not None and chains.is_of(chain, walk))
+    if not is_chain[-1]:
+      continue
+    right.append(record['accuracy'] == 1)
+    wrong.append(chains.holds_wrong(table, chain))
+    beliefs += [
+      said.to == table.misconceptions[said.place, said.road]
+      for said in chain.standing
+      if said.to != table.leads[said.place, said.road]
+    ]
+  right, wrong = np.array(right, bool), np.array(wrong, bool)
+  return {
+    'chains about their walk': (np.mean(is_chain),),
+    'right, of these': (right.mean(),),
+    'misconception, given right': (_share(wrong, of=right),),
+    'right, given a misconception': (_share(right, of=wrong),),
+    'the misconception, of what is wrong': (np.mean(beliefs),),
+  }
+
+
 def to_lines(found: dict[str, Sequence[float]]) -> Iterable[str]:
-  """A line a number, exact and sampled, and bars for pass rates."""
-  yield f'{"":32}{"exact":>8}{"sampled":>9}'
+  """A line a number, what was sampled behind what is exact."""
+  width = max(map(len, found))
   for name, (value, *sampled) in found.items():
-    line = f'{name:32}{value:8.3f}' + ''.join(f'{s:9.3f}' for s in sampled)
+    line = f'{name:{width}}{value:8.3f}' + ''.join(f'{s:9.3f}' for s in sampled)
     bar = round(value * _BARS) if name.startswith('pass rate') else 0
     yield f'{line}  {"#" * bar}'.rstrip()
 
@@ -124,8 +162,13 @@ def main(argv: list[str]) -> None:
   config = flags.FLAGS.config
   try:
     checks.validate(config, 1, arithmetic.KINDS)
-    for line in to_lines(measure(config, flags.FLAGS.samples)):
-      print(line)
+    if flags.FLAGS.responses:
+      records = files.read_jsonl(flags.FLAGS.responses)
+      found = measure_responses(facts.table_of(config), records)
+    else:
+      found = measure(config, flags.FLAGS.samples)
+      print('exact, and sampled')
+    print('\n'.join(to_lines(found)))
   except ValueError as error:
     command_line.exit_with(str(error))
 
@@ -133,4 +176,5 @@ def main(argv: list[str]) -> None:
 if __name__ == '__main__':
   config_flags.DEFINE_config_file('config', None, 'Experiment file.')
   flags.DEFINE_integer('samples', 20000, 'Chains that are written.')
+  flags.DEFINE_string('responses', '', 'Those of a run: evaluation_*.jsonl.')
   app.run(main, flags_parser=command_line.parse_flags)

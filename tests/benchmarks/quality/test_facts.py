@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import small_facts
 
 from benchmarks.quality import facts
 from experiments import facts as experiment
@@ -42,8 +43,26 @@ def test_the_question_of_negative_gradients_is_posed():
   assert found['groups of 8 without a right one'][0] <= 0.3
 
 
+def test_responses_of_a_run():
+  """red swaps mill and inn, blue stays; mill is north, inn south."""
+  prompts = dict.fromkeys('abcde', 'from mill: red blue, land?')
+  said = dict(
+    a='go mill red inn blue inn\n#### south',
+    b='go mill red mill blue inn\n#### south',  # two that cancel
+    c='go mill red mill blue mill\n#### north',
+    d='go mill red mill\n#### north',  # half of the walk
+    e='It is north.',
+  )
+  records = [
+    dict(prompt=prompts[i], response=said[i], accuracy=float(i in 'ab'))
+    for i in said
+  ]
+  found = facts.measure_responses(small_facts.TABLE, records)
+  assert [value for (value,) in found.values()] == pytest.approx(
+    [3 / 5, 2 / 3, 1 / 2, 1 / 2, 1.0]
+  )
+
+
 def test_lines_have_bars(found):
-  lines = list(facts.to_lines(found))
-  assert lines[0].split() == ['exact', 'sampled']
-  bars = [line.count('#') for line in lines[1:]]
+  bars = [line.count('#') for line in facts.to_lines(found)]
   assert 34 <= sum(bars) <= 46  # 40 in all, each rounded
