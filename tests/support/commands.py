@@ -179,6 +179,11 @@ SHORT = {
     '--seeds',
     '1',
   ),
+  'k15.main facts.py': _main('facts.py:smoke', '--config.rl.iterations=1'),
+  'benchmarks.quality.facts': (
+    'benchmarks.quality.facts', '--config=experiments/facts.py:smoke',
+    '--samples=100',
+  ),
   'benchmarks.quality.shuffled_pictures': (
     'tests/runs/test_killed_vision.py::test_a_run_is_asked_with_its_pictures_swapped'
   ),
