@@ -33,7 +33,6 @@ from k15.data.facts import odds as odds_lib
 from k15.data.facts import table as table_lib
 from k15.data.facts import walks
 from k15.runtime.families import facts
-from k15.vision import references
 
 _BARS = 40  # characters of a histogram's longest
 
@@ -45,7 +44,13 @@ def measure(config: Any, samples: int) -> dict[str, tuple[float, ...]]:
     samples: chains that are written, in turns over the problems.
   """
   table, habits = facts.table_of(config), facts.habits_of(config)
-  train, _, _ = facts.make(config, references.forget)
+  train = walks.make_problems(
+    config.task.train_problems,
+    table,
+    facts.mix_of(config, config.facts.hard_share),
+    False,
+    config.seed,
+  )
   chosen = [walks.walk_of(problem.prompt) for problem in train]
   size = config.rl.group_size
   rng = streams.rng(config.seed, 'warm-up solutions')

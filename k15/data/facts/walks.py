@@ -112,10 +112,10 @@ def stream(
       if fits and is_held_out(walk) == held_out:
         break
     else:
-      count = f'{mix.hard_steps} hard facts' if is_hard else 'easy facts alone'
+      kind = f'{mix.hard_steps} hard facts' if is_hard else 'easy facts alone'
       raise ValueError(
         f'none of {_TRIES} walks of {mix.steps[0]} to {mix.steps[1]} steps has'
-        f' {count}, where {table.is_hard.mean():.2f} of the facts are hard'
+        f' {kind}, where {table.is_hard.mean():.2f} of the facts are hard'
       )
     yield walk
 

@@ -12,7 +12,6 @@ from experiments import facts as experiment
 def found(request):
   config = experiment.get_config(request.param)
   config.task.train_problems = 400
-  config.sft.num_examples = 1
   return facts.measure(config, samples=2000)
 
 
@@ -36,9 +35,7 @@ def test_numbers_fit_each_other(found):
 
 
 def test_the_question_of_negative_gradients_is_posed():
-  config = experiment.get_config()
-  config.sft.num_examples = 1
-  found = facts.measure(config, samples=1)
+  found = facts.measure(experiment.get_config(), samples=1)
   assert found['misconception, given right'][0] >= 0.2
   assert found['groups of 8 without a right one'][0] <= 0.3
 
