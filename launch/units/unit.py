@@ -84,8 +84,9 @@ def environment() -> dict[str, str]:
   defaults = dict(
     JAX_COMPILATION_CACHE_DIR=str(_REPO / '.cache' / 'xla'),
     # By itself jax keeps nothing that compiles in less than a second, and small
-    # policies are made of such programs.
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.5',
+    # policies are made of such programs.  Several processes may write at once:
+    # what a program reads that is not whole it compiles itself, with a warning.
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.2',
     PYTHONUNBUFFERED='1',
   )
   return defaults | os.environ

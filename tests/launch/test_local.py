@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import fake_ablation
 import fake_units
 import pytest
 
@@ -263,9 +264,21 @@ def test_units_share_a_cache_of_compilations(monkeypatch):
     monkeypatch.delenv(name, raising=False)
   found = unit_lib.environment()
   assert found[key].endswith('.cache/xla')
-  assert found['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] == '0.5'
+  assert found['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] == '0.2'
   monkeypatch.setenv(key, '/mine')
   assert unit_lib.environment()[key] == '/mine'
+
+
+def test_the_process_of_a_unit_gets_it(monkeypatch, tmp_path):
+  key = 'JAX_COMPILATION_CACHE_DIR'
+  monkeypatch.setenv(key, str(tmp_path / 'cache'))
+  says = f"import os; print(os.environ['{key}'])"
+  command = [sys.executable, '-c', says]
+  monkeypatch.setattr(unit_lib, 'command', lambda *_: command)
+  config = fake_ablation.write_file(tmp_path / 'a.py', {'all': {}}, seeds=1)
+  (unit,) = sweep.units(config)
+  unit_lib.run_unit(config, unit, tmp_path / 'unit', unit_lib.Stop())
+  assert str(tmp_path / 'cache') in (tmp_path / 'unit/log.txt').read_text()
 
 
 def test_progress_in_a_terminal_has_the_time_that_is_left():
