@@ -261,6 +261,10 @@ def _experiment():
       every=0,  # RL iterations between evaluations; 0: before and after only
       samples=1,  # responses per problem
       temperature=1.0, top_p=1.0,  # 0 takes the likeliest token; 1: of all
+      # The last so many evaluations of RL, which a comparison of runs is made
+      # of, take so many samples (0: as the others) with their pass@k, and ask
+      # greedily beside them, one response per problem.
+      last_evaluations=3, last_samples=0, last_greedy=False,
       # -- the stage 'evaluate': files, 'name:path' or a path, of MATH-500,
       # GSM8K, AIME, GPQA, HumanEval, MBPP, MultiPL-E, LiveCodeBench, Codeforces
       # MathVista, MMMU, MATH-Vision, Geometry3K, or your own with the fields of

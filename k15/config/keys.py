@@ -330,6 +330,7 @@ _OPTIMIZER = dict(
 )  # fmt: skip
 _EVALUATION = dict(
   every='>= 0', samples='>= 1', temperature='>= 0', top_p='> 0 and <= 1',
+  last_evaluations='>= 1', last_samples='>= 0', last_greedy=ANY,
   sets=Key(path=KEPT_OUT),
   rewards=ANY, templates=ANY, problems='>= 0', before=ANY, pass_at=ANY,
   vote_inputs='>= 0',

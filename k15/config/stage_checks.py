@@ -58,12 +58,13 @@ def check(get: Callable[[str], Any]) -> None:
 
 
 def _check_evaluation(get):
-  samples, stages = get('evaluation.samples'), get('stages')
-  keys.refuse(
-    get('evaluation.temperature') == 0 and samples > 1,
-    f'evaluation.samples is {samples}, and at evaluation.temperature 0 all'
-    ' samples of a problem are the same',
-  )
+  stages = get('stages')
+  for key in ('evaluation.samples', 'evaluation.last_samples'):
+    keys.refuse(
+      get('evaluation.temperature') == 0 and get(key) > 1,
+      f'{key} is {get(key)}, and at evaluation.temperature 0 all samples of a'
+      ' problem are the same',
+    )
   has_model = any(stages_lib.STAGES[stage].makes_model for stage in stages)
   keys.refuse(
     'evaluate' in stages and not has_model and not get('checkpoint'),

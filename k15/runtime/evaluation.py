@@ -96,6 +96,18 @@ def summary(records: Sequence[Record]) -> dict[str, float]:
   )
 
 
+def pass_at(
+  records: Sequence[Record], ks: Sequence[int]
+) -> dict[str, float]:
+  """Mean `pass@k` over problems, of those k that there are samples for."""
+  correct = _correct(_by_problem(records))
+  return {
+    f'pass@{k}': float(statistics.pass_at_k(correct, k).mean())
+    for k in ks
+    if k <= correct.shape[1]
+  }
+
+
 def by_part(
   records: Sequence[Record], parts: Mapping[str, str]
 ) -> dict[str, dict[str, float]]:
@@ -140,9 +152,7 @@ def measure(
   """
   groups = _by_problem(records)
   n = len(groups[0])
-  correct = np.array(
-    [[correctness.is_right(r) for r in group] for group in groups]
-  )
+  correct = _correct(groups)
   tokens = np.array([[r['length'] for r in group] for group in groups])
 
   def estimate(values):
@@ -172,6 +182,13 @@ def spread(
   means = statistics.bootstrap(values, resamples, rng)
   low, high = statistics.interval(means, level)
   return dict(value=float(np.mean(values)), low=low, high=high)
+
+
+def _correct(groups):
+  """Which responses are right, bool [P, n]."""
+  return np.array(
+    [[correctness.is_right(r) for r in group] for group in groups]
+  )
 
 
 def _by_problem(records):

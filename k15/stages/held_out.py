@@ -86,20 +86,36 @@ def measured(
   )
 
 
-def on_the_way(context: Context, rollout: Any) -> dict[str, float]:
-  """Accuracy, lengths and what is said of pictures, of a rollout's weights."""
-  config = context.config
-  with context.rollout_layout.use_mesh():
-    records = evaluation.evaluate(
-      rollout,
-      context.task,
-      functools.partial(context.submit, by_truth=True),
-      config.evaluation.samples,
-      config.rollout.max_length,
-      config.evaluation.temperature,
-      config.evaluation.top_p,
-    )
+def on_the_way(
+  context: Context, rollout: Any, is_last: bool = False
+) -> dict[str, float]:
+  """Accuracy, lengths and what is said of pictures, of a rollout's weights.
+
+  Args:
+    is_last: one of the last of its run, which `evaluation.last_samples` and
+      `last_greedy` ask more of: `pass@k`, and `greedy_accuracy`.
+  """
+  config, e = context.config, context.config.evaluation
+
+  def ask(samples, temperature):
+    with context.rollout_layout.use_mesh():
+      return evaluation.evaluate(
+        rollout,
+        context.task,
+        functools.partial(context.submit, by_truth=True),
+        samples,
+        config.rollout.max_length,
+        temperature,
+        e.top_p,
+      )
+
+  more = e.last_samples if is_last else 0
+  records = ask(more or e.samples, e.temperature)
   values = evaluation.summary(records) | agreement.on_the_way(context, records)
+  if more:
+    values |= evaluation.pass_at(records, [k for k in e.pass_at if k > 1])
+  if is_last and e.last_greedy:
+    values['greedy_accuracy'] = evaluation.summary(ask(1, 0.0))['accuracy']
   # short_rl has one of its own, and so no score to set beside that of `rl`.
   return values | dict(max_length=config.rollout.max_length)
 

@@ -127,6 +127,10 @@ def test_numbers(changes, sentence):
       dict(evaluation__temperature=0.0, evaluation__samples=2),
       'evaluation.samples is 2, and at evaluation.temperature 0 all samples',
     ),
+    (
+      dict(evaluation__temperature=0.0, evaluation__last_samples=4),
+      'evaluation.last_samples is 4, and at evaluation.temperature 0 all',
+    ),
     (dict(stages=('evaluate',)), "checkpoint is '', and there is no model"),
     (
       dict(evaluation__sets=('a:/none.json',)),

@@ -104,6 +104,12 @@ def _records():
   ]  # fmt: skip
 
 
+def test_pass_at_k_by_hand():
+  # Of four samples a has two right ones, b none: 1 - C(2, 2) / C(4, 2) = 5 / 6.
+  found = evaluation.pass_at(_records(), (2, 4, 8))
+  assert found == {'pass@2': pytest.approx(5 / 12), 'pass@4': 0.5}
+
+
 def _measure(records, pass_at=(1, 2, 8)):
   return evaluation.measure(
     records,

@@ -168,8 +168,12 @@ def _log_groups(stage, groups, iteration):
 def _evaluate(stage, version):
   """Held-out accuracy and length of the policy before iteration `version`."""
   stage.hand_over(version, label=0)
+  config, e = stage.context.config, stage.context.config.evaluation
+  left = config.rl.iterations // e.every - version // e.every
   with stage.timer('evaluation'):
-    values = held_out.on_the_way(stage.context, stage.rollout)
+    values = held_out.on_the_way(
+      stage.context, stage.rollout, is_last=left < e.last_evaluations
+    )
   stage.rollout.pop_stats()
   return {f'evaluation/{k}': v for k, v in values.items()}
 

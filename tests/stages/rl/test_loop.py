@@ -190,6 +190,26 @@ def test_evaluations_in_between_change_nothing_else(whole, rewarded, tmp_path):
   _same(state.params, whole[1].params)
 
 
+def test_the_last_evaluations_ask_more(whole, rewarded, tmp_path):
+  context, state = _train(
+    tmp_path,
+    evaluation__every=1,
+    evaluation__last_evaluations=2,
+    evaluation__last_samples=4,
+    evaluation__last_greedy=True,
+    evaluation__pass_at=(1, 4, 8),
+  )
+  more = {'evaluation/greedy_accuracy', 'evaluation/pass@4'}
+  found = [more & set(row) for row in _rows(context.workdir)]
+  assert found == [set(), more, more]
+  last = _rows(context.workdir)[2]
+  # Of four problems, four samples each; of any four, one is right.
+  assert (16 * last['evaluation/accuracy']).is_integer()
+  assert last['evaluation/accuracy'] <= last['evaluation/pass@4']
+  assert 'evaluation/pass@8' not in last
+  _same(state.params, whole[1].params)
+
+
 def test_stopping_after_an_iteration_says_so(rewarded, monkeypatch, tmp_path):
   context = _make_context(tmp_path, saving__every_iterations=100)
   original = loop.run_iteration
