@@ -176,6 +176,18 @@ def sequence_metrics(log_pi, segment_ids, loss_mask):
   )
 
 
+def token_log_ratio_metrics(logprobs, ref_logprobs, loss_mask):
+  """How many tokens are in the loss, and squares of their log-ratios, [B, T].
+
+  Without a gradient.
+  """
+  ratio = jax.lax.stop_gradient(logprobs - ref_logprobs)
+  return dict(
+    token_log_ratios=jnp.sum(loss_mask),
+    token_log_ratio_sq_sum=jnp.sum(loss_mask * ratio**2),
+  )
+
+
 def log_ratio_metrics(log_ratio, pg_loss, reg_loss):
   """Sums over sequences of log-ratios [B, S], and the parts of a loss."""
   return dict(

@@ -263,9 +263,13 @@ class ProblemSampler:
 
   def metrics(self):
     """Returns the state of the prompt set as a dict of floats."""
-    rates = self.success_rates
+    rates, is_seen = self.success_rates, self._attempts > 0
     return {
-      'problem_sampler/seen_fraction': float(np.mean(self._attempts > 0)),
+      'problem_sampler/seen_fraction': float(np.mean(is_seen)),
+      # Of those that were tried; draws whose group is complete.
+      'problem_sampler/visits': float(
+        self._attempts.sum() / max(is_seen.sum(), 1)
+      ),
       'problem_sampler/success_rate': float(rates.mean()),
       'problem_sampler/solved_fraction': float(np.mean(rates >= 1)),
       'problem_sampler/hard_fraction': float(self.is_hard.mean()),

@@ -542,3 +542,18 @@ def test_value_logistic_stays_finite_far_out():
   labels = jnp.array([0, 1, 1])
   loss, _ = losses.value_logistic(values, labels, jnp.array([1.0, 1.0, 1.0]))
   assert loss == 2e4
+
+
+def test_log_ratios_of_tokens_by_hand():
+  """Ratios 1, 2 and 5, of which the mask leaves out the last."""
+  logprobs = jnp.array([[-1.0, -1.0, 0.0]])
+  ref_logprobs = jnp.array([[-2.0, -3.0, -5.0]])
+  mask = jnp.array([[1.0, 1.0, 0.0]])
+
+  def squares(logprobs):
+    found = losses.token_log_ratio_metrics(logprobs, ref_logprobs, mask)
+    return found['token_log_ratio_sq_sum'], found['token_log_ratios']
+
+  assert jax.tree.map(float, squares(logprobs)) == (5.0, 2.0)
+  gradient = jax.grad(lambda x: squares(x)[0])(logprobs)
+  np.testing.assert_array_equal(gradient, 0)

@@ -338,9 +338,12 @@ def test_a_state_is_not_changed_by_what_follows():
 
 def test_metrics():
   sampler = make(4)
+  assert sampler.metrics()['problem_sampler/visits'] == 0
   sampler.record([0, 1], [1.0, 0.5])
+  sampler.record([0], [1.0])
   assert sampler.metrics() == {
     'problem_sampler/seen_fraction': 0.5,
+    'problem_sampler/visits': 1.5,  # 2 and 1
     'problem_sampler/success_rate': 0.375,
     'problem_sampler/solved_fraction': 0.25,
     'problem_sampler/hard_fraction': 0.5,

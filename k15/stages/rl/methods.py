@@ -82,6 +82,9 @@ def make_loss(config: Any) -> update.Loss:
       rows.behavior_logprobs,
       rows.loss_mask * rows.current_mask,
     )
+    measured |= losses.token_log_ratio_metrics(
+      logprobs, rows.ref_logprobs, rows.loss_mask
+    )
     if c.rollout_correction != 'none':
       rows, corrected, weights = _corrected(c, rows)
       measured |= weights

@@ -66,7 +66,10 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
 
   Rewards are whole, by kind of problem, and by part (`reward/accuracy`, before
   weights); `rl/accuracy` is the share of right responses.  Problems without a
-  label of difficulty are in no level.
+  label of difficulty are in no level.  Groups with equal rewards teach nothing:
+  `rl/all_wrong_groups` are those of them without a right response, and
+  `rl/zero_variance_tokens` is the share of the responses' tokens that are in
+  them, which the updates see unless `loss.keep_zero_variance_groups` is off.
   """
   trained = [t for g in groups for t in g.trajectories]
   is_right = np.array([correctness.is_right(t) for t in trained])
@@ -75,13 +78,17 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
     [np.mean([t.reward for t in g.trajectories]) for g in groups]
   )
   # Of arrivals, those equal so far: there are more.
-  are_equal = [
-    advantages.are_equal([[t.reward for t in g.known]]) for g in groups
-  ]
+  are_equal = np.array(
+    [advantages.are_equal([[t.reward for t in g.known]])[0] for g in groups]
+  )
+  has_right = [any(map(correctness.is_right, g.known)) for g in groups]
+  tokens = np.array([sum(t.length for t in g.trajectories) for g in groups])
   values = {
     'rl/reward': np.mean([t.reward for t in trained]),
     'rl/accuracy': is_right.mean(),
     'rl/zero_variance_groups': np.mean(are_equal),
+    'rl/all_wrong_groups': np.mean(are_equal & ~np.array(has_right)),
+    'rl/zero_variance_tokens': tokens @ are_equal / max(tokens.sum(), 1),
     'rl/groups': len(groups),
   }
   levels = np.array([_level(g.problem.difficulty) for g in groups])
@@ -214,7 +221,9 @@ def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
   """Joins the metrics of an iteration's updates.
 
   The log-ratio l_j is that of a whole response at the time it is trained on:
-  0 in the first update, what the earlier updates have done in the others.
+  0 in the first update, what the earlier updates have done in the others.  How
+  far they have gone is what the last update meets: `rl/last_log_ratio_rms`, in
+  nats a response, and `rl/last_token_log_ratio_rms`, in nats a token.
   Without any update only that is said.
   """
   if not results:
@@ -223,14 +232,19 @@ def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
   sequences = max(total['sequences'], 1)
   # Masks of the correction apply to the loss alone.
   tokens = max(total.get('correction_tokens', total['tokens']), 1)
+  last = results[-1]
   values = {
     'rl/loss': total['loss'] / len(results),
     'rl/entropy': total['entropy_sum'] / tokens,
     'rl/log_ratio_mean': total['log_ratio_sum'] / sequences,
-    'rl/log_ratio_rms': (total['log_ratio_sq_sum'] / sequences) ** 0.5,
+    'rl/log_ratio_rms': _rms(total, 'log_ratio_sq_sum', 'sequences'),
     'rl/log_ratio_max': max(r['log_ratio_abs_max'] for r in results),
+    'rl/last_log_ratio_rms': _rms(last, 'log_ratio_sq_sum', 'sequences'),
+    'rl/last_token_log_ratio_rms': _rms(
+      last, 'token_log_ratio_sq_sum', 'token_log_ratios'
+    ),
     'rl/grad_norm': total['grad_norm'] / len(results),
-    'rl/learning_rate': results[-1]['learning_rate'],
+    'rl/learning_rate': last['learning_rate'],
     'rl/updates': len(results),
     'rl/tokens_trained': total['tokens'],
     'rl/responses_trained': total['sequences'],
@@ -240,6 +254,10 @@ def of_updates(results: list[dict[str, Any]]) -> dict[str, float]:
   if 'cut_tokens' in total:  # Of a clip that is about tokens.
     values['rl/cut'] = total['cut_tokens'] / tokens
   return values | _of_drift(total, results)
+
+
+def _rms(sums, squares, count):
+  return (sums[squares] / max(sums[count], 1)) ** 0.5
 
 
 def _of_drift(total, results):

@@ -102,6 +102,9 @@ def test_groups_by_level_domain_and_verdict():
   assert values['rl/reward'] == 0.5
   assert values['rl/groups'] == 3
   assert values['rl/zero_variance_groups'] == pytest.approx(2 / 3)
+  assert values['rl/all_wrong_groups'] == pytest.approx(1 / 3)
+  # 30 + 50 + 4 + 6 of these and 10 + 20.
+  assert values['rl/zero_variance_tokens'] == pytest.approx(90 / 120)
   assert values['rl/reward_easy'] == 0.5
   assert values['rl/reward_medium'] == 0.0
   assert values['rl/reward_hard'] == 1.0
@@ -122,6 +125,8 @@ def test_arrivals_count_alone_and_are_compared_with_those_before():
   values = metrics.of_groups([arrived, _group(1, (1.0, 1.0), (4, 6), '', 0.1)])
   assert values['rl/reward'] == pytest.approx(2 / 3)  # 0, 1, 1
   assert values['rl/zero_variance_groups'] == 0.5  # 1 and 0 differ
+  assert values['rl/all_wrong_groups'] == 0
+  assert values['rl/zero_variance_tokens'] == pytest.approx(10 / 30)
   assert values['rl/length_wrong'] == 20
   (record,) = metrics.group_records([arrived])
   assert record['samples'] == [1] and record['rewards'] == [0.0]
@@ -157,6 +162,7 @@ def test_updates_are_joined():
       dict(
         loss=1.0, entropy_sum=8.0, tokens=4.0, sequences=2.0,
         log_ratio_sum=0.0, log_ratio_sq_sum=0.0, log_ratio_abs_max=0.0,
+        token_log_ratios=4.0, token_log_ratio_sq_sum=0.0,
         grad_norm=3.0, learning_rate=0.1,
       )
       | values
@@ -164,7 +170,7 @@ def test_updates_are_joined():
 
   second = update(
     loss=3.0, log_ratio_sum=-2.0, log_ratio_sq_sum=16.0, log_ratio_abs_max=3.0,
-    learning_rate=0.2,
+    learning_rate=0.2, token_log_ratio_sq_sum=1.0,
   )  # fmt: skip
   values = metrics.of_updates([update(), second])
   assert values['rl/loss'] == 2.0
@@ -172,6 +178,8 @@ def test_updates_are_joined():
   assert values['rl/log_ratio_mean'] == -0.5  # -2 / 4 responses
   assert values['rl/log_ratio_rms'] == 2.0  # sqrt(16 / 4)
   assert values['rl/log_ratio_max'] == 3.0
+  assert values['rl/last_log_ratio_rms'] == pytest.approx(8**0.5)  # 16 / 2
+  assert values['rl/last_token_log_ratio_rms'] == 0.5  # sqrt(1 / 4)
   assert values['rl/learning_rate'] == 0.2
   assert values['rl/updates'] == 2
   assert values['rl/responses_trained'] == 4
@@ -190,6 +198,7 @@ def test_drift_by_hand():
   plain = dict(
     loss=1.0, entropy_sum=8.0, tokens=3.0, sequences=2.0,
     log_ratio_sum=0.0, log_ratio_sq_sum=0.0, log_ratio_abs_max=0.0,
+    token_log_ratios=3.0, token_log_ratio_sq_sum=0.0,
     grad_norm=3.0, learning_rate=0.1,
   )  # fmt: skip
   assert not [k for k in metrics.of_updates([plain]) if k[:5] == 'drift']
