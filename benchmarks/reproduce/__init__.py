@@ -1,4 +1,4 @@
 """The paper's figures at the scale of a laptop: `make reproduce`.
 
-Read `findings` first: what a claim is, and when it holds.
+Read `verdicts` first: what is said of a claim, and when.
 """

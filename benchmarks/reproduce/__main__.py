@@ -6,10 +6,11 @@
 For each NAME, or all: runs what is missing of the units of
 experiments/ablations/NAME.py:cpu in ROOT/NAME, after those of the warm-up whose
 models they begin with; judges the page's CLAIM by them; writes
-docs/reproduce/NAME.png, NAME.json and the row of the table.  Interrupted in any
-way, the same command goes on where it stopped.  With --no-run what is done so
-far is measured; while units are missing, the picture goes to
-ROOT/NAME/preview.png and nothing else changes.
+docs/reproduce/NAME.png, NAME.json and the rows of the tables.  Interrupted in
+any way, the same command goes on where it stopped.  With --no-run what is done
+so far is measured; while units are missing, the picture goes to
+ROOT/NAME/preview.png and nothing else changes.  Where no unit is done, the runs
+of docs/reproduce/NAME.json are judged again, by the curves that it has.
 
     python -m benchmarks.reproduce --tune NAME ...
 
@@ -41,6 +42,9 @@ import numpy as np
 from benchmarks.reproduce import ablation_page
 from benchmarks.reproduce import ablation_runs
 from benchmarks.reproduce import findings
+from benchmarks.reproduce import published
+from benchmarks.reproduce import tables
+from benchmarks.reproduce import verdicts
 from experiments.ablations import claims
 from k15 import files
 from k15.config import exit_codes
@@ -102,7 +106,7 @@ def _one(name, args):
 
 def _warm_ups(name):
   """Sweeps whose models or examples the units of a claim begin with."""
-  _, units = _units(name, 'cpu', pathlib.Path(_ROOT))
+  _, units = _units(name, 'cpu')
   starts = [
     path
     for unit in units
@@ -124,80 +128,55 @@ def publish(name: str, root: pathlib.Path) -> int:
   """Measures and draws one claim; the exit code: 1 if units are missing.
 
   Raises:
-    DataError: see `ablation_runs` and `findings`.
+    DataError: see `ablation_runs`, `findings` and `published`.
     SweepError: of the ablation's file.
   """
   config, units = _units(name, 'cpu', root)
   arms, missing = ablation_runs.read_arms(config, units, root / name)
+  path, date = REPO / tables.picture(name), time.strftime('%F')
+  if missing == len(units):
+    arms = published.read(path.with_suffix('.json'), config, units)
+    missing = 0
+    date = files.read_json(path.with_suffix('.json')).get('date', date)
   page = runpy.run_path(config.partition(':')[0])
   claim = page['CLAIM']
-  result = measure(claim, page['OUTCOME'], arms)
+  result = verdicts.of_claim(claim, page['OUTCOME'], arms)
   _print(name, claim, result)
-  picture = figures.to_png(ablation_page.draw(claim, arms))
+  picture = figures.to_png(ablation_page.draw(claim, arms, result.conditions))
   if missing:
     print(f'{name}: {missing} of {len(units)} units are missing')
     (root / name / 'preview.png').write_bytes(picture)
     return 1
-  _write(name, claim, config, arms, result, picture)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  files.replace_file(path, picture)
+  text = published.dumps(name, claim, config, arms, result, date)
+  files.replace_file(path.with_suffix('.json'), text.encode())
+  for table, row in (
+    (tables.DOCS, tables.long_row(name, claim, result)),
+    (tables.README, tables.short_row(name, claim, result)),
+  ):
+    page = REPO / table.page
+    new = tables.update(table, page.read_text(), name, row, claims.FIGURES)
+    files.replace_file(page, new.encode())
   return 0
-
-
-def measure(
-  claim: claims.Claim, outcome: str, arms: ablation_runs.Arms
-) -> ablation_page.Result:
-  """All measures of a claim and its verdict; raises DataError."""
-  runs = [run for by_seed in arms.values() for run in by_seed.values()]
-  if not runs:
-    raise ablation_runs.DataError('no unit is done')
-  estimates, judged = {}, []
-  for m in claim.measures:
-    found = findings.measured(m, arms, claim.points)
-    estimates |= found
-    if m.expected:
-      judged += [
-        (what, findings.judge(estimate, m.expected, m.margin))
-        for what, estimate in found.items()
-      ]
-  if claim.untestable:
-    verdict = 'cannot be tested at this scale', claim.untestable
-  else:
-    verdict = findings.verdict(judged)
-  commits = dict.fromkeys(
-    c for run in runs for c in run.record.get('commits', ())
-  )
-  return ablation_page.Result(
-    estimates=estimates,
-    deciding=tuple(what for what, _ in judged),
-    verdict=verdict[0],
-    sentence='. '.join(filter(None, [verdict[1], outcome])),
-    seeds=tuple(sorted({run.seed for run in runs})),
-    iterations=max(len(run.records) for run in runs),
-    commits=tuple(commits),
-  )
 
 
 def _print(name, claim, result):
   print(f'{name} ({claim.figure}): {claim.question}')
+  for condition in result.conditions:
+    print(f' ? {condition.text()}')
   for what, found in result.estimates.items():
-    mark = '*' if what in result.deciding else ' '
-    print(f' {mark} {what}: {findings.text(found)}')
+    text = 'not measured' if found is None else findings.text(found)
+    if what in result.judged:
+      print(f' * {what}: {text}: {result.judged[what].verdict}')
+    else:
+      print(f'   {what}: {text}')
   print(f'  {result.verdict}: {result.sentence}', flush=True)
 
 
-def _write(name, claim, config, arms, result, picture: bytes) -> None:
-  path = REPO / ablation_page.picture(name)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  files.replace_file(path, picture)
-  date = time.strftime('%F')
-  text = ablation_page.dumps(name, claim, config, arms, result, date)
-  files.replace_file(path.with_suffix('.json'), text.encode())
-  row = ablation_page.row(name, claim.figure, claim.paper, result)
-  page = REPO / ablation_page.PAGE
-  new = ablation_page.update(page.read_text(), name, row, claims.FIGURES)
-  files.replace_file(page, new.encode())
-
-
-def _units(name, variant, root) -> tuple[str, list[sweep.Unit]]:
+def _units(
+  name, variant, root=pathlib.Path(_ROOT)
+) -> tuple[str, list[sweep.Unit]]:
   """'FILE:VARIANT' of an ablation, and its units, with models of this root."""
   config = f'experiments/ablations/{name}.py:{variant}'
   return config, [_moved(unit, root) for unit in sweep.units(config)]
@@ -276,14 +255,12 @@ def _tune(name, root, parallel):
   code = _run(name, 'tune', root, parallel, models=pathlib.Path(_ROOT))
   if code:
     return code
-  _, units = _units(name, 'tune', pathlib.Path(_ROOT))
+  _, units = _units(name, 'tune')
   found = areas(root / name, units)
   path = REPO / 'docs/reproduce/learning_rates.json'
   path.parent.mkdir(parents=True, exist_ok=True)
   kept = files.read_json(path) | {name: found}
-  text = ablation_page.by_line(
-    dict(sorted(kept.items())), dict.fromkeys(kept, 1)
-  )
+  text = published.by_line(dict(sorted(kept.items())), dict.fromkeys(kept, 1))
   files.replace_file(path, text.encode())
   print(f'{name}:')
   for arm, by_rate in found.items():

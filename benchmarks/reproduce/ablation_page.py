@@ -1,15 +1,9 @@
-"""What is published of a claim: its picture, its curves as JSON, and its row.
+"""The picture of a claim: seeds are thin, their mean is thick.
 
-In the picture seeds are thin, their mean is thick, its interval shaded.  The
-JSON has a line for each run.  The row is one of the table in `PAGE`.
+The interval of the mean is shaded, and the claim's checks are in the caption.
 """
 
-import dataclasses
-import json
-import math
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.reproduce import ablation_runs as data
 from benchmarks.reproduce import findings
+from benchmarks.reproduce import verdicts
 from experiments.ablations import claims
 from k15.equations import statistics
 from k15.report import figures
@@ -26,6 +21,9 @@ _LABELS = {
   'seconds_total': 'seconds of RL, compilation included',
   'seconds': 'seconds of an iteration',
   'decode_steps': 'decode steps of an iteration',
+  claims.DECODED: 'decode steps of RL',
+  claims.TRAINED: 'responses trained',
+  claims.GREEDY: 'greedy accuracy, held-out problems',
   'evaluation/accuracy': 'accuracy, held-out problems',
   'evaluation/mean_tokens': 'mean response, held-out problems, tokens',
   'summary/accuracy': 'accuracy, held-out problems',
@@ -33,6 +31,7 @@ _LABELS = {
   'rl/reward': 'reward, training problems',
   'rl/length_mean': 'mean response, training problems, tokens',
   'rl/log_ratio_rms': 'log-ratio of a response, rms, nats',
+  'rl/last_log_ratio_rms': 'log-ratio at the last update, rms, nats',
   'rl/entropy': 'entropy, nats a token',
   **{
     f'text/held_out_domain_{name}': f'{name}, held out, nats a token'
@@ -45,36 +44,31 @@ _LABELS = {
   'text/needle_at_256': 'notes found in rows of 256',
 }
 _INK, _GRAY = '#39424e', '#8a94a3'
-_OVER_TIME = 'iteration', 'seconds_total'
 _LEFT = 0.012  # of the width: where texts begin
 _TITLE_INCHES = 0.3  # from the top to the legend
-# Which page of the repository has the table, between these marks.
-PAGE = 'docs/reproduction.md'
-START, END = '<!-- reproduce -->', '<!-- /reproduce -->'
-_COLUMNS = (
-  'figure', 'config', 'command', 'what the paper saw', 'what was measured here',
-  'verdict',
-)  # fmt: skip
-HEADER = f'| {" | ".join(_COLUMNS)} |\n{"|---" * len(_COLUMNS)}|'
-# Kept beside the metrics of the panels, where they are known.
-_ALWAYS = (
-  'rl/reward', 'rl/length_mean', 'evaluation/accuracy',
-  'evaluation/mean_tokens', 'seconds',
-)  # fmt: skip
 
 
-def draw(claim: claims.Claim, arms: data.Arms) -> Figure:
+def draw(
+  claim: claims.Claim,
+  arms: data.Arms,
+  conditions: Sequence[verdicts.Condition] = (),
+) -> Figure:
   """All panels of a claim, with the question above and arms in a legend.
+
+  Panels of what published runs did not keep are left out.
 
   Args:
     arms: runs by label and seed; an arm without any is left out.
+    conditions: the claim's checks, for the caption.
 
   Raises:
     DataError: a run does not have a metric.
   """
-  count = len(claim.panels)
+  panels = [panel for panel in claim.panels if _is_kept(panel, arms)]
+  count = len(panels)
+  height = 4.2 + 0.16 * len(conditions)
   figure = Figure(
-    figsize=(max(6.4, 0.6 + 4.2 * count), 4.2), layout='constrained'
+    figsize=(max(6.4, 0.6 + 4.2 * count), height), layout='constrained'
   )
   colors = {
     label: figures.COLORS[i % len(figures.COLORS)]
@@ -82,14 +76,24 @@ def draw(claim: claims.Claim, arms: data.Arms) -> Figure:
   }
   arms = {label: runs for label, runs in arms.items() if runs}
   for axes, panel in zip(
-    figure.subplots(1, count, squeeze=False)[0], claim.panels, strict=True
+    figure.subplots(1, count, squeeze=False)[0], panels, strict=True
   ):
     figures.style(axes, _label(panel.x), _label(panel.y))
     for label, runs in arms.items():
       _draw_arm(axes, panel, list(runs.values()), colors[label], label)
     _mark(axes, panel, arms)
-  _head(figure, claim, arms)
+  _head(figure, panels[0], claim, arms, conditions)
   return figure
+
+
+def _is_kept(panel, arms):
+  try:
+    for runs in arms.values():
+      for run in runs.values():
+        data.pairs(run, panel.y, panel.x)
+  except data.NotKept:
+    return False
+  return True
 
 
 def mean_curve(
@@ -121,7 +125,7 @@ def _draw_arm(axes, panel, runs, color, label):
   points = {run.seed: data.pairs(run, panel.y, panel.x) for run in runs}
   if panel.y.startswith('summary/'):
     _ends(axes, points, color, label)
-  elif panel.x in _OVER_TIME:
+  elif panel.x == 'iteration' or panel.x.endswith('_total'):
     _curves(axes, points, color, label)
   else:
     _against(axes, points, panel.fit, color, label)
@@ -198,14 +202,15 @@ def _mark(axes: Axes, panel, arms):
   )  # fmt: skip
 
 
-def _head(figure, claim, arms):
-  """The question, the arms, and what thin and thick mean."""
+def _head(figure, panel, claim, arms, conditions):
+  """The question, the arms, what thin and thick mean, and the checks."""
   seeds = sorted({seed for runs in arms.values() for seed in runs})
-  ends = claim.panels[0].y.startswith('summary/')
+  ends = panel.y.startswith('summary/')
   note = f'{claim.figure}: {len(seeds)} seeds '
   note += 'small, their mean large' if ends else 'thin, their mean thick'
   if len(seeds) > 1:
     note += ', with its 95 % interval' if ends else ', its 95 % interval shaded'
+  note = '\n'.join([note, *(condition.text() for condition in conditions)])
   figure.supxlabel(note, x=_LEFT, ha='left', fontsize=8, color=_GRAY)
   # An empty line keeps room for the legend, but where points have names.
   figure.suptitle(
@@ -225,192 +230,3 @@ def _head(figure, claim, arms):
 
 def _label(metric):
   return _LABELS.get(metric, metric)
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-  """What was measured of a claim.
-
-  Attributes:
-    estimates: what was compared -> number over seeds, in order.
-    deciding: those of them that gave the verdict.
-    verdict: 'holds', 'does not hold here' or 'cannot be tested at this scale'.
-    sentence: why.
-    seeds: of every arm.
-    iterations: of RL, of the longest run.
-    commits: of the code that ran.
-  """
-
-  estimates: dict[str, findings.Estimate]
-  deciding: tuple[str, ...]
-  verdict: str
-  sentence: str
-  seeds: tuple[int, ...]
-  iterations: int
-  commits: tuple[str, ...]
-
-
-def row(name: str, figure: str, paper: str, result: Result) -> str:
-  """One line of the table."""
-  shown = [
-    f'{what} **{findings.text(found)}**'
-    if what in result.deciding
-    else f'{what} {findings.text(found)}'
-    for what, found in result.estimates.items()
-  ]
-  shown.append(
-    f'{len(result.seeds)} seeds'
-    + (f', {result.iterations} iterations' if result.iterations else '')
-    + f', commit {" ".join(result.commits) or "unknown"}'
-  )
-  cells = (
-    f'{figure}: [{name}]({_link(picture(name))})',
-    f'[{name}.py]({_link(f"experiments/ablations/{name}.py")})',
-    f'`make reproduce FIGURE={name}`',
-    paper,
-    '; '.join(shown),
-    f'**{result.verdict}**: {result.sentence}',
-  )
-  return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
-
-
-def picture(name: str) -> str:
-  """Its path in the repository."""
-  return f'docs/reproduce/{name}.png'
-
-
-def _link(path):
-  """From the page of the table to a path of the repository."""
-  return os.path.relpath(path, os.path.dirname(PAGE) or '.')
-
-
-def update(text: str, name: str, new: str, order: Sequence[str]) -> str:
-  """The page with the row of a name replaced, or put into its place.
-
-  Args:
-    order: of the names; rows of none of them are dropped.
-
-  Raises:
-    ValueError: the page lacks one of the marks.
-  """
-  for mark in (START, END):
-    if text.count(mark) != 1:
-      raise ValueError(f'{PAGE}: {mark} is there {text.count(mark)} times')
-  before, rest = text.split(START)
-  inside, after = rest.split(END)
-  rows = {
-    other: line
-    for line in inside.splitlines()
-    for other in order
-    if f'/{other}.png)' in line
-  } | {name: new}
-  lines = [rows[other] for other in order if other in rows]
-  return '\n'.join([before + START, HEADER, *lines, END + after])
-
-
-def dumps(
-  name: str,
-  claim: claims.Claim,
-  config: str,
-  arms: data.Arms,
-  result: Result,
-  date: str,
-) -> str:
-  """The text of docs/reproduce/NAME.json: a line a measure, and a line a run.
-
-  Args:
-    claim, arms, result: what was asked, run and measured.
-    config: 'FILE:cpu'.
-    date: of the measurement.
-  """
-  content = dict(
-    name=name,
-    figure=claim.figure,
-    question=claim.question,
-    paper=claim.paper,
-    command=f'make reproduce FIGURE={name}',
-    config=config,
-    date=date,
-    commits=result.commits,
-    seeds=result.seeds,
-    iterations=result.iterations,
-    verdict=result.verdict,
-    sentence=result.sentence,
-    settings=_shared(arms),
-    measures={
-      what: dict(
-        values=_rounded(found.values),
-        mean=_rounded(found.mean),
-        half_width=_rounded(found.half),
-        decides=what in result.deciding,
-      )
-      for what, found in result.estimates.items()
-    },
-    arms={
-      label: {str(run.seed): _run(run, claim) for run in runs.values()}
-      for label, runs in arms.items()
-    },
-  )
-  return by_line(content, dict(measures=1, arms=2))
-
-
-def _run(run, claim) -> dict[str, Any]:
-  wanted = [*_ALWAYS, *(m for p in claim.panels for m in (p.y, p.x))]
-  wanted += [m.metric for m in claim.measures]
-  curves = {}
-  for name in dict.fromkeys(m for m in wanted if m != 'iteration'):
-    try:
-      x, y = data.series(run, name)
-    except data.DataError:
-      continue
-    curves[name] = dict(iteration=x.astype(int).tolist(), value=_rounded(y))
-  return dict(
-    unit=run.unit,
-    overrides=run.record['overrides'],
-    commits=run.record.get('commits', []),
-    seconds=_rounded(run.record['seconds']),
-    curves=curves,
-  )
-
-
-def _shared(arms):
-  """Values of the config, by dotted key, that all runs have."""
-  configs = [run.config for runs in arms.values() for run in runs.values()]
-  return {
-    key: value
-    for key, value in configs[0].items()
-    if all(config.get(key) == value for config in configs)
-  }
-
-
-def _rounded(values):
-  """Five digits, as four change the table's last ones; null if not finite."""
-  if hasattr(values, '__len__'):
-    return [_rounded(value) for value in values]
-  value = float(values)
-  return float(f'{value:.5g}') if math.isfinite(value) else None
-
-
-def by_line(tree: Mapping[str, Any], depths: Mapping[str, int]) -> str:
-  """JSON with a line for each key, and deeper where it is asked for.
-
-  Args:
-    tree: of what JSON can say.
-    depths: of some of its keys, how many levels inside have lines, too.
-  """
-  lines = [
-    f' {json.dumps(key)}: {_nested(value, depths.get(key, 0), 1)}'
-    for key, value in tree.items()
-  ]
-  return '{\n' + ',\n'.join(lines) + '\n}\n'
-
-
-def _nested(value, depth, indent):
-  if not depth:
-    return json.dumps(value)
-  pad = ' ' * indent
-  lines = [
-    f'{pad} {json.dumps(key)}: {_nested(part, depth - 1, indent + 1)}'
-    for key, part in value.items()
-  ]
-  return '{\n' + ',\n'.join(lines) + f'\n{pad}}}'

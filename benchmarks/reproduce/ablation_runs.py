@@ -23,6 +23,10 @@ class DataError(ValueError):
   """Runs that do not have what a claim asks for, in one sentence."""
 
 
+class NotKept(DataError):
+  """Of a run nothing but some curves is left, and this is none of them."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
   """A unit that is done.
@@ -36,6 +40,8 @@ class Run:
     summary: its summary.json.
     record: its unit.json.
     before: accuracy and so on of the model that RL began with, if known.
+    kept: of a run of which only what was published is left, its curves by
+      metric, float [N] each of iterations and values; None: all is there.
   """
 
   unit: str
@@ -45,6 +51,14 @@ class Run:
   summary: dict[str, Any]
   record: dict[str, Any]
   before: dict[str, float]
+  kept: dict[str, tuple[np.ndarray, np.ndarray]] | None = None
+
+  @property
+  def iterations(self) -> int:
+    """How many it had."""
+    if self.kept is None:
+      return len(self.records)
+    return self.record['iterations']
 
 
 Arms = dict[str, dict[int, Run]]  # by label and seed
@@ -128,6 +142,17 @@ def read_run(
   )
 
 
+def origin(config: Mapping[str, Any]) -> tuple[pathlib.Path, str]:
+  """Folder of the run that a run began with, and the stage of its model.
+
+  The stage is empty where it is the run's last.
+  """
+  path = pathlib.Path(config['checkpoint'])
+  if path.parent.name == 'models':
+    return path.parents[1], path.name
+  return path, ''
+
+
 def _before(config, summary):
   """What an evaluation said of the model that RL began with.
 
@@ -141,10 +166,7 @@ def _before(config, summary):
   }
   if own or not config['checkpoint']:
     return local.last_scores(own)
-  path = pathlib.Path(config['checkpoint'])
-  stage = ''
-  if path.parent.name == 'models':  # A model of the run, not its last one.
-    path, stage = path.parents[1], path.name
+  path, stage = origin(config)
   other = keys.leaves(files.read_json(path / 'config.json'))
   # A key that did not exist then had the value that is its default now.
   asked = [key for key in other if key.startswith('task.') and key in config]
@@ -174,9 +196,14 @@ def series(run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
   Raises:
     DataError: there is no such value.
+    NotKept: of a published run.
   """
   family, _, name = metric.partition('/')
   points = {}
+  if run.kept is not None:
+    return _kept(run, metric)
+  if family == 'start':
+    return series(_start(run), name)
   if family == 'summary':
     points = {len(run.records): local.last_scores(run.summary).get(name)}
   elif family == 'evaluation':
@@ -198,6 +225,25 @@ def series(run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
   if not kept:
     raise DataError(f'{run.unit}: there is no value of {metric}')
   return np.array(list(kept), float), np.array(list(kept.values()), float)
+
+
+def _start(run):
+  """The run that a run began with."""
+  path, stage = origin(run.config)
+  config = keys.leaves(files.read_json(path / 'config.json'))
+  if not run.config['checkpoint'] or not config:
+    raise DataError(f'{run.unit}: the run that it began with is not there')
+  return read_run(path, config, stage or config['stages'][-1])
+
+
+def _kept(run, metric):
+  base = metric.removesuffix('_total')
+  if metric in run.kept:
+    return run.kept[metric]
+  if metric != base and base in run.kept:
+    x, y = run.kept[base]
+    return x, np.cumsum(y)
+  raise NotKept(f'{run.unit}: {metric} is not among what was published')
 
 
 def _of_iteration(record, metric):

@@ -1,4 +1,7 @@
-"""What runs say about a claim: a number for each seed, intervals, verdicts."""
+"""What runs say about a claim: a number for each seed, and its interval.
+
+What follows from them is in `verdicts`.
+"""
 
 import dataclasses
 import math
@@ -10,9 +13,7 @@ from benchmarks.reproduce import ablation_runs as data
 from experiments.ablations import claims
 from k15.equations import statistics
 
-# What a claim expects of a number: beyond a margin, within it, or not below it.
-EXPECTED = 'above', 'below', 'equal', 'not_below', 'not_above'
-_LEAST = {'area': 2, 'change': 2, 'slope': 2, 'correlation': 2}  # points
+_LEAST = dict(area=2, change=2, slope=2, correlation=2, late_rise=3)  # points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,19 +37,6 @@ class Estimate:
   @property
   def high(self) -> float:
     return self.mean + self.half
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-  """What an estimate says of what was expected.
-
-  Attributes:
-    holds: whether the interval lies wholly where it was expected.
-    sentence: why, when it does not: the opposite, or too wide to tell.
-  """
-
-  holds: bool
-  sentence: str
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -91,6 +79,30 @@ def area(x: np.ndarray, y: np.ndarray) -> float:
   return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
+def part(
+  x: np.ndarray, y: np.ndarray, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """The part of a curve in [low, high], with its ends interpolated.
+
+  Args:
+    x: float [N], rising; low and high are within it.
+    y: float [N].
+  """
+  at = np.concatenate([[low], x[(x > low) & (x < high)], [high]])
+  return at, np.interp(at, x, y)
+
+
+def late_rise(x: np.ndarray, y: np.ndarray) -> float:
+  """What the least-squares line rises by over the last third of x's range.
+
+  Near 0 a curve has become flat.  Args: float [N] each, x rising; two points
+  have to be in that third.
+  """
+  width = (x[-1] - x[0]) / 3
+  late = x >= x[-1] - width - 1e-9
+  return slope(x[late], y[late]) * float(width)
+
+
 def slope(x: np.ndarray, y: np.ndarray) -> float:
   """Least-squares slope of y on x, float [N] each; NaN if x does not vary."""
   dx = x - x.mean()
@@ -113,63 +125,6 @@ def inside(
   return above & (x <= until if until is not None else True)
 
 
-def judge(found: Estimate, expected: str, margin: float = 0.0) -> Finding:
-  """Whether an estimate lies wholly where it was expected.
-
-  Args:
-    found: a number, or the paired difference between two arms.
-    expected: 'above' or 'below' the margin's positive or negative, 'equal'
-      (within it on both sides), 'not_below' minus it, 'not_above' it.
-    margin: >= 0, stated beforehand; 0 for 'above' and 'below' as a rule.
-
-  Raises:
-    ValueError: an unknown expectation; or no margin where one is needed.
-  """
-  if expected not in EXPECTED:
-    raise ValueError(f'{expected!r} is none of {EXPECTED}')
-  if margin < 0 or (expected not in ('above', 'below') and not margin):
-    raise ValueError(f'{expected}: margin {margin} has to be positive')
-  if math.isnan(found.mean):
-    return Finding(False, 'it is not defined in every seed')
-  if math.isnan(found.half):
-    return Finding(False, 'a single seed has no interval')
-  low, high = found.low, found.high
-  limits = {
-    'above': (margin, math.inf), 'below': (-math.inf, -margin),
-    'equal': (-margin, margin), 'not_below': (-margin, math.inf),
-    'not_above': (-math.inf, margin),
-  }  # fmt: skip
-  least, most = limits[expected]
-  if least < low and high < most:
-    return Finding(True, 'the interval lies wholly on the expected side')
-  if expected in ('above', 'below') and (
-    high < 0 if expected == 'above' else low > 0
-  ):
-    return Finding(False, 'the opposite was measured')
-  if expected in ('above', 'below'):
-    return Finding(False, 'no difference could be told')
-  if high < least or low > most:
-    return Finding(False, f'a difference beyond {margin:g} was measured')
-  return Finding(False, f'whether it is within {margin:g} could not be told')
-
-
-def verdict(findings: Sequence[tuple[str, Finding]]) -> tuple[str, str]:
-  """One verdict for the comparisons that decide a claim.
-
-  Args:
-    findings: (what was compared, what it says), at least one.
-
-  Returns:
-    ('holds' or 'does not hold here', a sentence).
-  """
-  wrong = [f'{what}: {f.sentence}' for what, f in findings if not f.holds]
-  if wrong:
-    return 'does not hold here', '; '.join(wrong)
-  if len(findings) == 1:
-    return 'holds', findings[0][1].sentence
-  return 'holds', f'all {len(findings)} intervals lie where they were expected'
-
-
 def measured(
   measure: claims.Measure, arms: data.Arms, points: int
 ) -> dict[str, Estimate]:
@@ -181,14 +136,14 @@ def measured(
     DataError: an unknown arm, or too little data.
   """
   labels = list(arms)
-  named = {claims.FIRST: labels[0], claims.LAST: labels[-1]}
+  named = _named(labels)
   arm = named.get(measure.arm, measure.arm)
   against = named.get(measure.against, measure.against)
-  what = _named(measure.what, named)
+  what = name(measure, arms)
   if arm == claims.EACH:
     return {
       f'{what}, {label}': estimate(
-        [_number(measure, run, run, points) for run in runs.values()]
+        [_number(measure, (run,), 0, points) for run in runs.values()]
       )
       for label, runs in arms.items()
       if runs
@@ -199,31 +154,38 @@ def measured(
   seeds = sorted(set(arms[arm]) & set(arms[against or arm]))
   if not seeds:
     raise data.DataError(f'{measure.what}: no seed is done')
-  values = [_number(measure, arms[arm][s], arms[arm][s], points) for s in seeds]
-  if against:
-    others = [(arms[against][s], arms[arm][s]) for s in seeds]
-    theirs = [_number(measure, *runs, points) for runs in others]
-    values = [a - b for a, b in zip(values, theirs, strict=True)]
+  values = []
+  for seed in seeds:
+    pair = [arms[label][seed] for label in (arm, against) if label]
+    numbers = [_number(measure, pair, i, points) for i in range(len(pair))]
+    values.append(numbers[0] - sum(numbers[1:]))
   return {what: estimate(values)}
 
 
-def _named(text, named):
-  for mark, label in named.items():
+def name(measure: claims.Measure, arms: data.Arms) -> str:
+  """What is measured, with labels for FIRST and LAST."""
+  text = measure.what
+  for mark, label in _named(list(arms)).items():
     text = text.replace(mark, label)
   return text
 
 
-def _number(measure, run, setter, points):
-  """The number of a run; `setter` is the run whose config has the window."""
+def _named(labels):
+  return {claims.FIRST: labels[0], claims.LAST: labels[-1]}
+
+
+def _number(measure, pair, which, points):
+  """The number of one of two runs that are compared, or of one alone.
+
+  The config of the first has the window, and both have to reach as far as an
+  area over work does.
+  """
+  run = pair[which]
   ends = [
-    setter.config[end] if isinstance(end, str) else end
+    pair[0].config[end] if isinstance(end, str) else end
     for end in (measure.after, measure.until)
   ]
-  if measure.by in ('slope', 'correlation'):
-    iterations, x, y = data.pairs(run, measure.metric, measure.x)
-  else:
-    iterations, y = data.series(run, measure.metric)
-    x = iterations
+  iterations, x, y = _curve(measure, run)
   kept = inside(iterations, *ends)
   x, y = x[kept], y[kept]
   least = _LEAST.get(measure.by, 1)
@@ -237,12 +199,27 @@ def _number(measure, run, setter, points):
       f'{run.unit}: {measure.what} is not known: no evaluation before RL was'
       ' asked the same problems'
     )
+  if measure.by == 'area' and measure.x:
+    others = [_curve(measure, other)[1] for other in pair]
+    low, high = max(o[0] for o in others), min(o[-1] for o in others)
+    x, y = part(x, y, low, high)
   return {
     'final': lambda: final(y, points),
     'before': lambda: float(y[0]),
     'change': lambda: change(y, points),
     'mean': lambda: float(y.mean()),
     'area': lambda: area(x, y),
+    'late_rise': lambda: late_rise(x, y),
     'slope': lambda: slope(x, y),
     'correlation': lambda: correlation(x, y),
   }[measure.by]()
+
+
+def _curve(measure, run):
+  """(iterations, x, y) of a measure's metric in a run, float [N] each."""
+  x = 'iteration'
+  if measure.by in ('slope', 'correlation'):
+    x = measure.x or claims.TOKENS
+  elif measure.by == 'area':
+    x = measure.x or x
+  return data.pairs(run, measure.metric, x)

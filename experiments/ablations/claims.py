@@ -3,11 +3,13 @@
 Each page of this folder has ARMS, the settings that are compared; CLAIM, what
 the paper saw and by which comparisons `make reproduce` judges it; and OUTCOME,
 why it came out so in the eyes of the authors.  A claim is written before its
-runs, margins included, and the outcome after them.
+runs, margins and checks included, and the outcome after them; what of it was
+changed later it says itself.
 
 A metric is a key of metrics.jsonl, of `Claim.stage`, or one of these: 'seconds'
-and 'decode_steps' of an iteration, 'seconds_total' since the start;
-'summary/accuracy' and 'summary/mean_tokens' after the last stage of a run.
+and 'decode_steps' of an iteration; 'NAME_total' for its sum since the
+start; 'summary/accuracy' and 'summary/mean_tokens' after the last stage of a
+run; 'start/NAME' for the metric of the run that a run began with.
 """
 
 import dataclasses
@@ -22,6 +24,9 @@ FIGURES = (
 # Of ARMS, in the file's order: instead of a label.
 FIRST, LAST, EACH = '<first>', '<last>', '<each>'
 ACCURACY, TOKENS = 'evaluation/accuracy', 'evaluation/mean_tokens'
+GREEDY, SUMMARY = 'evaluation/greedy_accuracy', 'summary/accuracy'
+# Work that a curve may be drawn over, and compared at.
+TRAINED, DECODED = 'rl/responses_trained_total', 'decode_steps_total'
 # Of accuracy: about what the paper's curriculum gains (Fig. 9), so that what
 # counts as equal is less than the smallest gain that the paper shows.
 MARGIN = 0.03
@@ -29,11 +34,12 @@ MARGIN = 0.03
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-  """One picture: a metric over iterations, over seconds, or over another.
+  """One picture: a metric over iterations, over work, or against another.
 
   Attributes:
     y: metric.
-    x: 'iteration', 'seconds_total', or the metric that y is drawn against.
+    x: 'iteration', a sum such as 'seconds_total', TRAINED or DECODED, or the
+      metric that y is drawn against.
     fit: whether each seed gets its least-squares line.
     mark: (arm, config key) of an iteration at which something changes.
   """
@@ -49,15 +55,16 @@ class Measure:
   """A number of each seed, and what was expected of its mean.
 
   Attributes:
-    what: names it, with its unit.
+    what: names it, with its unit; within a claim no two have one name.
     metric: of which it is a number.
     arm: label in ARMS, FIRST, LAST, or EACH for one measure of every arm.
     against: another arm, subtracted seed by seed; empty: none.
     by: how a curve becomes a number: 'final' (mean of the last
       `Claim.points`), 'before' (RL), 'change' (final minus the first value),
-      'mean', 'area' (mean height), 'slope' and 'correlation' (against the
-      metric x).
-    x: of a slope or correlation.
+      'mean', 'area' (mean height), 'late_rise' (of the least-squares line over
+      the last third), 'slope' and 'correlation' (against the metric x).
+    x: of a slope or correlation, TOKENS unless given; an area's is a sum, and
+      two arms are compared up to where both have come.
     after, until: the part of the curve that counts, (after, until] iterations;
       a text is a config key of the arm.
     expected: 'above', 'below', 'equal', 'not_below' or 'not_above', see the
@@ -70,11 +77,52 @@ class Measure:
   arm: str
   against: str = ''
   by: str = 'final'
-  x: str = TOKENS
+  x: str = ''
   after: str | float | None = None
   until: str | float | None = None
   expected: str = ''
   margin: float = 0.0
+
+  @property
+  def equivalence(self) -> float:
+    """Up to where a difference counts as none; 0: nothing is said of that.
+
+    The margin, and MARGIN of accuracies for which none is given: a rule for
+    all, so that no number chooses its own.
+    """
+    is_accuracy = self.metric in (ACCURACY, GREEDY, SUMMARY)
+    is_slope = self.by in ('slope', 'correlation')
+    return self.margin or MARGIN * (is_accuracy and not is_slope)
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+  """What has to be so in the runs for them to ask the question at all.
+
+  A manipulation check, such as of the pull to a reference: that policies went
+  away from it.  It is written with the claim, and is about what was set up,
+  never about who won.
+
+  Attributes:
+    what: names it, with its unit.
+    metric, arm, by, after, until: as of a `Measure`; of EACH all arms have to
+      pass.
+    least, most: of the mean over seeds; None: no such end.
+  """
+
+  what: str
+  metric: str
+  arm: str
+  by: str = 'mean'
+  after: str | float | None = None
+  until: str | float | None = None
+  least: float | None = None
+  most: float | None = None
+
+  @property
+  def measure(self) -> Measure:
+    return Measure(self.what, self.metric, self.arm, by=self.by,
+                   after=self.after, until=self.until)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +134,12 @@ class Claim:
     question: the title of the picture.
     paper: what the paper saw, one short sentence.
     panels: from left to right.
-    measures: those with an expectation give the verdict.
+    measures: those with an expectation give the verdict; without any, nothing
+      is expected.
+    checks: if one fails, the question is not posed by the runs.
     points: of a curve's end that 'final' is the mean of.
-    untestable: why it cannot be tested at this scale; empty: it can.
+    changed: what of the claim was changed after its runs were seen, and why;
+      empty: nothing.
     stage: whose metrics count; of another than RL an iteration is a step.
   """
 
@@ -97,8 +148,9 @@ class Claim:
   paper: str
   panels: tuple[Panel, ...]
   measures: tuple[Measure, ...]
+  checks: tuple[Check, ...] = ()
   points: int = 3
-  untestable: str = ''
+  changed: str = ''
   stage: str = 'rl'
 
 
@@ -106,11 +158,19 @@ BOTH = Panel(ACCURACY), Panel(TOKENS)
 
 
 def area(
-  arm: str, against: str, expected: str = '', margin: float = 0.0
+  arm: str, against: str, expected: str = '', margin: float = 0.0, x: str = ''
 ) -> Measure:
-  """Difference of the mean accuracy of all evaluations of a run."""
-  what = f'accuracy, mean of the run: {arm} minus {against}'
-  return Measure(what, ACCURACY, arm, against, 'area',
+  """Difference of the mean accuracy of all evaluations of a run.
+
+  With TRAINED or DECODED as x it is the mean over equal work.
+  """
+  over = {
+    '': 'mean of the run',
+    TRAINED: 'at equal trained responses',
+    DECODED: 'at equal decode steps',
+  }[x]
+  what = f'accuracy, {over}: {arm} minus {against}'
+  return Measure(what, ACCURACY, arm, against, 'area', x,
                  expected=expected, margin=margin)  # fmt: skip
 
 
@@ -122,3 +182,10 @@ def final(
   name = 'accuracy' if metric == ACCURACY else 'tokens'
   what = f'final {name}: {arm} minus {against}'
   return Measure(what, metric, arm, against, expected=expected, margin=margin)
+
+
+def flat_start(arm: str) -> Check:
+  """That the run which an arm begins with had stopped rising."""
+  what = 'accuracy, rise in the last third of the run before'
+  return Check(what, f'start/{ACCURACY}', arm, 'late_rise',
+               least=-0.02, most=0.02)  # fmt: skip

@@ -43,6 +43,15 @@ CLAIM = claims.Claim(
     ),
     claims.final('curriculum', 'uniform'),
   ),
+  # Uniform has to waste most of its groups, and what is hard has to be so.
+  checks=(
+    claims.Check('share of groups without variance before the switch',
+                 'rl/zero_variance_groups', 'uniform', 'final', until=_SWITCH,
+                 least=0.6),
+    claims.Check('reward of what is drawn as hard', 'rl/reward', 'curriculum',
+                 after=_SWITCH, least=0.1, most=0.6),
+  ),
+  changed='the checks were added',
 )  # fmt: skip
 OUTCOME = (
   'Hard problems are those in which single steps go wrong; groups with few'

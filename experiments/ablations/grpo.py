@@ -22,7 +22,13 @@ CLAIM = claims.Claim(
     claims.area('mirror descent', 'GRPO', 'equal', claims.MARGIN),
     claims.final('mirror descent', 'GRPO', 'equal', claims.MARGIN),
   ),
-)
+  # Nearer to the reference both gradients are that of REINFORCE.
+  checks=(
+    claims.Check('log-ratio, rms in nats, mirror descent', 'rl/log_ratio_rms',
+                 'mirror descent', least=0.5),
+  ),
+  changed='the check was added',
+)  # fmt: skip
 OUTCOME = (
   'With four small updates an iteration the policy stays so near to its'
   ' reference that both gradients are nearly that of REINFORCE'

@@ -3,9 +3,9 @@
     make reproduce FIGURE=long2short
 
 Expected: all shorter than the long model; RL has the best accuracy for its
-tokens, then DPO, then merging.  The short model that is merged with the long
-one is its ancestor, the warm-up; `:paper` takes --config.long2short.short_model
-and the long --config.checkpoint.  Cost: 30 runs of a minute.
+tokens, then DPO, then merging with the long model's ancestor.  `:paper` takes
+--config.long2short.short_model and --config.checkpoint.  Cost: 30 runs of a
+minute.
 """
 
 from experiments.ablations import claims
@@ -21,7 +21,7 @@ ARMS = {
   'RL': {'stages': ('short_rl',)},
 }
 _SMOKE = {k: {'stages': ('sft', *ARMS[k]['stages'])} for k in ('DPO', 'RL')}
-_ACCURACY, _TOKENS = 'summary/accuracy', 'summary/mean_tokens'
+_ACCURACY, _TOKENS = claims.SUMMARY, 'summary/mean_tokens'
 
 
 def _minus(arm, against, metric, expected=''):
@@ -42,10 +42,13 @@ CLAIM = claims.Claim(
     *(_minus('RL', arm, _ACCURACY, 'above') for arm in _OTHERS),
     _minus('RL', 'long', _ACCURACY),
   ),
-)
+  # Whatever trains on improves a long model that still learns.
+  checks=(claims.flat_start('long'),),
+  changed='the check was added',
+)  # fmt: skip
 OUTCOME = (
-  'Every way shortens, RL most, and pays with accuracy; to imitate the'
-  ' shortest right responses also teaches to work surely, as ReST does'
+  'Every way shortens, RL most, and pays with accuracy; the shortest right'
+  ' responses also teach to work surely, as ReST does'
 )
 
 

@@ -26,7 +26,12 @@ CLAIM = claims.Claim(
     claims.final('k1.5', 'ReST', metric=claims.TOKENS),
     claims.final('k1.5', 'positive only'),
   ),
-)
+  checks=(
+    claims.Check('share of groups without a right response, k1.5',
+                 'rl/all_wrong_groups', 'k1.5', most=0.3),
+  ),
+  changed='the check was added',
+)  # fmt: skip
 OUTCOME = (
   'Nearly every group of eight has a right response, which shows the habits'
   ' that pay; what is left to learn is to work surely, which imitation'

@@ -22,7 +22,13 @@ CLAIM = claims.Claim(
     claims.area('prioritized', 'uniform', 'above'),
     claims.final('prioritized', 'uniform'),
   ),
-)
+  # At the first visit every problem has the same weight.
+  checks=(
+    claims.Check('visits a problem, prioritized', 'problem_sampler/visits',
+                 'prioritized', 'final', least=3),
+  ),
+  changed='the check was added',
+)  # fmt: skip
 OUTCOME = (
   'What stays unsolved is what the policy cannot work out yet, and to try it'
   ' more often does not change that'

@@ -8,9 +8,10 @@ the hub,
 --config.checkpoint, and problems in MATH's form, --config.task.train_path.
 
 The task is a fair one for what is asked of it.  Every problem has many valid
-chains of thought (searches begin anywhere), wrong ones are fluent, the warm-up
-taught bad habits (to guess at once, to give up), which pay now and then, and
-good ones, which cost tokens; the pass rates of problems span 0 to 1.
+chains of thought (searches begin anywhere); the warm-up taught bad habits (to
+guess at once, to give up), which are right in none of its texts, and good ones,
+which cost tokens; the pass rates of problems span 0 to 1.  A habit is so told
+by a single right response.
 """
 
 from collections.abc import Iterator, Mapping

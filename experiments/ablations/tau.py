@@ -28,6 +28,12 @@ CLAIM = claims.Claim(
     claims.area(claims.LAST, claims.FIRST),
     claims.Measure('final accuracy', claims.ACCURACY, claims.EACH),
   ),
+  # Where nothing goes astray, nothing can be held back.
+  checks=(
+    claims.Check('log-ratio, rms in nats, none', 'rl/log_ratio_rms',
+                 'none', least=0.5),
+  ),
+  changed='the check was added',
 )  # fmt: skip
 OUTCOME = (
   'Four small updates leave the reference by 0.2 nats with any tau; the'

@@ -1,9 +1,4 @@
-"""Pictures of claims.
-
-Rows of the table of claims in docs/reproduction.md.
-"""
-
-import pathlib
+"""Pictures of claims."""
 
 import fake_ablation as fake
 import numpy as np
@@ -12,11 +7,11 @@ import pytest
 from benchmarks.reproduce import ablation_page
 from benchmarks.reproduce import ablation_runs as data
 from benchmarks.reproduce import findings
+from benchmarks.reproduce import verdicts
 from experiments.ablations.claims import Claim
 from experiments.ablations.claims import Panel
 from k15.report import figures
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 START = 'length_reward.start_iteration'
 ARMS = {'none': {}, 'late': {'length_reward.weight': 0.5, START: 2}}
 PANELS = (
@@ -67,6 +62,16 @@ def test_seeds_are_thin_and_their_mean_is_thick(arms):
   assert figures.to_png(figure, dpi=20).startswith(b'\x89PNG')
 
 
+def test_conditions_are_in_the_caption(arms):
+  found = findings.Estimate((0.5, 0.7), 0.6, 0.1)
+  condition = verdicts.Condition('visits', found, 3, None)
+  figure = ablation_page.draw(_claim(*PANELS), arms, [condition])
+  assert figure.get_supxlabel() == (
+    'Fig. 9: 3 seeds thin, their mean thick, its 95 % interval shaded\n'
+    'visits: 0.60 ± 0.10, at least 3: fails'
+  )
+
+
 def test_slopes_are_in_the_legend_of_their_panel(arms):
   figure = ablation_page.draw(_claim(*PANELS), arms)
   texts = figure.axes[2].get_legend().get_texts()
@@ -99,59 +104,3 @@ def test_a_mean_curve_is_over_what_all_seeds_have():
   assert mean.tolist() == [4, 6]
   # s = sqrt(2), of two: s / sqrt(2) = 1; t(1 degree of freedom) = 12.706.
   np.testing.assert_allclose(half, [12.706, 12.706], atol=1e-3)
-
-
-ORDER = ['context_length', 'curriculum', 'tau']
-RESULT = ablation_page.Result(
-  estimates={
-    'accuracy: a minus b': findings.Estimate((0.04, 0.06), 0.05, 0.0123),
-    'tokens|response': findings.Estimate((3.0,), 3.0, 0.5),
-  },
-  deciding=('accuracy: a minus b',),
-  verdict='holds',
-  sentence='the interval lies wholly on the expected side',
-  seeds=(0, 1),
-  iterations=42,
-  commits=('abc1234',),
-)
-
-
-def _row(name):
-  return ablation_page.row(name, 'Fig. 9', 'Above.', RESULT)
-
-
-def test_a_row_says_what_was_seen_and_measured():
-  assert _row('curriculum') == (
-    '| Fig. 9: [curriculum](reproduce/curriculum.png)'
-    ' | [curriculum.py](../experiments/ablations/curriculum.py)'
-    ' | `make reproduce FIGURE=curriculum` | Above.'
-    ' | accuracy: a minus b **0.050 ± 0.012**; tokens\\|response 3.00 ± 0.50;'
-    ' 2 seeds, 42 iterations, commit abc1234'
-    ' | **holds**: the interval lies wholly on the expected side |'
-  )
-
-
-def test_rows_stay_in_order_and_keep_what_was_not_run_again():
-  text = f'# k15\n\n{ablation_page.START}\n{ablation_page.END}\n\n## More\n'
-  for name in ('tau', 'context_length', 'curriculum'):
-    text = ablation_page.update(text, name, _row(name), ORDER)
-  lines = text.splitlines()
-  assert lines[:3] == ['# k15', '', ablation_page.START]
-  assert [line.split(' | ')[0] for line in lines[5:8]] == [
-    f'| Fig. 9: [{name}](reproduce/{name}.png)' for name in ORDER
-  ]
-  assert lines[8:] == [ablation_page.END, '', '## More']
-  new = _row('tau').replace('Above.', 'Below.')
-  again = ablation_page.update(text, 'tau', new, ORDER)
-  assert again == text.replace(_row('tau'), new)
-  assert ablation_page.update(again, 'tau', new, ORDER) == again
-
-
-def test_the_page_has_this_header():
-  page = (ROOT / ablation_page.PAGE).read_text()
-  assert f'{ablation_page.START}\n{ablation_page.HEADER}\n| ' in page
-
-
-def test_a_page_without_marks_is_refused():
-  with pytest.raises(ValueError, match='<!-- /reproduce --> is there 0 times'):
-    ablation_page.update(f'{ablation_page.START}\n', 'tau', '', ORDER)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.reproduce import ablation_runs as data
+from experiments.ablations import claims
 from launch.units import sweep
 
 NAN = np.nan
@@ -131,6 +132,21 @@ def _with_checkpoint(tmp_path, model='', **changed):
 
   units = fake.write_runs(config, tmp_path / 'r', curves)
   return data.read_arms(config, units, tmp_path / 'r')[0]['ours'][0]
+
+
+def test_a_metric_of_the_run_before(tmp_path):
+  run = _with_checkpoint(tmp_path, 'models/rl')
+  curve = ''.join(
+    json.dumps({'stage': stage, 'step': i, claims.ACCURACY: i / 10}) + '\n'
+    for i in range(3)
+    for stage in ('rl', 'sft')
+  )
+  (tmp_path / 'warm_up/metrics.jsonl').write_text(curve)
+  x, y = data.series(run, f'start/{claims.ACCURACY}')
+  np.testing.assert_allclose([x, y], [[1, 2, 3], [0, 0.1, 0.2]])
+  (tmp_path / 'warm_up/config.json').unlink()
+  with pytest.raises(data.DataError, match='that it began with is not there'):
+    data.series(run, 'start/evaluation/accuracy')
 
 
 @pytest.mark.parametrize(

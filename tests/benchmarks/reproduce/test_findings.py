@@ -1,7 +1,4 @@
-"""Statistics of benchmarks/reproduce/__main__.py: numbers derived by hand.
-
-Numbers of runs, one for each seed.
-"""
+"""Numbers of runs, one for each seed: derived by hand."""
 
 import math
 
@@ -72,53 +69,19 @@ def _of(mean, half):
   return findings.Estimate((mean,), mean, half)
 
 
-@pytest.mark.parametrize(
-  ('found', 'expected', 'margin', 'holds', 'sentence'),
-  [
-    (_of(0.05, 0.04), 'above', 0, True, 'wholly on the expected side'),
-    (_of(0.05, 0.06), 'above', 0, False, 'no difference could be told'),
-    (_of(-0.05, 0.06), 'above', 0, False, 'no difference could be told'),
-    (_of(-0.05, 0.04), 'above', 0, False, 'the opposite was measured'),
-    (_of(-0.05, 0.04), 'below', 0, True, 'wholly on the expected side'),
-    (_of(0.05, 0.04), 'below', 0, False, 'the opposite was measured'),
-    (_of(0.05, 0.04), 'above', 0.02, False, 'no difference could be told'),
-    (_of(0.01, 0.01), 'equal', 0.03, True, 'wholly on the expected side'),
-    (_of(0.01, 0.04), 'equal', 0.03, False, 'whether it is within 0.03'),
-    (_of(0.10, 0.01), 'equal', 0.03, False, 'beyond 0.03 was measured'),
-    (_of(0.10, 0.01), 'not_below', 0.03, True, 'wholly'),
-    (_of(-0.02, 0.02), 'not_below', 0.03, False, 'could not be told'),
-    (_of(-0.20, 0.02), 'not_below', 0.03, False, 'beyond 0.03 was measured'),
-    (_of(-0.20, 0.02), 'not_above', 0.03, True, 'wholly'),
-    (_of(0.05, math.nan), 'above', 0, False, 'a single seed'),
-    (_of(0.00, 0.00), 'equal', 0.03, True, 'wholly'),
-    (_of(math.nan, math.nan), 'above', 0, False, 'not defined'),
-  ],
-)
-def test_verdicts_tell_apart_the_opposite_and_too_little(
-  found, expected, margin, holds, sentence
-):
-  finding = findings.judge(found, expected, margin)
-  assert finding.holds == holds
-  assert sentence in finding.sentence
+def test_a_part_of_a_curve_has_its_ends_interpolated():
+  x, y = np.array([0.0, 2.0, 4.0]), np.array([0.0, 1.0, 5.0])
+  at, values = findings.part(x, y, 1, 3)
+  assert (at.tolist(), values.tolist()) == ([1, 2, 3], [0.5, 1, 3])
+  assert findings.part(x, y, 0, 4)[1].tolist() == [0, 1, 5]
 
 
-def test_expectations_that_mean_nothing():
-  with pytest.raises(ValueError, match="'higher' is none of"):
-    findings.judge(_of(0, 1), 'higher')
-  with pytest.raises(ValueError, match='equal: margin 0.0 has to be positive'):
-    findings.judge(_of(0, 1), 'equal')
-
-
-def test_a_claim_holds_when_all_its_comparisons_do():
-  good = findings.Finding(True, 'fine')
-  bad = findings.Finding(False, 'the opposite was measured')
-  assert findings.verdict([('area', good)]) == ('holds', 'fine')
-  assert findings.verdict([('area', good), ('end', good)]) == (
-    'holds', 'all 2 intervals lie where they were expected',
-  )  # fmt: skip
-  assert findings.verdict([('area', good), ('end', bad)]) == (
-    'does not hold here', 'end: the opposite was measured',
-  )  # fmt: skip
+def test_a_curve_that_is_flat_at_its_end_rises_by_nothing():
+  x = np.arange(0.0, 25, 3)
+  rising = np.minimum(x, 15.0)
+  assert findings.late_rise(x, rising) == pytest.approx(0)
+  # Its last third, from 16 on, has 18, 21 and 24: 8 iterations at 0.1 each.
+  assert findings.late_rise(x, x / 10) == pytest.approx(0.8)
 
 
 START = 'length_reward.start_iteration'
@@ -130,7 +93,10 @@ def _curves(config):
   late = config['length_reward.weight'] > 0
   seed = config['seed'] / 100
   y = np.array([0.0, 0.2, 0.4, 0.6]) + seed + late * (0.1 + seed)
-  return {'rl/reward': y, 'rl/length_mean': 10 + 50 * y}
+  return {
+    'rl/reward': y, 'rl/length_mean': 10 + 50 * y,
+    'rl/responses_trained': np.full(4, 10 * (1 + late)),
+  }  # fmt: skip
 
 
 @pytest.fixture
@@ -167,6 +133,16 @@ def test_a_difference_is_paired_by_seed(arms):
 def test_curves_become_numbers(arms, by, expected):
   found = _values(arms, 2, arm='none', by=by, x='rl/length_mean')
   assert found == expected
+
+
+def test_an_area_over_work_ends_where_both_have_come(arms):
+  # At 0, 10, 20, 30 responses none has 0 0.2 0.4 0.6 (+ seed / 100); late, at
+  # 0, 20, 40, 60, has 0.1 0.3 0.5 0.7 (+ 2 seed / 100), and 0.4 at 30.
+  found = _values(
+    arms, arm='late', against='none', by='area', x='rl/responses_trained_total'
+  )
+  # (0.1 + 0.4) / 2 against 0.6 / 2.
+  assert found == (-0.05, -0.04, -0.03)
 
 
 def test_a_window_may_be_a_key_of_the_first_arm(arms):
