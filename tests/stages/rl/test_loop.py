@@ -207,6 +207,11 @@ def test_the_last_evaluations_ask_more(whole, rewarded, tmp_path):
   assert (16 * last['evaluation/accuracy']).is_integer()
   assert last['evaluation/accuracy'] <= last['evaluation/pass@4']
   assert 'evaluation/pass@8' not in last
+  # Of two updates the second meets what the first has done.
+  assert last['rl/last_log_ratio_rms'] > last['rl/log_ratio_rms'] > 0
+  # A response has several tokens.
+  assert 0 < last['rl/last_token_log_ratio_rms']
+  assert last['problem_sampler/visits'] >= 1
   _same(state.params, whole[1].params)
 
 
