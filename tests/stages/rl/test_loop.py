@@ -210,7 +210,7 @@ def test_the_last_evaluations_ask_more(whole, rewarded, tmp_path):
   # Of two updates the second meets what the first has done.
   assert last['rl/last_log_ratio_rms'] > last['rl/log_ratio_rms'] > 0
   # A response has several tokens.
-  assert 0 < last['rl/last_token_log_ratio_rms']
+  assert last['rl/last_token_log_ratio_rms'] > 0
   assert last['problem_sampler/visits'] >= 1
   _same(state.params, whole[1].params)
 
