@@ -1,10 +1,13 @@
 """From rewards to what a response weighs in a loss: groups in, numbers out.
 
-All of it runs on the host, in numpy, over groups [P, K] of P problems and K
-responses, in this order: the length penalty of Kimi k1.5, section 2.3.3, which
+A run does all of it on the host, in numpy, over groups [P, K] of P problems and
+K responses, in this order: the length penalty of Kimi k1.5, section 2.3.3, which
 is part of the reward; a baseline (section 2.3.2), which makes advantages; what
 becomes of negative ones; and the weights that turn sums into means.  Lengths
 are those of whole responses, cut or resumed ones included.
+
+Given arrays of jax, the same equations can be traced, in its float32: the toy
+of benchmarks/worlds does so.
 """
 
 import numpy as np
@@ -30,12 +33,13 @@ def length_rewards(lengths_P_K, is_correct_P_K):
   Returns:
     float64 [P, K] in [-0.5, 0.5].
   """
-  lengths_P_K = np.asarray(lengths_P_K, np.float64)
+  xp, lengths_P_K = _floats(lengths_P_K)
   min_P_1 = lengths_P_K.min(axis=1, keepdims=True)
   range_P_1 = lengths_P_K.max(axis=1, keepdims=True) - min_P_1
-  relative_P_K = (lengths_P_K - min_P_1) / np.where(range_P_1, range_P_1, 1)
-  lambda_P_K = np.where(range_P_1, 0.5 - relative_P_K, 0.0)
-  return np.where(is_correct_P_K, lambda_P_K, np.minimum(0.0, lambda_P_K))
+  relative_P_K = (lengths_P_K - min_P_1) / xp.where(range_P_1, range_P_1, 1)
+  lambda_P_K = xp.where(range_P_1, 0.5 - relative_P_K, 0.0)
+  is_correct_P_K = xp.asarray(is_correct_P_K)
+  return xp.where(is_correct_P_K, lambda_P_K, xp.minimum(0.0, lambda_P_K))
 
 
 def total_rewards(rewards_P_K, is_correct_P_K, lengths_P_K, weight):
@@ -54,7 +58,7 @@ def total_rewards(rewards_P_K, is_correct_P_K, lengths_P_K, weight):
   Returns:
     float64 [P, K].
   """
-  rewards_P_K = np.asarray(rewards_P_K, np.float64)
+  _, rewards_P_K = _floats(rewards_P_K)
   return rewards_P_K + weight * length_rewards(lengths_P_K, is_correct_P_K)
 
 
@@ -108,14 +112,14 @@ def over_baseline(rewards_P_K, baseline, tau):
   Raises:
     ValueError: for an unknown name, tau <= 0, or leave_one_out with K = 1.
   """
-  rewards_P_K = np.asarray(rewards_P_K, np.float64)
+  xp, rewards_P_K = _floats(rewards_P_K)
   group_size = rewards_P_K.shape[1]
   if baseline == 'none':
     return rewards_P_K
   # Every baseline moves along with its group, so the best may count as 0:
   # then equal rewards cancel exactly, and exp(r / tau) cannot overflow.
   gap_P_K = rewards_P_K - rewards_P_K.max(axis=1, keepdims=True)
-  gap_P_K[are_equal(rewards_P_K)] = 0.0
+  gap_P_K = xp.where(are_equal(rewards_P_K)[:, None], 0.0, gap_P_K)
   mean_P_1 = gap_P_K.mean(axis=1, keepdims=True)
   if baseline == 'mean':
     return gap_P_K - mean_P_1
@@ -127,8 +131,8 @@ def over_baseline(rewards_P_K, baseline, tau):
   if baseline == 'tau_log_z':
     if tau <= 0:
       raise ValueError(f'tau_log_z needs tau > 0, not {tau}')
-    z_P_1 = np.exp(gap_P_K / tau).mean(axis=1, keepdims=True)
-    return gap_P_K - tau * np.log(z_P_1)
+    z_P_1 = xp.exp(gap_P_K / tau).mean(axis=1, keepdims=True)
+    return gap_P_K - tau * xp.log(z_P_1)
   raise ValueError(f'unknown baseline {baseline!r}')
 
 
@@ -141,9 +145,9 @@ def are_equal(rewards_P_K):
   Returns:
     bool [P].
   """
-  rewards_P_K = np.asarray(rewards_P_K, np.float64)
-  largest_P = np.abs(rewards_P_K).max(axis=1)
-  return np.ptp(rewards_P_K, axis=1) <= _ROUNDING * largest_P
+  xp, rewards_P_K = _floats(rewards_P_K)
+  largest_P = xp.abs(rewards_P_K).max(axis=1)
+  return xp.ptp(rewards_P_K, axis=1) <= _ROUNDING * largest_P
 
 
 def group_normalized(rewards_P_K):
@@ -159,8 +163,9 @@ def group_normalized(rewards_P_K):
     float64 [P, K].
   """
   centred_P_K = over_baseline(rewards_P_K, 'mean', 0.0)
-  std_P_1 = np.sqrt((centred_P_K**2).mean(axis=1, keepdims=True))
-  return centred_P_K / np.where(std_P_1 > 0, std_P_1, 1.0)
+  xp, _ = _floats(centred_P_K)
+  std_P_1 = xp.sqrt((centred_P_K**2).mean(axis=1, keepdims=True))
+  return centred_P_K / xp.where(std_P_1 > 0, std_P_1, 1.0)
 
 
 def rest_advantages(rewards_P_K):
@@ -174,9 +179,9 @@ def rest_advantages(rewards_P_K):
   Returns:
     float64 [P, K].
   """
-  rewards_P_K = np.asarray(rewards_P_K)
-  is_best = np.arange(rewards_P_K.shape[1]) == rewards_P_K.argmax(1)[:, None]
-  return (is_best & (rewards_P_K > 0)).astype(np.float64)
+  xp, rewards_P_K = _floats(rewards_P_K)
+  is_best = xp.arange(rewards_P_K.shape[1]) == rewards_P_K.argmax(1)[:, None]
+  return (is_best & (rewards_P_K > 0)).astype(float)
 
 
 def apply_negative_gradients(advantages_P_K, mode, discard_rate, rng):
@@ -198,16 +203,17 @@ def apply_negative_gradients(advantages_P_K, mode, discard_rate, rng):
   Raises:
     ValueError: for an unknown mode.
   """
+  xp, advantages_P_K = _floats(advantages_P_K)
   is_negative = advantages_P_K < 0
   if mode == 'keep':
-    left_out = np.zeros_like(is_negative)
+    left_out = xp.zeros_like(is_negative)
   elif mode == 'drop':
     left_out = is_negative
   elif mode == 'discard':
     left_out = is_negative & (rng.random(is_negative.shape) < discard_rate)
   else:
     raise ValueError(f'unknown mode of negative gradients {mode!r}')
-  return np.where(left_out, 0.0, advantages_P_K), ~left_out
+  return xp.where(left_out, 0.0, advantages_P_K), ~left_out
 
 
 def sequence_weights(lengths, norm, max_length, in_loss=True):
@@ -231,15 +237,26 @@ def sequence_weights(lengths, norm, max_length, in_loss=True):
   Raises:
     ValueError: for an unknown norm.
   """
-  lengths = np.asarray(lengths)
-  count = np.full(lengths.shape, len(lengths), np.float64)
+  xp, lengths = _floats(lengths)
+  count = xp.full(lengths.shape, len(lengths), float)
   divisors = {
     'seq_sum': count,
-    'seq_mean': count * np.maximum(lengths, 1),
-    'token_mean': np.full(lengths.shape, max(lengths.sum(), 1), np.float64),
+    'seq_mean': count * xp.maximum(lengths, 1),
+    'token_mean': count * 0 + xp.maximum(lengths.sum(), 1),
     'const_max_len': count * max_length,
   }
   if norm not in divisors:
     raise ValueError(f'norm {norm!r} is not one of {sorted(divisors)}')
   weighs = (lengths > 0) & in_loss
-  return np.where(weighs, 1 / divisors[norm], 0.0).astype(np.float32)
+  return xp.where(weighs, 1 / divisors[norm], 0.0).astype(np.float32)
+
+
+def _floats(values):
+  """The library of an array, numpy for a list, and the array as floats.
+
+  numpy and jax.numpy both hold to the array API; floats of the first have 64
+  bits, of the second 32.
+  """
+  has_library = hasattr(values, '__array_namespace__')
+  xp = values.__array_namespace__() if has_library else np
+  return xp, xp.asarray(values, float)
