@@ -125,7 +125,14 @@ def make(world: World, nature: Nature, seed: int) -> Setting:
   return Setting(
     facts,
     _problems(world, nature, facts, rng, world.problems),
-    _problems(world, nature, facts, rng, world.held_out),
+    # Half of these are easy, where any are: both kinds count alike.
+    _problems(
+      world,
+      nature._replace(easy_share=0.5 if nature.easy_share else 0.0),
+      facts,
+      rng,
+      world.held_out,
+    ),
   )
 
 

@@ -1,0 +1,156 @@
+"""When do the paper's choices pay?  Phase diagrams of toy worlds, in minutes.
+
+    python -m benchmarks.worlds [NAME ...] [--quick] [--out=docs/worlds]
+
+For each NAME, or all: chooses the learning rate of every arm at every place of
+the diagram on seeds of their own, runs all arms on the seeds that are shown, and
+writes OUT/NAME.png and OUT/NAME.json.  --quick takes the ends of each axis,
+fewer seeds and rates, and says so in the picture.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+
+import jax
+
+from benchmarks import together
+from benchmarks.worlds import diagrams
+from benchmarks.worlds import pictures
+from benchmarks.worlds import runs
+from benchmarks.worlds.diagrams import Diagram
+from k15 import files
+from k15.report import figures
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+  """Seeds that are shown, seeds that choose a rate, rates that are tried."""
+
+  seeds: int
+  tuning_seeds: int
+  rates: slice
+
+
+FULL = Effort(8, 3, slice(None))
+QUICK = Effort(4, 2, slice(1, None, 2))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('names', nargs='*', metavar='NAME')
+  parser.add_argument('--quick', action='store_true')
+  parser.add_argument('--out', type=pathlib.Path, default='docs/worlds')
+  args = parser.parse_args(argv)
+  unknown = [name for name in args.names if name not in diagrams.DIAGRAMS]
+  if unknown:
+    known = ', '.join(diagrams.DIAGRAMS)
+    print(f'worlds: no {", ".join(unknown)}; there are {known}', file=sys.stderr)
+    return 2
+  # A program is compiled once on a machine, like those of the tests.
+  jax.config.update('jax_compilation_cache_dir', '.cache/worlds')
+  total = runs.Clock()
+  for name in args.names or diagrams.DIAGRAMS:
+    clock = _one(name, args.quick, args.out)
+    total.responses += clock.responses
+    total.seconds += clock.seconds
+    total.cpu_seconds += clock.cpu_seconds
+  together.print_result(
+    dict(
+      worlds_responses_per_second=total.rate,
+      worlds_responses_per_cpu_second=total.responses / total.cpu_seconds,
+      worlds_cpu_seconds=total.cpu_seconds,
+    )
+  )
+  return 0
+
+
+def _one(name, is_quick, out):
+  """Measures, draws and writes a diagram; what it has cost."""
+  diagram = diagrams.DIAGRAMS[name]
+  effort, clock = (QUICK if is_quick else FULL), runs.Clock()
+  if is_quick:
+    diagram = ends_of(diagram)
+  found, rates = measure(diagram, effort, clock)
+  rows = pictures.numbers(diagram, found)
+  note = (
+    f'{effort.seeds} seeds, 95 % intervals; rates chosen on'
+    f' {effort.tuning_seeds} others.'
+  )
+  note += ' Quick: not all places, few seeds.' if is_quick else ''
+  content = dict(
+    name=name, question=diagram.question, finding=diagram.finding,
+    command=f'python -m benchmarks.worlds {name}{" --quick" * is_quick}',
+    date=time.strftime('%F'), **dataclasses.asdict(effort) | dict(rates=rates),
+    responses=clock.responses, seconds=round(clock.seconds, 1),
+    cpu_seconds=round(clock.cpu_seconds, 1), rows=rows,
+  )  # fmt: skip
+  out.mkdir(parents=True, exist_ok=True)
+  picture = figures.to_png(pictures.draw(diagram, rows, note), dpi=130)
+  files.replace_file(out / f'{name}.png', picture)
+  files.replace_file(out / f'{name}.json', pictures.to_json(content).encode())
+  _print(name, clock, rows)
+  return clock
+
+
+def ends_of(diagram: Diagram) -> Diagram:
+  """The first and the last place of each series."""
+  by_series = {}
+  for place in diagram.places:
+    by_series.setdefault(place.series, []).append(place)
+  ends = [p for some in by_series.values() for p in (some[0], some[-1])]
+  return dataclasses.replace(diagram, places=ends)
+
+
+def measure(
+  diagram: Diagram, effort: Effort, clock: runs.Clock
+) -> tuple[pictures.Found, list[dict]]:
+  """Curves of all arms at all places, and the rates that were chosen."""
+  places = {
+    (place, name): runs.Case(place.world, place.nature, arm, 0)
+    for place in diagram.places
+    for name, arm in diagram.arms.items()
+  }
+  tried = {}
+  for place, name in places:
+    rates = diagram.rates_of(name)
+    tried[place, name] = rates[effort.rates] if len(rates) > 1 else rates
+  chosen = runs.tuned(places, tried, effort.tuning_seeds, clock)
+  cases = [
+    dataclasses.replace(case, seed=seed)
+    for case in chosen.values()
+    for seed in range(effort.seeds)
+  ]
+  curves = iter(runs.simulate(cases, clock))
+  found = {key: [next(curves) for _ in range(effort.seeds)] for key in chosen}
+  rates = [
+    dict(
+      x=place.x, series=place.series, arm=name, rate=case.arm.rate,
+      tried=list(tried[place, name]),
+    )
+    for (place, name), case in chosen.items()
+  ]  # fmt: skip
+  return found, rates
+
+
+def _print(name, clock, rows):
+  print(
+    f'== {name}: {clock.responses:,} responses in {clock.seconds:.0f} s,'
+    f' {clock.cpu_seconds:.0f} of the processor: {clock.rate:,.0f} a second'
+  )
+  for row in rows:
+    half = '' if row['half'] is None else f' ± {row["half"]:.3f}'
+    print(
+      f'  {row["title"]}, {row["line"]}, {row["measure"]}, at {row["x"]:g}:'
+      f' {row["mean"]:.3f}{half}'
+    )
+  sys.stdout.flush()
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,384 @@
+"""The diagrams: of each, worlds along an axis, arms, and what is compared.
+
+A diagram asks when a choice of the paper pays, not whether it does once.  Its
+`finding` is written by hand, below what was drawn in full.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.worlds import drawing
+from benchmarks.worlds import learning
+from benchmarks.worlds import runs
+from benchmarks.worlds.facts import Nature, World
+from benchmarks.worlds.learning import Arm, Curves
+
+Measure = Callable[[Curves], float]
+ADAM_RATES = 2.5e-3, 5e-3, 1e-2, 2e-2
+SGD_RATES = 0.25, 0.5, 1.0, 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+  """A world on a diagram's axis, at x; those of one series are one line."""
+
+  x: float
+  world: World
+  nature: Nature
+  series: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+  """A measure of an arm, or its difference to another, along a series."""
+
+  label: str
+  arm: str
+  minus: str = ''
+  series: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+  """Lines of one measure; `ylabel` says which."""
+
+  ylabel: str
+  measure: Measure
+  lines: Sequence[Line]
+  title: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagram:
+  """A picture.
+
+  Attributes:
+    question: its title.
+    xlabel: of the axis, on which places are in equal steps.
+    places: in the order of the axis.
+    arms: by label.
+    panels: side by side.
+    finding: a sentence, of the diagram drawn in full.
+    rates: tried for each arm, by label; the others have `ADAM_RATES`.
+  """
+
+  question: str
+  xlabel: str
+  places: Sequence[Place]
+  arms: Mapping[str, Arm]
+  panels: Sequence[Panel]
+  finding: str
+  rates: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+
+  def rates_of(self, arm: str) -> Sequence[float]:
+    """Learning rates that are tried for an arm."""
+    return self.rates.get(arm, ADAM_RATES)
+
+
+def final(curves: Curves) -> float:
+  return float(curves.accuracy[-1])
+
+
+def start(curves: Curves) -> float:
+  return float(curves.accuracy[0])
+
+
+def slope(curves: Curves) -> float:
+  """Accuracy gained per symbol written, by least squares over RL."""
+  return float(np.polyfit(curves.symbols, curves.accuracy, 1)[0])
+
+
+def _arm(advantage='mean', optimizer='reset', strategy='uniform', **numbers):
+  return Arm(
+    advantage=learning.ADVANTAGES.index(advantage),
+    optimizer=learning.OPTIMIZERS.index(optimizer),
+    strategy=drawing.STRATEGIES.index(strategy),
+    **numbers,
+  )
+
+
+_SIZES = World(iterations=48)
+_K15 = _arm()
+_REST, _RFT = _arm('rest', tau=0.0), _arm('rft', tau=0.0)
+
+
+def _negative_gradients():
+  places = [
+    Place(luck, _SIZES, Nature(luck=luck, fixed_luck=fixed), series)
+    for series, fixed in (('coins of the response', 0.0),
+                          ('fixed by the problem', 1.0))
+    for luck in (0.0, 0.2, 0.4, 0.6, 0.8)
+  ]  # fmt: skip
+  others = 'ReST', 'RFT', 'positive only'
+  panels = [
+    Panel(
+      ylabel, measure,
+      [Line(f'k1.5 minus {other}', 'k1.5', other, series) for other in others],
+      f'luck by {series}',
+    )
+    for series in ('coins of the response', 'fixed by the problem')
+    for ylabel, measure in (
+      ('difference of mean accuracy over RL', runs.area),
+      ('difference of final greedy accuracy', lambda c: float(c.greedy)),
+    )
+  ]  # fmt: skip
+  return Diagram(
+    question='When does it pay to push wrong responses down?',
+    xlabel='luck: how often a wrong step does no harm',
+    places=places,
+    arms={
+      'k1.5': _K15,
+      'ReST': _REST,
+      'RFT': _RFT,
+      'positive only': _arm('positive'),
+    },
+    panels=panels,
+    finding='',
+  )
+
+
+_MIXED = Nature(easy=(0.9, 0.99), hard=(0.1, 0.5), easy_share=0.8)
+
+
+def _curriculum():
+  drawn = 16, 32, 64
+  places = [
+    Place(
+      share,
+      dataclasses.replace(_SIZES, drawn=P),
+      _MIXED._replace(easy_share=share),
+      f'P = {P}',
+    )
+    for P in drawn
+    for share in (0.2, 0.5, 0.8, 0.9)
+  ]
+  lines = [
+    Line(f'P = {P}', 'curriculum', 'uniform', f'P = {P}') for P in drawn
+  ]
+  return Diagram(
+    question='When do hard problems teach more, once easy ones are learnt?',
+    xlabel='share of easy problems',
+    places=places,
+    arms={
+      'curriculum': _arm(strategy='curriculum', switch=12),
+      'uniform': _K15,
+    },
+    panels=[
+      Panel('curriculum minus uniform', final, lines, 'final accuracy, all'),
+      Panel(
+        'curriculum minus uniform', _final_hard, lines, 'final accuracy, hard'
+      ),
+      Panel(
+        'curriculum minus uniform', _final_easy, lines, 'final accuracy, easy'
+      ),
+    ],
+    finding='',
+  )
+
+
+def _final_hard(curves):
+  return float(curves.hard[-1])
+
+
+def _final_easy(curves):
+  return float(curves.easy[-1])
+
+
+def _priorities():
+  drawn, sizes = (16, 64), (4096, 1024, 256)
+  places = [
+    Place(
+      P * _SIZES.iterations / N,
+      dataclasses.replace(_SIZES, drawn=P, problems=N),
+      _MIXED,
+      f'P = {P}',
+    )
+    for P in drawn
+    for N in sizes
+  ]
+  lines = [
+    Line(f'P = {P}', 'prioritized', 'uniform', f'P = {P}') for P in drawn
+  ]
+  return Diagram(
+    question='How often must a problem be met until priorities pay?',
+    xlabel='visits of a problem in a run: iterations x P / problems',
+    places=places,
+    arms={'prioritized': _arm(strategy='prioritized'), 'uniform': _K15},
+    panels=[
+      Panel('prioritized minus uniform', runs.area, lines, 'mean accuracy'),
+      Panel('prioritized minus uniform', final, lines, 'final accuracy, all'),
+      Panel(
+        'prioritized minus uniform', _final_hard, lines, 'final accuracy, hard'
+      ),
+    ],
+    finding='',
+  )
+
+
+_TAUS = 0.0, 0.1, 0.4, 1.6
+_COMMON_RATE = 5e-3
+
+
+def _tau():
+  places = [
+    Place(epochs, dataclasses.replace(_SIZES, epochs=epochs), Nature(luck=0.4))
+    for epochs in (1, 2, 4)
+  ]
+  tuned = {f'tau {tau:g}': _arm(tau=tau) for tau in _TAUS}
+  tuned['GRPO'] = _arm('normalized', is_grpo=1)
+  alike = {f'{name}, one rate': arm for name, arm in tuned.items()}
+  return Diagram(
+    question='When does the pull towards the first policy matter?',
+    xlabel='epochs over the responses of an iteration',
+    places=places,
+    arms=tuned | alike,
+    panels=[
+      Panel(
+        'log-ratio at the last update, rms, nats',
+        lambda c: float(c.log_ratio[-8:].mean()),
+        [Line(name, f'{name}, one rate') for name in tuned],
+        f'rate {_COMMON_RATE:g} for all',
+      ),
+      Panel(
+        'mean accuracy, minus that of tau 0',
+        runs.area,
+        [Line(n, n, 'tau 0') for n in tuned if n != 'tau 0'],
+        "each arm's best rate",
+      ),
+      Panel(
+        'mean accuracy, minus that of tau 0',
+        runs.area,
+        [
+          Line(n, f'{n}, one rate', 'tau 0, one rate')
+          for n in tuned
+          if n != 'tau 0'
+        ],
+        f'rate {_COMMON_RATE:g} for all',
+      ),
+    ],
+    finding='',
+    rates={name: (_COMMON_RATE,) for name in alike},
+  )
+
+
+def _model_size():
+  places = [
+    Place(
+      width,
+      dataclasses.replace(_SIZES, width=width, rounds=3),
+      Nature(easy=(0.3, 0.8), hard=(0.3, 0.8)),
+    )
+    for width in (4, 8, 16, 32, 64)
+  ]
+  return Diagram(
+    question='What does a wider policy have from its checks?',
+    xlabel='width of the policy; 0.2 to 2.7 thousand weights',
+    places=places,
+    arms={'k1.5': _K15},
+    panels=[
+      Panel(
+        'accuracy', start, [Line('before RL', 'k1.5')], 'where RL starts, ends'
+      ),
+      Panel('accuracy', final, [Line('after RL', 'k1.5')], 'where RL ends'),
+      Panel(
+        'accuracy per symbol', slope, [Line('slope', 'k1.5')],
+        'gain per symbol written',
+      ),
+      Panel(
+        'symbols', lambda c: float(c.symbols[-1]), [Line('length', 'k1.5')],
+        'final length, at least 4',
+      ),
+    ],
+    finding='',
+  )  # fmt: skip
+
+
+def _optimizer():
+  series = {
+    'facts and luck': Nature(luck=0.4),
+    'slips alone': Nature(easy=(1.0, 1.0), hard=(1.0, 1.0), slip=0.15),
+  }
+  places = [
+    Place(updates, dataclasses.replace(_SIZES, updates=updates), nature, name)
+    for name, nature in series.items()
+    for updates in (1, 4, 8)
+  ]
+  arms, rates = {}, {}
+  for optimizer in learning.OPTIMIZERS:
+    arms[optimizer] = _arm(optimizer=optimizer)
+    arms[f'ReST, {optimizer}'] = _arm('rest', optimizer, tau=0.0)
+    if optimizer == 'sgd':
+      rates = {name: SGD_RATES for name in ('sgd', 'ReST, sgd')}
+  names = {'kept': 'Adam kept', 'sgd': 'SGD', 'reset': 'Adam reset'}
+  return Diagram(
+    question='Does it pay to reset the optimizer at every iteration?',
+    xlabel='updates in an iteration of 32 problems',
+    places=places,
+    arms=arms,
+    panels=[
+      *(
+        Panel(
+          'k1.5: difference of mean accuracy',
+          runs.area,
+          [
+            Line(f'reset minus {names[o]}', 'reset', o, name)
+            for o in ('kept', 'sgd')
+          ],
+          name,
+        )
+        for name in series
+      ),
+      *(
+        Panel(
+          'k1.5 minus ReST, mean accuracy',
+          runs.area,
+          [Line(names[o], o, f'ReST, {o}', name) for o in names],
+          name,
+        )
+        for name in series
+      ),
+    ],
+    finding='',
+    rates=rates,
+  )
+
+
+def _length_reward():
+  weights = 0.0, 0.1, 0.3, 1.0
+  places = [
+    Place(
+      rounds,
+      dataclasses.replace(_SIZES, rounds=rounds),
+      Nature(easy=(0.3, 0.8), hard=(0.3, 0.8), alarm=0.3),
+    )
+    for rounds in (2, 3, 4)
+  ]
+  arms = {f'weight {w:g}': _arm(length_weight=w) for w in weights}
+  lines = [Line(name, name, 'weight 0') for name in list(arms)[1:]]
+  return Diagram(
+    question='What does the length reward cost where checks help?',
+    xlabel='times that a chain may write a step',
+    places=places,
+    arms=arms,
+    panels=[
+      Panel(
+        'symbols, minus weight 0', lambda c: float(c.symbols[-1]), lines,
+        'final length',
+      ),
+      Panel('accuracy, minus weight 0', final, lines, 'final accuracy'),
+    ],
+    finding='',
+  )  # fmt: skip
+
+
+DIAGRAMS = dict(
+  negative_gradients=_negative_gradients(),
+  curriculum=_curriculum(),
+  priorities=_priorities(),
+  tau=_tau(),
+  model_size=_model_size(),
+  optimizer=_optimizer(),
+  length_reward=_length_reward(),
+)
