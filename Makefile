@@ -13,6 +13,7 @@
 # make bench-curation  the funnel of a prompt set, and which copies it misses
 # make bench-long  time and memory of one gradient step, 2k to 128k tokens
 # make reproduce  the paper's figures at a scale for laptops, one by FIGURE=name
+# make worlds  when the paper's choices pay, in toys, in minutes
 # make bench-gpu  decoding and training on a GPU, beside transformers
 # make chaos  breaks a run with remote workers 100 times; nothing may be lost
 # make kill   kills a run 20 times; the end has to be the same, bit for bit
@@ -57,7 +58,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 .PHONY: run smollm vision extras test test-launch test-peers plan bench bench-real \
-  bench-rollout bench-rewards bench-curation bench-long bench-gpu reproduce chaos kill
+  bench-rollout bench-rewards bench-curation bench-long bench-gpu reproduce worlds chaos kill
 .DELETE_ON_ERROR:
 
 bench-rewards bench-curation: export K15_DATA := $(DATA)
@@ -125,6 +126,9 @@ bench-long: $(VENV)/.test | $(SCRATCH)
 
 reproduce: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m benchmarks.reproduce $(FIGURE) $(ARGS)
+
+worlds: $(VENV)/.core | $(SCRATCH)
+	$(BIN)/python -m benchmarks.worlds $(ARGS)
 
 bench-gpu: $(VENV)/.gpu $(TORCH)/.ready | $(SCRATCH)
 	$(BIN)/python -m benchmarks.speed.gpu --peer_python $(TORCH)/bin/python $(ARGS)

@@ -12,8 +12,10 @@ import numpy as np
 from benchmarks.worlds import drawing
 from benchmarks.worlds import learning
 from benchmarks.worlds import runs
-from benchmarks.worlds.facts import Nature, World
-from benchmarks.worlds.learning import Arm, Curves
+from benchmarks.worlds.facts import Nature
+from benchmarks.worlds.facts import World
+from benchmarks.worlds.learning import Arm
+from benchmarks.worlds.learning import Curves
 
 Measure = Callable[[Curves], float]
 ADAM_RATES = 2.5e-3, 5e-3, 1e-2, 2e-2
@@ -116,7 +118,7 @@ def _negative_gradients():
     Panel(
       ylabel, measure,
       [Line(f'k1.5 minus {other}', 'k1.5', other, series) for other in others],
-      f'luck by {series}',
+      f'luck: {series}',
     )
     for series in ('coins of the response', 'fixed by the problem')
     for ylabel, measure in (
@@ -139,24 +141,29 @@ def _negative_gradients():
   )
 
 
-_MIXED = Nature(easy=(0.9, 0.99), hard=(0.1, 0.5), easy_share=0.8)
+# Hard problems are made of easy facts and one hard one, now and then two.
+_MIXED = Nature(
+  easy=(0.9, 0.99), hard=(0.1, 0.5), easy_share=0.8, hard_steps=0.1
+)
 
 
 def _curriculum():
-  drawn = 16, 32, 64
+  series = {
+    'P = 64': (64, _MIXED.hard_steps),
+    'P = 16': (16, _MIXED.hard_steps),
+    'P = 64, half of the steps hard': (64, 0.5),
+  }
   places = [
     Place(
       share,
       dataclasses.replace(_SIZES, drawn=P),
-      _MIXED._replace(easy_share=share),
-      f'P = {P}',
+      _MIXED._replace(easy_share=share, hard_steps=hard_steps),
+      name,
     )
-    for P in drawn
+    for name, (P, hard_steps) in series.items()
     for share in (0.2, 0.5, 0.8, 0.9)
   ]
-  lines = [
-    Line(f'P = {P}', 'curriculum', 'uniform', f'P = {P}') for P in drawn
-  ]
+  lines = [Line(name, 'curriculum', 'uniform', name) for name in series]
   return Diagram(
     question='When do hard problems teach more, once easy ones are learnt?',
     xlabel='share of easy problems',
@@ -187,16 +194,16 @@ def _final_easy(curves):
 
 
 def _priorities():
-  drawn, sizes = (16, 64), (4096, 1024, 256)
+  drawn, visits, problems = (16, 64), (0.75, 1.5, 3.0, 6.0), 4096
   places = [
     Place(
-      P * _SIZES.iterations / N,
-      dataclasses.replace(_SIZES, drawn=P, problems=N),
-      _MIXED,
+      times,
+      dataclasses.replace(_SIZES, drawn=P, problems=problems),
+      _MIXED._replace(pool=P * _SIZES.iterations / times / problems),
       f'P = {P}',
     )
     for P in drawn
-    for N in sizes
+    for times in visits
   ]
   lines = [
     Line(f'P = {P}', 'prioritized', 'uniform', f'P = {P}') for P in drawn
@@ -259,7 +266,7 @@ def _tau():
       ),
     ],
     finding='',
-    rates={name: (_COMMON_RATE,) for name in alike},
+    rates=dict.fromkeys(alike, (_COMMON_RATE,)),
   )
 
 
@@ -310,7 +317,7 @@ def _optimizer():
     arms[optimizer] = _arm(optimizer=optimizer)
     arms[f'ReST, {optimizer}'] = _arm('rest', optimizer, tau=0.0)
     if optimizer == 'sgd':
-      rates = {name: SGD_RATES for name in ('sgd', 'ReST, sgd')}
+      rates = dict.fromkeys(('sgd', 'ReST, sgd'), SGD_RATES)
   names = {'kept': 'Adam kept', 'sgd': 'SGD', 'reset': 'Adam reset'}
   return Diagram(
     question='Does it pay to reset the optimizer at every iteration?',

@@ -35,6 +35,7 @@ def draw(
   strategy: jax.Array,
   is_late: jax.Array,
   is_labelled_hard: jax.Array,
+  is_used: jax.Array,
   n: int,
   draws: jax.Array,
 ) -> jax.Array:
@@ -44,16 +45,17 @@ def draw(
     strategy: its place in `STRATEGIES`.
     is_late: whether a curriculum draws hard problems now.
     is_labelled_hard: bool [N], by their difficulty.
+    is_used: bool [N], n or more that are drawn at all.
     draws: float32 [1 + N], uniform.
   """
-  hits = _hits(weights(state), n, draws[0])
+  hits = _hits(jnp.where(is_used, weights(state), 0.0), n, draws[0])
   # Every problem once an epoch: those that were drawn least often go first.
   epochs = state.attempts.astype(jnp.float32)
   hard = is_hard(state, is_labelled_hard).astype(jnp.float32)
   late = jnp.where(is_late, -hard, epochs)
   order = jnp.stack([epochs, -hits, late])[strategy]
   order += draws[1:]  # Random among equals.
-  return jax.lax.top_k(-order, n)[1]
+  return jax.lax.top_k(jnp.where(is_used, -order, -jnp.inf), n)[1]
 
 
 def record(state: State, drawn: jax.Array, accuracies: jax.Array) -> State:
@@ -95,7 +97,9 @@ def inclusion_probabilities(weights: jax.Array, n: int) -> jax.Array:
     return certain | found, found.any()
 
   certain, _ = jax.lax.while_loop(
-    lambda carry: carry[1], more, (jnp.zeros(len(weights), bool), jnp.array(True))
+    lambda carry: carry[1],
+    more,
+    (jnp.zeros(len(weights), bool), jnp.array(True)),
   )
   return jnp.where(certain, 1.0, chances(certain))
 

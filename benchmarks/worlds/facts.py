@@ -16,7 +16,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-
 Array = np.ndarray | jax.Array  # made by the first, traced as the second
 
 
@@ -63,21 +62,25 @@ class Nature(NamedTuple):
 
   Attributes:
     easy, hard: (lowest, highest) q of the facts of easy and hard operators.
-    easy_share: of the problems, those with easy operators alone; the others
-      chain operators of both kinds.
+    easy_share: of the problems, those with easy operators alone.
+    hard_steps: of the steps of the others, those with a hard operator; one of
+      each such problem's has it anyway.
     luck: probability that a wrong step does no harm.
     fixed_luck: 1 where the problem decides that, for each of its steps; 0 where
       each response throws coins of its own.
     slip: probability that the writer writes any symbol at all.
+    pool: share of the problems that are ever drawn.
     catch, alarm: that it writes a step again that is wrong, that is right.
   """
 
   easy: tuple[float, float] = (0.4, 0.9)
   hard: tuple[float, float] = (0.4, 0.9)
   easy_share: float = 0.0
+  hard_steps: float = 0.5
   luck: float = 0.0
   fixed_luck: float = 0.0
   slip: float = 0.02
+  pool: float = 1.0
   catch: float = 0.4
   alarm: float = 0.1
 
@@ -138,23 +141,29 @@ def make(world: World, nature: Nature, seed: int) -> Setting:
 
 def _facts(world, nature, rng):
   """A table in which each operator permutes the symbols."""
-  S, O = world.symbols, world.operators
-  right = np.stack([rng.permutation(S) for _ in range(O)], 1)
-  misconception = (right + rng.integers(1, S, (S, O))) % S
-  is_hard = np.arange(O) >= O - O // 2
+  S, size = world.symbols, world.operators
+  right = np.stack([rng.permutation(S) for _ in range(size)], 1)
+  misconception = (right + rng.integers(1, S, (S, size))) % S
+  is_hard = np.arange(size) >= size - size // 2
   low, high = np.where(is_hard[:, None], nature.hard, nature.easy).T
-  q = low + (high - low) * rng.random((S, O))
+  q = low + (high - low) * rng.random((S, size))
   return Facts(
     right.astype(np.int32), misconception.astype(np.int32), q.astype(np.float32)
   )
 
 
 def _problems(world, nature, facts, rng, n):
-  S, O, shape = world.symbols, world.operators, (n, world.steps)
+  S, size, shape = world.symbols, world.operators, (n, world.steps)
   is_easy = rng.random(n) < nature.easy_share
-  operators = rng.integers(O, size=shape)
-  # The same random number names an easy operator, where one is asked for.
-  operators = np.where(is_easy[:, None], operators % (O - O // 2), operators)
+  is_hard = rng.random(shape) < nature.hard_steps
+  is_hard[np.arange(n), rng.integers(world.steps, size=n)] = True
+  is_hard &= ~is_easy[:, None]
+  first_hard = size - size // 2
+  operators = np.where(
+    is_hard,
+    rng.integers(first_hard, size, shape),
+    rng.integers(0, first_hard, shape),
+  )
   start = rng.integers(S, size=n)
   answer = start
   for t in range(world.steps):
@@ -178,4 +187,3 @@ def is_right(world: World, symbol: Array, answer: Array) -> Array:
   """Whether a last symbol is in the class of the answer."""
   S, classes = world.symbols, world.answers
   return symbol * classes // S == answer * classes // S
-

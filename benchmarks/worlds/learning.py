@@ -14,14 +14,17 @@ import optax
 
 from benchmarks.worlds import drawing
 from benchmarks.worlds import policy
-from benchmarks.worlds.facts import Nature, Problems, Setting, World
+from benchmarks.worlds.facts import Nature
+from benchmarks.worlds.facts import Problems
+from benchmarks.worlds.facts import Setting
+from benchmarks.worlds.facts import World
 from k15.equations import advantages
 from k15.equations import grpo
 from k15.equations import losses
 from k15.training import optimizer as optimizer_lib
 
-# What a response weighs: k1.5's reward over the mean; ReST, the best of a group;
-# RFT, all right ones alike; k1.5 without its negative ones; and GRPO's.
+# What a response weighs: k1.5's reward over the mean; ReST, the best of a group
+# alone; RFT, all right ones alike; k1.5 without its negative ones; and GRPO's.
 ADVANTAGES = ('mean', 'rest', 'rft', 'positive', 'normalized')
 OPTIMIZERS = ('reset', 'kept', 'sgd')  # Adam whose moments are; or none of them
 GRPO_CLIP = 0.2  # Of experiments/base.py, as are Adam's numbers below.
@@ -61,7 +64,8 @@ class Curves(NamedTuple):
     accuracy, easy, hard, symbols: float32 [1 + iterations / every], of held-out
       problems, exact: all of them, easy ones, others, and expected length.
     greedy, pass_at_8: float32 [], after the last iteration.
-    log_ratio: float32 [iterations], rms over responses at the last update, nats.
+    log_ratio: float32 [iterations], nats, rms over responses at the last
+      update.
     with_right: float32 [iterations], groups with a right response.
     flat: float32 [iterations], groups whose rewards are all equal.
   """
@@ -146,14 +150,13 @@ def _iterate(world, nature, setting, arm, carry, key):
     arm.strategy,
     iteration >= arm.switch,
     ~train.is_easy,
+    jnp.arange(world.problems) < nature.pool * world.problems,
     world.drawn,
     of_problems,
   )
   rows = jnp.repeat(drawn, world.group)
   asked = Problems(*(field[rows] for field in train))
-  chains = policy.sample(
-    world, nature, setting.facts, params, asked, of_chains
-  )
+  chains = policy.sample(world, nature, setting.facts, params, asked, of_chains)
   groups = world.drawn, world.group
   is_right = chains.is_right.reshape(groups)
   rewards = advantages.total_rewards(
@@ -231,9 +234,9 @@ def loss(
     advantage, keep: float32 and bool [n, 1].
   """
   segments = jnp.ones(mask.shape, jnp.int32)
-  weight = advantages.sequence_weights(
-    mask.sum(-1), 'seq_sum', 0, keep[:, 0]
-  )[:, None]
+  weight = advantages.sequence_weights(mask.sum(-1), 'seq_sum', 0, keep[:, 0])[
+    :, None
+  ]
   mirror, metrics = losses.policy_mirror_descent(
     logprobs, ref_logprobs, segments, mask, advantage, weight, weight, tau
   )

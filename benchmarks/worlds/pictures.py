@@ -8,7 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.worlds.diagrams import Diagram, Panel, Place
+from benchmarks.worlds.diagrams import Diagram
+from benchmarks.worlds.diagrams import Panel
+from benchmarks.worlds.diagrams import Place
 from benchmarks.worlds.learning import Curves
 from k15.equations import statistics
 from k15.report import figures
@@ -70,7 +72,7 @@ def draw(
     diagram.question, x=0.02, ha='left', fontsize=11.5, fontweight='bold',
     color=_INK,
   )  # fmt: skip
-  width = 38 * columns
+  width = 55 * columns
   finding = textwrap.fill(diagram.finding, width) if diagram.finding else ''
   figure.supxlabel(
     '\n'.join(filter(None, [finding, textwrap.fill(note, width)])),

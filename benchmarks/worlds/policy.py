@@ -16,7 +16,10 @@ import numpy as np
 import optax
 
 from benchmarks.worlds import facts as facts_lib
-from benchmarks.worlds.facts import Facts, Nature, Problems, World
+from benchmarks.worlds.facts import Facts
+from benchmarks.worlds.facts import Nature
+from benchmarks.worlds.facts import Problems
+from benchmarks.worlds.facts import World
 from k15.equations import losses
 
 Params = dict[str, jax.Array]
@@ -82,14 +85,14 @@ def init(world: World, key: jax.Array) -> Params:
 
 
 def _hidden_sum(world, params, state, operator, embedding):
-  """What symbol, operator and problem add to the hidden layer, [..., width]."""
-  S, O, E = world.symbols, world.operators, world.embedding
+  """What symbol, operator and problem add to the hidden layer: [..., width]."""
+  kinds = world.symbols, world.operators
   # Products with one-hot rows: their gradients are products too, where those
   # of look-ups would be scattered, which is slow on processors.
   seen = jnp.concatenate(
-    [jax.nn.one_hot(state, S), jax.nn.one_hot(operator, O), embedding], -1
+    [*map(jax.nn.one_hot, (state, operator), kinds), embedding], -1
   )
-  return seen @ params['seen'][: S + O + E]
+  return seen @ params['seen'][: seen.shape[-1]]
 
 
 def _write_logits(world, params, hidden_sum):
@@ -121,7 +124,7 @@ def sample(
     draws: uniform, of the shape `draws_of_chains`.
   """
   n, R = len(problems.start), world.rounds
-  thrown = _coin(nature, problems, draws[:, -1].T).T < nature.luck
+  coins = jnp.where(nature.fixed_luck > 0, problems.coin.T, draws[:, -1])
 
   def step(state, inputs):
     operator, drawn, is_lucky = inputs
@@ -142,7 +145,7 @@ def sample(
     return following, (state, written, again, mask)
 
   end, (state, written, again, mask) = jax.lax.scan(
-    step, problems.start, (problems.operators.T, draws, thrown)
+    step, problems.start, (problems.operators.T, draws, coins < nature.luck)
   )
   by_chain = (jnp.moveaxis(x, 0, 1) for x in (state, written, again, mask))
   state, written, again, mask = by_chain
@@ -155,10 +158,6 @@ def sample(
     mask=mask.reshape(n, -1),
     is_right=facts_lib.is_right(world, end, problems.answer),
   )
-
-
-def _coin(nature, problems, own):
-  return jnp.where(nature.fixed_luck > 0, problems.coin, own)
 
 
 def logprobs(world: World, params: Params, chains: Chains) -> jax.Array:
@@ -231,9 +230,7 @@ def exact(
   # Of fixed luck the coins are known: each is 0 or 1.
   known = (problems.coin < nature.luck).astype(jnp.float32)
   begun = jax.nn.one_hot(problems.start, S), jnp.zeros(n)
-  (at, symbols), _ = jax.lax.scan(
-    step, begun, (problems.operators.T, known.T)
-  )
+  (at, symbols), _ = jax.lax.scan(step, begun, (problems.operators.T, known.T))
   is_right = facts_lib.is_right(world, states, problems.answer[:, None])
   return Success(jnp.sum(at * is_right, -1), symbols)
 
@@ -247,14 +244,12 @@ def _after_checks(chances, again, rounds):
   return accepted + chances * last[..., None], before.sum(-1)
 
 
-def prior(
-  world: World, nature: Nature, facts: Facts, key: jax.Array
-) -> Params:
+def prior(world: World, nature: Nature, facts: Facts, key: jax.Array) -> Params:
   """Supervised fine-tuning on what the writer of a world writes."""
-  S, O, R = world.symbols, world.operators, world.rounds
+  S, size, R = world.symbols, world.operators, world.rounds
   keys = jax.random.split(key, world.sft_steps + 1)
-  state = jnp.tile(jnp.repeat(jnp.arange(S), O), _SFT_COPIES)
-  operator = jnp.tile(jnp.arange(O), S * _SFT_COPIES)
+  state = jnp.tile(jnp.repeat(jnp.arange(S), size), _SFT_COPIES)
+  operator = jnp.tile(jnp.arange(size), S * _SFT_COPIES)
   right = facts.right[state, operator][:, None]
   wrong = facts.misconception[state, operator][:, None]
   q = facts.q[state, operator][:, None]

@@ -19,10 +19,16 @@ import numpy as np
 from benchmarks.worlds import facts
 from benchmarks.worlds import learning
 from benchmarks.worlds import policy
-from benchmarks.worlds.facts import Nature, World
-from benchmarks.worlds.learning import Arm, Curves
+from benchmarks.worlds.facts import Nature
+from benchmarks.worlds.facts import World
+from benchmarks.worlds.learning import Arm
+from benchmarks.worlds.learning import Curves
 
 CHUNK = 16  # runs of one call
+# Of a nature: the policy that RL begins with knows nothing of it.
+_IN_RL_ALONE = dict(
+  luck=0.0, fixed_luck=0.0, easy_share=0.0, hard_steps=0.0, pool=1.0
+)
 _TUNING_SEED = 1000  # the first of the seeds that choose rates
 
 
@@ -115,11 +121,7 @@ def _with(case, rate, seed):
 
 
 def _of_world(world, cases):
-  # What a policy begins with hangs on no arm, and on neither luck nor share.
-  starts = [
-    (c.nature._replace(luck=0.0, fixed_luck=0.0, easy_share=0.0), c.seed)
-    for c in cases
-  ]
+  starts = [(c.nature._replace(**_IN_RL_ALONE), c.seed) for c in cases]
   settings = {
     key: facts.make(world, *key) for key in {(c.nature, c.seed) for c in cases}
   }

@@ -1,10 +1,10 @@
 """From rewards to what a response weighs in a loss: groups in, numbers out.
 
 A run does all of it on the host, in numpy, over groups [P, K] of P problems and
-K responses, in this order: the length penalty of Kimi k1.5, section 2.3.3, which
-is part of the reward; a baseline (section 2.3.2), which makes advantages; what
-becomes of negative ones; and the weights that turn sums into means.  Lengths
-are those of whole responses, cut or resumed ones included.
+K responses, in this order: the length penalty of Kimi k1.5, section 2.3.3,
+which is part of the reward; a baseline (section 2.3.2), which makes advantages;
+what becomes of negative ones; and the weights that turn sums into means.
+Lengths are those of whole responses, cut or resumed ones included.
 
 Given arrays of jax, the same equations can be traced, in its float32: the toy
 of benchmarks/worlds does so.

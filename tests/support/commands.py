@@ -52,6 +52,10 @@ SHORT = {
   'make reproduce': (
     'tests/benchmarks/reproduce/test_reproduce.py::test_a_figure_its_data_and_its_row'
   ),
+  'make worlds': (
+    'tests/benchmarks/worlds/test_worlds.py::test_a_quick_diagram_leaves_its_files'
+  ),
+  'benchmarks.worlds': 'make worlds',
   'make bench-gpu': ('benchmarks.speed.gpu', '--tiny', '--repeats', '1'),
   'make chaos': (
     'tests/benchmarks/stress/test_chaos.py::test_a_short_run_ends_as_if_nothing_had_happened'

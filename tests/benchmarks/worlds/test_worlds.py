@@ -1,0 +1,67 @@
+"""The command, on a diagram of tiny worlds."""
+
+import dataclasses
+import json
+
+import numpy as np
+
+from benchmarks.worlds import __main__ as worlds
+from benchmarks.worlds import diagrams
+from benchmarks.worlds import runs
+from benchmarks.worlds.facts import Nature
+from benchmarks.worlds.facts import World
+from benchmarks.worlds.learning import Arm
+
+TINY = World(
+  symbols=4, operators=4, steps=2, answers=4, width=4, problems=16, held_out=4,
+  drawn=4, group=4, updates=2, iterations=4, every=2, sft_steps=20,
+)  # fmt: skip
+
+
+def test_a_quick_diagram_leaves_its_files(tmp_path, monkeypatch, capsys):
+  full = diagrams.DIAGRAMS['negative_gradients']
+  places = [
+    dataclasses.replace(place, world=TINY)
+    for place in full.places
+    if place.series == 'coins of the response'
+  ]
+  panels = full.panels[:2]
+  tiny = dataclasses.replace(full, places=places, panels=panels)
+  monkeypatch.setitem(diagrams.DIAGRAMS, 'tiny', tiny)
+  assert worlds.main(['tiny', '--quick', f'--out={tmp_path}']) == 0
+  assert (tmp_path / 'tiny.png').read_bytes().startswith(b'\x89PNG')
+  found = json.loads((tmp_path / 'tiny.json').read_text())
+  assert found['seeds'] == worlds.QUICK.seeds
+  # Two panels, three lines, the ends and the middle of the axis.
+  assert len(found['rows']) == 2 * 3 * 3
+  assert all(len(row['values']) == 5 for row in found['rows'])
+  assert {row['rate'] for row in found['rates']} <= {*diagrams.ADAM_RATES}
+  assert 'responses_per_second' in capsys.readouterr().out
+
+  # The same seed, the same curves, whatever runs beside it.
+  case = runs.Case(TINY, Nature(), Arm(), 3)
+  beside = [dataclasses.replace(case, seed=s) for s in (5, 3, 4)]
+  [one], two = runs.simulate([case]), runs.simulate(beside)[1]
+  for a, b in zip(one, two, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+  assert one.accuracy.shape == (3,)
+  other = runs.simulate(beside)[0]
+  assert np.abs(other.accuracy - one.accuracy).max() > 1e-3
+
+
+def test_an_unknown_name(capsys):
+  assert worlds.main(['tau', 'tao']) == 2
+  assert 'no tao; there are' in capsys.readouterr().err
+
+
+def test_every_line_has_its_arms_and_places():
+  for name, diagram in diagrams.DIAGRAMS.items():
+    series = {place.series for place in diagram.places}
+    for line in [line for panel in diagram.panels for line in panel.lines]:
+      assert line.series in series, name
+      assert {line.arm, line.minus} <= {*diagram.arms, ''}, name
+    for place in diagram.places:
+      world = place.world
+      assert world.drawn % world.updates == 0, name
+      assert world.iterations % world.every == 0, name
+      assert place.nature.pool * world.problems >= world.drawn, name
