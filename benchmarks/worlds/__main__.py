@@ -1,11 +1,13 @@
 """When do the paper's choices pay?  Phase diagrams of toy worlds, in minutes.
 
-    python -m benchmarks.worlds [NAME ...] [--quick] [--out=docs/worlds]
+    python -m benchmarks.worlds [NAME ...] [--quick] [--no-run]
+        [--out=docs/worlds]
 
 For each NAME, or all: chooses the learning rate of every arm at every place of
 the diagram on seeds of their own, runs all arms on the seeds that are shown,
 and writes OUT/NAME.png and OUT/NAME.json.  --quick takes three places of each
-axis and fewer seeds, and says so in the picture.
+axis and fewer seeds, and says so in the picture.  --no-run draws anew what
+OUT/NAME.json has.
 """
 
 import argparse
@@ -43,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   )
   parser.add_argument('names', nargs='*', metavar='NAME')
   parser.add_argument('--quick', action='store_true')
+  parser.add_argument('--no-run', action='store_true')
   parser.add_argument('--out', type=pathlib.Path, default='docs/worlds')
   args = parser.parse_args(argv)
   unknown = [name for name in args.names if name not in diagrams.DIAGRAMS]
@@ -57,46 +60,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     jax.config.update('jax_compilation_cache_dir', '.cache/worlds')
   total = runs.Clock()
   for name in args.names or diagrams.DIAGRAMS:
-    clock = _one(name, args.quick, args.out)
-    total.responses += clock.responses
-    total.seconds += clock.seconds
-    total.cpu_seconds += clock.cpu_seconds
-  together.print_result(
-    dict(
-      worlds_responses_per_second=total.rate,
-      worlds_responses_per_cpu_second=total.responses / total.cpu_seconds,
-      worlds_cpu_seconds=total.cpu_seconds,
+    diagram = diagrams.DIAGRAMS[name]
+    path = args.out / f'{name}.json'
+    if args.no_run:
+      content = files.read_json(path)
+    else:
+      content = _measured(name, diagram, args.quick, total)
+    content['finding'] = diagram.finding
+    figure = pictures.draw(diagram, content['rows'], content['note'])
+    args.out.mkdir(parents=True, exist_ok=True)
+    files.replace_file(path.with_suffix('.png'), figures.to_png(figure, 130))
+    files.replace_file(path, pictures.to_json(content).encode())
+  if not args.no_run:
+    together.print_result(
+      dict(
+        worlds_responses_per_second=total.rate,
+        worlds_responses_per_cpu_second=total.responses / total.cpu_seconds,
+        worlds_cpu_seconds=total.cpu_seconds,
+      )
     )
-  )
   return 0
 
 
-def _one(name, is_quick, out):
-  """Measures, draws and writes a diagram; what it has cost."""
-  diagram = diagrams.DIAGRAMS[name]
+def _measured(name, diagram, is_quick, total):
+  """Runs a diagram: what its file has."""
   effort, clock = (QUICK if is_quick else FULL), runs.Clock()
   if is_quick:
     diagram = thinned(diagram)
   found, rates = measure(diagram, effort, clock)
   rows = pictures.numbers(diagram, found)
+  _print(name, clock, rows)
+  total.responses += clock.responses
+  total.seconds += clock.seconds
+  total.cpu_seconds += clock.cpu_seconds
   note = (
     f'{effort.seeds} seeds, 95 % intervals; rates chosen on'
     f' {effort.tuning_seeds} others.'
   )
   note += ' Quick: not all places, few seeds.' if is_quick else ''
-  content = dict(
-    name=name, question=diagram.question, finding=diagram.finding,
+  return dict(
+    name=name, question=diagram.question, finding='', note=note,
     command=f'python -m benchmarks.worlds {name}{" --quick" * is_quick}',
-    date=time.strftime('%F'), **dataclasses.asdict(effort) | dict(rates=rates),
+    date=time.strftime('%F'), **dataclasses.asdict(effort), rates=rates,
     responses=clock.responses, seconds=round(clock.seconds, 1),
     cpu_seconds=round(clock.cpu_seconds, 1), rows=rows,
   )  # fmt: skip
-  out.mkdir(parents=True, exist_ok=True)
-  picture = figures.to_png(pictures.draw(diagram, rows, note), dpi=130)
-  files.replace_file(out / f'{name}.png', picture)
-  files.replace_file(out / f'{name}.json', pictures.to_json(content).encode())
-  _print(name, clock, rows)
-  return clock
 
 
 def thinned(diagram: Diagram) -> Diagram:

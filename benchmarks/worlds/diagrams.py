@@ -225,7 +225,7 @@ def _priorities():
 
 
 _TAUS = 0.0, 0.1, 0.4, 1.6
-_COMMON_RATE = 5e-3
+_COMMON_RATE = 1e-2
 
 
 def _tau():
@@ -277,16 +277,16 @@ def _model_size():
       dataclasses.replace(_SIZES, width=width, rounds=3),
       Nature(easy=(0.3, 0.8), hard=(0.3, 0.8)),
     )
-    for width in (4, 8, 16, 32, 64)
+    for width in (16, 24, 32, 64, 128)
   ]
   return Diagram(
     question='What does a wider policy have from its checks?',
-    xlabel='width of the policy; 0.2 to 2.7 thousand weights',
+    xlabel='width of the policy; 0.7 to 5.6 thousand weights',
     places=places,
     arms={'k1.5': _K15},
     panels=[
       Panel(
-        'accuracy', start, [Line('before RL', 'k1.5')], 'where RL starts, ends'
+        'accuracy', start, [Line('before RL', 'k1.5')], 'where RL starts'
       ),
       Panel('accuracy', final, [Line('after RL', 'k1.5')], 'where RL ends'),
       Panel(

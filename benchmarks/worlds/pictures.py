@@ -1,5 +1,6 @@
 """What was measured of a diagram: numbers with intervals, a picture, a file."""
 
+import itertools
 import json
 import math
 import textwrap
@@ -17,7 +18,8 @@ from k15.report import figures
 
 # Of a place and an arm, the curves of all seeds, in the order of seeds.
 Found = Mapping[tuple[Place, str], Sequence[Curves]]
-_INK, _GRAY = '#39424e', '#8a94a3'
+_INK = '#39424e'
+_LEGEND = dict(fontsize=8, frameon=False, labelcolor=_INK)
 
 
 def numbers(diagram: Diagram, found: Found) -> list[dict[str, Any]]:
@@ -59,13 +61,25 @@ def draw(
   """
   count = len(diagram.panels)
   columns = 2 if count == 4 else count
-  lines = -(-count // columns)
+  height = -(-count // columns)
   figure = Figure(
-    figsize=(3.9 * columns, 1.3 + 2.9 * lines), layout='constrained'
+    figsize=(3.9 * columns, 1.3 + 2.9 * height), layout='constrained'
   )
-  grid = figure.subplots(lines, columns, squeeze=False).ravel()
+  grid = figure.subplots(height, columns, squeeze=False).ravel()
+  # A label has one colour in all panels.
+  names = dict.fromkeys(x.label for p in diagram.panels for x in p.lines)
+  colors = dict(zip(names, itertools.cycle(figures.COLORS), strict=False))
   for i, (axes, panel) in enumerate(zip(grid, diagram.panels, strict=True)):
-    _panel(axes, panel, [row for row in rows if row['panel'] == i])
+    _panel(axes, panel, [row for row in rows if row['panel'] == i], colors)
+  labels = {tuple(line.label for line in p.lines) for p in diagram.panels}
+  if len(labels) == 1 and len(*labels) > 1:  # The same in all panels.
+    lines, names = grid[0].get_legend_handles_labels()
+    figure.legend(lines, names, **_LEGEND, loc='outside upper right', ncols=9)
+  else:
+    for axes in grid:
+      if len(axes.get_legend_handles_labels()[1]) > 1:
+        axes.margins(y=0.2)
+        axes.legend(**_LEGEND, loc='best')
   for axes in grid[count - columns :]:
     axes.set_xlabel(diagram.xlabel, color=_INK, fontsize=9)
   figure.suptitle(
@@ -81,7 +95,7 @@ def draw(
   return figure
 
 
-def _panel(axes, panel: Panel, rows):
+def _panel(axes, panel: Panel, rows, colors):
   figures.style(axes, '', panel.ylabel)
   axes.set_title(panel.title, color=_INK, fontsize=9.5)
   # In equal steps: the places of an axis are chosen, and not measured.
@@ -94,15 +108,13 @@ def _panel(axes, panel: Panel, rows):
       [xs.index(row['x']) + shift for row in some],
       [row['mean'] for row in some],
       [row['half'] or 0.0 for row in some],
-      label=label, color=figures.COLORS[i % len(figures.COLORS)], marker='o',
+      label=label, color=colors[label], marker='o',
       markersize=4, linewidth=1.6, elinewidth=1, capsize=2,
     )  # fmt: skip
   if any(line.minus for line in panel.lines):
     axes.axhline(0, color=_INK, linewidth=0.9)
   axes.set_xticks(range(len(xs)), [f'{x:g}' for x in xs])
   axes.margins(x=0.08)
-  if len(labels) > 1:
-    axes.legend(fontsize=7.5, frameon=False, labelcolor=_INK, loc='best')
 
 
 def to_json(content: Mapping[str, Any]) -> str:
