@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       content = files.read_json(path)
     else:
       content = _measured(name, diagram, args.quick, total)
-    content['finding'] = diagram.finding
+    content |= dict(question=diagram.question, finding=diagram.finding)
     figure = pictures.draw(diagram, content['rows'], content['note'])
     args.out.mkdir(parents=True, exist_ok=True)
     files.replace_file(path.with_suffix('.png'), figures.to_png(figure, 130))

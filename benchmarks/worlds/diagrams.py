@@ -181,7 +181,11 @@ def _curriculum():
         'curriculum minus uniform', _final_easy, lines, 'final accuracy, easy'
       ),
     ],
-    finding='',
+    finding=(
+      'It pays with many problems an iteration of which most are easy, by '
+      'accuracy on hard ones; with few problems, or few easy ones, easy '
+      'facts are forgotten and it costs more than it brings.'
+    ),
   )
 
 
@@ -220,7 +224,10 @@ def _priorities():
         'prioritized minus uniform', _final_hard, lines, 'final accuracy, hard'
       ),
     ],
-    finding='',
+    finding=(
+      'With 64 problems an iteration hard ones gain: 0.06 where most are met '
+      'once, perhaps more later; with 16 nothing is gained.'
+    ),
   )
 
 
@@ -265,7 +272,10 @@ def _tau():
         f'rate {_COMMON_RATE:g} for all',
       ),
     ],
-    finding='',
+    finding=(
+      'With one epoch tau and GRPO change little; with four the log-ratio '
+      'falls with tau, and 0.4 is best, while 1.6 learns too slowly.'
+    ),
     rates=dict.fromkeys(alike, (_COMMON_RATE,)),
   )
 
@@ -347,7 +357,11 @@ def _optimizer():
         for name in series
       ),
     ],
-    finding='',
+    finding=(
+      'The reset never pays here: kept moments are ahead by 0.06 to 0.11 '
+      'from four updates on. Where slips alone are left, ReST leads k1.5 '
+      'by 0.1 with a reset Adam, by 0.01 to 0.05 with a kept one.'
+    ),
     rates=rates,
   )
 
@@ -365,7 +379,7 @@ def _length_reward():
   arms = {f'weight {w:g}': _arm(length_weight=w) for w in weights}
   lines = [Line(name, name, 'weight 0') for name in list(arms)[1:]]
   return Diagram(
-    question='What does the length reward cost where checks help?',
+    question='What does the length reward cost where steps are checked?',
     xlabel='times that a chain may write a step',
     places=places,
     arms=arms,
@@ -376,7 +390,11 @@ def _length_reward():
       ),
       Panel('accuracy, minus weight 0', final, lines, 'final accuracy'),
     ],
-    finding='',
+    finding=(
+      'A weight of 0.1 removes most of the repeated writing, 0.3 as much as '
+      '1, and accuracy does not fall: what there is to learn is learnt by '
+      'writing rightly at once.'
+    ),
   )  # fmt: skip
 
 

@@ -74,7 +74,12 @@ def draw(
   labels = {tuple(line.label for line in p.lines) for p in diagram.panels}
   if len(labels) == 1 and len(*labels) > 1:  # The same in all panels.
     lines, names = grid[0].get_legend_handles_labels()
-    figure.legend(lines, names, **_LEGEND, loc='outside upper right', ncols=9)
+    # In the empty line below the title.
+    top = 1 - 0.33 / figure.get_figheight()
+    figure.legend(
+      lines, names, **_LEGEND, loc='upper left', bbox_to_anchor=(0.015, top),
+      ncols=9, borderpad=0,
+    )  # fmt: skip
   else:
     for axes in grid:
       if len(axes.get_legend_handles_labels()[1]) > 1:
@@ -83,8 +88,8 @@ def draw(
   for axes in grid[count - columns :]:
     axes.set_xlabel(diagram.xlabel, color=_INK, fontsize=9)
   figure.suptitle(
-    diagram.question, x=0.02, ha='left', fontsize=11.5, fontweight='bold',
-    color=_INK,
+    diagram.question + '\n', x=0.02, ha='left', fontsize=11.5,
+    fontweight='bold', color=_INK,
   )  # fmt: skip
   width = 55 * columns
   finding = textwrap.fill(diagram.finding, width) if diagram.finding else ''
