@@ -19,7 +19,7 @@ from benchmarks.worlds.learning import Curves
 
 Measure = Callable[[Curves], float]
 ADAM_RATES = 2.5e-3, 5e-3, 1e-2, 2e-2
-SGD_RATES = 0.25, 0.5, 1.0, 2.0
+SGD_RATES = 0.25, 0.5, 1.0, 2.0, 4.0, 8.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,11 @@ def _negative_gradients():
       'positive only': _arm('positive'),
     },
     panels=panels,
-    finding='',
+    finding=(
+      'Against ReST it pays wherever coins make a wrong step harmless, by '
+      'up to 0.14; against RFT, which uses all right responses too, only '
+      'from luck 0.6 on, by 0.03. Without luck it loses to all three.'
+    ),
   )
 
 
@@ -322,12 +326,13 @@ def _optimizer():
     for name, nature in series.items()
     for updates in (1, 4, 8)
   ]
+  # Few updates, and slips alone, bear a larger rate than other worlds.
   arms, rates = {}, {}
   for optimizer in learning.OPTIMIZERS:
     arms[optimizer] = _arm(optimizer=optimizer)
     arms[f'ReST, {optimizer}'] = _arm('rest', optimizer, tau=0.0)
-    if optimizer == 'sgd':
-      rates = dict.fromkeys(('sgd', 'ReST, sgd'), SGD_RATES)
+    tried = SGD_RATES if optimizer == 'sgd' else (*ADAM_RATES[1:], 4e-2)
+    rates |= dict.fromkeys((optimizer, f'ReST, {optimizer}'), tried)
   names = {'kept': 'Adam kept', 'sgd': 'SGD', 'reset': 'Adam reset'}
   return Diagram(
     question='Does it pay to reset the optimizer at every iteration?',
