@@ -63,11 +63,9 @@ class Curves(NamedTuple):
   Attributes:
     accuracy, easy, hard, symbols: float32 [1 + iterations / every], of held-out
       problems, exact: all of them, easy ones, others, and expected length.
-    greedy, pass_at_8: float32 [], after the last iteration.
+    greedy: float32 [], accuracy of the last policy at temperature 0.
     log_ratio: float32 [iterations], nats, rms over responses at the last
       update.
-    with_right: float32 [iterations], groups with a right response.
-    flat: float32 [iterations], groups whose rewards are all equal.
   """
 
   accuracy: jax.Array
@@ -75,10 +73,7 @@ class Curves(NamedTuple):
   hard: jax.Array
   symbols: jax.Array
   greedy: jax.Array
-  pass_at_8: jax.Array
   log_ratio: jax.Array
-  with_right: jax.Array
-  flat: jax.Array
 
 
 def run(
@@ -95,12 +90,12 @@ def run(
 
   def several(carry, keys):
     policies = carry[0]
-    carry, logs = jax.lax.scan(
+    carry, log_ratios = jax.lax.scan(
       lambda c, key: _iterate(world, nature, setting, arm, c, key),
       carry,
       keys,
     )
-    return carry, (policies, logs)
+    return carry, (policies, log_ratios)
 
   def evaluate(_, asked):
     params, sharpness = asked
@@ -111,7 +106,7 @@ def run(
   every = world.iterations // world.every
   keys = jax.random.split(jax.random.key(seed), world.iterations)
   begun = params, adam.init(params), drawing.start(world.problems), 0
-  (params, *_), (policies, logs) = jax.lax.scan(
+  (params, *_), (policies, log_ratio) = jax.lax.scan(
     several, begun, keys.reshape(every, world.every)
   )
   # All at once in the end, the last policy twice: a call of its own would be
@@ -130,8 +125,7 @@ def run(
     hard=_mean(right, ~held_out.is_easy),
     symbols=symbols.mean(-1),
     greedy=found.right[-1].mean(),
-    pass_at_8=jnp.mean(1 - (1 - right[-1]) ** 8),
-    **{name: value.reshape(-1) for name, value in logs.items()},
+    log_ratio=log_ratio.reshape(-1),
   )
 
 
@@ -182,14 +176,8 @@ def _iterate(world, nature, setting, arm, carry, key):
     (params, moments),
     _minibatches(world, of_updates),
   )
-  accuracy = is_right.mean(-1)
-  logs = dict(
-    log_ratio=ratios[-1],
-    with_right=jnp.mean(accuracy > 0),
-    flat=jnp.mean(advantages.are_equal(rewards)),
-  )
-  sampler = drawing.record(sampler, drawn, accuracy)
-  return (params, moments, sampler, iteration + 1), logs
+  sampler = drawing.record(sampler, drawn, is_right.mean(-1))
+  return (params, moments, sampler, iteration + 1), ratios[-1]
 
 
 def weigh(
