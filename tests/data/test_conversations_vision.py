@@ -190,7 +190,7 @@ def test_pictures_become_their_tokens_once():
 def test_a_chat_template_writes_around_them(tmp_path):
   tokenizer = hf_tokenizer.HfTokenizer(hf_tokenizers.write(tmp_path / 'hf'))
   start, image, end = 310, 311, 312
-  sight = Sight(SIGHT.processor, image, (8,), start, end, (image,))
+  sight = Sight(SIGHT.processor, image, (8,), (start,), (end,), (image,))
   for turns in ('all', 'last'):
     encode = conversations.make_encode(tokenizer, True, '', turns, sight)
     tokens, mask = encode(

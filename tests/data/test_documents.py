@@ -7,6 +7,7 @@ import pytest
 
 from k15.data import conversations
 from k15.data import documents
+from k15.data import token_store
 from k15.data.documents import Document
 
 
@@ -87,8 +88,8 @@ def test_the_store(tmp_path):
   np.testing.assert_array_equal(store.is_long, [False, True])
   np.testing.assert_array_equal(store[0], [97, 98, 256])
   np.testing.assert_array_equal(store.part(0, 1, 3), [98, 256])
-  assert conversations.is_made(tmp_path / 'tokens', 'key')
-  assert not conversations.is_made(tmp_path / 'tokens', 'other')
+  assert token_store.is_made(tmp_path / 'tokens', 'key')
+  assert not token_store.is_made(tmp_path / 'tokens', 'other')
 
 
 def test_nothing_to_learn_from(tmp_path):
