@@ -41,5 +41,6 @@ def _pairs(context, model):
     )
     if best is not None:
       prompt = context.task.encode_prompt(problem.prompt, problem.images)
-      pairs.append((prompt, sampled[best].tokens, problem.images))
+      response = sampled[best].tokens
+      pairs.append(sft.TokenPair(prompt, response, problem.images))
   return pairs, len(collected) - len(pairs)

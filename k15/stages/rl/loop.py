@@ -169,7 +169,8 @@ def _evaluate(stage, version):
   """Held-out accuracy and length of the policy before iteration `version`."""
   stage.hand_over(version, label=0)
   config, e = stage.context.config, stage.context.config.evaluation
-  left = config.rl.iterations // e.every - version // e.every
+  every = max(1, e.every)
+  left = config.rl.iterations // every - version // every
   with stage.timer('evaluation'):
     values = held_out.on_the_way(
       stage.context, stage.rollout, is_last=left < e.last_evaluations
