@@ -59,8 +59,8 @@ def make_stream(
   Args:
     stage: its name, a group of the config.
     make_pairs: returns prompts and responses to learn from, and how many were
-      left out; None: those of the stage's files, or
-      its lessons, or the examples of the task.
+      left out; None: those of the stage's files, or its lessons, or the
+      examples of the task.
     is_new: whether no step has been taken yet, and files may have changed.
 
   Raises:
@@ -261,8 +261,8 @@ def train(
     make_params: the weights to start from, consumed; called by a first run.
     stage: its name, a group of the config.
     make_pairs: returns prompts and responses to learn from, and how many were
-      left out; None: those of the stage's files, or
-      its lessons, or the examples of the task.
+      left out; None: those of the stage's files, or its lessons, or the
+      examples of the task.
 
   Raises:
     DataError: something is wrong with the files of the stage.

@@ -19,7 +19,7 @@ from k15.vision.shown_rows import Span
 
 
 def place(
-  lengths, row_length: int, max_sequences: int, seen=None, row_patches: int = 0
+  lengths, row_length: int, max_sequences: int, images=(), shown=None
 ):
   """First-fit-decreasing: finds a place for every sequence.
 
@@ -30,9 +30,9 @@ def place(
     lengths: int [N], tokens.
     row_length: tokens of a row, T.
     max_sequences: sequences of a row, S.
-    seen: N dicts, digest -> patches of each one's pictures; what a row has
-      already takes no room in it.  None: there are no pictures.
-    row_patches: patches of a row; no sequence has more.
+    images: the pictures of each sequence, N of them; what a row has already
+      takes no room in it.
+    shown: lays them out; None: there are none.
 
   Returns:
     int64 [N] each: rows, columns (the place in a row) and starts (the first
@@ -40,8 +40,10 @@ def place(
 
   Raises:
     ValueError: if a sequence is longer than a row.
+    images.BadImage: if one has more patches than a row has room for.
   """
   lengths = np.asarray(lengths, np.int64)
+  seen = shown and [shown.patches_of(own) for own in images]
   if len(lengths) and lengths.max() > row_length:
     raise ValueError(
       f'sequence {lengths.argmax()} of {lengths.max()} tokens is longer than'
@@ -60,7 +62,7 @@ def place(
       row = next(
         row
         for row in np.flatnonzero(fits)
-        if sum((there[row] | seen[i]).values()) <= row_patches
+        if sum((there[row] | seen[i]).values()) <= shown.row_patches
       )
       there[row] |= seen[i]
     rows[i], columns[i], starts[i] = row, count[row], used[row]
@@ -93,9 +95,8 @@ def pack(
     images.BadImage: if one has more patches than a row has room for.
   """
   lengths = [sequence.length for sequence in sequences]
-  seen = shown and [shown.patches_of(s.images) for s in sequences]
-  limit = shown.row_patches if shown else 0
-  places = place(lengths, row_length, max_sequences, seen, limit)
+  images = [sequence.images for sequence in sequences]
+  places = place(lengths, row_length, max_sequences, images, shown)
   batch = _fill(sequences, places, num_rows, row_length, max_sequences)
   return _with_images(batch, shown, _spans(sequences, places))
 
@@ -136,10 +137,9 @@ def pack_groups(
   """
   parts = [part for group in groups for part in _parts(group, row_length)]
   lengths = [sum(s.length for s in part) for part in parts]
-  seen = shown and [shown.patches_of(part[0].images) for part in parts]
-  limit = shown.row_patches if shown else 0
+  images = [part[0].images for part in parts]
   rows, _, starts = place(
-    lengths, row_length, max(1, len(parts)), seen, limit
+    lengths, row_length, max(1, len(parts)), images, shown
   )
   places, counts = [], np.zeros(len(parts), int)  # sequences of each row
   for part, row, start in zip(parts, rows, starts, strict=True):
@@ -234,10 +234,9 @@ def pack_pairs(
   """
   first = np.array([pair[0].length for pair in pairs], np.int64)
   second = np.array([pair[1].length for pair in pairs], np.int64)
-  seen = shown and [shown.patches_of(pair[0].images) for pair in pairs]
-  limit = shown.row_patches if shown else 0
+  images = [pair[0].images for pair in pairs]
   rows, columns, starts = place(
-    first + second, row_length, max_pairs, seen, limit
+    first + second, row_length, max_pairs, images, shown
   )
   places = (
     np.repeat(rows, 2),

@@ -12,7 +12,6 @@ import pytest
 import small_run
 from safetensors.numpy import load_file
 
-from k15 import quiet_imports as quiet
 from k15 import recipe
 from k15.model import lora
 from k15.rewards.verdict import Verdict
@@ -100,16 +99,6 @@ def _same(left, right):
   jax.tree.map(np.testing.assert_array_equal, left, right)
 
 
-def _saved(context, stage):
-  """Names of the arrays of its checkpoints."""
-  names = set()
-  for step in (context.workdir / 'checkpoints' / stage).iterdir():
-    tree = quiet.ocp.StandardCheckpointHandler().metadata(step / 'state').tree
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    names |= {jax.tree_util.keystr(path) for path, _ in leaves}
-  return names
-
-
 @pytest.mark.parametrize('stage', ['sft', 'rl', 'dpo', 'classic_rm'])
 def test_a_stage_goes_on_bit_for_bit(stage, tmp_path):
   context = _context(tmp_path / 'whole', stage)
@@ -129,7 +118,7 @@ def test_a_stage_goes_on_bit_for_bit(stage, tmp_path):
   # What is frozen was never touched, and is in no checkpoint.
   frozen = whole.frozen['trunk'] if stage == 'classic_rm' else whole.frozen
   _same(frozen, weights.init_params(context.layout, 0))
-  names = _saved(again, stage)
+  names = small_run.saved_arrays(again, stage)
   assert any('q_lora' in name for name in names)
   assert not any('embedding' in name or "['q']" in name for name in names)
   moved = jax.tree.leaves(lora.joined(None, whole.params))

@@ -12,7 +12,6 @@ import pytest
 import small_run
 import small_sight
 
-from k15 import quiet_imports as quiet
 from k15.model import policy
 from k15.rewards.verdict import Verdict
 from k15.runtime import context as context_lib
@@ -72,16 +71,6 @@ def same(left, right):
   jax.tree.map(np.testing.assert_array_equal, left, right)
 
 
-def saved(context, stage):
-  """Names of the arrays of its checkpoints."""
-  names = set()
-  for step in (context.workdir / 'checkpoints' / stage).iterdir():
-    tree = quiet.ocp.StandardCheckpointHandler().metadata(step / 'state').tree
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    names |= {jax.tree_util.keystr(path) for path, _ in leaves}
-  return names
-
-
 @CASES
 def test_only_the_part_is_trained_and_saved(stage, part, tmp_path):
   context = context_of(tmp_path / 'whole', stage, part)
@@ -99,7 +88,7 @@ def test_only_the_part_is_trained_and_saved(stage, part, tmp_path):
   # No moments of what is frozen, on devices and on disk.
   state = jax.tree_util.tree_leaves_with_path((whole.params, whole.opt_state))
   names = {jax.tree_util.keystr(path) for path, _ in state}
-  for found in (names, saved(context, stage)):
+  for found in (names, small_run.saved_arrays(context, stage)):
     arrays = {name for name in found if name.count('[') > 1}
     of_tower = {name for name in arrays if "'vision'" in name}
     of_text = {name for name in arrays if "'embedding'" in name}

@@ -6,9 +6,11 @@ One layer of width 16 on a file of 30 problems.
 import json
 import threading
 
+import jax
 import numpy as np
 
 from experiments import base
+from k15 import quiet_imports as quiet
 from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
 from k15.runtime import context
 
@@ -93,3 +95,12 @@ def make_context(folder, workdir='run', **changes):
   folder.mkdir(exist_ok=True, parents=True)
   config = make_config(folder, **changes)
   return context.make(config, folder / workdir, threading.Event())
+
+def saved_arrays(context, stage):
+  """Names of the arrays of a stage's checkpoints."""
+  names = set()
+  for step in (context.workdir / 'checkpoints' / stage).iterdir():
+    tree = quiet.ocp.StandardCheckpointHandler().metadata(step / 'state').tree
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    names |= {jax.tree_util.keystr(path) for path, _ in leaves}
+  return names

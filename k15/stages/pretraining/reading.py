@@ -37,11 +37,10 @@ def make_measure(
   lessons = context.task.lessons.get(stage)
   if lessons is None:
     return None
-  task = dataclasses.replace(context.task, examples=lessons.held_out)
   domains = collections.defaultdict(list)
   sequences = []
   for example in lessons.held_out:
-    one = dataclasses.replace(task, examples=[example])
+    one = dataclasses.replace(context.task, examples=[example])
     pairs, _ = task_lib.sft_pairs(
       one, context.config.rollout.max_length, row_tokens
     )
@@ -66,10 +65,9 @@ def _logprobs_of(context, sequences, row_tokens):
   """Parameters -> float32 [N], the log-probability of each whole response."""
   most, micro = len(sequences), context.config.optimizer.micro_batch_rows
   shown = context.shown if any(s.images for s in sequences) else None
-  seen = shown and [shown.patches_of(s.images) for s in sequences]
   rows, columns, _ = batching.place(
-    [s.length for s in sequences], row_tokens, most, seen,
-    shown.row_patches if shown else 0,
+    [s.length for s in sequences], row_tokens, most,
+    [s.images for s in sequences], shown,
   )  # fmt: skip
   num_rows = -(-(int(rows.max()) + 1) // micro) * micro
   batch = batching.pack(sequences, num_rows, row_tokens, most, shown)
