@@ -94,8 +94,8 @@ def _one(name, args):
   try:
     if args.tune:
       return _tune(name, args.root, args.parallel)
-    for sweep_name in [] if args.no_run else [*_warm_ups(name), name]:
-      code = _run(sweep_name, 'cpu', args.root, args.parallel)
+    if not args.no_run:
+      code = _run(name, 'cpu', args.root, args.root, args.parallel)
       if code:
         return code
     return publish(name, args.root)
@@ -104,24 +104,40 @@ def _one(name, args):
     return 1
 
 
-def _warm_ups(name):
-  """Sweeps whose models or examples the units of a claim begin with."""
-  _, units = _units(name, 'cpu')
-  starts = [
-    path
-    for unit in units
-    for path in (
-      unit.overrides.get('checkpoint', ''),
-      *unit.overrides.get('sft.files', ()),
-    )
-  ]
-  return sorted(
-    {
-      pathlib.Path(start).relative_to(_ROOT).parts[0]
-      for start in starts
-      if start.startswith(f'{_ROOT}/')
-    }
-  )
+def _run(name, variant, root, models, parallel, only=None):
+  """Runs what is missing of a sweep, after what its units begin with.
+
+  Args:
+    root: its units go to root / name.
+    models: of the units that they begin with, which run before them.
+    only: names of the units that are needed; None: all.
+
+  Returns:
+    The exit code.
+  """
+  config, units = _units(name, variant, models)
+  units = [unit for unit in units if only is None or unit.name in only]
+  for start, needed in sorted(_starts(units, models).items()):
+    code = _run(start, 'cpu', models, models, parallel, needed)
+    if code:
+      return code
+  print(f'{name}: {len(units)} units in {root / name}', flush=True)
+  for borrowed in borrow(config, units, root / name, root):
+    print(f'done already in another figure: {borrowed}', flush=True)
+  return local.run(config, units, root / name, parallel)
+
+
+def _starts(units, models):
+  """Names of the units that these begin with, or learn from, by sweep."""
+  needed = collections.defaultdict(set)
+  for unit in units:
+    for key in ('checkpoint', 'long2short.short_model', 'sft.files'):
+      value = unit.overrides.get(key, ())
+      for path in (value,) if isinstance(value, str) else value:
+        if path.startswith(f'{models}/'):
+          start, run = pathlib.Path(path).relative_to(models).parts[:2]
+          needed[start].add(run)
+  return needed
 
 
 def publish(name: str, root: pathlib.Path) -> int:
@@ -184,20 +200,17 @@ def _units(
 
 def _moved(unit, root):
   moved = {
-    key: str(root / pathlib.Path(value).relative_to(_ROOT))
+    key: tuple(_at(path, root) for path in value)
+    if isinstance(value, tuple) else _at(value, root)
     for key, value in unit.overrides.items()
-    if str(value).startswith(f'{_ROOT}/')
-  }
-  return dataclasses.replace(unit, overrides=unit.overrides | moved)
+  }  # fmt: skip
+  return dataclasses.replace(unit, overrides=moved)
 
 
-def _run(name, variant, root, parallel, models=None):
-  """Runs what is missing of a sweep in root / name; the exit code."""
-  config, units = _units(name, variant, models or root)
-  print(f'{name}: {len(units)} units in {root / name}', flush=True)
-  for borrowed in borrow(config, units, root / name, root):
-    print(f'done already in another figure: {borrowed}', flush=True)
-  return local.run(config, units, root / name, parallel)
+def _at(value, root):
+  if isinstance(value, str) and value.startswith(f'{_ROOT}/'):
+    return str(root / pathlib.Path(value).relative_to(_ROOT))
+  return value
 
 
 def borrow(
@@ -252,7 +265,7 @@ def _key(settings):
 
 def _tune(name, root, parallel):
   """Areas of all arms and rates, printed and kept; the exit code."""
-  code = _run(name, 'tune', root, parallel, models=pathlib.Path(_ROOT))
+  code = _run(name, 'tune', root, pathlib.Path(_ROOT), parallel)
   if code:
     return code
   _, units = _units(name, 'tune')

@@ -5,7 +5,7 @@
 
 SFT on chains of thought with good and bad habits, then plain RL; the figures
 begin with models/sft, long2short with models/rl.  `make reproduce` runs it
-first.  Cost: six runs of three minutes on one core.
+first.  Cost: three minutes of a core for each seed.
 """
 
 from experiments import sweeps
@@ -20,4 +20,4 @@ def get_config(variant='cpu'):
 
 def sweep(variant='cpu'):
   del variant
-  return sweeps.seeds(scales.SEEDS + len(scales.TUNING_SEEDS))
+  return sweeps.over('seed', scales.WARM_UP_SEEDS)

@@ -5,7 +5,7 @@
         --root=runs/reproduce/warm_up_documents
 
 The first two stages of `experiments/whole_recipe.py`, in rows of 64 tokens.
-`make reproduce` runs it first.  Cost: six runs of five minutes on one core.
+`make reproduce` runs it first.  Cost: five minutes of a core for each seed.
 """
 
 from experiments import pod
@@ -28,4 +28,4 @@ def get_config(variant='cpu', stages=('pretrain', 'cooldown')):
 
 def sweep(variant='cpu'):
   del variant
-  return sweeps.seeds(scales.SEEDS + len(scales.TUNING_SEEDS))
+  return sweeps.over('seed', scales.WARM_UP_SEEDS)

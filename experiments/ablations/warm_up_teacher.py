@@ -6,7 +6,7 @@
 
 Four layers instead of two learn the warm-up and plain RL; their right responses
 are in rejection_sft/examples.jsonl of each run.  `make reproduce` runs it
-first.  Cost: six runs of six minutes on one core.
+first.  Cost: six minutes of a core for each seed.
 """
 
 from experiments import sweeps
@@ -25,4 +25,4 @@ def get_config(variant='cpu'):
 
 def sweep(variant='cpu'):
   del variant
-  return sweeps.seeds(scales.SEEDS + len(scales.TUNING_SEEDS))
+  return sweeps.over('seed', scales.WARM_UP_SEEDS)

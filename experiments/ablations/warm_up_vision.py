@@ -5,7 +5,7 @@
         --root=runs/reproduce/warm_up_vision
 
 All stages of `experiments/vision.py` before RL.  `make reproduce` runs it
-first.  Cost: six runs of ten minutes on one core.
+first.  Cost: ten minutes of a core for each seed.
 """
 
 from experiments import sweeps
@@ -21,4 +21,4 @@ def get_config(variant='cpu'):
 
 def sweep(variant='cpu'):
   del variant
-  return sweeps.seeds(scales.SEEDS + len(scales.TUNING_SEEDS))
+  return sweeps.over('seed', scales.WARM_UP_SEEDS)

@@ -1,0 +1,25 @@
+"""Models that check what they state and go round again, now and then.
+
+    python -m launch.local --parallel=2 --sweep \\
+        --config=experiments/ablations/warm_up_search.py:cpu \\
+        --root=runs/reproduce/warm_up_search
+
+SFT on the writer's chains of `experiments/facts.py:search`; the figures
+begin with models/sft.  `make reproduce` runs it first.  Cost: a minute of a
+core for each seed.
+"""
+
+from experiments import sweeps
+from experiments.ablations import scales
+from experiments.ablations import walks
+
+
+def get_config(variant='cpu'):
+  config = walks.get_config(variant, 'search')
+  config.stages = ('sft',)
+  return config
+
+
+def sweep(variant='cpu'):
+  del variant
+  return sweeps.over('seed', scales.WARM_UP_SEEDS)
