@@ -57,6 +57,6 @@ def get_config(variant='cpu'):
 
 
 def sweep(variant='cpu'):
-  first = scales.SEEDS if variant == 'tune' else 0
+  first = scales.TUNING_SEEDS[0] if variant == 'tune' else 0
   count = {'cpu': scales.SEEDS, 'smoke': 2}.get(variant, 1)
   return sweeps.product(sweeps.arms(ARMS), sweeps.seeds(count, first))

@@ -53,4 +53,4 @@ def sweep(variant='cpu'):
     yield from scales.sweep(ARMS, variant)
   else:
     rates = sweeps.over(scales.RATE, scales.RATES)
-    yield from sweeps.product([_LARGE], rates, sweeps.seeds(1, first=5))
+    yield from sweeps.product([_LARGE], rates, sweeps.seeds(1, first=8))

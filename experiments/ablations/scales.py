@@ -1,6 +1,6 @@
 """What the ablations share: one task and policy at three scales, and arms.
 
-`:cpu` takes less than a minute of one core for each run and shows the effect;
+`:cpu` takes about a minute of one core for each run and shows the effect;
 `:tune` is the sweep that chose its learning rates, with seeds that no figure
 shows; `:smoke` shows in seconds that a sweep runs; `:paper` is for 64 chips of
 TPU v5p (`launch/plan/__main__.py` says what it costs), with a checkpoint from
@@ -132,7 +132,7 @@ def _cpu():
   config.sft.num_examples = 30000
   config.sft.steps = 1200
   config.rl.iterations = 24
-  config.rl.problems_per_iteration = 16
+  config.rl.problems_per_iteration = 32
   config.rollout.max_length = 160
   config.rollout.token_budget = 160
   config.optimizer.learning_rate = 2e-4

@@ -2,46 +2,56 @@
 
     make reproduce FIGURE=tau
 
-Expected: without it updates go astray at high learning rates, a strong one
-learns slowly.  Not in the paper, nor is its tau.  Cost: 20 runs of 40 s.
+Expected: with four epochs over an iteration's responses the policy leaves the
+one that sampled them, less so with a greater tau, and it pays to be held.  Not
+in the paper, nor is its tau.  A toy has tau 0.4 ahead of none by 0.04, with an
+interval of 0.02 for eight seeds.  Cost: 20 runs of four minutes.
 """
 
 from experiments.ablations import claims
 from experiments.ablations import scales
+from experiments.ablations import walks
 
+RATES = (1e-4, 2e-4, 4e-4, 8e-4)  # tried for each arm of several epochs
 ARMS = {
   'none': {'loss.method': 'reinforce', scales.RATE: 2e-4},
   'tau 0.1': {'loss.tau': 0.1, scales.RATE: 2e-4},
   'tau 0.4': {'loss.tau': 0.4, scales.RATE: 2e-4},
   'tau 1.6': {'loss.tau': 1.6, scales.RATE: 2e-4},
 }
+_LAST = 'rl/last_log_ratio_rms'  # of the last of an iteration's updates
 CLAIM = claims.Claim(
   figure='eq. 3, tau',
   question='What does the pull towards the policy of the iteration do?',
   paper='tau is not published, and there is no ablation; its term keeps the'
   ' policy near the one that sampled.',
-  panels=(*claims.BOTH, claims.Panel('rl/log_ratio_rms')),
+  panels=(*claims.BOTH[:1], claims.Panel(_LAST)),
   measures=(
-    claims.Measure('log-ratio, rms in nats: largest tau minus smallest',
-                   'rl/log_ratio_rms', claims.LAST, claims.FIRST, 'mean',
+    claims.Measure('log-ratio of the last update, rms in nats: largest tau'
+                   ' minus none', _LAST, claims.LAST, claims.FIRST, 'mean',
                    expected='below'),
-    claims.area(claims.LAST, claims.FIRST),
+    claims.area('tau 0.4', 'none', 'above'),
+    claims.final('tau 0.4', 'none'),
+    claims.area('tau 0.1', 'none'),
+    claims.area('tau 1.6', 'none'),
+    claims.Measure('log-ratio of the last update', _LAST, claims.EACH,
+                   by='mean'),
     claims.Measure('final accuracy', claims.ACCURACY, claims.EACH),
   ),
   # Where nothing goes astray, nothing can be held back.
   checks=(
-    claims.Check('log-ratio, rms in nats, none', 'rl/log_ratio_rms',
+    claims.Check('log-ratio of the last update, rms in nats, none', _LAST,
                  'none', least=0.5),
   ),
-  changed='the check was added',
 )  # fmt: skip
-OUTCOME = (
-  'Four small updates leave the reference by 0.2 nats with any tau; the'
-  ' strongest only slows the rise'
-)
+OUTCOME = ''
 
-get_config = scales.get_config
+
+def get_config(variant='cpu'):
+  config = walks.get_config(variant)
+  config.rl.epochs = 4
+  return config
 
 
 def sweep(variant='cpu'):
-  return scales.sweep(ARMS, variant)
+  return walks.sweep(ARMS, variant, rates=RATES)

@@ -91,6 +91,8 @@ def on_the_way(
 ) -> dict[str, float]:
   """Accuracy, lengths and what is said of pictures, of a rollout's weights.
 
+  Of a task with parts, `accuracy_PART` of each too.
+
   Args:
     is_last: one of the last of its run, which `evaluation.last_samples` and
       `last_greedy` ask more of: `pass@k`, and `greedy_accuracy`.
@@ -112,6 +114,9 @@ def on_the_way(
   more = e.last_samples if is_last else 0
   records = ask(more or e.samples, e.temperature)
   values = evaluation.summary(records) | agreement.on_the_way(context, records)
+  if context.task.parts:
+    parts = evaluation.by_part(records, context.task.parts)
+    values |= {f'accuracy_{name}': parts[name]['accuracy'] for name in parts}
   if more:
     values |= evaluation.pass_at(records, [k for k in e.pass_at if k > 1])
   if is_last and e.last_greedy:
