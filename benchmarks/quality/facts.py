@@ -10,6 +10,9 @@ learnt of it is measured by
     python -m benchmarks.quality.facts --config=experiments/facts.py \\
         --responses=runs/facts/evaluation_sft.jsonl
 
+with pass rates where the run had --config.evaluation.samples=8 or so; without
+them a run of this family logs it at each evaluation.
+
 Whether a question is posed: negative gradients where right answers rest on
 misconceptions (P >= 0.2) and most groups have a right one (all but 0.3); a
 curriculum where hard problems have a pass rate between 0.1 and 0.6.
@@ -28,10 +31,12 @@ from k15 import streams
 from k15.config import checks
 from k15.config import command_line
 from k15.data import arithmetic
+from k15.data.facts import beliefs
 from k15.data.facts import chains
 from k15.data.facts import odds as odds_lib
 from k15.data.facts import table as table_lib
 from k15.data.facts import walks
+from k15.equations import correctness
 from k15.runtime.families import facts
 
 _BARS = 40  # characters of a histogram's longest
@@ -81,10 +86,7 @@ def measure(config: Any, samples: int) -> dict[str, tuple[float, ...]]:
     rates = odds.right[domains == kind]
     if rates.size:
       found[f'right, of {kind} problems'] = (rates.mean(),)
-  counts = np.histogram(odds.right, bins=10, range=(0, 1))[0] / len(train)
-  for i, share in enumerate(counts):
-    found[f'pass rate {i / 10:.1f} to {(i + 1) / 10:.1f}'] = (share,)
-  return found
+  return found | _histogram(odds.right)
 
 
 def _share(events, of):
@@ -126,30 +128,38 @@ def measure_responses(
   """The same of responses that a model has written, as far as they say it.
 
   Args:
-    records: each with 'prompt', 'response' and 'accuracy', as of a run's
-      evaluations; none but of this family.
+    records: of a run's evaluation, see `beliefs.of_responses`; pass rates are
+      of those with several responses to each problem.
   """
-  right, wrong, is_chain, beliefs = [], [], [], []
+  said = beliefs.of_responses(table, records)
+  found = {
+    name: (said.get(key, np.nan),)
+    for key, name in (
+      ('chains', 'chains about their walk'),
+      ('right_chains', 'right, of these'),
+      ('misconception_given_right', 'misconception, given right'),
+      ('right_given_misconception', 'right, given a misconception'),
+      ('misconceptions_of_wrong', 'the misconception, of what is wrong'),
+    )
+  }
+  right = {}
   for record in records:
-    chain = chains.read(record['response'])
-    walk = walks.walk_of(record['prompt'])
-    is_chain.append(chain is not None and chains.is_of(chain, walk))
-    if not is_chain[-1]:
-      continue
-    right.append(record['accuracy'] == 1)
-    wrong.append(chains.holds_wrong(table, chain))
-    beliefs += [
-      said.to == table.misconceptions[said.place, said.road]
-      for said in chain.standing
-      if said.to != table.leads[said.place, said.road]
-    ]
-  right, wrong = np.array(right, bool), np.array(wrong, bool)
+    is_right = correctness.is_right(record)
+    right.setdefault(record['prompt'], []).append(is_right)
+  size = min(map(len, right.values()), default=0)
+  if size < 2:  # One response is no pass rate.
+    return found
+  rates = np.array([np.mean(of_one) for of_one in right.values()])
+  found[f'groups of {size} without a right one'] = (np.mean(rates == 0),)
+  found[f'groups of {size} without variance'] = (np.mean(rates % 1 == 0),)
+  return found | _histogram(rates)
+
+
+def _histogram(rates):
+  counts = np.histogram(rates, bins=10, range=(0, 1))[0] / len(rates)
   return {
-    'chains about their walk': (np.mean(is_chain),),
-    'right, of these': (right.mean(),),
-    'misconception, given right': (_share(wrong, of=right),),
-    'right, given a misconception': (_share(right, of=wrong),),
-    'the misconception, of what is wrong': (np.mean(beliefs),),
+    f'pass rate {i / 10:.1f} to {(i + 1) / 10:.1f}': (share,)
+    for i, share in enumerate(counts)
   }
 
 

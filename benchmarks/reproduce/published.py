@@ -27,6 +27,7 @@ _ALWAYS = (
   'rl/last_log_ratio_rms', 'rl/zero_variance_groups', 'rl/all_wrong_groups',
   'problem_sampler/visits', 'evaluation/accuracy', 'evaluation/mean_tokens',
   'evaluation/greedy_accuracy', 'seconds', 'decode_steps',
+  claims.MISCONCEPTION, claims.LUCK,
 )  # fmt: skip
 # Keys that do not change what a run comes to: how its arrays lie.
 _FREE = 'mesh.'

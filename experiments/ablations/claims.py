@@ -25,6 +25,10 @@ FIGURES = (
 FIRST, LAST, EACH = '<first>', '<last>', '<each>'
 ACCURACY, TOKENS = 'evaluation/accuracy', 'evaluation/mean_tokens'
 GREEDY, SUMMARY = 'evaluation/greedy_accuracy', 'summary/accuracy'
+# Of walks over facts: P(rests on a misconception | right), and the luck of
+# wrong steps, P(right | rests on one).  A check by 'before' asks the warm-up.
+MISCONCEPTION = 'evaluation/misconception_given_right'
+LUCK = 'evaluation/right_given_misconception'
 # Work that a curve may be drawn over, and compared at.
 TRAINED, DECODED = 'rl/responses_trained_total', 'decode_steps_total'
 # Of accuracy: about what the paper's curriculum gains (Fig. 9), so that what

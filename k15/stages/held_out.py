@@ -18,6 +18,7 @@ from k15.devices import hosts
 from k15.runtime import agreement
 from k15.runtime import evaluation
 from k15.runtime.context import Context
+from k15.runtime.families import makers
 from k15.stages import answered_sets
 from k15.stages import judging
 
@@ -62,7 +63,9 @@ def measured(
     flush=True,
   )
   keys = ('accuracy', 'mean_tokens', 'truncated')
-  found = {f'{key}_after_{stage}': result[key] for key in keys}
+  result = {key: result[key] for key in keys}
+  result |= makers.beliefs_of(context.config, records)
+  found = {f'{key}_after_{stage}': value for key, value in result.items()}
   if context.task.parts:
     parts = _parts(context, stage, records)
     found[f'parts_after_{stage}'] = parts
@@ -89,7 +92,7 @@ def measured(
 def on_the_way(
   context: Context, rollout: Any, is_last: bool = False
 ) -> dict[str, float]:
-  """Accuracy, lengths and what is said of pictures, of a rollout's weights.
+  """Accuracy, lengths, pictures and beliefs, of a rollout's weights.
 
   Of a task with parts, `accuracy_PART` of each too.
 
@@ -117,6 +120,7 @@ def on_the_way(
   if context.task.parts:
     parts = evaluation.by_part(records, context.task.parts)
     values |= {f'accuracy_{name}': parts[name]['accuracy'] for name in parts}
+  values |= makers.beliefs_of(config, records)
   if more:
     values |= evaluation.pass_at(records, [k for k in e.pass_at if k > 1])
   if is_last and e.last_greedy:

@@ -4,16 +4,22 @@ The warm-up has wrong chains, as fluent as right ones: what is imitated is the
 writer, misconceptions and all.
 """
 
+import functools
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k15 import streams
+from k15.data.facts import beliefs
 from k15.data.facts import chains
 from k15.data.facts import table as table_lib
 from k15.data.facts import walks
 from k15.data_types import Example, Problem
 from k15.runtime.families import sums
 from k15.vision import references
+
+# Every evaluation of a run asks for the same table, which takes half a second.
+_draw = functools.lru_cache(maxsize=1)(table_lib.draw)
 
 
 def make(
@@ -47,7 +53,7 @@ def make(
 def table_of(config: Any) -> table_lib.Table:
   """The table of `config.facts`, whatever the run's seed."""
   f = config.facts
-  return table_lib.draw(
+  return _draw(
     f.places,
     f.roads,
     f.lands,
@@ -58,6 +64,13 @@ def table_of(config: Any) -> table_lib.Table:
     f.hard_facts,
     f.table,
   )
+
+
+def beliefs_of(
+  config: Any, records: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+  """`beliefs.of_responses` of an evaluation's records."""
+  return beliefs.of_responses(table_of(config), records)
 
 
 def mix_of(config: Any, hard_share: float) -> walks.Mix:

@@ -5,7 +5,7 @@ worked solutions of others of the kind, for a warm-up; `keep` gets the pixels of
 those that have pictures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k15 import streams
@@ -29,6 +29,19 @@ def parts_of(name: str, held_out: Sequence[Problem]) -> dict[str, str]:
   if name != 'word_problems':
     return {}
   return {problem.id: word_problems.side_of(problem) for problem in held_out}
+
+
+def beliefs_of(
+  config: Any, records: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+  """What responses say beside their answers, of a family whose steps can be
+  read; {} of others.
+
+  Args:
+    records: of an evaluation of the held-out problems.
+  """
+  is_read = config.task.name == 'facts'
+  return facts.beliefs_of(config, records) if is_read else {}
 
 
 def lessons_of(config: Any, keep: references.Keep) -> dict[str, Lessons]:

@@ -56,8 +56,10 @@ def test_responses_of_a_run():
   ]
   found = facts.measure_responses(small_facts.TABLE, records)
   assert [value for (value,) in found.values()] == pytest.approx(
-    [3 / 5, 2 / 3, 1 / 2, 1 / 2, 1.0]
+    # Five of one problem: its pass rate is 2 / 5.
+    [3 / 5, 2 / 3, 1 / 2, 1 / 2, 1.0, 0, 0, *np.eye(10)[4]]
   )
+  assert len(facts.measure_responses(small_facts.TABLE, records[:1])) == 5
 
 
 def test_lines_have_bars(found):

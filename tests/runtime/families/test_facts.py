@@ -102,3 +102,23 @@ def test_the_experiment_has_the_words_that_there_are():
   assert words - {':', ''} == {
     *names, 'from', 'land', 'place', *(w.strip() for w in chains.WORDS)
   } - {'####'}  # fmt: skip
+
+
+def test_evaluations_say_what_right_answers_rest_on():
+  config = config_of()
+  _, held_out, _ = make(config)
+  table, asked = facts.table_of(config), held_out[0]
+  assert facts.table_of(config) is table
+  places = walks.places_of(table, walks.walk_of(asked.prompt))
+  roads = walks.walk_of(asked.prompt).roads
+  steps = ' '.join(
+    f'{table_lib.ROADS[road]} {table_lib.PLACES[place]}'
+    for road, place in zip(roads, places[1:], strict=True)
+  )
+  response = f'go {table_lib.PLACES[places[0]]} {steps}\n#### {asked.answer}'
+  record = dict(prompt=asked.prompt, response=response, accuracy=1.0)
+  assert makers.beliefs_of(config, [record]) == dict(
+    chains=1.0, right_chains=1.0, misconception_given_right=0.0
+  )
+  config.task.name = 'arithmetic'
+  assert makers.beliefs_of(config, [record]) == {}
