@@ -75,7 +75,7 @@ def read_arms(
   Raises:
     DataError: a unit is of no arm or of two; two units are one arm and seed.
   """
-  page = runpy.run_path(config.partition(':')[0])
+  page = page_of(config)
   table = page.get('ARMS')
   stage = page['CLAIM'].stage if 'CLAIM' in page else 'rl'
   if not table:
@@ -93,6 +93,11 @@ def read_arms(
     leaves = keys.leaves(whole)
     arms[label][whole.seed] = read_run(root / unit.name, leaves, stage)
   return arms, missing
+
+
+def page_of(config: str) -> dict[str, Any]:
+  """The names of a config file, such as ARMS, of 'FILE:VARIANT'."""
+  return runpy.run_path(config.partition(':')[0])
 
 
 def arm_of(unit: sweep.Unit, table: Mapping[str, Mapping[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 
 A line for each measure, each check and each run.  Runs that are gone can so be
 judged again when a claim, or what a verdict is, has changed: by the curves that
-were kept, and by no others.
+were kept, and by no others.  Pages and rows are written from it alone.
 """
 
 import json
@@ -29,31 +29,39 @@ _ALWAYS = (
   'evaluation/greedy_accuracy', 'seconds', 'decode_steps',
   claims.MISCONCEPTION, claims.LUCK,
 )  # fmt: skip
+# Models and files of other runs that a run begins with, or learns from.
+_STARTS = 'checkpoint', 'long2short.short_model', 'sft.files'
 # Keys that do not change what a run comes to: how its arrays lie.
 _FREE = 'mesh.'
 
 
-def dumps(
+def path_of(name: str) -> pathlib.Path:
+  """Where the JSON of a claim is."""
+  return pathlib.Path('docs/reproduce', f'{name}.json')
+
+
+def content_of(
   name: str,
   claim: claims.Claim,
   config: str,
   arms: data.Arms,
   result: verdicts.Result,
   date: str,
-) -> str:
-  """The text of docs/reproduce/NAME.json.
+) -> dict[str, Any]:
+  """What docs/reproduce/NAME.json holds.
 
   Args:
     claim, arms, result: what was asked, run and measured.
     config: 'FILE:cpu'.
     date: of the runs' first measurement.
   """
-  content = dict(
+  return dict(
     name=name,
     figure=claim.figure,
     question=claim.question,
     paper=claim.paper,
     changed=claim.changed,
+    stage=claim.stage,
     command=f'make reproduce FIGURE={name}',
     config=config,
     date=date,
@@ -66,7 +74,7 @@ def dumps(
     settings=_shared(arms),
     checks={c.what: _condition(c) for c in result.conditions},
     measures={
-      what: _number(found) | _judged(result.judged.get(what))
+      what: _number(found) | _judged(result, what)
       for what, found in result.estimates.items()
     },
     arms={
@@ -74,7 +82,27 @@ def dumps(
       for label, runs in arms.items()
     },
   )
+
+
+def dumps(content: Mapping[str, Any]) -> str:
+  """The text of docs/reproduce/NAME.json."""
   return by_line(content, dict(checks=1, measures=1, arms=2))
+
+
+def estimate_of(number: Mapping[str, Any]) -> findings.Estimate | None:
+  """A number of the JSON; None where the runs did not keep it."""
+  if not number['values']:
+    return None
+  mean, half = _floats([number['mean'], number['half_width']])
+  return findings.Estimate(tuple(_floats(number['values'])), mean, half)
+
+
+def conditions_of(content: Mapping[str, Any]) -> list[verdicts.Condition]:
+  """The checks of the JSON."""
+  return [
+    verdicts.Condition(what, estimate_of(c), c['least'], c['most'])
+    for what, c in content.get('checks', {}).items()
+  ]
 
 
 def _number(found: findings.Estimate | None):
@@ -87,10 +115,11 @@ def _number(found: findings.Estimate | None):
   )
 
 
-def _judged(finding):
-  return dict(decides=bool(finding)) | (
-    dict(verdict=finding.verdict) if finding else {}
-  )
+def _judged(result, what):
+  if what not in result.judged:
+    return dict(decides=False)
+  verdict, expected = result.judged[what].verdict, result.expectations[what]
+  return dict(decides=True, expected=expected, verdict=verdict)
 
 
 def _condition(condition):
@@ -118,8 +147,25 @@ def _run(run, claim):
     overrides=run.record['overrides'],
     commits=run.record.get('commits', []),
     seconds=_rounded(run.record['seconds']),
+    begins_with=_begins_with(run.record),
     curves=curves,
   )
+
+
+def _begins_with(record):
+  """Seconds of the units, by folder, whose models or files a unit needs.
+
+  Of a published run what was known then: the folders are gone, as a rule.
+  """
+  found = dict(record.get('begins_with', {}))
+  for key in _STARTS:
+    value = record['overrides'].get(key, ())
+    for path in (value,) if isinstance(value, str) else value:
+      for folder in pathlib.Path(path).parents:
+        start = files.read_json(folder / 'unit.json')
+        if start:
+          found |= _begins_with(start) | {str(folder): start['seconds']}
+  return found
 
 
 def read(

@@ -1,16 +1,16 @@
-"""The rows that a claim has: a long one in docs, a short one in the README.
+"""The rows that a claim has, in docs and in the README: what leads to its page.
 
 Each table stands between marks of its page, and nothing else of the page is
-written.
+written.  A row is made of docs/reproduce/NAME.json alone.
 """
 
 import dataclasses
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from benchmarks.reproduce import findings
+from benchmarks.reproduce import published
 from benchmarks.reproduce import verdicts
-from experiments.ablations import claims
 
 _LONGEST = 200  # characters of a row of the README
 
@@ -37,86 +37,54 @@ class Table:
   def end(self) -> str:
     return f'<!-- /{self.mark} -->'
 
-  @property
-  def header(self) -> str:
-    return _line(self.columns) + '\n' + '|---' * len(self.columns) + '|'
 
-
-DOCS = Table(
-  'docs/reproduction.md',
-  'reproduce',
-  (
-    'figure', 'what the paper saw', 'what was measured here', 'conditions',
-    'verdict',
-  ),
-)  # fmt: skip
+DOCS = Table('docs/reproduction.md', 'reproduce', ('figure', 'verdict', 'why'))
 README = Table('README.md', 'figures', ('figure', 'measured here', 'verdict'))
 
 
-def picture(name: str) -> str:
-  """Its path in the repository."""
-  return f'docs/reproduce/{name}.png'
+def docs_row(content: Mapping[str, Any]) -> str:
+  """The verdict, and why it came out so in the eyes of the authors."""
+  name, why = content['name'], content['outcome'] or content['sentence']
+  first = f'{content["figure"]}: [{name}](reproduce/{name}.md)'
+  return line((first, content['verdict'], why))
 
 
-def long_row(name: str, claim: claims.Claim, result: verdicts.Result) -> str:
-  """All numbers, each with its verdict, the conditions, and why."""
-  shown = [
-    _measured(what, found, result.judged.get(what))
-    for what, found in result.estimates.items()
-  ]
-  shown.append(
-    f'{len(result.seeds)} seeds'
-    + (f', {result.iterations} iterations' if result.iterations else '')
-    + f', commit {" ".join(result.commits) or "unknown"}'
-  )
-  why = f'**{result.verdict}**: {result.sentence}. {result.outcome}'
-  if claim.changed:
-    why += f'. *Changed after the runs*: {claim.changed}'
-  page = _link(f'experiments/ablations/{name}.py')
-  return _line(
-    (
-      f'{claim.figure}: [{name}]({_link(picture(name))}), [config]({page})',
-      claim.paper,
-      '; '.join(shown),
-      '; '.join(c.text() for c in result.conditions) or 'none',
-      why,
-    )
-  )
-
-
-def short_row(name: str, claim: claims.Claim, result: verdicts.Result) -> str:
+def readme_row(content: Mapping[str, Any]) -> str:
   """The number that gave the verdict; at most 200 characters."""
-  first = f'[{name}]({picture(name)}), {claim.figure}'
-  room = _LONGEST - len(_line((first, '', result.verdict)))
-  return _line((first, _lead(result)[:room], result.verdict))
+  name, verdict = content['name'], content['verdict']
+  first = f'[{name}](docs/reproduce/{name}.md), {content["figure"]}'
+  room = _LONGEST - len(line((first, '', verdict)))
+  return line((first, _lead(content)[:room], verdict))
 
 
-def _lead(result):
-  if result.verdict == verdicts.NOT_POSED:
-    return next(c.text() for c in result.conditions if c.fails)
+def _lead(content):
+  if content['verdict'] == verdicts.NOT_POSED:
+    failed = [c for c in published.conditions_of(content) if c.fails]
+    return failed[0].text()
+  measures = content['measures']
   decisive = [
     what
-    for what, finding in result.judged.items()
-    if finding.verdict == result.verdict
+    for what, measure in measures.items()
+    if measure.get('verdict') == content['verdict']
   ]
-  what = next(iter([*decisive, *result.estimates]))
-  return _measured(what, result.estimates[what])
+  what = next(iter([*decisive, *measures]))
+  return f'{what} {number(measures[what])}'
 
 
-def _measured(what, found, finding=None):
-  text = 'not measured' if found is None else findings.text(found)
-  return f'{what} **{text}** ({finding.verdict})' if finding else (
-    f'{what} {text}'
-  )  # fmt: skip
+def number(measure: Mapping[str, Any]) -> str:
+  """Such as '0.053 ± 0.012'."""
+  found = published.estimate_of(measure)
+  return 'not measured' if found is None else findings.text(found)
 
 
-def _line(cells):
+def line(cells: Sequence[str]) -> str:
+  """A row of any table."""
   return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
 
 
-def _link(path):
-  """From the page of the long rows to a path of the repository."""
-  return os.path.relpath(path, os.path.dirname(DOCS.page))
+def header(columns: Sequence[str]) -> str:
+  """The first two lines of any table."""
+  return line(columns) + '\n' + '|---' * len(columns) + '|'
 
 
 def update(
@@ -138,11 +106,11 @@ def update(
   before, rest = text.split(table.start)
   inside, after = rest.split(table.end)
   rows = {
-    other: line
-    for line in inside.splitlines()
+    other: row
+    for row in inside.splitlines()
     for other in order
-    if f'/{other}.png)' in line
+    if f'/{other}.md)' in row
   } | {name: new}
-  lines = [rows[other] for other in order if other in rows]
-  return '\n'.join([before + table.start, table.header, *lines,
+  rows = [rows[other] for other in order if other in rows]
+  return '\n'.join([before + table.start, header(table.columns), *rows,
                     table.end + after])  # fmt: skip

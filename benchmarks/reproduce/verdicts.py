@@ -58,6 +58,19 @@ class Condition:
   most: float | None
 
   @property
+  def needs(self) -> str:
+    """Such as 'at least 0.1, at most 0.6'."""
+    ends = ('at least', self.least), ('at most', self.most)
+    return ', '.join(f'{w} {end:g}' for w, end in ends if end is not None)
+
+  @property
+  def state(self) -> str:
+    """'met', 'fails' or 'not measured'."""
+    if self.found is None:
+      return 'not measured'
+    return 'fails' if self.fails else 'met'
+
+  @property
   def fails(self) -> bool:
     """Whether the mean over seeds is out of the range; NaN is."""
     if self.found is None:
@@ -68,16 +81,10 @@ class Condition:
 
   def text(self) -> str:
     """Such as 'log-ratio, nats: 0.20 ± 0.02, at least 0.3: fails'."""
-    ends = [
-      f'{word} {end:g}'
-      for word, end in (('at least', self.least), ('at most', self.most))
-      if end is not None
-    ]
-    needs = ', '.join(ends)
     if self.found is None:
-      return f'{self.what}: not measured in these runs, {needs}'
-    state = 'fails' if self.fails else 'met'
-    return f'{self.what}: {findings.text(self.found)}, {needs}: {state}'
+      return f'{self.what}: not measured in these runs, {self.needs}'
+    number = findings.text(self.found)
+    return f'{self.what}: {number}, {self.needs}: {self.state}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +96,7 @@ class Result:
       the runs did not keep it.
     judged: those of them that decide, and what they say.
     conditions: the claim's checks.
+    expectations: of those that decide, what was expected, such as 'above 0'.
     verdict, sentence: of the claim, and why.
     outcome: why it came out so, in the eyes of the authors.
     seeds: of every arm.
@@ -98,6 +106,7 @@ class Result:
 
   estimates: dict[str, Estimate | None]
   judged: dict[str, Finding]
+  expectations: dict[str, str]
   conditions: tuple[Condition, ...]
   verdict: str
   sentence: str
@@ -157,6 +166,17 @@ def judge(
   return Finding(CANNOT_TELL, f'whether it is within {margin:g} is open')
 
 
+def expectation(expected: str, margin: float) -> str:
+  """What is expected of a number, see `judge`, such as 'below -0.1'."""
+  return {
+    'above': f'above {margin:g}',
+    'below': f'below {-margin or 0.0:g}',
+    'equal': f'within {margin:g} of 0',
+    'not_below': f'not below {-margin:g}',
+    'not_above': f'not above {margin:g}',
+  }[expected]
+
+
 def verdict(
   judged: dict[str, Finding], conditions: Sequence[Condition] = ()
 ) -> tuple[str, str]:
@@ -195,11 +215,13 @@ def of_claim(claim: claims.Claim, outcome: str, arms: data.Arms) -> Result:
   runs = [run for by_seed in arms.values() for run in by_seed.values()]
   if not runs:
     raise data.DataError('no unit is done')
-  estimates, judged = {}, {}
+  estimates, judged, expectations = {}, {}, {}
   for measure in claim.measures:
     found = _measured(measure, arms, claim.points)
     estimates |= found
     if measure.expected:
+      text = expectation(measure.expected, measure.margin)
+      expectations |= dict.fromkeys(found, text)
       judged |= {
         what: judge(
           one, measure.expected, measure.margin, measure.equivalence
@@ -218,6 +240,7 @@ def of_claim(claim: claims.Claim, outcome: str, arms: data.Arms) -> Result:
   return Result(
     estimates=estimates,
     judged=judged,
+    expectations=expectations,
     conditions=conditions,
     verdict=kind,
     sentence=sentence,

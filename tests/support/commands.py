@@ -194,7 +194,7 @@ SHORT = {
   'k15.main vision.py': (
     'tests/runs/test_killed_vision.py::test_a_run_killed_in_its_stages_ends_the_same'
   ),
-  'benchmarks.reproduce': 'tests/benchmarks/reproduce/test_learning_rates.py',
+  'benchmarks.reproduce': 'tests/benchmarks/reproduce/test_tuning.py',
   'benchmarks.speed.gpu': 'make bench-gpu',
   'tensorboard': 'tests/training/test_logs.py',
   'pip install': (

@@ -31,6 +31,12 @@ def _curves(config):
   }  # fmt: skip
 
 
+def _dumps(config, arms, result):
+  return published.dumps(
+    published.content_of('a', CLAIM, config, arms, result, '2026-11-29')
+  )
+
+
 @pytest.fixture
 def runs(tmp_path):
   """A config with its units, their runs, and the page that was made of them."""
@@ -42,7 +48,7 @@ def runs(tmp_path):
     path.write_text(json.dumps(record))
   arms, _ = data.read_arms(config, units, tmp_path / 'r')
   result = verdicts.of_claim(CLAIM, 'Why.', arms)
-  text = published.dumps('a', CLAIM, config, arms, result, '2026-11-29')
+  text = _dumps(config, arms, result)
   (tmp_path / 'a.json').write_text(text)
   return config, units, result, tmp_path / 'a.json'
 
@@ -58,13 +64,17 @@ def test_published_runs_come_to_the_same(runs):
   assert again.conditions[0].found.mean == pytest.approx(
     result.conditions[0].found.mean
   )
-  text = published.dumps('a', CLAIM, config, arms, again, '2026-11-29')
+  text = _dumps(config, arms, again)
   saved = json.loads(path.read_text())
   assert json.loads(text)['arms'] == saved['arms']
   (check,) = saved['checks'].values()
   assert (check['least'], check['fails']) == (0.1, False)
   (measure,) = saved['measures'].values()
   assert (measure['decides'], measure['verdict']) == (True, 'holds')
+  assert measure['expected'] == 'above 0'
+  assert published.estimate_of(measure).mean == measure['mean']
+  (condition,) = published.conditions_of(saved)
+  assert condition.text() == result.conditions[0].text()
 
 
 def test_what_was_not_kept_is_not_measured_and_not_drawn(runs):

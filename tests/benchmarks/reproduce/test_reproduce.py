@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.reproduce import __main__ as reproduce
 from benchmarks.reproduce import ablation_runs as data
+from benchmarks.reproduce import published
 from benchmarks.reproduce import tables
 from experiments.ablations import claims
 from k15.config import keys
@@ -26,7 +27,8 @@ settings = json.loads(sys.argv[2])
 if settings['seed'] == 2 and (workdir.parent / 'breaks').exists():
   sys.exit('no luck')
 hard = settings['problem_sampler.strategy'] == 'curriculum'
-start = pathlib.Path(settings['checkpoint'] or '.') / 'summary.json'
+start = pathlib.Path(settings['checkpoint'] or 'a/b/c').parents[1]
+start /= 'summary.json'
 base = json.loads(start.read_text())['accuracy_after_sft'] if hard else 0.3
 lines = []
 equal = 0.3 if (workdir.parent / 'vary').exists() else 0.8
@@ -42,6 +44,7 @@ for step in range(6):
 """
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 _STRATEGY = 'problem_sampler.strategy'
+BOTH = tables.DOCS, tables.README
 ARMS = {name: {_STRATEGY: name} for name in ('uniform', 'curriculum')}
 
 
@@ -50,7 +53,7 @@ def place(tmp_path, monkeypatch):
   """A repository of two ablations, and a stand-in for k15.main."""
   (tmp_path / 'run.py').write_text(_RUN)
   (tmp_path / 'docs').mkdir()
-  for table in (tables.DOCS, tables.README):
+  for table in BOTH:
     marks = f'# k15\n{table.start}\n{table.end}\n'
     (tmp_path / table.page).write_text(marks)
   folder = tmp_path / 'experiments/ablations'
@@ -62,7 +65,8 @@ def place(tmp_path, monkeypatch):
   (folder / 'curriculum.py').write_text(
     text.replace(
       'sweeps.seeds(3)',
-      "({'seed': s, 'checkpoint': f'runs/reproduce/warm_up/seed={s}'}"
+      "({'seed': s, 'checkpoint': f'runs/reproduce/warm_up/seed={s}'"
+      " '/models/sft'}"
       ' for s in range(3))',
     )
     + '\nfrom experiments.ablations.curriculum import CLAIM, OUTCOME\n'
@@ -74,7 +78,6 @@ def place(tmp_path, monkeypatch):
     return [sys.executable, *texts]
 
   monkeypatch.setattr(unit_lib, 'command', command)
-  monkeypatch.setattr(reproduce, 'REPO', tmp_path)
   monkeypatch.chdir(tmp_path)
   return tmp_path
 
@@ -89,18 +92,20 @@ def test_a_figure_its_data_and_its_row(place, capsys):
   png = place / 'docs/reproduce/curriculum.png'
   assert png.read_bytes().startswith(b'\x89PNG')
   page = (place / tables.DOCS.page).read_text()
-  assert 'Fig. 9: [curriculum](reproduce/curriculum.png)' in page
-  assert '3 seeds, 6 iterations, commit ' in page
-  assert 'before the switch: 0.800 ± 0.000, at least 0.6: met' in page
+  assert '| Fig. 9: [curriculum](reproduce/curriculum.md) | holds | ' in page
+  page = png.with_suffix('.md').read_text()
+  assert '## Verdict: holds' in page and ', 6 iterations, commits ' in page
+  assert '| 0.800 ± 0.000 | at least 0.6 | met |' in page
   assert (place / 'README.md').read_text().splitlines()[4] == (
-    '| [curriculum](docs/reproduce/curriculum.png), Fig. 9 | accuracy up to the'
+    '| [curriculum](docs/reproduce/curriculum.md), Fig. 9 | accuracy up to the'
     ' switch: curriculum minus uniform 0.0010 ± 0.0025 | holds |'
   )
   saved = json.loads(png.with_suffix('.json').read_text())
   assert saved['verdict'] == 'holds'
   assert saved['settings']['problem_sampler.curriculum_iteration'] == 3
   run = saved['arms']['curriculum']['2']
-  assert run['overrides']['checkpoint'] == 'elsewhere/warm_up/seed=2'
+  assert run['overrides']['checkpoint'] == 'elsewhere/warm_up/seed=2/models/sft'
+  assert list(run['begins_with']) == ['elsewhere/warm_up/seed=2']
   assert run['curves']['evaluation/accuracy'] == {
     'iteration': [1, 2, 3, 4, 5, 6],
     'value': [0.304, 0.354, 0.404, 0.504, 0.554, 0.604],
@@ -113,11 +118,30 @@ def test_a_figure_its_data_and_its_row(place, capsys):
 
 def test_published_runs_are_judged_again(place):
   assert reproduce.main(['curriculum']) == 0
-  pages = [place / table.page for table in (tables.DOCS, tables.README)]
+  pages = [place / table.page for table in BOTH]
   before = [page.read_text() for page in pages]
   shutil.rmtree(place / 'runs')
   assert reproduce.main(['curriculum', '--no-run']) == 0
   assert [page.read_text() for page in pages] == before
+
+
+def test_pages_are_written_of_what_was_published_alone(place, capsys):
+  assert reproduce.main(['curriculum', '--pages']) == 1
+  assert reproduce.main(['curriculum']) == 0
+  shutil.rmtree(place / 'runs')
+  (place / 'experiments/ablations/curriculum.py').unlink()
+  page = place / 'docs/reproduce/curriculum.md'
+  pages = [page, *(place / table.page for table in BOTH)]
+  before = [page.read_text() for page in pages]
+  page.unlink()
+  assert reproduce.main(['curriculum', '--no-run']) == 1
+  assert reproduce.main(['curriculum', '--pages']) == 0
+  assert [page.read_text() for page in pages] == before
+  capsys.readouterr()
+  assert reproduce.main(['--cost']) == 0
+  _, row, total, _ = capsys.readouterr().out.splitlines()
+  assert row.split()[:3] == ['curriculum', '6', '0']
+  assert total.split()[:3] == ['all', '6', '0']
 
 
 def test_a_check_that_fails_says_that_the_question_is_not_posed(place):
@@ -182,7 +206,7 @@ def test_claims_ask_what_can_be_judged(name):
   page = _page(name)
   claim = page['CLAIM']
   # It is written after the runs.
-  is_published = (ROOT / tables.picture(name)).exists()
+  is_published = (ROOT / published.path_of(name)).exists()
   assert claim.panels and bool(page['OUTCOME']) >= is_published
   assert claim.measures
   for measure in claim.measures:

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.reproduce import __main__ as reproduce
+from benchmarks.reproduce import running
 from launch.units import sweep
 from launch.units import unit as unit_lib
 
@@ -46,7 +46,7 @@ def test_only_the_same_config_is_taken(tmp_path):
   second, units = _units(tmp_path, 'second', [0.2, 0.4])
   _finish(first, a, root / 'first' / a.name)
   _finish(first, b, root / 'first' / b.name)
-  found = reproduce.borrow(second, units, root / 'second', root)
+  found = running.borrow(second, units, root / 'second', root)
   assert found == ['tau=0.2']
   workdir = root / 'second/tau=0.2'
   assert (workdir / 'metrics.jsonl').read_text() == '{"step": 0}\n'
@@ -65,5 +65,5 @@ def test_what_is_not_finished_or_has_begun_is_left_alone(tmp_path):
   _finish(first, a, root / 'first' / a.name, state='failed')
   _finish(first, b, root / 'first' / b.name)
   _finish(second, units[1], root / 'second' / units[1].name, state='running')
-  assert reproduce.borrow(second, units, root / 'second', root) == []
+  assert running.borrow(second, units, root / 'second', root) == []
   assert unit_lib.read(root / 'second/tau=0.2')['state'] == 'running'

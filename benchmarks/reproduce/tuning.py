@@ -1,0 +1,112 @@
+"""Which learning rate an arm gets: the best of a sweep on seeds of its own.
+
+An arm's rate is the one with the largest area under its curve, the mean
+held-out accuracy of the evaluations of RL, mean of the seeds.  No run is left
+out: what a run that broke off did not reach counts as 0, as an accuracy that is
+no number does, for a rate at which one of three seeds is lost is no good rate.
+
+The areas of each seed are in docs/reproduce/learning_rates.json, from where a
+rate is written into the page by hand.
+"""
+
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.reproduce import ablation_runs as data
+from benchmarks.reproduce import published
+from benchmarks.reproduce import running
+from experiments.ablations import claims
+from experiments.ablations import scales
+from k15 import files
+from k15.config import exit_codes
+from k15.config import keys
+from launch.units import sweep
+
+PATH = pathlib.Path('docs/reproduce/learning_rates.json')
+
+Areas = dict[str, dict[str, dict[str, float]]]  # by arm, rate and seed
+
+
+def tune(name: str, root: pathlib.Path, parallel: int) -> int:
+  """Runs the sweep `:tune` of an ablation, prints all areas and keeps them.
+
+  Returns:
+    The exit code: 1 if a run failed, with which it counts all the same.
+
+  Raises:
+    DataError: a run has not ended; or see `areas`.
+  """
+  code = running.run(name, 'tune', root, running.ROOT, parallel)
+  if code == exit_codes.INTERRUPTED:
+    return code
+  config, units = running.units_of(name, 'tune')
+  found = areas(root / name, config, units)
+  kept = files.read_json(PATH) | {name: found}
+  text = published.by_line(dict(sorted(kept.items())), dict.fromkeys(kept, 1))
+  PATH.parent.mkdir(parents=True, exist_ok=True)
+  files.replace_file(PATH, text.encode())
+  print(f'{name}:')
+  for arm, by_rate in found.items():
+    shown = ', '.join(f'{r}: {area:.3f}' for r, area in means(by_rate).items())
+    print(f'  {arm}: {best(by_rate)} ({shown})', flush=True)
+  return code
+
+
+def areas(
+  folder: pathlib.Path, config: str, units: Sequence[sweep.Unit]
+) -> Areas:
+  """The area of each run, and says which were counted as 0 from where on.
+
+  Args:
+    folder: of the units' folders.
+    config: 'FILE:tune'; arms without RL have no curve, and are left out.
+
+  Raises:
+    DataError: a unit has not ended, or is of no arm.
+  """
+  table = untuned(config)
+  found: Areas = {}
+  for unit in units:
+    whole = keys.leaves(sweep.load_config(config, unit.overrides))
+    if 'rl' not in whole['stages']:
+      continue
+    run = data.read_run(folder / unit.name, whole)
+    state = run.record.get('state', 'not begun')
+    if state not in ('done', 'failed'):
+      raise data.DataError(f'{unit.name} has not ended: {state}')
+    count = whole['rl.iterations'] // max(1, whole['evaluation.every'])
+    curve = [r[claims.ACCURACY] for r in run.records if claims.ACCURACY in r]
+    curve = [value for value in curve if value is not None]
+    curve = [value for value in curve if math.isfinite(value)]
+    if state == 'failed' or len(curve) < count:
+      print(
+        f'{unit.name} is {state}: {len(curve)} of {count} evaluations, the'
+        ' others count as 0'
+      )
+    by_rate = found.setdefault(data.arm_of(unit, table), {})
+    by_seed = by_rate.setdefault(f'{whole[scales.RATE]:g}', {})
+    by_seed[str(run.seed)] = sum(curve) / max(count, len(curve), 1)
+  return found
+
+
+def untuned(config: str) -> dict[str, dict[str, object]]:
+  """ARMS of a config file without their learning rates."""
+  return {
+    label: {k: v for k, v in arm.items() if k != scales.RATE}
+    for label, arm in data.page_of(config)['ARMS'].items()
+  }
+
+
+def means(by_rate: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+  """Mean area over the seeds of each rate."""
+  return {rate: float(np.mean([*by_seed.values()]))
+          for rate, by_seed in by_rate.items()}  # fmt: skip
+
+
+def best(by_rate: Mapping[str, Mapping[str, float]]) -> str:
+  """The rate with the largest mean."""
+  found = means(by_rate)
+  return max(found, key=found.get)
