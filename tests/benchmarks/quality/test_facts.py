@@ -65,3 +65,15 @@ def test_responses_of_a_run():
 def test_lines_have_bars(found):
   bars = [line.count('#') for line in facts.to_lines(found)]
   assert 34 <= sum(bars) <= 46  # 40 in all, each rounded
+
+
+def test_pass_rates_of_ten_samples_stand_in_their_bars():
+  records = [
+    dict(prompt=f'from {place}: red, land?', response='', accuracy=i < right)
+    for place, right in (('mill', 3), ('inn', 10))
+    for i in range(10)
+  ]
+  found = facts.measure_responses(small_facts.TABLE, records)
+  bars = {n: v for n, (v,) in found.items() if n.startswith('pass rate') and v}
+  assert bars == {'pass rate 0.3 to 0.4': 0.5, 'pass rate 0.9 to 1.0': 0.5}
+  assert found['groups of 10 without variance'] == (0.5,)

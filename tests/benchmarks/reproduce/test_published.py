@@ -1,5 +1,6 @@
 """Runs of which docs/reproduce/NAME.json is left, judged again."""
 
+import dataclasses
 import json
 
 import fake_ablation as fake
@@ -31,26 +32,29 @@ def _curves(config):
   }  # fmt: skip
 
 
-def _dumps(config, arms, result):
+def _dumps(config, arms, result, claim=CLAIM):
   return published.dumps(
-    published.content_of('a', CLAIM, config, arms, result, '2026-11-29')
+    published.content_of('a', claim, config, arms, result, '2026-11-29')
   )
+
+
+def _write(folder, claim, stages=('rl',), **summary):
+  """A config with its units, what its runs say, and the JSON made of them."""
+  config = fake.write_file(folder / 'a.py', ARMS, seeds=3, stages=stages)
+  units = fake.write_runs(config, folder / 'r', _curves, **summary)
+  for unit in units:
+    path = folder / 'r' / unit.name / 'unit.json'
+    record = json.loads(path.read_text()) | dict(overrides=unit.overrides)
+    path.write_text(json.dumps(record))
+  arms, _ = data.read_arms(config, units, folder / 'r')
+  result = verdicts.of_claim(claim, 'Why.', arms)
+  (folder / 'a.json').write_text(_dumps(config, arms, result, claim))
+  return config, units, result, folder / 'a.json'
 
 
 @pytest.fixture
 def runs(tmp_path):
-  """A config with its units, their runs, and the page that was made of them."""
-  config = fake.write_file(tmp_path / 'a.py', ARMS, seeds=3)
-  units = fake.write_runs(config, tmp_path / 'r', _curves)
-  for unit in units:
-    path = tmp_path / 'r' / unit.name / 'unit.json'
-    record = json.loads(path.read_text()) | dict(overrides=unit.overrides)
-    path.write_text(json.dumps(record))
-  arms, _ = data.read_arms(config, units, tmp_path / 'r')
-  result = verdicts.of_claim(CLAIM, 'Why.', arms)
-  text = _dumps(config, arms, result)
-  (tmp_path / 'a.json').write_text(text)
-  return config, units, result, tmp_path / 'a.json'
+  return _write(tmp_path, CLAIM)
 
 
 def test_published_runs_come_to_the_same(runs):
@@ -97,6 +101,21 @@ def test_what_was_not_kept_is_not_measured_and_not_drawn(runs):
     '\nentropy: not measured in these runs, at least 1'
   )
   assert figures.to_png(figure, dpi=20).startswith(b'\x89PNG')
+
+
+def test_what_right_answers_rest_on_before_rl_is_kept(tmp_path):
+  check = claims.Check(
+    'misconceptions', claims.MISCONCEPTION, 'ours', 'before', least=0.2
+  )
+  claim = dataclasses.replace(CLAIM, checks=(check,))
+  config, units, result, path = _write(
+    tmp_path, claim, ('sft', 'rl'), misconception_given_right_after_sft=0.1
+  )
+  assert result.verdict == verdicts.NOT_POSED
+  arms = published.read(path, config, units)
+  again = verdicts.of_claim(claim, 'Why.', arms)
+  assert again.conditions[0].text() == result.conditions[0].text()
+  assert again.conditions[0].found.values == (0.1, 0.1, 0.1)
 
 
 def test_runs_of_another_claim_are_refused(runs, tmp_path):
