@@ -174,7 +174,8 @@ def _before(config, summary):
   path, stage = origin(config)
   other = keys.leaves(files.read_json(path / 'config.json'))
   # A key that did not exist then had the value that is its default now.
-  asked = [key for key in other if key.startswith('task.') and key in config]
+  groups = 'task.', 'facts.'
+  asked = [key for key in other if key.startswith(groups) and key in config]
   asked += ['rollout.max_length', 'evaluation.temperature', 'seed']
   if not other or any(
     other.get(key) != _plain(config[key])

@@ -16,12 +16,7 @@ from benchmarks.reproduce import tables
 from experiments.ablations import scales
 
 # Of what all arms have in common: enough to tell which task and how long.
-_SHOWN = (
-  'task.name',
-  'stages',
-  'policy.num_layers',
-  'policy.d_model',
-)
+_SHOWN = 'task.name', 'stages', 'policy.num_layers', 'policy.d_model'
 _SHOWN_OF_RL = (
   'rl.iterations', 'rl.problems_per_iteration', 'rl.group_size', 'rl.epochs',
   'loss.tau', 'rollout.max_length',
