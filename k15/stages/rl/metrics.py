@@ -70,6 +70,8 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   `rl/all_wrong_groups` are those of them without a right response, and
   `rl/zero_variance_tokens` is the share of the responses' tokens that are in
   them, which the updates see unless `loss.keep_zero_variance_groups` is off.
+  `rl/redundant_tokens` is the share of right responses' tokens that would not
+  be there if all in a group were as short as its shortest right one.
   """
   trained = [t for g in groups for t in g.trajectories]
   is_right = np.array([correctness.is_right(t) for t in trained])
@@ -102,7 +104,20 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
     if mask.any():
       values[f'rl/length_{name}'] = lengths[mask].mean()
       values[f'rl/length_p95_{name}'] = np.percentile(lengths[mask], 95)
-  return values | _of_parts(trained)
+  return values | _redundant(groups) | _of_parts(trained)
+
+
+def _redundant(groups):
+  """What right responses have beyond the shortest one of their group."""
+  right = [
+    [t.length for t in g.trajectories if correctness.is_right(t)]
+    for g in groups
+  ]
+  right = [lengths for lengths in right if lengths]
+  if not right:
+    return {}
+  needed = sum(min(lengths) * len(lengths) for lengths in right)
+  return {'rl/redundant_tokens': 1 - needed / sum(map(sum, right))}
 
 
 def _of_parts(trajectories):

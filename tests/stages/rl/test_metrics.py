@@ -114,6 +114,8 @@ def test_groups_by_level_domain_and_verdict():
   assert values['rl/length_wrong'] == 10  # (20 + 4 + 6) / 3
   assert values['rl/length_p95_correct'] == 48  # 30 + 0.9 * (50 - 30)
   assert values['rl/length_p95_wrong'] == pytest.approx(18.6)
+  # 10 of 10, and 30 of each of 30 and 50, are needed.
+  assert values['rl/redundant_tokens'] == pytest.approx(20 / 90)
 
 
 def test_arrivals_count_alone_and_are_compared_with_those_before():
