@@ -16,10 +16,10 @@ import dataclasses
 
 # All pages with a CLAIM, in the order of the table that they fill.
 FIGURES = (
-  'context_length', 'long2short', 'model_size', 'curriculum',
-  'negative_gradients', 'length_penalty', 'prioritized', 'partial_rollouts',
-  'loss_segments', 'tau', 'baseline', 'optimizer_reset', 'grpo', 'distill',
-  'mixture', 'long_context', 'vision',
+  'context_length', 'context_length_walks', 'long2short', 'model_size',
+  'curriculum', 'negative_gradients', 'length_penalty', 'prioritized',
+  'partial_rollouts', 'loss_segments', 'tau', 'baseline', 'optimizer_reset',
+  'grpo', 'distill', 'mixture', 'long_context', 'vision',
 )  # fmt: skip
 # Of ARMS, in the file's order: instead of a label.
 FIRST, LAST, EACH = '<first>', '<last>', '<each>'
@@ -183,13 +183,21 @@ def final(
   metric: str = ACCURACY,
 ) -> Measure:  # fmt: skip
   """Difference of a metric at the end of RL."""
-  name = 'accuracy' if metric == ACCURACY else 'tokens'
+  name = 'tokens' if metric.endswith('tokens') else 'accuracy'
   what = f'final {name}: {arm} minus {against}'
   return Measure(what, metric, arm, against, expected=expected, margin=margin)
 
 
 def flat_start(arm: str) -> Check:
   """That the run which an arm begins with had stopped rising."""
-  what = 'accuracy, rise in the last third of the run before'
-  return Check(what, f'start/{ACCURACY}', arm, 'late_rise',
-               least=-0.02, most=0.02)  # fmt: skip
+  return _flat('the run before', f'start/{ACCURACY}', arm)
+
+
+def flat_end(arm: str) -> Check:
+  """That the run of an arm has stopped rising."""
+  return _flat(arm, ACCURACY, arm)
+
+
+def _flat(of, metric, arm):
+  what = f'accuracy, rise in the last third of {of}'
+  return Check(what, metric, arm, 'late_rise', least=-0.02, most=0.02)

@@ -10,7 +10,7 @@ from experiments.ablations import claims
 from experiments.ablations import scales
 
 
-def _limits(*lengths):
+def limits(*lengths):
   return {
     f'{n} tokens': {
       'rollout.max_length': n,
@@ -20,8 +20,8 @@ def _limits(*lengths):
   }
 
 
-ARMS = _limits(32, 64, 160)
-PAPER = _limits(8192, 32768, 130048)
+ARMS = limits(32, 64, 160)
+PAPER = limits(8192, 32768, 130048)
 CLAIM = claims.Claim(
   figure='Figs. 5, 6',
   question='Do accuracy and length rise together, and higher with more room?',

@@ -58,7 +58,7 @@ def sweep(
     variant: the scale.
     paper: the same at paper scale, where that needs other values.
     model: which stage of the warm-up run the arms begin with, at cpu scale.
-    warm_up: which warm-up.
+    warm_up: which warm-up; empty: arms make one of their own.
     count: seeds of a figure, at most 8.
     rates: that `:tune` tries.
   """
@@ -81,7 +81,9 @@ def _untuned(arms):
 
 
 def seeds(numbers=range(SEEDS), model='sft', warm_up='warm_up'):
-  """Seeds, each with the warm-up of its own."""
+  """Seeds, each with the warm-up of its own, if there is one."""
+  if not warm_up:
+    return sweeps.over('seed', numbers)
   return [
     {'seed': n, 'checkpoint': f'{_RUNS}/{warm_up}/seed={n}/models/{model}'}
     for n in numbers
@@ -107,15 +109,11 @@ def set_last(config, samples=4):
 
 def set_short(config):
   """What the stages of long2short take at cpu scale."""
+  config.evaluation.update(every=6, samples=4)
   config.long2short.problems = 512
-  config.shortest.steps = 60
-  config.shortest.learning_rate = 5e-4
-  config.shortest.batch_tokens = 2048
-  config.dpo.steps = 48
-  config.dpo.learning_rate = 3e-5
-  config.dpo.batch_pairs = 32
-  config.short_rl.iterations = 12
-  config.short_rl.max_length = 80
+  config.shortest.update(steps=60, learning_rate=5e-4, batch_tokens=2048)
+  config.dpo.update(steps=48, learning_rate=3e-5, batch_pairs=32)
+  config.short_rl.update(iterations=36, max_length=64, length_weight=0.2)
 
 
 def _cpu():

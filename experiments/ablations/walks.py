@@ -17,6 +17,9 @@ from typing import Any
 from experiments import facts
 from experiments.ablations import scales
 
+# Tried for each arm of 'search', whose responses are longer.
+SEARCH_RATES = (7.5e-5, 1.5e-4, 3e-4)
+
 
 def get_config(variant='cpu', kind=''):
   """The config that all arms change, at a scale of `scales`."""

@@ -5,7 +5,7 @@
         --root=runs/reproduce/warm_up_search
 
 SFT on the writer's chains of `experiments/facts.py:search`; the figures
-begin with models/sft.  `make reproduce` runs it first.  Cost: a minute of a
+begin with models/sft.  `make reproduce` runs it first.  Cost: 80 seconds of a
 core for each seed.
 """
 

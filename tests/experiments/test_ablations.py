@@ -5,17 +5,14 @@ import pathlib
 
 import pytest
 
+from experiments.ablations import claims
 from k15.config import checks
 from k15.data import arithmetic
 from launch.units import sweep
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'experiments/ablations'
 WARM_UPS = sorted(path.stem for path in FOLDER.glob('warm_up*.py'))
-FIGURES = sorted(
-  path.stem
-  for path in FOLDER.glob('*.py')
-  if path.stem not in ('__init__', 'claims', 'scales', 'walks', *WARM_UPS)
-)
+FIGURES = claims.FIGURES
 
 
 def _units(name, variant):
@@ -59,6 +56,22 @@ def test_configs_are_valid(name, variant, tmp_path):
       config.checkpoint = 'some/model'
       config.long2short.short_model = str(tmp_path)
     checks.validate(config, devices, arithmetic.KINDS)
+
+
+@pytest.mark.parametrize('name', [*FIGURES, *WARM_UPS])
+@pytest.mark.parametrize('variant', ['cpu', 'tune'])
+def test_what_a_run_begins_with_is_a_run_of_a_warm_up(name, variant):
+  root = pathlib.Path('runs/reproduce')
+  for unit in _units(name, variant):
+    for key in ('checkpoint', 'long2short.short_model'):
+      path = pathlib.Path(unit.overrides.get(key, '.'))
+      if path.is_relative_to(root):
+        warm_up, run, _, stage = path.relative_to(root).parts
+        units = {u.name: u for u in _units(warm_up, 'cpu')}
+        config = sweep.load_config(
+          f'{FOLDER / warm_up}.py:cpu', units[run].overrides
+        )
+        assert stage in config.stages and config.seed == unit.overrides['seed']
 
 
 def test_tuning_uses_no_seed_of_a_figure():

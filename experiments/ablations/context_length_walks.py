@@ -1,0 +1,33 @@
+"""Figs. 5 and 6 again, where what is longer has been checked and gone over.
+
+    make reproduce FIGURE=context_length_walks
+
+As `context_length`, on walks whose answers are places, which no guess finds:
+room for no check, for one round with all its checks, and for more.  Expected:
+with RL accuracy and tokens rise together, and more room has a higher ceiling.
+Cost: 15 runs of two minutes.
+"""
+
+import dataclasses
+
+from experiments.ablations import context_length
+from experiments.ablations import walks
+
+# A round without checks has 13 tokens, its answer included; of rounds with all
+# of them nine in ten have at most 46.
+ARMS = context_length.limits(14, 48, 128)
+CLAIM = dataclasses.replace(
+  context_length.CLAIM,
+  question='Do accuracy and length rise together where checks and rounds pay?',
+)
+OUTCOME = ''
+
+
+def get_config(variant='cpu'):
+  return walks.get_config(variant, 'search')
+
+
+def sweep(variant='cpu'):
+  return walks.sweep(
+    ARMS, variant, context_length.PAPER, 'search', rates=walks.SEARCH_RATES
+  )
