@@ -39,13 +39,13 @@ def config_of(name, **changes):
   return dataclasses.replace(CONFIG, vision=TOWERS[name], **changes)
 
 
-def random_params(config, seed=1):
+def random_params(config, seed=1, std=0.2):
   """Random in every leaf: at init biases are 0 and scales 1, hiding bugs."""
   boxed = jax.eval_shape(lambda k: policy.init(config, k), jax.random.key(0))
   rng = np.random.default_rng(seed)
 
   def draw(path, leaf):
-    values = rng.normal(0, 0.2, leaf.shape).astype(np.float32)
+    values = rng.normal(0, std, leaf.shape).astype(np.float32)
     return values + (path[-1].key == 'scale')
 
   return jax.tree_util.tree_map_with_path(draw, nn.unbox(boxed))
