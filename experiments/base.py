@@ -286,8 +286,8 @@ def _experiment():
 def _documents():
   """Keys of every stage that learns from documents, k1.5 2.5.1; rates NP."""
   return dict(
-    # JSONL, JSON or Parquet of {text, domain}; none: generated, of the
-    # arithmetic family.
+    # JSONL, JSON or Parquet of {text, domain}, perhaps with `images`; none:
+    # generated, of the arithmetic family.
     files=(),
     # 'domain:weight' each, of the tokens that are learnt from, NP; none: as
     # many as there are.
@@ -392,6 +392,10 @@ def _other_stages():
     pretrain=_documents() | dict(row_tokens=4096),  # k1.5: at most 4,096 first
     # High-quality documents and verified questions and answers.
     cooldown=_documents() | dict(
+      # Of the rows, those of documents with pictures, which `weights` leave
+      # alone: descriptions and verified questions of name='pictures', or of
+      # `files` those that have `images`; NP.
+      image_share=0.0,
       row_tokens=4096, steps=2000, learning_rate=3e-5, end_learning_rate=3e-6,
     ),
     # Documents of the domain 'qa' that cooldown has beside others, by rejection
@@ -409,7 +413,8 @@ def _other_stages():
       # Of the rows, those cut from `long_files`, which attend to all of
       # themselves; in the others, of `files`, documents are apart.
       full_attention_share=0.4, long_files=(),
-      needles=64,  # asked for at each length, NP
+      image_share=0.0,  # of either kind of rows, as in `cooldown`; NP
+      needles=64,  # asked for at each length, notes and pictures each; NP
       measured_lengths=(),  # more than those of `lengths`, at each measure
       steps=1500, learning_rate=3e-5, end_learning_rate=3e-6,
     ),

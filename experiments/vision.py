@@ -7,11 +7,13 @@ to show it pictures; then both learn together, the share of pictures rising to
 30 % of the tokens.  Supervised fine-tuning teaches two habits as often: to say
 first what is seen, and to answer at once.  Joint RL has to find out which one
 pays.  At most 20 minutes on two cores; `:smoke` takes the same way in under a
-minute and learns nothing.  Every number here is NP.
+minute and learns nothing.  `:whole` cools down and activates long context, with
+pictures, before it is fine-tuned (2.5.1).  Every number here is NP.
 """
 
 from experiments import arithmetic
 from experiments import base
+from experiments import whole_recipe
 
 # One token each: what pictures show, and what is asked and said of them.
 _SHAPES = 'circle', 'square', 'triangle', 'star', 'cross', 'diamond', 'ring'
@@ -77,9 +79,34 @@ def get_config(variant=''):
   )
   if variant == 'smoke':
     _smoke(config)
+  elif variant == 'whole':
+    _whole(config, shared)
   elif variant:
-    raise ValueError(f'unknown variant {variant!r}; there is :smoke')
+    raise ValueError(f'unknown variant {variant!r}; there is :smoke, :whole')
   return config
+
+
+def _whole(config, shared):
+  """Verified questions at a rate that ends at 0, then rows that grow."""
+  *before, sft, rl = config.stages
+  config.stages = (*before, 'cooldown', 'long_context', sft, rl)
+  words = config.tokenizer.words
+  config.tokenizer.words = (*words, *whole_recipe.WORDS, 'picture ')
+  config.documents.update(
+    number=8000, held_out_share=0.02, held_out_every=100, held_out_tokens=8192
+  )
+  keys = 'batch_tokens', 'optimizer', 'warmup_steps', 'log_every'
+  shared = {key: shared[key] for key in keys}
+  config.cooldown.update(
+    **shared, image_share=0.3, row_tokens=256, steps=200, learning_rate=1e-3,
+    end_learning_rate=0.0,
+  )  # fmt: skip
+  # An album of 512 tokens has some 10 pictures of 16 to 32 patches.
+  config.vision.row_patches = 256
+  config.long_context.update(
+    **shared, image_share=0.3, lengths=(128, 256, 512), steps=300,
+    learning_rate=1e-3, end_learning_rate=3e-4,
+  )  # fmt: skip
 
 
 def _smoke(config):

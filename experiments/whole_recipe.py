@@ -15,7 +15,7 @@ problems, and the report shows the way of the model through all of them.
 from experiments import recipe
 
 # One token each: what documents have beside problems and solutions.
-_WORDS = (
+WORDS = (
   'note ', 'table ', ' and ', ' times ', ' less ', ' is ', ' follows.',
   'even', 'odd', ' = ',
 )  # fmt: skip
@@ -24,7 +24,7 @@ _WORDS = (
 def get_config(variant=''):
   config = recipe.get_config(variant)
   config.stages = ('pretrain', 'cooldown', 'long_context', *config.stages)
-  config.tokenizer.words = (*config.tokenizer.words, *_WORDS)
+  config.tokenizer.words = (*config.tokenizer.words, *WORDS)
   config.documents.update(
     number=12000, held_out_share=0.02, held_out_every=100, held_out_tokens=8192
   )

@@ -85,12 +85,11 @@ def _by_set(results, when):
 
 def _problems(context, stage):
   """What a stage learns from, as far as files of the task decide it."""
-  kind = stages.STAGES[stage].kind
+  kind, lessons = stages.STAGES[stage].kind, context.task.lessons.get(stage)
+  if lessons:
+    return _plain(lessons.learnt)
   if kind == 'sft':
-    if context.config[stage].files:
-      return []
-    lessons = context.task.lessons.get(stage)
-    return _plain(lessons.learnt if lessons else context.task.examples)
+    return [] if context.config[stage].files else _plain(context.task.examples)
   if kind in ('merge', 'text', 'classic_rm', 'cot_rm'):
     return []
   return _plain(context.task.train)

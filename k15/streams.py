@@ -50,6 +50,7 @@ NUMBERS = {
   'server requests': 40,  # by call
   'documents': 45,  # for a stage: generated ones
   'needles': 46,  # by row length
+  'albums': 47,  # by row length, learnt and held out: pictures among others
   'bootstrap': 50,  # of an evaluation
   'comparison': 51,  # bootstrap of two of them
   # -- the stage it is drawn for, and what stages share

@@ -27,6 +27,7 @@ def check(get: Callable[[str], Any]) -> None:
     _check_tower(get)
     _check_family(get)
   _check_parts(get)
+  _check_shares(get)
 
 
 def _check_problems(get):
@@ -116,14 +117,14 @@ def _check_packing(get):
 
 
 def refuse_parts(config: Any) -> None:
-  """Refuses to train a part of a checkpoint that sees nothing.
+  """Refuses to train a part, or pictures, of a checkpoint that sees nothing.
 
   What it sees is known only when it is read.
   """
   get = keys.get_from(config)
-  for key, part in _parts(get):
+  for key, value in (*_parts(get), *_shares(get)):
     keys.refuse(
-      True, f'{key} is {part!r}, and {get("checkpoint")} sees nothing'
+      True, f'{key} is {value!r}, and {get("checkpoint")} sees nothing'
     )
 
 
@@ -134,6 +135,28 @@ def _parts(get):
   having = ('rl', *stages_lib.with_curves('sft'))
   found = {f'{g}.trains': get(f'{g}.trains') for g in groups if g in having}
   return [(key, part) for key, part in found.items() if part != 'all']
+
+
+def _shares(get):
+  """Keys of the stages that learn from documents with pictures, and values."""
+  stages = [s for s in ('cooldown', 'long_context') if s in get('stages')]
+  found = {key: get(key) for key in (f'{s}.image_share' for s in stages)}
+  return [(key, share) for key, share in found.items() if share]
+
+
+def _check_shares(get):
+  for key, share in _shares(get):
+    stage = key.partition('.')[0]
+    keys.refuse(
+      not (get('vision.enabled') or get('checkpoint')),
+      f'{key} is {share}, and the policy sees nothing: set vision.enabled, or'
+      ' begin with a checkpoint that sees',
+    )
+    keys.refuse(
+      not get(f'{stage}.files') and get('task.name') != 'pictures',
+      f'{key} is {share}, {stage}.files is empty, and task.name'
+      f" {get('task.name')!r} draws no pictures, as 'pictures' does",
+    )
 
 
 def _check_parts(get):

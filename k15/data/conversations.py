@@ -19,6 +19,7 @@ import numpy as np
 
 from k15.data import rows
 from k15.data_types import ImageRef
+from k15.rewards import thinking as thinking_lib
 from k15.rewards.thinking import CLOSES
 from k15.rewards.thinking import OPENS
 from k15.vision import datasets
@@ -323,16 +324,7 @@ def _as_sampled(before, message, number):
       f" no {CLOSES!r}: its thinking is to be in 'content' before"
       f" {CLOSES!r}, or in 'reasoning_content'"
     )
-  return continued(before, text)
-
-
-def continued(prompt: str, text: str) -> str:
-  """A text that is learnt after a prompt, without thinking begun twice."""
-  has_both = prompt.rstrip().endswith(OPENS) and text.lstrip().startswith(OPENS)
-  if not has_both:
-    return text
-  text = text.lstrip().removeprefix(OPENS)
-  return text.lstrip('\n') if prompt.endswith('\n') else text
+  return thinking_lib.continued(before, text)
 
 
 def _turn_parts(tokenizer, tokens, text, number):

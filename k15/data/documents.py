@@ -3,10 +3,11 @@
 Kimi k1.5, section 2.5.1.  A row of JSONL, JSON or Parquet is {text, domain}:
 the paper has five domains of language (English, Chinese, code, mathematics and
 reasoning, knowledge), here any name will do.  A document's tokens are those of
-its text and the one that ends a sequence.
+its text and the one that ends a sequence.  It may have `images`, in the forms
+of `k15.vision.datasets`, each where an '<image>' of its text stands.
 
-Which documents are held out is decided by their text alone: one that is held
-out of one stage is held out of all.
+Which documents are held out is decided by their text alone, or by what their
+pictures show: one that is held out of one stage is held out of all.
 """
 
 import dataclasses
@@ -14,13 +15,20 @@ import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from k15.data import rows
+from k15.data import token_store
 from k15.data.conversations import DataError
+from k15.data_types import ImageRef
+from k15.vision import datasets
+from k15.vision import images as images_lib
+from k15.vision import references
+from k15.vision.shown_rows import Shown
+from k15.vision.sight import Sight
 
 FORMAT = 1  # of the store
 
@@ -34,37 +42,55 @@ class Document:
     domain: its name, not blank; what is weighed and measured.
     where: its place, 'FILE, line 3', for whoever refuses it.
     is_long: it is of the long ones, whose rows attend to all of themselves.
+    images: its pictures, in order; where no '<image>' says where they stand, in
+      front.
   """
 
   text: str
   domain: str
   where: str = ''
   is_long: bool = False
+  images: tuple[ImageRef, ...] = ()
 
 
-def read(path: str | pathlib.Path, is_long: bool = False) -> Iterator[Document]:
-  """Yields the documents of a file, row by row.
+def read(
+  path: str | pathlib.Path,
+  is_long: bool = False,
+  keep: references.Keep = references.forget,
+) -> Iterator[Document]:
+  """Yields the documents of a file, row by row; `keep` gets their pictures.
 
   Raises:
     DataError: no such file, one that cannot be read, or a row that is no
       document; says which row and what it has.
   """
+  folder = pathlib.Path(path).parent
   try:
     for _, where, row in rows.read_rows(path):
-      yield document_of(row, where, is_long)
-  except DataError:
+      yield document_of(row, where, is_long, folder, keep)
+  except (DataError, images_lib.BadImage):
     raise
   except (ValueError, OSError) as error:
     raise DataError(str(error)) from None
 
 
 def document_of(
-  row: dict[str, Any], where: str, is_long: bool = False
+  row: dict[str, Any],
+  where: str,
+  is_long: bool = False,
+  folder: pathlib.Path = pathlib.Path(),
+  keep: references.Keep = references.forget,
 ) -> Document:
   """The document of a row.
 
+  Args:
+    where: begins what is raised.
+    folder: that of the row's file, in which pictures may be files.
+    keep: gets the pictures.
+
   Raises:
-    DataError: begins with `where`.
+    DataError: it is none, or a picture is broken.
+    ValueError: the same of a picture.
   """
   for field in ('text', 'domain'):
     if field not in row:
@@ -78,11 +104,49 @@ def document_of(
       raise DataError(
         f'{where}: {field!r} is blank, of {len(value)} characters'
       )
-  return Document(row['text'], row['domain'], where, is_long)
+  pictures = datasets.beside(row, ())
+  images = datasets.pictures_of(pictures, where, folder, keep)
+  return Document(row['text'], row['domain'], where, is_long, images)
 
 
-def is_held_out(text: str, share: float) -> bool:
-  """Whether a text is among the share of all texts that is held out."""
+def make_encode(
+  tokenizer: Any, sight: Sight | None
+) -> Callable[[Document], np.ndarray]:
+  """Returns a document -> int32 [T], with the token that ends a sequence.
+
+  Args:
+    tokenizer: `HfTokenizer` or `ByteTokenizer`.
+    sight: how the policy is shown pictures; None: it sees none.
+
+  Returns:
+    A function that raises DataError for pictures that do not fit the marks of
+    their text, and for a placeholder that somebody wrote as text.
+  """
+
+  def encode(document):
+    text, images = document.text, document.images
+    if not sight:
+      return np.append(tokenizer.begin(text), tokenizer.eos_id)
+    if references.MARK not in text:
+      text = references.MARK * len(images) + text
+    try:
+      tokens = sight.expanded(text, images, tokenizer.begin, tokenizer.encode)
+      sight.check_placeholders(tokens, images)
+    except images_lib.BadImage as error:
+      raise DataError(f'{document.where}: {error}') from None
+    return np.append(tokens, tokenizer.eos_id)
+
+  return encode
+
+
+def is_held_out(
+  text: str, share: float, digests: Sequence[str] = ()
+) -> bool:
+  """Whether a text is among the share of all texts that is held out.
+
+  Of pictures what they show decides it, whatever is said of them.
+  """
+  text = '\n'.join(digests) or text
   digest = hashlib.sha256(text.encode('utf-8', errors='replace')).digest()
   return int.from_bytes(digest[:8]) < share * 2**64
 
@@ -96,6 +160,7 @@ class DocumentStore:
     lengths: int64 [N], tokens.
     is_held_out: bool [N].
     is_long: bool [N].
+    num_images: int64 [N], pictures.
     dropped: why -> how many were left out.
   """
 
@@ -108,6 +173,10 @@ class DocumentStore:
     self._offsets = columns['offsets']
     self.lengths = np.diff(self._offsets)
     self._tokens = np.memmap(directory / 'tokens.bin', np.int32, 'r')
+    self._images = token_store.StoredImages(directory, 'a document')
+    self.num_images = self._images.counts
+    if self.num_images is None:
+      self.num_images = np.zeros(len(self), np.int64)
 
   def __len__(self) -> int:
     return len(self.lengths)
@@ -115,6 +184,10 @@ class DocumentStore:
   def __getitem__(self, i: int) -> np.ndarray:
     """int32 [lengths[i]]."""
     return self.part(i, 0, self.lengths[i])
+
+  def images(self, i: int) -> tuple[ImageRef, ...]:
+    """The pictures of a document, in the order of its tokens."""
+    return self._images[i]
 
   def part(self, i: int, begin: int, end: int) -> np.ndarray:
     """The tokens [begin, end) of a document; no others are read."""
@@ -126,9 +199,11 @@ def make(
   directory: pathlib.Path,
   key: str,
   documents: Iterable[Document],
-  encode: Callable[[str], np.ndarray],
+  encode: Callable[[Document], np.ndarray],
   held_out_share: float,
-  is_evaluated: Callable[[str], Any] = lambda text: False,
+  is_evaluated: Callable[[Document], Any] = lambda document: False,
+  longest: int = 0,
+  shown: Shown | None = None,
 ) -> None:
   """Writes a store in place of an earlier one, whole or not at all.
 
@@ -136,10 +211,13 @@ def make(
     directory: of the store.
     key: its fingerprint, see `token_store.is_made`.
     documents: read once, one after the other.
-    encode: a text -> int32 [T], with the token that ends it.
+    encode: a document -> int32 [T], with the token that ends it.
     held_out_share: of the texts, [0, 1].
-    is_evaluated: whether a text holds a problem that is evaluated; such
-      documents are left out and counted.
+    is_evaluated: whether one holds a problem that is evaluated; such documents
+      are left out and counted.
+    longest: tokens of the longest row.  No row cuts a picture: documents with
+      some that outgrow it, or what it has room for, are left out and counted.
+    shown: lays out pictures; None: there are none.
 
   Raises:
     DataError: no document is left to learn from.
@@ -147,19 +225,26 @@ def make(
   new = directory.with_name(directory.name + '.new')
   shutil.rmtree(new, ignore_errors=True)
   new.mkdir(parents=True)
-  domains, lengths, held_out, long = [], [], [], []
+  domains, lengths, held_out, long, images = [], [], [], [], []
   dropped = dict(evaluated=0)
   with (new / 'tokens.bin').open('wb') as out:
     for document in documents:
-      if is_evaluated(document.text):
+      if is_evaluated(document):
         dropped['evaluated'] += 1
         continue
-      tokens = np.asarray(encode(document.text), np.int32)
+      tokens = np.asarray(encode(document), np.int32)
+      if document.images and token_store.excess_of(
+        tokens, document.images, longest, shown
+      ):
+        dropped['too_long'] = dropped.get('too_long', 0) + 1
+        continue
       out.write(tokens.tobytes())
       domains.append(document.domain)
       lengths.append(len(tokens))
-      held_out.append(is_held_out(document.text, held_out_share))
+      digests = [image.digest for image in document.images]
+      held_out.append(is_held_out(document.text, held_out_share, digests))
       long.append(document.is_long)
+      images.append(document.images)
   if all(held_out):
     raise DataError(
       f'{len(domains)} documents, of which {sum(held_out)} are held out and'
@@ -174,6 +259,7 @@ def make(
     is_held_out=np.array(held_out, bool),
     is_long=np.array(long, bool),
   )
+  token_store.write_images(new, images)
   index = dict(key=key, names=names, dropped=dropped)
   (new / 'index.json').write_text(json.dumps(index) + '\n')
   shutil.rmtree(directory, ignore_errors=True)

@@ -11,9 +11,12 @@ In the long-context stage a share of the rows is of long documents and attends
 to all of itself ("full attention"); in the others a token sees its own document
 only ("partial attention").  The paper's words; what they mean there it does
 not say, NP.
+
+Documents with pictures are never cut, and lie in rows of their own.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +25,8 @@ import numpy as np
 from k15 import quiet_imports as quiet
 from k15 import streams
 from k15.data import packing
+from k15.vision.shown_rows import Shown
+from k15.vision.shown_rows import Span
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +95,7 @@ def order_of(
   num_tokens: int,
   seed: int,
   stage: str,
+  turn: int = 0,
 ) -> np.ndarray:
   """Documents one after the other, mixed in these shares of their tokens.
 
@@ -104,12 +110,13 @@ def order_of(
     shares: float [domains], of sum 1; above 0 only where there are documents.
     num_tokens: to be reached.
     seed, stage: of the shuffles; see `streams`.
+    turn: number of the first shuffle of each domain.
 
   Returns:
     int64 [as many as that takes].
   """
   drawn = [
-    _endless(indices[domains[indices] == d], d, seed, stage)
+    _endless(indices[domains[indices] == d], d, seed, stage, turn)
     for d in range(len(shares))
   ]
   owed, given, total, order = shares.tolist(), [0] * len(shares), 0, []
@@ -124,12 +131,10 @@ def order_of(
   return np.array(order, np.int64)
 
 
-def _endless(indices: np.ndarray, domain, seed, stage) -> Iterator[int]:
-  turn = 0
-  while True:
-    shuffle = streams.rng(seed, 'file order', stage, domain, turn)
+def _endless(indices: np.ndarray, domain, seed, stage, turn) -> Iterator[int]:
+  for number in itertools.count(turn):
+    shuffle = streams.rng(seed, 'file order', stage, domain, number)
     yield from shuffle.permutation(indices).tolist()
-    turn += 1
 
 
 def cut(
@@ -164,11 +169,17 @@ def whole(
   lengths: np.ndarray,
   row_tokens: int,
   num_rows: int | None = None,
+  patches: np.ndarray | None = None,
+  row_patches: int = 0,
 ) -> Plan:
   """Rows of whole documents, first-fit; only what no row holds is cut.
 
   Arguments as of `cut`, all rows for None; they end with padding where nothing
-  fits.
+  fits.  Those with pictures fit a row.
+
+  Args:
+    patches: int [N], of the pictures of all documents; None: they have none.
+    row_patches: patches of a row.
   """
   pieces = -(-lengths[order] // row_tokens)
   documents = np.repeat(order, pieces)
@@ -176,7 +187,10 @@ def whole(
   number = np.arange(len(documents)) - np.repeat(firsts, pieces)
   begins = number * row_tokens
   ends = np.minimum(begins + row_tokens, lengths[documents])
-  rows = packing.first_fit(ends - begins, row_tokens)
+  rows = packing.first_fit(
+    ends - begins, row_tokens, packing.MAX_OPEN_ROWS,
+    None if patches is None else patches[documents], row_patches,
+  )  # fmt: skip
   if num_rows is None:
     num_rows = int(rows.max(initial=-1)) + 1
   by_row = np.argsort(rows, kind='stable')
@@ -191,17 +205,19 @@ def whole(
   )
 
 
-def interleave(partial: Plan, full: Plan) -> Plan:
-  """All rows of both, evenly mixed; those of `full` attend to all of theirs."""
-  rows = partial.num_rows + full.num_rows
-  # Of every n rows the share is full, rounded down: whole numbers, no drift.
-  counts = np.arange(rows + 1) * full.num_rows // max(1, rows)
-  is_full = np.diff(counts) > 0
-  plans, taken = (partial, full), [0, 0]
-  pieces, offset = [], partial.starts[-1]
-  for i in is_full.astype(int).tolist():
+def interleave(many: Plan, few: Plan) -> Plan:
+  """All rows of both, evenly mixed."""
+  rows = many.num_rows + few.num_rows
+  # Of every n rows the share is of `few`, rounded down: whole numbers, no
+  # drift.
+  counts = np.arange(rows + 1) * few.num_rows // max(1, rows)
+  is_few = np.diff(counts) > 0
+  plans, taken = (many, few), [0, 0]
+  pieces, is_full, offset = [], np.zeros(rows, bool), many.starts[-1]
+  for place, i in enumerate(is_few.astype(int).tolist()):
     row = plans[i].row(taken[i])
     pieces.append(np.arange(row.start, row.stop) + i * offset)
+    is_full[place] = plans[i].is_full[taken[i]]
     taken[i] += 1
   order = np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
 
@@ -252,20 +268,26 @@ def measured(
 
 
 def make_row(
-  source: Any, plan: Plan, i: int, row_tokens: int
-) -> dict[str, np.ndarray]:
+  source: Any,
+  plan: Plan,
+  i: int,
+  row_tokens: int,
+  shown: Shown | None = None,
+) -> dict[str, Any]:
   """One row.
 
   Args:
     source: `DocumentStore`, or the like: `part(document, begin, end)` and
-      `domains`.
+      `domains`; where there are pictures, `images(document)`.
     plan: of the rows; beyond the last they are empty.
+    shown: lays out pictures; None: there are none.
 
   Returns:
     Arrays [row_tokens]: int32 `tokens`, `positions` (from 0 in each piece, or
     in the row if it is full), `segment_ids` (from 1, 0 is padding; of a full
     row 1) and `domain_ids`; float32 `loss_mask`, 1 where there is a token
-    before to predict from.
+    before to predict from, and none of a picture; and `images`, of the row,
+    where they are shown.
   """
   pieces = plan.row(i) if i < plan.num_rows else range(0)
   used = slice(pieces.start, pieces.stop)
@@ -284,11 +306,32 @@ def make_row(
   if len(parts) and plan.is_full[i]:
     row['positions'][:last], row['segment_ids'][:last] = np.arange(last), 1
     row['loss_mask'][1:last] = 1
+  if shown:
+    row['loss_mask'] *= row['tokens'] != shown.sight.image_id
+    spans = _spans(source, documents, lengths)
+    if len(parts) and plan.is_full[i]:
+      whole = itertools.chain.from_iterable(span.images for span in spans)
+      spans = [Span(0, 0, last, last, tuple(whole))]
+    row['images'] = shown.row(row['tokens'], row['positions'], spans)
   return row | dict(domain_ids=domain_ids)
 
 
+def _spans(source, documents, lengths):
+  """Where documents of so many tokens lie in a row that show pictures."""
+  ends = np.cumsum(lengths, dtype=int).tolist()
+  return [
+    Span(0, end - length, end, end, source.images(document))
+    for document, length, end in zip(documents, lengths, ends, strict=True)
+    if source.images(document)
+  ]
+
+
 def batches(
-  source: Any, plan: Plan, row_tokens: int, rows: int
+  source: Any,
+  plan: Plan,
+  row_tokens: int,
+  rows: int,
+  shown: Shown | None = None,
 ) -> quiet.grain.MapDataset:
   """The batches of a plan by number; the last one may end with empty rows.
 
@@ -298,6 +341,6 @@ def batches(
   count = -(-plan.num_rows // rows)
   return (
     quiet.grain.MapDataset.range(count * rows)
-    .map(lambda i: make_row(source, plan, i, row_tokens))
+    .map(lambda i: make_row(source, plan, i, row_tokens, shown))
     .batch(rows)
   )

@@ -12,7 +12,6 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from k15 import quiet_imports as quiet
@@ -322,8 +321,7 @@ def make_row(
     loss_mask=loss_mask,
   )
   if shown:
-    images = shown.rows(tokens[None], positions[None], spans)
-    row['images'] = jax.tree.map(lambda x: x[0], images)
+    row['images'] = shown.row(tokens, positions, spans)
   return row
 
 

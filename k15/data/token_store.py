@@ -47,10 +47,7 @@ class TokenStore:
     self._offsets = np.load(directory / 'offsets.npy')
     self.lengths = np.diff(self._offsets)
     self._tokens = np.memmap(directory / 'tokens.bin', np.int32, 'r')
-    self._images = None
-    if (directory / 'images.npy').exists():  # There are none among texts.
-      self._images = np.load(directory / 'images.npy', mmap_mode='r')
-      self._image_offsets = np.load(directory / 'image_offsets.npy')
+    self._images = StoredImages(directory, 'a conversation')
 
   def __len__(self) -> int:
     return len(self.lengths)
@@ -62,20 +59,52 @@ class TokenStore:
 
   def images(self, i: int) -> tuple[ImageRef, ...]:
     """The pictures of an example, in the order of its tokens."""
-    if self._images is None:
-      return ()
-    start, end = self._image_offsets[i : i + 2]
-    return tuple(map(_reference, self._images[start:end]))
+    return self._images[i]
 
   def references(self) -> Iterator[ImageRef]:
     """Every picture once."""
-    if self._images is not None:
-      yield from map(_reference, np.unique(self._images))
+    return self._images.references()
 
 
-def _reference(stored):
-  digest, height, width = stored.item()
-  return ImageRef(digest.decode(), height, width, 'a conversation')
+class StoredImages:
+  """The pictures of the examples of a store, by number.
+
+  Attributes:
+    counts: int64 [N], pictures of each example; None: there are only texts.
+  """
+
+  def __init__(self, directory: pathlib.Path, source: str):
+    """`source` is what references say they are from."""
+    self._source, self.counts = source, None
+    if (directory / 'images.npy').exists():  # There are none among texts.
+      self._images = np.load(directory / 'images.npy', mmap_mode='r')
+      self._offsets = np.load(directory / 'image_offsets.npy')
+      self.counts = np.diff(self._offsets)
+
+  def __getitem__(self, i: int) -> tuple[ImageRef, ...]:
+    if self.counts is None:
+      return ()
+    start, end = self._offsets[i : i + 2]
+    return tuple(map(self._reference, self._images[start:end]))
+
+  def references(self) -> Iterator[ImageRef]:
+    """Every picture once."""
+    if self.counts is not None:
+      yield from map(self._reference, np.unique(self._images))
+
+  def _reference(self, stored):
+    digest, height, width = stored.item()
+    return ImageRef(digest.decode(), height, width, self._source)
+
+
+def write_images(
+  directory: pathlib.Path, found: Sequence[Sequence[ImageRef]]
+) -> None:
+  """Writes the pictures of all examples; of texts alone, nothing."""
+  images = [(i.digest, i.height, i.width) for own in found for i in own]
+  if images:
+    np.save(directory / 'image_offsets.npy', _offsets(list(map(len, found))))
+    np.save(directory / 'images.npy', np.array(images, _REFERENCE))
 
 
 def fingerprint(paths: Sequence[str], settings: Mapping[str, Any]) -> str:
@@ -128,7 +157,7 @@ def make(
   new = directory.with_name(directory.name + '.new')
   shutil.rmtree(new, ignore_errors=True)
   new.mkdir(parents=True)
-  lengths, sizes, seen, images = [], [], [], []
+  lengths, sizes, images = [], [], []
   dropped = dict(too_long=0, held_out=0, unusable=0)
 
   def leave_out(error):
@@ -152,7 +181,7 @@ def make(
             raise error from None
           leave_out(error)
           continue
-        excess = _excess(tokens, talk.images, max_length, shown)
+        excess = excess_of(tokens, talk.images, max_length, shown)
         if excess:
           if not drop_too_long:
             raise DataError(f'{talk.where}: {excess}')
@@ -160,8 +189,7 @@ def make(
           continue
         out.write(np.where(mask, ~tokens, tokens).astype(np.int32).tobytes())
         lengths.append(len(tokens))
-        seen.append(len(talk.images))
-        images += [(i.digest, i.height, i.width) for i in talk.images]
+        images.append(talk.images)
       sizes.append(len(lengths) - first)
       # Weights are of files: one without examples could not have its share.
       if not sizes[-1]:
@@ -169,9 +197,7 @@ def make(
           f'{path}: no conversations in it, {dropped} left out so far'
         )
   np.save(new / 'offsets.npy', _offsets(lengths))
-  if images:
-    np.save(new / 'image_offsets.npy', _offsets(seen))
-    np.save(new / 'images.npy', np.array(images, _REFERENCE))
+  write_images(new, images)
   index = dict(key=key, sizes=sizes, dropped=dropped)
   (new / 'index.json').write_text(json.dumps(index) + '\n')
   shutil.rmtree(directory, ignore_errors=True)
@@ -182,8 +208,13 @@ def _offsets(counts):
   return np.cumsum([0, *counts], dtype=np.int64)
 
 
-def _excess(tokens, images, max_length, shown):
-  """Why a row cannot hold an example, or ''."""
+def excess_of(
+  tokens: np.ndarray,
+  images: Sequence[ImageRef],
+  max_length: int,
+  shown: Shown | None,
+) -> str:
+  """Why a row of `max_length` tokens cannot hold an example, or ''."""
   if len(tokens) > max_length:
     return f'{len(tokens)} tokens do not fit a row of {max_length}'
   try:

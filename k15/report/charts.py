@@ -39,6 +39,13 @@ _TEXT = (
   ('Notes found by row length', 'text/needle_at_', 'fraction of notes',
    dict(xlabel='step', limits=(0, 1), is_sparse=True),
    'A note at some depth of a row, asked for at its end.'),
+  ('Pictures read', {'text/read': 'held-out'}, 'probability',
+   dict(xlabel='step', limits=(0, 1), is_sparse=True),
+   'Of a whole description of one picture, in the mean.'),
+  ('Pictures found by row length', 'text/picture_at_', 'probability',
+   dict(xlabel='step', limits=(0, 1), is_sparse=True),
+   'Of several pictures in a row one is asked for at its end: the probability '
+   'of its whole description, in the mean.'),
 )  # fmt: skip
 _RL = (
   ('Reward', {'rl/reward': 'training', 'evaluation/accuracy': 'held-out'},

@@ -17,3 +17,12 @@ def said(response: str) -> str | None:
 def opening_of(prompt: str) -> str:
   """'<think>' where a prompt, template and all, ends on it; else ''."""
   return OPENS if prompt.rstrip().endswith(OPENS) else ''
+
+
+def continued(prompt: str, text: str) -> str:
+  """A text that is learnt after a prompt, without thinking begun twice."""
+  has_both = prompt.rstrip().endswith(OPENS) and text.lstrip().startswith(OPENS)
+  if not has_both:
+    return text
+  text = text.lstrip().removeprefix(OPENS)
+  return text.lstrip('\n') if prompt.endswith('\n') else text

@@ -15,12 +15,12 @@ import numpy as np
 
 from k15.config import stages as stages_lib
 from k15.curation import near_duplicates
-from k15.data import conversations
 from k15.data import evaluation_sets
 from k15.data import packing
 from k15.data import problems as problems_lib
 from k15.data_types import Example, ImageRef, Problem
 from k15.rewards import thinking
+from k15.runtime import shown_files
 from k15.runtime.families import makers
 from k15.vision import images as images_lib
 from k15.vision import references
@@ -224,19 +224,8 @@ def build(
   if sight is None:
     _refuse_pictures(task)
   else:
-    _hand_over(config, keep)
+    shown_files.hand_over(config, keep)
   return task
-
-
-def _hand_over(config, keep):
-  """The pictures of all conversations that stages learn from, row by row."""
-  supervised = set(config.stages) & set(stages_lib.with_curves('sft'))
-  paths = {path for stage in supervised for path in config[stage].files}
-  # What is left out is counted when the stage begins.
-  leave_out = (lambda error: None) if config.task.drop_unusable else None
-  for path in sorted(paths):
-    for _ in conversations.read(path, leave_out, keep):
-      pass
 
 
 def _without_kept_out(config, task):
@@ -404,7 +393,7 @@ def sft_pairs(
 
   def pair(problem, response):
     prompt = problem.prompt
-    response = conversations.continued(task.prompt_text(prompt), response)
+    response = thinking.continued(task.prompt_text(prompt), response)
     # Prompt and response become tokens apart, as when sampling: a token across
     # the border could never be sampled there.
     response = np.concatenate([task.tokenizer.encode(response), eos])

@@ -10,6 +10,7 @@ Axes: B rows, T tokens, N patches a row has room for.
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+import jax
 import numpy as np
 
 from k15.data_types import ImageRef
@@ -67,6 +68,13 @@ class Shown:
         f' the {self.row_patches} of vision.row_patches'
       )
     return found
+
+  def row(
+    self, tokens: np.ndarray, columns: np.ndarray, spans: Sequence[Span]
+  ) -> rows_lib.Images:
+    """`rows` of one row, int32 [T] each, without the axis of rows."""
+    images = self.rows(tokens[None], columns[None], spans)
+    return jax.tree.map(lambda x: x[0], images)
 
   def rows(
     self, tokens: np.ndarray, columns: np.ndarray, spans: Sequence[Span]

@@ -35,7 +35,7 @@ def refusal(**changes):
   return str(error.value)
 
 
-@pytest.mark.parametrize('variant', ['', 'smoke'])
+@pytest.mark.parametrize('variant', ['', 'smoke', 'whole'])
 def test_the_experiment_is_valid(variant):
   checks.validate(vision.get_config(variant), 1, KINDS)
 
@@ -118,6 +118,16 @@ def test_the_experiment_is_valid(variant):
       "pretrain_tower.files is empty, and task.name 'arithmetic' has nothing to"
       " read, as 'pictures' has",
     ),
+    (
+      dict(stages=('cooldown',), cooldown__image_share=0.25),
+      'cooldown.image_share is 0.25, cooldown.files is empty, and task.name'
+      " 'arithmetic' draws no pictures, as 'pictures' does",
+    ),
+    (
+      dict(stages=('long_context',), long_context__image_share=0.5,
+           vision__enabled=False),
+      'long_context.image_share is 0.5, and the policy sees nothing',
+    ),
   ],
 )  # fmt: skip
 def test_refused(changes, sentence):
@@ -146,6 +156,10 @@ def blind(tmp_path_factory) -> pathlib.Path:
     (
       dict(pretrain_tower__files=('a.jsonl',), stages=('pretrain_tower',)),
       "pretrain_tower.trains is 'vision', and .*-tiny sees nothing",
+    ),
+    (
+      dict(cooldown__image_share=0.5, stages=('cooldown',)),
+      'cooldown.image_share is 0.5, and .*-tiny sees nothing',
     ),
   ],
 )

@@ -17,8 +17,8 @@ def _file(folder, *rows, name='documents.jsonl'):
   return path
 
 
-def _encode(text):
-  return np.array([*text.encode(), 256], np.int32)
+def _encode(document):
+  return np.array([*document.text.encode(), 256], np.int32)
 
 
 def _store(folder, found, share=0.0, **more):
@@ -80,7 +80,7 @@ def test_the_store(tmp_path):
     Document('ab', 'late'), Document('secret', 'early'),
     Document('c', 'early', is_long=True),
   ]  # fmt: skip
-  store = _store(tmp_path, found, is_evaluated=lambda text: text == 'secret')
+  store = _store(tmp_path, found, is_evaluated=lambda d: d.text == 'secret')
   assert store.names == ('early', 'late') and len(store) == 2
   assert store.dropped == dict(evaluated=1)
   np.testing.assert_array_equal(store.domains, [1, 0])
@@ -97,7 +97,7 @@ def test_nothing_to_learn_from(tmp_path):
   with pytest.raises(conversations.DataError, match='1 documents, of which 1'):
     _store(tmp_path, found, 1.0)
   with pytest.raises(conversations.DataError, match="'evaluated': 1} left out"):
-    _store(tmp_path, found, is_evaluated=lambda text: True)
+    _store(tmp_path, found, is_evaluated=lambda document: True)
   # What was there before stays.
   store = _store(tmp_path, found)
   with pytest.raises(conversations.DataError):

@@ -1,5 +1,6 @@
 """Mixtures: shares as asked, rows as planned, any of them made by itself."""
 
+import dataclasses
 import itertools
 import json
 
@@ -17,6 +18,10 @@ class Source:
 
   def part(self, i, begin, end):
     return 100 * (i + 1) + np.arange(begin, end)
+
+
+def _full(plan):
+  return dataclasses.replace(plan, is_full=np.ones(plan.num_rows, bool))
 
 
 def _drawn(shares, sizes, num_tokens, seed=0):
@@ -110,7 +115,7 @@ def test_rows_of_whole_documents():
 def test_rows_that_attend_to_all_of_themselves():
   source = Source([3, 5, 4, 9], [0, 1, 0, 1])
   partial = mixture.cut(np.array([0, 1, 2]), source.lengths, 4, 3)
-  full = mixture.cut(np.array([3, 0]), source.lengths, 6, 2)
+  full = _full(mixture.cut(np.array([3, 0]), source.lengths, 6, 2))
   plan = mixture.interleave(partial, full)
   assert plan.is_full.tolist() == [False, False, True, False, True]
   rows = [mixture.make_row(source, plan, i, 6) for i in range(5)]
@@ -131,7 +136,7 @@ def test_the_share_of_full_rows():
     plans = [
       mixture.cut(order, source.lengths, 50, n) for n in (20 - full, full)
     ]
-    plan = mixture.interleave(*plans)
+    plan = mixture.interleave(plans[0], _full(plans[1]))
     assert plan.num_rows == 20 and plan.is_full.sum() == full
     # Mixed evenly: of the first n rows the same share, within one.
     ahead = np.cumsum(plan.is_full) - np.arange(1, 21) * full / 20

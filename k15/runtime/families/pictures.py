@@ -10,6 +10,7 @@ from k15.data import arithmetic
 from k15.data import arithmetic_traces
 from k15.data import picture_problems
 from k15.data_types import Example, Problem
+from k15.rewards import rules
 from k15.runtime.families import lessons
 from k15.runtime.families import sums
 from k15.vision import references
@@ -46,7 +47,10 @@ def make(
   drawn = _pictures_of(
     config, keep, round(v.image_share * count), False, 'warm-up pictures'
   )
-  examples = [_worked_picture(config, each, i) for i, each in enumerate(drawn)]
+  examples = [
+    _worked_picture(config, each, 'warm-up pictures', i)
+    for i, each in enumerate(drawn)
+  ]
   texts = _worked_texts(config, drawn)[: count - len(drawn)]
   rest = count - len(drawn) - len(texts)
   examples += texts + sums.worked(config, rest, 'warm-up solutions')
@@ -63,6 +67,7 @@ def lessons_of(
       config, keep, count, held_out, 'lessons', stage, int(held_out)
     ),
     lambda count, stage: sums.worked(config, count, 'lessons', stage),
+    lambda drawn, stage: _verified(config, drawn, stage),
   )
 
 
@@ -82,10 +87,30 @@ def _rendered(problems):
   return filter(rendered_text.is_rendered, problems)
 
 
-def _worked_picture(config, drawn, number):
+def _verified(config, drawn, stage):
+  """Worked solutions that the exact answer lets through, and their counts."""
+  marker = config.task.answer_marker
+  written = [
+    _worked_picture(config, each, 'lessons', stage, 2, i)
+    for i, each in enumerate(drawn)
+  ]
+  kept = [
+    example
+    for example in written
+    if rules.is_correct(example.response, example.problem.answer, marker)
+  ]
+  print(
+    f'{stage}: {len(written)} solutions of pictures written, {len(kept)} right'
+    ' and kept',
+    flush=True,
+  )
+  return kept
+
+
+def _worked_picture(config, drawn, *stream):
   """What is seen, and then what the text's own family writes of it."""
   v, t = config.vision, config.task
-  rng = streams.rng(config.seed, 'warm-up pictures', number)
+  rng = streams.rng(config.seed, *stream)
   solution = ''
   if rendered_text.is_rendered(drawn.problem):
     text = rendered_text.text_of(drawn.problem)

@@ -4,12 +4,14 @@ Three stages of one kind: each learns the next token of its own mixture of
 documents.  The first two have rows of one length.  The third changes the base
 of the rotary positions to 1,000,000, goes through longer and longer rows, and
 has a share of rows that attend to all of themselves; the base stays with the
-model.  (Vision, which the paper trains in the first stage, is left out.)
+model.  Where the policy sees, the last two may have pictures; the first ones
+are seen before, in stages of their own (`k15.runtime.families.lessons`).
 """
 
 import bisect
 import dataclasses
 import functools
+import itertools
 import pathlib
 from typing import Any
 
@@ -21,15 +23,18 @@ from k15.runtime import made_models
 from k15.runtime import steps as steps_lib
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.stages.pretraining import albums
 from k15.stages.pretraining import document_rows
+from k15.stages.pretraining import learnt_documents
 from k15.stages.pretraining import questions
+from k15.stages.pretraining import reading
 from k15.stages.pretraining import text_measures
 from k15.training import batching
 
 
 def longest(config: Any, stage: str) -> int:
   """Tokens of the longest row of a stage."""
-  return document_rows.lengths_of(config, stage)[-1]
+  return learnt_documents.lengths_of(config, stage)[-1]
 
 
 def activated(context: Context, stage: str) -> Context:
@@ -80,7 +85,7 @@ def train(
 
 
 def _loop(context, stage, start):
-  store = document_rows.open_store(context, stage, is_new=not start)
+  store = learnt_documents.open_store(context, stage, is_new=not start)
   phases = document_rows.phases_of(context, stage, store)
   if not start:
     context.logger.scalars(stage, 0, _counts(store, phases))
@@ -90,10 +95,25 @@ def _loop(context, stage, start):
     batch=functools.partial(_batch, context, phases),
     make_step=functools.partial(_make_step, context, phases, len(store.names)),
     name_metrics=functools.partial(_metrics, store),
-    measure=text_measures.make_measure(
-      context, stage, store, document_rows.measured_at(context.config, stage)
-    ),
+    measure=_measure(context, stage, store),
     measure_every=context.config.documents.held_out_every,
+  )
+
+
+def _measure(context, stage, store):
+  """All that is measured of a state; None: nothing is held out."""
+  sizes = document_rows.measured_at(context.config, stage)
+  shown = learnt_documents.shown_of(context, stage)
+  found = [text_measures.make_measure(context, stage, store, sizes)]
+  if shown:
+    found.append(reading.make_measure(context, stage, *sizes[-1]))
+  if shown and stage == 'long_context':
+    found.append(albums.make_measure(context, shown, sizes))
+  found = [measure for measure in found if measure]
+  if not found:
+    return None
+  return lambda state: dict(
+    itertools.chain.from_iterable(measure(state).items() for measure in found)
   )
 
 

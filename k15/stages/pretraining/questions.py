@@ -3,9 +3,11 @@
 Kimi k1.5, 2.5.1: cooldown has synthetic pairs of question and answer, made by
 rejection sampling; from what, and how many, is not published.  Here the run's
 training problems are asked, by the model before the stage or another, and what
-their reward calls right becomes documents of the domain 'qa'.  Every response
-asked for is in `cooldown/samples.jsonl`; the documents and how they came about
-in `cooldown/questions.jsonl` and `funnel.json`.
+their reward calls right becomes documents of the domain 'qa', or 'picture_qa'
+where they have pictures, about which nothing is asked unless the stage learns
+from some.  Every response asked for is in `cooldown/samples.jsonl`; the
+documents and how they came about in `cooldown/questions.jsonl` and
+`funnel.json`.
 """
 
 import copy
@@ -17,12 +19,14 @@ from k15 import files
 from k15.checkpoints import models
 from k15.data import arithmetic_documents
 from k15.data import conversations
+from k15.data import problem_records
 from k15.devices import hosts
 from k15.runtime import context as context_lib
 from k15.runtime.context import Context
 from k15.stages import long_cot_asking
 from k15.stages import long_cot_samples
 
+PICTURES = 'picture_qa'  # The domain of questions about pictures.
 _GROUP = 'cooldown_questions'
 
 
@@ -45,7 +49,7 @@ def make(context: Context, stage: str, model: pathlib.Path | None) -> None:
     Interrupted, scoring.Failed: see `draw.draw`.
   """
   for path in files_of(context.config, stage, context.workdir):
-    own = context.config[_GROUP]
+    own, context = context.config[_GROUP], _learnable(context)
     if own.model:
       model = models.directory_of(own.model)
       context = _with_model(context, model)
@@ -92,8 +96,20 @@ def _document(task, by_id, record, server):
   problem = by_id[record['problem_id']]
   opening = '' if server else task.opening(problem.prompt)
   text = problem.prompt + task.prompt_suffix + opening + record['response']
-  domain = arithmetic_documents.VERIFIED
-  return dict(text=text, domain=domain, problem_id=problem.id)
+  domain = PICTURES if problem.images else arithmetic_documents.VERIFIED
+  document = dict(text=text, domain=domain, problem_id=problem.id)
+  return document | problem_records.images_of(problem)
+
+
+def _learnable(context):
+  """The context without the problems that the stage could not learn from."""
+  if context.config.cooldown.image_share:
+    return context
+  task = context.task
+  texts = [problem for problem in task.train if not problem.images]
+  return dataclasses.replace(
+    context, task=dataclasses.replace(task, train=texts)
+  )
 
 
 def _funnel(problems, records, kept, most_per_problem):

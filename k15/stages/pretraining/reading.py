@@ -9,11 +9,13 @@ would read without a slip at temperature 1.
 import collections
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from k15.config import stages as stages_lib
 from k15.data_types import TrainState
 from k15.devices import hosts
 from k15.runtime import task as task_lib
@@ -27,12 +29,17 @@ EVERY = 250  # steps between two measures
 
 
 def make_measure(
-  context: Context, stage: str, row_tokens: int
+  context: Context, stage: str, row_tokens: int, micro_rows: int = 0
 ) -> Callable[[TrainState], dict[str, float]] | None:
   """What measures a stage that reads; None: it is none, or reads files.
 
+  Args:
+    row_tokens: of the rows in which they are read.
+    micro_rows: rows at once; 0: those of the optimizer.
+
   Returns:
-    State -> `sft/read`, and `sft/read_X` of domain X, both in [0, 1].
+    State -> `read`, and `read_X` of domain X, both in [0, 1], behind `sft/` or
+    `text/`, as the stage logs.
   """
   lessons = context.task.lessons.get(stage)
   if lessons is None:
@@ -48,22 +55,29 @@ def make_measure(
       domains[example.problem.domain].append(len(sequences))
       mask = np.ones(len(response), bool)
       sequences.append(Sequence(prompt, response, mask, images=images))
-  sums = _logprobs_of(context, sequences, row_tokens)
+  if not sequences:
+    return None
+  sums = logprobs_of(context, sequences, row_tokens, micro_rows)
+  name = f'{stages_lib.STAGES[stage].curves}/read'
 
   def measure(state):
     params = weights.whole(context.shape, state)
     read = np.exp(sums(params))
-    found = {f'sft/read_{d}': read[own].mean() for d, own in domains.items()}
-    return {k: float(v) for k, v in found.items()} | {
-      'sft/read': float(read.mean())
-    }
+    found = {f'{name}_{d}': read[own].mean() for d, own in domains.items()}
+    return {k: float(v) for k, v in found.items()} | {name: float(read.mean())}
 
   return measure
 
 
-def _logprobs_of(context, sequences, row_tokens):
+def logprobs_of(
+  context: Context,
+  sequences: list[Sequence],
+  row_tokens: int,
+  micro_rows: int = 0,
+) -> Callable[[Any], np.ndarray]:
   """Parameters -> float32 [N], the log-probability of each whole response."""
-  most, micro = len(sequences), context.config.optimizer.micro_batch_rows
+  most = len(sequences)
+  micro = micro_rows or context.config.optimizer.micro_batch_rows
   shown = context.shown if any(s.images for s in sequences) else None
   rows, columns, _ = batching.place(
     [s.length for s in sequences], row_tokens, most,

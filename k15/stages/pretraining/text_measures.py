@@ -14,7 +14,6 @@ import numpy as np
 
 from k15 import files
 from k15 import streams
-from k15.data import mixture
 from k15.data import needles
 from k15.data.documents import DataError
 from k15.data.documents import DocumentStore
@@ -23,6 +22,7 @@ from k15.devices import hosts
 from k15.equations import losses
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.stages.pretraining import document_rows
 from k15.training import batching
 from k15.training import update
 
@@ -60,7 +60,7 @@ def make_measure(
   """
   if not store.is_held_out.any():
     return None
-  held = [(n, _losses_of(context, store, n, micro)) for n, micro in sizes]
+  held = [(size[0], _losses_of(context, stage, store, *size)) for size in sizes]
   count = context.config[stage].get('needles', 0)
   asked = [
     (n, _needles_of(context, store, n, micro, count))
@@ -107,14 +107,10 @@ def by_domain(
   }
 
 
-def _losses_of(context, store, length, micro):
+def _losses_of(context, stage, store, length, micro):
   """What returns nats and tokens, float [domains], of held-out documents."""
   size = len(store.names)
-  plan = mixture.whole(_measured(context, store), store.lengths, length)
-  arrays = _padded(
-    [mixture.make_row(store, plan, i, length) for i in range(plan.num_rows)],
-    micro,
-  )
+  arrays = document_rows.held_out(context, stage, store, length, micro)
   compute, batch = _forward(context, micro), batching.supervised(arrays)
 
   @jax.jit
@@ -125,22 +121,12 @@ def _losses_of(context, store, length, micro):
   return lambda params: hosts.to_host(sums(params, batch))
 
 
-def _measured(context, store):
-  """Held-out documents, of each domain up to its part of the tokens."""
-  most = context.config.documents.held_out_tokens // len(store.names)
-  chosen = []
-  for d in range(len(store.names)):
-    own = np.flatnonzero(store.is_held_out & (store.domains == d))
-    fits = np.cumsum(store.lengths[own]) <= most
-    chosen.append(own[: max(1, fits.sum())])
-  return np.concatenate(chosen)
-
-
 def _needles_of(context, store, length, micro, count):
   """What returns which notes are found, bool [count], and how deep they lay."""
   config, tokenizer = context.config, context.task.tokenizer
   # Notes that documents have of their own would be found instead.
-  documents = (store[i] for i in np.flatnonzero(store.is_held_out))
+  is_hay = store.is_held_out & (store.num_images == 0)
+  documents = (store[i] for i in np.flatnonzero(is_hay))
   without = (
     document
     for document in documents

@@ -28,6 +28,7 @@ from k15.runtime import steps as steps_lib
 from k15.runtime import weights
 from k15.stages import kinds
 from k15.stages.pretraining import document_rows
+from k15.stages.pretraining import learnt_documents
 from k15.stages.pretraining import pretrain
 from k15.training import batching
 from k15.training import optimizer as optimizer_lib
@@ -119,7 +120,7 @@ def test_what_is_logged(whole):
 def test_the_loss_is_the_mean_of_those_of_the_domains(whole):
   """Weighed by their tokens, which are counted here from the rows."""
   context, _ = whole
-  store = document_rows.open_store(context, 'pretrain', False)
+  store = learnt_documents.open_store(context, 'pretrain', False)
   [phase] = document_rows.phases_of(context, 'pretrain', store)
   first = phase.batches[0]
   targets = first['domain_ids'][first['loss_mask'] > 0]
@@ -170,7 +171,7 @@ def test_the_report_shows_how_files_were_cleaned(tmp_path):
   clean_documents.main([raw, f'--out={out}', '--least-words=1'])
   path = str(out / 'documents.jsonl')
   context = _context(tmp_path, files=(raw, path))
-  document_rows.open_store(context, 'pretrain', True)
+  learnt_documents.open_store(context, 'pretrain', True)
   preparation.write_config(context.workdir, context.config)
   run_page.write_report(context.workdir)
   html = (context.workdir / 'report.html').read_text()
@@ -181,7 +182,7 @@ def test_the_report_shows_how_files_were_cleaned(tmp_path):
 
 def test_rows_grow_and_a_share_attends_to_all(long):
   context, _ = long
-  store = document_rows.open_store(context, 'long_context', False)
+  store = learnt_documents.open_store(context, 'long_context', False)
   phases = document_rows.phases_of(context, 'long_context', store)
   # 64 tokens a step: 4 rows of 16, two at once; 2 of 32, one at once.
   assert [(p.first, p.row_tokens, p.rows, p.micro_rows) for p in phases] == [
@@ -256,7 +257,7 @@ def test_the_base_of_the_positions_stays_with_the_model(tmp_path):
 def test_packed_is_unpacked(whole):
   """Loss and gradient of partial rows: documents apart, or a row for each."""
   context, _ = whole
-  store = document_rows.open_store(context, 'pretrain', False)
+  store = learnt_documents.open_store(context, 'pretrain', False)
   [phase] = document_rows.phases_of(context, 'pretrain', store)
   packed = phase.batches[1]
   alone = []

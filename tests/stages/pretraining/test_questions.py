@@ -24,7 +24,7 @@ from k15.runtime import context as context_lib
 from k15.runtime import preparation
 from k15.stages import kinds
 from k15.stages import long_cot_samples
-from k15.stages.pretraining import document_rows
+from k15.stages.pretraining import learnt_documents
 from k15.stages.pretraining import questions
 
 CHANGES = dict(
@@ -107,7 +107,7 @@ def test_what_is_right_becomes_a_document(whole):
 
 
 def test_they_are_learnt_beside_the_files(whole):
-  store = document_rows.open_store(whole, 'cooldown', False)
+  store = learnt_documents.open_store(whole, 'cooldown', False)
   assert store.names == ('qa', 'words')
   documents = files.read_jsonl(whole.workdir / 'cooldown/questions.jsonl')
   (first, *_) = np.flatnonzero(store.domains == 0)
