@@ -218,6 +218,8 @@ class Batch:
     domain_ids: int32 [B, T], the domain of the document that a token is of,
       from 0; None: documents are no part of it.
     images: the rows' pictures, `k15.vision.rows.Images`; None: none are seen.
+    features: what a tower that is not trained makes of them, `k15.model.tower.
+      Features`; their patches are then None, and not looked at.
   """
 
   tokens: jax.Array
@@ -235,6 +237,7 @@ class Batch:
   prompt_ids: jax.Array | None = None
   domain_ids: jax.Array | None = None
   images: Any = None
+  features: Any = None
 
 
 @flax.struct.dataclass

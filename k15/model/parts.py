@@ -28,3 +28,8 @@ def split(tree: Any, trains: str) -> tuple[Any, Any]:
   seen = {key: x for key, x in tree.items() if key == policy.VISION}
   rest = {key: x for key, x in tree.items() if key != policy.VISION}
   return (seen, rest) if trains == TOWER else (rest, seen)
+
+
+def has_tower(frozen: Any) -> bool:
+  """Whether there is a tower in what is frozen, be it beside adapters."""
+  return frozen is not None and policy.VISION in frozen

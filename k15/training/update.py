@@ -158,6 +158,7 @@ def _logprobs_of(config, params, rows, temperature):
     rows.prompt_ids,
     rows.loss_mask,
     rows.images,
+    rows.features,
   )
 
 
@@ -182,6 +183,8 @@ def save_batch(workdir: pathlib.Path, name: str, batch: Any) -> pathlib.Path:
     if arrays.get('images') is not None:
       images = _named(arrays.pop('images'))
       arrays |= {f'images.{name}': x for name, x in images.items()}
+    # Those of a frozen tower are made of the pictures anew.
+    arrays.pop('features', None)
     np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
   return path
 

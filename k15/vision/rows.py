@@ -41,6 +41,10 @@ class Images:
   index: jax.Array
   positions: jax.Array
 
+  def without_patches(self) -> 'Images':
+    """What is read of pictures that a tower has looked at before."""
+    return self.replace(patches=None, places=None, sizes=None, numbers=None)
+
 
 def places(grid: positions.Grid, merge_size: int) -> np.ndarray:
   """int32 [n, 2]: row and column of each patch, block by block."""

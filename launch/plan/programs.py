@@ -5,6 +5,7 @@ functions, for arrays of which only shapes and shardings are known.
 """
 
 import dataclasses
+import functools
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -61,6 +62,11 @@ class Run:
   def params(self) -> Any:
     """What an update computes with: what is frozen and what is trained."""
     return weights.joined(self.state, self.state.params)
+
+  @property
+  def looks_once(self) -> bool:
+    """Whether updates take features, for none of them changes the tower."""
+    return parts.has_tower(self.state.frozen)
 
   @property
   def shares_weights(self) -> bool:
@@ -222,8 +228,19 @@ def batch(run: Run) -> Batch:
     if name == 'images' and run.shown:
       row = np.zeros((1, T), np.int32)
       one = run.shown.rows(row, row, ())
+      if run.looks_once:
+        one = one.without_patches()
       return jax.tree.map(lambda x: array(x.dtype, B, *x.shape[1:]), one)
-    absent = ('domain_ids', 'images', *([] if is_shared else ['prompt_ids']))
+    if name == 'features' and run.looks_once:
+      own = jax.eval_shape(
+        functools.partial(features_lib.encode, run.layout.shape), run.params,
+        features_lib.blank_picture(run.shown.sight, run.shown.row_patches),
+      )  # fmt: skip
+      return jax.tree.map(lambda x: array(x.dtype, B, *x.shape[1:]), own)
+    absent = (
+      'domain_ids', 'images', 'features',
+      *([] if is_shared else ['prompt_ids']),
+    )  # fmt: skip
     if name in absent:
       return None
     if name in ('tokens', 'positions', 'segment_ids', 'prompt_ids'):

@@ -62,6 +62,7 @@ def of_iteration(
     *([_encode(run, topology, work, a)] if run.shown else []),
     _prefill(run, topology, programs, work, a),
     _decode(run, topology, programs, work, a),
+    *([_features(run, topology, work, a)] if run.looks_once else []),
     _logprobs(run, topology, programs, work, a),
     _update(run, topology, programs, work, a),
   )
@@ -132,12 +133,23 @@ def decode_step(run, topology, program, work, a) -> costs.Time:
   return dataclasses.replace(step, network=network)
 
 
+def _features(run, topology, work, a):
+  """A frozen tower looks once at each problem's row."""
+  count = work.responses / run.config.rl.group_size
+  seconds = costs.tower_seconds(
+    topology.chip, run.layout.shape, count, work.row_patches,
+    topology.num_chips / run.layout.mesh.shape['context'], 1, a.forward_mfu,
+  )  # fmt: skip
+  how = f'{count:.0f} rows of {work.row_patches} patches'
+  return Phase('features', seconds, 'compute', how)
+
+
 def _logprobs(run, topology, programs, work, a):
   share = 1 - 1 / work.updates  # The first batch needs none.
   rows = work.rows(a.row_filling) * share
   time, how = _rows(
-    run, topology, programs['ref_logprobs'], work, rows, (1, 1), a.forward_mfu,
-    a,
+    run, topology, programs['ref_logprobs'], work, rows,
+    (1, 0 if run.looks_once else 1), a.forward_mfu, a,
   )  # fmt: skip
   return Phase('ref_logprobs', time.seconds, time.bound, how)
 
@@ -155,12 +167,11 @@ def _passes(run):
   """In forward passes, an update of the text and one of the tower.
 
   Kernels that are frozen have no gradient, but one goes through the text to
-  its adapters and to the tower; none has to reach a tower that is frozen.
+  its adapters and to the tower; a tower that is frozen has looked before.
   """
-  trains = run.config.rl.trains
-  if run.layout.shape.lora_rank:  # Of the text alone.
-    return 2, 1
-  return (2 if trains == parts.TOWER else 3), (1 if trains == parts.TEXT else 3)
+  is_tower = run.config.rl.trains == parts.TOWER
+  goes_through = run.layout.shape.lora_rank or is_tower
+  return (2 if goes_through else 3), (0 if run.looks_once else 3)
 
 
 def _rows(run, topology, program, work, rows, passes, mfu, a):

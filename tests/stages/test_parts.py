@@ -18,6 +18,7 @@ from k15.runtime import context as context_lib
 from k15.runtime import judges
 from k15.runtime import weights
 from k15.stages import sft
+from k15.stages.rl import features
 from k15.stages.rl import loop
 from k15.stages.rl import setup
 
@@ -139,32 +140,51 @@ def test_over_four_devices_as_on_one(stage, tmp_path):
     np.testing.assert_allclose(a, b, atol=2e-4)
 
 
-@pytest.mark.parametrize('row_responses', [0, 2])
+@pytest.mark.parametrize(
+  ('row_responses', 'trains'), [(0, 'all'), (2, 'text')]
+)
 def test_training_computes_the_log_probabilities_of_the_rollout(
-  row_responses, tmp_path
+  row_responses, trains, tmp_path, monkeypatch
 ):
-  """Through the whole path, prompts of a group shared or not."""
+  """Through the whole path, prompts of a group shared or not.
+
+  A frozen tower has looked before: to the bit it is as if each update did.
+  """
   context = small_sight.make_context(
-    tmp_path, stages=('rl',), rollout__token_budget=24,
+    tmp_path, stages=('rl',), rollout__token_budget=24, rl__trains=trains,
     reward__cut_is_wrong=False, rl__row_responses=row_responses,
   )  # fmt: skip
   stage = setup.begin(context, weights.load_params(context, None))
-  batches, step = [], stage.step
+  looked_at, steps, step, put = [], [], stage.step, features.put
+
+  def looking(stage, batches):
+    looked_at.extend(batches)
+    return put(stage, batches)
 
   def remembering(state, batch, *args):
-    batches.append((jax.device_get(state.params), batch))
-    return step(state, batch, *args)
+    before = jax.tree.map(lambda x: x.copy(), state)
+    after, values = step(state, batch, *args)
+    steps.append((before, batch, args, jax.device_get(after)))
+    return after, values
 
+  monkeypatch.setattr(features, 'put', looking)
   stage.step = remembering
   with context.layout.use_mesh():
     stage.hand_over(0, label=0)
     loop.run_iteration(stage, 0)
-    params, batch = batches[0]
+    before, batch, args, after = steps[0]
+    params = stage.joined(before.params)
     found = np.asarray(stage.logprobs(params, batch))
+    assert (batch.features is not None) == (trains == 'text')
+    if trains == 'text':
+      assert batch.images.patches is None
+      patches = context.layout.place_rows(looked_at[0])
+      same(np.asarray(stage.logprobs(params, patches)), found)
+      same(jax.device_get(step(before, patches, *args)[0]), after)
   stage.rollout.close()
   expected = jax.device_get(batch.behavior_logprobs)
   in_loss = np.asarray(batch.loss_mask) > 0
-  assert in_loss.sum() > 20 and np.asarray(batch.images.numbers).any()
+  assert in_loss.sum() > 20 and looked_at[0].images.numbers.any()
   assert (batch.prompt_ids is not None) == (row_responses > 0)
   np.testing.assert_allclose(
     found[in_loss], expected[in_loss], rtol=0, atol=2e-6

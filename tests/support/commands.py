@@ -173,6 +173,9 @@ SHORT = {
     'benchmarks.speed.schedule', '--slots', '8', '--problems', '4', '--budgets',
     '8192',
   ),
+  'benchmarks.speed.frozen_tower': (
+    'benchmarks.speed.frozen_tower', '--tiny', '--repeats', '1',
+  ),
   'benchmarks.speed.handover': ('benchmarks.speed.handover', '--tiny'),
   'benchmarks.speed.low_precision': (
     'benchmarks.speed.low_precision', '--tiny', '--problems', '4', '--samples',

@@ -29,6 +29,7 @@ from k15.vision.shown_rows import Shown
 DOMAIN = 'albums'
 _ASKED = 4  # pictures of an album that is learnt, and half of them, at most
 _MISSES = 4  # pictures without room, one after the other, that end an album
+_FAILURES = 20  # draws that made none, one after the other, that are the end
 
 
 def document_of(
@@ -143,23 +144,27 @@ def _draw(context, shown, examples, asked, lengths, side) -> Iterator[Example]:
     excess = token_store.excess_of(tokens, images, length, shown)
     return length + 1 if excess else len(tokens)
 
-  while True:
+  failures = 0
+  while failures < _FAILURES:
     pictures, size, misses = [], 0, 0
     while misses < _MISSES:
       drawn = examples[int(rng.integers(len(examples)))]
       more = [*pictures, (float(rng.random()), drawn)]
       grown = size_of(more)
-      if grown > length:
+      if grown > length or any(drawn is each for _, each in pictures):
         misses += 1
       else:
         pictures, size, misses = more, grown, 0
-    if len(pictures) < 2 or size <= shorter:
-      raise DataError(
-        f'long_context: {len(pictures)} pictures of {size} tokens fill a row of'
-        f' {length} with {shown.row_patches} patches, vision.row_patches; an'
-        f' album has at least 2, and more than {shorter} tokens'
-      )
-    yield album_of(pictures, asked, task.prompt_suffix)
+    if len(pictures) > 1 and size > shorter:
+      failures = 0
+      yield album_of(pictures, asked, task.prompt_suffix)
+    else:
+      failures += 1
+  raise DataError(
+    f'long_context: {len(pictures)} pictures of {size} tokens fill a row of'
+    f' {length} with {shown.row_patches} patches, vision.row_patches; an album'
+    f' has at least 2, and more than {shorter} tokens'
+  )
 
 
 def _asked(context, album):

@@ -5,6 +5,7 @@ import numpy as np
 
 from k15.data_types import Group
 from k15.stages.rl import chosen_groups
+from k15.stages.rl import features
 from k15.stages.rl import metrics
 from k15.stages.rl import updates
 from k15.stages.rl.stage import Stage
@@ -28,6 +29,7 @@ def train_on(
       replayed,
       chosen_groups.budgets(stage, [*groups, *replayed]),
     )
+    batches = features.put(stage, batches)
   # Of a policy whose temperature falls; else the programs know it.
   temperature = updates.decayed_temperature(config, iteration)
   at = () if temperature is None else (np.float32(temperature),)

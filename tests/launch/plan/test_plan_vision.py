@@ -112,12 +112,16 @@ def test_of_what_is_frozen_there_are_no_moments(trains):
   trained, frozen = size(run.state.params), size(run.state.frozen)
   assert trained + frozen == size(whole.state.params)
   assert size(run.state.opt_state) == 2 * trained + 4
+  # A tower that is frozen has looked before: its features, in float32.
+  batch = programs_lib.batch(run)
+  assert (batch.features is None) == (batch.images.patches is not None)
+  assert run.looks_once == (trains == 'text') == (batch.features is not None)
   # The rollout reads what is frozen, and what is trained, where it lies.
   assert run.shares_weights
-  expected = {'vision': (2, 3), 'text': (3, 1)}
+  expected = {'vision': (2, 3), 'text': (3, 0)}
   assert times_lib._passes(run) == expected[trains]
   config.rl.trains, config.policy.lora_rank = 'all', 4
-  assert times_lib._passes(make_run(config)) == (2, 1)
+  assert times_lib._passes(make_run(config)) == (2, 0)
 
 
 def test_it_says_what_makes_rows_smaller():
