@@ -14,7 +14,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from k15 import streams
 from k15.model import layers
 from k15.model import policy
 
@@ -25,10 +24,7 @@ def boxed(shape: policy.PolicyConfig) -> Any:
   They are float32, whatever the policy is: updates of theirs are small beside
   what is kept of a number in half precision.
   """
-  params = jax.eval_shape(
-    functools.partial(policy.init, shape), streams.key_shape()
-  )
-  return _pairs(shape, params)
+  return _pairs(shape, policy.boxed(shape))
 
 
 def logical_axes(shape: policy.PolicyConfig) -> Any:

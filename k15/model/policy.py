@@ -96,10 +96,15 @@ def init(shape: PolicyConfig, key: jax.Array) -> Any:
   return Decoder(shape).init(key, tokens, positions, marks)['params']
 
 
+@functools.cache  # Traced once a process: every stage asks, and more than once.
+def boxed(shape: PolicyConfig) -> Any:
+  """What `init` draws, as boxed `jax.ShapeDtypeStruct`s; not to be changed."""
+  return jax.eval_shape(functools.partial(init, shape), streams.key_shape())
+
+
 def logical_axes(shape: PolicyConfig) -> Any:
   """What each axis of each parameter means: tuples of names, unboxed."""
-  boxed = jax.eval_shape(functools.partial(init, shape), streams.key_shape())
-  return axes_of(boxed)
+  return axes_of(boxed(shape))
 
 
 def axes_of(boxed: Any) -> Any:

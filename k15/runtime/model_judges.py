@@ -45,12 +45,9 @@ def load(config: Any, path: str | pathlib.Path) -> CaseJudge:
   tokenizer = models.read_tokenizer(directory)
   mesh = jax.sharding.Mesh(jax.local_devices()[:1], ('whole',))
   device = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  boxed = jax.eval_shape(
-    lambda key: policy.init(shape, key), streams.key_shape()
-  )
   like = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
-    nn.unbox(boxed),
+    nn.unbox(policy.boxed(shape)),
   )
   params = hf.load(directory, shape, like)
   head = value_heads.read(directory, shape.d_model)

@@ -28,10 +28,7 @@ from k15.training import optimizer as optimizer_lib
 
 def param_layout(layout: Layout) -> Any:
   """Parameters as `jax.ShapeDtypeStruct`s with their shardings."""
-  boxed = jax.eval_shape(
-    lambda key: policy.init(layout.shape, key), streams.key_shape()
-  )
-  return _structs(boxed, layout)
+  return _structs(policy.boxed(layout.shape), layout)
 
 
 def init_params(layout: Layout, seed: int) -> Any:
@@ -101,9 +98,7 @@ def state_layout(
   """A state as `jax.ShapeDtypeStruct`s with their shardings."""
   # Shapes alone: a state of 72B, moments included, fits no host, and is not
   # needed to say where its arrays lie.
-  boxed = jax.eval_shape(
-    lambda key: policy.init(layout.shape, key), streams.key_shape()
-  )
+  boxed = policy.boxed(layout.shape)
   trained, frozen = parts.split(boxed, trains)
   if layout.shape.lora_rank:
     trained, frozen = lora.boxed(layout.shape), boxed

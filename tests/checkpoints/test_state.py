@@ -63,7 +63,9 @@ def test_moments_of_another_muon_are_refused(tmp_path):
     vocab_size=8, num_layers=2, d_model=8, num_heads=1, num_kv_heads=1,
     head_dim=8, d_ff=8,
   )  # fmt: skip
-  params = nn.unbox(policy.init(shape, jax.random.key(0)))
+  params = nn.unbox(
+    jax.jit(policy.init, static_argnums=0)(shape, jax.random.key(0))
+  )
   axes = policy.logical_axes(shape)
   now = optimizer.make('muon', 0.9, 0.95, 1e-8, 0.0, 1.0, axes)
   state = optimizer.init_state(now, params)

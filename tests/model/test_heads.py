@@ -15,10 +15,14 @@ CONFIG = policy.PolicyConfig(
   vocab_size=64, num_layers=1, d_model=16, num_heads=2, num_kv_heads=1,
   head_dim=8, d_ff=32,
 )  # fmt: skip
+# One program each, not a program for every operation.
+draw = jax.jit(policy.init, static_argnums=0)
+forward = jax.jit(policy.forward, static_argnums=0)
+values_of = jax.jit(heads.values, static_argnums=0)
 
 
 def make_params():
-  trunk = nn.unbox(policy.init(CONFIG, jax.random.key(0)))
+  trunk = nn.unbox(draw(CONFIG, jax.random.key(0)))
   params = heads.init_value(CONFIG, trunk)
   kernel = jax.random.normal(jax.random.key(1), (16, 1))
   params['head'] = dict(kernel=kernel, bias=jnp.array([0.5]))
@@ -26,32 +30,32 @@ def make_params():
 
 
 def test_a_new_head_says_zero():
-  trunk = nn.unbox(policy.init(CONFIG, jax.random.key(0)))
+  trunk = nn.unbox(draw(CONFIG, jax.random.key(0)))
   params = heads.init_value(CONFIG, trunk)
   batch = heads.pad_rows([np.array([3, 4]), np.array([5])], 4)
-  np.testing.assert_array_equal(heads.values(CONFIG, params, *batch), [0, 0])
+  np.testing.assert_array_equal(values_of(CONFIG, params, *batch), [0, 0])
 
 
 def test_the_value_is_a_line_of_the_last_hidden_state():
   params = make_params()
   tokens, ones = jnp.array([[7, 8, 9]]), jnp.ones((1, 3), jnp.int32)
-  hidden, _ = policy.forward(
+  hidden, _ = forward(
     CONFIG, params['trunk'], tokens, jnp.arange(3)[None], ones
   )
   expected = hidden[0, 2] @ params['head']['kernel'][:, 0] + 0.5
   padded = heads.pad_rows([np.array([7, 8, 9])], 5)
-  value = heads.values(CONFIG, params, *padded)
+  value = values_of(CONFIG, params, *padded)
   np.testing.assert_allclose(value, [expected], rtol=1e-5)
 
 
 def test_padding_and_neighbours_change_nothing():
   params = make_params()
   sequences = [np.array([7, 8, 9]), np.array([1]), np.arange(6)]
-  together = heads.values(CONFIG, params, *heads.pad_rows(sequences, 8))
+  together = values_of(CONFIG, params, *heads.pad_rows(sequences, 8))
   for sequence, value in zip(sequences, together, strict=True):
     tokens, lengths = heads.pad_rows([sequence], 8)
     tokens[0, len(sequence) :] = 63
-    alone = heads.values(CONFIG, params, tokens, lengths)
+    alone = values_of(CONFIG, params, tokens, lengths)
     np.testing.assert_allclose(alone, [value], rtol=1e-5)
 
 
@@ -70,7 +74,7 @@ def test_pad_refuses_what_does_not_fit(length):
 def test_only_what_is_wanted_is_computed():
   """Chunks of 3 of 2 x 8 targets; values elsewhere are 0, gradients equal."""
   config = dataclasses.replace(CONFIG, logprob_chunk=3)
-  params = nn.unbox(policy.init(CONFIG, jax.random.key(0)))
+  params = nn.unbox(draw(CONFIG, jax.random.key(0)))
   tokens = jax.random.randint(jax.random.key(1), (2, 8), 0, 64)
   positions = jnp.broadcast_to(jnp.arange(8), (2, 8))
   weights = jax.random.normal(jax.random.key(2), (2, 8))

@@ -36,7 +36,7 @@ prefill = jax.jit(inference.prefill, static_argnums=0)
 
 
 def random_params(config):
-  boxed = jax.eval_shape(lambda k: policy.init(config, k), jax.random.key(0))
+  boxed = policy.boxed(config)
   rng = np.random.default_rng(0)
   return jax.tree.map(
     lambda x: jnp.asarray(rng.normal(0, 0.3, x.shape), x.dtype),

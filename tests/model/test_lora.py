@@ -40,7 +40,7 @@ def _random(boxed, seed):
 
 @functools.cache
 def _params(config):
-  boxed = jax.eval_shape(lambda k: policy.init(config, k), jax.random.key(0))
+  boxed = policy.boxed(config)
   return jax.tree.map(jnp.asarray, _random(boxed, 1))
 
 

@@ -68,7 +68,7 @@ def params():
 
 def test_features_are_those_of_transformers():
   own = params()
-  boxed = jax.eval_shape(lambda k: policy.init(CONFIG, k), jax.random.key(0))
+  boxed = policy.boxed(CONFIG)
   shapes = jax.tree.map(lambda x: x.shape, nn.unbox(boxed)['vision'])
   assert jax.tree.map(lambda x: x.shape, own) == shapes
   processor = images.Processor(2, 2, 1, 1 << 20)

@@ -32,7 +32,7 @@ token_logprobs = jax.jit(heads_lib.token_logprobs, static_argnums=0)
 
 def random_params(config):
   """Random in every leaf: at init biases are 0 and scales 1, hiding bugs."""
-  boxed = jax.eval_shape(lambda k: policy.init(config, k), jax.random.key(0))
+  boxed = policy.boxed(config)
   rng = np.random.default_rng(1)
 
   def draw(path, leaf):
@@ -148,7 +148,7 @@ def test_logprobs_and_entropy_equal_the_formulas(changes):
 def test_a_parameter_for_each_option():
   def shapes(**changes):
     config = dataclasses.replace(CONFIG, **changes)
-    boxed = jax.eval_shape(lambda k: policy.init(config, k), jax.random.key(0))
+    boxed = policy.boxed(config)
     leaves = jax.tree_util.tree_leaves_with_path(nn.unbox(boxed))
     return {
       '/'.join(key.key for key in path): leaf.shape for path, leaf in leaves
@@ -283,9 +283,7 @@ def test_scanned_layers_equal_unrolled_ones(params, scanned):
   np.testing.assert_allclose(hidden, hidden_2, atol=1e-5)
   np.testing.assert_allclose(np.stack(cache.keys), cache_2.keys, atol=1e-5)
   np.testing.assert_allclose(np.stack(cache.values), cache_2.values, atol=1e-5)
-  boxed = jax.eval_shape(
-    lambda key: policy.init(scanned[0], key), jax.random.key(0)
-  )
+  boxed = policy.boxed(scanned[0])
   assert boxed['layers']['attention']['q'].names == ('layers', 'embed', 'heads')
 
 
@@ -441,9 +439,7 @@ def test_loss_and_gradient_do_not_depend_on_the_mesh(
   params, on_one_device, sizes
 ):
   mesh = sharding.make_mesh(*sizes)
-  boxed = jax.eval_shape(
-    lambda key: policy.init(CONFIG, key), jax.random.key(0)
-  )
+  boxed = policy.boxed(CONFIG)
   layout = sharding.param_shardings(mesh, boxed)
   sharded = jax.device_put(params, layout)
   rows = sharding.sharding_of(mesh, ('batch', 'sequence'), (8, 12))

@@ -35,9 +35,7 @@ def digests(name):
     vocab_size=64, num_layers=2, d_model=32, num_heads=4, num_kv_heads=2,
     head_dim=8, d_ff=48, **SHAPES[name],
   )  # fmt: skip
-  params = nn.unbox(
-    jax.eval_shape(lambda key: policy.init(config, key), jax.random.key(0))
-  )
+  params = nn.unbox(policy.boxed(config))
   optimizer = optimizer_lib.make(
     'muon', 0.9, 0.95, 1e-8, 0.1, 1.0, policy.logical_axes(config)
   )

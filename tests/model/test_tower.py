@@ -5,6 +5,7 @@ tests/checkpoints/test_hf_vision.py.
 """
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -28,10 +29,13 @@ from k15.model import inference
 from k15.model import policy
 from k15.training import optimizer
 
+# One program each, not a program for every operation.
+draw = jax.jit(policy.init, static_argnums=0)
+token_logprobs = jax.jit(heads.token_logprobs, static_argnums=0)
+
 
 def logprobs(config, params, tokens, columns, ids, images):
-  run = jax.jit(heads.token_logprobs, static_argnums=0)
-  values, entropies = run(
+  values, entropies = token_logprobs(
     config, params, tokens, columns, ids, 1.0, None, None, images
   )
   return np.asarray(values)[0], np.asarray(entropies)[0]
@@ -103,15 +107,15 @@ def test_init_draws_what_the_axes_name():
   for name in TOWERS:
     for scan in (False, True):
       config = config_of(name, scan_layers=scan)
-      params = nn.unbox(policy.init(config, jax.random.key(0)))
       axes = policy.logical_axes(config)
-      sizes = jax.tree.map(lambda x: x.ndim, params)
+      sizes = jax.tree.map(lambda x: x.ndim, nn.unbox(policy.boxed(config)))
       assert sizes == jax.tree.map(
         len, axes, is_leaf=lambda x: type(x) is tuple
       )
   # Text parameters are drawn as without a tower.
+  params = nn.unbox(draw(config, jax.random.key(0)))
   blind = dataclasses.replace(config, vision=None)
-  theirs = nn.unbox(policy.init(blind, jax.random.key(0)))
+  theirs = nn.unbox(draw(blind, jax.random.key(0)))
   del params['vision']
   jax.tree.map(np.testing.assert_array_equal, params, theirs)
 
@@ -155,7 +159,7 @@ def test_features_that_are_there_are_not_computed_again():
   expected, _ = logprobs(config, params, tokens, columns, ids, images)
   features = jax.jit(policy.encode, static_argnums=0)(config, params, images)
   del params['vision']
-  found, _ = heads.token_logprobs(
+  found, _ = token_logprobs(
     config, params, tokens, columns, ids, images=images, features=features
   )
   np.testing.assert_allclose(found[0], expected, atol=1e-6)
@@ -174,7 +178,8 @@ def test_placeholders_are_neither_sampled_nor_counted():
   config = config_of('tiny')
   params = random_params(config)
   tokens, columns, ids, _ = row_of(config, [sequence(9, 0, 0, 0)], [[]])
-  hidden, _ = policy.forward(config, params, tokens, columns, ids)
+  forward = jax.jit(policy.forward, static_argnums=0)
+  hidden, _ = forward(config, params, tokens, columns, ids)
   free = dataclasses.replace(config, banned_ids=())
   logits, open_logits = (
     np.asarray(heads.logits_of(c, params, hidden))[0, 7] for c in (config, free)
@@ -193,17 +198,14 @@ def test_placeholders_are_neither_sampled_nor_counted():
     values, _ = heads.token_logprobs(config, params, tokens, columns, ids)
     return values[0, 1:9].sum()
 
-  gradient = jax.grad(loss)(params)['embedding']
+  gradient = jax.jit(jax.grad(loss))(params)['embedding']
   assert np.isfinite(gradient).all()
   np.testing.assert_array_equal(np.asarray(gradient)[[IMAGE, VIDEO]], 0)
 
 
-@pytest.mark.parametrize(
-  'name, sizes',
-  [('deep', (1, 2, 2, 1)), ('deep', (1, 1, 2, 2)), ('windows', (2, 1, 2, 1))],
-  ids=str,
-)
-def test_every_mesh_computes_the_same(name, sizes):
+@functools.cache
+def without_a_mesh(name):
+  """A loss, what it is of, and its value and gradient on one device."""
   config = config_of(name)
   params = random_params(config)
   rows = [row_of(config, *example(config)) for _ in range(2)]
@@ -216,10 +218,20 @@ def test_every_mesh_computes_the_same(name, sizes):
     )
     return jnp.sum(jnp.where((columns > 0) & (ids > 0), values, 0))
 
-  expected = jax.jit(jax.value_and_grad(loss))(params, row)
+  return loss, params, row, jax.jit(jax.value_and_grad(loss))(params, row)
+
+
+@pytest.mark.parametrize(
+  'name, sizes',
+  [('deep', (1, 2, 2, 1)), ('deep', (1, 1, 2, 2)), ('windows', (2, 1, 2, 1))],
+  ids=str,
+)
+def test_every_mesh_computes_the_same(name, sizes):
+  config = config_of(name)
+  loss, params, row, expected = without_a_mesh(name)
   mesh = sharding.make_mesh(*sizes)
-  boxed = jax.eval_shape(lambda k: policy.init(config, k), jax.random.key(0))
-  placed = jax.device_put(params, sharding.param_shardings(mesh, boxed))
+  shardings = sharding.param_shardings(mesh, policy.boxed(config))
+  placed = jax.device_put(params, shardings)
   with sharding.use_mesh(mesh):
     found = jax.jit(jax.value_and_grad(loss))(placed, row)
   jax.tree.map(
@@ -246,15 +258,20 @@ def test_half_precision_is_near():
 @pytest.mark.parametrize('name', ['adam', 'muon'])
 def test_an_optimizer_knows_the_kernels_of_the_tower(name):
   config = config_of('deep', scan_layers=True)
-  params = nn.unbox(policy.init(config, jax.random.key(0)))
+  params = nn.unbox(draw(config, jax.random.key(0)))
   rule = optimizer.make(
     name, 0.9, 0.95, 1e-8, 0.1, 1.0, policy.logical_axes(config)
   )
-  state = optimizer.init_state(rule, params)
-  gradient = jax.tree.map(lambda x: jnp.full(x.shape, 0.01), params)
-  after = optimizer.apply(rule, lambda step: 1e-3, state, gradient)
+
+  @jax.jit
+  def one_step(params):
+    gradient = jax.tree.map(lambda x: jnp.full(x.shape, 0.01), params)
+    state = optimizer.init_state(rule, params)
+    return optimizer.apply(rule, lambda step: 1e-3, state, gradient).params
+
   moved = jax.tree.map(
-    lambda a, b: float(jnp.abs(a - b).max()), after.params, params
+    lambda a, b: np.abs(a - b).max(),
+    *jax.device_get((one_step(params), params)),
   )
   assert min(jax.tree.leaves(moved)) > 0
 

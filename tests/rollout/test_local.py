@@ -64,7 +64,7 @@ class Spy:
 
 @pytest.fixture(scope='module')
 def params():
-  boxed = jax.eval_shape(lambda k: policy.init(CONFIG, k), jax.random.key(0))
+  boxed = policy.boxed(CONFIG)
   rng = np.random.default_rng(1)
   return jax.tree.map(
     lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), jnp.float32),

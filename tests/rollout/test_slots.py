@@ -46,7 +46,7 @@ def make_decoder(**changes):
 
 
 def boxed_params():
-  return jax.eval_shape(lambda k: policy.init(CONFIG, k), jax.random.key(0))
+  return policy.boxed(CONFIG)
 
 
 @pytest.fixture(scope='module')

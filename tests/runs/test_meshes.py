@@ -57,7 +57,7 @@ def quick_compiler():
 
 @functools.cache
 def boxed():
-  return jax.eval_shape(lambda k: policy.init(CONFIG, k), jax.random.key(0))
+  return policy.boxed(CONFIG)
 
 
 @functools.cache

@@ -204,7 +204,9 @@ def test_the_head_is_a_matrix_that_muon_leaves_to_adam():
     vocab_size=8, num_layers=1, d_model=8, num_heads=1, num_kv_heads=1,
     head_dim=8, d_ff=8,
   )  # fmt: skip
-  trunk = nn.unbox(policy.init(shape, jax.random.key(0)))
+  trunk = nn.unbox(
+    jax.jit(policy.init, static_argnums=0)(shape, jax.random.key(0))
+  )
   params = heads.init_value(shape, trunk)
   axes = heads.value_axes(policy.logical_axes(shape))
   optimizer = optimizer_lib.make('muon', 0.9, 0.95, 1e-8, 0.1, 0.0, axes)

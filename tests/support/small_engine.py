@@ -39,7 +39,7 @@ def make_decoder(num_slots=3, tokens_per_call=4):
 
 @functools.cache
 def make_params(seed=1):
-  boxed = jax.eval_shape(lambda k: policy.init(CONFIG, k), jax.random.key(0))
+  boxed = policy.boxed(CONFIG)
   rng = np.random.default_rng(seed)
   return jax.tree.map(
     lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), jnp.float32),

@@ -41,7 +41,7 @@ def config_of(name, **changes):
 
 def random_params(config, seed=1, std=0.2):
   """Random in every leaf: at init biases are 0 and scales 1, hiding bugs."""
-  boxed = jax.eval_shape(lambda k: policy.init(config, k), jax.random.key(0))
+  boxed = policy.boxed(config)
   rng = np.random.default_rng(seed)
 
   def draw(path, leaf):

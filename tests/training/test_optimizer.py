@@ -191,7 +191,7 @@ def stacked(params):
 
 
 def shapes_of(config):
-  return nn.unbox(jax.eval_shape(lambda: policy.init(config, KEY)))
+  return nn.unbox(policy.boxed(config))
 
 
 def drawn(seed, scale):

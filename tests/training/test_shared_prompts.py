@@ -79,7 +79,7 @@ def mirror_descent(logprobs, rows):
 
 
 def make_params(config):
-  boxed = jax.eval_shape(lambda: policy.init(config, jax.random.key(0)))
+  boxed = policy.boxed(config)
   rng = np.random.default_rng(1)
   return jax.tree.map(
     lambda x: jnp.asarray(rng.normal(0, 0.3, x.shape), jnp.float32),

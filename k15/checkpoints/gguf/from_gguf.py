@@ -21,7 +21,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from k15 import streams
 from k15.checkpoints import hf
 from k15.checkpoints import hf_config
 from k15.checkpoints import tensor_files
@@ -148,11 +147,8 @@ def _names(file, shape):
 
 def _expected(shape) -> dict[str, tuple[int, ...]]:
   """The hub's name of each tensor of a policy -> its shape there."""
-  boxed = jax.eval_shape(
-    lambda key: policy.init(shape, key), streams.key_shape()
-  )
   leaves = jax.tree_util.tree_leaves_with_path(
-    boxed, is_leaf=lambda x: isinstance(x, nn.Partitioned)
+    policy.boxed(shape), is_leaf=lambda x: isinstance(x, nn.Partitioned)
   )
   found = {}
   for path, box in leaves:

@@ -49,7 +49,7 @@ def test_by_hand():
 @pytest.mark.parametrize('is_tied', [False, True])
 def test_the_policy_has_so_many_parameters(changes, is_tied):
   p = policy.PolicyConfig(**{**vars(P), 'tie_embeddings': is_tied, **changes})
-  made = jax.eval_shape(lambda key: policy.init(p, key), jax.random.key(0))
+  made = policy.boxed(p)
   assert costs.num_params(p) == sum(x.size for x in jax.tree.leaves(made))
 
 
@@ -91,7 +91,7 @@ def test_published_shapes_that_see_have_the_published_size(name, parameters):
   checks.validate(config, 1, arithmetic.KINDS)
   p = context.make_layout(config, context.make_tokenizer(config)).shape
   assert costs.num_params(p) == parameters
-  made = jax.eval_shape(lambda key: policy.init(p, key), jax.random.key(0))
+  made = policy.boxed(p)
   assert costs.num_params(p) == sum(x.size for x in jax.tree.leaves(made))
 
 
