@@ -62,6 +62,7 @@ def make_context(args, folder, dtype, cache_dtype):
   config.rollout.dtype, config.rollout.cache_dtype = dtype, cache_dtype
   if args.tiny:
     config.policy.update(num_layers=1, d_model=32, d_ff=64)
+    config.sft.num_examples = 1  # Made by 60,000, and none is learnt here.
     config.rollout.num_slots = config.rollout.prefill_batch = 4
   return context_lib.make(config, folder, threading.Event())
 
