@@ -47,10 +47,12 @@ jax.config.update('jax_num_cpu_devices', 8)
 # Begun first, the longest first: a worker takes whole pages, and one that
 # began a long page last would keep the others waiting.
 LONG = (
-  'test_commands.py', 'test_two_processes.py', 'test_main.py', 'test_loop.py',
-  'test_chaos.py', 'test_rollout_correction.py', 'test_long2short_stages.py',
+  'test_commands.py', 'test_two_processes.py', 'test_picture_stages.py',
+  'test_main.py', 'test_tower.py', 'test_killed_vision.py', 'test_parts.py',
+  'test_chaos.py', 'test_update_vision.py', 'test_pretrain.py', 'test_loop.py',
+  'test_lora.py', 'test_geometry.py', 'test_plan_vision.py',
+  'test_rollout_correction.py', 'test_long2short_stages.py',
   'test_shared_prompts.py', 'test_models.py', 'test_meshes.py',
-  'test_killed_vision.py', 'test_parts.py',
 )  # fmt: skip
 # Where whole runs go in this process, and each would draw its report.
 RUNS = ('checkpoints', 'config', 'runs', 'stages')

@@ -56,7 +56,8 @@ def test_the_reward_model_is_measured_and_the_policy_goes_on(run):
   assert last.name == 'rl'
 
 
-def test_too_few_pairs_are_told_before_the_first_stage(tmp_path):
+def test_too_few_pairs_are_told_before_the_first_stage(tmp_path, monkeypatch):
+  monkeypatch.setattr(answer_pairs, '_DRAWS_IN_VAIN', 100)
   changes = CHANGES | dict(reward_model__held_out=40000)
   context = small_run.make_context(tmp_path, **changes)
   with pytest.raises(ValueError, match=r'only \d+ of 40000 distinct pairs'):
