@@ -259,11 +259,16 @@ def results(workdir: pathlib.Path) -> dict[str, float]:
 
 
 def last_scores(summary: Mapping[str, Any]) -> dict[str, Any]:
-  """Accuracy, mean_tokens and so on of a summary's last evaluation."""
+  """Accuracy, mean_tokens and so on of a summary's last evaluation.
+
+  `accuracy_PART` of each part, as evaluations on the way have it.
+  """
   found = {}
   for key, value in summary.items():
     name, after, _ = key.partition('_after_')
-    if after:
+    if name == 'parts':
+      found |= {f'accuracy_{part}': value[part]['accuracy'] for part in value}
+    elif after:
       found[name] = value
   return found
 

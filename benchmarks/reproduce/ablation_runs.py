@@ -184,6 +184,11 @@ def _before(config, summary):
   ):
     return {}
   summary = files.read_json(path / 'summary.json')
+  return _after(summary, stage)
+
+
+def _after(summary, stage):
+  """Scores of the evaluation after a stage; empty: the last one."""
   return local.last_scores(
     {
       k: v
@@ -218,7 +223,7 @@ def series(run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
       points[record['step'] + 1] = record.get(metric)
     end = run.records[-1]['step'] + 1 if run.records else 0
     if points.get(end) is None:
-      points[end] = run.summary.get(f'{name}_after_rl')
+      points[end] = _after(run.summary, 'rl').get(name)
   else:
     total = 0.0
     for record in run.records:

@@ -124,7 +124,10 @@ def _with_checkpoint(tmp_path, model='', **changed):
   config = fake.write_file(
     tmp_path / 'a.py', {'ours': {}}, seeds=1, checkpoint=str(start / model)
   )
-  summary = dict(accuracy_after_sft=0.3, accuracy_after_long_cot=0.4)
+  parts = {'easy': {'accuracy': 0.6, 'problems': 2}}
+  summary = dict(
+    accuracy_after_sft=0.3, accuracy_after_long_cot=0.4, parts_after_sft=parts
+  )
 
   def curves(leaves):
     fake.write_run(start, {}, summary, leaves | changed)
@@ -159,6 +162,12 @@ def test_a_curve_begins_with_the_model_that_the_run_began_with(
   run = _with_checkpoint(tmp_path, model, **{'task.train_problems': 9})
   x, y = data.series(run, 'evaluation/accuracy')
   np.testing.assert_allclose([x, y], [[0, 2, 4], [accuracy, 0.25, 0.5]])
+
+
+def test_the_curve_of_a_part_begins_there_too(tmp_path):
+  run = _with_checkpoint(tmp_path, 'models/sft')
+  x, y = data.series(run, 'evaluation/accuracy_easy')
+  assert (x.tolist(), y.tolist()) == ([0], [0.6])
 
 
 def test_but_not_if_that_was_asked_other_problems(tmp_path):
