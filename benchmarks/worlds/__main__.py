@@ -1,12 +1,14 @@
 """When do the paper's choices pay?  Phase diagrams of toy worlds, in minutes.
 
     python -m benchmarks.worlds [NAME ...] [--quick] [--no-run]
-        [--out=docs/worlds]
+        [--with KEY=NUMBER ...] [--out=docs/worlds]
 
 For each NAME, or all: chooses the learning rate of every arm at every place of
 the diagram on seeds of their own, runs all arms on the seeds that are shown,
 and writes OUT/NAME.png and OUT/NAME.json.  --quick takes three places of each
-axis and fewer seeds, and says so in the picture.  --no-run draws anew what
+line and fewer seeds.  --with sets fields of `facts.World` and `facts.Nature` at
+all places, so that they are like a run of one's own.  Both say so in the
+picture, and write to runs/worlds unless OUT is given.  --no-run draws anew what
 OUT/NAME.json has.
 """
 
@@ -23,6 +25,7 @@ from benchmarks import together
 from benchmarks.worlds import diagrams
 from benchmarks.worlds import pictures
 from benchmarks.worlds import runs
+from benchmarks.worlds import variants
 from benchmarks.worlds.diagrams import Diagram
 from k15 import files
 from k15.report import figures
@@ -37,6 +40,8 @@ class Effort:
 
 
 FULL, QUICK = Effort(8, 3), Effort(5, 2)
+# Of diagrams in full, of which findings are written; and of others.
+_PUBLISHED, _MINE = pathlib.Path('docs/worlds'), pathlib.Path('runs/worlds')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,8 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument('names', nargs='*', metavar='NAME')
   parser.add_argument('--quick', action='store_true')
   parser.add_argument('--no-run', action='store_true')
-  parser.add_argument('--out', type=pathlib.Path, default='docs/worlds')
+  parser.add_argument(
+    '--with', nargs='+', default=[], metavar='KEY=NUMBER', dest='settings'
+  )
+  parser.add_argument('--out', type=pathlib.Path)
   args = parser.parse_args(argv)
+  out = args.out or (_MINE if args.quick or args.settings else _PUBLISHED)
   unknown = [name for name in args.names if name not in diagrams.DIAGRAMS]
   if unknown:
     known = ', '.join(diagrams.DIAGRAMS)
@@ -55,20 +64,29 @@ def main(argv: Sequence[str] | None = None) -> int:
       f'worlds: no {", ".join(unknown)}; there are {known}', file=sys.stderr
     )
     return 2
+  chosen = {n: diagrams.DIAGRAMS[n] for n in args.names or diagrams.DIAGRAMS}
+  try:
+    chosen = {
+      name: variants.changed(diagram, args.settings)
+      for name, diagram in chosen.items()
+    }
+  except ValueError as error:
+    print(f'worlds: {error}', file=sys.stderr)
+    return 2
   # A program is compiled once on a machine, like those of the tests.
   if not jax.config.jax_compilation_cache_dir:
     jax.config.update('jax_compilation_cache_dir', '.cache/worlds')
   total = runs.Clock()
-  for name in args.names or diagrams.DIAGRAMS:
-    diagram = diagrams.DIAGRAMS[name]
-    path = args.out / f'{name}.json'
+  for name, diagram in chosen.items():
+    path = out / f'{name}.json'
     if args.no_run:
       content = files.read_json(path)
     else:
-      content = _measured(name, diagram, args.quick, total)
-    content |= dict(question=diagram.question, finding=diagram.finding)
+      content = _measured(name, diagram, args.quick, args.settings, total)
+    finding = diagram.finding if out == _PUBLISHED else ''
+    content |= dict(question=diagram.question, finding=finding)
     figure = pictures.draw(diagram, content['rows'], content['note'])
-    args.out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     files.replace_file(path.with_suffix('.png'), figures.to_png(figure, 130))
     files.replace_file(path, pictures.to_json(content).encode())
   if not args.no_run:
@@ -82,11 +100,11 @@ def main(argv: Sequence[str] | None = None) -> int:
   return 0
 
 
-def _measured(name, diagram, is_quick, total):
+def _measured(name, diagram, is_quick, settings, total):
   """Runs a diagram: what its file has."""
   effort, clock = (QUICK if is_quick else FULL), runs.Clock()
   if is_quick:
-    diagram = thinned(diagram)
+    diagram = variants.thinned(diagram)
   found, rates = measure(diagram, effort, clock)
   rows = pictures.numbers(diagram, found)
   _print(name, clock, rows)
@@ -97,27 +115,20 @@ def _measured(name, diagram, is_quick, total):
     f'{effort.seeds} seeds, 95 % intervals; rates chosen on'
     f' {effort.tuning_seeds} others.'
   )
-  note += ' Quick: not all places, few seeds.' if is_quick else ''
+  command = f'python -m benchmarks.worlds {name}'
+  if is_quick:
+    note += ' Quick: not all places, few seeds.'
+    command += ' --quick'
+  if settings:
+    note += f' All places with {", ".join(settings)}.'
+    command += f' --with {" ".join(settings)}'
   return dict(
     name=name, question=diagram.question, finding='', note=note,
-    command=f'python -m benchmarks.worlds {name}{" --quick" * is_quick}',
+    command=command,
     date=time.strftime('%F'), **dataclasses.asdict(effort), rates=rates,
     responses=clock.responses, seconds=round(clock.seconds, 1),
     cpu_seconds=round(clock.cpu_seconds, 1), rows=rows,
   )  # fmt: skip
-
-
-def thinned(diagram: Diagram) -> Diagram:
-  """The first place of each series, the one in the middle, and the last."""
-  by_series = {}
-  for place in diagram.places:
-    by_series.setdefault(place.series, []).append(place)
-  kept = [
-    place
-    for some in by_series.values()
-    for place in dict.fromkeys((some[0], some[len(some) // 2], some[-1]))
-  ]
-  return dataclasses.replace(diagram, places=kept)
 
 
 def measure(

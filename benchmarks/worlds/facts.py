@@ -29,21 +29,21 @@ class World:
     steps: L, facts that a chain writes.
     rounds: times that a chain may write a step, a check between any two; 1: it
       checks nothing.
-    answers: classes that the last symbol is judged by; as many as symbols: it
-      has to be exact.
     width, embedding: of the policy's hidden layer, of a problem's embedding.
     problems, held_out: N to learn from; others, to be judged by.
     drawn, group: P problems an iteration, k responses each.
     updates, epochs: optimizer steps an epoch, epochs an iteration.
     iterations, every: of RL, and between two evaluations.
     sft_steps: of supervised fine-tuning.
+
+  Raises:
+    ValueError: problems or iterations that cannot be parted so.
   """
 
   symbols: int = 8
   operators: int = 8
   steps: int = 4
   rounds: int = 1
-  answers: int = 8
   width: int = 32
   embedding: int = 8
   problems: int = 1024
@@ -56,6 +56,12 @@ class World:
   every: int = 4
   sft_steps: int = 300
 
+  def __post_init__(self):
+    for whole, part in (('drawn', 'updates'), ('iterations', 'every')):
+      a, b = getattr(self, whole), getattr(self, part)
+      if a % b:
+        raise ValueError(f'{part}={b} does not divide {whole}={a}')
+
 
 class Nature(NamedTuple):
   """What a world is like; numbers, traced.
@@ -66,6 +72,9 @@ class Nature(NamedTuple):
     hard_steps: of the steps of the others, those with a hard operator; one of
       each such problem's has it anyway.
     luck: probability that a wrong step does no harm.
+    answers: classes that the last symbol is judged by, of neighbours; at least
+      as many as symbols: it has to be exact.  With fewer, a wrong step may do
+      no harm either, as in k15/data/facts.
     fixed_luck: 1 where the problem decides that, for each of its steps; 0 where
       each response throws coins of its own.
     slip: probability that the writer writes any symbol at all.
@@ -78,6 +87,7 @@ class Nature(NamedTuple):
   easy_share: float = 0.0
   hard_steps: float = 0.5
   luck: float = 0.0
+  answers: int = 8
   fixed_luck: float = 0.0
   slip: float = 0.02
   pool: float = 1.0
@@ -183,7 +193,9 @@ def as_embedding(draws: Array) -> Array:
   return (draws - 0.5) * 12**0.5
 
 
-def is_right(world: World, symbol: Array, answer: Array) -> Array:
+def is_right(
+  world: World, nature: Nature, symbol: Array, answer: Array
+) -> Array:
   """Whether a last symbol is in the class of the answer."""
-  S, classes = world.symbols, world.answers
+  S, classes = world.symbols, nature.answers
   return symbol * classes // S == answer * classes // S

@@ -60,7 +60,7 @@ def draw(
     note: how many seeds, and whether all of it was drawn.
   """
   count = len(diagram.panels)
-  columns = 2 if count == 4 else count
+  columns = {4: 2, 6: 3}.get(count, count)
   height = -(-count // columns)
   figure = Figure(
     figsize=(3.9 * columns, 1.3 + 2.9 * height), layout='constrained'

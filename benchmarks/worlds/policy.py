@@ -156,7 +156,7 @@ def sample(
     written=written,
     again=again,
     mask=mask.reshape(n, -1),
-    is_right=facts_lib.is_right(world, end, problems.answer),
+    is_right=facts_lib.is_right(world, nature, end, problems.answer),
   )
 
 
@@ -231,7 +231,7 @@ def exact(
   known = (problems.coin < nature.luck).astype(jnp.float32)
   begun = jax.nn.one_hot(problems.start, S), jnp.zeros(n)
   (at, symbols), _ = jax.lax.scan(step, begun, (problems.operators.T, known.T))
-  is_right = facts_lib.is_right(world, states, problems.answer[:, None])
+  is_right = facts_lib.is_right(world, nature, states, problems.answer[:, None])
   return Success(jnp.sum(at * is_right, -1), symbols)
 
 

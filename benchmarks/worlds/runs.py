@@ -27,8 +27,8 @@ from benchmarks.worlds.learning import Curves
 CHUNK = 16  # runs of one call
 # Of a nature: the policy that RL begins with knows nothing of it.
 _IN_RL_ALONE = dict(
-  luck=0.0, fixed_luck=0.0, easy_share=0.0, hard_steps=0.0, pool=1.0
-)
+  luck=0.0, answers=0, fixed_luck=0.0, easy_share=0.0, hard_steps=0.0, pool=1.0,
+)  # fmt: skip
 _TUNING_SEED = 1000  # the first of the seeds that choose rates
 
 

@@ -56,6 +56,9 @@ SHORT = {
     'tests/benchmarks/worlds/test_worlds.py::test_a_quick_diagram_leaves_its_files'
   ),
   'benchmarks.worlds': 'make worlds',
+  'benchmarks.worlds.points': (
+    'tests/benchmarks/worlds/test_points.py::test_the_command_writes_the_table_alone'
+  ),
   'make bench-gpu': ('benchmarks.speed.gpu', '--tiny', '--repeats', '1'),
   'make chaos': (
     'tests/benchmarks/stress/test_chaos.py::test_a_short_run_ends_as_if_nothing_had_happened'

@@ -14,7 +14,7 @@ from benchmarks.worlds.facts import World
 
 # Two symbols, two steps of two rounds: 2^4 writings, 2^2 decisions, 2^2 coins.
 TINY = World(
-  symbols=2, operators=2, steps=2, rounds=2, answers=2, width=3, embedding=2,
+  symbols=2, operators=2, steps=2, rounds=2, width=3, embedding=2,
   problems=5, held_out=3,
 )  # fmt: skip
 

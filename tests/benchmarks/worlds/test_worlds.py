@@ -4,18 +4,21 @@ import dataclasses
 import json
 
 import numpy as np
+import pytest
 
 from benchmarks.worlds import __main__ as worlds
 from benchmarks.worlds import diagrams
 from benchmarks.worlds import runs
+from benchmarks.worlds import variants
 from benchmarks.worlds.facts import Nature
 from benchmarks.worlds.facts import World
 from benchmarks.worlds.learning import Arm
 
 TINY = World(
-  symbols=4, operators=4, steps=2, answers=4, width=4, problems=16, held_out=4,
+  symbols=4, operators=4, steps=2, width=4, problems=16, held_out=4,
   drawn=4, group=4, updates=2, iterations=4, every=2, sft_steps=20,
 )  # fmt: skip
+COINS = 'by coins of the response'
 
 
 def test_a_quick_diagram_leaves_its_files(tmp_path, monkeypatch, capsys):
@@ -23,9 +26,9 @@ def test_a_quick_diagram_leaves_its_files(tmp_path, monkeypatch, capsys):
   places = [
     dataclasses.replace(place, world=TINY)
     for place in full.places
-    if place.series == 'coins of the response'
+    if place.series == COINS
   ]
-  panels = full.panels[:2]
+  panels = [p for p in full.panels if p.lines[0].series == COINS]
   tiny = dataclasses.replace(full, places=places, panels=panels)
   monkeypatch.setitem(diagrams.DIAGRAMS, 'tiny', tiny)
   assert worlds.main(['tiny', '--quick', f'--out={tmp_path}']) == 0
@@ -60,8 +63,44 @@ def test_every_line_has_its_arms_and_places():
     for line in [line for panel in diagram.panels for line in panel.lines]:
       assert line.series in series, name
       assert {line.arm, line.minus} <= {*diagram.arms, ''}, name
-    for place in diagram.places:
-      world = place.world
-      assert world.drawn % world.updates == 0, name
-      assert world.iterations % world.every == 0, name
-      assert place.nature.pool * world.problems >= world.drawn, name
+    titles = [panel.title for panel in diagram.panels]
+    assert len({*titles}) == len(titles), name
+
+
+def test_sizes_that_do_not_fit():
+  with pytest.raises(ValueError, match='updates=5 does not divide drawn=32'):
+    World(updates=5)
+  with pytest.raises(ValueError, match='every=5 does not divide iterations='):
+    World(every=5)
+  with pytest.raises(ValueError, match='32 problems are drawn of 10'):
+    diagrams.Place(1, World(problems=100), Nature(pool=0.1))
+
+
+def test_worlds_of_ones_own():
+  tau = diagrams.DIAGRAMS['tau']
+  mine = variants.changed(tau, ['drawn=128', 'luck=0.2', 'easy=0.3,0.8'])
+  assert len(mine.places) == len(tau.places)
+  for old, new in zip(tau.places, mine.places, strict=True):
+    world, nature = new.world, new.nature
+    assert (world.drawn, nature.luck, nature.easy) == (128, 0.2, (0.3, 0.8))
+    assert (new.x, world.epochs) == (old.x, old.world.epochs)
+
+
+@pytest.mark.parametrize(
+  'setting, sentence',
+  [
+    ('epochs=2', 'epochs: the places of a line differ in it'),
+    ('lucky=0.2', "no 'lucky'; there are symbols, operators"),
+    ('drawn=many', "'drawn=many': what is set has to be of type int"),
+    ('easy=0.3', "'easy=0.3': what is set has to be two numbers"),
+    ('updates=5', 'updates=5 does not divide drawn=32'),
+  ],
+)
+def test_settings_that_cannot_be(setting, sentence, capsys):
+  assert worlds.main(['tau', '--with', setting]) == 2
+  assert sentence in capsys.readouterr().err
+
+
+def test_an_axis_is_not_set(capsys):
+  assert worlds.main(['priorities', '--with', 'iterations=8']) == 2
+  assert 'the axis is computed from it' in capsys.readouterr().err
