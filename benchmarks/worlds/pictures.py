@@ -89,7 +89,7 @@ def draw(
     axes.set_xlabel(diagram.xlabel, color=_INK, fontsize=9)
   figure.suptitle(
     diagram.question + '\n', x=0.02, ha='left', fontsize=11.5,
-    fontweight='bold', color=_INK,
+    fontweight='bold', color=_INK, linespacing=1.5,
   )  # fmt: skip
   width = 55 * columns
   finding = textwrap.fill(diagram.finding, width) if diagram.finding else ''
