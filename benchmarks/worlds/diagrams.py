@@ -398,9 +398,9 @@ def _optimizer():
       ),
     ],
     finding=(
-      'The reset never pays here: kept moments are ahead by 0.06 to 0.11 '
-      'from four updates on. Where slips alone are left, ReST leads k1.5 '
-      'by 0.1 with a reset Adam, by 0.01 to 0.05 with a kept one.'
+      'The reset never pays here: kept moments are ahead by 0.02 to 0.10 '
+      'from four updates on. Where slips alone are left, ReST leads k1.5 by '
+      '0.10 with a reset Adam, by 0.02 to 0.05 with a kept one.'
     ),
     rates=rates,
   )

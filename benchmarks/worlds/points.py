@@ -191,7 +191,7 @@ def row(point: Point, docs: pathlib.Path) -> str:
     word = compare(toy, own, point.margin)
   cells = (
     f'[{point.diagram}](worlds/{point.diagram}.png), {point.place}',
-    f'{name}, of [{point.figure}](reproduce/{point.figure}.png)',
+    f'[{point.figure}](reproduce/{point.figure}.png), {name}',
     *(
       '-' if number is None else findings.text(number) for number in (toy, own)
     ),

@@ -50,7 +50,7 @@ def test_a_row(tmp_path):
   toy = tmp_path / 'worlds/tau.json'
   own = tmp_path / 'reproduce/grpo.json'
   start = '| [tau](worlds/tau.png), there | '
-  not_run = f'{start}a minus b, of [grpo](reproduce/grpo.png)'
+  not_run = f'{start}[grpo](reproduce/grpo.png), a minus b'
   assert points.row(point, tmp_path) == f'{not_run} | - | - | not run yet |'
 
   rows = [
@@ -69,7 +69,7 @@ def test_a_row(tmp_path):
 
   page['settings']['task.name'] = 'facts'
   own.write_text(json.dumps(page))
-  found = f'{start}final: a minus b, of [grpo](reproduce/grpo.png)'
+  found = f'{start}[grpo](reproduce/grpo.png), final: a minus b'
   end = ' | 0.200 ± 0.000 | 0.100 ± 0.000 | confirms |'
   assert points.row(point, tmp_path) == found + end
 
