@@ -31,10 +31,14 @@ def test_a_quick_diagram_leaves_its_files(tmp_path, monkeypatch, capsys):
   panels = [p for p in full.panels if p.lines[0].series == COINS]
   tiny = dataclasses.replace(full, places=places, panels=panels)
   monkeypatch.setitem(diagrams.DIAGRAMS, 'tiny', tiny)
-  assert worlds.main(['tiny', '--quick', f'--out={tmp_path}']) == 0
+  command = ['tiny', '--quick', '--with', 'slip=0.1', f'--out={tmp_path}']
+  assert worlds.main(command) == 0
   assert (tmp_path / 'tiny.png').read_bytes().startswith(b'\x89PNG')
   found = json.loads((tmp_path / 'tiny.json').read_text())
   assert found['seeds'] == worlds.QUICK.seeds
+  assert found['command'].endswith('worlds tiny --quick --with slip=0.1')
+  assert found['note'].endswith('few seeds. All places with slip=0.1.')
+  assert not found['finding']
   # Two panels, three lines, the ends and the middle of the axis.
   assert len(found['rows']) == 2 * 3 * 3
   assert all(len(row['values']) == 5 for row in found['rows'])
