@@ -173,7 +173,8 @@ def written(text: str, rows: Sequence[str]) -> str:
   """The page with these rows in its table."""
   before, rest = text.split(TABLE.start)
   _, after = rest.split(TABLE.end)
-  lines = [before + TABLE.start, TABLE.header, *rows, TABLE.end + after]
+  header = _line(TABLE.columns), '|---' * len(TABLE.columns) + '|'
+  lines = [before + TABLE.start, *header, *rows, TABLE.end + after]
   return '\n'.join(lines)
 
 
@@ -197,7 +198,7 @@ def row(point: Point, docs: pathlib.Path) -> str:
     ),
     word,
   )
-  return f'| {" | ".join(cells)} |'
+  return _line(cells)
 
 
 def toys(point: Point, page: Mapping[str, Any]) -> Estimate | None:
@@ -240,6 +241,10 @@ def compare(toy: Estimate, own: Estimate, margin: float) -> str:
   if all(-margin < x.low and x.high < margin for x in both):
     return CONFIRMS
   return OPEN
+
+
+def _line(cells):
+  return f'| {" | ".join(cells)} |'
 
 
 def _key(spot):
