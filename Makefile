@@ -126,6 +126,7 @@ bench-long: $(VENV)/.test | $(SCRATCH)
 
 reproduce: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m benchmarks.reproduce $(FIGURE) $(ARGS)
+	$(BIN)/python -m benchmarks.worlds.points
 
 worlds: $(VENV)/.core | $(SCRATCH)
 	$(BIN)/python -m benchmarks.worlds $(ARGS)
