@@ -37,6 +37,8 @@ def to_markdown(content: Mapping[str, Any]) -> str:
     f'## Verdict: {content["verdict"]}',
     _sentence(content['sentence']),
   ]
+  if content.get('asked_anew'):
+    parts += [f'**Asked anew since.** {_sentence(content["asked_anew"])}']
   if content['outcome']:
     parts += [f'**Why.** {_sentence(content["outcome"])}']
   if content.get('changed'):

@@ -46,15 +46,21 @@ def docs_row(content: Mapping[str, Any]) -> str:
   """The verdict, and why it came out so in the eyes of the authors."""
   name, why = content['name'], content['outcome'] or content['sentence']
   first = f'{content["figure"]}: [{name}](reproduce/{name}.md)'
-  return line((first, content['verdict'], why))
+  return line((first, _verdict(content), why))
 
 
 def readme_row(content: Mapping[str, Any]) -> str:
   """The number that gave the verdict; at most 200 characters."""
-  name, verdict = content['name'], content['verdict']
+  name, verdict = content['name'], _verdict(content)
   first = f'[{name}](docs/reproduce/{name}.md), {content["figure"]}'
   room = _LONGEST - len(line((first, '', verdict)))
   return line((first, _lead(content)[:room], verdict))
+
+
+def _verdict(content):
+  """That of an earlier claim, whose successor has not run, says so."""
+  is_old = bool(content.get('asked_anew'))
+  return content['verdict'] + ', of an earlier design' * is_old
 
 
 def _lead(content):
