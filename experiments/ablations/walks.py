@@ -17,7 +17,8 @@ from typing import Any
 from experiments import facts
 from experiments.ablations import scales
 
-# Tried for each arm of 'search', whose responses are longer.
+RATES = (1.5e-4, 3e-4, 6e-4)  # tried for each arm
+# Of 'search', whose responses are longer.
 SEARCH_RATES = (7.5e-5, 1.5e-4, 3e-4)
 
 
@@ -42,7 +43,7 @@ def sweep(
   paper: Mapping[str, Mapping[str, Any]] | None = None,
   kind: str = '',
   count: int = scales.SEEDS,
-  rates: Sequence[float] = scales.RATES,
+  rates: Sequence[float] = RATES,
 ) -> Iterator[dict[str, Any]]:
   """All arms with all seeds of a scale, see `scales.sweep`."""
   warm_up = f'warm_up_{kind or "facts"}'
