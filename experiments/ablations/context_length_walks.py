@@ -13,9 +13,9 @@ import dataclasses
 from experiments.ablations import context_length
 from experiments.ablations import walks
 
-# A round without checks has 13 tokens, its answer included; of rounds with all
-# of them nine in ten have at most 46.
-ARMS = context_length.limits(14, 48, 128)
+# A round without checks has 11 tokens with its answer, a check has two more; of
+# single rounds with all checks nine in ten have at most 37.
+ARMS = context_length.limits(12, 40, 128)
 CLAIM = dataclasses.replace(
   context_length.CLAIM,
   question='Do accuracy and length rise together where checks and rounds pay?',

@@ -37,6 +37,16 @@ def get_config(variant='cpu', kind=''):
   return scales.get_config(variant)
 
 
+def set_habits(config, check_rate, again_rate):
+  """SFT that changes how often a model checks and goes round, for siblings.
+
+  The facts stay, and so do most weights: the mean of two models that are far
+  apart would be none.
+  """
+  config.facts.update(check_rate=check_rate, again_rate=again_rate)
+  config.sft.update(steps=100, learning_rate=1e-3, end_learning_rate=1e-4)
+
+
 def sweep(
   arms: Mapping[str, Mapping[str, Any]],
   variant: str,

@@ -5,7 +5,7 @@
         --root=runs/reproduce/warm_up_short
 
 SFT of `warm_up_search`, the ancestor that they share with the long models of
-`warm_up_long`, on the same writer's short chains: what long2short merges the
+`warm_up_long`, on the same writer's short chains: what `long2short` merges the
 long ones with.  `make reproduce` runs it first.  Cost: half a minute of a core
 for each seed.
 """
@@ -17,9 +17,7 @@ from experiments.ablations import walks
 def get_config(variant='cpu'):
   config = walks.get_config(variant, 'search')
   config.stages = ('sft',)
-  config.facts.update(check_rate=0.0, again_rate=0.0)
-  # Habits change, facts stay: a mean of weights that are far apart is nothing.
-  config.sft.update(steps=100, learning_rate=1e-3, end_learning_rate=1e-4)
+  walks.set_habits(config, check_rate=0.0, again_rate=0.0)
   return config
 
 
