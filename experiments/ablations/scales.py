@@ -113,7 +113,8 @@ def set_short(config):
   config.long2short.problems = 512
   config.shortest.update(steps=60, learning_rate=5e-4, batch_tokens=2048)
   config.dpo.update(steps=48, learning_rate=3e-5, batch_pairs=32)
-  config.short_rl.update(iterations=36, max_length=64, length_weight=0.2)
+  # About the 90th percentile of the long models' right responses.
+  config.short_rl.update(iterations=36, max_length=48, length_weight=0.2)
 
 
 def _cpu():
