@@ -41,11 +41,11 @@ CLAIM = claims.Claim(
   checks=(
     # Whatever trains on improves a long model that still learns.
     claims.flat_start('long'), claims.flat_end('RL'),
-    # Of right responses, beyond the shortest right one of their group.
     claims.Check('share of redundant tokens, the run before',
                  'start/rl/redundant_tokens', 'long', 'final', least=0.25),
-    claims.Check('share of responses that RL cuts at first',
-                 'rl/stop_max_length', 'RL', until=0, most=0.1),
+    claims.Check('tokens of nine in ten right ones, the run before',
+                 'start/rl/length_p90_correct', 'long', 'final',
+                 most=scales.SHORT_LENGTH),
   ),
   stage='short_rl',
 )  # fmt: skip

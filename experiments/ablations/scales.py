@@ -31,6 +31,9 @@ RATES = (1e-4, 2e-4, 4e-4)  # tried for each arm
 TUNING_SEEDS = (8, 9, 10)
 # That a sweep of warm-ups lists; `make reproduce` runs those that are needed.
 WARM_UP_SEEDS = (*range(8), *TUNING_SEEDS)
+# Of long2short RL: what nine of ten right responses of a long model have, 56
+# tokens in a pilot, and some more.
+SHORT_LENGTH = 60
 
 _RUNS = 'runs/reproduce'
 
@@ -113,8 +116,9 @@ def set_short(config):
   config.long2short.problems = 512
   config.shortest.update(steps=60, learning_rate=5e-4, batch_tokens=2048)
   config.dpo.update(steps=48, learning_rate=3e-5, batch_pairs=32)
-  # About the 90th percentile of the long models' right responses.
-  config.short_rl.update(iterations=36, max_length=48, length_weight=0.2)
+  config.short_rl.update(
+    iterations=36, max_length=SHORT_LENGTH, length_weight=0.2
+  )
 
 
 def _cpu():

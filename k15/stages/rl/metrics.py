@@ -103,7 +103,8 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
   for name, mask in (('correct', is_right), ('wrong', ~is_right)):
     if mask.any():
       values[f'rl/length_{name}'] = lengths[mask].mean()
-      values[f'rl/length_p95_{name}'] = np.percentile(lengths[mask], 95)
+      for q in (90, 95):
+        values[f'rl/length_p{q}_{name}'] = np.percentile(lengths[mask], q)
   return values | _redundant(groups) | _of_parts(trained)
 
 

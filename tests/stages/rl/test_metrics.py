@@ -112,6 +112,7 @@ def test_groups_by_level_domain_and_verdict():
   assert values['rl/reward_domain_pay'] == 1.0
   assert values['rl/length_correct'] == 30  # (10 + 30 + 50) / 3
   assert values['rl/length_wrong'] == 10  # (20 + 4 + 6) / 3
+  assert values['rl/length_p90_correct'] == 46  # 30 + 0.8 * (50 - 30)
   assert values['rl/length_p95_correct'] == 48  # 30 + 0.9 * (50 - 30)
   assert values['rl/length_p95_wrong'] == pytest.approx(18.6)
   # 10 of 10, and 30 of each of 30 and 50, are needed.
