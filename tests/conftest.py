@@ -29,7 +29,8 @@ os.environ.setdefault(
 # A page is compiled by the first process that reads it, not by each.
 os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
 sys.dont_write_bytecode = False
-os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
+# A command compiles dozens of programs that take a few milliseconds each.
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 sys.path.insert(0, str(ROOT))
 

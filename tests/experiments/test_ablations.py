@@ -1,6 +1,7 @@
 """Every ablation, at every scale, is a sweep of configs that can run."""
 
 import ast
+import functools
 import pathlib
 
 import pytest
@@ -15,6 +16,7 @@ WARM_UPS = sorted(path.stem for path in FOLDER.glob('warm_up*.py'))
 FIGURES = claims.FIGURES
 
 
+@functools.cache
 def _units(name, variant):
   return sweep.units(f'{FOLDER / name}.py:{variant}')
 
@@ -67,11 +69,16 @@ def test_what_a_run_begins_with_is_a_run_of_a_warm_up(name, variant):
       path = pathlib.Path(unit.overrides.get(key, '.'))
       if path.is_relative_to(root):
         warm_up, run, _, stage = path.relative_to(root).parts
-        units = {u.name: u for u in _units(warm_up, 'cpu')}
-        config = sweep.load_config(
-          f'{FOLDER / warm_up}.py:cpu', units[run].overrides
-        )
-        assert stage in config.stages and config.seed == unit.overrides['seed']
+        stages, seed = _warm_ups(warm_up)[run]
+        assert stage in stages and seed == unit.overrides['seed']
+
+
+@functools.cache
+def _warm_ups(name):
+  """Stages and seed of each run."""
+  units, configs = _units(name, 'cpu'), _configs(name, 'cpu')
+  pairs = zip(units, configs, strict=True)
+  return {unit.name: (c.stages, c.seed) for unit, c in pairs}
 
 
 def test_tuning_uses_no_seed_of_a_figure():

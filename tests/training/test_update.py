@@ -300,7 +300,8 @@ def test_a_failed_batch_is_written_whole(tmp_path):
   with np.load(path) as saved:
     fields = {field.name for field in dataclasses.fields(Batch)}
     # It has neither shared prompts nor documents nor pictures.
-    assert set(saved) == fields - {'prompt_ids', 'domain_ids', 'images'}
+    of_others = {'prompt_ids', 'domain_ids', 'images', 'features'}
+    assert set(saved) == fields - of_others
     for name in saved:
       np.testing.assert_array_equal(saved[name], getattr(batch, name))
 

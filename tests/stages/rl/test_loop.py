@@ -495,7 +495,7 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
     assert batch['loss_mask'].sum() == 20
     fields = {field.name for field in dataclasses.fields(Batch)}
     # Those are of documents, and of pictures.
-    assert set(batch) == fields - {'domain_ids', 'images'}
+    assert set(batch) == fields - {'domain_ids', 'images', 'features'}
 
 
 def test_random_weights_are_those_of_the_seed(tmp_path):
