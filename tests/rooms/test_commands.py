@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 import commands
+import forked
 import pytest
 import small_checkpoint
 import small_geometry
@@ -114,13 +115,14 @@ def test_rows_name_tests_and_rows_that_exist():
 
 @pytest.mark.parametrize('name', sorted(RUN))
 def test_a_short_form_runs(name, folder, tmp_path):
-  module, *arguments = RUN[name]
   if name == 'k15.main code.py':
     pytest.importorskip('resource')
   # A folder of its own, for what a command leaves.
   for path in folder.iterdir():
     (tmp_path / path.name).symlink_to(path)
-  result = _python(['-m', module, *arguments], tmp_path)
+  (tmp_path / 'printed').mkdir()
+  environment = dict(JAX_PLATFORMS='cpu', PYTHONPATH=str(ROOT))
+  result = forked.run(RUN[name], tmp_path, tmp_path / 'printed', environment)
   out = result.stdout[-1500:] + result.stderr[-3000:]
   assert result.returncode == 0, out
   first = (result.stderr or result.stdout).splitlines()[0]
