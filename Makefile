@@ -81,9 +81,12 @@ vision: $(VENV)/.core | $(SCRATCH)
 
 extras: $(VENV)/.extras
 
+# One more than there are cores: some tests wait for processes of their own.
+WORKERS = import os; print(min(8, os.cpu_count() + 1))
+
 test: $(VENV)/.test $(LIBTPU)/.ready | $(SCRATCH)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 \
+	$(BIN)/python -m pytest --numprocesses=$$($(BIN)/python -c "$(WORKERS)") \
 	  --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 # XManager wants an older protobuf: an environment of its own.
