@@ -123,6 +123,29 @@ def is_made(directory: pathlib.Path, key: str) -> bool:
   return path.exists() and json.loads(path.read_text())['key'] == key
 
 
+def has_to_be_made(
+  directory: pathlib.Path, key: str, stage: str, is_new: bool
+) -> bool:
+  """Whether the directory lacks the store of a fingerprint.
+
+  Args:
+    stage: that learns from it.
+    is_new: whether the stage has taken no step yet, and files may have changed.
+
+  Raises:
+    DataError: it lacks it, and the stage has begun.
+  """
+  if is_made(directory, key):
+    return False
+  if not is_new:
+    raise DataError(
+      f'{stage}.files, the tokenizer, or what is evaluated and therefore'
+      ' left out, changed since the stage began: take it back or choose'
+      ' another workdir'
+    )
+  return True
+
+
 def make(
   directory: pathlib.Path,
   key: str,

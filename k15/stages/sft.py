@@ -208,13 +208,7 @@ def _open_store(context, stage, is_new):
     settings['shown'] = repr(sight), shown.row_patches
   if hosts.is_first():
     key = token_store.fingerprint(config.files, settings)
-    if not token_store.is_made(directory, key):
-      if not is_new:
-        raise conversations.DataError(
-          f'{stage}.files, the tokenizer, or what is evaluated and therefore'
-          ' left out, changed since the stage began: take it back or choose'
-          ' another workdir'
-        )
+    if token_store.has_to_be_made(directory, key, stage, is_new):
       encode = conversations.make_encode(
         task.tokenizer,
         task.is_chat,

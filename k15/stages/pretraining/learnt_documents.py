@@ -71,13 +71,7 @@ def open_store(context: Context, stage: str, is_new: bool) -> DocumentStore:
     settings['shown'] = repr(shown.sight), shown.row_patches, longest
   if hosts.is_first():
     key = token_store.fingerprint(paths, settings)
-    if not token_store.is_made(directory, key):
-      if not is_new:
-        raise conversations.DataError(
-          f'{stage}.files, the tokenizer, or what is evaluated and therefore'
-          ' left out, changed since the stage began: take it back or choose'
-          ' another workdir'
-        )
+    if token_store.has_to_be_made(directory, key, stage, is_new):
       documents.make(
         directory,
         key,
