@@ -183,7 +183,7 @@ def final(
   metric: str = ACCURACY,
 ) -> Measure:  # fmt: skip
   """Difference of a metric at the end of RL."""
-  name = 'tokens' if metric.endswith('tokens') else 'accuracy'
+  name = metric.rpartition('/')[2].removeprefix('mean_').replace('_', ' ')
   what = f'final {name}: {arm} minus {against}'
   return Measure(what, metric, arm, against, expected=expected, margin=margin)
 

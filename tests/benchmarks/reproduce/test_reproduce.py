@@ -4,7 +4,6 @@ import json
 import pathlib
 import runpy
 import shutil
-import sys
 
 import fake_ablation as fake
 import pytest
@@ -15,9 +14,7 @@ from benchmarks.reproduce import published
 from benchmarks.reproduce import tables
 from experiments.ablations import claims
 from k15 import files
-from k15.config import keys
 from launch.units import sweep
-from launch.units import unit as unit_lib
 
 # Writes what a run of six iterations leaves; accuracy rises faster under the
 # curriculum once it is on.
@@ -100,12 +97,7 @@ def place(tmp_path, monkeypatch):
     + _CLAIM
   )
 
-  def command(config, unit, workdir):
-    values = keys.leaves(sweep.load_config(config, unit.overrides))
-    texts = str(tmp_path / 'run.py'), str(workdir), json.dumps(values)
-    return [sys.executable, *texts]
-
-  monkeypatch.setattr(unit_lib, 'command', command)
+  fake.stand_in(monkeypatch, tmp_path / 'run.py')
   monkeypatch.chdir(tmp_path)
   return tmp_path
 
@@ -238,7 +230,8 @@ def test_claims_ask_what_can_be_judged(name):
   content = files.read_json(ROOT / published.path_of(name))
   is_answered = bool(content) and 'asked_anew' not in content
   assert claim.panels and bool(page['OUTCOME']) >= is_answered
-  assert claim.measures
+  names = [m.what for m in (*claim.measures, *claim.checks)]
+  assert claim.measures and len(set(names)) == len(names)
   for measure in claim.measures:
     needs = measure.expected in ('equal', 'not_below', 'not_above')
     assert (measure.margin > 0) == needs
