@@ -105,18 +105,32 @@ def update(
   Raises:
     ValueError: the page lacks one of the marks.
   """
-  for mark in (table.start, table.end):
-    if text.count(mark) != 1:
-      count = text.count(mark)
-      raise ValueError(f'{table.page}: {mark} is there {count} times')
-  before, rest = text.split(table.start)
-  inside, after = rest.split(table.end)
+  _, inside, _ = _parts(table, text)
   rows = {
     other: row
     for row in inside.splitlines()
     for other in order
     if f'/{other}.md)' in row
   } | {name: new}
-  rows = [rows[other] for other in order if other in rows]
+  return written(table, text, [rows[o] for o in order if o in rows])
+
+
+def written(table: Table, text: str, rows: Sequence[str]) -> str:
+  """The page with these rows, and no others, in its table.
+
+  Raises:
+    ValueError: the page lacks one of the marks.
+  """
+  before, _, after = _parts(table, text)
   return '\n'.join([before + table.start, header(table.columns), *rows,
                     table.end + after])  # fmt: skip
+
+
+def _parts(table, text):
+  """The page before its table, in it, and after."""
+  for mark in (table.start, table.end):
+    if text.count(mark) != 1:
+      count = text.count(mark)
+      raise ValueError(f'{table.page}: {mark} is there {count} times')
+  before, rest = text.split(table.start)
+  return before, *rest.split(table.end)

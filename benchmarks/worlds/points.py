@@ -21,7 +21,7 @@ import fnmatch
 import math
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.reproduce import findings
@@ -164,18 +164,9 @@ def main() -> int:
   page = REPO / TABLE.page
   rows = [row(point, REPO / 'docs') for point in POINTS]
   print('\n'.join(rows))
-  new = written(page.read_text(), rows)
+  new = tables.written(TABLE, page.read_text(), rows)
   files.replace_file(page, new.encode())
   return 0
-
-
-def written(text: str, rows: Sequence[str]) -> str:
-  """The page with these rows in its table."""
-  before, rest = text.split(TABLE.start)
-  _, after = rest.split(TABLE.end)
-  header = _line(TABLE.columns), '|---' * len(TABLE.columns) + '|'
-  lines = [before + TABLE.start, *header, *rows, TABLE.end + after]
-  return '\n'.join(lines)
 
 
 def row(point: Point, docs: pathlib.Path) -> str:
@@ -198,7 +189,7 @@ def row(point: Point, docs: pathlib.Path) -> str:
     ),
     word,
   )
-  return _line(cells)
+  return tables.line(cells)
 
 
 def toys(point: Point, page: Mapping[str, Any]) -> Estimate | None:
@@ -241,10 +232,6 @@ def compare(toy: Estimate, own: Estimate, margin: float) -> str:
   if all(-margin < x.low and x.high < margin for x in both):
     return CONFIRMS
   return OPEN
-
-
-def _line(cells):
-  return f'| {" | ".join(cells)} |'
 
 
 def _key(spot):

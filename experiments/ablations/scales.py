@@ -93,6 +93,12 @@ def seeds(numbers=range(SEEDS), model='sft', warm_up='warm_up'):
   ]
 
 
+def warm_up_sweep(variant='cpu'):
+  """Of a warm-up: every seed that a figure or a choice of rates may need."""
+  del variant
+  return sweeps.over('seed', WARM_UP_SEEDS)
+
+
 def set_checks(config):
   """Divisions, whose results the warm-up checks more often than it pays."""
   config.task.kinds = ('pay', 'remainder', 'divide')

@@ -8,7 +8,6 @@ begin with models/sft, long2short with models/rl.  `make reproduce` runs it
 first.  Cost: three minutes of a core for each seed.
 """
 
-from experiments import sweeps
 from experiments.ablations import scales
 
 
@@ -18,6 +17,4 @@ def get_config(variant='cpu'):
   return config
 
 
-def sweep(variant='cpu'):
-  del variant
-  return sweeps.over('seed', scales.WARM_UP_SEEDS)
+sweep = scales.warm_up_sweep

@@ -8,7 +8,6 @@ time, for the length penalty, which needs something to shorten.  `make
 reproduce` runs it first.  Cost: a minute of a core for each seed.
 """
 
-from experiments import sweeps
 from experiments.ablations import scales
 
 
@@ -19,6 +18,4 @@ def get_config(variant='cpu'):
   return config
 
 
-def sweep(variant='cpu'):
-  del variant
-  return sweeps.over('seed', scales.WARM_UP_SEEDS)
+sweep = scales.warm_up_sweep

@@ -9,7 +9,6 @@ The first two stages of `experiments/whole_recipe.py`, in rows of 64 tokens.
 """
 
 from experiments import pod
-from experiments import sweeps
 from experiments import whole_recipe
 from experiments.ablations import scales
 
@@ -26,6 +25,4 @@ def get_config(variant='cpu', stages=('pretrain', 'cooldown')):
   return config
 
 
-def sweep(variant='cpu'):
-  del variant
-  return sweeps.over('seed', scales.WARM_UP_SEEDS)
+sweep = scales.warm_up_sweep

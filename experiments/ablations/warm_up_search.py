@@ -9,7 +9,6 @@ begin with models/sft.  `make reproduce` runs it first.  Cost: 80 seconds of a
 core for each seed.
 """
 
-from experiments import sweeps
 from experiments.ablations import scales
 from experiments.ablations import walks
 
@@ -20,6 +19,4 @@ def get_config(variant='cpu'):
   return config
 
 
-def sweep(variant='cpu'):
-  del variant
-  return sweeps.over('seed', scales.WARM_UP_SEEDS)
+sweep = scales.warm_up_sweep

@@ -9,7 +9,6 @@ are in rejection_sft/examples.jsonl of each run.  `make reproduce` runs it
 first.  Cost: six minutes of a core for each seed.
 """
 
-from experiments import sweeps
 from experiments.ablations import scales
 
 
@@ -23,6 +22,4 @@ def get_config(variant='cpu'):
   return config
 
 
-def sweep(variant='cpu'):
-  del variant
-  return sweeps.over('seed', scales.WARM_UP_SEEDS)
+sweep = scales.warm_up_sweep

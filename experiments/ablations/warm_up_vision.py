@@ -8,7 +8,6 @@ All stages of `experiments/vision.py` before RL.  `make reproduce` runs it
 first.  Cost: ten minutes of a core for each seed.
 """
 
-from experiments import sweeps
 from experiments import vision
 from experiments.ablations import scales
 
@@ -19,6 +18,4 @@ def get_config(variant='cpu'):
   return config
 
 
-def sweep(variant='cpu'):
-  del variant
-  return sweeps.over('seed', scales.WARM_UP_SEEDS)
+sweep = scales.warm_up_sweep

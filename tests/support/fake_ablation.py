@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import sys
 
 import numpy as np
 
 from k15.config import keys
 from launch.units import sweep
+from launch.units import unit as unit_lib
 
 _FILE = """
 from experiments import base
@@ -92,3 +94,14 @@ def write_run(workdir, metrics, summary, leaves):
 
 def _write(path, text):
   path.write_text(text + '\n')
+
+
+def stand_in(monkeypatch, script: pathlib.Path) -> None:
+  """Units run a script instead of k15.main: its arguments are the workdir and
+  the values of the config, as JSON."""
+
+  def command(config, unit, workdir):
+    values = keys.leaves(sweep.load_config(config, unit.overrides))
+    return [sys.executable, str(script), str(workdir), json.dumps(values)]
+
+  monkeypatch.setattr(unit_lib, 'command', command)

@@ -5,13 +5,13 @@ for all commands of a worker, and asks for no device, so that its forks may.
 """
 
 import atexit
-import contextlib
 import multiprocessing
 import os
 import pathlib
 import runpy
 import subprocess
 import sys
+from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _CONTEXT = multiprocessing.get_context('forkserver')
@@ -28,7 +28,7 @@ def run(arguments, folder, out, environment):
   _CONTEXT.set_forkserver_preload(['k15.main'])
   # The server is a process of its own, which has to find this page and k15.
   path = os.pathsep.join([str(ROOT), str(pathlib.Path(__file__).parent)])
-  with _set(os.environ, PYTHONPATH=path):
+  with mock.patch.dict(os.environ, PYTHONPATH=path):
     paths = out / 'stdout', out / 'stderr'
     texts = [str(path) for path in paths]
     process = _CONTEXT.Process(
@@ -40,18 +40,6 @@ def run(arguments, folder, out, environment):
   return subprocess.CompletedProcess(
     arguments, process.exitcode, *(path.read_text() for path in paths)
   )
-
-
-@contextlib.contextmanager
-def _set(environ, **values):
-  before = {name: environ.get(name) for name in values}
-  environ.update(values)
-  yield
-  for name, value in before.items():
-    if value is None:
-      del environ[name]
-    else:
-      environ[name] = value
 
 
 def _command(arguments, folder, paths, environment):

@@ -5,7 +5,6 @@ Runs are those of a stand-in for k15.main, which writes at once.
 
 import json
 import pathlib
-import sys
 
 import fake_ablation as fake
 import pytest
@@ -15,9 +14,6 @@ from benchmarks.reproduce import ablation_runs as data
 from benchmarks.reproduce import tuning
 from experiments.ablations import claims
 from experiments.ablations import scales
-from k15.config import keys
-from launch.units import sweep
-from launch.units import unit as unit_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 # Of four evaluations.  At the largest rate seed 9 breaks off after two, and
@@ -64,12 +60,7 @@ def place(tmp_path, monkeypatch):
     fake.write_file(path, arms, rl__iterations=8, evaluation__every=2)
     path.write_text(path.read_text().partition('def sweep')[0] + _SWEEP)
 
-  def command(config, unit, workdir):
-    values = keys.leaves(sweep.load_config(config, unit.overrides))
-    texts = str(tmp_path / 'run.py'), str(workdir), json.dumps(values)
-    return [sys.executable, *texts]
-
-  monkeypatch.setattr(unit_lib, 'command', command)
+  fake.stand_in(monkeypatch, tmp_path / 'run.py')
   monkeypatch.chdir(tmp_path)
   return tmp_path
 
