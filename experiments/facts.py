@@ -51,8 +51,8 @@ def get_config(variant=''):
   config.loss.tau = 0.4
   config.optimizer.update(learning_rate=3e-4, micro_batch_rows=8)
   config.rollout.update(
-    max_prompt_length=16, max_length=24, token_budget=24, num_slots=64,
-    tokens_per_call=8,
+    max_prompt_length=16, max_length=24, token_budget=24, num_slots=256,
+    tokens_per_call=12,
   )  # fmt: skip
   config.evaluation.every = 4
   if variant in _VARIANTS:
@@ -87,7 +87,9 @@ def _search(config):
   config.sft.steps = 700
   config.optimizer.learning_rate = 1.5e-4
   # Four rounds of three steps that are checked, noticed and stated anew once.
-  config.rollout.update(max_length=128, token_budget=128, tokens_per_call=16)
+  config.rollout.update(
+    max_length=128, token_budget=128, num_slots=128, tokens_per_call=16
+  )
 
 
 def _smoke(config):

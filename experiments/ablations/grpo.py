@@ -4,7 +4,7 @@
 
 Expected: no paper compares them; both should learn alike, also where four
 epochs take the policy so far from its reference that they differ.  Cost: 10
-runs of four minutes, half of them those of `tau`.
+runs of a minute, half of them those of `tau`.
 """
 
 from experiments.ablations import claims

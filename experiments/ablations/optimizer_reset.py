@@ -5,7 +5,7 @@
 Expected: the paper resets without a figure; that it does not hurt is the claim.
 With four epochs the moments of an iteration have time to be its own.  In a toy
 kept ones are ahead by 0.02 ± 0.01, of eight seeds (docs/worlds.md).  Cost: 10
-runs of four minutes, half of them those of `tau`.
+runs of a minute, half of them those of `tau`.
 """
 
 from experiments.ablations import claims

@@ -42,7 +42,10 @@ def get_config(variant='cpu'):
   """The config that all arms change; 'cpu', 'tune', 'smoke' or 'paper'."""
   if variant not in _SCALES:
     raise ValueError(f'unknown variant {variant!r}; there are {list(_SCALES)}')
-  return _SCALES[variant]()
+  config = _SCALES[variant]()
+  if variant == 'cpu':
+    set_last(config)
+  return config
 
 
 def sweep(
@@ -109,7 +112,8 @@ def set_last(config, samples=4):
   """More samples at the last three evaluations, and greedy ones.
 
   One sample of 256 problems has a standard error of 0.026, as much as the
-  differences that are asked for; these are what 'final' is the mean of.
+  differences that are asked for; these are what 'final' is the mean of.  Areas,
+  which choose a rate, do without.
   """
   config.evaluation.update(
     last_samples=samples, last_greedy=True, pass_at=(1, samples)
@@ -146,7 +150,6 @@ def _cpu():
   config.rollout.token_budget = 160
   config.optimizer.learning_rate = 2e-4
   config.evaluation.every = 3
-  set_last(config)
   return config
 
 

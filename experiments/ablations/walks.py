@@ -27,7 +27,8 @@ def get_config(variant='cpu', kind=''):
   if variant in scales.CPU:
     config = facts.get_config(kind)
     config.stages = ('rl',)
-    scales.set_last(config)
+    if variant == 'cpu':
+      scales.set_last(config)
     return config
   if variant == 'smoke':
     config = facts.get_config('smoke')
