@@ -134,6 +134,12 @@ def total(config: Any, stage: str) -> int:
   return next(filter(None, found), 0) if found else 1
 
 
+def learns_examples(config: Any) -> bool:
+  """Whether anything of a run reads worked solutions of the task."""
+  kinds = {STAGES[stage].kind for stage in config.stages}
+  return bool(kinds & {'sft', 'curate'} or config.loss.ptx_weight)
+
+
 def may_read(group: str, stages: Sequence[str]) -> bool:
   """Whether one of the stages reads a group; what no row names, any may."""
   found = {stage for stage, row in STAGES.items() if group in row.reads}

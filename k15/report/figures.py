@@ -43,7 +43,11 @@ def to_png(figure: Figure, dpi: int = 180) -> bytes:
   # Drawn once: print_figure would lay out in a drawing of its own.
   paper.draw()
   buffer = io.BytesIO()
-  image.imsave(buffer, paper.buffer_rgba(), format='png', dpi=dpi)
+  image.imsave(
+    buffer, paper.buffer_rgba(), format='png', dpi=dpi,
+    # Three times as fast as the best, and hardly larger.
+    pil_kwargs=dict(compress_level=3),
+  )  # fmt: skip
   return buffer.getvalue()
 
 

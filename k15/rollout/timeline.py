@@ -8,6 +8,7 @@ versions only, and no more than so many spans.
 
 import collections
 import contextlib
+import math
 import os
 from typing import Any
 
@@ -18,13 +19,20 @@ class Timeline:
   """Takes the scheduler's `SlotEvent`s; writes spans as JSON lines.
 
   Args:
-    path: the file, replaced whenever the version changes and by `write`.
+    path: the file, replaced by `write`, and when the version changes and
+      `every` seconds of decoding have gone by.
     versions: policy versions that are kept.
     most: spans that are kept.
+    every: seconds.  Where iterations are shorter than that, a file at each one
+      would take a seventh of their time.
   """
 
   def __init__(
-    self, path: str | os.PathLike, versions: int = 3, most: int = 4000
+    self,
+    path: str | os.PathLike,
+    versions: int = 3,
+    most: int = 4000,
+    every: float = 10.0,
   ):
     self._path, self._versions = path, versions
     self._spans: collections.deque[dict[str, Any]] = collections.deque(
@@ -32,11 +40,14 @@ class Timeline:
     )
     self._open: dict[int, dict[str, Any]] = {}  # By slot, may go on.
     self._newest = -1
+    self._every, self._written = every, -math.inf
 
   def record(self, event: Any) -> None:
     """Adds a `SlotEvent`; call it from one thread."""
     if event.version > self._newest:
-      self.write()
+      if self._spans and event.start >= self._written + self._every:
+        self.write()
+        self._written = event.start
       self._newest = event.version
       while self._spans and (
         self._spans[0]['version'] <= event.version - self._versions

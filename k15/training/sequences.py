@@ -120,9 +120,9 @@ def segments_in_loss(versions: np.ndarray, loss_segments: str) -> np.ndarray:
     raise ValueError(
       f"loss_segments is {loss_segments!r}, not 'all', 'last' or 'last:m'"
     )
-  segments = np.unique(versions)
-  if loss_segments != 'all':
-    segments = segments[-int(known[1] or 1) :]
+  if loss_segments == 'all':
+    return np.ones(len(versions), bool)
+  segments = np.unique(versions)[-int(known[1] or 1) :]
   return np.isin(versions, segments)
 
 

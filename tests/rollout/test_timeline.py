@@ -97,6 +97,15 @@ def test_the_file_is_written_when_the_version_changes(path):
   assert [s['version'] for s in files.read_jsonl(path)] == [3]
 
 
+def test_the_file_is_not_written_at_each_of_many_short_iterations(path):
+  line = timeline.Timeline(path, every=10.0)
+  for version in range(3, 16):  # The version that comes is not in it.
+    line.record(event(0, float(version), version=version))
+  assert [s['version'] for s in files.read_jsonl(path)] == [11, 12, 13]
+  line.write()
+  assert [s['version'] for s in files.read_jsonl(path)] == [13, 14, 15]
+
+
 def test_a_file_that_cannot_be_written_ends_nothing(tmp_path):
   line = timeline.Timeline(tmp_path / 'missing' / 'timeline.jsonl')
   line.record(event(0, 0.0))

@@ -43,7 +43,7 @@ def make(
   habits, form = habits_of(config), sums.form_of(t)
   mix, examples = mix_of(config, f.hard_share), []
   drawn = walks.stream(table, mix, False, rng)
-  for walk in itertools.islice(drawn, config.sft.num_examples):
+  for walk in itertools.islice(drawn, sums.num_examples(config)):
     chain = chains.write(table, walk, habits, rng)
     problem = walks.problem_of(table, walk)
     examples.append(Example(problem, form.write(chain, rng)))

@@ -55,7 +55,7 @@ def _arithmetic(config, keep):
   t = config.task
   train = sums.problems(config, t.train_problems, False)
   held_out = sums.problems(config, t.held_out_problems, True)
-  worked = sums.worked(config, config.sft.num_examples, 'warm-up solutions')
+  worked = sums.worked(config, sums.num_examples(config), 'warm-up solutions')
   return train, held_out, worked
 
 
@@ -80,7 +80,7 @@ def _word_problems(config, keep):
     *draw(num_new, word_problems.NEW_TEMPLATES, 'held-out problems'),
   ]
   worked = draw(
-    config.sft.num_examples, word_problems.TRAINING, 'warm-up solutions'
+    sums.num_examples(config), word_problems.TRAINING, 'warm-up solutions'
   )
   rng, form = streams.rng(config.seed, 'warm-up solutions'), sums.form_of(t)
   examples = []
@@ -100,7 +100,7 @@ def _equal_answers(config, keep):
   )
   rng = streams.rng(config.seed, 'warm-up solutions')
   examples = []
-  for _ in range(config.sft.num_examples):
+  for _ in range(sums.num_examples(config)):
     problem = train[int(rng.integers(len(train)))]
     answer = answer_pairs.answer(problem, rng.random() >= t.guess_rate, rng)
     examples.append(Example(problem, f'{t.answer_marker} {answer}'))

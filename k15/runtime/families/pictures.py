@@ -43,7 +43,7 @@ def make(
   held_out = side(
     t.held_out_problems, v.image_share, True, 'held-out pictures'
   )
-  count = config.sft.num_examples
+  count = sums.num_examples(config)
   drawn = _pictures_of(
     config, keep, round(v.image_share * count), False, 'warm-up pictures'
   )

@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 from k15 import streams
+from k15.config import stages
 from k15.data import arithmetic
 from k15.data import arithmetic_traces
 from k15.data import solution_forms
@@ -15,6 +16,11 @@ def problems(config: Any, count: int, held_out: bool) -> list[Problem]:
   t = config.task
   draw = t.kinds, t.min_difficulty, t.max_difficulty, held_out, config.seed
   return arithmetic.make_problems(count, *draw) if count else []
+
+
+def num_examples(config: Any) -> int:
+  """Of a warm-up: `sft.num_examples`, where anything reads them."""
+  return config.sft.num_examples if stages.learns_examples(config) else 0
 
 
 def worked(config: Any, count: int, *stream: str) -> list[Example]:
