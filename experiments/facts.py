@@ -47,11 +47,12 @@ def get_config(variant=''):
   config.sft.update(num_examples=30000, steps=600, batch_tokens=2048)
   # 48 as in the paper's Fig. 10.  A response says little of a single fact: with
   # 32 problems an iteration, most of an update is noise.
-  config.rl.update(iterations=48, problems_per_iteration=64)
+  config.rl.update(iterations=48, problems_per_iteration=64, row_responses=8)
   config.loss.tau = 0.4
-  config.optimizer.update(learning_rate=3e-4, micro_batch_rows=8)
+  config.optimizer.update(learning_rate=3e-4, micro_batch_rows=16)
+  # All prompts have 7 tokens and all responses 11; rows hold no more than that.
   config.rollout.update(
-    max_prompt_length=16, max_length=24, token_budget=24, num_slots=256,
+    max_prompt_length=8, max_length=12, token_budget=12, num_slots=256,
     tokens_per_call=12,
   )  # fmt: skip
   config.evaluation.every = 4
@@ -71,6 +72,7 @@ def _curriculum(config):
     hard_facts=0.3, hard_share=0.2, held_out_hard_share=0.5,
   )  # fmt: skip
   config.problem_sampler.curriculum_iteration = 12
+  config.rollout.update(max_length=14, token_budget=14, tokens_per_call=14)
 
 
 def _search(config):
@@ -85,7 +87,8 @@ def _search(config):
   # twice, with 8 places and 6 roads.
   config.task.update(train_problems=2048, held_out_problems=160)
   config.sft.steps = 700
-  config.optimizer.learning_rate = 1.5e-4
+  config.optimizer.update(learning_rate=1.5e-4, micro_batch_rows=8)
+  config.rl.row_responses = 1  # in rows that hold four of the usual length
   # Four rounds of three steps that are checked, noticed and stated anew once.
   config.rollout.update(
     max_length=128, token_budget=128, num_slots=128, tokens_per_call=16
