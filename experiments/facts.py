@@ -50,7 +50,7 @@ def get_config(variant=''):
   config.rl.update(iterations=48, problems_per_iteration=64, row_responses=8)
   config.loss.tau = 0.4
   config.optimizer.update(learning_rate=3e-4, micro_batch_rows=16)
-  # All prompts have 7 tokens and all responses 11; rows hold no more than that.
+  # All prompts have 8 tokens and all responses 11; rows hold no more than that.
   config.rollout.update(
     max_prompt_length=8, max_length=12, token_budget=12, num_slots=256,
     tokens_per_call=12,
@@ -72,7 +72,9 @@ def _curriculum(config):
     hard_facts=0.3, hard_share=0.2, held_out_hard_share=0.5,
   )  # fmt: skip
   config.problem_sampler.curriculum_iteration = 12
-  config.rollout.update(max_length=14, token_budget=14, tokens_per_call=14)
+  config.rollout.update(
+    max_prompt_length=9, max_length=14, token_budget=14, tokens_per_call=14
+  )
 
 
 def _search(config):
