@@ -4,6 +4,8 @@ An arm's rate is the one with the largest area under its curve, the mean
 held-out accuracy of the evaluations of RL, mean of the seeds.  No run is left
 out: what a run that broke off did not reach counts as 0, as an accuracy that is
 no number does, for a rate at which one of three seeds is lost is no good rate.
+A rate that is far behind another with the first seed costs no runs with the
+others, and is not chosen.
 
 The areas of each seed are in docs/reproduce/learning_rates.json, from where a
 rate is written into the page by hand.
@@ -27,11 +29,17 @@ from launch.units import sweep
 
 PATH = pathlib.Path('docs/reproduce/learning_rates.json')
 
+# More than two runs of one arm with the same seed and neighbouring rates differ
+# by where both learn.
+BEHIND = 0.06
+
 Areas = dict[str, dict[str, dict[str, float]]]  # by arm, rate and seed
 
 
 def tune(name: str, root: pathlib.Path, parallel: int) -> int:
   """Runs the sweep `:tune` of an ablation, prints all areas and keeps them.
+
+  Of rates that are `BEHIND` with the first seed it runs no other.
 
   Returns:
     The exit code: 1 if a run failed, with which it counts all the same.
@@ -39,11 +47,19 @@ def tune(name: str, root: pathlib.Path, parallel: int) -> int:
   Raises:
     DataError: a run has not ended; or see `areas`.
   """
-  code = running.run(name, 'tune', root, running.ROOT, parallel)
-  if code == exit_codes.INTERRUPTED:
-    return code
   config, units = running.units_of(name, 'tune')
-  found = areas(root / name, config, units)
+  some = [u for u in units if u.overrides['seed'] == scales.TUNING_SEEDS[0]]
+  found, worst = {}, 0
+  while some:
+    code = running.run(
+      name, 'tune', root, running.ROOT, parallel, {unit.name for unit in some}
+    )
+    if code == exit_codes.INTERRUPTED:
+      return code
+    worst = max(worst, code)
+    is_first = not found
+    found = areas(root / name, config, some)
+    some = within_reach(config, units, found) if is_first else []
   kept = files.read_json(PATH) | {name: found}
   text = published.by_line(dict(sorted(kept.items())), dict.fromkeys(kept, 1))
   PATH.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +68,28 @@ def tune(name: str, root: pathlib.Path, parallel: int) -> int:
   for arm, by_rate in found.items():
     shown = ', '.join(f'{r}: {area:.3f}' for r, area in means(by_rate).items())
     print(f'  {arm}: {best(by_rate)} ({shown})', flush=True)
-  return code
+  return worst
+
+
+def within_reach(
+  config: str, units: Sequence[sweep.Unit], found: Areas
+) -> list[sweep.Unit]:
+  """Of all units those that have run, and those that may yet be the best.
+
+  Args:
+    config: 'FILE:tune'.
+    found: areas with the first seed.
+  """
+  table = untuned(config)
+
+  def is_worth_it(unit):
+    if unit.overrides['seed'] == scales.TUNING_SEEDS[0]:
+      return True
+    by_rate = means(found[data.arm_of(unit, table)])
+    rate = f'{unit.overrides[scales.RATE]:g}'
+    return by_rate[rate] > max(by_rate.values()) - BEHIND
+
+  return [unit for unit in units if is_worth_it(unit)]
 
 
 def areas(
@@ -107,6 +144,7 @@ def means(by_rate: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def best(by_rate: Mapping[str, Mapping[str, float]]) -> str:
-  """The rate with the largest mean."""
-  found = means(by_rate)
-  return max(found, key=found.get)
+  """The rate with the largest mean, of those that all seeds have run with."""
+  found, most = means(by_rate), max(map(len, by_rate.values()))
+  whole = [rate for rate, by_seed in by_rate.items() if len(by_seed) == most]
+  return max(whole, key=found.get)
