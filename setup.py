@@ -18,15 +18,14 @@ setuptools.setup(
   packages=setuptools.find_packages(
     include=[f'{name}{x}' for name in PACKAGES for x in ('', '.*')]
   ),
+  entry_points={'console_scripts': ['k15 = k15.cli:main']},
   package_data={'experiments': ['**/*.jsonl'], 'k15': ['**/*.proto']},
   python_requires='>=3.11,<3.14',
   install_requires=[
     'absl-py>=2.3,<3',
     'datasketch>=2.0,<3',
     'flax>=0.12.8,<0.13',
-    'google-jetstream==0.2.2',
     'grain>=0.2.18,<0.3',
-    'grpcio>=1.70,<2',
     'jax>=0.10,<0.11',
     'jinja2>=3.1.6,<4',
     'matplotlib>=3.10,<4',
@@ -38,7 +37,6 @@ setuptools.setup(
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.12,<0.13',
     'pillow>=12,<14',
-    'protobuf>=6.31,<8',
     'safetensors>=0.6,<1',
     'sympy>=1.14,<2',
     'tensorboardX>=2.6,<3',
@@ -52,6 +50,11 @@ setuptools.setup(
     'images': ['scikit-image>=0.26,<0.27', 'scikit-learn>=1.7,<2'],
     # A sixth of all that is installed, for those whose files are Parquet.
     'parquet': ['pyarrow>=21'],
+    # A trainer whose rollout is elsewhere, in workers.
+    'workers': ['grpcio>=1.70,<2', 'protobuf>=6.31,<8'],
+    # Such a worker.  What JetStream asks for is 3 GB, which k15 does not use:
+    # third_party/README.md.
+    'serve': ['k15[workers]', 'google-jetstream==0.2.2'],
     # The reward service, and the generators of test cases.
     'sandbox': [
       'cyaron>=0.7,<0.8',
@@ -60,7 +63,7 @@ setuptools.setup(
       'uvicorn>=0.40,<1',
     ],
     'test': [
-      'k15[gguf,parquet,sandbox]',
+      'k15[docs,gguf,parquet,sandbox,serve]',
       'kubeflow-trainer-api>=2.3,<3',
       'parameterized>=0.9,<1',
       'portpicker>=1.6,<2',
@@ -77,6 +80,10 @@ setuptools.setup(
       'pyyaml>=6,<7',
       'xmanager>=0.8.5,<0.8.6',
     ],
+    # The pages of docs/ as a site.
+    'docs': ['mkdocs-material>=9.6,<10'],
+    # The notebooks of docs/notebooks, in JupyterLab or without a browser.
+    'notebooks': ['ipykernel>=6.29,<8', 'nbclient>=0.10,<0.12'],
     # The version that jax[tpu] of these pins asks for.  Where it is installed
     # and no TPU is, each start of jax complains in four lines: not in `test`.
     'plan': [

@@ -20,10 +20,15 @@ from ml_collections import config_flags
 
 from k15.checkpoints import models
 from k15.config import command_line
+from k15.config import extras
 from k15.config import keys
 from k15.rollout import timeline
-from k15.runtime import worker
-from k15.serving import prometheus
+
+try:
+  from k15.runtime import worker
+  from k15.serving import prometheus
+except ModuleNotFoundError as error:  # Of the extra, which few need.
+  raise extras.explain('a rollout worker', error, 'serve') from None
 
 
 def define_flags() -> None:

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from k15.config import extras
+
 try:
   import pyarrow
   import pyarrow.parquet
@@ -136,10 +138,7 @@ def _csv_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
   if pyarrow is None:
-    raise ValueError(
-      f'{file}: Parquet is read by pyarrow, which is not installed: make'
-      " extras, or pip install 'k15[parquet]'"
-    )
+    raise ValueError(extras.sentence(f'{file}: Parquet', 'pyarrow'))
   try:
     number = 0
     with pyarrow.parquet.ParquetFile(file) as table:

@@ -27,6 +27,8 @@ import secrets
 import socket
 from collections.abc import Callable
 
+from k15.config import extras
+
 try:
   import prometheus_client
   import uvicorn
@@ -35,11 +37,7 @@ try:
   from starlette import responses
   from starlette import routing
 except ModuleNotFoundError as error:  # Of the extra, which few need.
-  raise ModuleNotFoundError(
-    f'the reward service needs {error.name}, which is not installed: make'
-    " extras, or pip install 'k15[sandbox]'",
-    name=error.name,
-  ) from None
+  raise extras.explain('the reward service', error) from None
 
 from k15.rewards import client
 from k15.rewards import service_numbers

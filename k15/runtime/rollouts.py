@@ -109,10 +109,7 @@ def worker_pages() -> tuple[Any, Any]:
   except ModuleNotFoundError as error:
     if error.name != 'grpc':
       raise
-    raise ValueError(
-      'rollout.workers names workers, and grpcio, which reaches them, is not'
-      ' installed: pip install grpcio, or decode with rollout.workers=() here'
-    ) from None
+    raise ValueError(f'{error}; rollout.workers=() decodes here') from None
   return access, workers
 
 

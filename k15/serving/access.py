@@ -12,7 +12,12 @@ import os
 import pathlib
 from collections.abc import Mapping
 
-import grpc
+from k15.config import extras
+
+try:
+  import grpc
+except ModuleNotFoundError as error:  # Of the extra, which few need.
+  raise extras.explain('what reaches rollout workers', error) from None
 
 TOKEN_VARIABLE = 'K15_ROLLOUT_TOKEN'
 # Local connections are not shared, so that a new channel is a new connection.

@@ -15,6 +15,7 @@ import types
 import jax
 
 from k15 import quiet_imports
+from k15.config import extras
 
 # Exactly this one: names inside its modules are replaced below, and another
 # version may use others without any error.
@@ -66,7 +67,9 @@ def _changing_nothing():
 try:
   _found = importlib.metadata.version('google-jetstream')
 except importlib.metadata.PackageNotFoundError:
-  _found = 'of no version'
+  raise ModuleNotFoundError(
+    extras.sentence('a rollout worker', 'jetstream', 'serve'), name='jetstream'
+  ) from None
 if _found != _VERSION:
   raise ImportError(
     f'google-jetstream {_found} is installed, and to serve a model takes'

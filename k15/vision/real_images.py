@@ -28,6 +28,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 
+from k15.config import extras
 from k15.vision import drawn
 from k15.vision import images
 from k15.vision import scenes
@@ -258,10 +259,9 @@ def _file(path):
 
 def _require():
   if not is_installed():
-    raise ValueError(
-      'handwritten digits and photographs come with scikit-learn and'
-      " scikit-image, which are not installed: pip install 'k15[images]'"
-    )
+    what = 'a problem about a handwritten digit or a photograph'
+    module = 'skimage' if importlib.util.find_spec('sklearn') else 'sklearn'
+    raise ValueError(extras.sentence(what, module))
 
 
 _MAKERS = {

@@ -11,8 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pydantic
-from kubeflow_trainer_api import models
+from k15.config import extras
+
+try:
+  import pydantic
+  from kubeflow_trainer_api import models
+except ModuleNotFoundError as error:  # Of the extra, which few need.
+  raise extras.explain("who writes a unit's manifest", error) from None
 
 KUBERNETES = '1.33'  # whose schemas; GKE's regular channel, November 2026
 GROUP, VERSION, PLURAL = 'jobset.x-k8s.io', 'v1alpha2', 'jobsets'

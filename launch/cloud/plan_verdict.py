@@ -52,7 +52,10 @@ def ask(
   for overrides, alike in kinds.items():
     names = tuple(work.unit.name for work in alike)
     if missing:
-      text = f'not planned: {" and ".join(missing)} not installed here'
+      text = (
+        f'not planned: {" and ".join(missing)} not installed here: pip'
+        " install 'k15[plan]'"
+      )
       yield Verdict(names, None, text)
       continue
     overrides = dict(overrides)

@@ -4,6 +4,7 @@
 TPU is needed, and programs compile for it on any Linux machine.
 """
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
+from k15.config import extras
 from launch.plan import chips
 
 # The topology's own number of devices has to be that of its chips: v4 has two
@@ -46,8 +48,7 @@ def devices(topology: chips.Topology) -> Sequence[Any]:
   except (RuntimeError, ValueError, ImportError) as error:
     first = str(error).strip().splitlines()[0]
     raise chips.TopologyError(
-      f'libtpu describes no {topology.name} ({first}); it is installed by '
-      "pip install 'k15[plan]' on Linux, or by make plan"
+      f'libtpu describes no {topology.name} ({first}){_hint()}'
     ) from None
   if len(found) != topology.num_chips:
     raise chips.TopologyError(
@@ -55,3 +56,9 @@ def devices(topology: chips.Topology) -> Sequence[Any]:
       f'{topology.num_chips}'
     )
   return found
+
+
+def _hint():
+  if importlib.util.find_spec('libtpu'):
+    return ''
+  return f'; {extras.sentence("a plan", "libtpu")}'

@@ -63,7 +63,9 @@ def test_without_jax_that_is_said(monkeypatch):
   works = _works({'seed': 0}, {'seed': 1})
   [found], commands = _ask(monkeypatch, works, missing=('jax', 'libtpu'))
   assert (found.code, commands) == (None, [])
-  assert found.text == 'not planned: jax and libtpu not installed here'
+  assert found.text == (
+    "not planned: jax and libtpu not installed here: pip install 'k15[plan]'"
+  )
 
 
 def test_a_checkpoint_in_the_bucket_is_not_read(monkeypatch):

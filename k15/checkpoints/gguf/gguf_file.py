@@ -15,6 +15,7 @@ import numpy as np
 
 from k15.checkpoints import tensor_files
 from k15.checkpoints.hf_fields import Fields
+from k15.config import extras
 
 try:
   import gguf
@@ -47,10 +48,7 @@ class GgufFile:
     """
     self.path = pathlib.Path(path)
     if gguf is None:
-      raise ValueError(
-        f'{path}: GGUF is read by gguf, which is not installed: make extras,'
-        " or pip install 'k15[gguf]'"
-      )
+      raise ValueError(extras.sentence(f'{path}: a GGUF file', 'gguf'))
     try:
       with self.path.open('rb') as file:
         _check_header(file)

@@ -27,6 +27,7 @@ import pathlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 
+from k15.config import extras
 from k15.rewards.code import programs
 from k15.rewards.sandbox import pool as pool_lib
 
@@ -104,9 +105,7 @@ def find_packages() -> list[pathlib.Path]:
     spec = importlib.util.find_spec(name)  # Found, and not run.
     if spec is None:
       raise ModuleNotFoundError(
-        f'generators of test cases need {name}, which is not installed: make'
-        " extras, or pip install 'k15[sandbox]'",
-        name=name,
+        extras.sentence('a generator of test cases', name), name=name
       )
     folders.append(pathlib.Path(spec.origin).parent)
   return folders
