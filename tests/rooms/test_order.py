@@ -11,7 +11,7 @@ ORDER = (
   'rewards', 'vision', 'report', 'data', 'curation', 'devices', 'model',
   'checkpoints',
   'training', 'rollout', 'serving', 'generation', 'runtime', 'stages',
-  'recipe', 'serve', 'serve_reward', 'main',
+  'recipe', 'serve', 'serve_reward', 'main', 'doctor', 'cli',
 )  # fmt: skip
 # Where a name starts with the first, none starts with the second.
 NEVER = (

@@ -86,7 +86,7 @@ def run(installed, tmp_path):
 
 
 SMOKE = (
-  'k15.main', '--config=experiments/arithmetic.py:smoke', '--workdir=run',
+  'k15.cli', 'run', '--config=experiments/arithmetic.py:smoke', '--workdir=run',
 )  # fmt: skip
 
 
@@ -100,6 +100,8 @@ def test_it_has_what_runs_and_nothing_else(installed):
   assert names - {'sitecustomize.py'} == {
     'k15', 'experiments', 'launch', 'k15-0.1.0.dist-info',
   }  # fmt: skip
+  entries = installed / 'k15-0.1.0.dist-info/entry_points.txt'
+  assert entries.read_text().split('\n')[1] == 'k15 = k15.cli:main'
   for folder in ('k15', 'experiments', 'launch'):
     assert files_of(installed, folder) == files_of(ROOT, folder)
 
@@ -118,7 +120,8 @@ def test_it_trains_where_only_the_trainer_is_installed(run, tmp_path):
 def test_what_is_missing_is_said_in_a_sentence(run, tmp_path):
   done = run(*SMOKE, "--config.rollout.workers=('local',)")
   assert done.returncode == 2 and done.stderr.count('\n') == 1
-  assert 'and grpcio, which reaches them, is not installed' in done.stderr
+  assert 'needs grpcio, which is not installed' in done.stderr
+  assert "pip install 'k15[workers]'" in done.stderr
   (tmp_path / 'a.parquet').write_text('')
   done = run(
     *SMOKE, '--config.task.name=file', '--config.task.train_path=a.parquet'
@@ -127,3 +130,16 @@ def test_what_is_missing_is_said_in_a_sentence(run, tmp_path):
   assert "pip install 'k15[parquet]'" in done.stderr.splitlines()[-1]
   done = run('k15.rewards.service', '--help')
   assert "pip install 'k15[sandbox]'" in done.stderr.splitlines()[-1]
+  done = run('k15.cli', 'serve', '--help')
+  assert done.returncode == 2 and done.stderr.count('\n') == 1
+  assert "k15: a rollout worker needs" in done.stderr
+  assert "pip install 'k15[serve]'" in done.stderr
+
+
+def test_the_doctor_finds_that_runs_start_and_what_is_missing(run):
+  done = run('k15.cli', 'doctor')
+  assert done.returncode == 0, done.stdout + done.stderr
+  lines = done.stdout.splitlines()
+  assert lines[-1] == 'k15: runs start here'
+  assert [line for line in lines if line.startswith('--  k15[workers]')]
+  assert "pip install 'k15[workers]'" in done.stdout
