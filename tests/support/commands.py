@@ -10,7 +10,10 @@ import re
 import shlex
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-_START = re.compile(r'(\w+=\S+ )*(\S*/)?(python|make|tensorboard|pip) ')
+_START = re.compile(
+  r'(\w+=\S+ )*(\S*/)?(python|make|tensorboard|pip|'
+  r'k15(?= (--|[a-z]+ --|[a-z]+$))) '
+)
 _PUBLIC_DATA = 'tests/rooms/test_commands.py::test_benchmarks_on_public_data'
 _TINY_ROWS = '--config.rollout.max_prompt_length=256'
 
@@ -30,6 +33,19 @@ SHORT = {
     'tests/launch/test_xm.py::test_a_dry_run_for_gke_without_jax'
   ),
   'make test-peers': 'tests/serving/test_jetstream_driver.py',
+  'make docs': (
+    'tests/rooms/test_website.py::test_every_page_is_there_and_led_to'
+  ),
+  'make notebooks': 'tests/runs/test_notebooks.py::test_cells_run',
+  'k15 --help': (
+    'tests/test_cli.py::test_help_names_all_and_imports_neither_jax_nor_numpy'
+  ),
+  'k15 run': (
+    'tests/rooms/test_wheel.py::test_it_trains_where_only_the_trainer_is_installed'
+  ),
+  'k15 doctor': (
+    'tests/rooms/test_wheel.py::test_the_doctor_finds_that_runs_start_and_what_is_missing'
+  ),
   'make plan': 'tests/launch/plan/test_plan.py',
   'make bench': (
     'benchmarks.speed.rl_step', '--peers', '--tokens', '8', '--repeats', '1',
@@ -232,7 +248,7 @@ def key_of(line: str) -> str:
   while '=' in words[0]:
     words.pop(0)
   name = pathlib.Path(words[0]).name
-  if name in ('make', 'pip'):
+  if name in ('make', 'pip', 'k15'):
     return f'{name} {words[1]}'
   if name != 'python':
     return name
