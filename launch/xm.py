@@ -25,8 +25,10 @@ import sys
 
 if not __package__:  # The path has this script's folder, not the project's.
   sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+from k15.config import extras
+
 if not importlib.util.find_spec('xmanager'):
-  sys.exit("launch/xm.py needs xmanager: pip install -e '.[launch]'")
+  sys.exit(extras.sentence('launch/xm.py', 'xmanager'))
 if not importlib.metadata.version('xmanager').startswith('0.8.5'):
   # Some of its insides are used, by `launch.units.processes` and
   # `launch.cloud.vertex`.
