@@ -30,6 +30,7 @@ from launch.units import unit as unit_lib
 
 def main(argv: Sequence[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
+    prog='python -m launch.local',
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,

@@ -280,7 +280,10 @@ def _table(measures):
 
 
 def main(argv: Sequence[str]) -> None:
-  parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+  parser = argparse.ArgumentParser(
+    prog='python -m k15.report.evaluations',
+    description=__doc__.partition('\n')[0],
+  )
   parser.add_argument('a')
   parser.add_argument('b')
   parser.add_argument('--html', default='compare.html', help="'' writes none")
