@@ -218,7 +218,10 @@ def devices(
     return Line(State.STOPS, 'devices', found, f'{todo} wait for it')
   if asked.returncode:
     said = (err.strip() or f'exit code {asked.returncode}').split('\n')[-1]
-    todo = 'pip install k15 again, into an environment of its own'
+    todo = (
+      'JAX_PLATFORMS=cpu, where the library of another device fails; or install'
+      ' k15 again, into an environment of its own'
+    )
     return Line(State.STOPS, 'devices', said, todo)
   version, kind, name, number, size = json.loads(out.strip().split('\n')[-1])
   each = f' of {_bytes(size)}' if size else ''
