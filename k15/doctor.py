@@ -139,9 +139,19 @@ def memory() -> Line:
 
 
 def shared_memory(folder: pathlib.Path = pathlib.Path('/dev/shm')) -> Line:
-  """What processes of one host, such as several GPUs', hand data over in."""
+  """What processes of one host, such as several GPUs', hand data over in.
+
+  Python keeps semaphores of its pools there, so a run needs to write to it.
+  """
   if not folder.is_dir():
     return Line(State.OK, 'shared memory', 'none of this system, none needed')
+  try:
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    found = f'{folder}: {error.strerror}'
+    todo = f'mount -t tmpfs -o mode=1777 tmpfs {folder}'
+    return Line(State.STOPS, 'shared memory', found, todo)
   free = shutil.disk_usage(folder).free
   if free >= _LEAST_SHARED_BYTES:
     return Line(State.OK, 'shared memory', f'{_bytes(free)} free in {folder}')

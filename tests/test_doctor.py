@@ -86,6 +86,13 @@ def test_shared_memory(monkeypatch, tmp_path):
   line = doctor.shared_memory(tmp_path)
   assert line.state is LACKS and '--shm-size' in line.todo
 
+  def refuse(dir):
+    raise PermissionError(13, 'Permission denied', str(dir))
+
+  monkeypatch.setattr(doctor.tempfile, 'TemporaryFile', refuse)
+  line = doctor.shared_memory(tmp_path)
+  assert line.state is STOPS and line.found.endswith('Permission denied')
+
 
 def test_memory_is_that_of_the_control_group(monkeypatch):
   monkeypatch.setattr(doctor, '_group_bytes', lambda: [1 << 30])
