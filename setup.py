@@ -44,6 +44,11 @@ setuptools.setup(
     'tqdm>=4.67,<5',
   ],
   extras_require={
+    # Where a run is looked at, each by its own; of mlflow what logs, without
+    # the server.  trackio wants Pillow below 13.
+    'wandb': ['wandb>=0.22,<1'],
+    'trackio': ['trackio>=0.40,<1'],
+    'mlflow': ['mlflow-skinny>=3.5,<4'],
     # Of use to those whose model is in such a file.
     'gguf': ['gguf>=0.19,<0.20'],
     # Handwritten digits and photographs, as they come in these packages.

@@ -594,6 +594,13 @@ def _other_stages():
     ),
     cot_rm=_supervised() | dict(packing='first_fit', row_tokens=1024),
     saving=dict(every_iterations=10, every_sft_steps=500, keep=2),
+    # Beside metrics.jsonl, numbers go to 'tensorboard', 'wandb', 'trackio' and
+    # 'mlflow', of extras of these names; a resumed run to the same run there.
+    logging=dict(
+      to=('tensorboard',),
+      project='k15',
+      name='',  # empty: the workdir's
+    ),
   )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ def validate(
   _check_reward(get)
   _check_loss(get)
   _check_rl(get)
+  _check_logging(get)
   stage_checks.check(get)
   vision_checks.check(get)
 
@@ -321,3 +322,13 @@ def _check_arrivals(get):
       f'rl.waits_for_group is False, and {key}, {get(key)!r}, needs whole'
       ' groups',
     )
+
+
+def _check_logging(get):
+  names = get('logging.to')
+  if names:
+    keys.check_members('logging.to', names, keys.VIEWERS)
+  keys.refuse(
+    len(set(names)) < len(names),
+    f'logging.to is {names}, and has to name each once',
+  )

@@ -29,6 +29,8 @@ PICTURE_DOMAINS = (
 )  # fmt: skip
 # What a stage trains of a policy: see `model/parts.py`.
 PARTS = ('all', 'vision', 'text')
+# Where a run is looked at: see `training/viewers.py`.
+VIEWERS = ('tensorboard', 'wandb', 'trackio', 'mlflow')
 # Kinds of paths.  Of what a run learns from, a fingerprint is kept, and other
 # content refused; what is kept out of training may change as long as the same
 # problems remain; tokens, certificates and outputs are nobody's input.
@@ -398,6 +400,7 @@ KEYS = {
   **_group(
     'saving', dict(every_iterations='>= 1', every_sft_steps='>= 1', keep='>= 1')
   ),
+  **_group('logging', dict(to=ANY, project=TEXT, name=ANY), free=True),
   **_group('mesh', _MESH, program=True),
 }
 

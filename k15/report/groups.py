@@ -89,6 +89,9 @@ def _settings(runs):
   flat = [keys_lib.leaves(run.config) for run in runs]
   for values in flat:
     values.pop('seed', None)
+    # Where a run is looked at changes nothing of it, and names may differ.
+    for key in [key for key in values if key.startswith('logging.')]:
+      del values[key]
   forms = [
     {key: _forms(value, run.seed) for key, value in values.items()}
     for run, values in zip(runs, flat, strict=True)

@@ -156,7 +156,7 @@ def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
     layout=layout,
     task=task,
     scorer=judges.make_scorer(config, task, workdir=workdir),
-    logger=logs.Logger(workdir, enabled=hosts.is_first()),
+    logger=logs.make(config, workdir, enabled=hosts.is_first()),
     stop=stop,
     pictures=pictures,
   )

@@ -19,6 +19,7 @@ from k15.devices import host_memory
 from k15.devices import hosts
 from k15.runtime import context
 from k15.runtime import rollouts
+from k15.training import viewers
 
 
 def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
@@ -49,6 +50,7 @@ def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
         print(f'changed since the run began: {change}')
     stage_inputs.check_files(workdir, resume.to_json(config))
   host_memory.keep_freed()
+  viewers.refuse_missing(config.logging.to)
   if config.rollout.workers:
     rollouts.worker_pages()  # What is not installed is said at once.
   return workdir, config

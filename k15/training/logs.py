@@ -1,81 +1,58 @@
-"""Where a run's numbers go: JSON lines, TensorBoard, the terminal, timers."""
+"""Where a run's numbers go: JSON lines, viewers, the terminal, timers."""
 
 import contextlib
+import hashlib
+import json
 import math
 import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import tensorboardX
 import tqdm
 
 from k15 import files
+from k15.config import resume
+from k15.training import viewers
 
 _SECONDS_BETWEEN_LINES = 10.0
 _LINE = '{desc} {n_fmt}/{total_fmt}  {rate_fmt}  eta {remaining}{postfix}'
-
-
-class TensorBoard:
-  """Scalars as TensorBoard shows them, in `tensorboard/<stage>/`.
-
-  Stages get a run each because their steps count different things.
-  """
-
-  def __init__(self, workdir: pathlib.Path):
-    self._dir = workdir / 'tensorboard'
-    self._writers: dict[str, tensorboardX.SummaryWriter] = {}
-
-  def truncate(self, stage: str, step: int) -> None:
-    if stage in self._writers:
-      self._writers.pop(stage).close()
-    self._open(stage, purge_step=step)
-
-  def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-    if stage not in self._writers:
-      self._open(stage)
-    for key, value in values.items():
-      if math.isfinite(value):  # TensorBoard warns of others.
-        self._writers[stage].add_scalar(key, value, step)
-
-  def close(self) -> None:
-    while self._writers:
-      self._writers.popitem()[1].close()
-
-  def _open(self, stage, purge_step=None):
-    self._writers[stage] = tensorboardX.SummaryWriter(
-      str(self._dir / stage),
-      purge_step=purge_step,
-      flush_secs=10,
-      # File names carry whole seconds: a quick restart must not overwrite.
-      filename_suffix=f'.{time.time_ns()}',
-    )
-
-
-# Where scalars go besides `metrics.jsonl`, which is what a run is read from.
-# A further place is a class with these three methods, made of the working
-# directory, and a row here.
-VIEWERS = (TensorBoard,)
 
 
 class Logger:
   """Writes scalars and trajectories of a run, and takes them back on resume.
 
   Files: `metrics.jsonl`, `trajectories.jsonl` and `groups.jsonl` in the working
-  directory, and those of the `VIEWERS`.
+  directory, which are the truth, and those of the viewers.  A viewer is made
+  when there is something to tell it; one that fails is left out from then on,
+  with one sentence, and the run goes on.
 
   Args:
     workdir: directory of the run; made if missing.
     enabled: False makes every method do nothing; in a run of several
       processes, only one of them writes.
+    to: names of `viewers.VIEWERS`.
+    project, name, config: see `viewers.Run`.
   """
 
-  def __init__(self, workdir: str | os.PathLike, enabled: bool = True):
+  def __init__(
+    self,
+    workdir: str | os.PathLike,
+    enabled: bool = True,
+    to: Sequence[str] = ('tensorboard',),
+    project: str = 'k15',
+    name: str = '',
+    config: Mapping[str, Any] | None = None,
+  ):
     self._dir = pathlib.Path(workdir)
     self._enabled = enabled
-    self._viewers = [make(self._dir) for make in VIEWERS if enabled]
+    self._run = viewers.Run(self._dir, project, name, config or {})
+    # Of a stage, the last step that viewers were told before this start.
+    self._told: dict[str, int] = {}
+    # By name, made or not yet.
+    self._viewers = {name: None for name in to if enabled}
     if enabled:
       self._dir.mkdir(parents=True, exist_ok=True)
 
@@ -84,7 +61,9 @@ class Logger:
 
     Call it once where a stage starts or resumes, before the first record.
     Drops the first record of `stage` numbered `step` or higher and all records
-    after it, which were written later; viewers are told to do the same.
+    after it, which were written later.  Viewers are told to do the same; those
+    that cannot are not told again what this stage told them before, as it comes
+    out the same: not where it begins anew under another config.
 
     Args:
       stage: 'sft', 'rl', ...
@@ -92,12 +71,12 @@ class Logger:
     """
     if not self._enabled:
       return
+    self._remember_told(stage, step)
     _drop_from(self._dir / 'metrics.jsonl', stage, 'step', step)
     # Both count iterations, where metrics count steps.
     for name in ('trajectories.jsonl', 'groups.jsonl'):
       _drop_from(self._dir / name, stage, 'iteration', step)
-    for viewer in self._viewers:
-      viewer.truncate(stage, step)
+    self._tell('truncate', stage, step)
 
   def scalars(self, stage: str, step: int, values: Mapping[str, Any]) -> None:
     """Writes one record, `{'stage', 'step', 'time', **values}`.
@@ -120,14 +99,21 @@ class Logger:
     values = {key: float(value) for key, value in values.items()}
     header = {'stage': stage, 'step': int(step), 'time': time.time()}
     files.append_jsonl(self._dir / 'metrics.jsonl', [header | values])
-    for viewer in self._viewers:
-      viewer.scalars(stage, int(step), values)
+    finite = {key: v for key, v in values.items() if math.isfinite(v)}
+    self._tell('scalars', stage, int(step), finite)
 
   def trajectories(
     self, stage: str, iteration: int, records: Iterable[Mapping[str, Any]]
   ) -> None:
-    """Writes one line per record, `{'stage', 'iteration', **record}`."""
+    """Writes one line per record, `{'stage', 'iteration', **record}`.
+
+    Viewers get a table of it, of the fields that are texts or numbers.
+    """
+    records = list(records)
     self._append('trajectories.jsonl', stage, iteration, records)
+    if records:
+      columns, rows = _table(records)
+      self._tell('table', stage, int(iteration), columns, rows)
 
   def groups(
     self, stage: str, iteration: int, records: Iterable[Mapping[str, Any]]
@@ -137,13 +123,83 @@ class Logger:
 
   def close(self) -> None:
     """Flushes the viewers; the JSON lines are on disk already."""
-    for viewer in self._viewers:
-      viewer.close()
+    for name in [n for n, viewer in self._viewers.items() if viewer]:
+      self._try(name, 'close')
 
   def _append(self, name, stage, iteration, records):
     if self._enabled:
       header = {'stage': stage, 'iteration': int(iteration)}
       files.append_jsonl(self._dir / name, [dict(r) | header for r in records])
+
+  def _tell(self, what, stage, step, *more):
+    for name in list(self._viewers):
+      is_known = what != 'truncate' and step <= self._told.get(stage, -1)
+      if viewers.VIEWERS[name].takes_back or not is_known:
+        self._try(name, what, stage, step, *more)
+
+  def _try(self, name, what, *arguments):
+    """Calls a viewer's method; a viewer that raises is there no longer."""
+    try:
+      if self._viewers[name] is None:
+        self._viewers[name] = viewers.VIEWERS[name](self._run)
+      getattr(self._viewers[name], what)(*arguments)
+    # Whatever a library, its server or its disk may raise: a run of days does
+    # not end for a picture of what is in metrics.jsonl.
+    except Exception as error:
+      del self._viewers[name]
+      lines = str(error).splitlines() or [type(error).__name__]
+      print(
+        f'logging.to: {name!r} fails and is left out until the run is started'
+        f' again; metrics.jsonl has all: {lines[0]}',
+        file=sys.stderr,
+        flush=True,
+      )
+
+  def _remember_told(self, stage, step):
+    """Notes how far stages had come, before that is taken back.
+
+    Of each stage the last step, and a digest of the config it began under.
+    """
+    if all(viewers.VIEWERS[name].takes_back for name in self._viewers):
+      return
+    text = json.dumps(self._run.config, sort_keys=True)
+    now = hashlib.sha256(text.encode()).hexdigest()
+    told = viewers.remembered(self._dir).get('told', {})
+    for name, last in _last_steps(self._dir / 'metrics.jsonl').items():
+      before, config = told.get(name, (-1, now))
+      told[name] = max(before, last), config
+    before, config = told.get(stage, (-1, now))
+    if step == 0 and config != now:
+      before = -1  # It begins anew, and comes out differently.
+    told[stage] = before, now
+    viewers.remember(self._dir, told=told)
+    self._told[stage] = before
+
+
+def make(config: Any, workdir: pathlib.Path, enabled: bool) -> Logger:
+  """The logger that `config.logging` describes."""
+  to, settings = config.logging, resume.to_json(config)
+  return Logger(workdir, enabled, to.to, to.project, to.name, settings)
+
+
+def _table(records):
+  """Columns and rows of the fields that are texts or numbers, or missing."""
+  plain = (str, int, float, bool, type(None))
+  columns = [
+    key
+    for key in dict.fromkeys(key for record in records for key in record)
+    if all(isinstance(record.get(key), plain) for record in records)
+  ]
+  return columns, [[r.get(key) for key in columns] for r in records]
+
+
+def _last_steps(path):
+  """The last step that each stage has logged."""
+  found = {}
+  for record in files.read_jsonl(path):
+    stage, step = record.get('stage'), record.get('step', -1)
+    found[stage] = max(step, found.get(stage, -1))
+  return found
 
 
 def _drop_from(path, stage, counter, first):

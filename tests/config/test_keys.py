@@ -39,7 +39,8 @@ NO_PATHS = {
   'pretrain_tower.weights', 'pretrain_joint.weights',
   'tokenizer.words', 'sft.weights', 'sft_long.weights', 'long_cot.weights',
   'shortest.weights', 'pretrain.weights', 'cooldown.weights',
-  'long_context.weights', 'long_context.measured_lengths', 'task.template',
+  'logging.name', 'long_context.weights', 'long_context.measured_lengths',
+  'task.template',
   'problem_sampler.late_domains',
   'rl_all.late_domains', 'rejection_sft.weights', 'rejection_sft.script',
 }  # fmt: skip

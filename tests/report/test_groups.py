@@ -44,6 +44,14 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group(grouped):
   }
 
 
+def test_where_a_run_is_looked_at_makes_no_group(grouped):
+  (found,) = grouped(
+    (0, {'logging': {'to': ['wandb'], 'name': 'first'}}),
+    (1, {'logging': {'to': ['tensorboard'], 'name': 'second'}}),
+  )
+  assert found.seeds == [0, 1]
+
+
 def test_a_path_may_differ_by_the_seed(grouped):
   groups = grouped(
     *((s, {'checkpoint': f'/x0/lr0.1/seed{s}/models'}) for s in (0, 1, 10)),

@@ -58,32 +58,6 @@ def test_tensorboard_gets_the_same_scalars(tmp_path):
   assert values == [('sft/loss', 0, 10.0), ('sft/loss', 25, 35.0)]
 
 
-def test_a_further_viewer_is_a_class_and_a_row(tmp_path, monkeypatch):
-  told = []
-
-  class Viewer:
-    def __init__(self, workdir):
-      told.append(workdir)
-
-    def truncate(self, stage, step):
-      told.append((stage, step))
-
-    def scalars(self, stage, step, values):
-      told.append((stage, step, values))
-
-    def close(self):
-      told.append('closed')
-
-  monkeypatch.setattr(logs, 'VIEWERS', (*logs.VIEWERS, Viewer))
-  logger = logs.Logger(tmp_path)
-  logger.truncate('rl', 3)
-  logger.scalars('rl', 3, {'rl/reward': np.float32(0.5)})
-  logger.close()
-  assert told == [
-    tmp_path, ('rl', 3), ('rl', 3, {'rl/reward': 0.5}), 'closed'
-  ]  # fmt: skip
-
-
 def test_numbers_that_are_not_finite_leave_valid_json(tmp_path):
   logger = logs.Logger(tmp_path)
   values = {'rl/a': float('nan'), 'rl/b': np.inf, 'rl/c': -np.inf, 'rl/d': 1}

@@ -1,0 +1,250 @@
+"""Viewers: what they are told, once, and a run that outlives their failures.
+
+wandb, trackio and MLflow are tried as they are where they are installed,
+offline; the packages' own files are read back.
+"""
+
+import importlib
+import importlib.util
+import json
+import sqlite3
+import time
+
+import numpy as np
+import pytest
+
+from k15 import files
+from k15.config import keys
+from k15.training import logs
+from k15.training import viewers
+
+CONFIG = dict(seed=3, loss=dict(tau=0.1), stages=['sft', 'rl'])
+
+
+class Told:
+  """A viewer that only appends, and notes what it is told."""
+
+  takes_back = False
+  calls: list
+
+  def __init__(self, run):
+    self.calls.append(('made', run.shown_as))
+
+  def truncate(self, stage, step):
+    self.calls.append(('truncate', stage, step))
+
+  def scalars(self, stage, step, values):
+    self.calls.append((stage, step, values))
+
+  def table(self, stage, step, columns, rows):
+    self.calls.append((stage, step, columns, rows))
+
+  def close(self):
+    self.calls.append('closed')
+
+
+@pytest.fixture
+def told(monkeypatch):
+  """The calls of a viewer 'told', which VIEWERS has."""
+  monkeypatch.setattr(Told, 'calls', [], raising=False)
+  monkeypatch.setitem(viewers.VIEWERS, 'told', Told)
+  return Told.calls
+
+
+def _logger(workdir, *to, **config):
+  return logs.Logger(workdir, True, to, 'trials', 'mine', CONFIG | config)
+
+
+def _record(i):
+  return dict(
+    prompt='1 + 1', response=f'so {i}', reward=0.5 * i, difficulty=None,
+    parts={'rule': 1}, versions=[1, 2],
+  )  # fmt: skip
+
+
+def _log(logger, stage, first, last):
+  logger.truncate(stage, first)
+  for step in range(first, last):
+    values = {'rl/reward': step / 10, 'evaluation/pass@8': 1}
+    logger.scalars(stage, step, values)
+    logger.trajectories(stage, step, [_record(step), _record(step + 1)])
+  logger.close()
+
+
+def test_the_names_of_a_config_are_the_rows():
+  assert tuple(viewers.VIEWERS) == keys.VIEWERS
+
+
+def test_a_viewer_is_made_when_there_is_something_to_tell(tmp_path, told):
+  logger = _logger(tmp_path, 'told')
+  assert not told
+  logger.truncate('rl', 3)
+  values = {'rl/reward': np.float32(0.5), 'rl/broken': np.nan}
+  logger.scalars('rl', 3, values)
+  logger.trajectories('rl', 3, [_record(3)])
+  logger.close()
+  columns = ['prompt', 'response', 'reward', 'difficulty']
+  assert told == [
+    ('made', 'mine'), ('truncate', 'rl', 3), ('rl', 3, {'rl/reward': 0.5}),
+    ('rl', 3, columns, [['1 + 1', 'so 3', 1.5, None]]), 'closed',
+  ]  # fmt: skip
+
+
+def _steps(told, stage):
+  return [c[1] for c in told if c[0] == stage and len(c) == 3]
+
+
+def test_what_is_done_once_more_is_told_once(tmp_path, told):
+  _log(_logger(tmp_path, 'told'), 'rl', 0, 7)
+  _log(_logger(tmp_path, 'told'), 'rl', 4, 6)  # It comes less far than before.
+  _log(_logger(tmp_path, 'told'), 'rl', 4, 9)
+  assert _steps(told, 'rl') == list(range(9))
+  records = files.read_jsonl(tmp_path / 'metrics.jsonl')
+  assert [r['step'] for r in records] == list(range(9))
+
+
+def test_a_later_stage_that_is_taken_back_is_told_once(tmp_path, told):
+  _log(_logger(tmp_path, 'told'), 'sft', 0, 3)
+  _log(_logger(tmp_path, 'told'), 'rl', 0, 2)
+  _log(_logger(tmp_path, 'told'), 'sft', 2, 4)  # Takes all of rl with it.
+  _log(_logger(tmp_path, 'told'), 'rl', 0, 3)
+  assert _steps(told, 'sft') == list(range(4))
+  assert _steps(told, 'rl') == list(range(3))
+
+
+def test_a_stage_that_begins_anew_under_another_config_is_told(tmp_path, told):
+  _log(_logger(tmp_path, 'told'), 'rl', 0, 2)
+  _log(_logger(tmp_path, 'told'), 'rl', 0, 2)
+  assert _steps(told, 'rl') == [0, 1]
+  _log(_logger(tmp_path, 'told', seed=4), 'rl', 0, 2)
+  assert _steps(told, 'rl') == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize('method', ['__init__', 'scalars', 'table', 'close'])
+def test_a_viewer_that_fails_is_left_out_with_a_sentence(
+  tmp_path, told, monkeypatch, capsys, method
+):
+  def fail(self, *arguments):
+    raise ConnectionError('no route to host\nand more')
+
+  monkeypatch.setattr(Told, method, fail)
+  _log(_logger(tmp_path, 'told', 'tensorboard'), 'rl', 0, 3)
+  assert capsys.readouterr().err == (
+    "logging.to: 'told' fails and is left out until the run is started again;"
+    ' metrics.jsonl has all: no route to host\n'
+  )
+  assert len(files.read_jsonl(tmp_path / 'metrics.jsonl')) == 3
+  assert list((tmp_path / 'tensorboard' / 'rl').iterdir())
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+  viewers.refuse_missing(['tensorboard'])
+  with pytest.raises(ValueError, match=r"'trackio', .* 'k15\[trackio\]'$"):
+    viewers.refuse_missing(['tensorboard', 'trackio'])
+
+
+def _resumed(workdir, name, wait_seconds=0.0):
+  """A run that was killed behind step 3, and goes on from step 2."""
+  _log(_logger(workdir, name), 'rl', 0, 4)
+  time.sleep(wait_seconds)
+  _log(_logger(workdir, name), 'rl', 2, 6)
+  return viewers.remembered(workdir)[name]
+
+
+def _needs(name):
+  if importlib.util.find_spec(name) is None:
+    pytest.skip(f'{name} is not installed: the extra {name}')
+
+
+def test_wandb_offline(tmp_path, monkeypatch):
+  _needs('wandb')
+  monkeypatch.setenv('WANDB_MODE', 'offline')
+  monkeypatch.setenv('WANDB_SILENT', 'true')
+  name = _resumed(tmp_path, 'wandb', 1.1)  # Folders are named by the second.
+  importlib.import_module('wandb').teardown()  # Its process writes all.
+  places = sorted(tmp_path.glob(f'wandb/offline-run-*-{name}/*.wandb'))
+  assert len(places) == 2  # One of each start, of one id.
+  records = [r for path in places for r in _wandb_records(path)]
+  history = [_items(r.history) for r in records if r.HasField('history')]
+  numbers = [h for h in history if 'rl/reward' in h]
+  assert [h['rl/step'] for h in numbers] == list(range(6))
+  assert [h['rl/reward'] for h in numbers] == [i / 10 for i in range(6)]
+  media = 'files/media/table/rl/*.json'
+  tables = sorted(tmp_path.glob(f'wandb/offline-run-*/{media}'))
+  found = [json.loads(path.read_text()) for path in tables]
+  assert len(found) == 6
+  assert found[0]['columns'] == ['prompt', 'response', 'reward', 'difficulty']
+  runs = [r.run for r in records if r.HasField('run') and r.run.config.update]
+  assert {(r.run_id, r.project, r.display_name) for r in runs} == {
+    (name, 'trials', 'mine')
+  }
+  assert _items(runs[0].config, 'update')['loss'] == {'tau': 0.1}
+
+
+def _items(message, field='item'):
+  return {
+    i.key or '.'.join(i.nested_key): json.loads(i.value_json)
+    for i in getattr(message, field)
+  }
+
+
+def _wandb_records(path):
+  """Records of a run's file: LevelDB's log, behind a header of 7 bytes."""
+  messages = importlib.import_module('wandb.proto.wandb_internal_pb2')
+  data, at, whole = path.read_bytes(), 7, b''
+  while at + 7 <= len(data):
+    left = 32768 - at % 32768
+    if left < 7:  # No record begins so near a block's end.
+      at += left
+      continue
+    size, kind = int.from_bytes(data[at + 4 : at + 6], 'little'), data[at + 6]
+    whole += data[at + 7 : at + 7 + size]
+    at += 7 + size
+    if kind in (1, 4):  # Whole, or the last part.
+      yield messages.Record.FromString(whole)
+      whole = b''
+
+
+def test_trackio_in_the_workdir(tmp_path, monkeypatch):
+  _needs('trackio')
+  monkeypatch.delenv('TRACKIO_DIR', raising=False)
+  name = _resumed(tmp_path, 'trackio')
+  assert name.startswith('mine-')
+  with sqlite3.connect(tmp_path / 'trackio' / 'trials.db') as data:
+    query = 'select run_name, step, metrics from metrics order by id'
+    found = [(n, s, json.loads(m)) for n, s, m in data.execute(query)]
+    ((config,),) = data.execute('select config from configs')
+  assert {n for n, _, _ in found} == {name}
+  numbers = [(s, m['rl/reward']) for _, s, m in found if 'rl/reward' in m]
+  assert numbers == [(i, i / 10) for i in range(6)]
+  tables = [m['rl/trajectories'] for _, _, m in found if 'rl/reward' not in m]
+  assert [t['_value'][0]['response'] for t in tables] == [
+    f'so {i}' for i in range(6)
+  ]
+  assert json.loads(config)['loss'] == {'tau': 0.1}
+
+
+def test_mlflow_in_plain_files(tmp_path, monkeypatch):
+  _needs('mlflow')
+  monkeypatch.delenv('MLFLOW_TRACKING_URI', raising=False)
+  monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
+  name = _resumed(tmp_path, 'mlflow')
+  mlflow = importlib.import_module('mlflow')
+  client = mlflow.MlflowClient((tmp_path / 'mlruns').as_uri())
+  experiment = client.get_experiment_by_name('trials')
+  (run,) = client.search_runs([experiment.experiment_id])
+  assert (run.info.run_id, run.info.run_name) == (name, 'mine')
+  assert run.info.status == 'FINISHED'
+  history = client.get_metric_history(name, 'rl/reward')
+  assert sorted((m.step, m.value) for m in history) == [
+    (i, i / 10) for i in range(6)
+  ]
+  assert 'rl/evaluation/pass_8' in run.data.metrics
+  assert run.data.params['loss.tau'] == '0.1'
+  tables = client.list_artifacts(name, 'trajectories/rl')
+  assert len(tables) == 6
+  place = tmp_path / 'mlruns' / experiment.experiment_id / name / 'artifacts'
+  assert json.loads((place / 'config.json').read_text()) == CONFIG
+  shown = json.loads(run.data.tags['mlflow.loggedArtifacts'])
+  assert shown == [dict(path='trajectories/rl/000005.json', type='table')]
