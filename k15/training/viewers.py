@@ -217,11 +217,7 @@ class MLflow:
   def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
     now, named = int(time.time() * 1000), of_stage(stage, values)
     make = self._entities.Metric
-    metrics = [
-      # Of other characters it refuses the whole record: 'pass@8'.
-      make(re.sub(r'[^\w./ :-]', '_', key), value, now, step)
-      for key, value in named.items()
-    ]
+    metrics = [make(_name(k), v, now, step) for k, v in named.items()]
     self._client.log_batch(self._id, metrics=metrics)
 
   def table(
@@ -256,6 +252,17 @@ class MLflow:
       some = params[i : i + _PARAMS_AT_ONCE]
       self._client.log_batch(made.info.run_id, params=some)
     return made.info.run_id
+
+
+def _name(key):
+  """A metric's name as MLflow takes it.
+
+  Plain files have a folder at each '/': 'rl/reward' would be a file, and in
+  'rl/reward/correct' a folder.  Of characters such as in 'pass@8' it refuses
+  the whole record.
+  """
+  stage, _, rest = key.partition('/')
+  return re.sub(r'[^\w./ :-]', '_', f'{stage}/{rest.replace("/", ".")}')
 
 
 # By the names of `logging.to`, which are those of packages and extras, too.

@@ -65,7 +65,7 @@ def _record(i):
 def _log(logger, stage, first, last):
   logger.truncate(stage, first)
   for step in range(first, last):
-    values = {'rl/reward': step / 10, 'evaluation/pass@8': 1}
+    values = {'rl/reward': step / 10, 'reward/right': 0, 'sft/pass@8': 1}
     logger.scalars(stage, step, values)
     logger.trajectories(stage, step, [_record(step), _record(step + 1)])
   logger.close()
@@ -240,7 +240,8 @@ def test_mlflow_in_plain_files(tmp_path, monkeypatch):
   assert sorted((m.step, m.value) for m in history) == [
     (i, i / 10) for i in range(6)
   ]
-  assert 'rl/evaluation/pass_8' in run.data.metrics
+  names = {'rl/reward', 'rl/reward.right', 'rl/sft.pass_8'}
+  assert set(run.data.metrics) == names
   assert run.data.params['loss.tau'] == '0.1'
   tables = client.list_artifacts(name, 'trajectories/rl')
   assert len(tables) == 6
