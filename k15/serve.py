@@ -1,12 +1,13 @@
 """A rollout worker: `python -m k15.serve --config=FILE --port=9100`.
 
-It serves the model of `--checkpoint` (a directory in the Hugging Face layout, a
-stage's in `workdir/models`, or a workdir, whose last stage is meant), with its
-shape and tokenizer, or waits for a trainer that sends weights: one whose config
-names the worker in `rollout.workers`.  The port also answers JetStream's own
-Decode and HealthCheck.  SIGTERM and Ctrl-C end it.  `--metrics_port` serves
-numbers for Prometheus on the loopback; `--timeline` keeps a file of what every
-slot did, which the report draws if it lies in the work folder.
+It serves the model of `--checkpoint` (a directory in the Hugging Face layout,
+its name on the hub, a stage's in `workdir/models`, or a workdir, whose last
+stage is meant), with its shape and tokenizer, or waits for a trainer that sends
+weights: one whose config names the worker in `rollout.workers`.  The port also
+answers JetStream's own Decode and HealthCheck.  SIGTERM and Ctrl-C end it.
+`--metrics_port` serves numbers for Prometheus on the loopback; `--timeline`
+keeps a file of what every slot did, which the report draws if it lies in the
+work folder.
 """
 
 import signal
@@ -22,6 +23,7 @@ from k15.checkpoints import models
 from k15.config import command_line
 from k15.config import extras
 from k15.config import keys
+from k15.data import hub
 from k15.rollout import timeline
 
 try:
@@ -57,10 +59,12 @@ def main(argv: list[str]) -> None:
   try:
     checkpoint, record = options.checkpoint, slots and slots.record
     if checkpoint:  # Once: another stage of a run may end meanwhile.
-      checkpoint = str(models.directory_of(checkpoint))
-    keys.refuse(options.config is None, '--config is needed')
+      checkpoint = str(models.directory_of(hub.model_path(checkpoint)))
+    config = options.config
+    keys.refuse(config is None, '--config is needed')
+    config.checkpoint = hub.model_path(config.checkpoint)
     server = worker.make(
-      options.config, options.host, options.port, record, checkpoint
+      config, options.host, options.port, record, checkpoint
     )
     if options.metrics_port is not None:
       exporter = prometheus.Exporter(server.numbers, options.metrics_port)

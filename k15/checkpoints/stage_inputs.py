@@ -166,7 +166,8 @@ def _paths(key, config):
 
 
 def _print(key, path):
-  if pathlib.Path(path).is_file():
+  several = files.matching(path)
+  if several and all(file.is_file() for file in several):
     return files.digest(path)
   if not pathlib.Path(path).exists():
     raise FileNotFoundError(f'{key}: no such file or directory: {path}')

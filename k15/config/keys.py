@@ -7,11 +7,14 @@ test compares the two, both ways.  What a value may be beside others is said by
 
 import dataclasses
 import functools
+import glob
 import math
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from k15.config import hub_names
 
 # Its type is all there is to say, or a sentence of `checks` says more.
 ANY = ''
@@ -62,6 +65,7 @@ class Key:
     path: INPUT, KEPT_OUT or OTHER if it names files or folders.
     readers: of an INPUT, the stages that read it; none: all do, be it to know
       what not to train on.
+    model: of a path, it is a model's, not a file of data.
     program: it changes the programs that are compiled, or their memory.
     ours: whoever launches a run on several hosts sets it.
   """
@@ -70,6 +74,7 @@ class Key:
   free: bool = False
   path: str = ''
   readers: tuple[str, ...] = ()
+  model: bool = False
   program: bool = False
   ours: bool = False
 
@@ -208,7 +213,8 @@ _LONG_COT_EXAMPLES = _ASKED | dict(
   problems='>= 1',
 )
 _COOLDOWN_QUESTIONS = _ASKED | dict(
-  problems='>= 0', model=Key(free=True, path=INPUT, readers=('cooldown',))
+  problems='>= 0',
+  model=Key(free=True, path=INPUT, readers=('cooldown',), model=True),
 )
 _RL = dict(
   iterations=Key('>= 0', free=True),
@@ -228,7 +234,7 @@ _LONG2SHORT = dict(
   problems='>= 1', samples='>= 1',
   responses=Key(free=True, path=OTHER),
   longer='> 1',
-  short_model=Key(free=True, path=INPUT, readers=('merge',)),
+  short_model=Key(free=True, path=INPUT, readers=('merge',), model=True),
   short_share=_SHARE,
 )  # fmt: skip
 _REJECTION = dict(
@@ -240,7 +246,7 @@ _RL_ALL = dict(
   iterations=Key('>= 0', free=True), temperature='> 0', late_domains=ANY
 )
 _SHORT_RL = dict(
-  candidates=Key(free=True, path=INPUT, readers=('short_rl',)),
+  candidates=Key(free=True, path=INPUT, readers=('short_rl',), model=True),
   token_price='> 0',
   iterations=Key('>= 0', free=True),
   max_length='>= 1', length_weight='>= 0 and < 2',
@@ -281,7 +287,8 @@ _REWARD = dict(
 _REWARD_MODEL = dict(
   files=Key(free=True, path=INPUT, readers=('classic_rm', 'cot_rm')),
   kinds=ANY, pairs='>= 1', held_out='>= 1',
-  classic=Key(free=True, path=INPUT), cot=Key(free=True, path=INPUT),
+  classic=Key(free=True, path=INPUT, model=True),
+  cot=Key(free=True, path=INPUT, model=True),
   classic_services=Key(free=True), cot_services=Key(free=True),
   cot_server=Key(free=True), cot_server_model=ANY,
   server_seconds=Key('> 0', free=True),
@@ -341,7 +348,7 @@ _EVALUATION = dict(
 KEYS = {
   'seed': Key('>= 0 and < 4294967296'),
   # Of its tokenizer; its weights are those that a stage begins with.
-  'checkpoint': Key(free=True, path=INPUT, program=True),
+  'checkpoint': Key(free=True, path=INPUT, model=True, program=True),
   'stages': Key(),
   **_group('task', _TASK),
   **_group('facts', _FACTS),
@@ -455,9 +462,21 @@ def refuse_above(get: Callable[[str], Any], low: str, high: str) -> None:
 
 
 def refuse_missing(key: str, paths: Iterable[str]) -> None:
-  """Refuses a key that names a file which is not there."""
+  """Refuses a key that names a file which is not there.
+
+  A star in the name of a file stands for several; names of the hub are asked
+  for elsewhere.
+  """
   for path in paths:
-    refuse(not os.path.isfile(str(path)), f'{key}: no file {path!r}')
+    found = os.path.isfile(str(path)) or hub_names.parse(path)
+    refuse(not found and not glob.glob(str(path)), f'{key}: no file {path!r}')
+
+
+def refuse_no_directory(key: str, path: Any) -> None:
+  """Refuses a key whose value is no directory here, and no model of the hub."""
+  is_text = isinstance(path, str)
+  found = is_text and (os.path.isdir(path) or hub_names.parse(path, True))
+  refuse(not found, f'{key}: no directory {path!r}')
 
 
 def is_address(text: Any) -> bool:

@@ -1,7 +1,6 @@
 """Checks of the groups of keys that belong to stages; see `checks`."""
 
 import math
-import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -272,9 +271,8 @@ def _check_questions(get):
     f'{name}.problems is {problems}, and there is no model to ask: name a'
     f' checkpoint, {name}.model or {name}.server',
   )
-  keys.refuse(
-    model and not os.path.isdir(model), f'{name}.model: no directory {model!r}'
-  )
+  if model:
+    keys.refuse_no_directory(f'{name}.model', model)
   keys.refuse(
     model and get('rollout.workers'),
     f'{name}.model is {model!r}, and rollout.workers decode only models of the'
@@ -381,10 +379,7 @@ def _check_long2short(get):
   if 'short_rl' in stages:
     keys.refuse_above(get, 'short_rl.max_length', 'rollout.max_length')
   for path in get('short_rl.candidates'):
-    keys.refuse(
-      not isinstance(path, str) or not os.path.isdir(path),
-      f'short_rl.candidates: no directory {path!r}',
-    )
+    keys.refuse_no_directory('short_rl.candidates', path)
   keys.refuse(
     'shortest' in stages and get('shortest.files'),
     'shortest.files is set, and stage shortest samples its own examples',
@@ -392,10 +387,7 @@ def _check_long2short(get):
   if 'merge' not in stages:
     return
   short_model = get('long2short.short_model')
-  keys.refuse(
-    not os.path.isdir(short_model),
-    f'long2short.short_model: no directory {short_model!r}',
-  )
+  keys.refuse_no_directory('long2short.short_model', short_model)
   keys.refuse(
     not (get('checkpoint') or 'sft' in stages or 'rl' in stages),
     "checkpoint is '', and stage 'merge' needs a long-CoT model",

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from k15.config import extras
+from k15 import files
 
 try:
   import pyarrow
@@ -33,12 +34,22 @@ def read_rows(
 ) -> Iterator[tuple[int, str, dict[str, Any]]]:
   """Yields number, place and fields of every row.
 
-  Files of .json and .csv are held whole, no others.
+  Files of .json and .csv are held whole, no others.  A star in the name stands
+  for several files, which are read by their names, and their rows numbered on.
 
   Raises:
     FileNotFoundError: no such file.
     ValueError: another suffix, or a row that is no object.
   """
+  several, before = files.matching(path), 0
+  for file in several or [path]:
+    number = 0
+    for number, where, row in _rows_of(file):
+      yield before + number, where, row
+    before += number
+
+
+def _rows_of(path):
   file = pathlib.Path(path)
   if not file.is_file():
     raise FileNotFoundError(f'{path}: no such file')

@@ -143,6 +143,7 @@ class Context:
 
 def make(config: Any, workdir: pathlib.Path, stop: threading.Event) -> Context:
   """Builds task and mesh; opens the logs of the workdir."""
+  logs.check(config)
   tokenizer = make_tokenizer(config)
   layout = make_layout(config, tokenizer)
   sight = layout.sight

@@ -18,8 +18,8 @@ from k15.data import arithmetic
 from k15.devices import host_memory
 from k15.devices import hosts
 from k15.runtime import context
+from k15.runtime import hub_paths
 from k15.runtime import rollouts
-from k15.training import viewers
 
 
 def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
@@ -37,10 +37,11 @@ def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
   m = config.mesh
   # Before the first device is asked for: which there are is decided here.
   hosts.join(m.coordinator, m.num_processes, m.process_id)
+  workdir = pathlib.Path(workdir).absolute()
+  hub_paths.adopt(config, workdir)
   # Before it is validated: the shape decides which meshes and rules fit.
   context.adopt_checkpoint(config)
   checks.validate(config, jax.device_count(), arithmetic.KINDS)
-  workdir = pathlib.Path(workdir).absolute()
   path = workdir / 'config.json'
   if path.exists():
     for change in resume.refuse_changes(
@@ -50,7 +51,6 @@ def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
         print(f'changed since the run began: {change}')
     stage_inputs.check_files(workdir, resume.to_json(config))
   host_memory.keep_freed()
-  viewers.refuse_missing(config.logging.to)
   if config.rollout.workers:
     rollouts.worker_pages()  # What is not installed is said at once.
   return workdir, config

@@ -176,6 +176,11 @@ class Logger:
     self._told[stage] = before
 
 
+def check(config: Any) -> None:
+  """Refuses what `config.logging` needs and is not installed: ValueError."""
+  viewers.refuse_missing(config.logging.to)
+
+
 def make(config: Any, workdir: pathlib.Path, enabled: bool) -> Logger:
   """The logger that `config.logging` describes."""
   to, settings = config.logging, resume.to_json(config)

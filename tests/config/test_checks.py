@@ -614,7 +614,7 @@ def test_curation_may_stand_on_either_side_of_sft(stages, changes):
       dict(stages=('sft', 'curate'), curation__guess_max_length=999),
       'curation.guess_max_length is 999, above rollout.max_length, 256',
     ),
-    (dict(curation__evaluation_paths=('no/file',)), "no file 'no/file'"),
+    (dict(curation__evaluation_paths=('./file',)), "no file './file'"),
     (dict(curation__excluded_types=('essay',)), "'essay' is not one of"),
     (dict(curation__max_tag_share=0.0), 'has to be > 0 and <= 1'),
     (dict(curation__tagger='oracle'), 'rules, model'),

@@ -21,7 +21,7 @@ print(getattr(build_meta, {name!r})({folder!r}))
 # No network is needed to build, nor any of these to train in one process.
 ABSENT = (
   'jetstream', 'grpc', 'shortuuid', 'starlette', 'uvicorn', 'cyaron', 'xeger',
-  'pyarrow',
+  'pyarrow', 'huggingface_hub',
 )  # fmt: skip
 # Python imports it before all else, and so in every process that is started.
 HIDES = f"""

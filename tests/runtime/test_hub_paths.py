@@ -1,0 +1,94 @@
+"""Names of the hub in a config, and the commits that a run keeps."""
+
+import fake_hub
+import pytest
+
+from experiments import base
+from k15 import files
+from k15.config import checks
+from k15.data import arithmetic
+from k15.runtime import hub_paths
+
+ROW = b'{"prompt": "1 + 1?", "answer": "2"}\n'
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+  with fake_hub.served() as (remote, address):
+    fake_hub.use(monkeypatch, address, tmp_path / 'cache')
+    monkeypatch.chdir(tmp_path)
+    yield remote
+
+
+def _config(**changes):
+  config = base.get_config()
+  config.update_from_flattened_dict(
+    {key.replace('__', '.'): value for key, value in changes.items()}
+  )
+  return config
+
+
+def test_names_become_paths_and_their_commits_are_kept(
+  remote, tmp_path, capsys
+):
+  (tmp_path / 'own.jsonl').write_bytes(ROW)
+  model = remote.put('models', 'org/m', {'config.json': b'{}'})
+  data = remote.put(
+    'datasets', 'org/d', {'train.jsonl': ROW, 'test.jsonl': ROW}
+  )
+  names = dict(
+    checkpoint='org/m', task__name='file', task__train_path='org/d',
+    task__held_out_path='org/d', sft__files=('own.jsonl', 'org/d/train'),
+    sft__packing='first_fit',
+    evaluation__sets=('org/d@main', 'mine:own.jsonl', 'b:org/d/test.jsonl'),
+  )  # fmt: skip
+  config = _config(**names)
+  hub_paths.adopt(config, tmp_path / 'run')
+  place = tmp_path / 'cache'
+  folder = f'{place}/datasets--org--d/snapshots/{data}'
+  assert config.checkpoint == f'{place}/models--org--m/snapshots/{model}'
+  assert config.task.train_path == f'{folder}/train.jsonl'
+  assert config.task.held_out_path == f'{folder}/test.jsonl'
+  assert config.sft.files == ('own.jsonl', f'{folder}/train.jsonl')
+  assert config.evaluation.sets == (
+    f'd:{folder}/test.jsonl', 'mine:own.jsonl', f'b:{folder}/test.jsonl'
+  )  # fmt: skip
+  checks.validate(config, 1, arithmetic.KINDS)
+  kept = files.read_json(tmp_path / 'run' / 'hub.json')
+  assert kept == {
+    'org/m': model, 'org/d': data, 'org/d/train': data, 'org/d@main': data,
+    'org/d/test.jsonl': data,
+  }  # fmt: skip
+  assert f'checkpoint: org/m of the hub at {model[:12]}: ' in (
+    capsys.readouterr().out
+  )
+  # The branch goes on; the run does not go with it.
+  remote.put('datasets', 'org/d', {'train.jsonl': ROW * 9})
+  again = _config(**names)
+  hub_paths.adopt(again, tmp_path / 'run')
+  assert again == config
+
+
+def test_a_path_that_is_there_wins(remote, tmp_path):
+  (tmp_path / 'org' / 'm').mkdir(parents=True)
+  config = _config(checkpoint='org/m')
+  hub_paths.adopt(config, tmp_path / 'run')
+  assert config.checkpoint == 'org/m'
+  assert not remote.asked
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_name_that_fails_is_said_with_its_key(remote, tmp_path):
+  config = _config(task__name='file', task__train_path='org/none/train')
+  with pytest.raises(ValueError, match="^task.train_path: no file or direct"):
+    hub_paths.adopt(config, tmp_path / 'run')
+
+
+def test_elsewhere_names_are_no_missing_files(tmp_path, monkeypatch):
+  """A worker of the run, or a plan, reads none of them."""
+  monkeypatch.chdir(tmp_path)
+  config = _config(
+    sft__files=('org/d',), sft__packing='first_fit',
+    evaluation__sets=('b:org/d',),
+  )  # fmt: skip
+  checks.validate(config, 1, arithmetic.KINDS)
