@@ -142,6 +142,8 @@ def read(
   sets = []
   for name, path in routes.named(e.sets).items():
     kind = format_of(path)
+    if kind != 'own':
+      print(f'evaluation.sets: {path} is read as {kind}', flush=True)
     end = '' if is_chat else '\n'
     end = config.task.prompt_suffix if kind == 'own' else end
     template = FORMATS[kind].template + end

@@ -12,7 +12,6 @@ record without an answer has it in the last box of its solution.
 
 import dataclasses
 import decimal
-import math
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +19,11 @@ from typing import Any
 
 from k15 import files
 from k15 import streams
+from k15.data import public_sets
 from k15.data import rows
 from k15.data_types import Example, Problem
-from k15.rewards.answers import verify
 from k15.vision import datasets
 from k15.vision import references
-
-_MATHEMATICS = 'mathematics'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +75,8 @@ def read_problems(
   may_lack_answers: bool = False,
   answer_of: Callable[[dict[str, Any], str], str] | None = None,
   keep: references.Keep = references.forget,
+  row_of: Callable[[dict[str, Any], str], dict[str, Any]] | None = None,
+  repeats: bool = False,
 ) -> list[Example]:
   """Reads a JSONL, JSON or Parquet file, in its order.
 
@@ -93,13 +92,18 @@ def read_problems(
       number that is not finite; the answer then is ''.
     answer_of: (row, place) -> answer, where no single field has it.
     keep: gets the pictures.
+    row_of: (row, place) -> the row that is read in its place.
+    repeats: whether rows are left out that have the prompt and the answer of
+      one before.
 
   Raises:
     FileNotFoundError: no such file.
     ValueError: a row is not what it should be; says which and why.
   """
   examples, seen, folder = [], {}, pathlib.Path(path).parent
+  met = set()
   for number, where, row in rows.read_rows(path):
+    row = row_of(row, where) if row_of else row
     row = _flattened(row, fields, where)
     prompt = _text(row, fields.prompt, where)
     pictures = datasets.pictures_of(row.get('images'), where, folder, keep)
@@ -119,6 +123,11 @@ def read_problems(
       ),
       response=_response(row, fields.response, where),
     )
+    if repeats:
+      known = example.problem.prompt, example.problem.answer
+      if known in met:
+        continue
+      met.add(known)
     # Replay, records and measures know a problem by its id: responses to two of
     # one id would be of one problem.
     first = seen.setdefault(example.problem.id, where)
@@ -128,6 +137,35 @@ def read_problems(
   if not examples:
     raise ValueError(f'{path}: no problems in it')
   return examples
+
+
+def read_file(
+  path: str,
+  fields: Fields,
+  may_lack_answers: bool = False,
+  keep: references.Keep = references.forget,
+) -> list[Example]:
+  """Reads a file with these fields, or one of `public_sets`, and says which.
+
+  Raises:
+    FileNotFoundError, ValueError: as `read_problems`; or the file is neither,
+      or may be several.
+  """
+  first = rows.first_row(path)
+  name = first and public_sets.recognised(
+    first, fields.prompt, fields.answer, path
+  )
+  if not name:
+    return read_problems(path, fields, may_lack_answers, keep=keep)
+  known = public_sets.SETS[name]
+  print(f'task: {path} is read as {name}: {known.takes}', flush=True)
+  return read_problems(
+    path,
+    may_lack_answers=may_lack_answers,
+    keep=keep,
+    row_of=known.make,
+    repeats=known.repeats,
+  )
 
 
 def _flattened(row, fields, where):
@@ -202,8 +240,8 @@ def _math_row(
     discipline = 'word problems'
   elif 'problem' in record:  # MATH
     prompt, answer = record['problem'], boxed_answer(record, where)
-    level = _first(record, 'level', 'difficulty')
-    discipline = str(_first(record, 'type', 'subject')).casefold()
+    level = public_sets.first_of(record, 'level', 'difficulty')
+    discipline = str(public_sets.first_of(record, 'type', 'subject')).casefold()
   else:
     raise ValueError(
       f"{where}: neither 'question' nor 'problem' among {sorted(record)}"
@@ -213,12 +251,12 @@ def _math_row(
       f'{where}: the problem is {prompt!r}, and has to be a text'
     )
   return dict(
-    id=str(_first(record, 'unique_id')) or default_id,
+    id=str(public_sets.first_of(record, 'unique_id')) or default_id,
     prompt=prompt,
     answer=answer,
-    domain=_MATHEMATICS,
+    domain=public_sets.MATHEMATICS,
     discipline=discipline,
-    difficulty=_level(level, where),
+    difficulty=public_sets.level_share(level, where),
   )
 
 
@@ -229,10 +267,7 @@ def _two_names(path):
 
 def boxed_answer(record: Mapping[str, Any], where: str) -> str:
   """The answer of a record: its own, or the last box of its solution."""
-  answer = _loose_text(record, 'answer', where).strip()
-  if answer:
-    return answer
-  return verify.boxed(_loose_text(record, 'solution', where)) or ''
+  return public_sets.boxed_answer(record, where)
 
 
 def _value(row, field, where):
@@ -306,43 +341,6 @@ def _difficulty(row, field, most, where):
 def _prompt_key(example):
   problem = example.problem
   return ' '.join(problem.prompt.split()), problem.digests
-
-
-def _loose_text(record, field, where):
-  """A field as text; '' where it is missing, null or not a finite number."""
-  value = record.get(field)
-  if value is None or isinstance(value, str):
-    return value or ''
-  try:
-    number = rows.number_text(value)
-  except ValueError:
-    return ''
-  if number is None:
-    raise ValueError(
-      f'{where}: field {field!r} is a {type(value).__name__}, not text'
-    )
-  return number
-
-
-def _first(record, *fields):
-  """The first of the fields that says something; '' if none does.
-
-  Tables write NaN for what is missing.
-  """
-  values = (record.get(field) for field in fields)
-  return next((v for v in values if v not in (None, '') and v == v), '')
-
-
-def _level(level, where):
-  """A level of 'Level 1' to 'Level 5' as a share; None where nobody knows."""
-  text = str(level).casefold().removeprefix('level').replace('?', '').strip()
-  try:
-    share = float(text) / 5 if text else None
-  except ValueError:
-    share = math.nan
-  if share is not None and not 0 <= share <= 1:
-    raise ValueError(f'{where}: no level from 0 to 5: {level!r}')
-  return share
 
 
 if __name__ == '__main__':

@@ -440,7 +440,7 @@ def _read(config, key, keep):
   may_lack = config.task.drop_unusable or 'curate' in config.stages
   path = config.task[key]
   fields = problems_lib.Fields.of(config.task)
-  examples = problems_lib.read_problems(path, fields, may_lack, keep=keep)
+  examples = problems_lib.read_file(path, fields, may_lack, keep)
   if not any(example.problem.answer for example in examples):
     raise ValueError(
       f'{path}: no problem has an answer in task.answer_field,'
