@@ -52,8 +52,9 @@ def smoke(config: config_dict.ConfigDict) -> None:
 def _experiment():
   return dict(
     seed=0,  # of everything random
-    # What the run begins with: a directory in the Hugging Face layout, a GGUF
-    # file, or the workdir of another run, whose last stage is meant.  Its
+    # What the run begins with: a directory in the Hugging Face layout, or its
+    # name on the hub, 'org/name@revision', which data sets may have too; a GGUF
+    # file; or the workdir of another run, whose last stage is meant.  Its
     # shape, `policy` up to the embeddings, and its tokenizer take the place of
     # those below.
     checkpoint='',  # empty: random weights
