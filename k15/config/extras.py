@@ -52,6 +52,10 @@ EXTRAS = (
     },
     'make extras',
   ),
+  Extra('hub', 'names of the hub', {'huggingface_hub': 'huggingface-hub'}),
+  Extra('wandb', 'runs on Weights & Biases', {'wandb': 'wandb'}),
+  Extra('trackio', 'runs on a page of trackio', {'trackio': 'trackio'}),
+  Extra('mlflow', 'runs in MLflow', {'mlflow': 'mlflow-skinny'}),
   Extra(
     'images', 'handwritten digits and photographs',
     {'sklearn': 'scikit-learn', 'skimage': 'scikit-image'},

@@ -10,6 +10,7 @@ import pathlib
 import re
 from collections.abc import Sequence
 
+from k15.config import extras
 from k15.config import hub_names
 from k15.config.hub_names import HubName
 
@@ -55,10 +56,8 @@ def fetched(
   """
   place = f'no file or directory {text!r}'
   if huggingface_hub is None:
-    raise ValueError(
-      f'{place}, and to ask the hub for it needs huggingface_hub: pip install'
-      " 'k15[hub]'"
-    )
+    whoever = f'{place}; whoever asks the hub for it'
+    raise ValueError(extras.sentence(whoever, 'huggingface_hub'))
   revision, inside = commit or name.revision or None, name.inside
   kind = 'model' if name.is_model else 'data set'
   try:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from k15.config import extras
 from k15 import files
+from k15.config import extras
 
 try:
   import pyarrow

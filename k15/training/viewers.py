@@ -24,6 +24,7 @@ from typing import Any
 import tensorboardX
 
 from k15 import files
+from k15.config import extras
 from k15.config import keys
 
 # In the workdir: by what name a viewer knows the run, and what it was told.
@@ -286,10 +287,7 @@ def refuse_missing(names: Sequence[str]) -> None:
     found = importlib.util.find_spec(name)
     # A folder of that name, as these leave some, is found without an origin.
     if found is None or found.origin is None:
-      raise ValueError(
-        f'logging.to has {name!r}, which is not installed: pip install'
-        f" 'k15[{name}]'"
-      )
+      raise ValueError(extras.sentence(f'logging.to with {name!r}', name))
 
 
 def of_stage(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
