@@ -601,6 +601,11 @@ def _other_stages():
       to=('tensorboard',),
       project='k15',
       name='',  # empty: the workdir's
+    saving=dict(
+      every_iterations=10, every_sft_steps=500, keep=2,
+      # What RL samples between two checkpoints is on disk as it comes, 8 bytes
+      # a token; a killed run goes on from there.
+      journal=True,
     ),
   )  # fmt: skip
 

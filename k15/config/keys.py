@@ -405,7 +405,10 @@ KEYS = {
   **_group('classic_rm', schedule(batch_tokens='>= 1', text_weight='>= 0')),
   **supervised('cot_rm'),
   **_group(
-    'saving', dict(every_iterations='>= 1', every_sft_steps='>= 1', keep='>= 1')
+    'saving',
+    dict(
+      every_iterations='>= 1', every_sft_steps='>= 1', keep='>= 1', journal=ANY
+    ),
   ),
   **_group('logging', dict(to=ANY, project=TEXT, name=ANY), free=True),
   **_group('mesh', _MESH, program=True),

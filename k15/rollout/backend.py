@@ -82,6 +82,7 @@ class SlotBackend:
     self._params = None
     self._state = None
     self._of_parts = set()  # live slots that sample of a part, see `Request`
+    self._nothing_given = None
 
   def check(self, request: Request) -> None:
     """As in `Backend`."""
@@ -158,6 +159,28 @@ class SlotBackend:
       if asked.temperature == 0 or asked.top_p < 1:
         self._of_parts.add(slot)
 
+  def insert_blank(
+    self, requests: Sequence[Request], slots: Sequence[int]
+  ) -> None:
+    """Puts requests into slots without the keys and values of their contexts.
+
+    They take their part in every call; what is drawn for them means nothing.
+    """
+    P, bucket = self.prefill_batch, self._decoder.buckets[0]
+    for start in range(0, len(requests), P):
+      some = requests[start : start + P]
+      tokens, lengths = np.zeros((2, P), np.int32)
+      for row, request in enumerate(some):
+        context = requests_lib.context_of(request).tokens
+        tokens[row], lengths[row] = context[-1], len(context) - 1
+      blank = np.zeros((P, bucket), np.int32)
+      prefix = self._decoder.prefill(self._params, blank, np.ones(P, np.int32))
+      prefix = prefix.replace(
+        tokens=jax.device_put(tokens, prefix.tokens.sharding),
+        positions=jax.device_put(lengths, prefix.positions.sharding),
+      )
+      self.insert(prefix, range(len(some)), some, slots[start : start + P])
+
   def wait(self) -> None:
     """As in `Backend`."""
     jax.block_until_ready(self._state)
@@ -169,13 +192,30 @@ class SlotBackend:
     self._state = self._decoder.free(self._state, chosen)
     self._of_parts.difference_update(slots)
 
-  def generate(self, stop_when_free: int) -> slots_lib.DecodedTokens:
-    """As in `Backend`."""
+  def generate(
+    self, stop_when_free: int, given: np.ndarray | None = None
+  ) -> slots_lib.DecodedTokens:
+    """As in `Backend`.
+
+    Args:
+      stop_when_free: as there.
+      given: int32 [S, T], the first tokens of the call, which are not to be
+        drawn; -1 is none.
+    """
+    if self._nothing_given is None:
+      shape = self.num_slots, self._decoder.tokens_per_call
+      self._nothing_given = np.full(shape, -1, np.int32)
+    whole = self._nothing_given
+    if given is not None:
+      whole = whole.copy()
+      whole[:, : given.shape[1]] = given
+    # Always there, so that it is always the same program.
     self._state, made = self._decoder.generate(
       self._params,
       self._state,
       np.int32(stop_when_free),
       bool(self._of_parts),
+      whole,
     )
     made = jax.device_get(made)
     self._of_parts = {s for s in self._of_parts if made.stop[s] == Stop.RUNNING}

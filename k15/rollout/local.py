@@ -9,11 +9,13 @@ import jax
 import numpy as np
 
 from k15.rollout import backend
+from k15.rollout import recalled
 from k15.rollout import requests as requests_lib
 from k15.rollout import scheduler as scheduler_lib
 from k15.rollout import slots as slots_lib
 from k15.rollout.features import Pictures
-from k15.rollout.requests import Completion, Request, SlotEvent
+from k15.rollout.journal import Phase
+from k15.rollout.requests import Completion, Request, SlotEvent, Work
 
 
 class LocalRollout:
@@ -55,32 +57,53 @@ class LocalRollout:
     """As in `Rollout`."""
     backend.warm_up(self._slots, self._params, longest_context, self._pictures)
 
-  def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+  def generate(
+    self, requests: Sequence[Request], phase: Phase | None = None
+  ) -> Iterator[Completion]:
     """As in `Rollout`."""
     if self._params is None:
       raise ValueError('generate before set_params: there are no weights')
+    version = max(self._version, 0)
+    seeded = [dataclasses.replace(r, seed=self._seed) for r in requests]
     # A scheduler of its own: what it decodes with, and the weights laid out for
     # that, live as long as this call.
-    slots = backend.SlotBackend(self._slots, self._pictures)
-    scheduler = scheduler_lib.Scheduler(slots, self._record)
-    scheduler.set_params(self._params, max(self._version, 0))
-    asked = {}
-    for request in requests:
-      seeded = dataclasses.replace(request, seed=self._seed)
-      scheduler.submit(seeded)
-      asked[seeded] = request
-    gatherer, seen = requests_lib.Gatherer(), collections.Counter()
+    slots, record = backend.SlotBackend(self._slots, self._pictures), None
+    if phase is None:
+      record = self._record
+    else:
+      phase.open(seeded, repr(self._slots))
+      slots = recalled.RecallingBackend(slots, phase, version)
+      record = self._record and _unless(slots, self._record)
+    scheduler = scheduler_lib.Scheduler(slots, record)
+    scheduler.set_params(self._params, version)
+    works, done = {}, []
+    for request, asked in zip(seeded, requests, strict=True):
+      work = Work(request, asked)
+      if phase:
+        work.chunks += phase.chunks_of(request)
+      if work.is_done:
+        done.append(work)
+        continue
+      rest = work.rest()
+      scheduler.submit(rest)
+      works[rest] = work
+    yield from (work.completion() for work in done)
+    seen = collections.Counter()
     while not scheduler.is_idle:
       chunks = scheduler.step()
       stats = scheduler.stats()
       self._stats.update({k: stats[k] - seen[k] for k in requests_lib.COUNTS})
       seen.update({k: stats[k] - seen[k] for k in requests_lib.COUNTS})
       for chunk in chunks:
-        completion = gatherer.add(chunk)
-        if completion:
-          yield dataclasses.replace(
-            completion, request=asked[completion.request]
-          )
+        work = works[chunk.request]
+        work.chunks.append(chunk)
+        if work.is_done:
+          yield works.pop(chunk.request).completion()
+
+
+def _unless(slots, record):
+  """`record`, but not of what a journal tells: nothing was done for it."""
+  return lambda event: slots.is_recalling or record(event)
 
 
 def seed_of(key: jax.Array) -> int:

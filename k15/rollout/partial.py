@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from k15.data_types import ImageRef, Problem, StopReason, Trajectory
+from k15.rollout.journal import Phase
 from k15.rollout.requests import Completion, Request, Rollout
 
 
@@ -22,6 +23,7 @@ def run(
   max_length: int,
   temperature: float,
   domain_max_lengths: Mapping[str, int] | None = None,
+  phase: Phase | None = None,
 ) -> Iterator[Trajectory]:
   """Grows every pending response by at most `token_budget` tokens.
 
@@ -34,6 +36,8 @@ def run(
     temperature: of the sampling.
     domain_max_lengths: tokens of a whole response, by domain, where that is
       less: the budgets by type of task of Kimi K2 (arXiv 2507.20534).
+    phase: what is known of them already, and where the rest is kept; None:
+      nothing, and nowhere.
 
   Yields:
     The responses with their new segments, as they stop: one each, unless the
@@ -58,7 +62,8 @@ def run(
     )
     key = (trajectory.group_id, trajectory.sample_index)
     trajectories[key], longest[key] = trajectory, most
-  for completion in rollout.generate(requests):
+  kept = () if phase is None else (phase,)
+  for completion in rollout.generate(requests, *kept):
     key = (completion.request.group_id, completion.request.sample_index)
     yield _extend(trajectories[key], completion, longest[key])
 

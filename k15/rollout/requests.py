@@ -140,10 +140,17 @@ class Rollout(Protocol):
         asked to go on; None: whatever fits.
     """
 
-  def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+  def generate(
+    self, requests: Sequence[Request], phase: Any = None
+  ) -> Iterator[Completion]:
     """Answers every request once, in the order in which they finish.
 
     Their seeds are of no account: the key of the rollout takes their place.
+
+    Args:
+      requests: of any content.
+      phase: a `journal.Phase`: what it knows is not sampled again, and what is
+        sampled is kept there; None: nothing is.
 
     Raises:
       ValueError: no weights were set, or a request does not fit.
@@ -198,6 +205,15 @@ class Work:
   asked: Request
   chunks: list[Chunk] = dataclasses.field(default_factory=list)
   failures: int = 0
+
+  @property
+  def is_done(self) -> bool:
+    """Whether the last chunk is there."""
+    return bool(self.chunks) and self.chunks[-1].stop is not Stop.RUNNING
+
+  def completion(self) -> 'Completion':
+    """All of it, as the caller knows it; raises as `completion_of` does."""
+    return completion_of(self.asked, self.chunks, self.chunks[-1].stop)
 
   def rest(self) -> Request:
     """What is still to be sampled: it goes on after all chunks so far."""

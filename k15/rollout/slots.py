@@ -299,6 +299,7 @@ class SlotDecoder:
     decode_state: DecodeState,
     stop_when_free: jax.Array,
     of_parts: bool = False,
+    given: jax.Array | None = None,
   ) -> tuple[DecodeState, DecodedTokens]:
     """Decodes in every live slot.
 
@@ -309,6 +310,10 @@ class SlotDecoder:
         stopped in this call, so that their slots can be refilled at once.
       of_parts: whether any live slot has a temperature of 0 or a top_p below
         1: another program, so that whole distributions cost no more for it.
+      given: int32 [S, tokens_per_call], tokens that are known and take the
+        place of those drawn, whose log-probabilities come all the same; -1 is
+        none.  None instead of an array is another program, and may round
+        otherwise.
     """
     S, K = self.num_slots, self.tokens_per_call
     if self.fuse_projections and not isinstance(params, inference.Weights):
@@ -330,7 +335,7 @@ class SlotDecoder:
 
     state, made = jax.lax.while_loop(
       should_go_on,
-      functools.partial(self._step, params, of_parts),
+      functools.partial(self._step, params, of_parts, given),
       (decode_state, made),
     )
     # The host of every process reads all of it.
@@ -339,7 +344,7 @@ class SlotDecoder:
     )
     return state, jax.tree.unflatten(jax.tree.structure(made), whole)
 
-  def _step(self, params, of_parts, carry):
+  def _step(self, params, of_parts, given, carry):
     """Samples one token in every live slot."""
     state, made = carry
     last = state.tokens, state.positions, state.cache
@@ -358,6 +363,9 @@ class SlotDecoder:
       )
     else:
       tokens, logprobs = sampling.sample(logits, state.temperatures, *where)
+    if given is not None:
+      known = jax.lax.dynamic_index_in_dim(given, made.steps, 1, False)
+      tokens = jnp.where(known >= 0, known, tokens)
     tokens = jnp.where(live, tokens, state.tokens)
     budgets = jnp.where(live, state.budgets - 1, state.budgets)
     runs, recent = repetition.update_runs(state.runs, state.recent, tokens)

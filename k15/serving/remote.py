@@ -22,8 +22,10 @@ import jax
 from absl import logging
 
 from k15.model import precision
+from k15.rollout import journal
 from k15.rollout import local
 from k15.rollout import requests as requests_lib
+from k15.rollout.journal import Phase
 from k15.rollout.requests import Chunk, Completion, Request, Stop, Work
 from k15.serving import weights
 
@@ -115,7 +117,9 @@ class RemoteRollout:
       stats, self._stats = dict(self._stats), collections.Counter()
     return stats
 
-  def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+  def generate(
+    self, requests: Sequence[Request], phase: Phase | None = None
+  ) -> Iterator[Completion]:
     """As in `Rollout`.
 
     Raises:
@@ -125,12 +129,16 @@ class RemoteRollout:
     """
     if self._snapshot is None:
       raise ValueError('generate before set_params: there are no weights')
-    for request in requests:
-      self._check(dataclasses.replace(request, seed=self._seed))
+    seeded = [dataclasses.replace(r, seed=self._seed) for r in requests]
+    for request in seeded:
+      self._check(request)
     if not requests:
       return
+    if phase:
+      # Which worker decodes what beside what does not come again.
+      phase.open(seeded, '')
     self.warm_up()
-    run = Run(requests, self._seed, self._labels)
+    run = Run(requests, self._seed, self._labels, phase)
     ready = [worker for worker in self._workers if worker.is_ready]
     shares = run.join([worker.slots for worker in ready])
     by_worker = dict(zip(ready, shares, strict=True))
@@ -243,23 +251,35 @@ class Run:
   """
 
   def __init__(
-    self, requests: Sequence[Request], seed: int, labels: Mapping[int, int]
+    self,
+    requests: Sequence[Request],
+    seed: int,
+    labels: Mapping[int, int],
+    phase: Phase | None = None,
   ):
     """Nobody has anything yet.
 
     Args:
+      requests: of one `generate`.
       seed: takes the place of theirs.
       labels: versions as workers count them -> versions of the caller.
+      phase: what is known of them, and where the rest is kept.
     """
     self.outcomes = queue.SimpleQueue()
     self.is_finished = False
     self.resubmitted = 0
-    self._labels = labels
+    self._labels, self._phase = labels, phase
     self._condition = threading.Condition()
     self._shares = []
     self._waiting = collections.OrderedDict()  # context -> deque of works
     for request in requests:
-      self._push(Work(dataclasses.replace(request, seed=seed), request))
+      work = Work(dataclasses.replace(request, seed=seed), request)
+      if phase:
+        work.chunks += phase.chunks_of(work.request)
+      if work.is_done:
+        self._complete(work)
+      else:
+        self._push(work)
 
   def join(self, slots: Sequence[int]) -> list[Share]:
     """Shares for workers of so many slots, all at once, so that all is even."""
@@ -284,16 +304,26 @@ class Run:
         return  # Too late, or twice.
       version = self._labels.get(chunk.policy_version, chunk.policy_version)
       chunk = dataclasses.replace(chunk, policy_version=version)
-      if len(chunk.tokens):
-        work.chunks.append(chunk)
+      has_failed = chunk.stop in (Stop.FAILED, Stop.CANCELLED)
+      kept = dataclasses.replace(chunk, stop=Stop.RUNNING)
+      kept = kept if has_failed else chunk
+      if len(chunk.tokens) or kept.stop is not Stop.RUNNING:
+        work.chunks.append(kept)
+        if self._phase:
+          self._phase.write(journal.Call(0, (journal.piece_of(kept),)))
       if chunk.stop is Stop.RUNNING:
         return
       share.works.remove(work)
-      if chunk.stop in (Stop.FAILED, Stop.CANCELLED):
+      if has_failed:
         self._try_again(work, chunk)
       else:
-        self._complete(work, chunk.stop)
+        self._complete(work)
       self._hand_out()
+
+  def sync(self) -> None:
+    """Begins to bring what was accepted to the disk, where it is kept."""
+    if self._phase:
+      self._phase.sync(waits=False)
 
   def leave(self, share: Share) -> None:
     """A worker is lost: what it has not finished waits again, in front."""
@@ -362,9 +392,9 @@ class Run:
       RuntimeError(f'{name} failed {work.failures} times, at last: {reason}')
     )
 
-  def _complete(self, work, stop):
+  def _complete(self, work):
     try:
-      found = requests_lib.completion_of(work.asked, work.chunks, stop)
+      found = work.completion()
     except requests_lib.NotFinite as error:
       found = error
     self.outcomes.put(found)

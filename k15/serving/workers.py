@@ -293,6 +293,7 @@ class RemoteWorker:
           work = sent[message.sample]
           chunk = wire.chunk_of(message, work.request)
           run.accept(share, work, chunk)
+        run.sync()
     finally:
       with self._lock:
         del self._calls[run], self._quiet[run]
@@ -427,6 +428,7 @@ class LocalWorker:
         # `by_request`.
         def deliver(chunk, by_request=by_request):
           run.accept(share, by_request[chunk.request], chunk)
+          run.sync()
 
         try:
           self._driver.submit_all(list(by_request), deliver)

@@ -322,9 +322,11 @@ def _made(run, function, *operands):
 
 def _generate(run, state):
   free = jax.ShapeDtypeStruct((), np.int32)
+  shape = run.slots.num_slots, run.slots.tokens_per_call
+  given = jax.ShapeDtypeStruct(shape, np.int32)
   return _compile_slots(
     run, GENERATE, slots_lib.SlotDecoder.generate, run.rollout_params, state,
-    free,
+    free, False, given,
   )[0]  # fmt: skip
 
 

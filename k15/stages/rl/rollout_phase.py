@@ -5,6 +5,7 @@ soon as a response is finished, `score` waits for those that are not there yet
 when the last one is, and puts what each response has earned into the buffer.
 """
 
+import functools
 from collections.abc import Sequence
 from concurrent import futures
 
@@ -72,6 +73,7 @@ def sample(
   """
   context = stage.context
   config, tokenizer = context.config.rollout, context.task.tokenizer
+  journal = stage.journal
   problems = {group.group_id: group.problem for group in stage.buffer.groups}
   temperature = updates.decayed_temperature(context.config, iteration)
   sampled, verdicts = [], {}
@@ -79,7 +81,13 @@ def sample(
   def judge(trajectory):
     key = trajectory.group_id, trajectory.sample_index
     text = tokenizer.decode(trajectory.tokens)
-    verdicts[key] = context.submit(problems[key[0]], text, trajectory.stop)
+    known = journal.verdict(key, text)
+    if known is not None:
+      verdicts[key] = context.scorer.known(known)
+      return
+    judged = context.submit(problems[key[0]], text, trajectory.stop)
+    judged.add_done_callback(functools.partial(_keep, journal, key, text))
+    verdicts[key] = judged
 
   for trajectory in expired:
     judge(trajectory)
@@ -93,6 +101,7 @@ def sample(
       config.max_length,
       config.temperature if temperature is None else temperature,
       routes.lengths_of(config.domain_max_lengths),
+      journal.phase(),
     ):
       sampled.append(trajectory)
       if is_stopping():
@@ -100,6 +109,12 @@ def sample(
       if trajectory.is_finished:
         judge(trajectory)
   return sampled, verdicts
+
+
+def _keep(journal, key, text, judged):
+  """Writes down a verdict, if there is one."""
+  if not judged.cancelled() and judged.exception() is None:
+    journal.keep_verdict(key, text, judged.result())
 
 
 def score(stage: Stage, verdicts: Verdicts, iteration: int) -> None:

@@ -11,6 +11,7 @@ import jax
 
 from k15.devices import host_memory
 from k15.devices import hosts
+from k15.rollout import journal
 from k15.rollout import timeline as timeline_lib
 from k15.runtime import rollouts
 from k15.runtime import weights
@@ -110,6 +111,9 @@ def _make(context, name, state, kl_params):
     timer=logs.Timer(),
     problem_index={problem.id: i for i, problem in enumerate(train)},
     timeline=slots,
+    journal=journal.Journal(
+      context.workdir / 'journal' / name if config.saving.journal else None
+    ),
     name=name,
   )
 

@@ -9,6 +9,7 @@ from k15.data_types import TrainState
 from k15.devices import handover as handover_lib
 from k15.devices import host_memory
 from k15.equations import problem_sampler
+from k15.rollout import journal as journal_lib
 from k15.rollout import timeline as timeline_lib
 from k15.rollout.requests import Rollout
 from k15.runtime import rollouts
@@ -24,7 +25,8 @@ class Stage:
   """What is handed on, and the functions that an iteration calls.
 
   `kl_params` is GRPO's slow reference, None elsewhere; `problem_index` finds a
-  training problem by its id; `timeline` has what the slots did lately;
+  training problem by its id; `timeline` has what the slots did lately, and
+  `journal` what was sampled and judged since the last checkpoint;
   `handover` has the weights where they are decoded with, and `shelf` the
   optimizer's state while they are.  `name` is the stage's.
   """
@@ -43,6 +45,7 @@ class Stage:
   timer: logs.Timer
   problem_index: dict[str, int]
   timeline: timeline_lib.Timeline
+  journal: journal_lib.Journal
   name: str
 
   def hand_over(self, version: int, label: int) -> None:
