@@ -51,14 +51,13 @@ def train(
     stage = setup.resume(context, *saved, make_params, name)
   else:
     stage = setup.begin(context, make_params(), name)
-  stage.journal.forget(start)
+  stage.records.journal.forget(start)
   if start < config.rl.iterations:
     context.logger.truncate(name, start)
     with context.layout.use_mesh():
       _iterations(stage, start, checkpoints)
   stage.rollout.close()
-  stage.journal.close()
-  stage.timeline.write()
+  stage.records.close()
   checkpoints.close()
   return stage.state
 
@@ -85,7 +84,7 @@ def _iterations(stage, start, checkpoints):
         with stage.timer('checkpoint'):  # Shown with the next iteration.
           state = setup.host_state(stage.buffer, stage.sampler.get_state())
           checkpoints.save(done, stage.device_state(), state)
-          stage.journal.forget(done)
+          stage.records.journal.forget(done)
       progress.update(
         reward=values.get('rl/reward', float('nan')),
         length=values['rl/length_mean'],
@@ -125,7 +124,7 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
   scorer = stage.context.scorer
   stage.rest_optimizer()
   stage.hand_over(iteration, label=iteration)
-  stage.journal.begin(iteration, stage.handover.params)
+  stage.records.journal.begin(iteration, stage.handover.params)
   expired = buffer.expire(iteration, config.rl.max_group_age)
   scorer.pop_numbers()  # Of an evaluation.
   sampled, groups, chosen = [], [], []

@@ -73,7 +73,7 @@ def sample(
   """
   context = stage.context
   config, tokenizer = context.config.rollout, context.task.tokenizer
-  journal = stage.journal
+  journal = stage.records.journal
   problems = {group.group_id: group.problem for group in stage.buffer.groups}
   temperature = updates.decayed_temperature(context.config, iteration)
   sampled, verdicts = [], {}

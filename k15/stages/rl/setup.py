@@ -10,14 +10,12 @@ from typing import Any
 import jax
 
 from k15.devices import host_memory
-from k15.devices import hosts
-from k15.rollout import journal
-from k15.rollout import timeline as timeline_lib
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.runtime.context import Context
 from k15.stages.rl import methods
 from k15.stages.rl import problems
+from k15.stages.rl import records as records_lib
 from k15.stages.rl import updates
 from k15.stages.rl.stage import Stage
 from k15.training import logs
@@ -91,11 +89,10 @@ def _make(context, name, state, kl_params):
   step, logprobs = updates.make_updates(
     config, context.layout, optimizer, places
   )
-  slots = timeline_lib.Timeline(context.workdir / 'timeline.jsonl')
-  record = slots.record if hosts.is_first() else None
+  records = records_lib.make_records(context, name)
   return Stage(
     context=context,
-    rollout=rollouts.make_rollout(context, name, record),
+    rollout=rollouts.make_rollout(context, name, records.of_slot),
     handover=rollouts.make_handover(context),
     shelf=host_memory.Shelf(),
     sampler=problems.make_sampler(context, name),
@@ -110,10 +107,7 @@ def _make(context, name, state, kl_params):
     ),
     timer=logs.Timer(),
     problem_index={problem.id: i for i, problem in enumerate(train)},
-    timeline=slots,
-    journal=journal.Journal(
-      context.workdir / 'journal' / name if config.saving.journal else None
-    ),
+    records=records,
     name=name,
   )
 

@@ -9,12 +9,11 @@ from k15.data_types import TrainState
 from k15.devices import handover as handover_lib
 from k15.devices import host_memory
 from k15.equations import problem_sampler
-from k15.rollout import journal as journal_lib
-from k15.rollout import timeline as timeline_lib
 from k15.rollout.requests import Rollout
 from k15.runtime import rollouts
 from k15.runtime import weights
 from k15.runtime.context import Context
+from k15.stages.rl.records import Records
 from k15.training import logs
 from k15.training import optimizer as optimizer_lib
 from k15.training import replay
@@ -25,8 +24,7 @@ class Stage:
   """What is handed on, and the functions that an iteration calls.
 
   `kl_params` is GRPO's slow reference, None elsewhere; `problem_index` finds a
-  training problem by its id; `timeline` has what the slots did lately, and
-  `journal` what was sampled and judged since the last checkpoint;
+  training problem by its id; `records` are of what the rollout did;
   `handover` has the weights where they are decoded with, and `shelf` the
   optimizer's state while they are.  `name` is the stage's.
   """
@@ -44,8 +42,7 @@ class Stage:
   optimizer: Any
   timer: logs.Timer
   problem_index: dict[str, int]
-  timeline: timeline_lib.Timeline
-  journal: journal_lib.Journal
+  records: Records
   name: str
 
   def hand_over(self, version: int, label: int) -> None:
