@@ -7,7 +7,9 @@ moments and at two aimed ones, while a checkpoint is being written and while
 responses are being sampled, and is started again each time; a third is asked
 to stop by SIGTERM and SIGINT.  Whatever finishes is compared with the first:
 weights and moments, what the host remembers, logs, evaluations, summary.  And
-every response has to be trained on once: none twice, none lost.
+every response has to be trained on once: none twice, none lost; and of the
+tokens that a kill finds, at most those of one decode call are drawn again
+(`witness`).
 
 The process is the real command.  It only gets a `sitecustomize` that writes
 its Python stack to a file on SIGUSR1, which tells where a kill hit.  The last
@@ -31,6 +33,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from benchmarks.stress import witness
 from k15 import files
 from k15.checkpoints import state as state_lib
 from k15.config import exit_codes
@@ -99,7 +102,8 @@ class Harness:
   changes: dict[str, object] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    (self.folder / 'sitecustomize.py').write_text(_STACK_ON_SIGUSR1)
+    hook = _STACK_ON_SIGUSR1 + witness.HOOK
+    (self.folder / 'sitecustomize.py').write_text(hook)
     lines = [
       json.dumps(
         dict(
@@ -128,7 +132,11 @@ class Harness:
     ]
     stack = self.folder / 'stack'
     stack.unlink(missing_ok=True)
-    own = dict(PYTHONPATH=f'{self.folder}:{_ROOT}', K15_STACK=str(stack))
+    own = dict(
+      PYTHONPATH=f'{self.folder}:{_ROOT}',
+      K15_STACK=str(stack),
+      K15_WITNESS=str(self.folder / f'{name}.witness'),
+    )
     environment = os.environ | share_compilations(self.folder) | own
     with open(self.folder / f'{name}.log', 'a') as log:
       process = subprocess.Popen(
@@ -393,11 +401,33 @@ def main() -> int:
       mid_rollout_kills=killed['rollout'],
       stops=sum(stopped.values()),
       **_compare(harness, ['warm-up', *names, *more]),
+      **_lost(harness, [*names, *more]),
     )
     print('kills by phase:', dict(killed), 'stops:', dict(stopped))
   print('RESULT', json.dumps(result))
   bad = ('mismatches', 'trained_twice', 'lost')
-  return int(any(result[key] for key in bad))
+  too_many = result['most_calls_lost'] > 1
+  return int(any(result[key] for key in bad) or too_many)
+
+
+def _lost(harness, names):
+  """Tokens that were drawn again; and what the journal costs, undisturbed."""
+  found = []
+  for name in names:
+    found.append(witness.account(harness.folder / f'{name}.witness'))
+    print(witness.told(name, found[-1]), flush=True)
+  records = files.read_jsonl(harness.folder / 'undisturbed/metrics.jsonl')
+  seconds = sum(
+    value
+    for record in records
+    if record['stage'] == 'rl'
+    for key, value in record.items()
+    if key.startswith('time/')
+  )
+  kept = witness.account(harness.folder / 'undisturbed.witness').kept_seconds
+  return witness.result_of(found) | dict(
+    journal_seconds=round(kept, 4), iterations_seconds=round(seconds, 2)
+  )
 
 
 def _compare(harness, names):

@@ -9,7 +9,8 @@ its files' names:
     00000004-0001.log   begun when that was full, or by the next process
 
 What is written is with the operating system at once, so that it outlives the
-process; `sync` brings it to the disk, beside whatever the caller does next.
+process.  A thread brings it to the disk, beside whatever the caller does next:
+a power cut loses what came while the disk was busy.
 """
 
 import os
@@ -55,7 +56,7 @@ class Segments:
     self._file, self._part, self._size = None, -1, 0
     self._lock = threading.Lock()
     self._thread = futures.ThreadPoolExecutor(1, 'journal')
-    self._syncing = None
+    self._is_asked, self._error = False, None
 
   def read(self, part: int) -> list[bytes]:
     """All entries of a part, in order.
@@ -98,26 +99,18 @@ class Segments:
         view = view[self._file.write(view) :]
       self._size += len(content)
 
-  def sync(self, waits: bool = True) -> None:
-    """Begins to bring to the disk what was appended so far.
-
-    Args:
-      waits: until the call before has ended; else, if it has not, a later call
-        sees to this as well.
+  def sync(self) -> None:
+    """Asks for what was appended so far to be brought to the disk.
 
     Raises:
-      OSError: the call before could not.
+      OSError: it could not be, the last time.
     """
     with self._lock:
-      if self._file is None:
-        return
-      before = self._syncing
-      if before and not before.done() and not waits:
-        return
-      self._syncing = None
-      if before:
-        before.result()
-      self._syncing = self._thread.submit(os.fsync, self._file.fileno())
+      if self._error is not None:
+        raise self._error
+      if self._file is not None and not self._is_asked:
+        self._is_asked = True
+        self._later(self._flush, self._file)
 
   def drop(self, before: int = 0, since: int = sys.maxsize) -> None:
     """Deletes the parts below `before`, and those from `since` on.
@@ -132,7 +125,7 @@ class Segments:
         if not before <= _part_of(path) < since
       ]
       if not before <= self._part < since:
-        self._end()
+        self._end(is_kept=False)
       for path in gone:
         path.unlink(missing_ok=True)
 
@@ -143,12 +136,10 @@ class Segments:
       OSError: it cannot be brought there.
     """
     with self._lock:
-      try:
-        if self._file is not None:
-          os.fsync(self._file.fileno())
-      finally:
-        self._end()
-        self._thread.shutdown()
+      self._end()
+    self._thread.shutdown()
+    if self._error is not None:
+      raise self._error
 
   def _paths(self, part):
     return sorted(self._directory.glob(f'{part:08d}-*.log'))
@@ -161,21 +152,37 @@ class Segments:
     self._file, self._part = self._open_file(path), part
     self._size = 0
     # Or a power cut would leave the bytes, and no name for them.
-    folder = os.open(self._directory, os.O_RDONLY)
-    try:
-      os.fsync(folder)
-    finally:
-      os.close(folder)
+    self._later(_sync_folder, self._directory)
 
-  def _end(self):
+  def _end(self, is_kept=True):
     file, self._file, self._part = self._file, None, -1
-    syncing, self._syncing = self._syncing, None
-    try:
-      if syncing:
-        syncing.result()
-    finally:
-      if file is not None:
-        file.close()
+    if file is not None and is_kept:
+      self._later(self._flush, file)
+    if file is not None:
+      self._later(file.close)
+
+  def _flush(self, file):
+    self._is_asked = False  # What is appended from now on needs another.
+    os.fsync(file.fileno())
+
+  def _later(self, act, *arguments):
+    """Does it on the thread, after all that it has to do."""
+
+    def guarded():
+      try:
+        act(*arguments)
+      except OSError as error:
+        self._error = error
+
+    self._thread.submit(guarded)
+
+
+def _sync_folder(path):
+  folder = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(folder)
+  finally:
+    os.close(folder)
 
 
 def entries_of(content: bytes) -> tuple[list[bytes], int]:

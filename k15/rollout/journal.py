@@ -143,9 +143,9 @@ class Journal:
     """Adds an entry to the iteration's, from any thread."""
     self._try('append', self._iteration, entry)
 
-  def sync(self, waits: bool = True) -> None:
+  def sync(self) -> None:
     """As `Segments.sync`."""
-    self._try('sync', waits)
+    self._try('sync')
 
   def refuse(self, why: str) -> None:
     """Deletes this iteration's part, and those that follow from it."""
@@ -239,9 +239,9 @@ class Phase:
     if self._journal.is_writing:
       self._journal.write(_pack(self._number, call))
 
-  def sync(self, waits: bool = True) -> None:
-    """Begins to bring it to the disk; see `Segments.sync`."""
-    self._journal.sync(waits)
+  def sync(self) -> None:
+    """Has it brought to the disk; see `Segments.sync`."""
+    self._journal.sync()
 
 
 def piece_of(chunk: Chunk) -> Piece:

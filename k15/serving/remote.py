@@ -321,9 +321,9 @@ class Run:
       self._hand_out()
 
   def sync(self) -> None:
-    """Begins to bring what was accepted to the disk, where it is kept."""
+    """Has what was accepted brought to the disk, where it is kept."""
     if self._phase:
-      self._phase.sync(waits=False)
+      self._phase.sync()
 
   def leave(self, share: Share) -> None:
     """A worker is lost: what it has not finished waits again, in front."""
