@@ -22,9 +22,11 @@ sample) is trained on once, with the same tokens and reward; weights, moments,
 samplers, the responses that wait, logs and evaluations are the same to the
 bit.  Log-probabilities of the rollout, which no update uses, differ in their
 last bits where a response was prefilled again; the largest difference is told.
+Of the tokens that had reached a trainer when it was killed, at most those of
+one reply may be asked for again (`witness`).
 
 The last line is RESULT and a JSON object; the exit code is 1 if a response is
-lost, duplicated or mismatched.
+lost, duplicated or mismatched, or tokens of more than one reply are.
 """
 
 import argparse
@@ -43,6 +45,7 @@ import numpy as np
 from benchmarks.speed import schedule
 from benchmarks.stress import chaos_parts as parts
 from benchmarks.stress import kill_resume
+from benchmarks.stress import witness
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 KINDS = (
@@ -79,6 +82,7 @@ class World:
     self.hits = collections.Counter()
     self._hangs = []
     write_problems(folder / 'problems.jsonl')
+    (folder / 'sitecustomize.py').write_text(witness.HOOK)
     ports = [parts.free_port() for _ in range(num_workers)]
     self.workers = [
       self._service(f'worker-{port}', 'k15.serve', [f'--port={port}'])
@@ -93,9 +97,16 @@ class World:
     if is_remote:
       addresses = [f'127.0.0.1:{proxy.port}' for proxy in self.proxies]
       arguments.append(f'--config.rollout.workers={tuple(addresses)!r}')
-    return self._service(name, 'k15.main', arguments)
+    own = dict(
+      PYTHONPATH=f'{self.folder}:{_ROOT}', K15_WITNESS=str(self.witness(name))
+    )
+    return self._service(name, 'k15.main', arguments, own)
 
-  def _service(self, name, module, arguments):
+  def witness(self, name: str) -> pathlib.Path:
+    """The file that says which tokens a trainer has got, and when."""
+    return self.folder / f'{name}.witness'
+
+  def _service(self, name, module, arguments, own=None):
     values = self._overrides | {
       'task.train_path': self.folder / 'problems.jsonl'
     }
@@ -115,6 +126,7 @@ class World:
         PYTHONPATH=str(_ROOT),
         PYTHONUNBUFFERED='1',
         **kill_resume.share_compilations(self.folder),
+        **(own or {}),
       ),
     )
 
@@ -333,7 +345,7 @@ def run(
       raise RuntimeError(f'the undisturbed run failed:\n{alone.tail()}')
     print(f'undisturbed: {time.monotonic() - start:.1f} s', flush=True)
     expected, verdict = state_of(folder / 'undisturbed'), Verdict()
-    starts = num_runs = 0
+    starts, num_runs, accounts = 0, 0, []
     while kinds or not num_runs:
       num_runs += 1
       trainer = world.trainer(f'disturbed-{num_runs}')
@@ -344,11 +356,14 @@ def run(
       starts += trainer.starts
       print(f'{trainer.name} is done, {len(kinds)} faults left', flush=True)
       verdict.add(expected, state_of(folder / trainer.name), overrides)
+      accounts.append(witness.account(world.witness(trainer.name)))
+      print(witness.told(trainer.name, accounts[-1]), flush=True)
   finally:
     world.close()
   return dict(
     faults=sum(world.hits.values()),
     **dataclasses.asdict(verdict),
+    **witness.result_of(accounts),
     runs=num_runs,
     trainer_starts=starts,
     worker_starts=sum(worker.starts for worker in world.workers),
@@ -370,7 +385,8 @@ def main(argv=None) -> int:
       pathlib.Path(folder), kinds, args.workers, args.seed, OVERRIDES
     )
   print('RESULT', json.dumps(result))
-  return int(any(result[k] for k in ('lost', 'duplicated', 'mismatched')))
+  bad = any(result[k] for k in ('lost', 'duplicated', 'mismatched'))
+  return int(bad or result['most_calls_lost'] > 1)
 
 
 if __name__ == '__main__':

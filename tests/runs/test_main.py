@@ -14,6 +14,7 @@ import time
 import pytest
 
 from benchmarks.quality import public_data
+from benchmarks.stress import witness
 from k15 import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -46,6 +47,10 @@ def folder(tmp_path_factory):
   return tmp_path_factory.mktemp('main')
 
 
+def _witnessed(workdir):
+  return workdir.with_name(f'{workdir.name}.witness')
+
+
 def _start(folder, workdir, *flags):
   command = [
     sys.executable,
@@ -55,7 +60,10 @@ def _start(folder, workdir, *flags):
     f'--workdir={workdir}',
     *flags,
   ]
+  (folder / 'sitecustomize.py').write_text(witness.HOOK)
   environment = os.environ | dict(
+    PYTHONPATH=f'{folder}:{ROOT}',
+    K15_WITNESS=str(_witnessed(workdir)),
     JAX_PLATFORMS='cpu',
     JAX_COMPILATION_CACHE_DIR=str(folder / 'cache'),
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0',
@@ -156,10 +164,16 @@ def test_killed_runs_end_the_same(folder, smoke):
     records = files.read_jsonl(workdir / 'metrics.jsonl')
     return sum(r['stage'] == stage for r in records)
 
-  # Mid-warm-up, after iterations were saved, and while one is being saved.
+  def calls(iteration):
+    """Whether the journal has some of an iteration."""
+    part = workdir.glob(f'journal/rl/{iteration:08d}-*.log')
+    return sum(path.stat().st_size for path in part) > 2000
+
+  # Mid-warm-up, in the midst of an iteration's responses, and while one is
+  # being saved.
   for condition in (
     lambda: steps('sft') > 8,
-    lambda: steps('rl') > 1,
+    lambda: calls(1),
     lambda: any(workdir.glob('checkpoints/rl/*tmp*')),
   ):
     process = _start(folder, workdir, *FLAGS)
@@ -169,6 +183,13 @@ def test_killed_runs_end_the_same(folder, smoke):
     _finish(process)
   _run(folder, workdir, *FLAGS)
   assert _results(workdir) == _results(smoke[0])
+  found = witness.account(_witnessed(workdir))
+  assert found.losses and max(loss.calls for loss in found.losses) <= 1
+  # Without kills each token is drawn once.
+  lost = sum(loss.tokens for loss in found.losses)
+  undisturbed = witness.account(_witnessed(smoke[0]))
+  assert found.drawn - lost == undisturbed.drawn and not undisturbed.losses
+  assert not list(workdir.glob('journal/rl/*'))  # All of it is superfluous.
 
 
 def test_a_stopped_run_saves_says_so_and_ends_the_same(folder, smoke):

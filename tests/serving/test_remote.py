@@ -14,6 +14,7 @@ import pytest
 import rollout_servers
 import small_engine
 
+from k15.rollout import journal
 from k15.rollout.requests import Chunk, Stop
 from k15.serving import remote
 from k15.serving import rollout_pb2 as pb
@@ -115,6 +116,37 @@ def test_the_number_of_workers_changes_no_token(
     assert_same(rollout.generate(requests[::-1]), expected)
     assert 'updates' not in rollout.pop_stats()
     assert list(rollout.generate([])) == []
+
+
+def test_what_a_journal_has_is_asked_of_no_worker(expected, tmp_path):
+  def begin():
+    found = journal.Journal(tmp_path)
+    found.begin(0, small_engine.make_params())
+    return found
+
+  requests = rollout_servers.mixed_requests()
+  kept = begin()
+  with rollout_on(local=True) as rollout:
+    stream = rollout.generate(requests, kept.phase())
+    done = rollout_servers.by_name(next(stream) for _ in range(3))
+    kept.close()  # As a kill does: nothing that comes later is kept.
+    stream.close()
+  kept = begin()
+  phase = kept.phase()
+  with rollout_on(local=True) as rollout:
+    assert_same(rollout.generate(requests, phase), expected)
+    sampled = rollout.pop_stats()['tokens']
+  kept.close()
+  known = sum(len(p.tokens) for each in phase.pieces.values() for p in each)
+  total = sum(len(c.tokens) for c in expected.values())
+  assert sampled == total - known
+  assert known >= sum(len(c.tokens) for c in done.values())
+  # All of it is known now.
+  kept = begin()
+  with rollout_on(local=True) as rollout:
+    assert_same(rollout.generate(requests, kept.phase()), expected)
+    assert not rollout.pop_stats().get('tokens')
+  kept.close()
 
 
 def test_versions_are_those_of_the_caller(servers, expected):
