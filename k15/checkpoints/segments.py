@@ -90,14 +90,15 @@ class Segments:
     """
     if not entry:
       raise ValueError('an entry of 0 bytes cannot be told from a hole')
-    content = _HEAD.pack(len(entry), zlib.crc32(entry)) + entry
+    head = _HEAD.pack(len(entry), zlib.crc32(entry))
     with self._lock:
       if part != self._part or self._size >= self._most:
         self._begin(part)
-      view = memoryview(content)
-      while view:
-        view = view[self._file.write(view) :]
-      self._size += len(content)
+      for part_of_it in (head, entry):
+        view = memoryview(part_of_it)
+        while view:
+          view = view[self._file.write(view) :]
+      self._size += len(head) + len(entry)
 
   def sync(self) -> None:
     """Asks for what was appended so far to be brought to the disk.
