@@ -416,17 +416,8 @@ def _lost(harness, names):
   for name in names:
     found.append(witness.account(harness.folder / f'{name}.witness'))
     print(witness.told(name, found[-1]), flush=True)
-  records = files.read_jsonl(harness.folder / 'undisturbed/metrics.jsonl')
-  seconds = sum(
-    value
-    for record in records
-    if record['stage'] == 'rl'
-    for key, value in record.items()
-    if key.startswith('time/')
-  )
-  kept = witness.account(harness.folder / 'undisturbed.witness').kept_seconds
-  return witness.result_of(found) | dict(
-    journal_seconds=round(kept, 4), iterations_seconds=round(seconds, 2)
+  return witness.result_of(found) | witness.cost(
+    harness.folder / 'undisturbed.witness', harness.folder / 'undisturbed'
   )
 
 

@@ -17,6 +17,7 @@ import dataclasses
 import json
 import pathlib
 
+from k15 import files
 from k15 import streams
 from k15.rollout import local
 
@@ -166,6 +167,21 @@ def account(path: pathlib.Path, seed: int = 0, stage: str = 'rl') -> Account:
     for one in list(drawn)[:-1]
   )
   return Account(losses, given, drawn.total(), kept)
+
+
+def cost(path: pathlib.Path, workdir: pathlib.Path) -> dict[str, float]:
+  """Seconds for the journal of a run, and of its iterations of RL in all."""
+  seconds = sum(
+    value
+    for record in files.read_jsonl(workdir / 'metrics.jsonl')
+    if record['stage'] == 'rl'
+    for key, value in record.items()
+    if key.startswith('time/')
+  )
+  return dict(
+    journal_seconds=round(account(path).kept_seconds, 4),
+    iterations_seconds=round(seconds, 2),
+  )
 
 
 def told(name: str, found: Account) -> str:
