@@ -97,9 +97,7 @@ class World:
     if is_remote:
       addresses = [f'127.0.0.1:{proxy.port}' for proxy in self.proxies]
       arguments.append(f'--config.rollout.workers={tuple(addresses)!r}')
-    own = dict(
-      PYTHONPATH=f'{self.folder}:{_ROOT}', K15_WITNESS=str(self.witness(name))
-    )
+    own = dict(K15_WITNESS=str(self.witness(name)))
     return self._service(name, 'k15.main', arguments, own)
 
   def witness(self, name: str) -> pathlib.Path:
@@ -123,7 +121,7 @@ class World:
       folder=_ROOT,
       log=self.folder / f'{name}.log',
       environment=dict(
-        PYTHONPATH=str(_ROOT),
+        PYTHONPATH=f'{self.folder}:{_ROOT}',
         PYTHONUNBUFFERED='1',
         **kill_resume.share_compilations(self.folder),
         **(own or {}),

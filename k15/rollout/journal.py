@@ -269,7 +269,8 @@ def digest(requests: Sequence[Request]) -> str:
 
 def weights_digest(params: Any) -> str:
   """Of weights on devices: sums of their bits, an array each."""
-  return f'{zlib.crc32(np.asarray(_sums(jax.tree.leaves(params)))):08x}'
+  sums = hosts.to_host(_sums(jax.tree.leaves(params)))
+  return f'{zlib.crc32(np.asarray(sums)):08x}'
 
 
 @jax.jit
