@@ -594,18 +594,18 @@ def _other_stages():
       text_weight=0.0,
     ),
     cot_rm=_supervised() | dict(packing='first_fit', row_tokens=1024),
-    saving=dict(every_iterations=10, every_sft_steps=500, keep=2),
+    saving=dict(
+      every_iterations=10, every_sft_steps=500, keep=2,
+      # What RL samples between two checkpoints is on disk as it comes, 8 bytes
+      # a token; a killed run goes on from there.
+      journal=True,
+    ),
     # Beside metrics.jsonl, numbers go to 'tensorboard', 'wandb', 'trackio' and
     # 'mlflow', of extras of these names; a resumed run to the same run there.
     logging=dict(
       to=('tensorboard',),
       project='k15',
       name='',  # empty: the workdir's
-    saving=dict(
-      every_iterations=10, every_sft_steps=500, keep=2,
-      # What RL samples between two checkpoints is on disk as it comes, 8 bytes
-      # a token; a killed run goes on from there.
-      journal=True,
     ),
   )  # fmt: skip
 
