@@ -53,6 +53,8 @@ setuptools.setup(
     'gguf': ['gguf>=0.19,<0.20'],
     # Models and data sets by their names on the hub.
     'hub': ['huggingface-hub>=1.0,<3'],
+    # The OpenAI-compatible endpoint of a worker.
+    'http': ['starlette>=1.0,<2', 'uvicorn>=0.40,<1'],
     # Handwritten digits and photographs, as they come in these packages.
     'images': ['scikit-image>=0.26,<0.27', 'scikit-learn>=1.7,<2'],
     # A sixth of all that is installed, for those whose files are Parquet.
@@ -64,10 +66,9 @@ setuptools.setup(
     'serve': ['k15[workers]', 'google-jetstream==0.2.2'],
     # The reward service, and the generators of test cases.
     'sandbox': [
+      'k15[http]',
       'cyaron>=0.7,<0.8',
       'prometheus-client>=0.22,<1',
-      'starlette>=1.0,<2',
-      'uvicorn>=0.40,<1',
     ],
     'test': [
       'k15[docs,gguf,hub,parquet,sandbox,serve]',

@@ -8,6 +8,14 @@ answers JetStream's own Decode and HealthCheck.  SIGTERM and Ctrl-C end it.
 `--metrics_port` serves numbers for Prometheus on the loopback; `--timeline`
 keeps a file of what every slot did, which the report draws if it lies in the
 work folder.
+It serves the model of `--checkpoint` (a directory in the Hugging Face layout, a
+stage's in `workdir/models`, or a workdir, whose last stage is meant), with its
+shape and tokenizer, or waits for a trainer that sends weights: one whose config
+names the worker in `rollout.workers`.  The port also answers JetStream's own
+Decode and HealthCheck.  SIGTERM and Ctrl-C end it.  `--http_port` answers as
+OpenAI's API does, to those who show the same token; `--metrics_port` serves
+numbers for Prometheus on the loopback; `--timeline` keeps a file of what every
+slot did, which the report draws if it lies in the work folder.
 """
 
 import signal
@@ -40,6 +48,12 @@ def define_flags() -> None:
   flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
   flags.DEFINE_integer('port', 0, 'Port; 0: any that is free.')
   flags.DEFINE_integer(
+    'http_port', None, 'Port of /v1/...; 0: any that is free; none: off.'
+  )
+  flags.DEFINE_bool('http_without_token', False, 'On the loopback alone.')
+  flags.DEFINE_string('http_model', '', "Its name; '': of the checkpoint.")
+  flags.DEFINE_float('http_seconds', 600.0, 'That an answer may take.')
+  flags.DEFINE_integer(
     'metrics_port', None, 'Port for Prometheus; 0: any that is free; none: off.'
   )
   flags.DEFINE_string(
@@ -55,7 +69,7 @@ def main(argv: list[str]) -> None:
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: stop.set())
   slots = timeline.Timeline(options.timeline) if options.timeline else None
-  server = exporter = None
+  server = exporter = front = None
   try:
     checkpoint, record = options.checkpoint, slots and slots.record
     if checkpoint:  # Once: another stage of a run may end meanwhile.
@@ -66,6 +80,16 @@ def main(argv: list[str]) -> None:
     server = worker.make(
       config, options.host, options.port, record, checkpoint
     )
+    if options.http_port is not None:
+      front = worker.add_http(
+        server,
+        options.config,
+        options.host,
+        options.http_port,
+        options.http_model,
+        options.http_without_token,
+        options.http_seconds,
+      )
     if options.metrics_port is not None:
       exporter = prometheus.Exporter(server.numbers, options.metrics_port)
     version = server.prepare(checkpoint)
@@ -76,6 +100,10 @@ def main(argv: list[str]) -> None:
     command_line.exit_with(str(error))
   has = f'{checkpoint}, step {version}' if checkpoint else 'no weights yet'
   print(f'rollout worker on {options.host}:{server.port}, {has}', flush=True)
+  if front:
+    print(
+      f'{front.model!r} on http://{options.host}:{front.port}/v1', flush=True
+    )
   if exporter:
     print(f'metrics on http://127.0.0.1:{exporter.port}/metrics', flush=True)
   while server.driver.is_alive and not stop.wait(1.0):

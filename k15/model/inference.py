@@ -219,6 +219,29 @@ def prefill(
   return kv_cache.KVCache(*zip(*pairs, strict=True))
 
 
+def hidden_of(
+  shape: policy.PolicyConfig,
+  weights: Weights,
+  tokens: jax.Array,
+  length: jax.Array,
+) -> jax.Array:
+  """Hidden states [D, W] of one row, float32, as `policy.forward` has them.
+
+  Args:
+    shape: of the policy.
+    weights: of `weights_of`.
+    tokens: int32 [W], padded on the right to a multiple of `BLOCK`.
+    length: int32 [], tokens in use; columns from there on mean nothing.
+  """
+  x = _embed(weights, tokens)
+  turns = _turns(shape, jnp.arange(len(tokens)))
+  for layer in weights.layers:
+    parts = _projections(shape, layer, x, turns)
+    mixed = _attend(*parts, 0, length)
+    x = _rest(shape, layer, x, mixed.reshape(-1, len(tokens)))
+  return _norm(x, weights.norm, shape.rms_norm_eps)
+
+
 def _shared(tokens, lengths):
   """Of each row, how many tokens it begins with are those of the first row.
 

@@ -12,6 +12,7 @@ import numpy as np
 from k15.rollout import features as features_lib
 from k15.rollout import repetition
 from k15.rollout import requests as requests_lib
+from k15.rollout import scoring
 from k15.rollout import slots as slots_lib
 from k15.rollout.features import Pictures
 from k15.rollout.requests import MAX_STOP_IDS, Context, Request, Stop
@@ -180,6 +181,20 @@ class SlotBackend:
         positions=jax.device_put(lengths, prefix.positions.sharding),
       )
       self.insert(prefix, range(len(some)), some, slots[start : start + P])
+  def score(self, tokens: np.ndarray, temperature: float) -> scoring.Scores:
+    """Log-probabilities of one row int32 [T] under the present weights.
+
+    Raises:
+      ValueError: it is empty or longer than the columns; there are no weights.
+    """
+    if not 0 < len(tokens) <= self._decoder.columns or self._params is None:
+      raise ValueError(
+        f'{len(tokens)} tokens to score, in {self._decoder.columns} columns,'
+        f' {"without" if self._params is None else "with"} weights'
+      )
+    bucket = self._decoder.bucket_of(len(tokens))
+    shape = self._decoder.config
+    return scoring.score(shape, self._params, tokens, bucket, temperature)
 
   def wait(self) -> None:
     """As in `Backend`."""
@@ -227,12 +242,13 @@ def warm_up(
   params: Any,
   longest_context: int | None = None,
   pictures: Pictures | None = None,
+  is_asked_to_score: bool = False,
 ) -> None:
   """Compiles every shape, so that nothing compiles later.
 
   On the thread that will decode, which knows the mesh.  Shapes of contexts
   beyond `longest_context`, if given, are left out; those of pictures are there
-  where `pictures` are.
+  where `pictures` are, and those of `SlotBackend.score` where it is asked.
   """
   slots = SlotBackend(decoder, pictures)
   slots.set_params(params)
@@ -240,6 +256,8 @@ def warm_up(
   for bucket in (b for b in decoder.buckets if b <= longest):
     prefix = slots.prefill_blank(bucket)
     slots.insert(prefix, [], [], [])
+    if is_asked_to_score:
+      slots.score(np.zeros(bucket, np.int32), 1.0)
   slots.free([])
   slots.generate(1)
 

@@ -74,20 +74,40 @@ class SentPictures:
         data.clear()
     _refuse(data, f'the last picture ended after {len(data)} bytes')
 
+  def put(
+    self,
+    image: ImageRef,
+    pixels: np.ndarray,
+    in_use: Callable[[], Iterable[str]],
+  ) -> None:
+    """Takes one picture in.
+
+    Args:
+      image: its digest is of these pixels.
+      pixels: uint8 [h, w, 3].
+      in_use: as in `receive`.
+
+    Raises:
+      Refused: there is no room (RESOURCE_EXHAUSTED).
+    """
+    if image.digest in self.refs:
+      self._pixels.move_to_end(image.digest)
+      return
+    self._make_room(pixels.nbytes, set(in_use()))
+    self._pixels[image.digest] = pixels
+    self._bytes += pixels.nbytes
+    # Last: whoever finds a reference finds the pixels.
+    self.refs[image.digest] = image
+
   def _put(self, message, data, in_use):
     pixels = np.frombuffer(data, np.uint8)
     pixels = pixels.reshape(message.height, message.width, 3)
     digest = message.digest.hex()
     found = images_lib.digest(pixels)
     _refuse(found != digest, f'picture {digest} shows {found}')
-    if digest in self.refs:
-      self._pixels.move_to_end(digest)
-      return
-    self._make_room(len(data), set(in_use()))
-    self._pixels[digest] = pixels
-    self._bytes += len(data)
-    # Last: whoever finds a reference finds the pixels.
-    self.refs[digest] = ImageRef(digest, message.height, message.width, 'sent')
+    self.put(
+      ImageRef(digest, message.height, message.width, 'sent'), pixels, in_use
+    )
 
   def _make_room(self, size, in_use):
     for digest in [d for d in self._pixels if d not in in_use]:

@@ -8,7 +8,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import jax
@@ -26,10 +26,24 @@ from k15.serving import weights
 from k15.serving.access import Access
 from k15.serving.sent_pictures import SentPictures
 from k15.serving.streams import Limits
+from k15.serving.streams import Load
 
 AddCalls = Callable[[grpc.aio.Server, Callable[[], bool]], None]
 _STOP_SECONDS = 1.0  # for streams to see that the worker goes
 _SCRAPE_SECONDS = 5.0  # for numbers, which wait for the present decode call
+
+
+class Front(Protocol):
+  """Another way in to the same driver, on the same event loop."""
+
+  def open(self) -> None:
+    """Takes connections, which wait for `run`."""
+
+  async def run(self) -> None:
+    """Answers until it is closed."""
+
+  def close(self) -> None:
+    """Ends what it answers; `run` returns soon."""
 
 
 class RolloutServer:
@@ -39,6 +53,7 @@ class RolloutServer:
     driver: decodes; it ends with the server.
     keeper: of the weights.
     port: that it listens on.
+    served: what a `Front` needs of it.
   """
 
   def __init__(
@@ -76,9 +91,11 @@ class RolloutServer:
     # `Limits`.
     driver.max_requests = limits.requests
     self._pictures = pictures
-    self._service = service.RolloutService(
-      driver, self.keeper, shape, limits, pictures
+    self.served = service.Served(
+      driver, self.keeper, shape, limits, Load(limits), pictures
     )
+    self._service = service.RolloutService(self.served)
+    self._front = self._front_task = None
     # The handlers' loop has a thread: this one may wait for a signal.
     self._executor = concurrent.futures.ThreadPoolExecutor(8)
     self._loop = asyncio.new_event_loop()
@@ -96,6 +113,10 @@ class RolloutServer:
       self.driver.stop()
       self._end_loop()
       raise
+
+  def add_front(self, front: Front) -> None:
+    """Lets a front answer beside gRPC; before `prepare`."""
+    self._front = front
 
   def prepare(self, checkpoint: str = '') -> int:
     """Compiles every shape, so that nothing compiles later; before `start`.
@@ -120,7 +141,12 @@ class RolloutServer:
       params = weights.place(zeros, self._layout)
     pictures = self._pictures
     self.driver.command(
-      lambda _: backend.warm_up(slots, params, pictures=pictures)
+      lambda _: backend.warm_up(
+        slots,
+        params,
+        pictures=pictures,
+        is_asked_to_score=self._front is not None,
+      )
     ).result()
     if checkpoint:
       self.keeper.begin_with(params, version)
@@ -129,6 +155,11 @@ class RolloutServer:
   def start(self) -> None:
     """Answers from now on."""
     self._call(self._grpc_server.start())
+    if self._front:
+      self._front.open()
+      self._front_task = asyncio.run_coroutine_threadsafe(
+        self._front.run(), self._loop
+      )
 
   def numbers(self) -> dict[str, float]:
     """Counts, times and staleness, as `prometheus.Exporter` reads them."""
@@ -173,7 +204,11 @@ class RolloutServer:
     # Streams first, each with a sentence: the server alone would break them off
     # without one.
     self._service.close()
+    if self._front:
+      self._front.close()
     await self._grpc_server.stop(grace=_STOP_SECONDS)
+    if self._front_task:
+      await asyncio.wrap_future(self._front_task)
 
   def _call(self, coroutine):
     return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -8,7 +8,6 @@ of its decode loop.
 import asyncio
 import dataclasses
 import functools
-import queue
 
 import grpc
 
@@ -16,6 +15,7 @@ from k15.rollout import requests as requests_lib
 from k15.rollout.driver import RolloutDriver
 from k15.rollout.slots import SlotDecoder
 from k15.serving import rollout_pb2 as pb
+from k15.serving import streams
 from k15.serving import wire
 from k15.serving.keeper import WeightsKeeper
 from k15.serving.sent_pictures import SentPictures
@@ -60,25 +60,29 @@ def at_least(limits: Limits, shape: Shape) -> Limits:
   )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Served:
+  """What all share who answer for one worker.
+
+  `load` counts what is queued or live, of all of them.
+  """
+
+  driver: RolloutDriver
+  keeper: WeightsKeeper
+  shape: Shape
+  limits: Limits
+  load: Load
+  pictures: SentPictures | None
+
+
 class RolloutService:
   """Answers the calls of `rollout.proto`."""
 
-  def __init__(
-    self,
-    driver: RolloutDriver,
-    keeper: WeightsKeeper,
-    shape: Shape,
-    limits: Limits,
-    pictures: SentPictures | None = None,
-  ):
-    """Serves what a driver decodes with the weights of a keeper.
-
-    `pictures` is where the driver finds what it shows, if its policy sees.
-    """
-    self._driver, self._keeper = driver, keeper
-    self._shape, self._limits = shape, limits
-    self._pictures = pictures
-    self._load = Load(limits)
+  def __init__(self, served: Served):
+    """Serves what a driver decodes with the weights of a keeper."""
+    self._driver, self._keeper = served.driver, served.keeper
+    self._shape, self._limits = served.shape, served.limits
+    self._pictures, self._load = served.pictures, served.load
     self._streams = set()
     self._values = {}
 
@@ -227,19 +231,8 @@ class RolloutService:
         raise Refused(
           grpc.StatusCode.FAILED_PRECONDITION, f'the picture {digest} is gone'
         )
-    self._load.add(requests)
     deliver = stream.add(parsed)
-    try:
-      self._driver.submit_all(requests, deliver)
-      return
-    except ValueError as error:
-      refused = Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-    except queue.Full as error:
-      refused = Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-    except RuntimeError as error:
-      refused = Refused(grpc.StatusCode.UNAVAILABLE, str(error))
-    self._load.remove(requests)
-    raise refused
+    streams.submit(self._driver, self._load, requests, deliver)
 
   async def _end(self, names, end):
     wanted = {(name.group_id, name.sample_index) for name in names.names}
@@ -256,20 +249,7 @@ class RolloutService:
 
   def _cancel_rest(self, stream):
     """Whoever broke off a stream wants its samples no more."""
-    rest = stream.unfinished()
-    if not rest:
-      return
-
-    # The load is counted down on the driver's thread, with the cancelling:
-    # earlier, others would be let in while these still hold their slots.
-    def cancel(scheduler):
-      scheduler.cancel(rest)
-      self._load.remove(rest)
-
-    try:
-      self._driver.command(cancel)
-    except RuntimeError:  # The driver is gone, and all samples with it.
-      self._load.remove(rest)
+    streams.cancel(self._driver, self._load, stream.unfinished())
 
   async def _command(self, function):
     try:

@@ -6,11 +6,13 @@ loop, and gets all chunks that have come since it last wrote in one message.
 
 import asyncio
 import dataclasses
+import queue
 import threading
 from collections.abc import Callable
 
 import grpc
 
+from k15.rollout.driver import RolloutDriver
 from k15.rollout.requests import Chunk, Request, Stop
 from k15.serving import rollout_pb2 as pb
 from k15.serving import wire
@@ -76,6 +78,48 @@ class Load:
         if size is not None:
           self.requests -= 1
           self.tokens -= size
+
+
+def submit(
+  driver: RolloutDriver,
+  load: Load,
+  requests: list[Request],
+  deliver: Callable[[Chunk], None],
+) -> None:
+  """Counts requests and queues them, all or none.
+
+  Raises:
+    Refused: says why not.
+  """
+  load.add(requests)
+  try:
+    driver.submit_all(requests, deliver)
+    return
+  except ValueError as error:
+    refused = Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+  except queue.Full as error:
+    refused = Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+  except RuntimeError as error:
+    refused = Refused(grpc.StatusCode.UNAVAILABLE, str(error))
+  load.remove(requests)
+  raise refused
+
+
+def cancel(driver: RolloutDriver, load: Load, requests: list[Request]) -> None:
+  """Lets go of requests that nobody waits for any more."""
+  if not requests:
+    return
+
+  # The load is counted down on the driver's thread, with the cancelling:
+  # earlier, others would be let in while these still hold their slots.
+  def end(scheduler):
+    scheduler.cancel(requests)
+    load.remove(requests)
+
+  try:
+    driver.command(end)
+  except RuntimeError:  # The driver is gone, and all samples with it.
+    load.remove(requests)
 
 
 class Stream:

@@ -49,7 +49,8 @@ class TextStream:
   def add(self, tokens: Sequence[int]) -> str:
     """Takes more tokens; what they and those before have made certain."""
     known = len(self._tokens)
-    self._tokens += tokens
+    # A new list: a copy of this stream, made before, still has the old one.
+    self._tokens = [*self._tokens, *tokens]
     closed = len(self._tokens)
     while closed > known and self._is_open(self._tokens[closed - 1]):
       closed -= 1

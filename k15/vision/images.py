@@ -60,20 +60,22 @@ class Processor:
     return self.patch_size * self.merge_size
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes, most_pixels: int = 0) -> np.ndarray:
   """Pixels of a file: turned as EXIF says, what is transparent over white.
 
   Of several frames the first is taken.
 
   Args:
     data: a file of one of FORMATS.
+    most_pixels: of it, where that is less than MOST_PIXELS; 0: no less.
 
   Returns:
     uint8 [h, w, 3], RGB.
 
   Raises:
-    BadImage: it is no such file, or has over MOST_BYTES or MOST_PIXELS.
+    BadImage: it is no such file, or has over MOST_BYTES or `most_pixels`.
   """
+  most_pixels = most_pixels or MOST_PIXELS
   if len(data) > MOST_BYTES:
     raise BadImage(f'no picture: {len(data)} bytes, more than {MOST_BYTES}')
   try:
@@ -82,9 +84,9 @@ def decode(data: bytes) -> np.ndarray:
       warnings.simplefilter('ignore')
       # Only these: other readers of Pillow start programs or follow paths.
       with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.width * image.height > MOST_PIXELS:
+        if image.width * image.height > most_pixels:
           raise BadImage(
-            f'{image.height} x {image.width} pixels, more than {MOST_PIXELS} in'
+            f'{image.height} x {image.width} pixels, more than {most_pixels} in'
             ' all'
           )
         return _over_white(ImageOps.exif_transpose(image))
