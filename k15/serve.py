@@ -39,6 +39,9 @@ try:
   from k15.serving import prometheus
 except ModuleNotFoundError as error:  # Of the extra, which few need.
   raise extras.explain('a rollout worker', error, 'serve') from None
+from k15.runtime import endpoint
+from k15.runtime import worker
+from k15.serving import prometheus
 
 
 def define_flags() -> None:
@@ -81,7 +84,7 @@ def main(argv: list[str]) -> None:
       config, options.host, options.port, record, checkpoint
     )
     if options.http_port is not None:
-      front = worker.add_http(
+      front = endpoint.add_http(
         server,
         options.config,
         options.host,

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from k15.data_types import ImageRef
+from k15.serving.openai import body as body_lib
 from k15.serving.openai.body import Bad
-from k15.serving.openai.body import objects
-from k15.serving.openai.body import shown
 from k15.vision import images as images_lib
 from k15.vision import references
 from k15.vision.sight import Sight
@@ -70,8 +69,8 @@ def of_completion(
     several = [value]
   if not isinstance(several, list) or not 0 < len(several) <= MOST_PROMPTS:
     raise Bad(
-      f'prompt is {shown(value)}, and has to be a text, a list of tokens, or 1'
-      f' to {MOST_PROMPTS} of them',
+      f'prompt is {body_lib.shown(value)}, and has to be a text, a list of'
+      f' tokens, or 1 to {MOST_PROMPTS} of them',
       'prompt',
     )
   return [_plain(one, tokenizer, columns) for one in several]
@@ -82,7 +81,9 @@ def _plain(value, tokenizer, columns):
     _check_characters(len(value), columns, 'prompt')
     return Prompt(tokenizer.begin(value), value)
   if not isinstance(value, list) or not value:
-    raise Bad(f'a prompt is {shown(value)}, no text and no tokens', 'prompt')
+    raise Bad(
+      f'a prompt is {body_lib.shown(value)}, no text and no tokens', 'prompt'
+    )
   if len(value) > columns:
     raise Bad(
       f'a prompt of {len(value)} tokens for {columns} columns', 'prompt'
@@ -90,7 +91,7 @@ def _plain(value, tokenizer, columns):
   # Not by numpy, which would take 1.5 and True.
   wrong = [x for x in value if type(x) is not int or not 0 <= x < 1 << 31]
   if wrong:
-    raise Bad(f'a prompt has the token {shown(wrong[0])}', 'prompt')
+    raise Bad(f'a prompt has the token {body_lib.shown(wrong[0])}', 'prompt')
   return Prompt(np.array(value, np.int32), None)
 
 
@@ -127,16 +128,19 @@ def of_chat(
 def _messages(value):
   """Messages whose content is text with marks, and the pictures in order."""
   messages, pixels = [], []
-  for message in objects(value, 'messages', MOST_MESSAGES):
+  for message in body_lib.objects(value, 'messages', MOST_MESSAGES):
     role, content = message.get('role'), message.get('content')
     if role not in _ROLES:
       raise Bad(
-        f'a message has the role {shown(role)}, none of {", ".join(_ROLES)}',
+        f'a message has the role {body_lib.shown(role)}, none of'
+        f' {", ".join(_ROLES)}',
         'messages',
       )
     for name, other in message.items():
       if name not in ('role', 'content') and other not in (None, [], {}, ''):
-        raise Bad(f'a message has {shown(name)}, not known here', 'messages')
+        raise Bad(
+          f'a message has {body_lib.shown(name)}, not known here', 'messages'
+        )
     if not isinstance(content, str):
       content = _joined(content, pixels)
     # OpenAI's own later name of the same; templates do not know it.
@@ -155,7 +159,7 @@ def _messages(value):
 def _joined(content, pixels):
   """The text of parts; their pictures are added to `pixels`."""
   texts = []
-  for part in objects(content, 'content', MOST_PARTS):
+  for part in body_lib.objects(content, 'content', MOST_PARTS):
     kind = part.get('type')
     if kind == 'text' and isinstance(part.get('text'), str):
       texts.append(part['text'])
@@ -166,8 +170,8 @@ def _joined(content, pixels):
       texts.append(references.MARK)
     else:
       raise Bad(
-        f'a part of type {shown(kind)} is {shown(part)}: neither text nor'
-        ' image_url',
+        f'a part of type {body_lib.shown(kind)} is {body_lib.shown(part)}:'
+        ' neither text nor image_url',
         'messages',
       )
   return ''.join(texts)
@@ -178,11 +182,13 @@ def _pixels(value):
   value = {'url': value} if isinstance(value, str) else value
   url = value.get('url') if isinstance(value, dict) else None
   if not isinstance(url, str):
-    raise Bad(f'image_url is {shown(value)}, without a url', 'messages')
+    raise Bad(
+      f'image_url is {body_lib.shown(value)}, without a url', 'messages'
+    )
   if value.get('detail') not in (None, 'auto'):
     raise Bad(
-      f'detail is {shown(value["detail"])}: the model alone decides how much of'
-      ' a picture it sees',
+      f'detail is {body_lib.shown(value["detail"])}: the model alone decides how'
+      ' much of a picture it sees',
       'messages',
     )
   head, comma, data = url.partition(',')
@@ -190,8 +196,8 @@ def _pixels(value):
     head.startswith('data:image/') and head.endswith(';base64') and comma
   ):
     raise Bad(
-      f'a picture at {shown(url)}: nothing is fetched, it has to come as'
-      ' data:image/...;base64,...',
+      f'a picture at {body_lib.shown(url)}: nothing is fetched, it has to come'
+      ' as data:image/...;base64,...',
       'messages',
     )
   try:
