@@ -24,6 +24,7 @@ import time
 
 from benchmarks import together
 from benchmarks.speed import endpoint_side as side
+from benchmarks.speed import http_clients
 
 
 def measure(args, server, clients):
@@ -69,17 +70,13 @@ def main(argv=None):
   add('--repeats', type=int, default=3)
   add('--width', type=int, default=256)
   add('--layers', type=int, default=4)
-  add('--port', type=int, help='be the clients, of this port')
   args = parser.parse_args(argv)
-  if args.port:
-    side.serve_commands(args.port)
-    return
-  columns = len(side.PROMPT) + args.tokens
+  columns = len(http_clients.PROMPT) + args.tokens
   server, front = side.make_server(
     side.shape(args.width, args.layers), args.clients, columns
   )
   clients = subprocess.Popen(
-    [sys.executable, '-m', 'benchmarks.speed.endpoint', f'--port={front.port}'],
+    [sys.executable, '-m', 'benchmarks.speed.http_clients', str(front.port)],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
   )  # fmt: skip
   print(

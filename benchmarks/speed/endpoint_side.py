@@ -1,34 +1,33 @@
-"""A worker with an OpenAI-compatible endpoint, and clients that ask it.
+"""A worker with an OpenAI-compatible endpoint: random weights, any size.
 
 What `benchmarks.speed.endpoint` and `benchmarks.stress.poisoned` begin with.
 The weights are random, the tokenizer is of bytes, and no response ends before
 its budget does.
 """
 
-import asyncio
-import json
 import threading
-import time
 
 import flax.linen as nn
 import jax
 import numpy as np
 
+from benchmarks.speed.http_clients import PROMPT
+from benchmarks.speed.http_clients import TOKEN
 from k15.checkpoints import tokenizer as tokenizer_lib
 from k15.devices import sharding
 from k15.model import policy
 from k15.rollout.requests import Request, Stop
 from k15.rollout.slots import SlotDecoder
-from k15.runtime import weights
+from k15.runtime import weights as layouts
 from k15.runtime.context import Layout
 from k15.serving import server as server_lib
+from k15.serving import weights
 from k15.serving.engine import PolicyEngine
 from k15.serving.jetstream_driver import JetStreamDriver
 from k15.serving.openai import front as front_lib
 from k15.serving.streams import Limits
 
-TOKEN, MODEL = 'of-a-benchmark', 'random'
-PROMPT = 'What is 2 + 2?  Think.\n'
+_MODEL = 'random'
 _NEVER = -2  # an id that no policy samples
 _TIMEOUT_SECONDS = 600
 
@@ -71,9 +70,9 @@ def make_server(
   mesh = sharding.make_mesh(1, 1, 1)
   engine = PolicyEngine(decoder, Bytes(), mesh)
   driver = JetStreamDriver([engine], [engine], [None], [None])
-  layout = weights.param_layout(Layout(config, mesh))
+  layout = layouts.param_layout(Layout(config, mesh))
   server = server_lib.RolloutServer(driver, decoder, layout, limits=limits)
-  front = front_lib.Front(server.served, Bytes(), MODEL, '127.0.0.1', 0, TOKEN)
+  front = front_lib.Front(server.served, Bytes(), _MODEL, '127.0.0.1', 0, TOKEN)
   server.add_front(front)
   server.prepare()
   rng = np.random.default_rng(0)
@@ -108,63 +107,3 @@ def run_bare(server: server_lib.RolloutServer, count: int, tokens: int) -> int:
   if not over.wait(_TIMEOUT_SECONDS):
     raise TimeoutError(f'{left[0]} of {count} responses did not come')
   return sum(made)
-
-
-def message(fields: dict, path: str = '/v1/completions') -> bytes:
-  """A request as it is sent."""
-  data = json.dumps(fields).encode()
-  return (
-    f'POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type:'
-    f' application/json\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length:'
-    f' {len(data)}\r\n\r\n'
-  ).encode() + data
-
-
-async def _one_client(port, number, rounds, tokens, is_stream):
-  """Asks one after the other over one connection; tokens it got."""
-  reader, writer = await asyncio.open_connection('127.0.0.1', port)
-  made = 0
-  for i in range(rounds):
-    fields = dict(prompt=PROMPT, max_tokens=tokens, seed=number + 1000 * i)
-    if is_stream:
-      fields |= dict(stream=True, stream_options=dict(include_usage=True))
-    writer.write(message(fields))
-    head = await reader.readuntil(b'\r\n\r\n')
-    if not head.startswith(b'HTTP/1.1 200'):
-      raise RuntimeError(head.decode(errors='replace'))
-    if is_stream:
-      made += await _read_events(reader)
-    else:
-      size = int(head.lower().split(b'content-length: ')[1].split(b'\r')[0])
-      made += json.loads(await reader.readexactly(size))['usage'][
-        'completion_tokens'
-      ]
-  writer.close()
-  return made
-
-
-async def _read_events(reader):
-  """To the end of a chunked answer; the tokens that its last piece counts."""
-  made = 0
-  while size := int(await reader.readline(), 16):
-    data = await reader.readexactly(size + 2)
-    for line in data.split(b'\n\n'):
-      if b'"usage"' in line:
-        made = json.loads(line.strip()[6:])['usage']['completion_tokens']
-  await reader.readline()
-  return made
-
-
-def serve_commands(port: int) -> None:
-  """Runs clients as standard input says: a JSON object a line."""
-  while line := input():
-    command = json.loads(line)
-
-    async def run(count, **settings):
-      clients = [_one_client(port, i, **settings) for i in range(count)]
-      return sum(await asyncio.gather(*clients))
-
-    start = time.monotonic()
-    tokens = asyncio.run(run(**command))
-    seconds = time.monotonic() - start
-    print(json.dumps(dict(tokens=tokens, seconds=seconds)), flush=True)

@@ -21,10 +21,11 @@ import time
 
 from benchmarks import together
 from benchmarks.speed import endpoint_side as side
+from benchmarks.speed import http_clients
 
 # What may be said to such a request; 200, for some are only odd.
 _ANSWERS = {200, 400, 401, 404, 405, 408, 413, 415, 429, 431}
-_HONEST = dict(prompt=side.PROMPT, max_tokens=24, temperature=0.7)
+_HONEST = dict(prompt=http_clients.PROMPT, max_tokens=24, temperature=0.7)
 _LATE_SECONDS = 60.0  # of a neighbour's answer, on a busy machine
 _ODD = (
   None, True, -1, 0, 1.5, 10**30, -(2**63), 1e308, 'a', '\ud800', '', [], {},
@@ -43,7 +44,7 @@ def odd_fields(rng):
   fields = dict(prompt='a', max_tokens=4)
   for _ in range(rng.randint(1, 4)):
     fields[rng.choice(_FIELDS)] = rng.choice(_ODD)
-  return side.message(fields)
+  return http_clients.message(fields)
 
 
 def odd_chat(rng):
@@ -60,10 +61,14 @@ def odd_chat(rng):
       dict(url='data:image/png;base64,A'),
     ]
   )
-  several = [message, dict(role='user', content=[part] * rng.randint(1, 300))]
+  several = [message, dict(role='user', content=[part])]
   rng.shuffle(several)
-  return side.message(
-    dict(messages=several * rng.choice([1, 1, 700])), '/v1/chat/completions'
+  many = rng.choice([1, 1, 300])  # parts, or messages
+  if rng.random() < 0.5:
+    several[0]['content'] = [part] * many
+    many = 1
+  return http_clients.message(
+    dict(messages=several * many), '/v1/chat/completions'
   )
 
 
@@ -83,7 +88,7 @@ def too_much(rng):
       dict(top_p=1e-45, n=4),
     ]
   )
-  return side.message(dict(prompt='a', max_tokens=8) | fields)
+  return http_clients.message(dict(prompt='a', max_tokens=8) | fields)
 
 
 def no_json(rng):
@@ -95,13 +100,13 @@ def no_json(rng):
       b'{"prompt": "\\ud800", "max_tokens": 2, "echo": true}',
     ]
   )  # fmt: skip
-  head, _, _ = side.message({}).partition(b'Content-Length')
+  head, _, _ = http_clients.message({}).partition(b'Content-Length')
   return head + b'Content-Length: %d\r\n\r\n' % len(body) + body
 
 
 def no_http(rng):
   """What is no request, or one of another kind."""
-  whole = side.message(dict(prompt='a', max_tokens=2))
+  whole = http_clients.message(dict(prompt='a', max_tokens=2))
   head = whole.partition(b'\r\n\r\n')[0]
   return rng.choice(
     [
@@ -111,7 +116,7 @@ def no_http(rng):
       b'GET /v1/completions HTTP/1.1\r\nHost: a\r\n\r\n',
       b'POST /v1/../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n',
       b'GET / HTTP/1.1\r\nX: ' + b'a' * 200_000 + b'\r\n\r\n',
-      whole.replace(side.TOKEN.encode(), b'guessed'),
+      whole.replace(http_clients.TOKEN.encode(), b'guessed'),
       whole.replace(b'application/json', b'text/plain'),
       whole.replace(b'Content-Length: ', b'Content-Length: -'),
       whole.replace(b'Content-Length: ', b'Content-Length: 9999999999'),
@@ -145,7 +150,7 @@ class Poison:
     rng = random.Random(number)
     data, way = rng.choice(_MAKERS)(rng), rng.choice(_WAYS)
     if way == 'deaf':  # A long answer that nobody reads.
-      data = side.message(
+      data = http_clients.message(
         dict(prompt='a', max_tokens=90, n=16, stream=True, logprobs=0)
       )
     client = socket.create_connection(('127.0.0.1', self.port), 30)
@@ -217,7 +222,7 @@ class Neighbours:
     """Status and text of an honest request."""
     with socket.create_connection(('127.0.0.1', self.port), 30) as client:
       client.settimeout(_LATE_SECONDS)
-      data = side.message(_HONEST | dict(seed=seed))
+      data = http_clients.message(_HONEST | dict(seed=seed))
       client.sendall(data.replace(b'Host:', b'Connection: close\r\nHost:', 1))
       answer = b''
       while part := client.recv(1 << 16):

@@ -1,5 +1,7 @@
 """A worker as a process of its own: started, killed, started again."""
 
+import http.client
+import json
 import os
 import pathlib
 import re
@@ -164,12 +166,28 @@ def test_a_worker_that_is_killed_and_started_again(
 def test_a_worker_of_a_directory_of_the_hub(start, tmp_path):
   """Shape and tokenizer are the checkpoint's: the config has another policy."""
   directory = small_checkpoint.write(tmp_path / 'Qwen2.5-tiny')
-  worker, port, has = start(f'--checkpoint={directory}')
+  worker, port, has = start(
+    f'--checkpoint={directory}', '--http_port=0', '--http_without_token'
+  )
   assert has == f'{directory}, step 0'
+  line = worker.stdout.readline()
+  match = re.fullmatch(r"'Qwen2.5-tiny' on http://127.0.0.1:(\d+)/v1\n", line)
+  assert match, line
   messages = jetstream_adapter.jetstream_pb2
   content = messages.DecodeRequest.TextContent(text='caf\u00e9 \u6f22')
   text, ids = said(port, text_content=content, max_tokens=16)
-  assert text == models.read_tokenizer(directory).decode(ids)
+  tokenizer = models.read_tokenizer(directory)
+  assert text == tokenizer.decode(ids)
+  # By OpenAI's API in the chat template of the checkpoint.
+  messages = [dict(role='user', content='hi')]
+  body = json.dumps(dict(messages=messages, max_tokens=2))
+  client = http.client.HTTPConnection('127.0.0.1', int(match[1]), timeout=60)
+  kind = {'Content-Type': 'application/json'}
+  client.request('POST', '/v1/chat/completions', body, kind)
+  answer = json.load(client.getresponse())
+  client.close()
+  prompt = tokenizer.encode_rendered(tokenizer.render(messages))
+  assert answer['usage']['prompt_tokens'] == len(prompt)
   worker.send_signal(signal.SIGTERM)
   assert worker.wait() == 0
 

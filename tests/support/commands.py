@@ -195,6 +195,13 @@ SHORT = {
   'benchmarks.speed.frozen_tower': (
     'benchmarks.speed.frozen_tower', '--tiny', '--repeats', '1',
   ),
+  'benchmarks.speed.endpoint': (
+    'benchmarks.speed.endpoint', '--clients', '2', '--tokens', '8', '--rounds',
+    '1', '--repeats', '1', '--width', '32', '--layers', '1',
+  ),
+  'benchmarks.stress.poisoned': (
+    'benchmarks.stress.poisoned', '--requests', '40', '--threads', '4',
+  ),
   'benchmarks.speed.handover': ('benchmarks.speed.handover', '--tiny'),
   'benchmarks.speed.low_precision': (
     'benchmarks.speed.low_precision', '--tiny', '--problems', '4', '--samples',

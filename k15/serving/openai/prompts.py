@@ -187,8 +187,8 @@ def _pixels(value):
     )
   if value.get('detail') not in (None, 'auto'):
     raise Bad(
-      f'detail is {body_lib.shown(value["detail"])}: the model alone decides how'
-      ' much of a picture it sees',
+      f'detail is {body_lib.shown(value["detail"])}: the model alone decides'
+      ' how much of a picture it sees',
       'messages',
     )
   head, comma, data = url.partition(',')
