@@ -136,10 +136,7 @@ class Answer:
 
   async def _grow(self, flight, on_deltas):
     """Lets responses grow; `on_deltas` gets [(choice, delta)] as they come."""
-    # No other call runs in between, which could need the room of the pictures.
-    for prompt in self._call.prompts:
-      for image, pixels in zip(prompt.images, prompt.pixels, strict=True):
-        self._served.pictures.put(image, pixels, self._served.load.digests)
+    self._put_pictures()
     flight.submit(self._call.requests)
     left = len(self._choices)
     while left:
@@ -154,6 +151,20 @@ class Answer:
           if chunk.stop is Stop.RUNNING:
             flight.cancel([chunk.request])
       await on_deltas(deltas)
+
+  def _put_pictures(self):
+    # No other call runs from here until the requests count as those that show
+    # them: none of their room is given away.
+    shown = [
+      (image, pixels)
+      for prompt in self._call.prompts
+      for image, pixels in zip(prompt.images, prompt.pixels, strict=True)
+    ]
+    own = {image.digest for image, _ in shown}
+    for image, pixels in shown:
+      self._served.pictures.put(
+        image, pixels, lambda: self._served.load.digests() | own
+      )
 
   async def _whole(self, flight, out):
     asked, head, requests = (

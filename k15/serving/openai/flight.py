@@ -53,7 +53,8 @@ class Flight:
   def cancel(self, requests: Sequence[Request] | None = None) -> None:
     """Lets go of requests, of all that are left if None."""
     with self._lock:
-      rest = [r for r in requests or self._live if r in self._live]
+      asked = self._live if requests is None else requests
+      rest = [request for request in asked if request in self._live]
     streams.cancel(self._served.driver, self._served.load, rest)
 
   def refuse(self, refused: Refused) -> None:
