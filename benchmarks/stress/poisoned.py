@@ -258,7 +258,11 @@ def residue(server, front):
     connections=len(connections),
     bytes=front._app._bytes,
     files=len(os.listdir('/proc/self/fd')) if os.path.isdir('/proc') else 0,
-    threads=threading.active_count(),
+    threads=sum(
+      # Those of pools come when they are first needed, and stay.
+      not thread.name.startswith(('bodies', 'ThreadPoolExecutor'))
+      for thread in threading.enumerate()
+    ),
   )
 
 
@@ -275,6 +279,8 @@ def attack(server, front, count, threads=8):
         number = next(numbers, None)
       if number is None:
         return
+      if not (number + 1) % 100:
+        print(f'  {number + 1} of {count}', file=sys.stderr, flush=True)
       try:
         poison.send(number)
       except OSError as error:

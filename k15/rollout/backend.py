@@ -242,13 +242,14 @@ def warm_up(
   params: Any,
   longest_context: int | None = None,
   pictures: Pictures | None = None,
-  is_asked_to_score: bool = False,
+  is_for_anyone: bool = False,
 ) -> None:
   """Compiles every shape, so that nothing compiles later.
 
   On the thread that will decode, which knows the mesh.  Shapes of contexts
   beyond `longest_context`, if given, are left out; those of pictures are there
-  where `pictures` are, and those of `SlotBackend.score` where it is asked.
+  where `pictures` are.  A trainer asks for one kind of responses; who serves
+  anyone compiles what parts of a distribution need, and `SlotBackend.score`.
   """
   slots = SlotBackend(decoder, pictures)
   slots.set_params(params)
@@ -256,10 +257,13 @@ def warm_up(
   for bucket in (b for b in decoder.buckets if b <= longest):
     prefix = slots.prefill_blank(bucket)
     slots.insert(prefix, [], [], [])
-    if is_asked_to_score:
+    if is_for_anyone:
       slots.score(np.zeros(bucket, np.int32), 1.0)
   slots.free([])
   slots.generate(1)
+  if is_for_anyone:
+    slots._of_parts.add(0)
+    slots.generate(1)
 
 
 def slot_request(

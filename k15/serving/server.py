@@ -145,7 +145,7 @@ class RolloutServer:
         slots,
         params,
         pictures=pictures,
-        is_asked_to_score=self._front is not None,
+        is_for_anyone=self._front is not None,
       )
     ).result()
     if checkpoint:
