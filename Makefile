@@ -162,7 +162,7 @@ $(VENV)/.core: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 
 $(VENV)/.extras: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)
 	@echo 'installing k15 and what only some need into $(VENV)'
-	@$(INSTALL) --editable '.[gguf,parquet,sandbox,serve]'
+	@$(INSTALL) --editable '.[gguf,hub,parquet,sandbox,serve]'
 	@touch $(VENV)/.core $@
 
 $(VENV)/.test: setup.py pyproject.toml $(VENV)/.uv | $(SCRATCH)

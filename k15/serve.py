@@ -5,17 +5,10 @@ its name on the hub, a stage's in `workdir/models`, or a workdir, whose last
 stage is meant), with its shape and tokenizer, or waits for a trainer that sends
 weights: one whose config names the worker in `rollout.workers`.  The port also
 answers JetStream's own Decode and HealthCheck.  SIGTERM and Ctrl-C end it.
+`--http_port` answers as OpenAI's API does, to those who show the same token;
 `--metrics_port` serves numbers for Prometheus on the loopback; `--timeline`
 keeps a file of what every slot did, which the report draws if it lies in the
 work folder.
-It serves the model of `--checkpoint` (a directory in the Hugging Face layout, a
-stage's in `workdir/models`, or a workdir, whose last stage is meant), with its
-shape and tokenizer, or waits for a trainer that sends weights: one whose config
-names the worker in `rollout.workers`.  The port also answers JetStream's own
-Decode and HealthCheck.  SIGTERM and Ctrl-C end it.  `--http_port` answers as
-OpenAI's API does, to those who show the same token; `--metrics_port` serves
-numbers for Prometheus on the loopback; `--timeline` keeps a file of what every
-slot did, which the report draws if it lies in the work folder.
 """
 
 import signal
@@ -35,13 +28,11 @@ from k15.data import hub
 from k15.rollout import timeline
 
 try:
+  from k15.runtime import endpoint
   from k15.runtime import worker
   from k15.serving import prometheus
 except ModuleNotFoundError as error:  # Of the extra, which few need.
   raise extras.explain('a rollout worker', error, 'serve') from None
-from k15.runtime import endpoint
-from k15.runtime import worker
-from k15.serving import prometheus
 
 
 def define_flags() -> None:

@@ -52,7 +52,14 @@ EXTRAS = (
     },
     'make extras',
   ),
-  Extra('hub', 'names of the hub', {'huggingface_hub': 'huggingface-hub'}),
+  Extra(
+    'http', "a worker's endpoint for clients of OpenAI",
+    {'starlette': 'starlette', 'uvicorn': 'uvicorn'}, 'make extras',
+  ),
+  Extra(
+    'hub', 'names of the hub', {'huggingface_hub': 'huggingface-hub'},
+    'make extras',
+  ),
   Extra('wandb', 'runs on Weights & Biases', {'wandb': 'wandb'}),
   Extra('trackio', 'runs on a page of trackio', {'trackio': 'trackio'}),
   Extra('mlflow', 'runs in MLflow', {'mlflow': 'mlflow-skinny'}),

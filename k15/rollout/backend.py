@@ -181,6 +181,7 @@ class SlotBackend:
         positions=jax.device_put(lengths, prefix.positions.sharding),
       )
       self.insert(prefix, range(len(some)), some, slots[start : start + P])
+
   def score(self, tokens: np.ndarray, temperature: float) -> scoring.Scores:
     """Log-probabilities of one row int32 [T] under the present weights.
 

@@ -20,17 +20,15 @@ from typing import Any
 import grpc
 import numpy as np
 
+from k15.config import extras
+
 try:
   from starlette import applications
   from starlette import requests
   from starlette import responses
   from starlette import routing
 except ModuleNotFoundError as error:  # Of the extra, which few need.
-  raise ModuleNotFoundError(
-    f'the OpenAI-compatible endpoint needs {error.name}, which is not'
-    " installed: make extras, or pip install 'k15[http]'",
-    name=error.name,
-  ) from None
+  raise extras.explain('the endpoint for OpenAI', error, 'http') from None
 
 from k15.rollout import requests as requests_lib
 from k15.rollout.requests import Request

@@ -9,14 +9,12 @@ import socket
 import time
 from typing import Any
 
+from k15.config import extras
+
 try:
   import uvicorn
 except ModuleNotFoundError as error:  # Of the extra, which few need.
-  raise ModuleNotFoundError(
-    f'the OpenAI-compatible endpoint needs {error.name}, which is not'
-    " installed: make extras, or pip install 'k15[http]'",
-    name=error.name,
-  ) from None
+  raise extras.explain('the endpoint for OpenAI', error, 'http') from None
 
 _MOST_CONNECTIONS, _BACKLOG = 4096, 1024
 _IDLE_SECONDS = 30.0  # between two requests, and for the lines of one
