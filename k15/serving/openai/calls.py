@@ -204,14 +204,13 @@ class Answer:
     async def write(deltas):
       events = []
       for choice, delta in deltas:
-        tokens = choice.tokens[delta.first :]
         told, text, is_first = None, delta.text, choice not in begun
         if asked.alternatives is not None:
           told = answers.Told(
-            pieces[choice].add(tokens, bool(delta.finish)),
-            choice.logprobs[delta.first :],
+            pieces[choice].add(delta.tokens, bool(delta.finish)),
+            delta.logprobs,
             None,
-            len(choice.text) - len(text),
+            delta.offset,
           )
         elif not (text or delta.finish or is_first):
           continue  # Within a character, or perhaps a text that ends it.

@@ -35,12 +35,15 @@ class Delta:
 
   Attributes:
     text: certain by now.
-    first: the number of its first token among those of the response.
+    offset: where it begins in the text of the response, in characters.
+    tokens, logprobs: of the chunk, of those that count.
     finish: 'stop', 'length', or '' while there is more to come.
   """
 
   text: str
-  first: int
+  offset: int
+  tokens: Sequence[int]
+  logprobs: Sequence[float]
   finish: str
 
 
@@ -119,7 +122,7 @@ class Choice:
       raise Lost(chunk.error or f'the response was {chunk.stop.name.lower()}')
     if not np.isfinite(chunk.logprobs).all():
       raise NotFinite(NOT_FINITE)
-    first, tokens = len(self.tokens), chunk.tokens.tolist()
+    offset, tokens = len(self.text), chunk.tokens.tolist()
     before = self._until.copy()
     text = self._until.add(tokens)
     if not self._until.is_over and chunk.stop is not Stop.RUNNING:
@@ -130,8 +133,9 @@ class Choice:
       text, tokens = self._up_to_the_stop(tokens)
     self.text += text
     self.tokens += tokens
-    self.logprobs += chunk.logprobs[: len(tokens)].tolist()
-    return Delta(text, first, self.finish)
+    logprobs = chunk.logprobs[: len(tokens)].tolist()
+    self.logprobs += logprobs
+    return Delta(text, offset, tokens, logprobs, self.finish)
 
   def _up_to_the_stop(self, tokens):
     """The text before it, and the tokens with it."""

@@ -102,7 +102,7 @@ def test_a_stream_is_the_same_in_pieces(server):
     told = [x for p in own for x in p['logprobs']['token_logprobs']]
     assert told == choice['logprobs']['token_logprobs']
     ends = [p['finish_reason'] for p in own]
-    assert ends == [None] * (len(own) - 1) + ['length'] and len(own) == 3
+    assert ends == [None] * (len(own) - 1) + ['length'] and len(own) >= 2
 
 
 def test_a_chat_and_its_stream(server):

@@ -50,6 +50,18 @@ def test_what_may_begin_a_stop_is_held_back_and_no_more():
   assert texts == ['a', '', '\nb', '', '']
 
 
+def test_what_a_chunk_adds_stays_what_it_was():
+  """Several may wait before anybody looks."""
+  choice, ones = choices.Choice(0, BYTES, []), -np.ones(2, np.float32)
+  chunks = [np.array(text, np.int32) for text in ([97, 98], [99, 100])]
+  deltas = [
+    choice.add(Chunk(None, tokens, ones, 0, Stop.RUNNING)) for tokens in chunks
+  ]
+  assert [delta.tokens for delta in deltas] == [[97, 98], [99, 100]]
+  assert [delta.offset for delta in deltas] == [0, 2]
+  assert [len(delta.logprobs) for delta in deltas] == [2, 2]
+
+
 def test_why_a_response_ends():
   assert grow('ab', [], 9)[0].finish == 'stop'
   assert grow('ab', [], 9, Stop.EXHAUSTED)[0].finish == 'length'
