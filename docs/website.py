@@ -30,11 +30,12 @@ OUTSIDE = {
 OUTSIDE['third_party/README.md'] = 'third_party.md'
 # What the site leads through; other pages are led to by these.
 NAVIGATION = (
-  ('Begin', ('index', 'install', 'running', 'log')),
+  ('Begin', ('index', 'install', 'running', 'report', 'log')),
   ('Recipe', ('recipe', 'problems', 'rewards', 'reward_models', 'losses', 'r1',
               'pretraining', 'evaluation')),
   ('Pictures', ('vision', 'vision_learning', 'vision_data')),
-  ('Models and machines', ('checkpoints', 'serving', 'devices', 'launch')),
+  ('Models and machines', ('checkpoints', 'hub', 'serving', 'openai', 'devices',
+                            'launch')),
   ('Measured', ('reproduction', 'worlds', 'benchmarks')),
   ('Code', ('readme', 'contributing', 'map', 'changelog', 'third_party')),
 )  # fmt: skip

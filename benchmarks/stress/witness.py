@@ -98,6 +98,8 @@ class _Finder(importlib.abc.MetaPathFinder):
     return spec
 
 if os.environ.get('K15_WITNESS'):
+  # A run that is refused makes no folder, and so needs no witness's either.
+  os.makedirs(os.path.dirname(os.environ['K15_WITNESS']), exist_ok=True)
   _FILE = os.open(
     os.environ['K15_WITNESS'], os.O_WRONLY | os.O_CREAT | os.O_APPEND
   )

@@ -147,5 +147,5 @@ def test_without_a_network(remote, tmp_path, monkeypatch, is_model):
 
 def test_without_the_package(monkeypatch):
   monkeypatch.setattr(hub, 'huggingface_hub', None)
-  with pytest.raises(ValueError, match=r"^no file .* 'k15\[hub\]'$"):
+  with pytest.raises(ValueError, match=r"^no file .* 'k15\[hub\]'"):
     _fetched('org/x')

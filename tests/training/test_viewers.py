@@ -140,7 +140,7 @@ def test_a_viewer_that_fails_is_left_out_with_a_sentence(
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
   viewers.refuse_missing(['tensorboard'])
-  with pytest.raises(ValueError, match=r"'trackio', .* 'k15\[trackio\]'$"):
+  with pytest.raises(ValueError, match=r"needs trackio, .* 'k15\[trackio\]'"):
     viewers.refuse_missing(['tensorboard', 'trackio'])
 
 

@@ -256,5 +256,5 @@ def test_the_prompt_holds_usage_problem_and_task():
 
 def test_without_cyaron_it_is_named(monkeypatch):
   monkeypatch.setattr(test_cases.importlib.util, 'find_spec', lambda name: None)
-  with pytest.raises(ModuleNotFoundError, match='need cyaron, .* make extras'):
+  with pytest.raises(ModuleNotFoundError, match='needs cyaron, .* make extras'):
     test_cases.make_pool()
