@@ -45,21 +45,20 @@ def tune(name: str, root: pathlib.Path, parallel: int) -> int:
     The exit code: 1 if a run failed, with which it counts all the same.
 
   Raises:
-    DataError: a run has not ended; or see `areas`.
+    DataError: no arm has RL; a run has not ended; or see `areas`.
   """
   config, units = running.units_of(name, 'tune')
+  units = [unit for unit in units if has_rate(config, unit)]
+  if not units:
+    raise data.DataError('no arm has RL, and so a learning rate to choose')
   some = [u for u in units if u.overrides['seed'] == scales.TUNING_SEEDS[0]]
-  found, worst = {}, 0
-  while some:
-    code = running.run(
-      name, 'tune', root, running.ROOT, parallel, {unit.name for unit in some}
-    )
-    if code == exit_codes.INTERRUPTED:
-      return code
-    worst = max(worst, code)
-    is_first = not found
-    found = areas(root / name, config, some)
-    some = within_reach(config, units, found) if is_first else []
+  code, found = _run(name, config, some, root, parallel)
+  if code == exit_codes.INTERRUPTED:
+    return code
+  some, worst = within_reach(config, units, found), code
+  code, found = _run(name, config, some, root, parallel)
+  if code == exit_codes.INTERRUPTED:
+    return code
   kept = files.read_json(PATH) | {name: found}
   text = published.by_line(dict(sorted(kept.items())), dict.fromkeys(kept, 1))
   PATH.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +67,21 @@ def tune(name: str, root: pathlib.Path, parallel: int) -> int:
   for arm, by_rate in found.items():
     shown = ', '.join(f'{r}: {area:.3f}' for r, area in means(by_rate).items())
     print(f'  {arm}: {best(by_rate)} ({shown})', flush=True)
-  return worst
+  return max(worst, code)
+
+
+def _run(name, config, units, root, parallel):
+  """The exit code, and the areas of all the units if it is that of an end."""
+  only = {unit.name for unit in units}
+  code = running.run(name, 'tune', root, running.ROOT, parallel, only)
+  if code == exit_codes.INTERRUPTED:
+    return code, {}
+  return code, areas(root / name, config, units)
+
+
+def has_rate(config: str, unit: sweep.Unit) -> bool:
+  """Whether a unit has RL, whose curve a rate is chosen by."""
+  return 'rl' in sweep.load_config(config, unit.overrides).stages
 
 
 def within_reach(
@@ -99,7 +112,8 @@ def areas(
 
   Args:
     folder: of the units' folders.
-    config: 'FILE:tune'; arms without RL have no curve, and are left out.
+    config: 'FILE:tune'.
+    units: that have RL.
 
   Raises:
     DataError: a unit has not ended, or is of no arm.
@@ -108,8 +122,6 @@ def areas(
   found: Areas = {}
   for unit in units:
     whole = keys.leaves(sweep.load_config(config, unit.overrides))
-    if 'rl' not in whole['stages']:
-      continue
     run = data.read_run(folder / unit.name, whole)
     state = run.record.get('state', 'not begun')
     if state not in ('done', 'failed'):

@@ -110,6 +110,24 @@ def test_the_warm_up_runs_before_and_for_these_seeds_alone(place, capsys):
   assert not (place / 'runs/reproduce/tau').exists()
 
 
+def _write_tau(place, arms):
+  path = place / 'experiments/ablations/tau.py'
+  fake.write_file(path, arms, rl__iterations=8, evaluation__every=2)
+  path.write_text(path.read_text().partition('def sweep')[0] + _SWEEP)
+
+
+def test_arms_without_rl_have_no_rate_and_do_not_run(place, capsys):
+  taught = {'taught': {'stages': ('sft',)}}
+  _write_tau(place, taught | {'RL': {'loss.tau': 0.4, scales.RATE: 2e-4}})
+  assert reproduce.main(['--tune', 'tau']) == 1
+  assert list(json.loads(tuning.PATH.read_text())['tau']) == ['RL']
+  made = [path.name for path in (place / 'runs/tune/tau').glob('*/')]
+  assert made and not any('sft' in name for name in made)
+  _write_tau(place, taught)
+  assert reproduce.main(['--tune', 'tau']) == 1
+  assert 'no arm has RL' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('name', claims.FIGURES)
 def test_the_rate_of_an_arm_is_its_best(name):
   """Of areas of today's seeds; those that are older are reported."""
