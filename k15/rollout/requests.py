@@ -212,8 +212,16 @@ class Work:
     return bool(self.chunks) and self.chunks[-1].stop is not Stop.RUNNING
 
   def completion(self) -> 'Completion':
-    """All of it, as the caller knows it; raises as `completion_of` does."""
-    return completion_of(self.asked, self.chunks, self.chunks[-1].stop)
+    """All of it, as the caller knows it; call it when it is done.
+
+    Raises:
+      RuntimeError: the request failed.
+      NotFinite: see `completion_of`.
+    """
+    last = self.chunks[-1]
+    if last.stop is Stop.FAILED:
+      raise RuntimeError(f'{name_of(self.asked)} failed: {last.error}')
+    return completion_of(self.asked, self.chunks, last.stop)
 
   def rest(self) -> Request:
     """What is still to be sampled: it goes on after all chunks so far."""
@@ -227,29 +235,6 @@ class Work:
 
 class NotFinite(FloatingPointError):
   """A policy computes what is no number; the message is a sentence."""
-
-
-class Gatherer:
-  """Makes completions of chunks, those of many requests mixed."""
-
-  def __init__(self):
-    self._chunks = {}
-
-  def add(self, chunk: Chunk) -> Completion | None:
-    """Takes a chunk in; the completion if it was the request's last.
-
-    Raises:
-      RuntimeError: the request failed.
-      NotFinite: see `completion_of`.
-    """
-    chunks = self._chunks.setdefault(chunk.request, [])
-    chunks.append(chunk)
-    if chunk.stop is Stop.RUNNING:
-      return None
-    del self._chunks[chunk.request]
-    if chunk.stop is Stop.FAILED:
-      raise RuntimeError(f'{name_of(chunk.request)} failed: {chunk.error}')
-    return completion_of(chunk.request, chunks, chunk.stop)
 
 
 def completion_of(

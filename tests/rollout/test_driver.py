@@ -14,7 +14,6 @@ from fake_backend import FakeBackend
 from k15.devices import sharding
 from k15.rollout import backend as backend_lib
 from k15.rollout import driver as driver_lib
-from k15.rollout import requests as requests_lib
 from k15.rollout.requests import Stop
 from k15.rollout.scheduler import Scheduler
 
@@ -25,7 +24,7 @@ class Reader:
   """Collects the chunks of many requests."""
 
   def __init__(self, requests):
-    self._left = {r: requests_lib.Gatherer() for r in requests}
+    self._left = set(requests)
     self.chunks = []
     self.done = {}
     self.all_done = threading.Event()
@@ -39,7 +38,7 @@ class Reader:
     tokens = [t for c in mine for t in c.tokens.tolist()]
     assert key not in self.done
     self.done[key] = chunk.stop, tokens
-    del self._left[chunk.request]
+    self._left.remove(chunk.request)
     if not self._left:
       self.all_done.set()
 

@@ -45,12 +45,14 @@ def finish(scheduler, requests=(), chunks=()):
   """Completions by request."""
   for asked in requests:
     scheduler.submit(asked)
-  gatherer, done, chunks = requests_lib.Gatherer(), {}, list(chunks)
+  works, done, chunks = {}, {}, list(chunks)
   while chunks or not scheduler.is_idle:
     for chunk in chunks or scheduler.step():
-      completion = gatherer.add(chunk)
-      if completion:
-        done[completion.request] = completion
+      asked = chunk.request
+      work = works.setdefault(asked, requests_lib.Work(asked, asked))
+      work.chunks.append(chunk)
+      if work.is_done:
+        done[asked] = works.pop(asked).completion()
     chunks = []
   return done
 

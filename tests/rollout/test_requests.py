@@ -80,12 +80,18 @@ def chunk(asked, tokens, version, stop=Stop.RUNNING, error=''):
 
 def test_chunks_of_mixed_requests_become_completions():
   a, b = request(), request()  # equal in every field, and still two
-  gatherer = requests.Gatherer()
-  assert gatherer.add(chunk(a, [1, 2], 3)) is None
-  assert gatherer.add(chunk(b, [9], 3)) is None
-  assert gatherer.add(chunk(a, [3], 3)) is None
-  assert gatherer.add(chunk(a, [4], 5)) is None
-  done = gatherer.add(chunk(a, [], 6, Stop.INTERRUPTED))
+  works = {each: requests.Work(each, each) for each in (a, b)}
+
+  def add(part):
+    work = works[part.request]
+    work.chunks.append(part)
+    return work.completion() if work.is_done else None
+
+  assert add(chunk(a, [1, 2], 3)) is None
+  assert add(chunk(b, [9], 3)) is None
+  assert add(chunk(a, [3], 3)) is None
+  assert add(chunk(a, [4], 5)) is None
+  done = add(chunk(a, [], 6, Stop.INTERRUPTED))
   assert done.request is a
   assert done.stop is Stop.INTERRUPTED
   # Versions 3 and 3 are one segment; the empty chunk of version 6 is none.
@@ -95,11 +101,13 @@ def test_chunks_of_mixed_requests_become_completions():
   assert done.logprobs.tolist() == [-1, -2, -3, -4]
   assert done.tokens.dtype == np.int32
   assert done.logprobs.dtype == np.float32
-  nothing = gatherer.add(dataclasses.replace(chunk(b, [], 3), stop=Stop.ENDED))
+  nothing = add(dataclasses.replace(chunk(b, [], 3), stop=Stop.ENDED))
   assert nothing.tokens.tolist() == [9]
 
 
 def test_a_failure_is_raised():
-  gatherer = requests.Gatherer()
+  asked = request()
+  failed = chunk(asked, [], 0, Stop.FAILED, 'no memory')
+  work = requests.Work(asked, asked, [failed])
   with pytest.raises(RuntimeError, match='response 7/2 failed: no memory'):
-    gatherer.add(chunk(request(), [], 0, Stop.FAILED, 'no memory'))
+    work.completion()

@@ -33,15 +33,17 @@ def make(requests=(), version=0, **shape):
 
 def finish(scheduler, chunks=(), calls=200):
   """Completions by (group, sample) of these chunks and all still to come."""
-  gatherer, done = requests_lib.Gatherer(), {}
+  works, done = {}, {}
   chunks = list(chunks)
   while True:
     for chunk in chunks:
-      completion = gatherer.add(chunk)
-      if completion:
-        key = chunk.request.group_id, chunk.request.sample_index
+      asked = chunk.request
+      work = works.setdefault(asked, requests_lib.Work(asked, asked))
+      work.chunks.append(chunk)
+      if work.is_done:
+        key = asked.group_id, asked.sample_index
         assert key not in done
-        done[key] = completion
+        done[key] = works.pop(asked).completion()
     if scheduler.is_idle:
       return done
     assert calls, 'no end'
