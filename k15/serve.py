@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
     if options.http_port is not None:
       front = endpoint.add_http(
         server,
-        options.config,
+        config,
         options.host,
         options.http_port,
         options.http_model,

@@ -233,13 +233,8 @@ def head(length):
   ).encode()
 
 
-def test_what_takes_too_long_is_ended_and_so_is_all_at_the_end():
-  server = openai_servers.start(seconds=0.2)
-  server.driver.command(lambda scheduler: scheduler.pause()).result()
-  assert '0.2 seconds' in refused(server, 504, prompt='a')['message']
-  server.stop()
-  server = openai_servers.start()
-  server.driver.command(lambda scheduler: scheduler.pause()).result()
+def asking(server):
+  """A thread that waits for an answer, and where that will be."""
   found = []
   thread = threading.Thread(
     target=lambda: found.append(
@@ -247,6 +242,17 @@ def test_what_takes_too_long_is_ended_and_so_is_all_at_the_end():
     )
   )
   thread.start()
+  return thread, found
+
+
+def test_what_takes_too_long_is_ended_and_so_is_all_at_the_end():
+  server = openai_servers.start(seconds=0.2)
+  server.driver.command(lambda scheduler: scheduler.pause()).result()
+  assert '0.2 seconds' in refused(server, 504, prompt='a')['message']
+  server.stop()
+  server = openai_servers.start()
+  server.driver.command(lambda scheduler: scheduler.pause()).result()
+  thread, found = asking(server)
   wait_for(lambda: server.served.load.requests)
   server.stop()
   thread.join()
@@ -256,13 +262,7 @@ def test_what_takes_too_long_is_ended_and_so_is_all_at_the_end():
 def test_one_engine_with_grpc_and_its_interrupts(server):
   """The calls of a trainer see these requests, and end them."""
   server.driver.command(lambda scheduler: scheduler.pause()).result()
-  found = []
-  thread = threading.Thread(
-    target=lambda: found.append(
-      ask(server, '/v1/completions', dict(prompt='a'))
-    )
-  )
-  thread.start()
+  thread, found = asking(server)
   stub = rollout_servers.stub(server)
   wait_for(lambda: stub.Stats(pb.Nothing()).requests == 1)
   assert stub.Interrupt(pb.Names()).count == 1
