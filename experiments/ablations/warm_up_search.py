@@ -16,6 +16,7 @@ from experiments.ablations import walks
 def get_config(variant='cpu'):
   config = walks.get_config(variant, 'search')
   config.stages = ('sft',)
+  config.optimizer.clip_norm = 1.0  # gradients are longer than those of RL
   return config
 
 
