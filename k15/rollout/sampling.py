@@ -160,12 +160,12 @@ def _invert(x, uniform, weigh=lambda x: x, nothing=0.0):
     blocks.append(_in_blocks(sums, 0.0))
     sums = jnp.sum(blocks[-1], axis=1)
   ends = _cumulative(sums)
-  index, left = _first_beyond(ends, uniform * ends[-1])
+  index, left = _first_beyond(sums, ends, uniform * ends[-1])
   total = ends[-1]
   for level in reversed(range(len(blocks))):
     inside = jnp.take_along_axis(blocks[level], index[None, None], axis=0)[0]
     inside = inside if level else weigh(inside)
-    offset, left = _first_beyond(_cumulative(inside), left)
+    offset, left = _first_beyond(inside, _cumulative(inside), left)
     index = index * _BLOCK + offset
   return index.astype(jnp.int32), total
 
@@ -183,12 +183,19 @@ def _cumulative(x):
   return jnp.dot(ones, x, precision=jax.lax.Precision.HIGHEST)
 
 
-def _first_beyond(ends, target):
+def _first_beyond(weights, ends, target):
   """The first of the ends [n, B] beyond a target, and what is left of that.
 
-  Rounding may put the target past the last end: the last that adds is taken.
+  Rounding may put the target past the last end, or, where a product sums each
+  line in an order of its own, one end above the next: nothing without weight is
+  taken, and where no end is beyond, the last that has some.
   """
-  index = jnp.sum(ends <= target, axis=0)
-  index = jnp.minimum(index, jnp.sum(ends < ends[-1], axis=0))
+  lines = jnp.arange(len(ends), dtype=jnp.int32)[:, None]
+  has_weight = weights > 0
+  first = jnp.min(
+    jnp.where(has_weight & (ends > target), lines, len(ends)), axis=0
+  )
+  last = jnp.max(jnp.where(has_weight, lines, 0), axis=0)
+  index = jnp.minimum(first, last)
   before = jnp.take_along_axis(ends, jnp.maximum(index - 1, 0)[None], axis=0)[0]
   return index, target - jnp.where(index > 0, before, 0.0)

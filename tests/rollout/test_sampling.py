@@ -106,6 +106,21 @@ def test_a_token_without_probability_is_never_drawn():
     assert (probs[np.arange(N), tokens] > 0).all()
 
 
+def test_nothing_without_weight_is_taken_where_ends_are_rounded_apart():
+  # On some processors a product sums each line in an order of its own, so that
+  # a line which adds nothing ends a bit above the one before it, or below.
+  weights = np.array([[0.5, 0.5], [0, 0], [0.5, 0.5], [0, 0]], np.float32)
+  ends = np.array(
+    [[0.5, 0.5], [0.50000006, 0.49999997], [1, 1], [1.0000001, 0.9999999]],
+    np.float32,
+  )
+  for target, expected in [(0.0, 0), (0.49999997, 0), (0.5, 2), (1.0, 2)]:
+    index, _ = sampling._first_beyond(
+      weights, ends, np.full(2, target, np.float32)
+    )
+    np.testing.assert_array_equal(index, [expected, expected])
+
+
 def test_logprobs_are_those_of_the_tempered_distribution():
   rows, V = 6, 50
   logits = random_logits(rows, V)
