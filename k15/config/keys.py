@@ -7,10 +7,10 @@ test compares the two, both ways.  What a value may be beside others is said by
 
 import dataclasses
 import functools
-import glob
 import math
 import operator
 import os
+import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -471,8 +471,11 @@ def refuse_missing(key: str, paths: Iterable[str]) -> None:
   for elsewhere.
   """
   for path in paths:
-    found = os.path.isfile(str(path)) or hub_names.parse(path)
-    refuse(not found and not glob.glob(str(path)), f'{key}: no file {path!r}')
+    here = pathlib.Path(str(path))
+    found = here.exists() or '*' in here.name and any(
+      here.parent.glob(here.name)  # as `files.matching` reads it
+    )
+    refuse(not found and not hub_names.parse(path), f'{key}: no file {path!r}')
 
 
 def refuse_no_directory(key: str, path: Any) -> None:
