@@ -26,7 +26,7 @@ def smoke(config: config_dict.ConfigDict) -> None:
   """For `:smoke`: warm-up and RL run in seconds, and nothing is learnt."""
   config.task.update(train_problems=64, held_out_problems=16)
   config.policy.update(
-    num_layers=2, d_model=32, num_heads=2, num_kv_heads=1, head_dim=16,
+    num_layers=1, d_model=32, num_heads=2, num_kv_heads=1, head_dim=16,
     d_ff=64, dtype='float32',
   )  # fmt: skip
   config.mesh.fsdp = 1

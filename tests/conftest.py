@@ -59,7 +59,17 @@ LONG = (
 RUNS = ('checkpoints', 'config', 'runs', 'stages')
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+  parser.addoption(
+    '--thorough', action='store_true', help='further cases, too: twice the time'
+  )
+
+
+def pytest_collection_modifyitems(config, items):
+  if not config.getoption('--thorough'):
+    left_out = [item for item in items if item.get_closest_marker('thorough')]
+    items[:] = [item for item in items if item not in set(left_out)]
+    config.hook.pytest_deselected(items=left_out)
   places = {name: place for place, name in enumerate(LONG)}
   items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
 

@@ -103,6 +103,8 @@ if os.environ.get('K15_WITNESS'):
   _FILE = os.open(
     os.environ['K15_WITNESS'], os.O_WRONLY | os.O_CREAT | os.O_APPEND
   )
+  for name in _WRAPS.keys() & sys.modules.keys():
+    _WRAPS.pop(name)(sys.modules[name])
   sys.meta_path.insert(0, _Finder())
 """
 

@@ -5,6 +5,7 @@ array is to lie before any of them is there, so that each is made, or read, in
 its place.
 """
 
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -33,13 +34,20 @@ def param_layout(layout: Layout) -> Any:
 
 def init_params(layout: Layout, seed: int) -> Any:
   """Random parameters, laid out over the mesh."""
-  make_params = jax.jit(
-    lambda key: nn.unbox(policy.init(layout.shape, key)),
-    # Each device draws its own part; drawn whole and then cut, the largest
-    # models would not fit the first device.
-    out_shardings=jax.tree.map(lambda x: x.sharding, param_layout(layout)),
-  )
+  # Each device draws its own part; drawn whole and then cut, the largest
+  # models would not fit the first device.
+  places = jax.tree.map(lambda x: x.sharding, param_layout(layout))
+  places, tree = jax.tree.flatten(places)
+  make_params = _init(layout.shape, tuple(places), tree)
   return make_params(streams.key(seed, 'weights'))
+
+
+@functools.lru_cache(4)
+def _init(shape, places, tree):
+  return jax.jit(
+    lambda key: nn.unbox(policy.init(shape, key)),
+    out_shardings=jax.tree.unflatten(tree, places),
+  )
 
 
 def load_params(context: Context, directory: pathlib.Path | None) -> Any:
@@ -66,19 +74,18 @@ def make_optimizer(
   or its adapters.
   """
   o = config.optimizer
+  numbers = o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm
+  of_muon = o.muon_adam_share, o.muon_embeddings
   if axes is None:
-    axes = trained_axes(shape, trains)
-  return optimizer_lib.make(
-    name,
-    o.beta1,
-    o.beta2,
-    o.eps,
-    o.weight_decay,
-    o.clip_norm,
-    axes,
-    o.muon_adam_share,
-    o.muon_embeddings,
-  )
+    return _optimizer(shape, trains, name, numbers, of_muon)
+  return optimizer_lib.make(name, *numbers, axes, *of_muon)
+
+
+@functools.lru_cache(16)
+def _optimizer(shape, trains, name, numbers, of_muon):
+  """Of the same settings the same one, and so the same programs."""
+  axes = trained_axes(shape, trains)
+  return optimizer_lib.make(name, *numbers, axes, *of_muon)
 
 
 def trained_axes(
@@ -133,15 +140,23 @@ def init_state(
   if frozen is not None:
     frozen = jax.device_put(frozen, places.frozen)
   params = jax.device_put(params, places.params)
-  # Without the parameters, which as outputs of a jitted function would be
-  # copied: for a moment the devices would hold them twice.
-  fresh = jax.jit(
+  places, tree = jax.tree.flatten(places.replace(params=None, frozen=None))
+  fresh = _fresh(optimizer, tuple(places), tree)
+  return fresh(params).replace(params=params, frozen=frozen)
+
+
+@functools.lru_cache(4)
+def _fresh(optimizer, places, tree):
+  """A state without the parameters, which as outputs would be copied.
+
+  For a moment the devices would hold them twice.
+  """
+  return jax.jit(
     lambda params: optimizer_lib.init_state(optimizer, params).replace(
       params=None
     ),
-    out_shardings=places.replace(params=None, frozen=None),
+    out_shardings=jax.tree.unflatten(tree, places),
   )
-  return fresh(params).replace(params=params, frozen=frozen)
 
 
 def init_adapters(layout: Layout, seed: int, stage: str) -> Any:

@@ -116,6 +116,7 @@ def make(
   return optax.chain(*parts)
 
 
+@functools.cache
 def constant_schedule(learning_rate: float, warmup_updates: int) -> Schedule:
   """Linear warm-up to a constant."""
 
@@ -126,6 +127,7 @@ def constant_schedule(learning_rate: float, warmup_updates: int) -> Schedule:
   return schedule
 
 
+@functools.cache
 def cosine_schedule(
   learning_rate: float, end: float, warmup_steps: int, steps: int
 ) -> Schedule:

@@ -26,6 +26,8 @@ from k15.training import optimizer as optimizer_lib
 
 # (logprobs [B, T], rows) -> (loss to minimise, metrics)
 Loss = Callable[[jax.Array, Batch], tuple[jax.Array, dict[str, jax.Array]]]
+# Programs of each kind that are kept: those of the stages of a round.
+_KEPT = 4
 
 
 def make_step(
@@ -38,6 +40,9 @@ def make_step(
   layout: Any = None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """Returns the jitted step (state, batch, ref_is_current) -> (state, metrics).
+
+  The same arguments give the same function, so that a stage like the last one
+  traces and compiles nothing again.
 
   The state is donated: compute everything that needs the old weights before.
   A batch without a token in the loss leaves it as it is, moments and step too.
@@ -56,6 +61,18 @@ def make_step(
     layout: shardings of the state, which it keeps; None lets the compiler
       choose, and then the second step compiles again.
   """
+  places, tree = jax.tree.flatten(layout)
+  return _step(
+    config, loss, optimizer, schedule, micro_batch_rows, temperature,
+    tuple(places), tree,
+  )  # fmt: skip
+
+
+@functools.lru_cache(_KEPT)
+def _step(
+  config, loss, optimizer, schedule, micro_batch_rows, temperature, places, tree
+):
+  layout = jax.tree.unflatten(tree, places)
 
   def loss_of_rows(params, frozen, rows, ref_is_current, at):
     whole = lora.joined(frozen, params)
@@ -76,7 +93,8 @@ def make_step(
     )
     return value, jax.lax.stop_gradient(metrics)
 
-  grad = jax.grad(loss_of_rows, has_aux=True)
+  # Inlined: the step asks for its shapes and for itself, and it is traced once.
+  grad = jax.jit(jax.grad(loss_of_rows, has_aux=True), inline=True)
 
   @functools.partial(jax.jit, donate_argnums=0, out_shardings=(layout, None))
   def step(state, batch, ref_is_current, at=None):
@@ -128,7 +146,11 @@ def make_logprobs(
   They are 0 where the loss mask is; a temperature is as in `make_step`.
   `layout` is their sharding; None leaves it to the compiler.
   """
+  return _logprobs(config, micro_batch_rows, temperature, layout)
 
+
+@functools.lru_cache(_KEPT)
+def _logprobs(config, micro_batch_rows, temperature, layout):
   @functools.partial(jax.jit, out_shardings=layout)
   def logprobs(params, batch, at=None):
     own = temperature if at is None else at

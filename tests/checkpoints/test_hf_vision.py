@@ -12,6 +12,7 @@ import hf_checkpoints
 import jax
 import numpy as np
 import pytest
+import thorough
 import vlm_checkpoints
 from PIL import Image
 from safetensors.numpy import load_file
@@ -114,7 +115,7 @@ def greedy(name, config, params, processor):
 VOCAB_END = vlm_checkpoints.VOCAB + 1  # no token ends a response
 
 
-@pytest.mark.parametrize('scan_layers', [False, True])
+@pytest.mark.parametrize('scan_layers', thorough.after([False, True]))
 @pytest.mark.parametrize('name', CASES)
 def test_all_is_as_transformers_has_it(name, scan_layers, tmp_path):
   directory = vlm_checkpoints.write(tmp_path / 'in', CASES[name])
@@ -228,7 +229,9 @@ def test_embeddings_are_tied_as_the_class_has_it(tmp_path):
   assert not hf_config.read_config(directory).tie_embeddings
 
 
-@pytest.mark.parametrize('mesh', [(1, 2, 2), (2, 1, 4)], ids=str)
+@pytest.mark.parametrize(
+  'mesh', thorough.after([(2, 1, 4), (1, 2, 2)], whole=True), ids=str
+)
 @pytest.mark.parametrize('name', ['qwen3_vl', 'qwen2_5_vl', 'idefics3'])
 def test_any_mesh_and_scanned_layers_hold_the_same(mesh, name, tmp_path):
   directory = vlm_checkpoints.write(tmp_path / 'in', CASES[name], files=3)

@@ -1,12 +1,14 @@
 """The layers that lie for sampling against the policy itself."""
 
 import dataclasses
+import itertools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import thorough
 
 from k15.devices import sharding
 from k15.model import heads
@@ -62,7 +64,7 @@ def rows(lengths, columns):
   return tokens, positions, inside
 
 
-@pytest.mark.parametrize('kind', SHAPES)
+@pytest.mark.parametrize('kind', thorough.after([*SHAPES], 2))
 def test_decoding_token_by_token_equals_the_forward(kind):
   config, params, weights, apart = of_kind(kind)
   batch = rows([9, 9], 9)
@@ -84,14 +86,23 @@ def test_decoding_token_by_token_equals_the_forward(kind):
     np.testing.assert_allclose(found, logits[here], atol=10 * apart)
 
 
-@pytest.mark.parametrize('kind', SHAPES)
 @pytest.mark.parametrize(
-  ('lengths', 'columns'),
-  [
-    ((5, 0, 32, 1), 32),
-    ((70, 7, 64, 90, 1), 90),  # blocks of 64, chunks of 128
-    ((3,), 4),
-  ],
+  ('kind', 'lengths', 'columns'),
+  thorough.after(
+    [
+      ('plain', (70, 7, 64, 90, 1), 90),  # blocks of 64, chunks of 128
+      ('qwen2', (5, 0, 32, 1), 32),
+      ('no qk_norm', (3,), 4),
+      ('bfloat16', (3,), 4),
+      *itertools.product(
+        ('qwen2', 'no qk_norm', 'bfloat16'), [(70, 7, 64, 90, 1)], [90]
+      ),
+      *itertools.product(
+        ('plain', 'no qk_norm', 'bfloat16'), [(5, 0, 32, 1)], [32]
+      ),
+    ],
+    4,
+  ),
   ids=str,
 )
 def test_prefilling_equals_the_forward(kind, lengths, columns):

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import thorough
 from small_tower import CONFIG
 from small_tower import IMAGE
 from small_tower import TINY
@@ -223,7 +224,9 @@ def without_a_mesh(name):
 
 @pytest.mark.parametrize(
   'name, sizes',
-  [('deep', (1, 2, 2, 1)), ('deep', (1, 1, 2, 2)), ('windows', (2, 1, 2, 1))],
+  thorough.after(
+    [('deep', (1, 2, 2, 1)), ('deep', (1, 1, 2, 2)), ('windows', (2, 1, 2, 1))]
+  ),
   ids=str,
 )
 def test_every_mesh_computes_the_same(name, sizes):

@@ -120,7 +120,6 @@ def test_a_short_form_runs(name, folder, tmp_path):
   # A folder of its own, for what a command leaves.
   for path in folder.iterdir():
     (tmp_path / path.name).symlink_to(path)
-  (tmp_path / 'printed').mkdir()
   environment = dict(JAX_PLATFORMS='cpu', PYTHONPATH=str(ROOT))
   result = forked.run(RUN[name], tmp_path, tmp_path / 'printed', environment)
   out = result.stdout[-1500:] + result.stderr[-3000:]

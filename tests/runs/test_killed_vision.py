@@ -4,12 +4,10 @@ The run is `experiments/vision.py:smoke`, a step between two checkpoints.
 """
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import time
 
+import forked
 import pytest
 
 from benchmarks.stress import kill_resume
@@ -18,7 +16,7 @@ from k15 import files
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STAGES = 'pretrain_text', 'pretrain_tower', 'pretrain_joint', 'sft', 'rl'
 FLAGS = [
-  '--config=experiments/vision.py:smoke',
+  f'--config={ROOT}/experiments/vision.py:smoke',
   '--config.task.held_out_problems=4',
   '--config.saving.every_sft_steps=1',
   '--config.saving.every_iterations=1',
@@ -27,35 +25,38 @@ FLAGS = [
 
 
 def start(workdir):
-  log = workdir.with_suffix('.log').open('a')
-  return subprocess.Popen(
-    [sys.executable, '-m', 'k15.main', f'--workdir={workdir}', *FLAGS],
-    cwd=ROOT, env=os.environ | dict(JAX_PLATFORMS='cpu'), stdout=log,
-    stderr=log,
-  )  # fmt: skip
+  return forked.start(
+    ['k15.main', f'--workdir={workdir}', *FLAGS],
+    ROOT,
+    workdir.with_suffix(f'.{time.time_ns()}'),
+    dict(JAX_PLATFORMS='cpu'),
+  )
 
 
-def finish(workdir, process):
-  code = process.wait(timeout=600)
-  assert code == 0, workdir.with_suffix('.log').read_text()[-3000:]
+def finish(process):
+  done = process.finish()
+  assert done.returncode == 0, done.stderr[-3000:]
+  return done
 
 
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('killed') / 'undisturbed'
-  finish(workdir, start(workdir))
+  finish(start(workdir))
   return workdir
 
 
 def test_a_run_is_asked_with_its_pictures_swapped(undisturbed):
   """`benchmarks.quality.shuffled_pictures`, of what has learnt nothing."""
-  found = subprocess.run(
-    [sys.executable, '-m', 'benchmarks.quality.shuffled_pictures',
-     str(undisturbed), '--problems=24'],
-    cwd=ROOT, env=os.environ | dict(JAX_PLATFORMS='cpu'), capture_output=True,
-    text=True,
-  )  # fmt: skip
-  assert found.returncode == 0, found.stderr[-3000:]
+  command = 'benchmarks.quality.shuffled_pictures'
+  found = finish(
+    forked.start(
+      [command, str(undisturbed), '--problems=24'],
+      ROOT,
+      undisturbed.with_name('swapped'),
+      dict(JAX_PLATFORMS='cpu'),
+    )
+  )
   name, _, line = found.stdout.splitlines()[-1].partition(' ')
   result = json.loads(line)
   assert name == 'RESULT' and result['problems'] >= 4
@@ -72,11 +73,9 @@ def test_a_run_killed_in_its_stages_ends_the_same(undisturbed):
     records = files.read_jsonl(workdir / 'metrics.jsonl')
     return sum(record['stage'] == stage for record in records)
 
-  # In the isolated tower, where the language model is in no checkpoint, in the
-  # mixture, in SFT, and in RL, whose buffer names pictures.
-  for stage, least in (
-    ('pretrain_tower', 3), ('pretrain_joint', 3), ('sft', 3), ('rl', 1)
-  ):  # fmt: skip
+  # In the isolated tower, where the language model is in no checkpoint, and in
+  # RL, whose buffer names pictures.
+  for stage, least in (('pretrain_tower', 3), ('rl', 1)):
     process = start(workdir)
     while process.poll() is None and steps(stage) < least:
       time.sleep(0.002)
@@ -85,7 +84,7 @@ def test_a_run_killed_in_its_stages_ends_the_same(undisturbed):
     assert process.wait() == -9
     made = {path.name for path in (workdir / 'models').glob('*')}
     assert made == set(STAGES[: STAGES.index(stage)])
-  finish(workdir, start(workdir))
+  finish(start(workdir))
   left, right = map(kill_resume.state_of, (undisturbed, workdir))
   assert not kill_resume.differences(left, right)
   for stage in STAGES:

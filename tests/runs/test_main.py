@@ -1,17 +1,13 @@
-"""The command itself: one small run, killed ones, a user's file, mistakes.
-
-All runs share a folder for compiled programs, so that only the first compiles.
-"""
+"""The command itself: one small run, killed ones, a user's file, mistakes."""
 
 import json
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 
+import forked
 import pytest
+import thorough
 
 from benchmarks.quality import public_data
 from benchmarks.stress import witness
@@ -51,41 +47,25 @@ def _witnessed(workdir):
   return workdir.with_name(f'{workdir.name}.witness')
 
 
-def _start(folder, workdir, *flags):
-  command = [
-    sys.executable,
-    '-m',
-    'k15.main',
-    '--config=experiments/arithmetic.py:smoke',
-    f'--workdir={workdir}',
-    *flags,
-  ]
-  (folder / 'sitecustomize.py').write_text(witness.HOOK)
-  environment = os.environ | dict(
-    PYTHONPATH=f'{folder}:{ROOT}',
-    K15_WITNESS=str(_witnessed(workdir)),
-    JAX_PLATFORMS='cpu',
-    JAX_COMPILATION_CACHE_DIR=str(folder / 'cache'),
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0',
-    JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES='-1',
-  )
-  return subprocess.Popen(
-    command,
-    cwd=ROOT,
-    env=environment,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
+def _start(folder, workdir, *flags, draws=False):
+  config = f'--config={ROOT / "experiments/arithmetic.py"}:smoke'
+  return forked.start(
+    ['k15.main', config, f'--workdir={workdir}', *flags],
+    ROOT,
+    folder / f'{workdir.name}.{time.time_ns()}',
+    dict(K15_WITNESS=str(_witnessed(workdir)), JAX_PLATFORMS='cpu'),
+    witness.HOOK,
+    draws,
   )
 
 
 def _finish(process):
-  out, errors = process.communicate(timeout=300)
-  return process.returncode, out, errors
+  done = process.finish()
+  return done.returncode, done.stdout, done.stderr
 
 
-def _run(folder, workdir, *flags):
-  code, out, errors = _finish(_start(folder, workdir, *flags))
+def _run(folder, workdir, *flags, draws=False):
+  code, out, errors = _finish(_start(folder, workdir, *flags, draws=draws))
   assert code == 0, errors[-2000:]
   return out
 
@@ -94,7 +74,7 @@ def _run(folder, workdir, *flags):
 def smoke(folder):
   """Work folder of a finished run, and what it printed."""
   workdir = folder / 'smoke'
-  return workdir, _run(folder, workdir, *FLAGS)
+  return workdir, _run(folder, workdir, *FLAGS, draws=True)
 
 
 def _results(workdir):
@@ -209,6 +189,7 @@ def test_a_stopped_run_saves_says_so_and_ends_the_same(folder, smoke):
   assert _results(workdir) == _results(smoke[0])
 
 
+@thorough.MARK
 @pytest.mark.skipif(not GSM8K.is_dir(), reason=f'no GSM8K in {GSM8K}')
 def test_gsm8k_end_to_end(folder, smoke):
   lines = [

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import thorough
 
 from k15.devices import handover
 from k15.devices import sharding
@@ -39,6 +40,11 @@ MESHES = [
   for sizes in itertools.product((1, 2, 4, 8), repeat=4)
   if math.prod(sizes) <= 8
 ]
+# Each axis alone, two of each, and all.
+FEW = [
+  (8, 1, 1, 1), (1, 4, 1, 1), (1, 1, 4, 1), (1, 1, 1, 2), (2, 2, 1, 1),
+  (1, 1, 2, 4), (2, 1, 2, 2), (1, 2, 2, 2), (2, 1, 1, 1),
+]  # fmt: skip
 
 
 def name(sizes):
@@ -167,7 +173,9 @@ def test_meshes():
   assert len(MESHES) == 35
 
 
-@pytest.mark.parametrize('sizes', MESHES[1:], ids=name)
+@pytest.mark.parametrize(
+  'sizes', thorough.but(MESHES[1:], FEW, whole=True), ids=name
+)
 def test_loss_and_gradient(alone, sizes):
   (value, entropy), grads = gradient(sizes)
   np.testing.assert_allclose([value, entropy], alone[:2], rtol=1e-5)
@@ -203,7 +211,9 @@ PAIRS += [
 
 
 @pytest.mark.parametrize(
-  ('rollout', 'training'), PAIRS, ids=lambda sizes: name(sizes)
+  ('rollout', 'training'),
+  thorough.but(PAIRS, [*((m, m) for m in FEW), *PAIRS[-5:-2]]),
+  ids=lambda sizes: name(sizes),
 )
 def test_tokens(spoken, rollout, training):
   for got, expected in zip(answers(rollout, training), spoken, strict=True):

@@ -4,14 +4,12 @@ SFT and RL of `small_run` on two devices each, data 2 x fsdp 2, joined by gloo.
 """
 
 import json
-import os
 import pathlib
 import signal
 import socket
-import subprocess
-import sys
 import time
 
+import forked
 import numpy as np
 import pytest
 import small_run
@@ -49,7 +47,7 @@ def problems(tmp_path_factory):
 
 
 class Run:
-  """The processes of one run, each with a log; programs are compiled once."""
+  """The processes of one run."""
 
   def __init__(self, problems, workdir, count, **changes):
     changes = CHANGES | dict(task__train_path=str(problems)) | changes
@@ -64,31 +62,23 @@ class Run:
       )
     self.workdir = workdir
     command = [
-      *(sys.executable, '-m', 'k15.main', '--config=experiments/base.py'),
+      'k15.main',
+      f'--config={ROOT / "experiments/base.py"}',
       f'--workdir={workdir}',
       *(f'--config.{k.replace("__", ".")}={v}' for k, v in changes.items()),
     ]
-    env = os.environ | dict(
-      JAX_PLATFORMS='cpu',
-      JAX_NUM_CPU_DEVICES=str(4 // count),
-      JAX_DISABLE_MOST_OPTIMIZATIONS='1',
-      JAX_COMPILATION_CACHE_DIR=str(problems.parent / f'programs-{count}'),
-      JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0',
-      JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES='-1',
+    environment = dict(
+      JAX_PLATFORMS='cpu', JAX_NUM_CPU_DEVICES=str(4 // count)
     )
-    self.logs = [f'{workdir}.{i}.{time.time_ns()}.log' for i in range(count)]
-    self.processes = []
-    for i, log in enumerate(self.logs):
-      with open(log, 'w') as file:
-        self.processes.append(
-          subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=env | dict(K15_PROCESS_ID=str(i)),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-          )
-        )
+    self.processes = [
+      forked.start(
+        command,
+        ROOT,
+        f'{workdir}.{i}.{time.time_ns()}',
+        environment | dict(K15_PROCESS_ID=str(i)),
+      )
+      for i in range(count)
+    ]
 
   def wait(self, *expected):
     """Waits for all processes; their exit codes are the expected ones."""
@@ -96,7 +86,9 @@ class Run:
     assert codes == list(expected), self.texts()
 
   def texts(self):
-    return [pathlib.Path(log).read_text() for log in self.logs]
+    return [
+      p.stdout.read_text() + p.stderr.read_text() for p in self.processes
+    ]
 
   def rows(self, name='metrics.jsonl'):
     """Records without times."""

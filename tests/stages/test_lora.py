@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 import small_run
+import thorough
 from safetensors.numpy import load_file
 
 from k15 import recipe
@@ -99,7 +100,9 @@ def _same(left, right):
   jax.tree.map(np.testing.assert_array_equal, left, right)
 
 
-@pytest.mark.parametrize('stage', ['sft', 'rl', 'dpo', 'classic_rm'])
+@pytest.mark.parametrize(
+  'stage', thorough.after(['sft', 'rl', 'dpo', 'classic_rm'], 2)
+)
 def test_a_stage_goes_on_bit_for_bit(stage, tmp_path):
   context = _context(tmp_path / 'whole', stage)
   whole = _train(context, stage)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import small_run
 import small_sight
+import thorough
 
 from k15.model import policy
 from k15.rewards.verdict import Verdict
@@ -40,7 +41,9 @@ STAGES = {
   ('rl', 'text'): RL | dict(stages=('rl',), rl__trains='text'),
 }  # fmt: skip
 CASES = pytest.mark.parametrize(
-  ('stage', 'part'), STAGES, ids=lambda name: name
+  ('stage', 'part'),
+  thorough.but([*STAGES], [('pretrain_tower', 'vision'), ('rl', 'vision')]),
+  ids=lambda name: name,
 )
 
 
@@ -132,7 +135,11 @@ def trained_on(folder, num_devices, stage, **mesh):
   return jax.device_get(weights.whole(context.shape, state))
 
 
-@pytest.mark.parametrize('stage', [*STAGES][:2], ids=lambda names: names[0])
+@pytest.mark.parametrize(
+  'stage',
+  thorough.after([*STAGES][:2], whole=True),
+  ids=lambda names: names[0],
+)
 def test_over_four_devices_as_on_one(stage, tmp_path):
   one = trained_on(tmp_path / 'one', 1, stage, fsdp=1)
   four = trained_on(tmp_path / 'four', 4, stage, fsdp=2, tensor=2)

@@ -84,7 +84,7 @@ SHORT = {
     'tests/rooms/test_docs.py::test_the_map_is_that_of_these_rooms'
   ),
   'make kill': (
-    'benchmarks.stress.kill_resume', '--tiny', '--kills=1', '--stops=0',
+    'tests/benchmarks/stress/test_kill_resume.py::test_a_killed_run_ends_the_same'
   ),
   'k15.main arithmetic.py': (
     'tests/runs/test_main.py::test_summary_and_last_lines'

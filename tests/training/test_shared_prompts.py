@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import thorough
 
 from k15.devices import sharding
 from k15.equations import losses
@@ -163,7 +164,7 @@ def apart():
   return learnt(CONFIG, batch)
 
 
-@pytest.mark.parametrize('row_responses', [1, 2, K])
+@pytest.mark.parametrize('row_responses', thorough.after([2, 1, K]))
 def test_however_many_share_a_row(apart, row_responses):
   """Groups are split over rows in several ways, or lie together in one."""
   batch = shared(row_responses)
@@ -175,7 +176,7 @@ def test_however_many_share_a_row(apart, row_responses):
   assert_equal(learnt(CONFIG, batch), apart)
 
 
-@pytest.mark.parametrize('micro_batch_rows', [1, 4])
+@pytest.mark.parametrize('micro_batch_rows', thorough.after([4, 1]))
 def test_micro_batches_add_up(apart, micro_batch_rows):
   ours = learnt(CONFIG, shared(2), micro_batch_rows=micro_batch_rows)
   assert_equal(ours, apart)
@@ -183,11 +184,11 @@ def test_micro_batches_add_up(apart, micro_batch_rows):
 
 @pytest.mark.parametrize(
   'changes',
-  [
-    dict(attention='chunked'),
+  thorough.after([
     dict(attention='chunked', remat='full', logprob_chunk=5),
+    dict(attention='chunked'),
     dict(remat='dots'),
-  ],
+  ]),
   ids=str,
 )
 def test_in_other_ways_to_compute(apart, changes):
@@ -195,7 +196,7 @@ def test_in_other_ways_to_compute(apart, changes):
   assert_equal(learnt(config, shared()), apart)
 
 
-@pytest.mark.parametrize('remat', ['none', 'full'])
+@pytest.mark.parametrize('remat', thorough.after(['full', 'none']))
 def test_in_scanned_layers(remat):
   config = dataclasses.replace(CONFIG, scan_layers=True, remat=remat)
   assert_equal(learnt(config, shared()), learnt(config, separate()))

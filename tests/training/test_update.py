@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import thorough
 
 from k15.data_types import Batch, TrainState
 from k15.devices import sharding
@@ -123,12 +124,24 @@ def with_refs(batch):
   return batch.replace(ref_logprobs=-3.0 * batch.loss_mask)
 
 
-@pytest.mark.parametrize('micro_batch_rows', [1, 4])
+@pytest.mark.parametrize('micro_batch_rows', thorough.after([4, 1]))
 def test_micro_batches_add_up(after, micro_batch_rows):
   step = make_step(micro_batch_rows)
   state, metrics = step(new_state(), with_refs(padded()), False)
   assert_close(state, after[0])
   assert_close(metrics, after[1], atol=1e-4)
+
+
+def test_a_step_of_the_same_is_the_same_step():
+  """So that a stage like the last one traces and compiles nothing again."""
+  loss = mirror_descent(0.3)
+  made = [
+    update.make_step(CONFIG, loss, OPTIMIZER, SCHEDULE, rows)
+    for rows in (2, 2, 4)
+  ]
+  assert made[0] is made[1] and made[0] is not made[2]
+  own = optimizer.constant_schedule(0.1, 3)
+  assert own is optimizer.constant_schedule(0.1, 3)
 
 
 def test_empty_rows_change_nothing(after, step):
@@ -307,7 +320,9 @@ def test_a_failed_batch_is_written_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'sizes', [(1, 2, 2, 1), (1, 1, 1, 2), (2, 1, 1, 4)], ids=str
+  'sizes',
+  thorough.after([(2, 1, 1, 4), (1, 2, 2, 1), (1, 1, 1, 2)], 2, whole=True),
+  ids=str,
 )
 def test_a_step_over_a_mesh_equals_one_on_a_device(after, step, sizes):
   mesh = sharding.make_mesh(*sizes)

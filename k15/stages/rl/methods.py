@@ -1,5 +1,7 @@
 """The loss of `loss.method`: its keys in, a function of arrays out."""
 
+import functools
+import types
 from typing import Any
 
 from k15.equations import gamma_decay
@@ -16,8 +18,16 @@ def uses_slow_reference(config: Any) -> bool:
 
 
 def make_loss(config: Any) -> update.Loss:
-  """The loss of the configured method, for `update.make_step`."""
-  c = config.loss
+  """The loss of the configured method, for `update.make_step`.
+
+  The same settings give the same function.
+  """
+  return _loss(tuple(config.loss.items()))
+
+
+@functools.lru_cache(16)
+def _loss(settings):
+  c = types.SimpleNamespace(**dict(settings))
   # Without the pull, mirror descent is REINFORCE; with the advantage 1 for the
   # best response and 0 for the others, that is ReST.
   tau = c.tau if c.method == 'mirror_descent' else 0.0
@@ -51,7 +61,7 @@ def make_loss(config: Any) -> update.Loss:
       token_weight,
       c.grpo_clip_high or None,
     )
-    if not uses_slow_reference(config):
+    if c.grpo_beta == 0:
       del values['kl_sum']  # Nothing is there that it would be measured from.
     return value, values
 

@@ -4,9 +4,12 @@ import socket
 import sys
 import threading
 import time
+import types
 
+import forked
 import numpy as np
 import pytest
+import thorough
 
 from benchmarks.stress import chaos
 from benchmarks.stress import chaos_parts
@@ -159,7 +162,14 @@ def test_the_verdict_tells_what_is_wrong():
   assert verdict.duplicated == 1 and verdict.lost == 1
 
 
-def test_a_short_run_ends_as_if_nothing_had_happened(tmp_path):
+@pytest.fixture
+def forks(monkeypatch):
+  """Services are forks of a process that has imported k15."""
+  fork = types.SimpleNamespace(Popen=forked.popen)
+  monkeypatch.setattr(chaos_parts, 'subprocess', fork)
+
+
+def test_a_short_run_ends_as_if_nothing_had_happened(forks, tmp_path):
   kinds = ['cut', 'kill worker', 'kill trainer']
   result = chaos.run(tmp_path, kinds, 2, 0, SHORT)
   assert result['faults'] == 3 and result['responses'] > 0
@@ -168,7 +178,10 @@ def test_a_short_run_ends_as_if_nothing_had_happened(tmp_path):
   assert result['logprob_difference'] < 1e-4
 
 
-def test_a_short_run_with_pictures_ends_as_if_nothing_had_happened(tmp_path):
+@thorough.MARK
+def test_a_short_run_with_pictures_ends_as_if_nothing_had_happened(
+  forks, tmp_path
+):
   kinds = ['kill worker', 'kill trainer']
   smoke = 'experiments/vision.py:smoke'
   result = chaos.run(tmp_path, kinds, 2, 0, PICTURES, smoke)

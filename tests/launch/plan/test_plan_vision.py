@@ -2,6 +2,7 @@
 
 import jax
 import pytest
+import thorough
 from small_plan import needs_libtpu
 from small_plan import tiny_config
 from small_plan import use
@@ -43,7 +44,7 @@ def make_run(config):
 
 
 @needs_libtpu
-@pytest.mark.parametrize('family', ['qwen2_5_vl', 'qwen3_vl'])
+@pytest.mark.parametrize('family', thorough.after(['qwen3_vl', 'qwen2_5_vl']))
 def test_all_programs_compile_for_a_tpu(family):
   config, topology = seeing_config(family), chips.parse('v5e:2x2')
   checks.validate(config, topology.num_chips, arithmetic.KINDS)
