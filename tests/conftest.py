@@ -53,7 +53,8 @@ LONG = (
   'test_chaos.py', 'test_update_vision.py', 'test_pretrain.py', 'test_loop.py',
   'test_lora.py', 'test_geometry.py', 'test_plan_vision.py',
   'test_rollout_correction.py', 'test_long2short_stages.py',
-  'test_shared_prompts.py', 'test_models.py', 'test_meshes.py',
+  'test_notebooks.py', 'test_models.py', 'test_hf_vision.py', 'test_policy.py',
+  'test_sft.py', 'test_sft_vision.py', 'test_inference.py', 'test_meshes.py',
 )  # fmt: skip
 # Where whole runs go in this process, and each would draw its report.
 RUNS = ('checkpoints', 'config', 'runs', 'stages')

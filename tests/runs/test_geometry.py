@@ -1,12 +1,10 @@
 """RL with pictures from a directory of the hub, as a user types it."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import threading
 
+import forked
 import numpy as np
 import pytest
 import small_checkpoint
@@ -34,17 +32,14 @@ def folder(tmp_path_factory):
 def test_a_smoke_run_leaves_a_model_that_sees(folder):
   """Its tower has learnt, and the directory has what the first one had."""
   command = [
-    sys.executable, '-m', 'k15.main',
-    '--config=experiments/geometry.py:smoke', f'--workdir={folder / "run"}',
+    'k15.main', f'--config={ROOT}/experiments/geometry.py:smoke',
+    f'--workdir={folder / "run"}',
     f'--config.checkpoint={folder / "model"}',
     f'--config.task.train_path={folder / "train.parquet"}',
     # No answer is right: rewards differ by lengths alone.
     '--config.length_reward.weight=0.5',
   ]  # fmt: skip
-  environment = os.environ | dict(JAX_PLATFORMS='cpu', PYTHONPATH=str(ROOT))
-  result = subprocess.run(
-    command, cwd=ROOT, env=environment, capture_output=True, text=True
-  )
+  result = forked.run(command, ROOT, folder / 'out', dict(JAX_PLATFORMS='cpu'))
   assert result.returncode == 0, result.stdout[-1500:] + result.stderr[-3000:]
   lines = (folder / 'run/metrics.jsonl').read_text().splitlines()
   records = list(map(json.loads, lines))

@@ -2,12 +2,11 @@
 
 import http.server
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import threading
+import time
 
+import forked
 import pytest
 
 from k15 import files
@@ -45,14 +44,11 @@ def server():
 
 def run(folder, *flags):
   command = [
-    sys.executable, '-m', 'k15.stages.contest_tests',
-    '--config=experiments/test_cases.py', f'--workdir={folder / "run"}',
-    f'--problems={folder / "contest.jsonl"}', *flags,
+    'k15.stages.contest_tests', f'--config={ROOT}/experiments/test_cases.py',
+    f'--workdir={folder / "run"}', f'--problems={folder / "contest.jsonl"}',
+    *flags,
   ]  # fmt: skip
-  return subprocess.run(
-    command, cwd=ROOT, env=os.environ | dict(PYTHONPATH=str(ROOT)), text=True,
-    capture_output=True,
-  )  # fmt: skip
+  return forked.run(command, ROOT, folder / str(time.time_ns()))
 
 
 def test_the_command(server, tmp_path):

@@ -49,8 +49,8 @@ SHORT = {
   'make plan': 'tests/launch/plan/test_plan.py',
   'make bench': (
     'benchmarks.speed.rl_step', '--peers', '--tokens', '8', '--repeats', '1',
-    '--first-steps', '1', '--longest', '16', '--ops', 'generate', 'step',
-    'logprob_diff', 'recompilations', '--way', 'k15=16 slots',
+    '--first-steps', '1', '--longest', '16', '--ops', 'generate',
+    'recompilations', '--way', 'k15=16 slots',
   ),
   'make bench-real': (
     'benchmarks.speed.real', '--tiny', '--repeats', '1', '--root', 'none',
@@ -63,7 +63,7 @@ SHORT = {
   'make bench-rewards': _PUBLIC_DATA,
   'make bench-curation': _PUBLIC_DATA,
   'make bench-long': (
-    'benchmarks.speed.long_context', '--lengths', '256', '--plain-up-to', '256',
+    'benchmarks.speed.long_context', '--lengths', '256', '--plain-up-to', '0',
   ),
   'make reproduce': (
     'tests/benchmarks/reproduce/test_reproduce.py::test_a_figure_its_data_and_its_row'

@@ -22,8 +22,8 @@ def tiny_config():
   config = base.get_config()
   base.smoke(config)
   config.policy.update(
-    num_kv_heads=2, dtype='bfloat16', scan_layers=True, remat='full',
-    attention='splash', cache_block=128, logprob_chunk=64,
+    num_layers=2, num_kv_heads=2, dtype='bfloat16', scan_layers=True,
+    remat='full', attention='splash', cache_block=128, logprob_chunk=64,
   )  # fmt: skip
   config.mesh.update(fsdp=2, context=2)
   config.rl.update(
