@@ -10,6 +10,7 @@ import shutil
 import jax
 import pytest
 import small_talks
+import thorough
 
 from k15 import files
 from k15 import recipe
@@ -148,6 +149,7 @@ def test_sampled_conversations_are_learnt_behind_the_tokens_that_were_asked(
     assert [image.digest for image in store.images(i)] == list(problem.digests)
 
 
+@thorough.MARK
 def test_a_run_goes_on_with_what_it_sampled(done):
   """A stage whose model is lost asks nothing again."""
   folder, _, before = done
