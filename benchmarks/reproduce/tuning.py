@@ -64,9 +64,10 @@ def tune(name: str, root: pathlib.Path, parallel: int) -> int:
   PATH.parent.mkdir(parents=True, exist_ok=True)
   files.replace_file(PATH, text.encode())
   print(f'{name}:')
+  rates = chosen(found, data.page_of(config).get('ONE_RATE', False))
   for arm, by_rate in found.items():
     shown = ', '.join(f'{r}: {area:.3f}' for r, area in means(by_rate).items())
-    print(f'  {arm}: {best(by_rate)} ({shown})', flush=True)
+    print(f'  {arm}: {rates[arm]} ({shown})', flush=True)
   return max(worst, code)
 
 
@@ -155,8 +156,28 @@ def means(by_rate: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
           for rate, by_seed in by_rate.items()}  # fmt: skip
 
 
+def chosen(found: Areas, is_one: bool) -> dict[str, str]:
+  """The rate of each arm.
+
+  Where a page has ONE_RATE, as its arms are one run up to where they part, it
+  is the best in the mean of the arms for all of them.
+  """
+  if not is_one:
+    return {arm: best(by_rate) for arm, by_rate in found.items()}
+  whole = set.intersection(*(_of_all_seeds(found[arm]) for arm in found))
+  areas_of = {
+    rate: np.mean([means(by_rate)[rate] for by_rate in found.values()])
+    for rate in sorted(whole, key=float)
+  }
+  return dict.fromkeys(found, max(areas_of, key=areas_of.get))
+
+
+def _of_all_seeds(by_rate):
+  most = max(map(len, by_rate.values()))
+  return {rate for rate, by_seed in by_rate.items() if len(by_seed) == most}
+
+
 def best(by_rate: Mapping[str, Mapping[str, float]]) -> str:
   """The rate with the largest mean, of those that all seeds have run with."""
-  found, most = means(by_rate), max(map(len, by_rate.values()))
-  whole = [rate for rate, by_seed in by_rate.items() if len(by_seed) == most]
-  return max(whole, key=found.get)
+  found, whole = means(by_rate), _of_all_seeds(by_rate)
+  return max((rate for rate in by_rate if rate in whole), key=found.get)

@@ -2,7 +2,8 @@
 
 Each page of this folder has ARMS, the settings that are compared; CLAIM, what
 the paper saw and by which comparisons `make reproduce` judges it; and OUTCOME,
-why it came out so in the eyes of the authors.  A claim is written before its
+why it came out so in the eyes of the authors; with ONE_RATE all arms have one
+learning rate.  A claim is written before its
 runs, margins and checks included, and the outcome after them; what of it was
 changed later it says itself.
 

@@ -54,7 +54,7 @@ SHORT = {
   ),
   'make bench-real': (
     'benchmarks.speed.real', '--tiny', '--repeats', '1', '--root', 'none',
-    '--ops', 'generate', 'step', 'lora', '--way', 'generate:k15=64 slots',
+    '--ops', 'generate', 'lora', '--way', 'generate:k15=64 slots',
   ),
   'make bench-rollout': (
     'benchmarks.speed.rollout', '--parts', 'throughput', '--repeats', '1',
