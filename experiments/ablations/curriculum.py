@@ -5,7 +5,7 @@
 Expected: one curve before the switch; after it the curriculum is above on
 held-out problems, half of them hard.  Four in five training problems are easy;
 hard ones take the same and more, and are known by label until they are tried.
-A toy ends 0.07 ± 0.04 higher.
+A toy ends 0.07 ± 0.04 higher.  Cost: 10 runs.
 """
 
 from experiments.ablations import claims
