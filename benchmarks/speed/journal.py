@@ -6,9 +6,10 @@ Two stages of RL of the arithmetic experiment, from the same random weights and
 with the same seeds, take each iteration in turns: one writes its journal, one
 has none, so that both sample and learn the same to the bit.  Printed are the
 median seconds of an iteration, the median of their ratios, and, which other
-work on the machine disturbs less, the seconds that the writing stage spends in
-its journal over those of its iterations.  The first two iterations compile and
-do not count.
+work on the machine disturbs less, the seconds of a processor that threads of
+the writing stage spend in its journal, over those of the process in its
+iterations: they wait there for weights that the rollout waits for anyway, and
+judges for each other.  The first two iterations compile and do not count.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def make_context(has_journal, tiny, folder):
 
 
 class Clock:
-  """Adds up the seconds that are spent in functions of a journal."""
+  """Adds up the seconds of a processor that functions of a journal take."""
 
   def __init__(self):
     self.seconds, self._lock = 0.0, threading.Lock()
@@ -58,12 +59,12 @@ class Clock:
 
     @functools.wraps(inner)
     def outer(*args, **named):
-      start = time.perf_counter()
+      start = time.thread_time()
       try:
         return inner(*args, **named)
       finally:
         with self._lock:
-          self.seconds += time.perf_counter() - start
+          self.seconds += time.thread_time() - start
 
     setattr(kind, name, outer)
 
@@ -98,13 +99,14 @@ def main(argv=None):
         stage.warm_up()
       stages[way] = stage
     taken = {way: [] for way in stages}
-    kept = []
+    kept, used = [], []
     for iteration in range(_WARM + args.repeats):
       for way, stage in stages.items():
-        clock.seconds = 0.0
+        clock.seconds, start = 0.0, time.process_time()
         taken[way].append(seconds_of(stage, iteration))
         if way == 'journal':
           kept.append(clock.seconds)
+          used.append(time.process_time() - start)
     for stage in stages.values():
       stage.rollout.close()
       stage.records.close()
@@ -113,8 +115,8 @@ def main(argv=None):
     print(f'{way:8} {statistics.median(seconds):.3f} s')
   pairs = zip(measured['journal'], measured['none'], strict=True)
   print(f'ratio    {statistics.median(a / b for a, b in pairs):.3f}')
-  share = sum(kept[_WARM:]) / sum(measured['journal'])
-  print(f'share    {share:.4f} of an iteration is spent in the journal')
+  share = sum(kept[_WARM:]) / sum(used[_WARM:])
+  print(f'share    {share:.4f} of the seconds of processors are the journal\'s')
 
 
 if __name__ == '__main__':
