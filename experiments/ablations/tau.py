@@ -12,7 +12,7 @@ from experiments.ablations import claims
 from experiments.ablations import scales
 from experiments.ablations import walks
 
-RATES = (1e-4, 2e-4, 4e-4)  # tried for each arm of several epochs
+RATES = (1e-4, 2e-4, 4e-4, 8e-4)  # tried for each arm of several epochs
 ARMS = {
   'none': {'loss.method': 'reinforce', scales.RATE: 2e-4},
   'tau 0.1': {'loss.tau': 0.1, scales.RATE: 2e-4},
