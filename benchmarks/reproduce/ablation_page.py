@@ -25,6 +25,8 @@ _LABELS = {
   claims.TRAINED: 'responses trained',
   claims.GREEDY: 'greedy accuracy, held-out problems',
   'evaluation/accuracy': 'accuracy, held-out problems',
+  'evaluation/accuracy_hard': 'accuracy, hard held-out problems',
+  'evaluation/accuracy_easy': 'accuracy, easy held-out problems',
   'evaluation/mean_tokens': 'mean response, held-out problems, tokens',
   'summary/accuracy': 'accuracy, held-out problems',
   'summary/mean_tokens': 'mean response, held-out problems, tokens',
