@@ -14,9 +14,9 @@ from experiments.ablations import walks
 
 RATES = (1e-4, 2e-4, 4e-4, 8e-4)  # tried for each arm of several epochs
 ARMS = {
-  'none': {'loss.method': 'reinforce', scales.RATE: 2e-4},
+  'none': {'loss.method': 'reinforce', scales.RATE: 1e-4},
   'tau 0.1': {'loss.tau': 0.1, scales.RATE: 2e-4},
-  'tau 0.4': {'loss.tau': 0.4, scales.RATE: 2e-4},
+  'tau 0.4': {'loss.tau': 0.4, scales.RATE: 4e-4},
   'tau 1.6': {'loss.tau': 1.6, scales.RATE: 2e-4},
 }
 _LAST = 'rl/last_log_ratio_rms'  # of the last of an iteration's updates
