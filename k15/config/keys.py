@@ -472,10 +472,16 @@ def refuse_missing(key: str, paths: Iterable[str]) -> None:
   """
   for path in paths:
     here = pathlib.Path(str(path))
-    found = here.exists() or '*' in here.name and any(
-      here.parent.glob(here.name)  # as `files.matching` reads it
-    )
+    found = here.exists() or _stands_for_some(here)
     refuse(not found and not hub_names.parse(path), f'{key}: no file {path!r}')
+
+
+def _stands_for_some(path):
+  """Whether files have the name, as `files.matching` reads its stars."""
+  try:
+    return '*' in path.name and any(path.parent.glob(path.name))
+  except ValueError:  # No pattern: two stars within a name.
+    return False
 
 
 def refuse_no_directory(key: str, path: Any) -> None:

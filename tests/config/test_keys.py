@@ -68,3 +68,13 @@ def test_a_new_key_is_a_line_of_base_and_a_row(monkeypatch):
   values = {**LEAVES, 'loss.new': 2.0}
   with pytest.raises(keys.ConfigError, match='new is 2.0, and has to'):
     keys.judge(values.get)
+
+
+def test_a_star_stands_for_files_of_a_folder(tmp_path):
+  (tmp_path / 'a').mkdir()
+  (tmp_path / 'a/x-1.jsonl').write_text('{}')
+  keys.refuse_missing('sft.files', [str(tmp_path / 'a/x-*.jsonl')])
+  # No reader looks for stars in folders, and two stars are no pattern.
+  for name in ('*/x-1.jsonl', 'a/y-*.jsonl', 'a/x**.jsonl'):
+    with pytest.raises(keys.ConfigError, match='no file'):
+      keys.refuse_missing('sft.files', [str(tmp_path / name)])
