@@ -62,7 +62,7 @@ RUNS = ('checkpoints', 'config', 'runs', 'stages')
 
 def pytest_addoption(parser):
   parser.addoption(
-    '--thorough', action='store_true', help='further cases, too: twice the time'
+    '--thorough', action='store_true', help='further cases of what is tested'
   )
 
 
