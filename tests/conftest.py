@@ -68,8 +68,10 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
   if not config.getoption('--thorough'):
-    left_out = [item for item in items if item.get_closest_marker('thorough')]
-    items[:] = [item for item in items if item not in set(left_out)]
+    kept, left_out = [], []
+    for item in items:
+      (left_out if item.get_closest_marker('thorough') else kept).append(item)
+    items[:] = kept
     config.hook.pytest_deselected(items=left_out)
   places = {name: place for place, name in enumerate(LONG)}
   items.sort(key=lambda item: places.get(item.path.name, len(LONG)))

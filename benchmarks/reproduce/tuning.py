@@ -164,20 +164,21 @@ def chosen(found: Areas, is_one: bool) -> dict[str, str]:
   """
   if not is_one:
     return {arm: best(by_rate) for arm, by_rate in found.items()}
-  whole = set.intersection(*(_of_all_seeds(found[arm]) for arm in found))
-  areas_of = {
-    rate: np.mean([means(by_rate)[rate] for by_rate in found.values()])
-    for rate in sorted(whole, key=float)
-  }
-  return dict.fromkeys(found, max(areas_of, key=areas_of.get))
+  arms = [_of_all_seeds(by_rate) for by_rate in found.values()]
+  shared = [rate for rate in arms[0] if all(rate in arm for arm in arms)]
+  return dict.fromkeys(
+    found, max(shared, key=lambda rate: sum(arm[rate] for arm in arms))
+  )
 
 
 def _of_all_seeds(by_rate):
+  """Mean areas of the rates that all seeds have run with."""
   most = max(map(len, by_rate.values()))
-  return {rate for rate, by_seed in by_rate.items() if len(by_seed) == most}
+  return {rate: area for rate, area in means(by_rate).items()
+          if len(by_rate[rate]) == most}  # fmt: skip
 
 
 def best(by_rate: Mapping[str, Mapping[str, float]]) -> str:
   """The rate with the largest mean, of those that all seeds have run with."""
-  found, whole = means(by_rate), _of_all_seeds(by_rate)
-  return max((rate for rate in by_rate if rate in whole), key=found.get)
+  found = _of_all_seeds(by_rate)
+  return max(found, key=found.get)

@@ -135,6 +135,7 @@ def _step(
   return step
 
 
+@functools.lru_cache(_KEPT)
 def make_logprobs(
   config: policy.PolicyConfig,
   micro_batch_rows: int,
@@ -146,11 +147,7 @@ def make_logprobs(
   They are 0 where the loss mask is; a temperature is as in `make_step`.
   `layout` is their sharding; None leaves it to the compiler.
   """
-  return _logprobs(config, micro_batch_rows, temperature, layout)
 
-
-@functools.lru_cache(_KEPT)
-def _logprobs(config, micro_batch_rows, temperature, layout):
   @functools.partial(jax.jit, out_shardings=layout)
   def logprobs(params, batch, at=None):
     own = temperature if at is None else at
