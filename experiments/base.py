@@ -134,6 +134,10 @@ def _experiment():
       # Of a policy that sees: 'all', the 'vision' tower alone, or the 'text',
       # all but it; which of them k1.5 trains in RL is NP.
       trains='all',
+      # Workers sample the next iteration while this one is trained on: under
+      # weights one iteration old, see `loss.rollout_correction`.  Of a run
+      # without `rollout.workers`, which decodes itself, it changes nothing.
+      overlap=False,
       max_group_age=8,  # iterations; what older ones lack counts as cut
       repetition_penalty=0.0,  # subtracted from the reward; k1.5 2.6.2, NP
       overlong_penalty=0.0,  # the same of what is cut at its longest; K2, NP

@@ -64,7 +64,7 @@ def seconds_of(stage, groups, put):
   usual, features.put = features.put, put
   start = time.perf_counter()
   try:
-    training_phase.train_on(stage, groups, 0)
+    training_phase.train_on(stage, groups, [], 0)
     jax.block_until_ready(stage.state)
   finally:
     features.put = usual

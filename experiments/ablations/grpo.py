@@ -14,7 +14,7 @@ from experiments.ablations import walks
 
 ARMS = {
   'mirror descent': tau.ARMS['tau 0.4'],
-  'GRPO': {'loss.method': 'grpo', scales.RATE: 2e-4},
+  'GRPO': {'loss.method': 'grpo', scales.RATE: 4e-4},
 }
 _LAST = 'rl/last_log_ratio_rms'
 CLAIM = claims.Claim(

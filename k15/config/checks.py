@@ -277,6 +277,25 @@ def _check_loss(get):
   )
 
 
+def _check_overlap(get):
+  method, correction = get('loss.method'), get('loss.rollout_correction')
+  keys.refuse(
+    correction == 'none' and method != 'token_clip',
+    'rl.overlap samples under weights one iteration old, and'
+    f' loss.rollout_correction is {correction!r}',
+  )
+  keys.refuse(
+    'local' in get('rollout.workers'),
+    'rl.overlap trains while workers sample, and rollout.workers,'
+    f' {get("rollout.workers")}, have this process among them',
+  )
+  keys.refuse(
+    get('optimizer.offload'),
+    'optimizer.offload is for devices that decode, and with rl.overlap those'
+    ' of training never do',
+  )
+
+
 def _check_rl(get):
   segments = get('rl.loss_segments')
   keys.refuse(
@@ -287,6 +306,8 @@ def _check_rl(get):
   keys.refuse_above(get, 'rl.problems_per_iteration', 'task.train_problems')
   if not get('rl.waits_for_group'):
     _check_arrivals(get)
+  if get('rl.overlap'):
+    _check_overlap(get)
   overlong = get('rl.overlong_tokens')
   keys.refuse(
     overlong and not get('rl.overlong_penalty'),

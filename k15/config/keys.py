@@ -225,7 +225,7 @@ _RL = dict(
   row_responses=Key('>= 0', free=True, program=True),
   trains=Key(PARTS, program=True),
   loss_segments=ANY, refill_rounds='>= 0', max_group_age='>= 1',
-  waits_for_group=ANY,
+  waits_for_group=ANY, overlap=ANY,
   positive_replay='>= 0', positive_replay_start='>= 0',
   repetition_penalty='>= 0', overlong_penalty='>= 0', overlong_tokens='>= 0',
   log_trajectories=Key('>= 0', free=True),

@@ -32,6 +32,16 @@ def param_layout(layout: Layout) -> Any:
   return _structs(policy.boxed(layout.shape), layout)
 
 
+def param_layout_in(layout: Layout, dtype: str) -> Any:
+  """The same of parameters that were cast; '': as they are."""
+  like = param_layout(layout)
+  if not dtype:
+    return like
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding), like
+  )
+
+
 def init_params(layout: Layout, seed: int) -> Any:
   """Random parameters, laid out over the mesh."""
   # Each device draws its own part; drawn whole and then cut, the largest

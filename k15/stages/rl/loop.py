@@ -1,7 +1,9 @@
 """Reinforcement learning, one iteration after the other: Kimi k1.5, 2.3, 2.6.
 
 An iteration is a rollout phase and a training phase.  Its first policy,
-pi_theta_i, samples the responses and is the reference of all its updates.
+pi_theta_i, samples the responses and is the reference of all its updates.  With
+`rl.overlap` workers sample them while the iteration before is trained on, so
+under pi_theta_(i-1), which `loss.rollout_correction` makes up for.
 Everything that outlives an iteration is in `Stage` (stage.py) and in the
 checkpoint.
 """
@@ -48,14 +50,19 @@ def train(
   if start:
     context.check_pictures(checkpoints.host(start)['buffer'])
     saved = checkpoints.restore(start, setup.device_layout(context))
-    stage = setup.resume(context, *saved, make_params, name)
+    stage = setup.resume(context, start, *saved, make_params, name)
   else:
     stage = setup.begin(context, make_params(), name)
   stage.records.journal.forget(start)
   if start < config.rl.iterations:
     context.logger.truncate(name, start)
     with context.layout.use_mesh():
-      _iterations(stage, start, checkpoints)
+      try:
+        _iterations(stage, start, checkpoints)
+      except context_lib.Interrupted:
+        if stage.ahead:  # It is asked to stop too: nothing writes after this.
+          stage.ahead.wait()
+        raise
   stage.rollout.close()
   stage.records.close()
   checkpoints.close()
@@ -64,7 +71,8 @@ def train(
 
 def _iterations(stage, start, checkpoints):
   context, config = stage.context, stage.context.config
-  stage.hand_over(start, label=start)
+  version = stage.version_under(start)
+  stage.hand_over(version, label=version)
   stage.warm_up()
   stage.timer.pop()  # What compiling took is no part of an iteration.
   total = config.rl.iterations
@@ -82,7 +90,8 @@ def _iterations(stage, start, checkpoints):
       due = done % config.saving.every_iterations == 0 or done == total
       if due or stopping:
         with stage.timer('checkpoint'):  # Shown with the next iteration.
-          state = setup.host_state(stage.buffer, stage.sampler.get_state())
+          now = stage.buffer, stage.sampler.get_state()
+          state = setup.host_state(*(stage.before if stage.ahead else now))
           checkpoints.save(done, stage.device_state(), state)
           stage.records.journal.forget(done)
       progress.update(
@@ -97,8 +106,6 @@ def _iterations(stage, start, checkpoints):
 
 def _run_or_save(stage, iteration, checkpoints):
   """The iteration's metrics; one that breaks off leaves the state before it."""
-  # Groups never change: no token of theirs is copied for this.
-  before = stage.buffer.copy(), stage.sampler.get_state()
   try:
     values = run_iteration(stage, iteration)
     if values is None:
@@ -107,7 +114,7 @@ def _run_or_save(stage, iteration, checkpoints):
       )
     return values
   except (context_lib.Interrupted, scoring.Failed):  # Before any update.
-    state = setup.host_state(*before)
+    state = setup.host_state(*stage.before)
     checkpoints.save(iteration, stage.device_state(), state)
     raise
 
@@ -121,18 +128,14 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     scoring.Failed: nothing could be judged; the state is as before.
   """
   config, buffer = stage.context.config, stage.buffer
-  scorer = stage.context.scorer
-  stage.rest_optimizer()
-  stage.hand_over(iteration, label=iteration)
-  stage.records.journal.begin(iteration, stage.handover.params)
-  expired = buffer.expire(iteration, config.rl.max_group_age)
-  scorer.pop_numbers()  # Of an evaluation.
-  sampled, groups, chosen = [], [], []
-  wanted = config.rl.problems_per_iteration
+  growing = first = stage.ahead or _begin(stage, iteration)
+  sampled, groups, chosen, wanted = [], [], [], 0
   for refill in range(1 + config.rl.refill_rounds):
     if refill:
       stage.rest_optimizer()
-    grown = rollout_phase.grow(stage, iteration, wanted, expired, refill > 0)
+      growing = rollout_phase.begin(stage, iteration, wanted, [], True)
+    grown = rollout_phase.finish(stage, growing)
+    stage.ahead = None
     if grown is None:
       return None
     sampled += grown
@@ -145,16 +148,62 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     wanted = len(popped) - len(teaching)
     if not wanted:
       break
-  values = metrics.of_rollout(sampled, expired, stage.rollout.pop_stats())
-  judged = scorer.pop_numbers()
+  stats, judged = _counted(stage, first)
+  values = metrics.of_rollout(sampled, first.expired, stats)
   values |= metrics.of_verdicts(judged, stage.timer.seconds('reward'))
+  values['replay/open_groups'] = len(buffer.groups)
+  values |= stage.sampler.metrics()
+  replayed = chosen_groups.replayed(stage, iteration)
   if groups:
     values |= metrics.of_groups(groups) | metrics.of_ages(groups, iteration)
-    values |= training_phase.train_on(stage, chosen, iteration)
+    chosen_groups.remember(stage, chosen, iteration)
+  if stage.is_overlapping:
+    _begin_next(stage, iteration + 1)
+  if groups:
+    values |= training_phase.train_on(stage, chosen, replayed, iteration)
     _log_groups(stage, groups, iteration)
-  values['replay/open_groups'] = len(buffer.groups)
-  values |= stage.handover.pop_metrics() | stage.shelf.pop_metrics()
-  return values | stage.sampler.metrics()
+  return values | stage.handover.pop_metrics() | stage.shelf.pop_metrics()
+
+
+def _begin(stage, iteration):
+  """Begins the iteration's rollout phase."""
+  config = stage.context.config
+  stage.rest_optimizer()
+  # Groups never change: no token of theirs is copied for this.
+  stage.before = stage.buffer.copy(), stage.sampler.get_state()
+  version = stage.version_under(iteration)
+  stage.hand_over(version, label=version)
+  if stage.is_overlapping:
+    stage.sampling = stage.handover.params
+  stage.records.journal.begin(iteration, stage.handover.params)
+  expired = stage.buffer.expire(iteration, config.rl.max_group_age)
+  stage.context.scorer.pop_numbers()  # Of an evaluation.
+  wanted = config.rl.problems_per_iteration
+  return rollout_phase.begin(stage, iteration, wanted, expired, False)
+
+
+def _begin_next(stage, iteration):
+  """Has workers sample the next iteration, while this one is trained on.
+
+  Of the last iteration none follows; but should the run be told to go on, it is
+  these weights that would have sampled it.
+  """
+  if iteration < stage.context.config.rl.iterations:
+    stage.ahead = _begin(stage, iteration)
+    return
+  version = stage.version_under(iteration)
+  stage.hand_over(version, label=version)
+  stage.sampling = stage.handover.params
+
+
+def _counted(stage, growing):
+  """What the rollout and the scorer have counted of an iteration."""
+  own = dict(
+    rollout=stage.rollout.pop_stats(), scorer=stage.context.scorer.pop_numbers()
+  )
+  for name, counts in own.items():
+    growing.counted[name].update(counts)
+  return [dict(growing.counted[name]) for name in own]
 
 
 def _log_groups(stage, groups, iteration):
@@ -170,6 +219,9 @@ def _log_groups(stage, groups, iteration):
 
 def _evaluate(stage, version):
   """Held-out accuracy and length of the policy before iteration `version`."""
+  if stage.ahead:  # Of other weights, and counted with its own iteration.
+    stage.ahead.wait()
+    _counted(stage, stage.ahead)
   stage.hand_over(version, label=0)
   config, e = stage.context.config, stage.context.config.evaluation
   every = max(1, e.every)
@@ -179,6 +231,7 @@ def _evaluate(stage, version):
       stage.context, stage.rollout, is_last=left < e.last_evaluations
     )
   stage.rollout.pop_stats()
+  stage.context.scorer.pop_numbers()
   return {f'evaluation/{k}': v for k, v in values.items()}
 
 

@@ -1,13 +1,19 @@
 """The rollout phase of an iteration: responses grow, and are judged meanwhile.
 
-`grow` is the phase, or a further round of it.  `sample` asks for a verdict as
-soon as a response is finished, `score` waits for those that are not there yet
-when the last one is, and puts what each response has earned into the buffer.
+`begin` and `finish` are the phase, or a further round of it; between the two
+responses may grow beside other work, see `Growing`.  `sample` asks for a
+verdict as soon as a response is finished, `score` waits for those that are not
+there yet when the last one is, and puts what each response has earned into the
+buffer.
 """
 
+import collections
+import dataclasses
 import functools
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
+from typing import Any
 
 import numpy as np
 
@@ -24,45 +30,106 @@ from k15.stages.rl.stage import Stage
 Verdicts = dict[tuple[int, int], futures.Future[Verdict]]
 
 
-def grow(
+@dataclasses.dataclass(eq=False)
+class Growing:
+  """A round of a phase that has begun.
+
+  Attributes:
+    iteration: the phase's.
+    expired: what was finished by its age before it.
+    is_beside: it grows on a thread of its own; else `result` lets it grow.
+    counted: of the rollout and of the scorer, what somebody else who asked
+      them after it has put aside: of names `Rollout.pop_stats` and
+      `Scorer.pop_numbers` have.
+  """
+
+  iteration: int
+  expired: list[Trajectory]
+  is_beside: bool
+  counted: dict[str, collections.Counter] = dataclasses.field(
+    default_factory=lambda: collections.defaultdict(collections.Counter)
+  )
+
+  def begin(self, work: Callable[[], tuple[Any, Verdicts]]) -> None:
+    """Takes what `result` is to return, and calls it if it grows beside."""
+    self._work, self._future = work, futures.Future()
+    if self.is_beside:
+      # Whoever ends the run does not wait for what nobody reads any more.
+      threading.Thread(target=self._run, name='rollout', daemon=True).start()
+
+  def result(self) -> tuple[list[Trajectory] | None, Verdicts]:
+    """What `sample` returns, as soon as it does; raises what that raises."""
+    if not self.is_beside:
+      return self._work()
+    return self._future.result()
+
+  def wait(self) -> None:
+    """Returns when all has grown and is judged, or has failed."""
+    if self.is_beside and self._future.exception() is None:
+      futures.wait(self._future.result()[1].values())
+
+  def _run(self):
+    try:
+      self._future.set_result(self._work())
+    except BaseException as error:
+      self._future.set_exception(error)
+
+
+def begin(
   stage: Stage,
   iteration: int,
   num_problems: int,
-  expired: Sequence[Trajectory],
+  expired: list[Trajectory],
   is_refill: bool,
-) -> list[Trajectory] | None:
-  """Opens groups, lets what is pending grow, and scores what is finished.
+) -> Growing:
+  """Opens groups and lets what is pending grow.
 
   Args as in `sample`; a refill is a further round of the same iteration.
-  Returns what grew, or None if the run is to stop.  Raises `scoring.Failed`.
   """
-  buffer, timer = stage.buffer, stage.timer
+  buffer = stage.buffer
   drawn = stage.sampler.draw(num_problems, iteration)
   problems = [stage.context.task.train[i] for i in drawn]
   buffer.open(problems, iteration, stage.context.config.rl.group_size)
   pending = buffer.pending()
   if is_refill:  # What the budget has cut has had it.
     expired, pending = [], [pair for pair in pending if pair[1].stop is None]
-  with timer('rollout'):
-    sampled, verdicts = sample(stage, pending, expired, iteration)
+  growing = Growing(iteration, expired, stage.is_overlapping and not is_refill)
+  by_group = {group.group_id: group.problem for group in buffer.groups}
+  growing.begin(
+    functools.partial(sample, stage, by_group, pending, expired, iteration)
+  )
+  return growing
+
+
+def finish(stage: Stage, growing: Growing) -> list[Trajectory] | None:
+  """Waits for what grows, and scores what is finished.
+
+  Returns what grew, or None if the run is to stop.  Raises `scoring.Failed`.
+  """
+  with stage.timer('rollout'):
+    sampled, verdicts = growing.result()
   stage.wake_optimizer()
   if sampled is None:
     return None
-  buffer.update(sampled)
-  with timer('reward'):
-    score(stage, verdicts, iteration)
+  stage.buffer.update(sampled)
+  with stage.timer('reward'):
+    score(stage, verdicts, growing.iteration)
   return sampled
 
 
 def sample(
   stage: Stage,
+  problems: Mapping[int, Problem],
   pending: Sequence[tuple[Problem, Trajectory]],
   expired: Sequence[Trajectory],
   iteration: int,
 ) -> tuple[list[Trajectory] | None, Verdicts]:
   """Grows pending responses and has judged, meanwhile, what is finished.
 
+  Of the stage it changes nothing: others may, while it runs on a thread.
+
   Args:
+    problems: by group id, of all these responses.
     pending: responses to start or continue, in this order.
     expired: trajectories that are finished by their age.
     iteration: the current one, by which the temperature may fall.
@@ -74,7 +141,6 @@ def sample(
   context = stage.context
   config, tokenizer = context.config.rollout, context.task.tokenizer
   journal = stage.records.journal
-  problems = {group.group_id: group.problem for group in stage.buffer.groups}
   temperature = updates.decayed_temperature(context.config, iteration)
   sampled, verdicts = [], {}
 

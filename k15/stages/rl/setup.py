@@ -41,6 +41,7 @@ def begin(context: Context, params: Any, name: str = 'rl') -> Stage:
 
 def resume(
   context: Context,
+  iteration: int,
   device: Any,
   host: Any,
   make_params: Callable[[], Any],
@@ -50,6 +51,7 @@ def resume(
 
   Args:
     context: of the run.
+    iteration: the next one.
     device, host: of a checkpoint: arrays, and the rest of it.
     make_params: the weights it began with.
     name: of the stage.
@@ -58,6 +60,9 @@ def resume(
   frozen = weights.frozen_of(context.layout, make_params, trains)
   state = device['train'].replace(frozen=frozen)
   stage = _make(context, name, state, device['kl_params'])
+  if stage.is_overlapping:
+    stage.handover.update(device['sampling'], stage.version_under(iteration))
+    stage.sampling = stage.handover.params
   stage.sampler.set_state(host['sampler'])
   stage.buffer.set_state(host['buffer'])
   return stage
@@ -70,7 +75,11 @@ def device_layout(context: Context) -> dict[str, Any]:
   layout = weights.state_layout(context.layout, optimizer, trains)
   layout = layout.replace(frozen=None)
   has_slow = methods.uses_slow_reference(context.config)
-  return dict(train=layout, kl_params=layout.params if has_slow else None)
+  kept = dict(train=layout, kl_params=layout.params if has_slow else None)
+  if context.config.rl.overlap and context.config.rollout.workers:
+    dtype = context.config.rollout.dtype
+    kept['sampling'] = weights.param_layout_in(context.layout, dtype)
+  return kept
 
 
 def host_state(buffer: replay.ReplayBuffer, sampler: Any) -> dict[str, Any]:

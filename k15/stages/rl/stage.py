@@ -27,6 +27,9 @@ class Stage:
   training problem by its id; `records` are of what the rollout did;
   `handover` has the weights where they are decoded with, and `shelf` the
   optimizer's state while they are.  `name` is the stage's.
+
+  `ahead` is the rollout phase that has begun, `before` the host's state before
+  it and `sampling` the weights it samples under: what begins it once more.
   """
 
   context: Context
@@ -44,6 +47,22 @@ class Stage:
   problem_index: dict[str, int]
   records: Records
   name: str
+  ahead: Any = None
+  before: tuple[replay.ReplayBuffer, Any] | None = None
+  sampling: Any = None
+
+  @property
+  def is_overlapping(self) -> bool:
+    """Whether workers sample an iteration while the one before is trained on.
+
+    Where this process decodes, it has no time for both.
+    """
+    config = self.context.config
+    return config.rl.overlap and bool(config.rollout.workers)
+
+  def version_under(self, iteration: int) -> int:
+    """Of the weights that an iteration's rollout samples under."""
+    return max(0, iteration - self.is_overlapping)
 
   def hand_over(self, version: int, label: int) -> None:
     """The newest weights for the rollout, which calls them `label`.
@@ -53,6 +72,8 @@ class Stage:
     if version != self.handover.version:
       dtype = self.context.config.rollout.dtype
       params = weights.whole(self.context.shape, self.state, dtype)
+      if self.is_overlapping:  # The next update is donated its own.
+        params = jax.tree.map(lambda x: x.copy(), params)
       self.handover.update(params, version)
     self.rollout.set_params(self.handover.params, version=label)
 
@@ -99,4 +120,7 @@ class Stage:
   def device_state(self) -> dict[str, Any]:
     """What a checkpoint holds of the devices; see `setup.device_layout`."""
     train = self.state.replace(frozen=None)
-    return dict(train=train, kl_params=self.kl_params)
+    kept = dict(train=train, kl_params=self.kl_params)
+    return kept | (
+      dict(sampling=self.sampling) if self.is_overlapping else {}
+    )

@@ -13,11 +13,17 @@ from k15.training import update
 
 
 def train_on(
-  stage: Stage, groups: list[Group], iteration: int
+  stage: Stage, groups: list[Group], replayed: list[Group], iteration: int
 ) -> dict[str, float]:
-  """All updates of an iteration; pi_theta_i is the reference of each."""
+  """All updates of an iteration; pi_theta_i is the reference of each.
+
+  Args:
+    stage: of which the weights change.
+    groups: of the iteration.
+    replayed: of iterations before.
+    iteration: the current one.
+  """
   config, timer = stage.context.config, stage.timer
-  replayed = chosen_groups.replayed(stage, iteration)
   if not groups and not replayed:
     return metrics.of_updates([])
   with timer('batch'):
@@ -49,7 +55,6 @@ def train_on(
       )
       results.append(values)
   _renew_reference(stage, steps_before)
-  chosen_groups.remember(stage, groups, iteration)
   values = metrics.of_updates(results)
   if replayed:
     values['rl/groups_replayed'] = len(replayed)

@@ -433,10 +433,10 @@ def test_an_iteration_that_teaches_nothing_moves_nothing(
   )
   stage = setup.begin(context, _params(context))
   right = [small_run.make_group(i, (1.0, 0.0), (4, 6)) for i in range(4)]
-  assert training_phase.train_on(stage, right, 0)['rl/updates'] == 2
+  assert training_phase.train_on(stage, right, [], 0)['rl/updates'] == 2
   before = jax.tree.map(np.asarray, stage.state)
   wrong = [small_run.make_group(i, (0.0, 0.0), (4, 6)) for i in range(4)]
-  assert training_phase.train_on(stage, wrong, 1)['rl/updates'] == 0
+  assert training_phase.train_on(stage, wrong, [], 1)['rl/updates'] == 0
   _same(stage.state, before)
   assert before.step == 2
 
@@ -455,7 +455,7 @@ def test_the_slow_reference_follows_the_steps(rewarded, tmp_path):
   renewed = []
   for iteration in range(6):
     before = stage.kl_params
-    values = training_phase.train_on(stage, right, iteration)
+    values = training_phase.train_on(stage, right, [], iteration)
     assert values['rl/kl'] >= 0
     if stage.kl_params is not before:
       _same(stage.kl_params, stage.state.params)
@@ -488,7 +488,7 @@ def test_numbers_that_are_not_finite_end_the_run(rewarded, tmp_path):
   poisoned = jax.tree.map(lambda x: x * np.nan, stage.state.params)
   stage.state = stage.state.replace(params=poisoned)
   with pytest.raises(FloatingPointError, match='rl iteration 5: loss') as error:
-    training_phase.train_on(stage, groups, 5)
+    training_phase.train_on(stage, groups, [], 5)
   path = context.workdir / 'failed-rl-5.npz'
   assert str(path) in str(error.value)
   with np.load(path) as batch:

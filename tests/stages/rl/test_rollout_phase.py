@@ -9,7 +9,7 @@ import numpy as np
 import small_engine
 
 from experiments import base
-from k15.data_types import Group, Problem, Segment, StopReason, Trajectory
+from k15.data_types import Problem, Segment, StopReason, Trajectory
 from k15.rewards import scoring
 from k15.rewards.verdict import Verdict
 from k15.rollout import journal as journal_lib
@@ -34,22 +34,20 @@ def make_stage(journal, judge):
     stop_poll=lambda: stop.is_set,
     rollout_layout=types.SimpleNamespace(use_mesh=contextlib.nullcontext),
   )
-  group = Group(3, Problem('p', 'say yes', 'yes'), members)
   stage = types.SimpleNamespace(
     context=context,
-    buffer=types.SimpleNamespace(groups=[group]),
     records=types.SimpleNamespace(journal=journal),
     rollout=types.SimpleNamespace(generate=lambda requests, phase: iter(())),
   )
-  return stage, members
+  return stage, {3: Problem('p', 'say yes', 'yes')}, members
 
 
 def judged(folder, judge):
   """Kinds of the verdicts of two finished responses, and what is counted."""
   journal = journal_lib.Journal(folder)
   journal.begin(0, small_engine.make_params())
-  stage, members = make_stage(journal, judge)
-  _, verdicts = rollout_phase.sample(stage, [], members, 0)
+  stage, problems, members = make_stage(journal, judge)
+  _, verdicts = rollout_phase.sample(stage, problems, [], members, 0)
   futures.wait(verdicts.values())
   kinds = [verdicts[3, i].result().kind for i in range(2)]
   stage.context.scorer.close()
