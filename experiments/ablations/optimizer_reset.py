@@ -15,7 +15,7 @@ from experiments.ablations import walks
 
 ARMS = {
   'reset': tau.ARMS['tau 0.4'],
-  'kept': {'optimizer.reset_every_iteration': False, scales.RATE: 2e-4},
+  'kept': {'optimizer.reset_every_iteration': False, scales.RATE: 4e-4},
 }
 CLAIM = claims.Claim(
   figure='2.3.2, reset',
