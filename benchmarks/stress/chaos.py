@@ -1,6 +1,7 @@
 """Breaks a run with remote workers in every way: the end has to be the same.
 
     python -m benchmarks.stress.chaos [--faults 100] [--workers 2] [--seed 0]
+                                      [--overlap]
 
 The real commands run: a trainer (`k15.main`), rollout workers
 (`k15.serve`) that are started again when they die, and a proxy
@@ -24,6 +25,12 @@ bit.  Log-probabilities of the rollout, which no update uses, differ in their
 last bits where a response was prefilled again; the largest difference is told.
 Of the tokens that had reached a trainer when it was killed, at most those of
 one reply may be asked for again (`witness`).
+
+With `--overlap` workers sample while the trainer trains (`rl.overlap`), in the
+undisturbed run too.  Updates then do use those log-probabilities, so that all
+that follows from them differs in its last bits as well: compared are responses,
+tokens, rewards and the iterations they are trained on in, and the largest
+difference of a weight is told.
 
 The last line is RESULT and a JSON object; the exit code is 1 if a response is
 lost, duplicated or mismatched, or tokens of more than one reply are.
@@ -63,7 +70,9 @@ OVERRIDES = kill_resume.OVERRIDES | {
   'rollout.repetition_count': 0,  # Long responses are what is wanted.
   'saving.every_sft_steps': 20,
 }
+OVERLAP = {'rl.overlap': True, 'loss.rollout_correction': 'truncate'}
 _LOGPROBS = 'rl buffer/behavior_logprobs'
+_WEIGHTS = "rl['train']['params']"
 _SECONDS_TO_FLOW = 120.0  # until a trainer that was started samples
 
 
@@ -267,6 +276,7 @@ class Verdict:
   mismatched: int = 0
   resumed: int = 0
   logprob_difference: float = 0.0
+  weight_difference: float = 0.0
   length_bias: float = 0.0
 
   def add(self, expected: dict, found: dict, settings: dict) -> None:
@@ -280,7 +290,15 @@ class Verdict:
       differences = np.abs(logprobs[0] - logprobs[1])
       largest = float(differences.max(initial=0))
       self.logprob_difference = max(self.logprob_difference, largest)
-    other = kill_resume.differences(expected, found | {_LOGPROBS: logprobs[0]})
+    for name in (n for n in expected if n.startswith(_WEIGHTS)):
+      differences = np.abs(expected[name] - found[name])
+      largest = float(differences.max(initial=0))
+      self.weight_difference = max(self.weight_difference, largest)
+    other = []
+    if not settings.get('rl.overlap'):
+      other = kill_resume.differences(
+        expected, found | {_LOGPROBS: logprobs[0]}
+      )
     ours, theirs = trained(found), trained(expected)
     wrong = [
       name
@@ -337,8 +355,11 @@ def run(
   world = World(folder, num_workers, overrides, experiment)
   try:
     start = time.monotonic()
-    alone = world.trainer('undisturbed', is_remote=False)
+    is_remote = bool(overrides.get('rl.overlap'))
+    alone = world.trainer('undisturbed', is_remote)
     alone.start()
+    if is_remote:
+      world.wait(3600.0, lambda: not alone.is_going)
     if alone.process.wait():
       raise RuntimeError(f'the undisturbed run failed:\n{alone.tail()}')
     print(f'undisturbed: {time.monotonic() - start:.1f} s', flush=True)
@@ -375,12 +396,14 @@ def main(argv=None) -> int:
   parser.add_argument('--faults', type=int, default=100)
   parser.add_argument('--workers', type=int, default=2)
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--overlap', action='store_true')
   args = parser.parse_args(argv)
   kinds = [KINDS[i % len(KINDS)] for i in range(args.faults)]
   random.Random(args.seed).shuffle(kinds)
   with tempfile.TemporaryDirectory(prefix='k15-chaos-') as folder:
+    overrides = OVERRIDES | (OVERLAP if args.overlap else {})
     result = run(
-      pathlib.Path(folder), kinds, args.workers, args.seed, OVERRIDES
+      pathlib.Path(folder), kinds, args.workers, args.seed, overrides
     )
   print('RESULT', json.dumps(result))
   bad = any(result[k] for k in ('lost', 'duplicated', 'mismatched'))

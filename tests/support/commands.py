@@ -192,6 +192,9 @@ SHORT = {
     'benchmarks.speed.schedule', '--slots', '8', '--problems', '4', '--budgets',
     '8192',
   ),
+  'benchmarks.speed.overlap': (
+    'benchmarks.speed.overlap', '--tiny', '--seeds', '1', '--workers', '1',
+  ),
   'benchmarks.speed.journal': (
     'benchmarks.speed.journal', '--tiny', '--repeats', '1',
   ),
