@@ -637,6 +637,10 @@ def _machines():
     ),
     policy=dict(
       dtype='float32', param_dtype='float32',  # of activations, of weights
+      # 'bfloat16': weights are rounded to it and multiplied in it, all else is
+      # in float32, and rollout and training agree: see docs/devices.md; '': in
+      # `dtype` like all else.
+      product_dtype='',
       scan_layers=False,  # True compiles faster, runs 25 % slower on CPU
       remat='none',  # 'none', 'full', or 'dots' (keep matrix products)
       logprob_chunk=1024,  # tokens whose [tokens, V] logits exist at once

@@ -35,8 +35,9 @@ _NEW = '.new'  # Behind the name of a directory that is not whole.
 
 # Of a policy what a directory does not say: how it is computed.
 HOW = (
-  'dtype', 'param_dtype', 'scan_layers', 'remat', 'logprob_chunk', 'attention',
-  'cache_block', 'lora_rank', 'lora_alpha', 'lora_targets',
+  'dtype', 'param_dtype', 'product_dtype', 'scan_layers', 'remat',
+  'logprob_chunk', 'attention', 'cache_block', 'lora_rank', 'lora_alpha',
+  'lora_targets',
 )  # fmt: skip
 # What only one that sees has, and no key of `config.policy`.
 SIGHT = ('vision', 'mrope_section', 'mrope_interleaved', 'banned_ids')

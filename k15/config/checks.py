@@ -109,6 +109,18 @@ def _check_facts(get):
 
 
 def _check_policy(get):
+  products = get('policy.product_dtype')
+  for key in ('policy.dtype', 'policy.param_dtype'):
+    keys.refuse(
+      products and get(key) != 'float32',
+      f'policy.product_dtype is {products!r}, and rounds what {key},'
+      f" {get(key)!r}, has to keep in 'float32'",
+    )
+  keys.refuse(
+    products and get('vision.enabled'),
+    f'policy.product_dtype is {products!r}, and the tower of a policy that sees'
+    ' knows none',
+  )
   heads, kv_heads = get('policy.num_heads'), get('policy.num_kv_heads')
   keys.refuse(
     heads % kv_heads,

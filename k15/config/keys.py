@@ -188,6 +188,7 @@ _POLICY = dict(
   lora_rank='>= 0', lora_alpha='> 0', lora_targets=ANY,
   dtype=('float32', 'bfloat16'),
   param_dtype=('float32', 'bfloat16'),
+  product_dtype=('', 'bfloat16'),
   scan_layers=ANY,
   remat=Key(('none', 'full', 'dots'), free=True),
   logprob_chunk=Key('>= 1', free=True),

@@ -30,6 +30,7 @@ from jax.sharding import PartitionSpec
 
 from k15.devices import sharding
 from k15.model import chunked_attention
+from k15.model import precision
 
 KINDS = ('auto', 'plain', 'chunked', 'splash', 'cudnn')
 # The kernel for TPU compares one id of a query with one of a key, and two make
@@ -155,14 +156,13 @@ def plain(
   That halves the work of a causal mask.
   """
   T = query.shape[3]
-  scale = query.shape[-1] ** -0.5
-  outs = []
+  query, outs = scaled(query), []
   for start in range(0, T, _QUERY_BLOCK):
     end = min(start + _QUERY_BLOCK, T)
     last = end if causal else T
     scores = jnp.einsum(
       'bngth,bnhs->bngts',
-      query[:, :, :, start:end] * scale,
+      query[:, :, :, start:end],
       key[..., :last],
       preferred_element_type=jnp.float32,
     )
@@ -173,9 +173,21 @@ def plain(
       earlier = jnp.arange(start, end)[:, None] >= jnp.arange(end)[None]
       seen &= earlier[None]
     scores = jnp.where(seen[:, None, None], scores, -1e30)
-    probs = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    outs.append(jnp.einsum('bngts,bnsh->bngth', probs, value[:, :, :last]))
+    probs = precision.rounded(jax.nn.softmax(scores, axis=-1), value.dtype)
+    mixed = jnp.einsum(
+      'bngts,bnsh->bngth', probs, value[:, :, :last],
+      preferred_element_type=jnp.float32,
+    )  # fmt: skip
+    outs.append(precision.rounded(mixed, query.dtype))
   return jnp.concatenate(outs, axis=3)
+
+
+def scaled(query: jax.Array) -> jax.Array:
+  """The query over the root of its width, in its dtype, rounded once."""
+  scale = query.shape[-1] ** -0.5
+  if query.dtype not in _HALF:
+    return query * scale
+  return precision.rounded(query.astype(jnp.float32) * scale, query.dtype)
 
 
 def splash(

@@ -15,6 +15,7 @@ import numpy as np
 
 from k15.data_types import TrainState
 from k15.devices import sharding
+from k15.model import layers
 from k15.model import policy
 from k15.model import tower
 from k15.vision.rows import Images
@@ -33,9 +34,12 @@ def _head(shape, params):
 
 def _logits(shape, head, hidden):
   kernel = head.T if shape.tie_embeddings else head
-  logits = jnp.dot(
-    hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32
-  )
+  if shape.product_dtype:
+    logits = layers.matmul_of(hidden, kernel, shape.product_dtype)
+  else:
+    logits = jnp.dot(
+      hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32
+    )
   if shape.banned_ids:
     # Here, where sampling and training meet: both normalize over the others.
     banned = np.isin(np.arange(logits.shape[-1]), shape.banned_ids)

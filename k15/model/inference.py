@@ -66,6 +66,7 @@ def fits(shape: policy.PolicyConfig) -> bool:
   is_alone = mesh.empty or mesh.size == 1
   is_wide = shape.d_model >= FROM_WIDTH and not shape.scan_layers
   is_plain = shape.vision is None and not shape.banned_ids
+  is_plain &= not shape.product_dtype
   on_cpu = attention.target_platform() == 'cpu'
   return is_alone and is_wide and is_plain and on_cpu
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from k15.devices import sharding
 from k15.model import attention
+from k15.model import precision
 
 _LARGEST = 127
 
@@ -147,7 +148,7 @@ def attend(query, key_blocks, value_blocks, positions, layer=None) -> jax.Array:
   Returns:
     [B, N, G, h].
   """
-  query = query * query.shape[-1] ** -0.5
+  query = attention.scaled(query)
   starts = np.cumsum([0] + [keys.shape[-1] for keys in key_blocks])
   # One by one, rows take 1.5 times as long as all at once (CPU); rows on other
   # devices would have to be fetched.
@@ -182,7 +183,11 @@ def attend(query, key_blocks, value_blocks, positions, layer=None) -> jax.Array:
     weights = probs[..., starts[i] : starts[i + 1]]
     if scales is not None:
       weights = weights * scales.swapaxes(-1, -2)
-    return jnp.einsum('bngc,bnch->bngh', weights.astype(query.dtype), values)
+    # Sums over blocks are not rounded before they are one.
+    return jnp.einsum(
+      'bngc,bnch->bngh', precision.rounded(weights, query.dtype), values,
+      preferred_element_type=jnp.float32,
+    )  # fmt: skip
 
   def of_rows(i, compute, empty, block, *others):
     """compute(i, block, *others), [B, ...], where the block is reached."""
@@ -227,10 +232,11 @@ def attend(query, key_blocks, value_blocks, positions, layer=None) -> jax.Array:
     for i, keys in enumerate(key_blocks)
   ]
   probs = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
-  return sum(
-    of_rows(i, mix, (query.shape, 0, query.dtype), values, probs)
+  mixed = sum(
+    of_rows(i, mix, (query.shape, 0, jnp.float32), values, probs)
     for i, values in enumerate(value_blocks)
   )
+  return precision.rounded(mixed, query.dtype)
 
 
 def zero_block(shape: tuple[int, ...], dtype: str, axis: int) -> Any:

@@ -55,6 +55,7 @@ class PolicyConfig:
   tie_embeddings: bool = True
   dtype: str = 'float32'
   param_dtype: str = 'float32'
+  product_dtype: str = ''
   scan_layers: bool = False
   remat: str = 'none'
   logprob_chunk: int = 1024
@@ -233,6 +234,15 @@ def fuse_projections(params: Any) -> Any:
   return joined
 
 
+def _norm(shape, name):
+  return layers.RMSNorm(
+    shape.rms_norm_eps,
+    shape.param_dtype,
+    product_dtype=shape.product_dtype,
+    name=name,
+  )
+
+
 class Attention(nn.Module):
   """Grouped-query attention with rotary positions."""
 
@@ -252,8 +262,7 @@ class Attention(nn.Module):
       y.reshape(*y.shape[:-1], -1, c.head_dim) for y in (query, key, value)
     )
     if c.qk_norm:
-      norm = functools.partial(layers.RMSNorm, c.rms_norm_eps, c.param_dtype)
-      query, key = norm(name='q_norm')(query), norm(name='k_norm')(key)
+      query, key = _norm(c, 'q_norm')(query), _norm(c, 'k_norm')(key)
     turns = (*rope.turns_of(c), rope.axes_of(c))
     rotary = positions if marks.rotary is None else marks.rotary
     query = rope.rotate(query, rotary, *turns)
@@ -293,10 +302,10 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x, positions, marks, cache):
     c = self.shape
-    y = layers.RMSNorm(c.rms_norm_eps, c.param_dtype, name='attention_norm')(x)
+    y = _norm(c, 'attention_norm')(x)
     y, cache = Attention(c, name='attention')(y, positions, marks, cache)
     x = sharding.constrain(x + y, ('batch', 'sequence', None))
-    y = layers.RMSNorm(c.rms_norm_eps, c.param_dtype, name='mlp_norm')(x)
+    y = _norm(c, 'mlp_norm')(x)
     gate, up = layers.projections(
       self, y, dict(gate=(c.d_ff, 'mlp'), up=(c.d_ff, 'mlp'))
     )
@@ -340,14 +349,15 @@ class Decoder(nn.Module):
     if c.vision is not None and self.is_initializing():
       # Drawn by its name here, and used by `encode`.
       tower.Tower(c, name=VISION)(tower.one_block(c.vision))
-    x, deep = embedding[tokens].astype(jnp.dtype(c.dtype)), ()
+    x = layers.rounded(embedding[tokens], c.product_dtype)
+    x, deep = x.astype(jnp.dtype(c.dtype)), ()
     if seen is not None:
       is_image, features, deep = seen
       x = jnp.where(is_image, features.astype(x.dtype), x)
     x = sharding.constrain(x, ('batch', 'sequence', None))
-    x, cache = self._layers(x, positions, marks, cache, deep)
-    x = layers.RMSNorm(c.rms_norm_eps, c.param_dtype, name='norm')(x)
-    return x, cache
+    with layers.full_products(c):
+      x, cache = self._layers(x, positions, marks, cache, deep)
+    return _norm(c, 'norm')(x), cache
 
   def _layers(self, x, positions, marks, cache, deep):
     c = self.shape

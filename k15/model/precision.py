@@ -10,6 +10,19 @@ import jax
 import jax.numpy as jnp
 
 
+def rounded(x: jax.Array, dtype: Any) -> jax.Array:
+  """x in `dtype`, rounded to it even where a compiler may leave that out.
+
+  XLA drops a pair of conversions, to fewer bits and back, where it fuses what
+  is around it (`xla_allow_excess_precision`), which it does in one program and
+  not in another.  An array of other bits than float32 is converted plainly.
+  """
+  dtype = jnp.dtype(dtype)
+  if x.dtype == jnp.float32 and dtype == jnp.bfloat16:
+    x = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+  return x.astype(dtype)
+
+
 def cast(params: Any, dtype: str) -> Any:
   """Parameters with all their floating numbers in `dtype`.
 

@@ -219,7 +219,8 @@ def make_rollout_layout(config: Any, layout: Layout) -> Layout:
   """
   r, shape, mesh = config.rollout, layout.shape, layout.mesh
   if r.dtype:
-    shape = dataclasses.replace(shape, dtype=r.dtype, param_dtype=r.dtype)
+    dtype = shape.dtype if shape.product_dtype else r.dtype
+    shape = dataclasses.replace(shape, dtype=dtype, param_dtype=r.dtype)
   if r.mesh:
     mesh = sharding.make_mesh(*r.mesh, devices=mesh.devices.flat)
   key = 'rollout.mesh_rules'
