@@ -82,15 +82,16 @@ def measured(records):
 def run(folder, num_seeds, num_workers, tiny):
   """By way, of each seed what `measured` says."""
   warm_up = folder / 'warm_up'
-  train(folder, tiny, {'stages': ('sft',)}, warm_up)
+  if not tiny:
+    train(folder, tiny, {'stages': ('sft',)}, warm_up)
   ports = [parts.free_port() for _ in range(num_workers)]
   settings = _SETTINGS | {
     'stages': ('rl',),
-    'checkpoint': str(warm_up / 'models' / 'sft'),
+    'checkpoint': '' if tiny else str(warm_up / 'models' / 'sft'),
     'rollout.workers': tuple(f'127.0.0.1:{port}' for port in ports),
   }
   if tiny:
-    settings |= {'evaluation.every': 1}
+    settings |= {'evaluation.every': 1, 'task.held_out_problems': 8}
   workers = [
     parts.Service(
       name=f'worker-{port}',

@@ -195,6 +195,10 @@ SHORT = {
   'benchmarks.speed.overlap': (
     'benchmarks.speed.overlap', '--tiny', '--seeds', '1', '--workers', '1',
   ),
+  'benchmarks.quality.precision': (
+    'benchmarks.quality.precision', '--layers', '1', '--rows', '2', '--tokens',
+    '24', '--repeats', '1',
+  ),
   'benchmarks.speed.journal': (
     'benchmarks.speed.journal', '--tiny', '--repeats', '1',
   ),
