@@ -29,7 +29,10 @@ CLAIM = claims.Claim(
   changed='five seeds had -0.021 ± 0.047 of the area, and could not tell;'
   ' three more were run',
 )
-OUTCOME = ''
+OUTCOME = (
+  'If dropping the moments hurts, then by less than 0.04: eight seeds have'
+  ' 0.010 ± 0.029 for keeping them'
+)
 
 get_config = tau.get_config
 
