@@ -12,6 +12,7 @@ N key-value heads, G = H / N, h head width, V vocabulary.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -214,7 +215,14 @@ def decode(
   return hidden[:, 0], cache
 
 
-def fuse_projections(params: Any) -> Any:
+def joined(*kernels: jax.Array) -> jax.Array:
+  """[D, F] each, behind each other: [D, sum of F]."""
+  return jnp.concatenate(kernels, axis=-1)
+
+
+def fuse_projections(
+  params: Any, join: Callable[..., jax.Array] = joined
+) -> Any:
   """Joins kernels that share their input, for decoding: q k v and gate up.
 
   Few rows make small products; joined ones take a third less time on CPU.
@@ -222,16 +230,15 @@ def fuse_projections(params: Any) -> Any:
   """
   if not isinstance(params, dict):
     return params
-  joined = {
+  fused = {
     # The tower is for whole pictures, and its kernels stay what they are.
-    name: value if name == VISION else fuse_projections(value)
+    name: value if name == VISION else fuse_projections(value, join)
     for name, value in params.items()
   }
   for names in (('q', 'k', 'v'), ('gate', 'up')):
-    if all(name in joined for name in names):
-      kernels = [joined.pop(name) for name in names]
-      joined['_'.join(names)] = jnp.concatenate(kernels, axis=-1)
-  return joined
+    if all(name in fused for name in names):
+      fused['_'.join(names)] = join(*(fused.pop(name) for name in names))
+  return fused
 
 
 def _norm(shape, name):

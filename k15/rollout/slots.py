@@ -265,7 +265,7 @@ class SlotDecoder:
     def put(old, new):
       return old.at[slots].set(new, mode='drop')
 
-    return DecodeState(
+    inserted = DecodeState(
       cache=kv_cache.KVCache(
         keys=copy_layers(state.cache.keys, prefix.cache.keys, -1),
         values=copy_layers(state.cache.values, prefix.cache.values, -2),
@@ -291,6 +291,7 @@ class SlotDecoder:
         None if state.deltas is None else put(state.deltas, prefix.deltas[rows])
       ),
     )
+    return _over_slots(inserted)
 
   @functools.partial(jax.jit, static_argnums=(0, 4), donate_argnums=2)
   def generate(
@@ -342,7 +343,8 @@ class SlotDecoder:
     whole = (
       sharding.constrain(x, [None] * x.ndim) for x in jax.tree.leaves(made)
     )
-    return state, jax.tree.unflatten(jax.tree.structure(made), whole)
+    made = jax.tree.unflatten(jax.tree.structure(made), whole)
+    return _over_slots(state), made
 
   def _step(self, params, of_parts, given, carry):
     """Samples one token in every live slot."""
@@ -403,10 +405,11 @@ class SlotDecoder:
   def free(self, decode_state: DecodeState, slots: jax.Array) -> DecodeState:
     """Stops decoding in the slots bool [S]; consumes the state."""
     state = decode_state
-    return state.replace(
+    freed = state.replace(
       positions=jnp.where(slots, 0, state.positions),
       is_live=state.is_live & ~slots,
     )
+    return _over_slots(freed)
 
   @functools.partial(jax.jit, static_argnums=0)
   def init_decode_state(self) -> DecodeState:
@@ -415,7 +418,7 @@ class SlotDecoder:
     cache_dtype = self.cache_dtype
     if not cache_dtype and inference.fits(self.config):
       cache_dtype = 'float32'
-    return DecodeState(
+    empty = DecodeState(
       cache=kv_cache.empty(self.config, S, self.columns, cache_dtype),
       tokens=jnp.zeros(S, jnp.int32),
       positions=jnp.zeros(S, jnp.int32),
@@ -431,3 +434,17 @@ class SlotDecoder:
       recent=jnp.full((S, P), repetition.NO_TOKEN, jnp.int32),
       deltas=None if self.config.vision is None else jnp.zeros(S, jnp.int32),
     )
+    return _over_slots(empty)
+
+
+def _over_slots(state):
+  """The state as all that make one lay it out: a part of the slots a device.
+
+  Left to the compiler each would choose its own, and those that take it would
+  be compiled for every choice.
+  """
+  others = jax.tree.map(
+    lambda x: sharding.constrain(x, ('slots', *(None,) * (x.ndim - 1))),
+    state.replace(cache=None),
+  )
+  return others.replace(cache=state.cache)

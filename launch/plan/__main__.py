@@ -5,6 +5,7 @@
 
 Compiles, on this machine's CPU, the programs that the run will use, and prints
 memory, collectives and estimates of time; `--config.KEY=VALUE` as for k15.main.
+With `--cache` the run then finds them compiled.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ from k15.data import arithmetic
 from k15.runtime import context
 from k15.stages.rl import methods
 from k15.stages.rl import minibatches
+from launch.plan import cache as cache_lib
 from launch.plan import chips
 from launch.plan import programs
 from launch.plan import table
@@ -80,6 +82,9 @@ def define_flags() -> None:
     ' memory and collectives a little unlike those of the run.',
   )  # fmt: skip
   flags.DEFINE_string('json', '', 'File for the same as JSON.')
+  flags.DEFINE_string(
+    'cache', '', 'Folder for the compiled programs, which a run reads.'
+  )
 
 
 def main(argv: list[str]) -> None:
@@ -96,6 +101,7 @@ def plan(options: Any) -> None:
   logging.set_verbosity(logging.ERROR)
   try:
     config, topology = _checked(options)
+    cache = _make_cache(options)
     devices = topologies.devices(topology)
     if options.quick:
       jax.config.update('jax_exec_time_optimization_effort', -1.0)
@@ -108,6 +114,11 @@ def plan(options: Any) -> None:
     uses.append(use)
     print(table.program(use), flush=True)
   print(table.verdict(uses), flush=True)
+  if cache:
+    for _ in programs.compile_shorter(run):
+      pass
+    cache.close()  # What a search compiles is of other runs.
+    print(cache, flush=True)
   largest = list(_searches(run, devices, uses)) if options.search else []
   for found in largest:
     print(table.largest(found), flush=True)
@@ -129,6 +140,7 @@ def held_bytes(run: programs.Run, name: str, slot_bytes: int) -> int:
   trained, moments = size(run.state.params), size(run.state.opt_state)
   params = trained + size(run.state.frozen)
   copy = 0 if run.shares_weights else size(run.rollout_params)
+  copy += run.joined_bytes
   kept = trained if methods.uses_slow_reference(config) else 0
   if name == programs.UPDATE:
     others = config.rl.updates_per_iteration - 1
@@ -139,12 +151,12 @@ def held_bytes(run: programs.Run, name: str, slot_bytes: int) -> int:
   kept += 0 if config.optimizer.offload else moments
   # Features are kept while responses are sampled, wherever they lie.
   kept += run.shown.sight.cache_bytes if run.shown else 0
+  kept += params + copy
   if name == programs.INSERT:  # It takes no weights.
-    return kept + params + copy
-  kept += params if copy else 0
+    return kept
   # The tower works alone: no other program of the rollout takes its weights.
   text, tower = run.rollout_parts
-  kept += size(text if name == programs.ENCODE else tower)
+  kept -= size(tower if name == programs.ENCODE else text)
   return kept + (0 if name == programs.GENERATE else slot_bytes)
 
 
@@ -204,6 +216,18 @@ def _checked(options):
     config.task.name = 'arithmetic'  # A plan needs no problems.
   checks.validate(config, topology.num_chips, arithmetic.KINDS)
   return config, topology
+
+
+def _make_cache(options):
+  """The folder of programs that is in use from now on, or None."""
+  if not options.cache:
+    return None
+  if options.quick:
+    raise keys.ConfigError(
+      '--quick compiles other programs than a run asks for, and --cache'
+      f' {options.cache} is for those of the run'
+    )
+  return cache_lib.Cache(options.cache)
 
 
 def _uses(run, chip) -> Iterator[Use]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from k15.data_types import Batch, TrainState
 from k15.model import parts
+from k15.model import policy
 from k15.rollout import backend
 from k15.rollout import features as features_lib
 from k15.rollout import slots as slots_lib
@@ -45,7 +46,8 @@ class Run:
     optimizer: of the config.
     state: what an update changes.
     slots: what decodes.
-    rollout_params: the weights it decodes with.
+    rollout_params: the weights it is handed over.
+    decoded_params: those it decodes with, some kernels joined.
     shown: how pictures are laid out in rows; None: the policy sees none.
   """
 
@@ -56,6 +58,7 @@ class Run:
   state: TrainState
   slots: slots_lib.SlotDecoder
   rollout_params: Any
+  decoded_params: Any
   shown: pictures.Shown | None = None
 
   @property
@@ -83,7 +86,14 @@ class Run:
   @property
   def rollout_parts(self) -> tuple[Any, Any]:
     """Of the weights it decodes with, the text's and the tower's, if any."""
-    return parts.split(self.rollout_params, parts.TEXT)
+    return parts.split(self.decoded_params, parts.TEXT)
+
+  @property
+  def joined_bytes(self) -> int:
+    """Of the kernels that decoding has joined, beside what they were of."""
+    own = {id(x) for x in jax.tree.leaves(self.rollout_params)}
+    made = jax.tree.leaves(self.decoded_params)
+    return bytes_per_chip([x for x in made if id(x) not in own])
 
   @property
   def weight_bytes(self) -> int:
@@ -148,16 +158,39 @@ def make_run(config: Any, devices: Sequence[Any]) -> Run:
   optimizer = weights.make_optimizer(
     config, layout.shape, config.optimizer.name, trains=trains
   )
+  slots = rollouts.make_slots(config, rollout_layout, tokenizer)
+  handed_over = weights.param_layout(rollout_layout)
   return Run(
     config=config,
     layout=layout,
     rollout_layout=rollout_layout,
     optimizer=optimizer,
     state=weights.state_layout(layout, optimizer, trains),
-    slots=rollouts.make_slots(config, rollout_layout, tokenizer),
-    rollout_params=weights.param_layout(rollout_layout),
+    slots=slots,
+    rollout_params=handed_over,
+    decoded_params=_joined(slots, rollout_layout, handed_over),
     shown=pictures.shown_of(config, layout.sight, None),
   )
+
+
+def _joined(slots, layout, params):
+  """What `SlotDecoder.prepare` makes of parameters; those left alone stay."""
+  if not slots.fuse_projections:
+    return params
+  join = jax.jit(policy.joined)
+
+  @functools.cache  # All layers but one are like another.
+  def place_of(*kernels):
+    with layout.use_mesh():
+      lowered = join.lower(*kernels)
+      return _outputs(lowered, lowered.compile()).sharding
+
+  def joined(*kernels):
+    made = jax.eval_shape(join, *kernels)
+    place = place_of(*kernels)
+    return jax.ShapeDtypeStruct(made.shape, made.dtype, sharding=place)
+
+  return policy.fuse_projections(params, joined)
 
 
 def compile_update(run: Run) -> Iterator[Compiled]:
@@ -190,17 +223,28 @@ def compile_rollout(run: Run) -> Iterator[Compiled]:
     yield prefill
   state = _empty_slots(run)
   if prefix is not None:
-    request = backend.slot_request(
-      run.slots, [], [], [], run.slots.prefill_batch
-    )
     # Insertion chooses the layout of the slots that decoding then meets:
     # compiled from empty ones, decoding would be another program.
-    insert, inserted = _compile_slots(
-      run, INSERT, slots_lib.SlotDecoder.insert, prefix, state, request
-    )
+    insert, inserted = _insert(run, prefix, state)
     yield insert
     state = state if inserted is None else inserted
   yield _generate(run, state)
+
+
+def compile_shorter(run: Run) -> Iterator[Compiled]:
+  """Prefill and insertion of contexts that are shorter than the longest.
+
+  A run compiles them too, before its first iteration, and the small program
+  that frees slots.  Of a policy that sees, those with pictures are left out.
+  """
+  state = _empty_slots(run)
+  chosen = jax.ShapeDtypeStruct((run.slots.num_slots,), bool)
+  _made(run, slots_lib.SlotDecoder.free, run.slots, state, chosen)
+  for bucket in (b for b in run.slots.buckets if b < _bucket(run)):
+    prefill, prefix = _prefill(run, (), bucket)
+    yield prefill
+    if prefix is not None:
+      yield _insert(run, prefix, state)[0]
 
 
 def compile_generate(run: Run) -> Iterator[Compiled]:
@@ -282,7 +326,7 @@ def _encode(run):
   size = sight.patch_buckets[-1]
   program, own = _compile(
     run.rollout_layout.use_mesh(), ENCODE, features_lib.encode,
-    run.slots.config, run.rollout_params,
+    run.slots.config, run.decoded_params,
     features_lib.blank_picture(sight, size),
   )  # fmt: skip
   if own is None:
@@ -299,12 +343,21 @@ def _bucket(run):
   return run.slots.bucket_of(longest)
 
 
-def _prefill(run, seen):
-  slots = run.slots
-  tokens = jax.ShapeDtypeStruct((slots.prefill_batch, _bucket(run)), jnp.int32)
+def _insert(run, prefix, state):
+  request = backend.slot_request(
+    run.slots, [], [], [], run.slots.prefill_batch
+  )
+  return _compile_slots(
+    run, INSERT, slots_lib.SlotDecoder.insert, prefix, state, request
+  )
+
+
+def _prefill(run, seen, bucket=0):
+  slots, columns = run.slots, bucket or _bucket(run)
+  tokens = jax.ShapeDtypeStruct((slots.prefill_batch, columns), jnp.int32)
   lengths = jax.ShapeDtypeStruct((slots.prefill_batch,), jnp.int32)
   return _compile_slots(
-    run, PREFILL, slots_lib.SlotDecoder.prefill, run.rollout_params, tokens,
+    run, PREFILL, slots_lib.SlotDecoder.prefill, run.decoded_params, tokens,
     lengths, *seen,
   )  # fmt: skip
 
@@ -325,7 +378,7 @@ def _generate(run, state):
   shape = run.slots.num_slots, run.slots.tokens_per_call
   given = jax.ShapeDtypeStruct(shape, np.int32)
   return _compile_slots(
-    run, GENERATE, slots_lib.SlotDecoder.generate, run.rollout_params, state,
+    run, GENERATE, slots_lib.SlotDecoder.generate, run.decoded_params, state,
     free, False, given,
   )[0]  # fmt: skip
 

@@ -127,10 +127,12 @@ def test_of_adapters_alone_there_are_moments(run):
   trained, frozen = size(adapted.state.params), size(adapted.state.frozen)
   assert trained == 4 * 2 * 1728 and frozen == size(run.state.params)
   assert size(adapted.state.opt_state) == 2 * trained + 4
-  # The rollout reads sums, which lie beside what is frozen.
+  # The rollout reads sums, which lie beside what is frozen; and it joins of
+  # each layer q k v, 3 * 32 * 32, and gate and up, 2 * 32 * 64, halved by fsdp.
   assert not adapted.shares_weights
+  assert adapted.joined_bytes == 4 * (3 * 32 * 32 + 2 * 32 * 64)
   held = plan.held_bytes(adapted, 'generate', 0)
-  assert held == 3 * trained + 4 + frozen
+  assert held == 3 * trained + 4 + frozen + adapted.joined_bytes
 
 
 def test_a_rollout_like_training_has_no_copy():
