@@ -187,6 +187,7 @@ SHORT = {
   'launch.local': 'tests/launch/test_local.py',
   'launch/xm.py': 'tests/launch/test_xm.py::test_a_dry_run_for_gke_without_jax',
   'benchmarks.speed.rl_step': 'make bench',
+  'benchmarks.stress.chaos': 'make chaos',
   'benchmarks.speed.real': 'make bench-real',
   'benchmarks.speed.schedule': (
     'benchmarks.speed.schedule', '--slots', '8', '--problems', '4', '--budgets',
