@@ -18,6 +18,7 @@ begin with (`k15.model.inference`).
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -187,9 +188,18 @@ class SlotDecoder:
     params = precision.cast(params, self.config.param_dtype)
     if inference.fits(self.config):
       return inference.weights_of(self.config, params)
-    if self.fuse_projections:
-      params = policy.fuse_projections(params)
-    return params
+    return self.fused(params)
+
+  def fused(
+    self, params: Any, join: Callable[..., Any] = policy.joined
+  ) -> Any:
+    """Parameters with kernels joined, if this decoder joins them.
+
+    Args and result as of `policy.fuse_projections`.
+    """
+    if not self.fuse_projections:
+      return params
+    return policy.fuse_projections(params, join)
 
   @functools.partial(jax.jit, static_argnums=0)
   def prefill(
@@ -317,8 +327,8 @@ class SlotDecoder:
         otherwise.
     """
     S, K = self.num_slots, self.tokens_per_call
-    if self.fuse_projections and not isinstance(params, inference.Weights):
-      params = policy.fuse_projections(params)
+    if not isinstance(params, inference.Weights):
+      params = self.fused(params)
     made = DecodedTokens(
       tokens=jnp.zeros((S, K), jnp.int32),
       logprobs=jnp.zeros((S, K), jnp.float32),

@@ -23,7 +23,6 @@ from ml_collections import config_flags
 
 from k15.config import checks
 from k15.config import command_line
-from k15.config import keys
 from k15.data import arithmetic
 from k15.runtime import context
 from k15.stages.rl import methods
@@ -209,7 +208,7 @@ def _checked(options):
   """Config and topology, before anything is compiled."""
   config, name = options.config, options.topology
   if config is None or name is None:
-    raise keys.ConfigError('--config and --topology are needed')
+    raise ValueError('--config and --topology are needed')
   topology = chips.parse(name)
   context.adopt_checkpoint(config)
   if config.task.name == 'file':
@@ -223,7 +222,7 @@ def _make_cache(options):
   if not options.cache:
     return None
   if options.quick:
-    raise keys.ConfigError(
+    raise ValueError(
       '--quick compiles other programs than a run asks for, and --cache'
       f' {options.cache} is for those of the run'
     )

@@ -17,7 +17,6 @@ import numpy as np
 
 from k15.data_types import Batch, TrainState
 from k15.model import parts
-from k15.model import policy
 from k15.rollout import backend
 from k15.rollout import features as features_lib
 from k15.rollout import slots as slots_lib
@@ -175,9 +174,7 @@ def make_run(config: Any, devices: Sequence[Any]) -> Run:
 
 def _joined(slots, layout, params):
   """What `SlotDecoder.prepare` makes of parameters; those left alone stay."""
-  if not slots.fuse_projections:
-    return params
-  join = jax.jit(policy.joined)
+  join = jax.jit(lambda *kernels: jnp.concatenate(kernels, axis=-1))
 
   @functools.cache  # All layers but one are like another.
   def place_of(*kernels):
@@ -190,7 +187,7 @@ def _joined(slots, layout, params):
     place = place_of(*kernels)
     return jax.ShapeDtypeStruct(made.shape, made.dtype, sharding=place)
 
-  return policy.fuse_projections(params, joined)
+  return slots.fused(params, joined)
 
 
 def compile_update(run: Run) -> Iterator[Compiled]:

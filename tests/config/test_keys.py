@@ -31,7 +31,7 @@ NO_PATHS = {
   'mesh.coordinator', 'reward.routes', 'reward.services', 'reward.truth',
   'reward_model.classic_services', 'reward_model.cot_services',
   'reward_model.cot_server', 'reward_model.cot_server_model', 'cot_rm.weights',
-  'rollout.cache_dtype',
+  'policy.product_dtype', 'rollout.cache_dtype',
   'rollout.domain_max_lengths', 'rollout.dtype', 'rollout.mesh',
   'rollout.mesh_rules', 'rollout.workers',
   'evaluation.rewards', 'evaluation.templates', 'task.system_prompt',

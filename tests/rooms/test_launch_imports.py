@@ -10,7 +10,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Of `launch.plan`, what a table of chips and slices does not need.
-WITH_JAX = ('programs', 'table', 'times', 'topologies', 'costs', 'hlo')
+WITH_JAX = (
+  'cache', 'programs', 'table', 'times', 'topologies', 'costs', 'hlo',
+)  # fmt: skip
 WITH_XMANAGER = ('xm', 'processes', 'vertex')
 
 

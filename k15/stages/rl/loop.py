@@ -19,10 +19,10 @@ from k15.data_types import TrainState
 from k15.rewards import scoring
 from k15.runtime import context as context_lib
 from k15.runtime.context import Context
-from k15.stages import held_out
 from k15.stages.rl import chosen_groups
 from k15.stages.rl import metrics
-from k15.stages.rl import rollout_phase
+from k15.stages.rl import on_the_way
+from k15.stages.rl import rounds
 from k15.stages.rl import setup
 from k15.stages.rl import training_phase
 from k15.stages.rl.stage import Stage
@@ -82,7 +82,7 @@ def _iterations(stage, start, checkpoints):
       done, stopping = iteration + 1, context.is_stopping()
       every = config.evaluation.every
       if every and done % every == 0:
-        values |= _evaluate(stage, done)
+        values |= on_the_way.evaluate(stage, done)
       # Logged before it is saved: what is saved is never run, or logged, again.
       stage.context.logger.scalars(
         stage.name, iteration, values | stage.timer.pop()
@@ -128,13 +128,13 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     scoring.Failed: nothing could be judged; the state is as before.
   """
   config, buffer = stage.context.config, stage.buffer
-  growing = first = stage.ahead or _begin(stage, iteration)
+  growing = first = stage.ahead or rounds.start(stage, iteration)
   sampled, groups, chosen, wanted = [], [], [], 0
   for refill in range(1 + config.rl.refill_rounds):
     if refill:
       stage.rest_optimizer()
-      growing = rollout_phase.begin(stage, iteration, wanted, [], True)
-    grown = rollout_phase.finish(stage, growing)
+      growing = rounds.begin(stage, iteration, wanted, [], True)
+    grown = rounds.finish(stage, growing)
     stage.ahead = None
     if grown is None:
       return None
@@ -148,7 +148,7 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     wanted = len(popped) - len(teaching)
     if not wanted:
       break
-  stats, judged = _counted(stage, first)
+  stats, judged = rounds.count(stage, first)
   values = metrics.of_rollout(sampled, first.expired, stats)
   values |= metrics.of_verdicts(judged, stage.timer.seconds('reward'))
   values['replay/open_groups'] = len(buffer.groups)
@@ -158,81 +158,11 @@ def run_iteration(stage: Stage, iteration: int) -> dict[str, float] | None:
     values |= metrics.of_groups(groups) | metrics.of_ages(groups, iteration)
     chosen_groups.remember(stage, chosen, iteration)
   if stage.is_overlapping:
-    _begin_next(stage, iteration + 1)
+    rounds.start_next(stage, iteration + 1)
   if groups:
     values |= training_phase.train_on(stage, chosen, replayed, iteration)
-    _log_groups(stage, groups, iteration)
+    metrics.log_groups(stage.context, stage.name, groups, iteration)
   return values | stage.handover.pop_metrics() | stage.shelf.pop_metrics()
-
-
-def _begin(stage, iteration):
-  """Begins the iteration's rollout phase."""
-  config = stage.context.config
-  stage.rest_optimizer()
-  # Groups never change: no token of theirs is copied for this.
-  stage.before = stage.buffer.copy(), stage.sampler.get_state()
-  version = stage.version_under(iteration)
-  stage.hand_over(version, label=version)
-  if stage.is_overlapping:
-    stage.sampling = stage.handover.params
-  stage.records.journal.begin(iteration, stage.handover.params)
-  expired = stage.buffer.expire(iteration, config.rl.max_group_age)
-  stage.context.scorer.pop_numbers()  # Of an evaluation.
-  wanted = config.rl.problems_per_iteration
-  return rollout_phase.begin(stage, iteration, wanted, expired, False)
-
-
-def _begin_next(stage, iteration):
-  """Has workers sample the next iteration, while this one is trained on.
-
-  Of the last iteration none follows; but should the run be told to go on, it is
-  these weights that would have sampled it.
-  """
-  if iteration < stage.context.config.rl.iterations:
-    stage.ahead = _begin(stage, iteration)
-    return
-  version = stage.version_under(iteration)
-  stage.hand_over(version, label=version)
-  stage.sampling = stage.handover.params
-
-
-def _counted(stage, growing):
-  """What the rollout and the scorer have counted of an iteration."""
-  own = dict(
-    rollout=stage.rollout.pop_stats(), scorer=stage.context.scorer.pop_numbers()
-  )
-  for name, counts in own.items():
-    growing.counted[name].update(counts)
-  return [dict(growing.counted[name]) for name in own]
-
-
-def _log_groups(stage, groups, iteration):
-  """Numbers of all groups to disk, and a response of each of the first."""
-  context = stage.context
-  records = metrics.group_records(groups)
-  context.logger.groups(stage.name, iteration, records)
-  records = metrics.trajectory_records(
-    groups[: context.config.rl.log_trajectories], context.task.tokenizer.decode
-  )
-  context.logger.trajectories(stage.name, iteration, records)
-
-
-def _evaluate(stage, version):
-  """Held-out accuracy and length of the policy before iteration `version`."""
-  if stage.ahead:  # Of other weights, and counted with its own iteration.
-    stage.ahead.wait()
-    _counted(stage, stage.ahead)
-  stage.hand_over(version, label=0)
-  config, e = stage.context.config, stage.context.config.evaluation
-  every = max(1, e.every)
-  left = config.rl.iterations // every - version // every
-  with stage.timer('evaluation'):
-    values = held_out.on_the_way(
-      stage.context, stage.rollout, is_last=left < e.last_evaluations
-    )
-  stage.rollout.pop_stats()
-  stage.context.scorer.pop_numbers()
-  return {f'evaluation/{k}': v for k, v in values.items()}
 
 
 def _record_success(stage, popped):

@@ -10,6 +10,7 @@ from k15.config import routes
 from k15.data_types import Group, StopReason, Trajectory
 from k15.equations import advantages
 from k15.equations import correctness
+from k15.runtime.context import Context
 
 # Counts of an iteration's updates, of what was in their loss.
 _OF_UPDATES = ('updates', 'tokens_trained', 'responses_trained')
@@ -304,3 +305,15 @@ def _of_drift(total, results):
 def _level(difficulty):
   """The third of [0, 1] a label lies in; '' without one."""
   return '' if difficulty is None else _LEVELS[min(2, int(difficulty * 3))]
+
+
+def log_groups(
+  context: Context, name: str, groups: list[Group], iteration: int
+) -> None:
+  """Numbers of all groups to disk, and a response of each of the first."""
+  context.logger.groups(name, iteration, group_records(groups))
+  shown = groups[: context.config.rl.log_trajectories]
+  decode = context.task.tokenizer.decode
+  context.logger.trajectories(
+    name, iteration, trajectory_records(shown, decode)
+  )

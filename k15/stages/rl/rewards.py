@@ -1,13 +1,17 @@
 """What a response has earned in all: its reward, its length, what it pays."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from k15.config import routes
 from k15.data_types import Group, StopReason
+from k15.devices import hosts
 from k15.equations import advantages
 from k15.equations import toggle
+from k15.rewards import scoring
+from k15.rewards.verdict import Verdict
 
 
 def total_rewards(
@@ -56,3 +60,26 @@ def _longest(config, groups):
   found = routes.lengths_of(r.domain_max_lengths)
   domains = [group.problem.domain for group in groups]
   return [min(r.max_length, found.get(d, r.max_length)) for d in domains]
+
+
+def earned(
+  verdicts: Sequence[Verdict],
+) -> tuple[list[float], list[dict[str, float]]]:
+  """Rewards and their parts, those of the first process in all of them."""
+  table = np.full((len(verdicts), 1 + len(routes.PARTS)), np.nan)
+  for row, verdict in zip(table, verdicts, strict=True):
+    own = scoring.parts_of(verdict)
+    row[0] = scoring.reward_of(verdict)
+    # A part that the reward does not have is no number.
+    row[1:] = [own.get(name, np.nan) for name in routes.PARTS]
+  if verdicts:
+    table = hosts.of_first(table)
+  parts = [
+    {
+      name: float(value)
+      for name, value in zip(routes.PARTS, row[1:], strict=True)
+      if not np.isnan(value)
+    }
+    for row in table
+  ]
+  return table[:, 0].tolist(), parts
