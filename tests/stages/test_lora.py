@@ -24,6 +24,7 @@ from k15.stages import dpo
 from k15.stages import reward_models
 from k15.stages import sft
 from k15.stages.rl import loop
+from k15.stages.rl import on_the_way
 from k15.stages.rl import setup
 
 ADAPTERS = dict(policy__lora_rank=2, policy__lora_alpha=8.0)
@@ -142,7 +143,7 @@ def test_weights_are_merged_once_a_version(tmp_path, monkeypatch):
   with context.layout.use_mesh():
     loop.run_iteration(stage, 0)
     assert len(merged) == 1
-    loop._evaluate(stage, 1)
+    on_the_way.evaluate(stage, 1)
     loop.run_iteration(stage, 1)
   assert len(merged) == 2 and stage.handover.version == 1
   stage.hand_over(2, label=2)
