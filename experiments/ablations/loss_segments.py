@@ -32,7 +32,10 @@ CLAIM = claims.Claim(
   changed='equal accuracy was expected; that segments can be excluded does not'
   ' say that it costs nothing',
 )  # fmt: skip
-OUTCOME = ''
+OUTCOME = (
+  'Where 16 % of responses are cut, leaving their earlier segments out costs'
+  ' 0.018 ± 0.012: an iteration trains on 2,954 tokens less'
+)
 
 
 def get_config(variant='cpu'):
