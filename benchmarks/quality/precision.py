@@ -2,6 +2,7 @@
 
   python -m benchmarks.quality.precision [--weights MODEL] [--layers 3]
       [--width 128] [--rows 32] [--tokens 96] [--repeats 5]
+      [--ways 'bfloat16 products' ...]
 
 The same tokens go through a policy twice, as whole rows, which is how it is
 trained, and one by one against the cache, which is how it samples: worked
@@ -159,6 +160,7 @@ def main(argv=None):
   parser.add_argument('--weights', default='')
   parser.add_argument('--layers', type=int, default=0)
   parser.add_argument('--width', type=int, default=0)
+  parser.add_argument('--ways', nargs='+', default=[*WAYS], choices=[*WAYS])
   parser.add_argument('--rows', type=int, default=32)
   parser.add_argument('--tokens', type=int, default=96)
   parser.add_argument('--repeats', type=int, default=5)
@@ -185,8 +187,8 @@ def main(argv=None):
     ['', *layers, 'log-prob. mean', 'largest', 'gradient, ms',
      'decode step, ms']
   ))  # fmt: skip
-  for way, changes in WAYS.items():
-    own = dataclasses.replace(shape, attention='plain', **changes)
+  for way in args.ways:
+    own = dataclasses.replace(shape, attention='plain', **WAYS[way])
     by_layer, differences = apart(own, params, tokens, mask)
     times = [f'{1e3 * s:.2f}' for s in costs(own, params, tokens, args.repeats)]
     numbers = [*by_layer, differences.mean(), differences.max()]

@@ -195,10 +195,11 @@ SHORT = {
   ),
   'benchmarks.speed.overlap': (
     'benchmarks.speed.overlap', '--tiny', '--seeds', '1', '--workers', '1',
+    '--ways', 'overlap',
   ),
   'benchmarks.quality.precision': (
     'benchmarks.quality.precision', '--layers', '1', '--rows', '2', '--tokens',
-    '24', '--repeats', '1',
+    '24', '--repeats', '1', '--ways', 'bfloat16 products',
   ),
   'benchmarks.speed.journal': (
     'benchmarks.speed.journal', '--tiny', '--repeats', '1',

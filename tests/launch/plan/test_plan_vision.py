@@ -43,9 +43,18 @@ def make_run(config):
   return programs_lib.make_run(config, jax.devices()[:4])
 
 
+@pytest.fixture
+def with_least_effort():
+  """As `--quick`: what takes longest is no matter here."""
+  before = jax.config.jax_exec_time_optimization_effort
+  jax.config.update('jax_exec_time_optimization_effort', -1.0)
+  yield
+  jax.config.update('jax_exec_time_optimization_effort', before)
+
+
 @needs_libtpu
 @pytest.mark.parametrize('family', thorough.after(['qwen3_vl', 'qwen2_5_vl']))
-def test_all_programs_compile_for_a_tpu(family):
+def test_all_programs_compile_for_a_tpu(family, with_least_effort):
   config, topology = seeing_config(family), chips.parse('v5e:2x2')
   checks.validate(config, topology.num_chips, arithmetic.KINDS)
   run = programs_lib.make_run(config, topologies.devices(topology))
