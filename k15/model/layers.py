@@ -114,12 +114,20 @@ def full_products(shape: Any) -> contextlib.AbstractContextManager:
   return contextlib.nullcontext()
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def rounded(x: jax.Array, dtype: str) -> jax.Array:
   """Numbers as `dtype` has them, in their own; '': as they are.
 
   What the rollout's copy of a weight is in `dtype`, the trainer's then is too.
+  The gradient is not rounded: what it changes has more bits.
   """
   return precision.rounded(x, dtype).astype(x.dtype) if dtype else x
+
+
+rounded.defvjp(
+  lambda x, dtype: (rounded(x, dtype), None),
+  lambda dtype, residuals, dy: (dy,),
+)
 
 
 def initializer() -> Any:
