@@ -1,16 +1,17 @@
 """An iteration of RL whose rollout runs beside the training of the one before.
 
   python -m benchmarks.speed.overlap [--seeds 3] [--workers 2] [--tiny]
-      [--ways overlap]
+      [--ways overlap] [--checkpoint MODEL] [KEY=VALUE ...]
 
 The real commands run: `k15.serve` for each worker and `k15.main`, on the
-arithmetic experiment with truncated importance sampling, from one warm-up.  For
-each seed a run that waits for its rollouts and one with `rl.overlap` follow one
-another.  Printed are the mean seconds of an iteration after the first three, by
-the times that metrics are logged at and without evaluations; how long of it the
-trainer stood still for the rollout; and the held-out accuracy, mean of the
-run's evaluations and the last.  Where there is no processor to spare for
-workers, both ways wait for the same ones.
+arithmetic experiment with truncated importance sampling, from one warm-up, or
+from a model on disk; KEY=VALUE changes its config.  For each seed a run that
+waits for its rollouts and one with `rl.overlap` follow one another.  Printed
+are the mean seconds of an iteration after the first three, by the times that
+metrics are logged at and without evaluations; how long of it the trainer stood
+still for the rollout; and the held-out accuracy, mean of the run's evaluations
+and the last.  Where there is no processor to spare for workers, both ways wait
+for the same ones.
 """
 
 import argparse
@@ -81,19 +82,21 @@ def measured(records):
   )
 
 
-def run(folder, num_seeds, num_workers, tiny, ways):
+def run(folder, args):
   """By way, of each seed what `measured` says."""
-  warm_up = folder / 'warm_up'
-  if not tiny:
-    train(folder, tiny, {'stages': ('sft',)}, warm_up)
-  ports = [parts.free_port() for _ in range(num_workers)]
+  tiny, checkpoint = args.tiny, args.checkpoint
+  if not tiny and not checkpoint:
+    train(folder, tiny, {'stages': ('sft',)}, folder / 'warm_up')
+    checkpoint = folder / 'warm_up' / 'models' / 'sft'
+  ports = [parts.free_port() for _ in range(args.workers)]
   settings = _SETTINGS | {
     'stages': ('rl',),
-    'checkpoint': '' if tiny else str(warm_up / 'models' / 'sft'),
+    'checkpoint': checkpoint,
     'rollout.workers': tuple(f'127.0.0.1:{port}' for port in ports),
   }
   if tiny:
     settings |= {'evaluation.every': 1, 'task.held_out_problems': 8}
+  settings |= dict(each.split('=', 1) for each in args.overrides)
   workers = [
     parts.Service(
       name=f'worker-{port}',
@@ -104,11 +107,11 @@ def run(folder, num_seeds, num_workers, tiny, ways):
     )
     for port in ports
   ]
-  found = {way: [] for way in ways}
+  found = {way: [] for way in args.ways}
   for worker in workers:
     worker.start()
   try:
-    for seed in range(num_seeds):
+    for seed in range(args.seeds):
       for way, each in found.items():
         own = {'seed': seed, 'rl.overlap': way == 'overlap'}
         records = train(folder, tiny, settings | own, folder / f'{way}-{seed}')
@@ -135,11 +138,12 @@ def main(argv=None):
   parser.add_argument('--seeds', type=int, default=3)
   parser.add_argument('--workers', type=int, default=2)
   parser.add_argument('--ways', nargs='+', default=[*WAYS], choices=WAYS)
+  parser.add_argument('--checkpoint', default='')
   parser.add_argument('--tiny', action='store_true')
+  parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE')
   args = parser.parse_args(argv)
   with tempfile.TemporaryDirectory(prefix='k15-overlap-') as folder:
-    folder = pathlib.Path(folder)
-    found = run(folder, args.seeds, args.workers, args.tiny, args.ways)
+    found = run(pathlib.Path(folder), args)
   result = {
     way: {
       name: [round(values[name], 4) for values in each] for name in each[0]

@@ -209,7 +209,7 @@ def test_nothing_changes_where_rollout_and_training_agree(kind, level):
     assert plain_values['drift_abs_max'] == 0
 
 
-@pytest.mark.parametrize(('kind', 'level'), thorough.but(EVERY, FEW))
+@pytest.mark.parametrize(('kind', 'level'), thorough.but(EVERY, FEW[1:]))
 def test_padding_packing_and_micro_batches_change_nothing(kind, level):
   for method, ratio in methods(level):
     loss = make_loss(method, kind, level, ratio)

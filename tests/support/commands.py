@@ -94,6 +94,7 @@ SHORT = {
     '--config.task.held_out_path=gsm8k/test.jsonl',
     '--config.task.prompt_field=question',
     '--config.task.response_field=answer', '--config.sft.steps=2',
+    '--config.rl.iterations=1',
   ),
   'k15.main math.py': _main(
     'math.py:smoke', '--config.checkpoint=Qwen2.5-7B-Instruct',
@@ -108,7 +109,7 @@ SHORT = {
     'smollm.py:smoke', '--config.checkpoint=Qwen2.5-7B-Instruct',
     "--config.stages=('sft','rl','evaluate')",
     "--config.evaluation.sets=('gsm8k:gsm8k/test.jsonl',)",
-    '--config.evaluation.problems=4',
+    '--config.evaluation.problems=4', '--config.rl.iterations=1',
   ),
   'k15.main smollm.py': 'make smollm',
   'make vision': (
@@ -220,7 +221,7 @@ SHORT = {
     '2', '--repeats', '1', '--max-length', '64',
   ),
   'benchmarks.quality.reward_models': (
-    'benchmarks.quality.reward_models', '--pairs', '64', '--held-out', '8',
+    'benchmarks.quality.reward_models', '--pairs', '32', '--held-out', '8',
     '--seeds',
     '1',
   ),
