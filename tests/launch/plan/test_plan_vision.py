@@ -53,7 +53,9 @@ def with_least_effort():
 
 
 @needs_libtpu
-@pytest.mark.parametrize('family', thorough.after(['qwen3_vl', 'qwen2_5_vl']))
+@pytest.mark.parametrize(
+  'family', thorough.after(['qwen3_vl', 'qwen2_5_vl'], 0)
+)
 def test_all_programs_compile_for_a_tpu(family, with_least_effort):
   config, topology = seeing_config(family), chips.parse('v5e:2x2')
   checks.validate(config, topology.num_chips, arithmetic.KINDS)

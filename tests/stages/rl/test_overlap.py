@@ -32,8 +32,7 @@ CHANGES = dict(
 )
 
 
-@pytest.fixture(autouse=True)
-def _a_worker_of_this_process(monkeypatch):
+def _worker_of_this_process(patch):
   def make_rollout(context, stage, record=None, columns=0):
     layout = context.rollout_layout
     slots = rollouts.make_slots(
@@ -43,15 +42,20 @@ def _a_worker_of_this_process(monkeypatch):
     key = streams.key(context.config.seed, 'rollout', stage)
     return remote.RemoteRollout([worker], key, lambda request: None)
 
-  monkeypatch.setattr(rollouts, 'make_rollout', make_rollout)
+  patch.setattr(rollouts, 'make_rollout', make_rollout)
 
   def odd(response, reference):
     del reference
     return Verdict('correct' if len(response) % 2 else 'wrong')
 
-  monkeypatch.setattr(
+  patch.setattr(
     judges, 'make_judges', lambda config, names, *_: dict.fromkeys(names, odd)
   )
+
+
+@pytest.fixture(autouse=True)
+def _patched(monkeypatch):
+  _worker_of_this_process(monkeypatch)
 
 
 def _context(folder, has_workers=True, **changes):
@@ -89,10 +93,12 @@ def _is_as(whole, context, state):
     assert _rows(context.workdir, name) == _rows(whole[0].workdir, name)
 
 
-@pytest.fixture
-def whole(tmp_path):
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
   """Four iterations in one go."""
-  return _train(tmp_path / 'whole')
+  with pytest.MonkeyPatch.context() as patch:
+    _worker_of_this_process(patch)
+    return _train(tmp_path_factory.mktemp('whole'))
 
 
 def test_responses_are_of_weights_one_iteration_old(whole):
