@@ -56,6 +56,10 @@ def begin(
 
   Args as in `sample`; a refill is a further round of the same iteration.
   """
+  if is_refill and stage.is_overlapping:
+    # An evaluation may have come after those of the first round.
+    version = stage.version_under(iteration)
+    stage.rollout.set_params(stage.sampling, version=version)
   buffer = stage.buffer
   drawn = stage.sampler.draw(num_problems, iteration)
   problems = [stage.context.task.train[i] for i in drawn]

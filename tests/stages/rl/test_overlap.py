@@ -117,6 +117,16 @@ def test_a_run_cut_in_two_is_the_same_bit_for_bit(whole, tmp_path):
   _is_as(whole, *_train(tmp_path / 'cut'))
 
 
+def test_further_rounds_after_an_evaluation_are_of_the_same_weights(tmp_path):
+  refills = dict(rl__refill_rounds=2, rollout__token_budget=16)
+  alone = _train(tmp_path / 'alone', **refills)
+  context, state = _train(tmp_path / 'asked', evaluation__every=1, **refills)
+  _same(state.params, alone[1].params)
+  rows = _rows(context.workdir, 'trajectories.jsonl')
+  assert rows == _rows(alone[0].workdir, 'trajectories.jsonl')
+  assert len(_rows(context.workdir, 'groups.jsonl')) > 4 * 4  # There were some.
+
+
 def test_evaluations_in_between_change_nothing_else(whole, tmp_path):
   context, state = _train(tmp_path / 'asked', evaluation__every=1)
   _same(state.params, whole[1].params)
