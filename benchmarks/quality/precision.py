@@ -22,15 +22,14 @@ import argparse
 import dataclasses
 import functools
 import pathlib
-import statistics
 import tempfile
 import threading
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.speed import gpu_parts
 from experiments import arithmetic
 from k15.checkpoints import models
 from k15.model import heads
@@ -124,16 +123,6 @@ def apart(shape, params, tokens, mask):
   return by_layer, np.abs(left - right)
 
 
-def seconds(function, repeats):
-  jax.block_until_ready(function())
-  taken = []
-  for _ in range(repeats):
-    start = time.perf_counter()
-    jax.block_until_ready(function())
-    taken.append(time.perf_counter() - start)
-  return statistics.median(taken)
-
-
 def costs(shape, params, tokens, repeats):
   """Seconds of a gradient step, and of a decode step."""
   B, T = tokens.shape
@@ -148,8 +137,9 @@ def costs(shape, params, tokens, repeats):
     )(params)
 
   return (
-    seconds(lambda: gradient(params), repeats),
-    seconds(lambda: one_by_one(shape, params, tokens), repeats) / T,
+    gpu_parts.seconds_of(lambda: gradient(params), repeats),
+    gpu_parts.seconds_of(lambda: one_by_one(shape, params, tokens), repeats)
+    / T,
   )
 
 

@@ -287,13 +287,13 @@ class Verdict:
     self.duplicated, self.lost = self.duplicated + duplicated, self.lost + lost
     logprobs = expected[_LOGPROBS], found[_LOGPROBS]
     if logprobs[0].shape == logprobs[1].shape:  # Else tokens differ as well.
-      differences = np.abs(logprobs[0] - logprobs[1])
-      largest = float(differences.max(initial=0))
-      self.logprob_difference = max(self.logprob_difference, largest)
+      self.logprob_difference = max(
+        self.logprob_difference, _largest_difference(*logprobs)
+      )
     for name in (n for n in expected if n.startswith(_WEIGHTS)):
-      differences = np.abs(expected[name] - found[name])
-      largest = float(differences.max(initial=0))
-      self.weight_difference = max(self.weight_difference, largest)
+      self.weight_difference = max(
+        self.weight_difference, _largest_difference(expected[name], found[name])
+      )
     other = []
     if not settings.get('rl.overlap'):
       other = kill_resume.differences(
@@ -315,6 +315,10 @@ class Verdict:
     )
     bias = schedule.distance(*map(np.array, lengths))
     self.length_bias = max(self.length_bias, bias)
+
+
+def _largest_difference(one, other):
+  return float(np.abs(one - other).max(initial=0))
 
 
 def trained(state: dict) -> dict[tuple, tuple]:

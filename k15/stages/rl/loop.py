@@ -90,8 +90,10 @@ def _iterations(stage, start, checkpoints):
       due = done % config.saving.every_iterations == 0 or done == total
       if due or stopping:
         with stage.timer('checkpoint'):  # Shown with the next iteration.
-          now = stage.buffer, stage.sampler.get_state()
-          state = setup.host_state(*(stage.before if stage.ahead else now))
+          host = stage.buffer, stage.sampler.get_state()
+          if stage.ahead:  # Begun once more by whoever goes on from here.
+            host = stage.before
+          state = setup.host_state(*host)
           checkpoints.save(done, stage.device_state(), state)
           stage.records.journal.forget(done)
       progress.update(

@@ -20,10 +20,7 @@ def start(stage: Stage, iteration: int) -> Growing:
   stage.rest_optimizer()
   # Groups never change: no token of theirs is copied for this.
   stage.before = stage.buffer.copy(), stage.sampler.get_state()
-  version = stage.version_under(iteration)
-  stage.hand_over(version, label=version)
-  if stage.is_overlapping:
-    stage.sampling = stage.handover.params
+  _hand_over(stage, iteration)
   stage.records.journal.begin(iteration, stage.handover.params)
   expired = stage.buffer.expire(iteration, config.rl.max_group_age)
   stage.context.scorer.pop_numbers()  # Of an evaluation.
@@ -39,10 +36,15 @@ def start_next(stage: Stage, iteration: int) -> None:
   """
   if iteration < stage.context.config.rl.iterations:
     stage.ahead = start(stage, iteration)
-    return
+  else:
+    _hand_over(stage, iteration)
+
+
+def _hand_over(stage, iteration):
   version = stage.version_under(iteration)
   stage.hand_over(version, label=version)
-  stage.sampling = stage.handover.params
+  if stage.is_overlapping:
+    stage.sampling = stage.handover.params
 
 
 def begin(

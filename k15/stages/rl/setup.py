@@ -18,6 +18,7 @@ from k15.stages.rl import problems
 from k15.stages.rl import records as records_lib
 from k15.stages.rl import updates
 from k15.stages.rl.stage import Stage
+from k15.stages.rl.stage import overlaps
 from k15.training import logs
 from k15.training import replay
 
@@ -76,7 +77,7 @@ def device_layout(context: Context) -> dict[str, Any]:
   layout = layout.replace(frozen=None)
   has_slow = methods.uses_slow_reference(context.config)
   kept = dict(train=layout, kl_params=layout.params if has_slow else None)
-  if context.config.rl.overlap and context.config.rollout.workers:
+  if overlaps(context.config):
     dtype = context.config.rollout.dtype
     kept['sampling'] = weights.param_layout_in(context.layout, dtype)
   return kept

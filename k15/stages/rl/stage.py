@@ -28,8 +28,8 @@ class Stage:
   `handover` has the weights where they are decoded with, and `shelf` the
   optimizer's state while they are.  `name` is the stage's.
 
-  `ahead` is the rollout phase that has begun, `before` the host's state before
-  it and `sampling` the weights it samples under: what begins it once more.
+  `ahead` is the phase that has begun, a `Growing`, `before` the host's state
+  before it and `sampling` the weights it samples under: what begins it again.
   """
 
   context: Context
@@ -53,12 +53,8 @@ class Stage:
 
   @property
   def is_overlapping(self) -> bool:
-    """Whether workers sample an iteration while the one before is trained on.
-
-    Where this process decodes, it has no time for both.
-    """
-    config = self.context.config
-    return config.rl.overlap and bool(config.rollout.workers)
+    """See `overlaps`."""
+    return overlaps(self.context.config)
 
   def version_under(self, iteration: int) -> int:
     """Of the weights that an iteration's rollout samples under."""
@@ -121,6 +117,14 @@ class Stage:
     """What a checkpoint holds of the devices; see `setup.device_layout`."""
     train = self.state.replace(frozen=None)
     kept = dict(train=train, kl_params=self.kl_params)
-    return kept | (
-      dict(sampling=self.sampling) if self.is_overlapping else {}
-    )
+    if self.is_overlapping:
+      kept['sampling'] = self.sampling
+    return kept
+
+
+def overlaps(config: Any) -> bool:
+  """Whether workers sample an iteration while the one before is trained on.
+
+  Where this process decodes, it has no time for both.
+  """
+  return config.rl.overlap and bool(config.rollout.workers)
