@@ -16,9 +16,9 @@ from k15.runtime.context import Context
 from k15.stages.rl import methods
 from k15.stages.rl import problems
 from k15.stages.rl import records as records_lib
+from k15.stages.rl import stage as stage_lib
 from k15.stages.rl import updates
 from k15.stages.rl.stage import Stage
-from k15.stages.rl.stage import overlaps
 from k15.training import logs
 from k15.training import replay
 
@@ -77,7 +77,7 @@ def device_layout(context: Context) -> dict[str, Any]:
   layout = layout.replace(frozen=None)
   has_slow = methods.uses_slow_reference(context.config)
   kept = dict(train=layout, kl_params=layout.params if has_slow else None)
-  if overlaps(context.config):
+  if stage_lib.overlaps(context.config):
     dtype = context.config.rollout.dtype
     kept['sampling'] = weights.param_layout_in(context.layout, dtype)
   return kept
