@@ -647,7 +647,7 @@ def _machines():
       # Of whole rows: 'plain', 'chunked', 'splash' (TPU), 'cudnn' (GPU, half
       # precision), or 'auto': what suits the platform and the row's length.
       attention='auto',
-      cache_block=128,  # columns that decoding reads or leaves out together
+      cache_block=128,  # columns read or left out together, but on TPU
       # -- rotary positions; a checkpoint has its own
       rope_theta=10000.0,  # k1.5 2.5.1 activates long context with 1,000,000
       # For texts longer than trained on: 'llama3' or 'yarn' (arXiv 2309.00071).

@@ -20,6 +20,7 @@ import numpy as np
 from k15.devices import sharding
 from k15.model import attention
 from k15.model import precision
+from k15.model import ragged_attention
 
 _LARGEST = 127
 
@@ -52,6 +53,9 @@ class KVCache:
   the row.  Keys lie with C last: their product with the query then reads them
   in order, four times faster on CPU than [B, N, C, h].  A block may be a
   `Int8Block`, whose scales have the same axes with h = 1.
+
+  On TPU there is one block, of which `ragged_attention` reads what a row has,
+  and keys lie as values do.
   """
 
   keys: Any
@@ -66,11 +70,16 @@ def empty(shape: Any, rows: int, columns: int, dtype: str = '') -> KVCache:
     rows: sequences.
     columns: tokens of the longest.
     dtype: that of the activations if empty, or 'int8'.
+
+  For the kernel of TPUs there are a few columns more, whole pieces of it.
   """
   dtype = dtype or shape.dtype
   N, h, L = shape.num_kv_heads, shape.head_dim, shape.num_layers
 
   block = shape.cache_block
+  if is_ragged():
+    columns += -columns % ragged_attention.width_of(columns)
+    block = columns
   widths = [min(block, columns - c) for c in range(0, columns, block)]
 
   def zeros(shape_of, axis):
@@ -86,10 +95,17 @@ def empty(shape: Any, rows: int, columns: int, dtype: str = '') -> KVCache:
       return blocks
     return tuple(jax.tree.map(jnp.copy, blocks) for _ in range(L))
 
+  values = zeros(lambda width: (rows, N, width, h), -1)
+  if is_ragged():
+    return KVCache(keys=jax.tree.map(jnp.copy, values), values=values)
   return KVCache(
-    keys=zeros(lambda width: (rows, N, h, width), -2),
-    values=zeros(lambda width: (rows, N, width, h), -1),
+    keys=zeros(lambda width: (rows, N, h, width), -2), values=values
   )
+
+
+def is_ragged() -> bool:
+  """Whether programs for where the mesh is have a cache as TPUs want it."""
+  return attention.target_platform() == 'tpu'
 
 
 def constrain(x: jax.Array) -> jax.Array:
@@ -104,17 +120,18 @@ def write(key_blocks, value_blocks, key, value, positions, layer=None):
   Blocks with a leading axis L are changed in `layer`.
   """
   rows = jnp.arange(len(positions))
-  lead = () if layer is None else (layer,)
+  lead, every = () if layer is None else (layer,), slice(None)
   key = encode(key, key_blocks[0], -1)
   value = encode(value, value_blocks[0], -1)
   keys, values, start = [], [], 0
   for old_keys, old_values in zip(key_blocks, value_blocks, strict=True):
-    width = old_keys.shape[-1]
+    width = old_values.shape[-2]
     inside = (positions >= start) & (positions < start + width)
     column = jnp.where(inside, positions - start, width)
-    every = slice(None)
-    keys.append(_put(old_keys, (*lead, rows, every, every, column), key))
-    values.append(_put(old_values, (*lead, rows, every, column), value))
+    here = *lead, rows, every, column
+    in_keys = here if is_ragged() else (*lead, rows, every, every, column)
+    keys.append(_put(old_keys, in_keys, key))
+    values.append(_put(old_values, here, value))
     start += width
   return tuple(keys), tuple(values)
 
@@ -131,7 +148,8 @@ def _put(old, where, new):
 def attend(query, key_blocks, value_blocks, positions, layer=None) -> jax.Array:
   """Attention of one token a row to the cache columns up to its position.
 
-  A block that no row has reached is skipped, and of one that few rows have
+  On TPU a kernel reads what each row has (`ragged_attention`).  Elsewhere a
+  block that no row has reached is skipped, and of one that few rows have
   reached only these are read: a long response pays for itself alone.  Every
   block is two branches and two writes of the program: 1,024 of 128 columns
   would take an accelerator's compiler hours, while 8 of 16,384 read at most
@@ -149,6 +167,11 @@ def attend(query, key_blocks, value_blocks, positions, layer=None) -> jax.Array:
     [B, N, G, h].
   """
   query = attention.scaled(query)
+  if is_ragged():
+    mixed = ragged_attention.attend(
+      query, *key_blocks, *value_blocks, positions, layer
+    )
+    return precision.rounded(mixed, query.dtype)
   starts = np.cumsum([0] + [keys.shape[-1] for keys in key_blocks])
   # One by one, rows take 1.5 times as long as all at once (CPU); rows on other
   # devices would have to be fetched.
@@ -288,6 +311,8 @@ def copy_rows(
   Returns:
     The blocks.
   """
+  if is_ragged() and column_axis == -1:
+    new, column_axis = new.swapaxes(-1, -2), -2
   mesh = jax.sharding.get_abstract_mesh()
   if not mesh.empty and mesh.size > 1:
     return _copy_rows_over_devices(layer, new, rows, slots, column_axis)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from k15.model import parts
+from k15.model import ragged_attention
 from k15.stages.rl import minibatches
 from launch.plan import chips
 from launch.plan import costs
@@ -114,18 +115,22 @@ def _decode(run, topology, programs, work, a):
 
 
 def decode_step(run, topology, program, work, a) -> costs.Time:
-  """One token in every slot: weights once, and all of the cache once.
+  """One token in every slot: weights once, and of the cache what slots have.
 
-  A block is read as soon as one slot has reached it, and some slot always is
-  near the end; the compiler reads a scanned layer's part where it lies.
+  `ragged_attention` reads whole pieces, of the last half in vain in the mean,
+  and a scanned layer's part where it lies.
   """
+  context = work.prompt + work.length / 2
+  piece = ragged_attention.width_of(run.slots.columns)
+  columns = run.slots.columns + -run.slots.columns % piece
+  share = min(1, (context + piece / 2) / columns)
   step = costs.decode_step(
     topology.chip,
     run.slots.config,
     run.slots.num_slots,
-    work.prompt + work.length / 2,
+    context,
     topology.num_chips,
-    run.weights_read + program.aliased,
+    run.weights_read + share * program.aliased,
     a,
   )
   sent, count = _collectives(program, 1, run.slots.tokens_per_call)

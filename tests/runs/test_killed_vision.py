@@ -9,6 +9,7 @@ import time
 
 import forked
 import pytest
+import thorough
 
 from benchmarks.stress import kill_resume
 from k15 import files
@@ -65,8 +66,13 @@ def test_a_run_is_asked_with_its_pictures_swapped(undisturbed):
     assert 0 <= interval['low'] <= interval['value'] <= interval['high'] <= 1
 
 
-def test_a_run_killed_in_its_stages_ends_the_same(undisturbed):
-  workdir = undisturbed.with_name('killed')
+@pytest.mark.parametrize(
+  'kills',
+  thorough.after([[('rl', 1)], [('pretrain_tower', 3), ('rl', 1)]]),
+  ids=len,
+)
+def test_a_run_killed_in_its_stages_ends_the_same(undisturbed, kills):
+  workdir = undisturbed.with_name(f'killed-{len(kills)}')
 
   def steps(stage):
     """Records of it: one of the examples, then one a step."""
@@ -75,7 +81,7 @@ def test_a_run_killed_in_its_stages_ends_the_same(undisturbed):
 
   # In the isolated tower, where the language model is in no checkpoint, and in
   # RL, whose buffer names pictures.
-  for stage, least in (('pretrain_tower', 3), ('rl', 1)):
+  for stage, least in kills:
     process = start(workdir)
     while process.poll() is None and steps(stage) < least:
       time.sleep(0.002)

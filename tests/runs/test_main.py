@@ -137,8 +137,11 @@ def test_a_finished_run_does_nothing_more(folder, smoke):
   assert _results(workdir) == before
 
 
-def test_killed_runs_end_the_same(folder, smoke):
-  workdir = folder / 'killed'
+@pytest.mark.parametrize(
+  'whens', thorough.after([['rollout'], ['sft', 'rollout', 'save']]), ids=len
+)
+def test_killed_runs_end_the_same(folder, smoke, whens):
+  workdir = folder / f'killed-{len(whens)}'
 
   def steps(stage):
     records = files.read_jsonl(workdir / 'metrics.jsonl')
@@ -151,11 +154,13 @@ def test_killed_runs_end_the_same(folder, smoke):
 
   # Mid-warm-up, in the midst of an iteration's responses, and while one is
   # being saved.
-  for condition in (
-    lambda: steps('sft') > 8,
-    lambda: calls(1),
-    lambda: any(workdir.glob('checkpoints/rl/*tmp*')),
-  ):
+  conditions = dict(
+    sft=lambda: steps('sft') > 8,
+    rollout=lambda: calls(1),
+    save=lambda: any(workdir.glob('checkpoints/rl/*tmp*')),
+  )
+  for when in whens:
+    condition = conditions[when]
     process = _start(folder, workdir, *FLAGS)
     while process.poll() is None and not condition():
       time.sleep(0.002)
@@ -172,9 +177,19 @@ def test_killed_runs_end_the_same(folder, smoke):
   assert not list(workdir.glob('journal/rl/*'))  # All of it is superfluous.
 
 
-def test_a_stopped_run_saves_says_so_and_ends_the_same(folder, smoke):
-  workdir = folder / 'stopped'
-  for number, stage in ((signal.SIGTERM, 'sft'), (signal.SIGINT, 'rl')):
+@pytest.mark.parametrize(
+  'stops',
+  thorough.after(
+    [
+      [(signal.SIGTERM, 'rl')],
+      [(signal.SIGTERM, 'sft'), (signal.SIGINT, 'rl')],
+    ]
+  ),
+  ids=len,
+)
+def test_a_stopped_run_saves_says_so_and_ends_the_same(folder, smoke, stops):
+  workdir = folder / f'stopped-{len(stops)}'
+  for number, stage in stops:
     process = _start(folder, workdir, *FLAGS)
     while process.poll() is None and not any(
       r['stage'] == stage for r in files.read_jsonl(workdir / 'metrics.jsonl')

@@ -49,12 +49,12 @@ SHORT = {
   'make plan': 'tests/launch/plan/test_plan.py',
   'make bench': (
     'benchmarks.speed.rl_step', '--peers', '--tokens', '8', '--repeats', '1',
-    '--first-steps', '1', '--longest', '16', '--ops', 'generate',
-    'recompilations', '--way', 'k15=16 slots',
+    '--first-steps', '1', '--longest', '16', '--ops', 'recompilations', '--way',
+    'k15=16 slots',
   ),
   'make bench-real': (
     'benchmarks.speed.real', '--tiny', '--repeats', '1', '--root', 'none',
-    '--ops', 'generate', 'lora', '--way', 'generate:k15=64 slots',
+    '--ops', 'generate', '--way', 'generate:k15=64 slots',
   ),
   'make bench-rollout': (
     'benchmarks.speed.rollout', '--parts', 'throughput', '--repeats', '1',

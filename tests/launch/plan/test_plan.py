@@ -51,6 +51,7 @@ def test_all_programs_compile_for_a_tpu(monkeypatch):
   # and two of the gradient; prefill and log-probabilities have one.
   kernels = [text.count('tpu_custom_call') for text in texts]
   assert kernels[0] >= 1 and kernels[3] >= 3 and kernels[4] >= 1
+  assert kernels[2] == 1  # of a scanned layer
   # The state is changed in place, and so is the cache.
   state = programs_lib.bytes_per_chip(run.state)
   assert programs['update'].aliased >= state
@@ -67,6 +68,21 @@ def test_all_programs_compile_for_a_tpu(monkeypatch):
   text = table.iteration(times)
   assert 'Estimated iteration of 8 responses of 100 tokens' in text
   assert '40% of peak bf16 FLOP/s in updates' in text
+
+
+@needs_libtpu
+def test_decoding_for_a_tpu_moves_no_cache():
+  """Turned around or copied, be it of a layer, it would be a temporary."""
+  config = tiny_config()
+  config.policy.head_dim = 128
+  # Keys and values of 2 layers, 2 slots and 1 head on a chip: 68 MB, more than
+  # its fast memory, into which the compiler would move less.
+  config.rollout.update(max_length=32768, token_budget=32768)
+  devices = topologies.devices(chips.parse('v5e:2x2'))
+  run = programs_lib.make_run(config, devices)
+  (decode,) = programs_lib.compile_generate(run)
+  assert decode.aliased > 2 * 2 * 2 * 32768 * 128 * 2
+  assert decode.temporaries < decode.aliased / 8
 
 
 @needs_libtpu
