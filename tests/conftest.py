@@ -78,6 +78,23 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope='module', autouse=True)
+def compiled_alike():
+  """A page that changed how programs are compiled would do so for all others.
+
+  What they share was compiled another way, and would be compiled anew.
+  """
+  before = _compiled_how()
+  yield
+  assert _compiled_how() == before
+
+
+def _compiled_how():
+  config = jax.config
+  is_quick = config.read('jax_disable_most_optimizations')
+  return is_quick, config.jax_compilation_cache_dir
+
+
+@pytest.fixture(scope='module', autouse=True)
 def undrawn(request):
   """Reports of whole runs have their figures, but no pictures of them.
 

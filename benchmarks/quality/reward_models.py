@@ -211,7 +211,8 @@ def main():
   args = parser.parse_args()
   results = []
   with tempfile.TemporaryDirectory() as workdir:
-    jax.config.update('jax_compilation_cache_dir', f'{workdir}/programs')
+    if not jax.config.jax_compilation_cache_dir:
+      jax.config.update('jax_compilation_cache_dir', f'{workdir}/programs')
     for seed in args.seeds:
       results.append(run_seed(seed, args, workdir))
   report(results)

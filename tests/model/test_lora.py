@@ -218,21 +218,13 @@ def test_what_is_frozen_costs_no_gradient():
   assert low < 2.3 * forward
 
 
-@pytest.fixture
-def quick_compiler():
-  """Programs of many devices: to compile them takes all the time."""
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-
-
 @pytest.mark.parametrize(
   ('sizes', 'scan_layers'),
   thorough.after(
     [((1, 2, 2, 2), True), ((1, 8, 1, 1), False), ((1, 1, 8, 1), True)]
   ),
 )
-def test_every_mesh_computes_the_same(quick_compiler, sizes, scan_layers):
+def test_every_mesh_computes_the_same(sizes, scan_layers):
   config = dataclasses.replace(
     CONFIG, num_layers=1, scan_layers=scan_layers, lora_targets=('k', 'down')
   )

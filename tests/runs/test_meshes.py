@@ -51,16 +51,6 @@ def name(sizes):
   return 'x'.join(map(str, sizes))
 
 
-@pytest.fixture(scope='module', autouse=True)
-def quick_compiler():
-  """Programs are many and tiny: to compile them takes all the time."""
-  jax.config.update('jax_disable_most_optimizations', True)
-  jax.clear_caches()
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-  jax.clear_caches()
-
-
 @functools.cache
 def boxed():
   return policy.boxed(CONFIG)
