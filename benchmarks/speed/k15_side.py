@@ -5,11 +5,13 @@ Model, config and context are made the way `k15.main` makes them, from
 own.
 """
 
+import atexit
 import collections
 import functools
 import itertools
 import pathlib
 import random
+import shutil
 import tempfile
 import threading
 import types
@@ -115,7 +117,9 @@ def make_context(problems, settings, end=side.END):
   config.checkpoint = side.MODEL or ''
   context_lib.adopt_checkpoint(config)
   config.update_from_flattened_dict(SETTINGS | settings)
-  folder = pathlib.Path(tempfile.gettempdir())
+  # For the journal of responses; no two runs may have the same.
+  folder = pathlib.Path(tempfile.mkdtemp(prefix='k15-'))
+  atexit.register(shutil.rmtree, folder, ignore_errors=True)
   task = task_lib.Task(
     tokenizer=make_tokenizer(end),
     prompt_suffix=config.task.prompt_suffix,

@@ -49,7 +49,7 @@ SHORT = {
   'make plan': 'tests/launch/plan/test_plan.py',
   'make bench': (
     'benchmarks.speed.rl_step', '--peers', '--tokens', '8', '--repeats', '1',
-    '--first-steps', '1', '--longest', '16', '--ops', 'recompilations', '--way',
+    '--first-steps', '1', '--longest', '16', '--ops', 'generate', '--way',
     'k15=16 slots',
   ),
   'make bench-real': (
