@@ -31,6 +31,15 @@ _WHAT_TO_CHANGE = {
     ' optimizer.offload'
   ),
 }
+# Of `costs.Assumptions`.
+_ASSUMED = {
+  'training_mfu': 'FLOP/s in updates',
+  'forward_mfu': 'FLOP/s in forward passes',
+  'hbm_share': 'HBM bandwidth',
+  'ici_share': 'bandwidth of the links',
+  'latency': 'time of a small collective',
+  'row_filling': 'filling of rows',
+}
 
 
 def header(run: Any, topology: Any) -> str:
@@ -122,8 +131,18 @@ def iteration(times: Any) -> str:
     ),
     f'  {"all":<13} {times.seconds:>9.1f} s',
     f'Assumed: {times.assumptions.sentence()}.',
+    f'Largest unknowns: {_unknowns(times)}.',
   ]
   return '\n'.join(lines)
+
+
+def _unknowns(times):
+  """The three that an iteration depends on most, in words."""
+  return ', '.join(
+    f'at {"twice" if name == "latency" else "half"} the {_ASSUMED[name]}'
+    f' {seconds / times.seconds:.2f} times as long'
+    for name, seconds in [*times.unknowns.items()][:3]
+  )
 
 
 def record(
@@ -147,4 +166,5 @@ def record(
     phases=[dataclasses.asdict(phase) for phase in times.phases],
     iteration_seconds=times.seconds,
     assumptions=dataclasses.asdict(times.assumptions),
+    unknowns=times.unknowns,
   )

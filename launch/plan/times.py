@@ -24,11 +24,17 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class Iteration:
-  """All phases of P * k responses of mean length L, and what was assumed."""
+  """All phases of P * k responses of mean length L, and what was assumed.
+
+  Attributes:
+    unknowns: what an iteration takes, in seconds, with half of one of the
+      shares that were assumed, or twice the latency; by name, largest first.
+  """
 
   work: costs.Iteration
   phases: tuple[Phase, ...]
   assumptions: costs.Assumptions
+  unknowns: dict[str, float]
 
   @property
   def seconds(self) -> float:
@@ -57,8 +63,20 @@ def of_iteration(
     row_patches=run.shown.row_patches if run.shown else 0,
   )
   a = costs.Assumptions()
+  phases = _phases(run, topology, uses, work, a)
+  unknowns = {}
+  for name, value in dataclasses.asdict(a).items():
+    worse = 2 * value if name == 'latency' else value / 2
+    other = dataclasses.replace(a, **{name: worse})
+    others = _phases(run, topology, uses, work, other)
+    unknowns[name] = sum(phase.seconds for phase in others)
+  unknowns = dict(sorted(unknowns.items(), key=lambda x: -x[1]))
+  return Iteration(work, phases, a, unknowns)
+
+
+def _phases(run, topology, uses, work, a):
   programs = {use.program.name: use.program for use in uses}
-  phases = (
+  return (
     _hand_over(run, topology, programs, a),
     *([_encode(run, topology, work, a)] if run.shown else []),
     _prefill(run, topology, programs, work, a),
@@ -67,7 +85,6 @@ def of_iteration(
     _logprobs(run, topology, programs, work, a),
     _update(run, topology, programs, work, a),
   )
-  return Iteration(work, phases, a)
 
 
 def _hand_over(run, topology, programs, a):

@@ -1,5 +1,6 @@
 """A whole small plan, compiled for TPU; memory, the search and what it says."""
 
+import dataclasses
 import re
 import types
 
@@ -68,6 +69,11 @@ def test_all_programs_compile_for_a_tpu(monkeypatch):
   text = table.iteration(times)
   assert 'Estimated iteration of 8 responses of 100 tokens' in text
   assert '40% of peak bf16 FLOP/s in updates' in text
+  # Half of a share makes nothing faster.
+  known = dataclasses.asdict(times.assumptions)
+  assert times.unknowns.keys() == known.keys() == table._ASSUMED.keys()
+  assert all(s >= times.seconds for s in times.unknowns.values())
+  assert text.splitlines()[-1].startswith('Largest unknowns: at ')
 
 
 @needs_libtpu
