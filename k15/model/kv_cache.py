@@ -128,8 +128,14 @@ def write(key_blocks, value_blocks, key, value, positions, layer=None):
     width = old_values.shape[-2]
     inside = (positions >= start) & (positions < start + width)
     column = jnp.where(inside, positions - start, width)
-    here = *lead, rows, every, column
-    in_keys = here if is_ragged() else (*lead, rows, every, every, column)
+    if is_ragged():
+      # One head at a time: to write all of a row's at once, the compiler would
+      # move the cache until they lie side by side.
+      heads = jnp.arange(old_values.shape[-3])
+      here = in_keys = *lead, rows[:, None], heads, column[:, None]
+    else:
+      here = *lead, rows, every, column
+      in_keys = *lead, rows, every, every, column
     keys.append(_put(old_keys, in_keys, key))
     values.append(_put(old_values, here, value))
     start += width

@@ -148,6 +148,10 @@ def _attend(query, positions, layer, keys, values, *scales):
         vmem((G, h), jnp.float32),
       ],
     ),
+    # Heads may be on both cores of a v4 or v5p; a single one is on one of them.
+    compiler_params=pallas_tpu.CompilerParams(
+      dimension_semantics=('parallel', 'arbitrary')
+    ),
   )(rows, pieces, positions, layer, query, keys, values, *scales)
 
 

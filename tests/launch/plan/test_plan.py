@@ -80,14 +80,14 @@ def test_all_programs_compile_for_a_tpu(monkeypatch):
 def test_decoding_for_a_tpu_moves_no_cache():
   """Turned around or copied, be it of a layer, it would be a temporary."""
   config = tiny_config()
-  config.policy.head_dim = 128
-  # Keys and values of 2 layers, 2 slots and 1 head on a chip: 68 MB, more than
-  # its fast memory, into which the compiler would move less.
+  config.policy.update(head_dim=128, num_heads=4, num_kv_heads=4)
+  # Keys and values of 2 layers, 2 slots and 2 heads on a chip: 134 MB, more
+  # than its fast memory, into which the compiler would move less.
   config.rollout.update(max_length=32768, token_budget=32768)
   devices = topologies.devices(chips.parse('v5e:2x2'))
   run = programs_lib.make_run(config, devices)
   (decode,) = programs_lib.compile_generate(run)
-  assert decode.aliased > 2 * 2 * 2 * 32768 * 128 * 2
+  assert decode.aliased > 2 * 2 * 2 * 2 * 32768 * 128 * 2
   assert decode.temporaries < decode.aliased / 8
 
 
