@@ -68,8 +68,12 @@ class Stage:
     if version != self.handover.version:
       dtype = self.context.config.rollout.dtype
       params = weights.whole(self.context.shape, self.state, dtype)
-      if self.is_overlapping:  # The next update is donated its own.
-        params = jax.tree.map(lambda x: x.copy(), params)
+      if self.is_overlapping:
+        # The next update is donated its own, which a cast has copied already.
+        own = {id(x) for x in jax.tree.leaves(self.state.params)}
+        params = jax.tree.map(
+          lambda x: x.copy() if id(x) in own else x, params
+        )
       self.handover.update(params, version)
     self.rollout.set_params(self.handover.params, version=label)
 
