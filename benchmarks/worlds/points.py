@@ -4,8 +4,9 @@
 
 A point is a number of a diagram, of docs/worlds/NAME.json, beside one of a
 figure of `make reproduce`, of docs/reproduce/NAME.json, whose runs are of walks
-over facts (`experiments/facts.py`) and near that place of the diagram.  Both
-are differences between arms, with 95 % intervals, and k15's
+over facts (`experiments/facts.py`), or of what its point names, and near that
+place of the diagram.  Both are differences between arms, with 95 % intervals,
+and k15's
 
     confirms     if both are off 0 on one side, or both within the margin
     refutes      if they are off 0 on different sides
@@ -32,7 +33,6 @@ from experiments.ablations import claims
 from k15 import files
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
-TASK = 'facts'  # task.name of the runs of k15 that are near the toys
 TABLE = tables.Table(
   'docs/worlds.md',
   'points',
@@ -64,6 +64,7 @@ class Point:
       have, as patterns of `fnmatch`.
     minus: subtracted from the toy's number, seed by seed.
     margin: up to where either counts as nothing; 0: nothing is said of that.
+    task: task.name of the runs that are near the toy.
   """
 
   diagram: str
@@ -73,6 +74,7 @@ class Point:
   measures: tuple[str, ...]
   minus: Spot | None = None
   margin: float = claims.MARGIN
+  task: str = 'facts'
 
 
 def _means(arms):
@@ -151,11 +153,12 @@ POINTS = (
     'length_reward', 'written 4 times, weight 0.3',
     Spot('final length', 'weight 0.3', 4),
     'length_penalty', ('final tokens: from the start minus none',), margin=0,
+    task='arithmetic',  # With checks of what was right already.
   ),
   Point(
     'length_reward', 'written 4 times, weight 0.3',
     Spot('final accuracy', 'weight 0.3', 4),
-    'length_penalty', _finals('from the start minus none'),
+    'length_penalty', _finals('from the start minus none'), task='arithmetic',
   ),
 )  # fmt: skip
 
@@ -208,7 +211,7 @@ def toys(point: Point, page: Mapping[str, Any]) -> Estimate | None:
 
 def k15s(point: Point, page: Mapping[str, Any]) -> tuple[str, Estimate | None]:
   """Which measure, and its number; None where it was not run yet."""
-  if page.get('settings', {}).get('task.name') != TASK:
+  if page.get('settings', {}).get('task.name') != point.task:
     return point.measures[0], None
   for pattern in point.measures:
     for name, measure in page['measures'].items():

@@ -48,7 +48,10 @@ CLAIM = claims.Claim(
     claims.final(_WARM, _EARLY),
   ),
 )  # fmt: skip
-OUTCOME = ''
+OUTCOME = (
+  'A fifth of the tokens goes, and with it 0.021 ± 0.011 of the accuracy, too'
+  ' near the margin of 0.03; from the start it holds learning back by 0.046'
+)
 
 
 def get_config(variant='cpu'):
