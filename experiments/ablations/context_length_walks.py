@@ -11,11 +11,15 @@ Cost: 15 runs of two minutes.
 import dataclasses
 
 from experiments.ablations import context_length
+from experiments.ablations import scales
 from experiments.ablations import walks
 
 # A round without checks has 11 tokens with its answer, a check has two more; of
 # single rounds with all checks nine in ten have at most 37.
-ARMS = context_length.limits(12, 40, 128)
+ARMS = {
+  label: arm | {scales.RATE: 1.5e-4 if label == '128 tokens' else 3e-4}
+  for label, arm in context_length.limits(12, 40, 128).items()
+}
 CLAIM = dataclasses.replace(
   context_length.CLAIM,
   question='Do accuracy and length rise together where checks and rounds pay?',
