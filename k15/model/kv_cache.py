@@ -78,8 +78,7 @@ def empty(shape: Any, rows: int, columns: int, dtype: str = '') -> KVCache:
 
   block = shape.cache_block
   if is_ragged():
-    columns += -columns % ragged_attention.width_of(columns)
-    block = columns
+    block = columns = ragged_attention.whole_columns(columns)
   widths = [min(block, columns - c) for c in range(0, columns, block)]
 
   def zeros(shape_of, axis):
@@ -120,7 +119,7 @@ def write(key_blocks, value_blocks, key, value, positions, layer=None):
   Blocks with a leading axis L are changed in `layer`.
   """
   rows = jnp.arange(len(positions))
-  lead, every = () if layer is None else (layer,), slice(None)
+  lead = () if layer is None else (layer,)
   key = encode(key, key_blocks[0], -1)
   value = encode(value, value_blocks[0], -1)
   keys, values, start = [], [], 0
@@ -134,6 +133,7 @@ def write(key_blocks, value_blocks, key, value, positions, layer=None):
       heads = jnp.arange(old_values.shape[-3])
       here = in_keys = *lead, rows[:, None], heads, column[:, None]
     else:
+      every = slice(None)
       here = *lead, rows, every, column
       in_keys = *lead, rows, every, every, column
     keys.append(_put(old_keys, in_keys, key))

@@ -40,6 +40,11 @@ def width_of(columns: int) -> int:
   return min(MOST_COLUMNS, lanes * _LANES)
 
 
+def whole_columns(columns: int) -> int:
+  """C of a cache with room for so many columns: whole pieces."""
+  return columns + -columns % width_of(columns)
+
+
 def attend(
   query: jax.Array,
   keys: Any,

@@ -139,7 +139,7 @@ def decode_step(run, topology, program, work, a) -> costs.Time:
   """
   context = work.prompt + work.length / 2
   piece = ragged_attention.width_of(run.slots.columns)
-  columns = run.slots.columns + -run.slots.columns % piece
+  columns = ragged_attention.whole_columns(run.slots.columns)
   share = min(1, (context + piece / 2) / columns)
   step = costs.decode_step(
     topology.chip,

@@ -54,6 +54,10 @@ def test_steps_are_the_pieces_in_use():
 )
 def test_a_piece_is_an_eighth_in_whole_lanes(columns, width):
   assert ragged_attention.width_of(columns) == width
+  whole = ragged_attention.whole_columns(columns)
+  # The kernel knows the cache alone, and has to find the same pieces in it.
+  assert whole % width == 0 and columns <= whole < columns + width
+  assert ragged_attention.width_of(whole) == width
 
 
 @pytest.mark.parametrize(
