@@ -29,13 +29,12 @@ RATES = (1e-4, 2e-4, 4e-4)  # tried for each arm
 # Beyond those of any figure.  An arm's rate is the best in their mean, so that
 # a rate at which one of three runs collapses is not chosen.
 TUNING_SEEDS = (8, 9, 10)
+RUNS = 'runs/reproduce'  # where the models of warm-ups are expected
 # That a sweep of warm-ups lists; `make reproduce` runs those that are needed.
 WARM_UP_SEEDS = (*range(8), *TUNING_SEEDS)
 # Of long2short RL: what nine of ten right responses of a long model have, 56
 # tokens in a pilot, and some more.
 SHORT_LENGTH = 60
-
-_RUNS = 'runs/reproduce'
 
 
 def get_config(variant='cpu'):
@@ -91,7 +90,7 @@ def seeds(numbers=range(SEEDS), model='sft', warm_up='warm_up'):
   if not warm_up:
     return sweeps.over('seed', numbers)
   return [
-    {'seed': n, 'checkpoint': f'{_RUNS}/{warm_up}/seed={n}/models/{model}'}
+    {'seed': n, 'checkpoint': f'{RUNS}/{warm_up}/seed={n}/models/{model}'}
     for n in numbers
   ]
 
