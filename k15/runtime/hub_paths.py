@@ -42,17 +42,16 @@ def adopt(config: Any, workdir: pathlib.Path) -> None:
   }
   if not named:
     return
-  error = None
-  try:
-    # Before the others: it decides which commit a branch is.
-    if hosts.is_first():
-      _adopt(config, named, workdir)
-  except (ValueError, OSError) as caught:
-    error = caught
-  if hosts.any_of(error is not None):
-    raise error or ValueError('the first process did not get what is named')
-  if not hosts.is_first():
-    _adopt(config, named, workdir)
+  # The first before the others: it decides which commit a branch is.
+  for first in True, False:
+    error = None
+    try:
+      if hosts.is_first() == first:
+        _adopt(config, named, workdir)
+    except (ValueError, OSError) as caught:
+      error = caught
+    if hosts.any_of(error is not None):
+      raise error or ValueError('another process did not get what is named')
 
 
 def _names(key, value, is_model) -> dict[str, HubName]:

@@ -1,5 +1,11 @@
 """Names of the hub in a config, and the commits that a run keeps."""
 
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
 import fake_hub
 import pytest
 
@@ -92,3 +98,63 @@ def test_elsewhere_names_are_no_missing_files(tmp_path, monkeypatch):
     evaluation__sets=('b:org/d',),
   )  # fmt: skip
   checks.validate(config, 1, arithmetic.KINDS)
+
+
+_PROCESS = """
+import pathlib, sys
+from experiments import base
+from k15.devices import hosts
+from k15.runtime import hub_paths
+port, number, workdir = sys.argv[1:]
+hosts.join(f'localhost:{port}', 2, int(number))
+config = base.get_config()
+config.checkpoint = 'org/m'
+try:
+  hub_paths.adopt(config, pathlib.Path(workdir))
+  print(config.checkpoint)
+except ValueError as error:
+  print('refused:', error)
+"""
+
+
+def _of_two(address, tmp_path, caches):
+  """What each of two processes prints, each with a cache of its own."""
+  with socket.socket() as probe:
+    probe.bind(('localhost', 0))
+    port = probe.getsockname()[1]
+  processes = []
+  for number, cache in enumerate(caches):
+    environment = os.environ | dict(
+      HF_ENDPOINT=address, HF_HOME=str(cache), HF_HUB_OFFLINE='0',
+      HF_HUB_DISABLE_XET='1', HF_HUB_DISABLE_TELEMETRY='1',
+      PYTHONPATH=str(pathlib.Path(hub_paths.__file__).parents[2]),
+    )  # fmt: skip
+    command = [sys.executable, '-c', _PROCESS, str(port), str(number)]
+    processes.append(
+      subprocess.Popen(
+        [*command, str(tmp_path / 'run')], env=environment, cwd=tmp_path,
+        stdout=subprocess.PIPE, text=True,
+      )
+    )  # fmt: skip
+  return [process.communicate(timeout=900)[0] for process in processes]
+
+
+def test_two_processes_have_one_commit_or_both_end(tmp_path):
+  """Each host has a cache of its own; one of them may have no room for it."""
+  (tmp_path / 'file').touch()
+  with fake_hub.served() as (remote, address):
+    commit = remote.put('models', 'org/m', {'config.json': b'{}'})
+    # A file where the folder should be.
+    caches = tmp_path / 'first', tmp_path / 'file'
+    first, second = _of_two(address, tmp_path, caches)
+    assert 'refused: another process did not get what is named' in first
+    assert "refused: checkpoint: no file or directory 'org/m', and" in second
+    # The branch goes on: both have the commit that the first had then.
+    remote.put('models', 'org/m', {'config.json': b'{"later": 1}'})
+    caches = tmp_path / 'first', tmp_path / 'second'
+    for out, cache in zip(
+      _of_two(address, tmp_path, caches), caches, strict=True
+    ):
+      place = f'{cache}/hub/models--org--m/snapshots/{commit}'
+      assert out.splitlines()[-1] == place
+      assert (pathlib.Path(place) / 'config.json').read_bytes() == b'{}'
