@@ -19,9 +19,7 @@ from launch.units import unit as unit_lib
 
 # Where config files expect the models of the warm-up.
 ROOT = pathlib.Path('runs/reproduce')
-_LEFT_OUT = shutil.ignore_patterns(
-  'checkpoints', 'models', 'tensorboard', '*.lock', '*.tmp'
-)
+_LEFT_OUT = 'checkpoints', 'tensorboard', '*.lock', '*.tmp'
 
 
 def units_of(
@@ -43,6 +41,7 @@ def run(
   models: pathlib.Path,
   parallel: int,
   only: Collection[str] | None = None,
+  begun_with: bool = False,
 ) -> int:
   """Runs what is missing of a sweep, after what its units begin with.
 
@@ -51,6 +50,7 @@ def run(
     models: of the units that they begin with, which run before them.
     parallel: how many at a time.
     only: names of the units that are needed; None: all.
+    begun_with: others begin with these, and need their weights.
 
   Returns:
     The exit code of `launch.local`; not 0 before any unit has begun if one
@@ -59,11 +59,11 @@ def run(
   config, units = units_of(name, variant, models)
   units = [unit for unit in units if only is None or unit.name in only]
   for start, needed in sorted(_starts(units, models).items()):
-    code = run(start, 'cpu', models, models, parallel, needed)
+    code = run(start, 'cpu', models, models, parallel, needed, True)
     if code:
       return code
   print(f'{name}: {len(units)} units in {root / name}', flush=True)
-  for borrowed in borrow(config, units, root / name, root):
+  for borrowed in borrow(config, units, root / name, root, weights=begun_with):
     print(f'done already in another figure: {borrowed}', flush=True)
   return local.run(config, units, root / name, parallel)
 
@@ -101,14 +101,14 @@ def borrow(
   units: Sequence[sweep.Unit],
   folder: pathlib.Path,
   root: pathlib.Path,
+  weights: bool = False,
 ) -> list[str]:
   """Copies what finished units below `root` have for these; their names.
-
-  Records and curves are copied, weights are not.
 
   Args:
     folder: where they go; a unit that has begun there is left alone.
     root: folder of the folders of all sweeps.
+    weights: the models too, not only records and curves.
   """
   waiting = [u for u in units if not (folder / u.name / 'unit.json').exists()]
   if not waiting:
@@ -116,7 +116,9 @@ def borrow(
   done = {}
   for path in sorted(root.glob('*/*/unit.json')):
     record = json.loads(path.read_text())
-    if record['state'] == 'done':
+    if record['state'] == 'done' and (
+      not weights or (path.parent / 'models').is_dir()
+    ):
       done.setdefault(_key(record['settings']), path.parent)
   borrowed = []
   for unit in waiting:
@@ -127,7 +129,8 @@ def borrow(
     part = workdir.with_name(f'{workdir.name}.part')
     shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(workdir, ignore_errors=True)
-    shutil.copytree(source, part, ignore=_LEFT_OUT)
+    left_out = _LEFT_OUT if weights else (*_LEFT_OUT, 'models')
+    shutil.copytree(source, part, ignore=shutil.ignore_patterns(*left_out))
     record = unit_lib.read(source) | dict(
       name=unit.name,
       config=config,

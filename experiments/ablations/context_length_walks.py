@@ -24,7 +24,10 @@ CLAIM = dataclasses.replace(
   context_length.CLAIM,
   question='Do accuracy and length rise together where checks and rounds pay?',
 )
-OUTCOME = ''
+OUTCOME = (
+  'RL unlearns the wrong facts themselves: one round without checks comes to'
+  ' 0.93. More room is ahead at first; then one of five runs loses it'
+)
 
 
 def get_config(variant='cpu'):

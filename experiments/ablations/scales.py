@@ -32,8 +32,8 @@ TUNING_SEEDS = (8, 9, 10)
 RUNS = 'runs/reproduce'  # where the models of warm-ups are expected
 # That a sweep of warm-ups lists; `make reproduce` runs those that are needed.
 WARM_UP_SEEDS = (*range(8), *TUNING_SEEDS)
-# Of long2short RL: what nine of ten right responses of a long model have, 56
-# tokens in a pilot, and some more.
+# Of long2short RL: what nine of ten right responses of a long model have, 42 to
+# 56 tokens in pilots, and some more.
 SHORT_LENGTH = 60
 
 

@@ -25,14 +25,19 @@ def unit_names(
 ) -> list[str]:
   """A name for each unit, such as 'strategy=curriculum,seed=0'.
 
-  Left out are keys with one value in all units, and keys that follow from the
-  seed.  The seed alone is the name where nothing else differs.
+  Left out are keys with one value in all units, keys that follow from the seed,
+  and folders and files that follow from what else the name says.  The seed
+  alone is the name where nothing else differs.
 
   Args:
     keys: dotted, in the order that names have them; the seed comes last.
     units: all values by dotted key, 'seed' among them, of each unit.
   """
   shown = [key for key in keys if _tells_apart(key, units)] or ['seed']
+  for key in [key for key in shown if keys_lib.KEYS[key].path]:
+    others = [k for k in shown if k != key]
+    if _follows(key, others, units):
+      shown = others
   # The seed last, so that a sorted folder has the repetitions of an arm
   # together.
   shown.sort(key=lambda key: key == 'seed')
@@ -57,9 +62,15 @@ def unit_names(
 
 def _tells_apart(key, units):
   values = {repr(unit[key]) for unit in units}
-  pairs = {(unit['seed'], repr(unit[key])) for unit in units}
-  follows = len(pairs) == len({unit['seed'] for unit in units})
-  return len(values) > 1 and (key == 'seed' or not follows)
+  follows = key != 'seed' and _follows(key, ['seed'], units)
+  return len(values) > 1 and not follows
+
+
+def _follows(key, others, units):
+  """Whether units that are alike in the others are alike in this key."""
+  known = [repr([unit[other] for other in others]) for unit in units]
+  pairs = zip(known, (repr(unit[key]) for unit in units), strict=True)
+  return len(set(pairs)) == len(set(known))
 
 
 def _text(value):

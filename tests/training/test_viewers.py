@@ -7,7 +7,11 @@ offline; the packages' own files are read back.
 import importlib
 import importlib.util
 import json
+import os
+import pathlib
 import sqlite3
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -166,10 +170,7 @@ def test_wandb_offline(tmp_path, monkeypatch):
   places = sorted(tmp_path.glob(f'wandb/offline-run-*-{name}/*.wandb'))
   assert len(places) == 2  # One of each start, of one id.
   records = [r for path in places for r in _wandb_records(path)]
-  history = [_items(r.history) for r in records if r.HasField('history')]
-  numbers = [h for h in history if 'rl/reward' in h]
-  assert [h['rl/step'] for h in numbers] == list(range(6))
-  assert [h['rl/reward'] for h in numbers] == [i / 10 for i in range(6)]
+  assert _wandb_rewards(tmp_path) == [(i, i / 10) for i in range(6)]
   media = 'files/media/table/rl/*.json'
   tables = sorted(tmp_path.glob(f'wandb/offline-run-*/{media}'))
   found = [json.loads(path.read_text()) for path in tables]
@@ -180,6 +181,16 @@ def test_wandb_offline(tmp_path, monkeypatch):
     (name, 'trials', 'mine')
   }
   assert _items(runs[0].config, 'update')['loss'] == {'tau': 0.1}
+
+
+def _wandb_rewards(workdir):
+  history = [
+    _items(record.history)
+    for path in sorted(workdir.glob('wandb/offline-run-*/*.wandb'))
+    for record in _wandb_records(path)
+    if record.HasField('history')
+  ]
+  return [(h['rl/step'], h['rl/reward']) for h in history if 'rl/reward' in h]
 
 
 def _items(message, field='item'):
@@ -211,13 +222,11 @@ def test_trackio_in_the_workdir(tmp_path, monkeypatch):
   monkeypatch.delenv('TRACKIO_DIR', raising=False)
   name = _resumed(tmp_path, 'trackio')
   assert name.startswith('mine-')
+  found = _trackio_rows(tmp_path)
   with sqlite3.connect(tmp_path / 'trackio' / 'trials.db') as data:
-    query = 'select run_name, step, metrics from metrics order by id'
-    found = [(n, s, json.loads(m)) for n, s, m in data.execute(query)]
     ((config,),) = data.execute('select config from configs')
   assert {n for n, _, _ in found} == {name}
-  numbers = [(s, m['rl/reward']) for _, s, m in found if 'rl/reward' in m]
-  assert numbers == [(i, i / 10) for i in range(6)]
+  assert _trackio_rewards(tmp_path) == [(i, i / 10) for i in range(6)]
   tables = [m['rl/trajectories'] for _, _, m in found if 'rl/reward' not in m]
   assert [t['_value'][0]['response'] for t in tables] == [
     f'so {i}' for i in range(6)
@@ -225,21 +234,28 @@ def test_trackio_in_the_workdir(tmp_path, monkeypatch):
   assert json.loads(config)['loss'] == {'tau': 0.1}
 
 
+def _trackio_rows(workdir):
+  with sqlite3.connect(workdir / 'trackio' / 'trials.db') as data:
+    query = 'select run_name, step, metrics from metrics order by id'
+    return [(n, s, json.loads(m)) for n, s, m in data.execute(query)]
+
+
+def _trackio_rewards(workdir):
+  rows = _trackio_rows(workdir)
+  return [(s, m['rl/reward']) for _, s, m in rows if 'rl/reward' in m]
+
+
 def test_mlflow_in_plain_files(tmp_path, monkeypatch):
   _needs('mlflow')
   monkeypatch.delenv('MLFLOW_TRACKING_URI', raising=False)
   monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
   name = _resumed(tmp_path, 'mlflow')
-  mlflow = importlib.import_module('mlflow')
-  client = mlflow.MlflowClient((tmp_path / 'mlruns').as_uri())
+  client = _mlflow(tmp_path)
   experiment = client.get_experiment_by_name('trials')
   (run,) = client.search_runs([experiment.experiment_id])
   assert (run.info.run_id, run.info.run_name) == (name, 'mine')
   assert run.info.status == 'FINISHED'
-  history = client.get_metric_history(name, 'rl/reward')
-  assert sorted((m.step, m.value) for m in history) == [
-    (i, i / 10) for i in range(6)
-  ]
+  assert _mlflow_rewards(tmp_path) == [(i, i / 10) for i in range(6)]
   names = {'rl/reward', 'rl/reward.right', 'rl/sft.pass_8'}
   assert set(run.data.metrics) == names
   assert run.data.params['loss.tau'] == '0.1'
@@ -249,3 +265,78 @@ def test_mlflow_in_plain_files(tmp_path, monkeypatch):
   assert json.loads((place / 'config.json').read_text()) == CONFIG
   shown = json.loads(run.data.tags['mlflow.loggedArtifacts'])
   assert shown == [dict(path='trajectories/rl/000005.json', type='table')]
+
+
+def _mlflow(workdir):
+  mlflow = importlib.import_module('mlflow')
+  return mlflow.MlflowClient((workdir / 'mlruns').as_uri())
+
+
+def _mlflow_rewards(workdir):
+  name = viewers.remembered(workdir)['mlflow']
+  history = _mlflow(workdir).get_metric_history(name, 'rl/reward')
+  return sorted((m.step, m.value) for m in history)
+
+
+_UNENDING = """
+import itertools, pathlib, sys, time
+from k15.training import logs
+workdir, name, first = sys.argv[1:]
+logger = logs.Logger(pathlib.Path(workdir), True, (name,), 'trials', 'mine', {})
+logger.truncate('rl', int(first))
+for step in itertools.count(int(first)):
+  logger.scalars('rl', step, {'rl/reward': step / 10})
+  print(step, flush=True)
+  time.sleep(0.2)
+"""
+
+
+@pytest.mark.parametrize(
+  'name, rewards',
+  [
+    ('wandb', _wandb_rewards),
+    ('trackio', _trackio_rewards),
+    ('mlflow', _mlflow_rewards),
+  ],
+)
+def test_a_run_that_is_killed_while_it_logs(
+  tmp_path, monkeypatch, name, rewards
+):
+  """By SIGKILL, twice: no viewer has anything twice.
+
+  What the libraries had not written may be missing: here all that wandb was
+  told, and what trackio was in the last second.
+  """
+  _needs(name)
+  variables = dict(
+    WANDB_MODE='offline', WANDB_SILENT='true', MLFLOW_ALLOW_FILE_STORE='true'
+  )
+  for key, value in variables.items():
+    monkeypatch.setenv(key, value)
+  for key in ('TRACKIO_DIR', 'MLFLOW_TRACKING_URI'):
+    monkeypatch.delenv(key, raising=False)
+  place = str(pathlib.Path(logs.__file__).parents[2])
+  last = 0
+  for _ in range(2):
+    # A checkpoint that lies a few steps back.
+    first = str(max(0, last - 3))
+    process = subprocess.Popen(
+      [sys.executable, '-c', _UNENDING, str(tmp_path), name, first],
+      env=os.environ | dict(PYTHONPATH=place), stdout=subprocess.PIPE,
+      text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+      # trackio says where it is first.
+      if line.strip().isdecimal() and int(line) >= last + 25:
+        last = int(line)
+        break
+    process.kill()
+    process.communicate()
+  _log(_logger(tmp_path, name), 'rl', last - 2, last + 4)
+  if name == 'wandb':
+    importlib.import_module('wandb').teardown()
+  found = rewards(tmp_path)
+  steps = [step for step, _ in found]
+  assert len(steps) >= (3 if name == 'wandb' else 24)
+  assert steps == sorted(set(steps)) and steps[-1] == last + 3
+  assert found == [(step, step / 10) for step in steps]

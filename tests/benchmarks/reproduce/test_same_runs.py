@@ -67,3 +67,23 @@ def test_what_is_not_finished_or_has_begun_is_left_alone(tmp_path):
   _finish(second, units[1], root / 'second' / units[1].name, state='running')
   assert running.borrow(second, units, root / 'second', root) == []
   assert unit_lib.read(root / 'second/tau=0.2')['state'] == 'running'
+
+
+def test_what_others_begin_with_is_taken_with_its_weights(tmp_path):
+  root = tmp_path / 'runs'
+  first, (unit,) = _units(tmp_path, 'first', [0.1])
+  second, units = _units(tmp_path, 'second', [0.1])
+  place = root / 'second'
+  third, thirds = _units(tmp_path, 'third', [0.1])
+  workdir = root / 'first' / unit.name
+  _finish(first, unit, workdir)
+  # Without its weights no run can begin with it, whose curves are enough.
+  assert not running.borrow(second, units, place, root, weights=True)
+  assert running.borrow(second, units, place, root)
+  (workdir / 'models/sft').mkdir(parents=True)
+  (workdir / 'models/sft/model.safetensors').write_text('weights')
+  # 'second' is done too, and has none.
+  assert running.borrow(third, thirds, root / 'third', root, weights=True)
+  place = root / 'third' / unit.name
+  assert (place / 'models/sft/model.safetensors').read_text() == 'weights'
+  assert not (place / 'checkpoints').exists()

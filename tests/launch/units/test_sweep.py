@@ -240,6 +240,21 @@ def test_what_follows_from_the_seed_is_left_out():
   assert _names(units[0]) == ['seed=0']
 
 
+def test_a_folder_that_follows_from_the_rest_is_left_out():
+  units = [
+    {'checkpoint': f'runs/{width},{s}', 'policy.d_model': width, 'seed': s}
+    for width in (32, 64)
+    for s in (0, 1)
+  ]
+  assert _names(*units) == [
+    'd_model=32,seed=0', 'd_model=32,seed=1', 'd_model=64,seed=0',
+    'd_model=64,seed=1',
+  ]  # fmt: skip
+  # Not a number that does, which is what was asked.
+  pairs = [{'loss.tau': n, 'loss.gamma': n + 1} for n in (0.1, 0.2)]
+  assert _names(*pairs) == ['tau=0.1,gamma=1.1', 'tau=0.2,gamma=1.2']
+
+
 def test_a_last_part_that_two_keys_share_is_written_whole():
   assert _names({'sft.steps': 1, 'dpo.steps': 1}, {'sft.steps': 2,
          'dpo.steps': 1}) == ['steps=1', 'steps=2']  # fmt: skip
