@@ -42,6 +42,9 @@ def adopt(config: Any, workdir: pathlib.Path) -> None:
   }
   if not named:
     return
+  # They meet: gloo, on a CPU, gives up whoever has waited 30 s for the first to
+  # connect; those that are connected wait for hours.
+  hosts.any_of(False)
   # The first before the others: it decides which commit a branch is.
   for first in True, False:
     error = None

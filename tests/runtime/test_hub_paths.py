@@ -8,6 +8,7 @@ import sys
 
 import fake_hub
 import pytest
+import thorough
 
 from experiments import base
 from k15 import files
@@ -101,11 +102,17 @@ def test_elsewhere_names_are_no_missing_files(tmp_path, monkeypatch):
 
 
 _PROCESS = """
-import pathlib, sys
+import pathlib, sys, time
 from experiments import base
+from k15.data import hub
 from k15.devices import hosts
 from k15.runtime import hub_paths
-port, number, workdir = sys.argv[1:]
+port, number, workdir, pause = sys.argv[1:]
+def fetched(*arguments, at_once=hub.fetched):
+  if hosts.is_first():
+    time.sleep(float(pause))
+  return at_once(*arguments)
+hub.fetched = fetched
 hosts.join(f'localhost:{port}', 2, int(number))
 config = base.get_config()
 config.checkpoint = 'org/m'
@@ -117,8 +124,11 @@ except ValueError as error:
 """
 
 
-def _of_two(address, tmp_path, caches):
-  """What each of two processes prints, each with a cache of its own."""
+def _of_two(address, tmp_path, caches, pause=0):
+  """What each of two processes prints, each with a cache of its own.
+
+  The first takes `pause` seconds longer to download.
+  """
   with socket.socket() as probe:
     probe.bind(('localhost', 0))
     port = probe.getsockname()[1]
@@ -132,21 +142,23 @@ def _of_two(address, tmp_path, caches):
     command = [sys.executable, '-c', _PROCESS, str(port), str(number)]
     processes.append(
       subprocess.Popen(
-        [*command, str(tmp_path / 'run')], env=environment, cwd=tmp_path,
-        stdout=subprocess.PIPE, text=True,
+        [*command, str(tmp_path / 'run'), str(pause)], env=environment,
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True,
       )
     )  # fmt: skip
   return [process.communicate(timeout=900)[0] for process in processes]
 
 
-def test_two_processes_have_one_commit_or_both_end(tmp_path):
+# A download takes longer than gloo waits for a connection, 30 s.
+@pytest.mark.parametrize('pause', thorough.after([0, 40]))
+def test_two_processes_have_one_commit_or_both_end(tmp_path, pause):
   """Each host has a cache of its own; one of them may have no room for it."""
   (tmp_path / 'file').touch()
   with fake_hub.served() as (remote, address):
     commit = remote.put('models', 'org/m', {'config.json': b'{}'})
     # A file where the folder should be.
     caches = tmp_path / 'first', tmp_path / 'file'
-    first, second = _of_two(address, tmp_path, caches)
+    first, second = _of_two(address, tmp_path, caches, pause)
     assert 'refused: another process did not get what is named' in first
     assert "refused: checkpoint: no file or directory 'org/m', and" in second
     # The branch goes on: both have the commit that the first had then.
