@@ -15,7 +15,11 @@ from experiments.ablations import scales
 from experiments.ablations import walks
 from experiments.ablations import warm_up_widths
 
-ARMS = {f'd_model {n}': arm for n, arm in warm_up_widths.WIDTHS.items()}
+_RATES = {32: 1.5e-4, 48: 1.5e-4, 64: 1.5e-4, 96: 7.5e-5}
+ARMS = {
+  f'd_model {n}': arm | {scales.RATE: _RATES[n]}
+  for n, arm in warm_up_widths.WIDTHS.items()
+}
 _WIDEST, _NARROWEST = claims.LAST, claims.FIRST
 CLAIM = claims.Claim(
   figure='Fig. 8',
