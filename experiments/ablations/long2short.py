@@ -23,23 +23,21 @@ ARMS = {
 }
 _SMOKE = {k: {'stages': ('sft', *ARMS[k]['stages'])} for k in ('DPO', 'RL')}
 _ACCURACY, _TOKENS = claims.SUMMARY, 'summary/mean_tokens'
-_OTHERS = 'DPO', 'merge + rs', 'merge'
+_WAYS = 'RL', 'DPO', 'merge + rs', 'merge'
 CLAIM = claims.Claim(
-  figure='Fig. 7',
+  figure='Fig. 7', stage='short_rl',
   question='Which way to shorter responses keeps most of the accuracy?',
   paper='On MATH-500 RL 94.6 at 1,197 tokens, DPO 91.6 at 1,102, merge + rs'
   ' 90.2 at 901, merge 89.2 at 856; long 94.1 at 1,320.',
   panels=(claims.Panel(_ACCURACY, _TOKENS),),
   measures=(
-    *(claims.final(arm, 'long', 'below', metric=_TOKENS)
-      for arm in ('RL', *_OTHERS)),
-    *(claims.final('RL', arm, 'above', metric=_ACCURACY) for arm in _OTHERS),
+    *(claims.final(a, 'long', 'below', metric=_TOKENS) for a in _WAYS),
+    *(claims.final('RL', a, 'above', metric=_ACCURACY) for a in _WAYS[1:]),
     claims.final('RL', 'long', metric=_ACCURACY),
     *(claims.final(arm, 'long', metric=metric)
       for arm in ('shortest', 'short') for metric in (_ACCURACY, _TOKENS)),
   ),
-  checks=(
-    # Whatever trains on improves a long model that still learns.
+  checks=(  # Whatever trains on improves a long model that still learns.
     claims.flat_start('long'), claims.flat_end('RL'),
     claims.Check('share of redundant tokens, the run before',
                  'start/rl/redundant_tokens', 'long', 'final', least=0.25),
@@ -47,9 +45,11 @@ CLAIM = claims.Claim(
                  'start/rl/length_p90_correct', 'long', 'final',
                  most=scales.SHORT_LENGTH),
   ),
-  stage='short_rl',
 )  # fmt: skip
-OUTCOME = ''
+OUTCOME = (
+  "Accuracies lie in the paper's order; whether all shorten stays open: one"
+  ' long model of five, half lost to RL, writes 45 tokens, the others 24'
+)
 
 
 def get_config(variant='cpu'):
