@@ -10,8 +10,9 @@ A worker with as many slots as there are clients, of random weights:
 
 They take turns within one run, after a first turn that warms up; the median of
 the repeats counts.  The clients are on this machine and take their share of its
-cores.  The last line is RESULT and a JSON object with both ratios to the bare
-engine's tokens per second.
+cores.  Beside it stand the calls of the decode loop; each takes as long,
+however many slots are in use.  The last line is RESULT and a JSON object with
+both ratios to the bare engine's tokens per second.
 """
 
 import argparse
@@ -28,10 +29,11 @@ from benchmarks.speed import http_clients
 
 
 def measure(args, server, clients):
-  """{side: [tokens per second of each repeat]}."""
+  """{side: [(tokens per second, decode calls) of each repeat]}."""
   rates = {'bare': [], 'whole': [], 'streamed': []}
   for turn in range(1 + args.repeats):
     for name, found in rates.items():
+      before = calls_of(server)
       if name == 'bare':
         start = time.monotonic()
         tokens = side.run_bare(server, args.clients * args.rounds, args.tokens)
@@ -43,8 +45,15 @@ def measure(args, server, clients):
         raise RuntimeError(f'{name}: {took["tokens"]} tokens, not {expected}')
       print(f'  {name}: {json.dumps(took)}', file=sys.stderr, flush=True)
       if turn:
-        found.append(took['tokens'] / took['seconds'])
+        rate = took['tokens'] / took['seconds']
+        found.append((rate, calls_of(server) - before))
   return rates
+
+
+def calls_of(server):
+  """How often the driver's decode loop was called, so far."""
+  stats = server.driver.command(lambda scheduler: scheduler.stats())
+  return stats.result()['generate_calls']
 
 
 def ask(clients, args, is_stream):
@@ -89,12 +98,13 @@ def main(argv=None):
     clients.communicate('\n')
     server.stop()
   result = {}
-  for name, each in rates.items():
+  for name, repeats in rates.items():
+    each, calls = zip(*repeats, strict=True)
     result[name] = statistics.median(each)
     print(
       f'{name:<10}{result[name]:>9.0f} tokens/s   {min(each):>7.0f} to'
       f' {max(each):>7.0f}   {result[name] / result["bare"]:.3f} of the bare'
-      ' engine'
+      f' engine   {statistics.median(calls):g} calls'
     )
   together.print_result(
     {

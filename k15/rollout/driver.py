@@ -2,6 +2,11 @@
 
 The thread does one thing after another: commands, one step of the scheduler,
 delivery, and again.  Nothing that goes wrong on it ends the process.
+
+Clients whose responses one step has ended ask again together, but not at once,
+and a step that leaves with the first of them decodes for it alone.  So after a
+step that ended most of what it decoded, the thread waits for those who come, a
+small part of a step's time.
 """
 
 import contextlib
@@ -9,6 +14,7 @@ import functools
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import TypeVar
@@ -20,6 +26,9 @@ from k15.rollout.scheduler import Scheduler
 T = TypeVar('T')
 Deliver = Callable[[Chunk], None]
 _STOPPED = 'the driver was stopped'
+# For each who may come, and for all, as parts of the time of the last step.
+_GAP, _MOST = 0.2, 0.5
+_LONGEST_STEP = 2.0  # seconds, that count: one that compiles takes minutes
 
 
 class RolloutDriver:
@@ -125,18 +134,35 @@ class RolloutDriver:
 
   def _serve(self):
     """The loop: commands, a step, delivery."""
+    took, expected = 0.0, 0
     while True:
       with self._wake:
         self._wake.wait_for(
           lambda: self._stopping or self._inbox or self._scheduler.has_work
         )
+        self._gather(expected, took)
         if self._stopping:
           return
         inbox, self._inbox = self._inbox, []
       for call, _ in inbox:
         call()
-      for chunk in self._scheduler.step():
+      start = time.monotonic()
+      chunks = self._scheduler.step()
+      if chunks:  # None of a command alone.
+        took = min(time.monotonic() - start, _LONGEST_STEP)
+        over = sum(chunk.stop is not Stop.RUNNING for chunk in chunks)
+        expected = len(chunks) if 2 * over > len(chunks) else 0
+      for chunk in chunks:
         self._deliver(chunk)
+
+  def _gather(self, expected, took):
+    """Waits until so many requests are here, or no more come."""
+    end = time.monotonic() + _MOST * took
+    while len(self._readers) < expected:
+      is_asked = any(future for _, future in self._inbox)
+      left = min(_GAP * took, end - time.monotonic())
+      if self._stopping or is_asked or left <= 0 or not self._wake.wait(left):
+        return
 
   def _start(self, requests):
     for request in requests:

@@ -243,3 +243,35 @@ def test_the_policy_is_not_disturbed_by_interruptions_and_versions(real):
     )
   stopped = real.command(lambda s: s.version).result(PATIENCE)
   assert stopped == 5
+
+
+@pytest.fixture
+def patient(monkeypatch):
+  """Drivers that wait for minutes for who may come, once a step was made."""
+  monkeypatch.setattr(driver_lib, '_GAP', 1e9)
+  monkeypatch.setattr(driver_lib, '_MOST', 1e9)
+
+
+def test_who_comes_before_a_step_is_in_it(make, patient):
+  """As many as the last step ended: then nobody else is waited for."""
+  driver, backend = make(FakeBackend(num_slots=3, tokens_per_call=8))
+  ask(driver, [request(i, budget=4) for i in range(3)]).wait()
+  wave = [request(3 + i, budget=8) for i in range(3)]
+  reader = Reader(wave)
+  for each in wave:
+    driver.submit(each, reader)
+  reader.wait()
+  assert backend.calls == [4, 8]
+
+
+def test_neither_a_command_nor_the_end_waits_for_who_may_come(make, patient):
+  driver, _ = make()
+  ask(driver, [request(i, budget=4) for i in range(3)]).wait()
+  late = request(3)
+  reader = ask(driver, [late])
+  ended = driver.command(lambda s: s.cancel([late]))
+  assert ended.result(PATIENCE)
+  assert reader.wait() == {(3, 0): (Stop.CANCELLED, [])}
+  reader = ask(driver, [request(4)])
+  driver.stop()
+  assert reader.wait() == {(4, 0): (Stop.FAILED, [])}
