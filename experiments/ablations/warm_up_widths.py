@@ -29,7 +29,7 @@ def sweep(variant='cpu'):
 
 
 def start(override):
-  """The checkpoint that a run of this width and seed begins with."""
+  """The override of a run of this width and seed that lets it begin here."""
   keys = *WIDTHS[override['policy.d_model']], 'seed'
   name = ','.join(f'{key.rpartition(".")[2]}={override[key]}' for key in keys)
   return {'checkpoint': f'{scales.RUNS}/warm_up_widths/{name}/models/sft'}

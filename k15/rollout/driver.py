@@ -5,8 +5,8 @@ delivery, and again.  Nothing that goes wrong on it ends the process.
 
 Clients whose responses one step has ended ask again together, but not at once,
 and a step that leaves with the first of them decodes for it alone.  So after a
-step that ended most of what it decoded, the thread waits for those who come, a
-small part of a step's time.
+step that ended most of what it decoded, the thread waits for as many to come,
+while they do, at most half a step's time.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ from k15.rollout.scheduler import Scheduler
 T = TypeVar('T')
 Deliver = Callable[[Chunk], None]
 _STOPPED = 'the driver was stopped'
-# For each who may come, and for all, as parts of the time of the last step.
+# For each who may come, and for all, as parts of the last step's time.  A lone
+# client, whose next request is all that is expected, waits for nobody.
 _GAP, _MOST = 0.2, 0.5
 _LONGEST_STEP = 2.0  # seconds, that count: one that compiles takes minutes
 

@@ -34,7 +34,8 @@ def unit_names(
     units: all values by dotted key, 'seed' among them, of each unit.
   """
   shown = [key for key in keys if _tells_apart(key, units)] or ['seed']
-  for key in [key for key in shown if keys_lib.KEYS[key].path]:
+  paths = {key for key, row in keys_lib.KEYS.items() if row.path}
+  for key in [key for key in shown if key in paths]:
     others = [k for k in shown if k != key]
     if _follows(key, others, units):
       shown = others
