@@ -13,12 +13,13 @@ import pathlib
 import shutil
 from collections.abc import Collection, Sequence
 
+from experiments.ablations import scales
 from launch import local
 from launch.units import sweep
 from launch.units import unit as unit_lib
 
 # Where config files expect the models of the warm-up.
-ROOT = pathlib.Path('runs/reproduce')
+ROOT = pathlib.Path(scales.RUNS)
 _LEFT_OUT = 'checkpoints', 'tensorboard', '*.lock', '*.tmp'
 
 
@@ -59,7 +60,7 @@ def run(
   config, units = units_of(name, variant, models)
   units = [unit for unit in units if only is None or unit.name in only]
   for start, needed in sorted(_starts(units, models).items()):
-    code = run(start, 'cpu', models, models, parallel, needed, True)
+    code = run(start, 'cpu', models, models, parallel, needed, begun_with=True)
     if code:
       return code
   print(f'{name}: {len(units)} units in {root / name}', flush=True)

@@ -6,7 +6,6 @@ SFT and RL of `small_run` on two devices each, data 2 x fsdp 2, joined by gloo.
 import json
 import pathlib
 import signal
-import socket
 import time
 
 import forked
@@ -15,6 +14,7 @@ import pytest
 import small_run
 from safetensors import numpy as safetensors
 
+from benchmarks.stress import chaos_parts
 from k15 import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -52,9 +52,7 @@ class Run:
   def __init__(self, problems, workdir, count, **changes):
     changes = CHANGES | dict(task__train_path=str(problems)) | changes
     if count > 1:
-      with socket.socket() as probe:
-        probe.bind(('localhost', 0))
-        port = probe.getsockname()[1]
+      port = chaos_parts.free_port()
       changes |= dict(
         mesh__coordinator=f'localhost:{port}',
         mesh__num_processes=count,

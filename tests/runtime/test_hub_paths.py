@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import fake_hub
 import pytest
 import thorough
 
+from benchmarks.stress import chaos_parts
 from experiments import base
 from k15 import files
 from k15.config import checks
@@ -129,10 +129,7 @@ def _of_two(address, tmp_path, caches, pause=0):
 
   The first takes `pause` seconds longer to download.
   """
-  with socket.socket() as probe:
-    probe.bind(('localhost', 0))
-    port = probe.getsockname()[1]
-  processes = []
+  port, processes = chaos_parts.free_port(), []
   for number, cache in enumerate(caches):
     environment = os.environ | dict(
       HF_ENDPOINT=address, HF_HOME=str(cache), HF_HUB_OFFLINE='0',

@@ -278,16 +278,18 @@ def _mlflow_rewards(workdir):
   return sorted((m.step, m.value) for m in history)
 
 
-_UNENDING = """
-import itertools, pathlib, sys, time
+# A process each, as trackio reads once where it is to write.
+_LOGS = """
+import pathlib, sys, time
 from k15.training import logs
-workdir, name, first = sys.argv[1:]
+workdir, name, first, end = sys.argv[1:]
 logger = logs.Logger(pathlib.Path(workdir), True, (name,), 'trials', 'mine', {})
 logger.truncate('rl', int(first))
-for step in itertools.count(int(first)):
+for step in range(int(first), int(end)):
   logger.scalars('rl', step, {'rl/reward': step / 10})
   print(step, flush=True)
   time.sleep(0.2)
+logger.close()
 """
 
 
@@ -316,15 +318,18 @@ def test_a_run_that_is_killed_while_it_logs(
   for key in ('TRACKIO_DIR', 'MLFLOW_TRACKING_URI'):
     monkeypatch.delenv(key, raising=False)
   place = str(pathlib.Path(logs.__file__).parents[2])
-  last = 0
-  for _ in range(2):
-    # A checkpoint that lies a few steps back.
-    first = str(max(0, last - 3))
-    process = subprocess.Popen(
-      [sys.executable, '-c', _UNENDING, str(tmp_path), name, first],
+
+  def begin(first, end):
+    return subprocess.Popen(
+      [sys.executable, '-c', _LOGS, str(tmp_path), name, str(first), str(end)],
       env=os.environ | dict(PYTHONPATH=place), stdout=subprocess.PIPE,
       text=True,
     )  # fmt: skip
+
+  last = 0
+  for _ in range(2):
+    # A checkpoint that lies a few steps back.
+    process = begin(max(0, last - 3), 10**9)
     for line in process.stdout:
       # trackio says where it is first.
       if line.strip().isdecimal() and int(line) >= last + 25:
@@ -332,9 +337,9 @@ def test_a_run_that_is_killed_while_it_logs(
         break
     process.kill()
     process.communicate()
-  _log(_logger(tmp_path, name), 'rl', last - 2, last + 4)
-  if name == 'wandb':
-    importlib.import_module('wandb').teardown()
+  process = begin(last - 2, last + 4)
+  process.communicate()
+  assert process.returncode == 0
   found = rewards(tmp_path)
   steps = [step for step, _ in found]
   assert len(steps) >= (3 if name == 'wandb' else 24)
