@@ -25,6 +25,7 @@ from k15.config import command_line
 from k15.config import extras
 from k15.config import keys
 from k15.data import hub
+from k15.devices import host_memory
 from k15.rollout import timeline
 
 try:
@@ -58,6 +59,7 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
   del argv
   options = flags.FLAGS
+  host_memory.keep_freed()
   logging.set_verbosity(logging.WARNING)
   stop = threading.Event()
   for number in (signal.SIGINT, signal.SIGTERM):

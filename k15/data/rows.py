@@ -7,6 +7,7 @@ it can say where it stands.
 import csv
 import decimal
 import gzip
+import importlib
 import io
 import json
 import math
@@ -19,12 +20,6 @@ import numpy as np
 
 from k15 import files
 from k15.config import extras
-
-try:
-  import pyarrow
-  import pyarrow.parquet
-except ModuleNotFoundError:  # An extra: 165 MB, for files of one kind.
-  pyarrow = None
 
 _PARQUET_BATCH_ROWS = 1024  # held at once
 
@@ -148,17 +143,25 @@ def _csv_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 
 def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
-  if pyarrow is None:
-    raise ValueError(extras.sentence(f'{file}: Parquet', 'pyarrow'))
+  # An extra, for files of one kind.  Not before there is one: it starts a
+  # thread, beside which the allocator no longer keeps what XLA frees.
+  try:
+    pyarrow = importlib.import_module('pyarrow')
+    parquet = importlib.import_module('pyarrow.parquet')
+  except ModuleNotFoundError:
+    what = extras.sentence(f'{file}: Parquet', 'pyarrow')
+    raise ValueError(what) from None
   try:
     number = 0
-    with pyarrow.parquet.ParquetFile(file) as table:
+    with parquet.ParquetFile(file) as table:
       names = table.schema_arrow.names
       if len(set(names)) < len(names):
         raise ValueError(f'{file}: two columns of one name: {names}')
-      narrow = _narrow_columns(table.schema_arrow)
+      types = {pyarrow.float32(): np.float32, pyarrow.float16(): np.float16}
+      narrow = _narrow_columns(table.schema_arrow, types)
       for batch in table.iter_batches(_PARQUET_BATCH_ROWS):
-        for row in _batch_rows(batch, f'{file}, row {number + 1}'):
+        where = f'{file}, row {number + 1}'
+        for row in _batch_rows(batch, where, pyarrow.ArrowException):
           number += 1
           for name, as_written in narrow.items():
             if row[name] is not None:
@@ -168,10 +171,10 @@ def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
     raise ValueError(f'{file}: not readable as Parquet: {error}') from None
 
 
-def _batch_rows(batch, where):
+def _batch_rows(batch, where, broken):
   try:
     return batch.to_pylist()
-  except pyarrow.ArrowException:
+  except broken:
     raise
   except (ValueError, OverflowError) as error:
     raise ValueError(
@@ -190,10 +193,9 @@ def _column_of(batch):
   return 'a column'
 
 
-def _narrow_columns(schema):
-  """Columns of less than double precision -> their type.
+def _narrow_columns(schema, types):
+  """Columns of less than double precision -> their type, of those given.
 
   As a double, 0.1 of float32 is 0.10000000149011612, which nobody wrote.
   """
-  types = {pyarrow.float32(): np.float32, pyarrow.float16(): np.float16}
   return {f.name: types[f.type] for f in schema if f.type in types}

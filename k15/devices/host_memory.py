@@ -95,8 +95,11 @@ def keep_freed() -> None:
   """Lets glibc keep what XLA frees: on CPU, a third of a step is page faults.
 
   XLA allocates the temporaries of every call anew; returned to the system,
-  they come back as untouched pages each time.  Does nothing where the C
-  library is another one.
+  they come back as untouched pages each time.  To be called before the first
+  device is asked for, and before other libraries start threads: a thread that
+  has an arena of its own by then keeps it, those of XLA share it, and what does
+  not fit into 64 MB there is a mapping again.  Does nothing where the C library
+  is another one.
   """
   if not sys.platform.startswith('linux'):
     return

@@ -33,9 +33,11 @@ def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
   """
   if config is None or workdir is None:
     raise keys.ConfigError('--config and --workdir are needed')
+  # Before the first device is asked for, whose threads keep what they have.
+  host_memory.keep_freed()
   checks.validate_processes(config)
   m = config.mesh
-  # Before the first device is asked for: which there are is decided here.
+  # Before it, too: which devices there are is decided here.
   hosts.join(m.coordinator, m.num_processes, m.process_id)
   workdir = pathlib.Path(workdir).absolute()
   hub_paths.adopt(config, workdir)
@@ -50,7 +52,6 @@ def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
       if hosts.is_first():
         print(f'changed since the run began: {change}')
     stage_inputs.check_files(workdir, resume.to_json(config))
-  host_memory.keep_freed()
   if config.rollout.workers:
     rollouts.worker_pages()  # What is not installed is said at once.
   return workdir, config
