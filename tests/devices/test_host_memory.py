@@ -1,5 +1,10 @@
 """What waits in host memory comes back bit by bit, and to its place."""
 
+import ctypes
+import pathlib
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +14,8 @@ from jax.sharding import PartitionSpec
 
 from k15.devices import host_memory
 from k15.devices import sharding
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def _tree():
@@ -53,3 +60,33 @@ def test_what_is_dropped_is_gone():
   tree = _tree()
   host_memory.drop(tree)
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(tree))
+
+
+# What man 3 malloc_info says: a heap for each arena.
+ARENAS = """
+import ctypes, pathlib, sys
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+from experiments import arithmetic
+from k15 import main
+from k15.runtime import preparation
+import jax
+folder = pathlib.Path(sys.argv[1])
+preparation.prepare(folder / 'run', arithmetic.get_config('smoke'))
+jax.numpy.ones(8).block_until_ready()
+path = folder / 'arenas.xml'
+file = ctypes.c_void_p(libc.fopen(str(path).encode(), b'w'))
+libc.malloc_info(0, file)
+libc.fclose(file)
+print(path.read_text().count('<heap nr='))
+"""
+
+
+@pytest.mark.skipif(
+  not hasattr(ctypes.CDLL(None), 'malloc_info'), reason='needs glibc'
+)
+def test_all_threads_of_a_run_share_one_arena(tmp_path):
+  """In another, all above 64 MB would be mapped and unmapped in every step."""
+  command = [sys.executable, '-c', ARENAS, str(tmp_path)]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+  assert done.stdout.split()[-1:] == ['1'], done.stdout + done.stderr
