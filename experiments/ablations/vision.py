@@ -52,7 +52,7 @@ CLAIM = claims.Claim(
   changed='of 48 iterations, most of them flat, -0.017 ± 0.026 of agreement was'
   ' left of what rendered texts teach; it is the area of 20 now',
 )  # fmt: skip
-OUTCOME = 'To look is one habit, which any picture teaches, those of texts first'
+OUTCOME = 'To look is a habit, which any picture teaches, those of texts first'
 
 
 def get_config(variant='cpu'):
