@@ -5,7 +5,7 @@
         --root=runs/reproduce/warm_up_vision
 
 All stages of `experiments/vision.py` before RL.  `make reproduce` runs it
-first.  Cost: five minutes of a core for each seed.
+first.  Cost: ten minutes of a core for each seed.
 """
 
 from experiments import vision
