@@ -27,10 +27,10 @@ def to_lines(contents: Sequence[Mapping[str, Any]]) -> list[str]:
       folder: seconds
       for run in runs
       for folder, seconds in run.get('begins_with', {}).items()
-      if _start(folder, seconds) not in starts_seen
+      if folder not in starts_seen
     }
     runs_seen |= set(map(_identity, runs))
-    starts_seen |= {_start(*item) for item in starts.items()}
+    starts_seen |= set(starts)
     row = [len(runs), len(runs) - len(new), sum(r['seconds'] for r in new),
            sum(starts.values())]  # fmt: skip
     lines.append(_row(content['name'], *row))
@@ -42,15 +42,6 @@ def to_lines(contents: Sequence[Mapping[str, Any]]) -> list[str]:
 def _row(name, runs, shared, seconds, before):
   minutes, warm_ups = f'{seconds / 60:.1f}', f'{before / 60:.1f}'
   return _LINE.format(name, runs, shared, minutes, warm_ups if before else '')
-
-
-def _start(folder, seconds):
-  """What a warm-up has in common with its copy under another figure's name.
-
-  A copy keeps its seconds, of which there are tenths; two of one seed that are
-  none have the same ones by a rare chance.
-  """
-  return folder.rpartition('seed=')[2], seconds
 
 
 def _identity(run):

@@ -155,6 +155,7 @@ def _run(run, claim):
 def _begins_with(record):
   """Seconds of the units, by folder, whose models or files a unit needs.
 
+  A unit that is the copy of another goes by the other's folder: both cost once.
   Of a published run what was known then: the folders are gone, as a rule.
   """
   found = dict(record.get('begins_with', {}))
@@ -164,7 +165,8 @@ def _begins_with(record):
       for folder in pathlib.Path(path).parents:
         start = files.read_json(folder / 'unit.json')
         if start:
-          found |= _begins_with(start) | {str(folder): start['seconds']}
+          name = start.get('same_as', str(folder))
+          found |= _begins_with(start) | {name: start['seconds']}
   return found
 
 

@@ -4,7 +4,6 @@ from benchmarks.reproduce import costs
 
 
 def _run(seed, seconds, *curve, **begins_with):
-  begins_with = {f'{x}/seed={seed}': s for x, s in begins_with.items()}
   return dict(
     overrides={'seed': seed},
     seconds=seconds,
@@ -26,8 +25,7 @@ def test_what_figures_share_counts_once():
     name='grpo',
     arms={
       'ours': {'0': _run(0, 60.0, 0.1, warm_up=120.0)},
-      # The first of the two is a copy of that above.
-      'GRPO': {'0': _run(0, 60.0, 0.2, widths=120.0, other=30.0)},
+      'GRPO': {'0': _run(0, 60.0, 0.2, other=30.0)},
     },
   )
   del second['arms']['ours']['0']['begins_with']  # It is younger than some.

@@ -102,6 +102,17 @@ def place(tmp_path, monkeypatch):
   return tmp_path
 
 
+def test_a_start_that_is_a_copy_goes_by_its_source(place):
+  assert reproduce.main(['curriculum', '--root=elsewhere']) == 0
+  start = place / 'elsewhere/warm_up/seed=2/unit.json'
+  record = json.loads(start.read_text()) | dict(same_as='elsewhere/first/a')
+  start.write_text(json.dumps(record))
+  assert reproduce.main(['curriculum', '--root=elsewhere']) == 0
+  saved = json.loads((place / 'docs/reproduce/curriculum.json').read_text())
+  run = saved['arms']['curriculum']['2']
+  assert run['begins_with'] == {'elsewhere/first/a': record['seconds']}
+
+
 def test_a_figure_its_data_and_its_row(place, capsys):
   assert reproduce.main(['curriculum', '--root=elsewhere']) == 0
   printed = capsys.readouterr().out
