@@ -33,7 +33,8 @@ def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
   """
   if config is None or workdir is None:
     raise keys.ConfigError('--config and --workdir are needed')
-  # Before the first device is asked for, whose threads keep what they have.
+  # Before the first device is asked for: its threads keep the arenas that they
+  # begin with.
   host_memory.keep_freed()
   checks.validate_processes(config)
   m = config.mesh
