@@ -136,13 +136,15 @@ def bare_loop(session, slots, tokens):
   def loop(params, cache, ids):
     # As the slots do: without, the bound would lie below what it bounds.
     params = policy.fuse_projections(params)
+    first = jnp.full(slots, side.PROMPT_TOKENS)
+    uniforms = sampling.uniforms(keys, first, tokens)
 
     def step(i, carry):
       cache, ids, made, logprobs = carry
       positions = jnp.full(slots, side.PROMPT_TOKENS - 1 + i)
       hidden, cache = policy.decode(config, params, ids, positions, cache)
       logits = heads.logits_of(config, params, hidden)
-      ids, logs = sampling.sample(logits, temperatures, keys, positions + 1)
+      ids, logs = sampling.sample(logits, temperatures, uniforms[i])
       made, logprobs = made.at[:, i].set(ids), logprobs.at[:, i].set(logs)
       return cache, ids, made, logprobs
 

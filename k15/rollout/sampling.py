@@ -29,11 +29,34 @@ def response_keys(
   return fold(fold(keys, group_ids), sample_indices)
 
 
+def uniforms(
+  keys: jax.Array, positions: jax.Array, count: int = 1
+) -> jax.Array:
+  """The random numbers of a response's next tokens, each from [0, 1).
+
+  For all steps of a call at once: a CPU makes random bits in a loop of small
+  programs, which takes as long for one token as for a hundred.
+
+  Args:
+    keys: [B], from `response_keys`.
+    positions: int32 [B], of the first token to be drawn.
+    count: how many tokens follow each other.
+
+  Returns:
+    float32 [count, B].
+  """
+
+  def of_token(key, position):
+    key = jax.random.fold_in(key, position)
+    return jax.random.uniform(key, dtype=jnp.float32)
+
+  steps = jnp.arange(count, dtype=positions.dtype)
+  of_row = jax.vmap(of_token, in_axes=(None, 0), out_axes=0)
+  return jax.vmap(of_row, out_axes=1)(keys, positions[:, None] + steps)
+
+
 def sample(
-  logits: jax.Array,
-  temperature: jax.Array,
-  keys: jax.Array,
-  positions: jax.Array,
+  logits: jax.Array, temperature: jax.Array, uniform: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   """Draws a token per row from softmax(logits / temperature).
 
@@ -44,8 +67,7 @@ def sample(
   Args:
     logits: float32 [B, V].
     temperature: float32 [B], above 0.
-    keys: [B], from `response_keys`.
-    positions: int32 [B], of the token to be drawn.
+    uniform: float32 [B], from [0, 1).
 
   Returns:
     int32 [B] tokens and float32 [B] log-probabilities in nats, of the whole
@@ -53,7 +75,7 @@ def sample(
   """
   logits = logits.T  # [V, B], as `inference` makes them
   top = jnp.max(logits, axis=0) / temperature
-  tokens, total = _draw(logits, temperature, top, _uniform(keys, positions))
+  tokens, total = _draw(logits, temperature, top, uniform)
   return tokens, _chosen(logits, tokens) / temperature - top - jnp.log(total)
 
 
@@ -61,8 +83,7 @@ def sample_part(
   logits: jax.Array,
   temperature: jax.Array,
   top_p: jax.Array,
-  keys: jax.Array,
-  positions: jax.Array,
+  uniform: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
   """As `sample`, of the likeliest tokens only, or the likeliest one.
 
@@ -75,7 +96,7 @@ def sample_part(
     logits: float32 [B, V].
     temperature: float32 [B]; 0 takes the first of the largest logits.
     top_p: float32 [B], in (0, 1]; 1 is all tokens.
-    keys, positions: as in `sample`.
+    uniform: as in `sample`.
 
   Returns:
     As `sample`: the log-probabilities are of the whole tempered distribution,
@@ -89,7 +110,7 @@ def sample_part(
   probs = jnp.exp(logits / temperature - log_z)
   least = jnp.where(top_p < 1, _least_of_nucleus(probs, top_p), 0.0)
   part = jnp.where(probs >= least, logits, -jnp.inf)
-  tokens, _ = _draw(part, temperature, top, _uniform(keys, positions))
+  tokens, _ = _draw(part, temperature, top, uniform)
   tokens = jnp.where(is_greedy, jnp.argmax(logits, axis=0), tokens)
   tokens = tokens.astype(jnp.int32)
   return tokens, _chosen(logits, tokens) / temperature - log_z
@@ -115,14 +136,6 @@ def _least_of_nucleus(probs, top_p):
   low = jnp.zeros(top_p.shape, jnp.int32)  # p = 0: all tokens
   high = jnp.full(top_p.shape, _BITS_ABOVE_1, jnp.int32)
   return of_bits(jax.lax.fori_loop(0, 30, halve, (low, high))[0])
-
-
-def _uniform(keys, positions):
-  return jax.vmap(
-    lambda key, position: jax.random.uniform(
-      jax.random.fold_in(key, position), dtype=jnp.float32
-    )
-  )(keys, positions)
 
 
 def _chosen(logits, tokens):

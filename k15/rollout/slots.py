@@ -344,9 +344,12 @@ class SlotDecoder:
         (made.steps < K) & jnp.any(state.is_live) & (freed < stop_when_free)
       )
 
+    uniforms = sampling.uniforms(
+      decode_state.keys, decode_state.positions + 1, K
+    )
     state, made = jax.lax.while_loop(
       should_go_on,
-      functools.partial(self._step, params, of_parts, given),
+      functools.partial(self._step, params, of_parts, given, uniforms),
       (decode_state, made),
     )
     # The host of every process reads all of it.
@@ -356,7 +359,7 @@ class SlotDecoder:
     made = jax.tree.unflatten(jax.tree.structure(made), whole)
     return _over_slots(state), made
 
-  def _step(self, params, of_parts, given, carry):
+  def _step(self, params, of_parts, given, uniforms, carry):
     """Samples one token in every live slot."""
     state, made = carry
     last = state.tokens, state.positions, state.cache
@@ -368,13 +371,13 @@ class SlotDecoder:
       logits = heads.logits_of(self.config, params, hidden)
     live = state.is_live
     positions = jnp.where(live, state.positions + 1, state.positions)
-    where = state.keys, positions
+    uniform = jax.lax.dynamic_index_in_dim(uniforms, made.steps, 0, False)
     if of_parts:
       tokens, logprobs = sampling.sample_part(
-        logits, state.temperatures, state.top_ps, *where
+        logits, state.temperatures, state.top_ps, uniform
       )
     else:
-      tokens, logprobs = sampling.sample(logits, state.temperatures, *where)
+      tokens, logprobs = sampling.sample(logits, state.temperatures, uniform)
     if given is not None:
       known = jax.lax.dynamic_index_in_dim(given, made.steps, 1, False)
       tokens = jnp.where(known >= 0, known, tokens)

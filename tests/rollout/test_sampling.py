@@ -7,7 +7,13 @@ import pytest
 
 from k15.rollout import sampling
 
-sample = jax.jit(sampling.sample)
+
+@jax.jit
+def sample(logits, temperature, keys, positions):
+  uniform = sampling.uniforms(keys, positions)[0]
+  return sampling.sample(logits, temperature, uniform)
+
+
 invert = jax.jit(lambda p, uniform: sampling._invert(p.T, uniform)[0])
 LARGEST = np.float32(1) - np.float32(2**-24)  # the largest float32 below 1
 
@@ -180,7 +186,7 @@ def test_every_response_and_position_has_numbers_of_its_own():
     keys = sampling.response_keys(
       jax.random.key(3)[None], jnp.array([group]), jnp.array([index])
     )
-    return float(jax.random.uniform(jax.random.fold_in(keys[0], position)))
+    return float(sampling.uniforms(keys, jnp.array([position]))[0, 0])
 
   places = [(g, i, p) for g in (0, 1, 2) for i in (0, 1, 2) for p in (0, 1, 2)]
   assert len({uniform(*place) for place in places}) == len(places)
@@ -189,7 +195,19 @@ def test_every_response_and_position_has_numbers_of_its_own():
   assert uniform(1 << 30, 0, 0) != uniform(0, 0, 0)
 
 
-sample_part = jax.jit(sampling.sample_part)
+def test_numbers_of_many_tokens_are_those_of_each():
+  keys, positions = keys_of(3), jnp.array([4, 0, 9])
+  together = sampling.uniforms(keys, positions, 5)
+  for step in range(5):
+    for row in range(3):
+      key = jax.random.fold_in(keys[row], positions[row] + step)
+      assert together[step, row] == jax.random.uniform(key)
+
+
+@jax.jit
+def sample_part(logits, temperature, top_p, keys, positions):
+  uniform = sampling.uniforms(keys, positions)[0]
+  return sampling.sample_part(logits, temperature, top_p, uniform)
 
 
 def least_by_sorting(probs, top_p):
