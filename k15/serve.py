@@ -59,7 +59,7 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
   del argv
   options = flags.FLAGS
-  host_memory.keep_freed()
+  host_memory.keep_freed(threads_compute=True)
   logging.set_verbosity(logging.WARNING)
   stop = threading.Event()
   for number in (signal.SIGINT, signal.SIGTERM):

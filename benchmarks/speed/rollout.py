@@ -247,7 +247,7 @@ def parse(argv):
 
 def main(argv=None):
   args = parse(argv)
-  host_memory.keep_freed()
+  host_memory.keep_freed(threads_compute=True)
   session = sides.Session(args)
   if args.serve is not None:
     sides.serve(session, args.serve)

@@ -6,6 +6,7 @@ backend has it, or else to numpy.  They come back bit by bit.
 """
 
 import collections
+import contextlib
 import ctypes
 import sys
 import time
@@ -91,15 +92,23 @@ def _back(shape, sharding, shards):
   )
 
 
-def keep_freed() -> None:
+def keep_freed(threads_compute: bool = False) -> None:
   """Lets glibc keep what XLA frees: on CPU, a third of a step is page faults.
 
   XLA allocates the temporaries of every call anew; returned to the system,
   they come back as untouched pages each time.  To be called before the first
-  device is asked for, and before other libraries start threads: a thread that
-  has an arena of its own by then keeps it, those of XLA share it, and what does
-  not fit into 64 MB there is a mapping again.  Does nothing where the C library
-  is another one.
+  device is asked for.  Does nothing where the C library is another one.
+
+  What glibc keeps has to be memory that has no end, which is the main thread's
+  alone: other threads have parts of 64 MB, and what does not fit is a mapping,
+  unmapped when it is freed.  So on CPU whoever calls a program computes it, and
+  allocates, instead of a thread of XLA.
+
+  Args:
+    threads_compute: whether other threads than the main one call programs.
+      Then all threads share its memory, and wait for each other where they
+      allocate: compiling takes an eighth longer, small steps a twentieth.
+      Libraries whose threads run already keep what they have.
   """
   if not sys.platform.startswith('linux'):
     return
@@ -107,9 +116,12 @@ def keep_freed() -> None:
   if mallopt is None:
     return
   # Large blocks otherwise are mappings of their own, unmapped when freed, and
-  # the end of the heap is trimmed; with one arena, what a thread has freed
-  # serves the others.
+  # the end of the heap is trimmed.
   mallopt(_MMAP_MAX, 0)
   mallopt(_TRIM_THRESHOLD, 2**31 - 1)
   mallopt(_TOP_PAD, 64 * 2**20)
-  mallopt(_ARENA_MAX, 1)
+  if threads_compute:
+    mallopt(_ARENA_MAX, 1)
+    return
+  with contextlib.suppress(AttributeError):  # A later jax may have no such key.
+    jax.config.update('jax_cpu_enable_async_dispatch', False)

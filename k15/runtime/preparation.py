@@ -33,9 +33,8 @@ def prepare(workdir: str | None, config: Any) -> tuple[pathlib.Path, Any]:
   """
   if config is None or workdir is None:
     raise keys.ConfigError('--config and --workdir are needed')
-  # Before the first device is asked for: its threads keep the arenas that they
-  # begin with.
-  host_memory.keep_freed()
+  # Before the first device is asked for.
+  host_memory.keep_freed(threads_compute=bool(config.rollout.workers))
   checks.validate_processes(config)
   m = config.mesh
   # Before it, too: which devices there are is decided here.
