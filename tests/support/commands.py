@@ -215,6 +215,10 @@ SHORT = {
   'benchmarks.stress.poisoned': (
     'benchmarks.stress.poisoned', '--requests', '40', '--threads', '4',
   ),
+  'benchmarks.speed.turns': (
+    'benchmarks.speed.turns', 'generate', '--tokens', '8', '--rounds', '1',
+    '--side', 'rollout.tokens_per_call=4',
+  ),
   'benchmarks.speed.handover': ('benchmarks.speed.handover', '--tiny'),
   'benchmarks.speed.low_precision': (
     'benchmarks.speed.low_precision', '--tiny', '--problems', '4', '--samples',
