@@ -144,7 +144,8 @@ def _csv_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 def _parquet_rows(file) -> Iterator[tuple[int, str, dict[str, Any]]]:
   # An extra, for files of one kind.  Not before there is one: it starts a
-  # thread, beside which the allocator no longer keeps what XLA frees.
+  # thread, beside which `host_memory.keep_freed` keeps less where threads
+  # compute.
   try:
     pyarrow = importlib.import_module('pyarrow')
     parquet = importlib.import_module('pyarrow.parquet')
