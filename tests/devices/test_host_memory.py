@@ -65,10 +65,11 @@ def test_what_is_dropped_is_gone():
 # Temporaries of 128 MB; faults of 4 KB pages while calls run that are not the
 # first ones.
 FAULTS = """
-import resource
-from k15.devices import host_memory
-host_memory.keep_freed()
+import pathlib, resource, sys
+from experiments import arithmetic
+from k15.runtime import preparation
 import jax
+preparation.prepare(pathlib.Path(sys.argv[1]), arithmetic.get_config('smoke'))
 x = jax.numpy.ones((4096, 4096))
 
 @jax.jit
@@ -84,14 +85,47 @@ def faults_of(calls):
 faults_of(4)
 print(faults_of(4))
 """
+# What man 3 malloc_info says: a heap for each arena.
+ARENAS = """
+import ctypes, pathlib, sys
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+from experiments import arithmetic
+from k15 import main
+from k15.runtime import preparation
+import jax
+folder = pathlib.Path(sys.argv[1])
+config = arithmetic.get_config('smoke')
+config.rollout.workers = ('127.0.0.1:9101',)  # which nobody asks
+preparation.prepare(folder / 'run', config)
+jax.numpy.ones(8).block_until_ready()
+path = folder / 'arenas.xml'
+file = ctypes.c_void_p(libc.fopen(str(path).encode(), b'w'))
+libc.malloc_info(0, file)
+libc.fclose(file)
+print(path.read_text().count('<heap nr='))
+"""
 
 
-@pytest.mark.skipif(
-  not hasattr(ctypes.CDLL(None), 'gnu_get_libc_version'), reason='needs glibc'
-)
-def test_calls_reuse_the_pages_of_calls_before():
-  """Mapped anew, the temporaries of four calls are 131,072 pages."""
-  command = [sys.executable, '-c', FAULTS]
+def _last_number_of(script, folder):
+  command = [sys.executable, '-c', script, str(folder)]
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-  assert done.returncode == 0, done.stderr
-  assert int(done.stdout.split()[-1]) < 10_000
+  assert done.returncode == 0, done.stdout + done.stderr
+  return int(done.stdout.split()[-1])
+
+
+needs_glibc = pytest.mark.skipif(
+  not hasattr(ctypes.CDLL(None), 'malloc_info'), reason='needs glibc'
+)
+
+
+@needs_glibc
+def test_calls_of_a_run_reuse_the_pages_of_calls_before(tmp_path):
+  """Mapped anew, the temporaries of four calls are 131,072 pages."""
+  assert _last_number_of(FAULTS, tmp_path) < 10_000
+
+
+@needs_glibc
+def test_all_threads_of_a_run_with_workers_share_one_arena(tmp_path):
+  """In another, all above 64 MB would be mapped and unmapped in every step."""
+  assert _last_number_of(ARENAS, tmp_path) == 1
