@@ -34,6 +34,7 @@ import pathlib
 import platform
 import statistics
 import sys
+import types
 
 from benchmarks import together
 from benchmarks.peers import protocol
@@ -91,17 +92,23 @@ def interleaved_rows(args):
   return [row for row in rows if row.name.split()[0] in args.ops]
 
 
+def start_k15(timeout, folder=REPO, environment=types.MappingProxyType({})):
+  """A worker of the checkout in a folder, told this beside ENVIRONMENT."""
+  command = [sys.executable, '-u', '-m', 'benchmarks.speed.k15_worker']
+  env = {**ENVIRONMENT, **environment}
+  return protocol.start_worker(command, timeout, env, folder)
+
+
 def start(name, args):
-  options = {'env': ENVIRONMENT, 'timeout': args.timeout}
   if name.startswith('k15'):
-    command = [sys.executable, '-u', '-m', 'benchmarks.speed.k15_worker']
-    return protocol.start_worker(command, cwd=REPO, **options)
+    return start_k15(args.timeout)
+  options = {'env': ENVIRONMENT, 'timeout': args.timeout}
   return protocol.start_peer(args.root, name, **options)
 
 
 @contextlib.contextmanager
-def started(names, args):
-  """{name: worker}, ended on the way out."""
+def started(names, args, start=start):
+  """{name: worker}, of start(name, args) each, ended on the way out."""
   workers = {}
   try:
     for name in names:

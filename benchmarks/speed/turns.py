@@ -20,7 +20,6 @@ import dataclasses
 import json
 import pathlib
 import statistics
-import sys
 
 from benchmarks import together
 from benchmarks.peers import protocol
@@ -29,7 +28,11 @@ from benchmarks.speed import rl_step
 OPS = ('generate', 'step', 'first_step')
 
 
-@dataclasses.dataclass(frozen=True)
+# Rounds before those that count, in processes that have compiled nothing yet.
+WARM_UP = 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Side:
   """A checkout, what it is told by the environment, and config keys."""
 
@@ -53,41 +56,31 @@ def make_side(words):
   return Side(words or 'as it is', folder, environment, settings)
 
 
-def start(side, timeout):
-  return protocol.start_worker(
-    [sys.executable, '-u', '-m', 'benchmarks.speed.k15_worker'],
-    cwd=side.folder,
-    env={**rl_step.ENVIRONMENT, **side.environment},
-    timeout=timeout,
-  )
+def start(side, args):
+  return rl_step.start_k15(args.timeout, side.folder, side.environment)
 
 
-def take(side, worker, args):
+def ask(side, worker, args):
   """One answer: seconds, and those of processors."""
   command = {'op': args.op, 'tokens': args.tokens, 'settings': side.settings}
-  own = worker or start(side, args.timeout)
-  reply = protocol.ask(own, command, args.timeout)
-  if not worker:
-    protocol.stop(own)
-  return reply
+  return protocol.ask(worker, command, args.timeout)
 
 
 def measure(sides, args):
-  """{name: replies}, one a round; two before them do not count."""
-  is_first = args.op == 'first_step'
-  workers = [None if is_first else start(s, args.timeout) for s in sides]
-  takes = {side.name: [] for side in sides}
-  pairs = list(zip(sides, workers, strict=True))
-  try:
-    for number in range(args.rounds if is_first else 2 + args.rounds):
-      for side, worker in pairs if number % 2 else reversed(pairs):
-        reply = take(side, worker, args)
-        if is_first or number >= 2:
-          takes[side.name].append(reply)
-  finally:
-    for worker in filter(None, workers):
-      protocol.stop(worker)
-  return takes
+  """{side: replies}, one a round."""
+  takes = {side: [] for side in sides}
+  there, back = sides, sides[::-1]
+  if args.op == 'first_step':
+    for number in range(args.rounds):
+      for side in back if number % 2 else there:
+        with rl_step.started([side], args, start) as workers:
+          takes[side].append(ask(side, workers[side], args))
+    return takes
+  with rl_step.started(sides, args, start) as workers:
+    for number in range(WARM_UP + args.rounds):
+      for side in back if number % 2 else there:
+        takes[side].append(ask(side, workers[side], args))
+  return {side: replies[WARM_UP:] for side, replies in takes.items()}
 
 
 def ratios(first, other, key):
@@ -99,13 +92,14 @@ def run(args):
   """Prints a line a side; returns {name: ratio of seconds}."""
   sides = [make_side(words) for words in ['', *args.side]]
   takes, result = measure(sides, args), {}
-  first = takes[sides[0].name]
+  first = takes[sides[0]]
   print(f'{"seconds":>8}{"ratio":>7}{"cpu":>7}  {args.op} {args.tokens}')
-  for name, replies in takes.items():
+  for side, replies in takes.items():
     seconds = statistics.median(reply['seconds'] for reply in replies)
-    result[name] = statistics.median(ratios(first, replies, 'seconds'))
+    ratio = statistics.median(ratios(first, replies, 'seconds'))
     cpu = statistics.median(ratios(first, replies, 'cpu_seconds'))
-    print(f'{seconds:>8.3f}{result[name]:>7.3f}{cpu:>7.3f}  {name}', flush=True)
+    print(f'{seconds:>8.3f}{ratio:>7.3f}{cpu:>7.3f}  {side.name}', flush=True)
+    result[side.name] = ratio
   return result
 
 
