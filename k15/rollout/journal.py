@@ -269,7 +269,8 @@ def digest(requests: Sequence[Request]) -> str:
 
 def weights_digest(params: Any) -> str:
   """Of weights on devices: sums of their bits, an array each."""
-  sums = hosts.to_host(_together([_sum(x) for x in jax.tree.leaves(params)]))
+  sums = [_sum(x) for x in jax.tree.leaves(params)]
+  sums = hosts.to_host(_together(sums))  # One array to bring, of all hosts.
   return f'{zlib.crc32(np.asarray(sums)):08x}'
 
 

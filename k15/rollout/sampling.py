@@ -29,9 +29,7 @@ def response_keys(
   return fold(fold(keys, group_ids), sample_indices)
 
 
-def uniforms(
-  keys: jax.Array, positions: jax.Array, count: int = 1
-) -> jax.Array:
+def uniforms(keys: jax.Array, positions: jax.Array, count: int) -> jax.Array:
   """The random numbers of a response's next tokens, each from [0, 1).
 
   For all steps of a call at once: a CPU makes random bits in a loop of small
@@ -51,7 +49,7 @@ def uniforms(
     return jax.random.uniform(key, dtype=jnp.float32)
 
   steps = jnp.arange(count, dtype=positions.dtype)
-  of_row = jax.vmap(of_token, in_axes=(None, 0), out_axes=0)
+  of_row = jax.vmap(of_token, in_axes=(None, 0))
   return jax.vmap(of_row, out_axes=1)(keys, positions[:, None] + steps)
 
 

@@ -10,7 +10,7 @@ from k15.rollout import sampling
 
 @jax.jit
 def sample(logits, temperature, keys, positions):
-  uniform = sampling.uniforms(keys, positions)[0]
+  uniform = sampling.uniforms(keys, positions, 1)[0]
   return sampling.sample(logits, temperature, uniform)
 
 
@@ -186,7 +186,7 @@ def test_every_response_and_position_has_numbers_of_its_own():
     keys = sampling.response_keys(
       jax.random.key(3)[None], jnp.array([group]), jnp.array([index])
     )
-    return float(sampling.uniforms(keys, jnp.array([position]))[0, 0])
+    return float(sampling.uniforms(keys, jnp.array([position]), 1)[0, 0])
 
   places = [(g, i, p) for g in (0, 1, 2) for i in (0, 1, 2) for p in (0, 1, 2)]
   assert len({uniform(*place) for place in places}) == len(places)
@@ -206,7 +206,7 @@ def test_numbers_of_many_tokens_are_those_of_each():
 
 @jax.jit
 def sample_part(logits, temperature, top_p, keys, positions):
-  uniform = sampling.uniforms(keys, positions)[0]
+  uniform = sampling.uniforms(keys, positions, 1)[0]
   return sampling.sample_part(logits, temperature, top_p, uniform)
 
 
