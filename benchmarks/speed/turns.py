@@ -10,9 +10,9 @@ JSON; the weights stay what they are) and variables of the environment.
 
 A round asks every side once, every other round the other way about.  The ratio
 of seconds, and of seconds of processors, is the median of those of the rounds:
-on a machine whose speed changes by a third within minutes, it tells a few
-hundredths where medians of seconds do not.  `first_step` starts a process each
-time.
+on a machine whose speed changes by a third within minutes, 12 rounds tell a
+twentieth, 40 a few hundredths, and medians of seconds neither.  `first_step`
+starts a process each time.
 """
 
 import argparse
